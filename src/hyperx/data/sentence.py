@@ -1,0 +1,34 @@
+"""The one form in which every reader hands on a sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+
+@dataclass(frozen=True, slots=True)
+class Sentence:
+    """Words with named columns of annotation and the place they come from.
+
+    Args:
+        words: the syntactic words, in order.
+        columns: annotation by name, one value a word: ``upos`` and ``ner`` (strings), ``head`` (integers, 0 for
+            the root) and ``deprel`` (strings). Empty where the source has no annotation.
+        lines: the line number in the file of each word, counted from 1; empty where there is no file.
+        source: the file or data set that the sentence was read from.
+        text: the raw sentence, where the source gives it.
+        space_after: for each word whether a space follows it in the raw sentence, where known.
+        comments: CoNLL-U comment lines, without the line end.
+    """
+
+    words: tuple[str, ...]
+    columns: Mapping[str, tuple[str, ...] | tuple[int, ...]] = field(default_factory=dict)
+    lines: tuple[int, ...] = ()
+    source: str = ""
+    text: str | None = None
+    space_after: tuple[bool, ...] | None = None
+    comments: tuple[str, ...] = ()
+
+    def line_of(self, word: int) -> int | None:
+        """The line number of a word, or None where the sentence has no file."""
+        return self.lines[word] if self.lines else None

@@ -1,0 +1,53 @@
+"""The package's exceptions: each says what was expected, what was found, where, and what to do."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+
+
+class HyperXError(Exception):
+    """Base of every error that a user can cause and mend. The command line prints it without a traceback."""
+
+
+class ConfigError(HyperXError):
+    """Options that contradict each other or name unknown things, all problems reported together.
+
+    Args:
+        problems: one sentence per problem, each naming the option at fault.
+    """
+
+    def __init__(self, problems: Sequence[str]) -> None:
+        self.problems = tuple(problems)
+        heading = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
+        super().__init__(f"{heading} with the options:\n" + "\n".join(f"  - {problem}" for problem in self.problems))
+
+
+class DataError(HyperXError):
+    """Data that cannot be read as what it should be, with its place.
+
+    Args:
+        message: what was expected, what was found and what to do.
+        path: the file, or the name of the hub data set.
+        line: the line number, counted from 1, where one is known.
+    """
+
+    def __init__(self, message: str, *, path: str | Path | None = None, line: int | None = None) -> None:
+        self.message, self.path, self.line = message, path, line
+        place = "" if path is None else f"{path}: " if line is None else f"{path}:{line}: "
+        super().__init__(place + message)
+
+
+class CheckpointError(HyperXError):
+    """A checkpoint that is missing, incomplete, or does not fit its encoder."""
+
+
+class EncoderError(HyperXError):
+    """An encoder that cannot be found, read or adapted."""
+
+
+def did_you_mean(found: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt name: " Did you mean 'ner'?", or "" where nothing is close."""
+    close = difflib.get_close_matches(found, list(known), n=1, cutoff=0.5)
+    return f" Did you mean {close[0]!r}?" if close else ""
