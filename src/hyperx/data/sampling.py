@@ -1,0 +1,94 @@
+"""Which sentences stand in which batch: a plan that follows from the seed alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
+Row = tuple[int, int]
+"""A row of a batch: the index of its pair, and of a window of that pair's split."""
+
+POOL = 16
+"""Batches planned together: rows of a pool are sorted by length, so that a batch pads little."""
+
+
+def pair_probabilities(
+    sizes: Sequence[int], *, strategy: SamplingStrategy = "temperature", temperature: float = 5.0
+) -> NDArray[np.float64]:
+    """``p_i`` proportional to ``n_i ** (1 / temperature)`` (temperature sampling); ``[pairs]``, sum 1.
+
+    Args:
+        sizes: amount of data n of each pair.
+        strategy: ``size_proportional`` is temperature 1, ``uniform`` an infinite one.
+        temperature: any positive number.
+    """
+    exponent = {"temperature": 1 / temperature, "size_proportional": 1.0, "uniform": 0.0}[strategy]
+    weights = np.asarray(sizes, dtype=np.float64) ** exponent
+    return weights / weights.sum()
+
+
+class BatchPlan:
+    """An endless sequence of batches.
+
+    Each row draws its pair (with ``mixed=False`` each batch draws one for all its rows, as published) and takes the
+    pair's next window in an order shuffled anew at each pass.
+
+    Args:
+        lengths: for each pair the length of each of its windows.
+        probabilities: for each pair the chance of being drawn.
+        batch_size: rows of a batch.
+        seed: all that the plan depends on beside these.
+        mixed: rows of several pairs in one batch.
+        bucketed: rows of like length in one batch.
+    """
+
+    def __init__(
+        self,
+        *,
+        lengths: Sequence[NDArray[np.int64]],
+        probabilities: NDArray[np.float64],
+        batch_size: int,
+        seed: int,
+        mixed: bool = True,
+        bucketed: bool = True,
+    ) -> None:
+        self.lengths, self.probabilities = lengths, probabilities
+        self.batch_size, self.seed, self.mixed, self.bucketed = batch_size, seed, mixed, bucketed
+
+    def batches(self, start: int = 0) -> Iterator[list[Row]]:
+        """The batches from number ``start`` on."""
+        random = np.random.default_rng([self.seed, 0])
+        streams = [self._stream(pair) for pair in range(len(self.lengths))]
+        number = 0
+        while True:
+            for batch in self._pool(random, streams):
+                if number >= start:
+                    yield batch
+                number += 1
+
+    def _stream(self, pair: int) -> Iterator[Row]:
+        random = np.random.default_rng([self.seed, 1, pair])
+        while True:
+            for window in random.permutation(len(self.lengths[pair])):
+                yield pair, int(window)
+
+    def _pool(self, random: np.random.Generator, streams: Sequence[Iterator[Row]]) -> list[list[Row]]:
+        draws = POOL * self.batch_size if self.mixed else POOL
+        drawn = random.choice(len(streams), size=draws, p=self.probabilities)
+        if self.mixed:
+            rows = [next(streams[pair]) for pair in drawn]
+            batches = self._cut(rows)
+        else:
+            counts = np.bincount(drawn, minlength=len(streams)) * self.batch_size
+            by_pair = [[next(stream) for _ in range(count)] for stream, count in zip(streams, counts, strict=True)]
+            batches = [batch for rows in by_pair for batch in self._cut(rows)]
+        return [batches[i] for i in random.permutation(len(batches))]
+
+    def _cut(self, rows: list[Row]) -> list[list[Row]]:
+        if self.bucketed:
+            rows = sorted(rows, key=lambda row: self.lengths[row[0]][row[1]])
+        return [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]

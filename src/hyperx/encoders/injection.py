@@ -1,0 +1,50 @@
+"""Adapters inside a frozen encoder, for the time of one forward pass and without a copy of its code."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from typing import Any
+
+from torch import Tensor, nn
+
+from hyperx.modules.adapter import AdapterWeights, bottleneck_adapter
+
+Hook = Callable[[nn.Module, Any, Any], Any]
+
+
+@contextmanager
+def injected(
+    points: Sequence[nn.Module],
+    weights: AdapterWeights,
+    rows: Tensor | None,
+    activation: Callable[[Tensor], Tensor],
+) -> Iterator[None]:
+    """Apply the adapter of layer i to the output of ``points[i]``, while the context is open.
+
+    Args:
+        points: one module a layer.
+        weights: the adapters of K pairs in all layers.
+        rows: for each row of the batch the index of its pair ``[B]``; None where K is 1.
+        activation: the adapters' non-linearity.
+    """
+    with ExitStack() as hooks:
+        for index, point in enumerate(points):
+            hook = _adapter_hook(weights.layer(index), rows, activation)
+            hooks.callback(point.register_forward_hook(hook).remove)
+        yield
+
+
+def _adapter_hook(weights: AdapterWeights, rows: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Hook:
+    # Two threads may run one model at the same time: each sees the hooks of both, and must obey its own alone.
+    owner = threading.get_ident()
+
+    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        if threading.get_ident() != owner:
+            return output
+        if isinstance(output, tuple):
+            return (bottleneck_adapter(output[0], weights, rows, activation), *output[1:])
+        return bottleneck_adapter(output, weights, rows, activation)
+
+    return hook

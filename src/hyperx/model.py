@@ -1,0 +1,230 @@
+"""The model: a frozen encoder, the hypernetwork that writes its adapters, and a head for each task."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import cast
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+from transformers.activations import ACT2FN
+
+from hyperx.config import ModelConfig
+from hyperx.encoders.injection import injected
+from hyperx.encoders.layout import adapter_points, encoder_layers, keep_layers, norm_modules
+from hyperx.errors import ConfigError, HyperXError, did_you_mean
+from hyperx.modules.adapter import AdapterWeights
+from hyperx.modules.hypernetwork import Hypernetwork
+from hyperx.modules.pooling import LayerMix
+from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.registry import TASKS
+
+log = logging.getLogger(__name__)
+
+Pairs = str | TaskLanguagePair | Sequence[str | TaskLanguagePair]
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOutput:
+    """What the model says of a batch.
+
+    Args:
+        hidden: what the heads read ``[B, T, h]``.
+        logits: ``[B, T, labels]`` of the one task in the batch; where rows are of several tasks a mapping from each
+            to the logits of its rows, in their order.
+        loss: with labels, the mean over the rows' tasks, each weighted by its share of the rows.
+    """
+
+    hidden: Tensor
+    logits: Tensor | dict[str, Tensor]
+    loss: Tensor | None = None
+
+
+class HyperX(nn.Module):
+    """Encoder + hypernetwork + heads (Hyper-X, figure 1).
+
+    Trained are the hypernetwork, the heads, the layer mix and the encoder's layer norms; all else is frozen.
+
+    Args:
+        encoder: a model of the Hugging Face library; layers above the one that the heads read are dropped from it.
+        config: what the model is.
+    """
+
+    def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
+        super().__init__()
+        depth = len(encoder_layers(encoder))
+        if isinstance(config.head_layer, int):
+            if not 1 <= config.head_layer <= depth:
+                raise ConfigError([f"--head_layer: the encoder has layers 1 to {depth}; found {config.head_layer}"])
+            keep_layers(encoder, config.head_layer)
+            depth = config.head_layer
+        self.config = config
+        self.encoder = encoder
+        self.hypernetwork = Hypernetwork(
+            tasks=len(config.labels),
+            trained_languages=[language in config.trained_languages for language in config.languages],
+            layers=depth,
+            hidden_size=encoder.config.hidden_size,
+            options=config.hypernetwork,
+        )
+        self.heads = nn.ModuleDict(
+            {
+                task: TASKS[task].head(hidden_size=encoder.config.hidden_size, labels=labels)
+                for task, labels in config.labels.items()
+            }
+        )
+        self.pooling = LayerMix(states=depth + 1) if config.head_layer == "mix" else None
+        self.activation = ACT2FN[config.adapter_non_linearity]
+        self.freeze_encoder()
+
+    def freeze_encoder(self) -> None:
+        """Freeze the encoder but for its layer norms (Hyper-X, section 2)."""
+        self.encoder.requires_grad_(False)
+        for _, norm in norm_modules(self.encoder):
+            norm.requires_grad_(True)
+
+    def indices(self, pair: TaskLanguagePair) -> tuple[int, int]:
+        """Indices of the pair's task and language.
+
+        Raises:
+            HyperXError: where the model has no such task or language.
+        """
+        tasks, languages = tuple(self.config.labels), self.config.languages
+        if pair.task not in tasks:
+            raise HyperXError(f"the model has no task {pair.task!r}: {', '.join(tasks)}.{did_you_mean(pair.task, tasks)}")
+        if pair.language not in languages:
+            hint = did_you_mean(pair.language, languages)
+            raise HyperXError(f"the model has no language {pair.language!r}: {', '.join(languages)}.{hint}")
+        return tasks.index(pair.task), languages.index(pair.language)
+
+    @torch.no_grad()
+    def add_language(self, language: str) -> None:
+        """Give the model one language more, which reads the mean of the trained language embeddings."""
+        source = self.hypernetwork.source
+        source.language = nn.Parameter(torch.cat([source.language, torch.zeros_like(source.language[:1])]))
+        source.trained = torch.cat([source.trained, torch.zeros_like(source.trained[:1])])
+        self.config = replace(self.config, languages=(*self.config.languages, language))
+        log.warning("language %s is new to the model: it reads the mean of the trained language embeddings", language)
+
+    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> AdapterWeights:
+        """Generate the adapters of K distinct pairs for all layers."""
+        tasks, languages = zip(*map(self.indices, pairs), strict=True)
+        device = self.hypernetwork.source.task.device
+        return cast(
+            AdapterWeights,
+            self.hypernetwork(torch.tensor(tasks, device=device), torch.tensor(languages, device=device)),
+        )
+
+    def forward(
+        self,
+        pairs: Pairs,
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        labels: Tensor | None = None,
+        adapters: AdapterWeights | None = None,
+    ) -> ModelOutput:
+        """Run a batch, each row with the adapter and the head of its pair.
+
+        Args:
+            pairs: the pair of every row, or one for all.
+            input_ids: subword ids ``[B, T]``.
+            attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
+            labels: label ids at the first subword of each word, -100 elsewhere ``[B, T]``.
+            adapters: what :meth:`adapters` gave for the batch's distinct pairs in order of first appearance, to
+                spare generating it again.
+        """
+        row_pairs = rows_of(pairs, len(input_ids))
+        distinct = list(dict.fromkeys(row_pairs))
+        rows = None
+        if len(distinct) > 1:
+            rows = torch.tensor([distinct.index(pair) for pair in row_pairs], device=input_ids.device)
+        weights = self.adapters(distinct) if adapters is None else adapters
+        hidden = self._encode(input_ids, attention_mask, weights, rows)
+        by_task = {task: self._rows_of_task(task, row_pairs, hidden.device) for task in {p.task: None for p in distinct}}
+        logits = {task: self.heads[task](hidden if index is None else hidden[index]) for task, index in by_task.items()}
+        loss = None if labels is None else self._loss(logits, by_task, labels)
+        return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
+
+    def _encode(self, input_ids: Tensor, mask: Tensor, weights: AdapterWeights, rows: Tensor | None) -> Tensor:
+        points = adapter_points(self.encoder, after_layer_output=self.config.after_layer_output)
+        with injected(points, weights, rows, self.activation):
+            output = self.encoder(
+                input_ids=input_ids, attention_mask=mask, output_hidden_states=self.pooling is not None
+            )
+        if self.pooling is None:
+            return cast(Tensor, output.last_hidden_state)
+        return cast(Tensor, self.pooling(output.hidden_states))
+
+    def _rows_of_task(self, task: str, row_pairs: list[TaskLanguagePair], device: torch.device) -> Tensor | None:
+        """Indices of the rows of a task; None where it has all rows."""
+        rows = [row for row, pair in enumerate(row_pairs) if pair.task == task]
+        return None if len(rows) == len(row_pairs) else torch.tensor(rows, device=device)
+
+    def _loss(self, logits: Mapping[str, Tensor], by_task: Mapping[str, Tensor | None], labels: Tensor) -> Tensor:
+        loss = torch.zeros((), device=labels.device)
+        for task, index in by_task.items():
+            share = 1.0 if index is None else len(index) / len(labels)
+            loss = loss + share * TASKS[task].loss(logits[task], labels if index is None else labels[index])
+        return loss
+
+
+def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
+    """One pair a row, from one for all or one for each.
+
+    Raises:
+        HyperXError: where there are more or fewer pairs than rows.
+    """
+    if isinstance(pairs, str | TaskLanguagePair):
+        return [TaskLanguagePair.parse(pairs)] * count
+    if len(pairs) != count:
+        raise HyperXError(f"pairs: expected one pair, or one for each of the {count} rows; found {len(pairs)}")
+    return [TaskLanguagePair.parse(pair) for pair in pairs]
+
+
+def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
+    """The names that a user's pattern sees, in the published program's terms (heads are never among them).
+
+    Names of the hypernetwork contain ``hypernet``; every norm of any encoder answers to ``LayerNorm``.
+    """
+    norms = {id(parameter) for _, norm in norm_modules(model.encoder) for parameter in norm.parameters()}
+    for name, parameter in model.named_parameters():
+        if name.startswith("heads."):
+            continue
+        if id(parameter) in norms and "LayerNorm" not in name:
+            name = re.sub(r"\.(\w+)$", r".LayerNorm.\1", name)
+        yield name, parameter
+
+
+def apply_freezing(model: HyperX, freeze: str | None, unfreeze: str | None) -> None:
+    """Freeze by patterns, as the published program does: all is trained but what ``freeze`` matches at its start
+    and ``unfreeze`` does not. Without patterns nothing changes.
+
+    Raises:
+        ConfigError: where a pattern is not a regular expression or matches nothing.
+    """
+    if freeze is None and unfreeze is None:
+        return
+    problems: list[str] = []
+    patterns = {}
+    for option, text in (("--freeze_params_regex", freeze), ("--unfreeze_params_regex", unfreeze)):
+        if text is None:
+            continue
+        try:
+            patterns[option] = re.compile(text)
+        except re.error as error:
+            problems.append(f"{option}: {text!r} is not a regular expression: {error}")
+            continue
+        if not any(patterns[option].match(name) for name, _ in public_names(model)):
+            names = ", ".join(name for name, _ in list(public_names(model))[:3])
+            problems.append(f"{option}: {text!r} matches no parameter; names are such as {names}")
+    if problems:
+        raise ConfigError(problems)
+    for name, parameter in public_names(model):
+        if freeze is not None:
+            parameter.requires_grad_(not patterns["--freeze_params_regex"].match(name))
+        if unfreeze is not None and patterns["--unfreeze_params_regex"].match(name):
+            parameter.requires_grad_(True)

@@ -1,0 +1,199 @@
+"""The hypernetwork: from task–language pairs to the adapter weights of all layers at once."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from hyperx.modules.adapter import AdapterWeights, NormWeights
+from hyperx.modules.source import SourceEmbedding, SourceProjector, UnitScale
+
+GeneratorStart = Literal["scaled", "published"]
+PUBLISHED_STD = 0.01
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypernetworkOptions:
+    """The shape of the hypernetwork."""
+
+    task_embedding_dim: int = 64
+    """Size of a task embedding."""
+    language_embedding_dim: int = 64
+    """Size of a language embedding."""
+    layer_id_embedding_dim: int = 64
+    """Size of a layer embedding; unused without layer ids."""
+    condition_to_layer_id: bool = True
+    """One set of generators serves all layers, told which by a layer embedding; without it each layer has its own."""
+    project_source_embeddings: bool = True
+    """Project the source embedding before the generators read it."""
+    source_hidden_dim: int = 192
+    """Hidden size of the source projector."""
+    projected_source_embedding_dim: int = 192
+    """Output size P of the source projector: what every generator reads."""
+    adapter_dim: int = 64
+    """Bottleneck size b of the adapters."""
+    add_layer_norm_before_adapter: bool = False
+    """Normalise what the adapter reads."""
+    add_layer_norm_after_adapter: bool = False
+    """Normalise what the adapter adds."""
+    conditional_layer_norm: bool = False
+    """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
+    generator_start: GeneratorStart = "scaled"
+    """'scaled': unit-length generator input, adapters that start as the identity; 'published': N(0, 0.01) throughout."""
+
+
+class Generator(nn.Module):
+    """One linear map from s to a weight of the adapter, ``reshape(A s + a)``, for all layers in one product.
+
+    Args:
+        source_dim: size P of s.
+        shape: shape of the generated weight, such as ``(b, h)``.
+        layers: number of generator sets: 1 shared by all layers, or one a layer.
+    """
+
+    def __init__(self, *, source_dim: int, shape: Sequence[int], layers: int) -> None:
+        super().__init__()
+        self.shape = tuple(shape)
+        size = torch.Size(shape).numel()
+        self.weight = nn.Parameter(torch.zeros(layers, size, source_dim))
+        self.bias = nn.Parameter(torch.zeros(layers, size))
+
+    def forward(self, source: Tensor) -> Tensor:
+        """``s [K, L, P]`` (``[K, 1, P]`` where each layer has its own set) to ``[K, L, *shape]``."""
+        if self.weight.shape[0] == 1:
+            flat = nn.functional.linear(source, self.weight[0], self.bias[0])
+        else:
+            flat = torch.einsum("kp,lop->klo", source[:, 0], self.weight) + self.bias
+        return flat.unflatten(-1, self.shape)
+
+
+class NormGenerator(nn.Module):
+    """Weight and bias of a conditional layer norm, generated from s."""
+
+    def __init__(self, *, source_dim: int, hidden_size: int, layers: int) -> None:
+        super().__init__()
+        self.weight = Generator(source_dim=source_dim, shape=(hidden_size,), layers=layers)
+        self.bias = Generator(source_dim=source_dim, shape=(hidden_size,), layers=layers)
+
+    def forward(self, source: Tensor) -> NormWeights:
+        """``s [K, L, P]`` to norms of ``[K, L, h]``."""
+        return NormWeights(self.weight(source), self.bias(source))
+
+
+class PlainNorm(nn.Module):
+    """An ordinary layer norm in each layer, the same for every pair."""
+
+    def __init__(self, *, hidden_size: int, layers: int) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.ones(layers, hidden_size))
+        self.bias = nn.Parameter(torch.zeros(layers, hidden_size))
+
+    def forward(self, source: Tensor) -> NormWeights:
+        """Norms of ``[K, L, h]`` for the K pairs of ``s [K, L, P]``."""
+        pairs = source.shape[0]
+        return NormWeights(self.weight.expand(pairs, -1, -1), self.bias.expand(pairs, -1, -1))
+
+
+class Hypernetwork(nn.Module):
+    """Source embedding, source projector and generators (Hyper-X, section 2).
+
+    Args:
+        tasks: number of tasks.
+        trained_languages: for each language whether a training pair has it.
+        layers: number L of adapted layers.
+        hidden_size: hidden size h of the encoder.
+        options: everything else.
+    """
+
+    def __init__(
+        self,
+        *,
+        tasks: int,
+        trained_languages: Sequence[bool],
+        layers: int,
+        hidden_size: int,
+        options: HypernetworkOptions,
+    ) -> None:
+        super().__init__()
+        self.options = options
+        self.source = SourceEmbedding(
+            tasks=tasks,
+            trained_languages=trained_languages,
+            layers=layers if options.condition_to_layer_id else 0,
+            task_dim=options.task_embedding_dim,
+            language_dim=options.language_embedding_dim,
+            layer_dim=options.layer_id_embedding_dim,
+        )
+        self.projector: nn.Module = nn.Identity()
+        source_dim = self.source.dim
+        if options.project_source_embeddings:
+            self.projector = SourceProjector(
+                source_dim=source_dim,
+                hidden_dim=options.source_hidden_dim,
+                projected_dim=options.projected_source_embedding_dim,
+            )
+            source_dim = options.projected_source_embedding_dim
+        self.scale = UnitScale() if options.generator_start == "scaled" else nn.Identity()
+        self._add_generators(source_dim, hidden_size, layers)
+        self.reset_parameters()
+
+    def _add_generators(self, source_dim: int, hidden_size: int, layers: int) -> None:
+        options = self.options
+        sets = 1 if options.condition_to_layer_id else layers
+
+        def generator(*shape: int) -> Generator:
+            return Generator(source_dim=source_dim, shape=shape, layers=sets)
+
+        def norm(wanted: bool) -> nn.Module | None:
+            if not wanted:
+                return None
+            if options.conditional_layer_norm:
+                return NormGenerator(source_dim=source_dim, hidden_size=hidden_size, layers=sets)
+            return PlainNorm(hidden_size=hidden_size, layers=layers)
+
+        self.down, self.down_bias = generator(options.adapter_dim, hidden_size), generator(options.adapter_dim)
+        self.up, self.up_bias = generator(hidden_size, options.adapter_dim), generator(hidden_size)
+        self.norm_pre = norm(options.add_layer_norm_before_adapter)
+        self.norm_post = norm(options.add_layer_norm_after_adapter)
+
+    @torch.no_grad()
+    def reset_parameters(self) -> None:
+        """Start the projector and the generators as ``options.generator_start`` says."""
+        if self.options.generator_start == "published":
+            self._start_published()
+        else:
+            self._start_scaled()
+
+    def _start_published(self) -> None:
+        for module in self.modules():
+            if isinstance(module, nn.Linear | Generator):
+                nn.init.normal_(module.weight, std=PUBLISHED_STD)
+                nn.init.zeros_(module.bias)
+
+    def _start_scaled(self) -> None:
+        """Down-projections of a linear layer's usual variance 1/h; everything added to the encoder starts at zero."""
+        nn.init.normal_(self.down.weight, std=self.down.shape[1] ** -0.5)
+        for norm in (self.norm_pre, self.norm_post):
+            if isinstance(norm, NormGenerator):
+                nn.init.ones_(norm.weight.bias)
+
+    def forward(self, tasks: Tensor, languages: Tensor) -> AdapterWeights:
+        """The adapters of K distinct pairs in all L layers.
+
+        Args:
+            tasks: task indices ``[K]``.
+            languages: language indices ``[K]``.
+        """
+        source = self.scale(self.projector(self.source(tasks, languages)))
+        return AdapterWeights(
+            down=self.down(source),
+            down_bias=self.down_bias(source),
+            up=self.up(source),
+            up_bias=self.up_bias(source),
+            norm_pre=None if self.norm_pre is None else self.norm_pre(source),
+            norm_post=None if self.norm_post is None else self.norm_post(source),
+        )
