@@ -1,0 +1,140 @@
+"""Files with one word and one tag a line: two-column BIO or UPOS text, and Universal NER's `.iob2`."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from hyperx.data.conllu import text_comment
+from hyperx.data.lines import check_word, no_sentences, numbered_lines
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError
+
+_IOB2_COLUMNS = 5
+
+
+def read_columns(path: str | Path, column: str) -> Iterator[Sentence]:
+    """Stream the sentences of a column file, its tags under the name of a column such as `ner` or `upos`.
+
+    Two-column files are split at the tab where a line has one (words may hold spaces, or begin with `#`), else at
+    spaces into word first and tag last. Files that end in `.iob2` have index, word, tag and two more columns, and
+    comment lines that begin with `#`. Blank lines end sentences; `-DOCSTART-` lines are passed over.
+
+    Raises:
+        DataError: with file and line, for a line with another number of columns, a word of spaces or control
+            characters, a missing tag, comments without words, and a file without sentences.
+    """
+    iob2 = Path(path).suffix.lower() == ".iob2"
+    split = _Iob2Line(path) if iob2 else _TwoColumnLine(path)
+    block, found = _Block(path, column), False
+    for number, line in numbered_lines(path):
+        if not line.strip(" \t"):
+            if block.started:
+                yield block.sentence()
+                block, found = _Block(path, column), True
+        elif iob2 and line.startswith("#"):
+            block.comment(number, line)
+        elif not line.startswith("-DOCSTART-"):
+            block.add(number, *split(number, line))
+    if block.started:
+        yield block.sentence()
+    elif not found:
+        raise no_sentences(path)
+
+
+@dataclass
+class _Block:
+    """The lines of one sentence as they come."""
+
+    path: str | Path
+    column: str
+    words: list[str] = field(default_factory=list)
+    tags: list[str] = field(default_factory=list)
+    lines: list[int] = field(default_factory=list)
+    comments: list[str] = field(default_factory=list)
+    first_line: int = 0
+
+    @property
+    def started(self) -> bool:
+        return bool(self.words or self.comments)
+
+    def comment(self, number: int, line: str) -> None:
+        self.first_line = self.first_line or number
+        self.comments.append(line)
+
+    def add(self, number: int, word: str, tag: str) -> None:
+        check_word(word, self.path, number)
+        if not tag:
+            message = f"expected a tag after the word {word[:40]!r}, found nothing; mend the line"
+            raise DataError(message, path=self.path, line=number)
+        self.words.append(word)
+        self.tags.append(tag)
+        self.lines.append(number)
+
+    def sentence(self) -> Sentence:
+        if not self.words:
+            message = "expected a sentence, found comments without words; remove them or add the words"
+            raise DataError(message, path=self.path, line=self.first_line)
+        return Sentence(
+            words=tuple(self.words),
+            columns={self.column: tuple(self.tags)},
+            lines=tuple(self.lines),
+            source=str(self.path),
+            text=text_comment(self.comments),
+            comments=tuple(self.comments),
+        )
+
+
+@dataclass
+class _Iob2Line:
+    """Index, word, tag, two more columns -> word and tag."""
+
+    path: str | Path
+
+    def __call__(self, number: int, line: str) -> tuple[str, str]:
+        columns = line.split("\t")
+        if len(columns) != _IOB2_COLUMNS:
+            message = f"expected {_IOB2_COLUMNS} columns separated by tabs (index, word, tag and two more), found "
+            raise DataError(message + f"{len(columns)}; mend the line", path=self.path, line=number)
+        return columns[1], columns[2].strip(" ")
+
+
+@dataclass
+class _TwoColumnLine:
+    """Word TAB tag, or word first and tag last between spaces -> word and tag.
+
+    A file with spaces has the number of columns of its first such line throughout. Otherwise a word that holds a
+    space would silently lose its second half.
+    """
+
+    path: str | Path
+    width: int = 0
+    width_line: int = 0
+
+    def __call__(self, number: int, line: str) -> tuple[str, str]:
+        return self._at_tab(number, line) if "\t" in line else self._at_spaces(number, line)
+
+    def _at_tab(self, number: int, line: str) -> tuple[str, str]:
+        columns = line.split("\t")
+        if len(columns) == 10:
+            raise self._error(number, "10 columns: is this CoNLL-U? Then let its name end in .conllu")
+        if len(columns) != 2:
+            raise self._error(number, f"{len(columns)} columns; keep word and tag only")
+        return columns[0], columns[1].strip(" ")
+
+    def _at_spaces(self, number: int, line: str) -> tuple[str, str]:
+        # Only the plain space separates: NBSP and U+3000 are parts of words.
+        columns = re.split(" +", line.strip(" "))
+        if len(columns) == 1:
+            raise self._error(number, f"one column, {line[:40]!r}; add the tag after a tab")
+        if not self.width:
+            self.width, self.width_line = len(columns), number
+        if len(columns) != self.width:
+            found = f"{len(columns)} columns where line {self.width_line} has {self.width}"
+            raise self._error(number, found + "; separate word and tag by a tab where the word holds spaces")
+        return columns[0], columns[-1]
+
+    def _error(self, number: int, found: str) -> DataError:
+        return DataError(f"expected a word and its tag, found {found}", path=self.path, line=number)

@@ -1,0 +1,158 @@
+"""Tags of spans: every scheme in use becomes BIO, and BIO becomes spans.
+
+| scheme | a span of one word | a longer span |
+|---|---|---|
+| BIO (IOB2) | B | B I I |
+| IOB1 | I, or B right behind a span of its type | I I I, or B I I |
+| BIOES, BILOU, BMES | S, U | B I E, B I L, B M E |
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Literal
+
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError
+
+Scheme = Literal["BIO", "IOB1", "BIOES"]
+
+_OPENS, _INSIDE, _CLOSES = frozenset("BSU"), frozenset("IMEL"), frozenset("SUEL")
+_NONE = "O"
+
+
+class MalformedTag(ValueError):
+    """A tag that no scheme knows.
+
+    Args:
+        position: the word, counted from 0.
+        tag: the tag as found.
+    """
+
+    def __init__(self, position: int, tag: str) -> None:
+        self.position, self.tag = position, tag
+        super().__init__(f"expected O or a prefix, a hyphen and a type, such as B-PER, found the tag {tag!r}")
+
+
+@dataclass
+class BioConversion:
+    """Turns one split's tags into BIO, sentence by sentence, and knows its scheme and repairs at the end.
+
+    In every scheme a span begins where its first word does not continue the span before, so the sentences can be
+    converted as they come. Only whether an I- without a B- is the rule (IOB1) or a fault (the others) needs the whole
+    split: in IOB1 a B- stands right behind a span of its own type and nowhere else.
+    """
+
+    starts_without_b: int = field(default=0, init=False)
+    _prefixes: set[str] = field(default_factory=set, init=False)
+    _free_b: bool = field(default=False, init=False)
+
+    @property
+    def scheme(self) -> Scheme:
+        """The scheme that the tags seen so far are written in."""
+        if self._prefixes & set("SUELM"):
+            return "BIOES"
+        return "IOB1" if self.starts_without_b and not self._free_b else "BIO"
+
+    @property
+    def repairs(self) -> int:
+        """How many spans began without a B- against the scheme's rules, and were given one."""
+        return 0 if self.scheme == "IOB1" else self.starts_without_b
+
+    def convert(self, tags: Sequence[str]) -> tuple[str, ...]:
+        """One sentence's tags in BIO.
+
+        Raises:
+            MalformedTag: for a tag such as `PER` or `B_PER`.
+        """
+        converted, open_type = [], ""  # the type of the span that the next word may continue
+        for position, tag in enumerate(tags):
+            prefix, kind = _parse(position, tag)
+            continues = prefix in _INSIDE and kind == open_type
+            if kind:
+                self._count(prefix, continues, behind_same_type=kind == open_type)
+            converted.append(f"{'I' if continues else 'B'}-{kind}" if kind else _NONE)
+            open_type = "" if prefix in _CLOSES else kind
+        return tuple(converted)
+
+    def _count(self, prefix: str, continues: bool, behind_same_type: bool) -> None:
+        self._prefixes.add(prefix)
+        self._free_b |= prefix == "B" and not behind_same_type
+        self.starts_without_b += prefix in _INSIDE and not continues
+
+
+def _parse(position: int, tag: str) -> tuple[str, str]:
+    """Prefix and type of a tag; the type of O is empty."""
+    if tag == _NONE:
+        return _NONE, ""
+    prefix, hyphen, kind = tag.partition("-")
+    if not (hyphen and kind.strip() and prefix in _OPENS | _INSIDE):
+        raise MalformedTag(position, tag)
+    return prefix, kind
+
+
+@dataclass(frozen=True)
+class BioSplit:
+    """A split's tags in BIO.
+
+    Args:
+        tags: the tags of every sentence.
+        scheme: the scheme that they were written in.
+        repairs: how many spans had no B- where the scheme demands one.
+    """
+
+    tags: tuple[tuple[str, ...], ...]
+    scheme: Scheme
+    repairs: int
+
+
+def to_bio(split: Iterable[Sequence[str]]) -> BioSplit:
+    """Recognise the scheme of a whole split's tags (BIO, IOB1, BIOES, BILOU or BMES) and convert them to BIO.
+
+    Raises:
+        MalformedTag: for a tag that no scheme knows.
+    """
+    conversion = BioConversion()
+    tags = tuple(conversion.convert(sentence) for sentence in split)
+    return BioSplit(tags, conversion.scheme, conversion.repairs)
+
+
+def bio_sentences(sentences: Iterable[Sentence], conversion: BioConversion, column: str = "ner") -> Iterator[Sentence]:
+    """The sentences with a column of span tags in BIO. Once they are through, `conversion` knows scheme and repairs.
+
+    Raises:
+        DataError: for a malformed tag, with its file and line.
+    """
+    for sentence in sentences:
+        try:
+            tags = conversion.convert([str(tag) for tag in sentence.columns[column]])
+        except MalformedTag as error:
+            raise DataError(str(error), path=sentence.source, line=sentence.line_of(error.position)) from error
+        yield replace(sentence, columns={**sentence.columns, column: tags})
+
+
+def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
+    """The spans of BIO tags as (type, first word, word behind the last).
+
+    Strict: a span begins with B- and goes on through I- of its type. An I- that continues nothing belongs to no span.
+    """
+    found: list[tuple[str, int, int]] = []
+    for position, tag in enumerate(tags):
+        prefix, _, kind = tag.partition("-")
+        if prefix == "B":
+            found.append((kind, position, position + 1))
+        elif prefix == "I" and found and found[-1][0] == kind and found[-1][2] == position:
+            found[-1] = (kind, found[-1][1], position + 1)
+    return found
+
+
+def map_types(tags: Sequence[str], label_map: Mapping[str, str]) -> tuple[str, ...]:
+    """BIO tags with types renamed, or dropped where they are mapped to O; other types stay."""
+    return tuple(_map_tag(tag, label_map) for tag in tags)
+
+
+def _map_tag(tag: str, label_map: Mapping[str, str]) -> str:
+    prefix, _, kind = tag.partition("-")
+    mapped = label_map.get(kind, kind)
+    return _NONE if mapped == _NONE or not kind else f"{prefix}-{mapped}"
