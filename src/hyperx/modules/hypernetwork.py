@@ -3,48 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from torch import Tensor, nn
 
+from hyperx.config import HypernetworkOptions
 from hyperx.modules.adapter import AdapterWeights, NormWeights
 from hyperx.modules.source import SourceEmbedding, SourceProjector, UnitScale
 
-GeneratorStart = Literal["scaled", "published"]
 PUBLISHED_STD = 0.01
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HypernetworkOptions:
-    """The shape of the hypernetwork."""
-
-    task_embedding_dim: int = 64
-    """Size of a task embedding."""
-    language_embedding_dim: int = 64
-    """Size of a language embedding."""
-    layer_id_embedding_dim: int = 64
-    """Size of a layer embedding; unused without layer ids."""
-    condition_to_layer_id: bool = True
-    """One set of generators serves all layers, told which by a layer embedding; without it each layer has its own."""
-    project_source_embeddings: bool = True
-    """Project the source embedding before the generators read it."""
-    source_hidden_dim: int = 192
-    """Hidden size of the source projector."""
-    projected_source_embedding_dim: int = 192
-    """Output size P of the source projector: what every generator reads."""
-    adapter_dim: int = 64
-    """Bottleneck size b of the adapters."""
-    add_layer_norm_before_adapter: bool = False
-    """Normalise what the adapter reads."""
-    add_layer_norm_after_adapter: bool = False
-    """Normalise what the adapter adds."""
-    conditional_layer_norm: bool = False
-    """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
-    generator_start: GeneratorStart = "scaled"
-    """'scaled': unit-length generator input, adapters that start as the identity; 'published': N(0, 0.01) throughout."""
-
 
 class Generator(nn.Module):
     """One linear map from s to a weight of the adapter, ``reshape(A s + a)``, for all layers in one product.

@@ -1,0 +1,186 @@
+"""Folders on disk: what a model is, its trained weights, where its data is, and the state for resuming.
+
+A folder is written beside its place and renamed into it, so a kill at any moment leaves the last complete one usable.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from hyperx.config import ModelConfig
+from hyperx.errors import CheckpointError
+
+CONFIG, WEIGHTS, DATA, STATE, BEST = "hyperx.json", "model.safetensors", "data.json", "state.pt", "best.json"
+FORMAT = 1
+
+
+def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
+    """Make ``folder`` with what ``fill`` puts into it, complete or not at all; an older one is replaced."""
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    remove_partial(folder.parent)
+    staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
+    staged.chmod(0o755)
+    fill(staged)
+    for path in staged.iterdir():
+        with path.open("rb") as file:
+            os.fsync(file.fileno())
+    if folder.exists():
+        # The old folder stays complete under its partial name until the new one is in place.
+        folder.rename(staged.with_name(staged.name + ".old"))
+    staged.rename(folder)
+    remove_partial(folder.parent)
+
+
+def remove_partial(parent: Path) -> None:
+    """Delete what an interrupted :func:`write_folder` left."""
+    for path in parent.glob(".*.part-*"):
+        shutil.rmtree(path, ignore_errors=True)
+
+
+def write_json(path: Path, value: Any) -> None:
+    """Write a JSON file, complete or not at all."""
+    staged = path.with_name(f".{path.name}.part")
+    staged.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+    staged.replace(path)
+
+
+def read_json(path: Path) -> Any:
+    """Read a JSON file.
+
+    Raises:
+        CheckpointError: where there is none, or it is not JSON.
+    """
+    try:
+        return json.loads(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise CheckpointError(f"{path.parent} is not a complete checkpoint: it has no {path.name}") from None
+    except ValueError as error:
+        raise CheckpointError(f"{path} is not JSON: {error}") from None
+
+
+def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
+    """Write what a model is and its trained weights into an existing folder."""
+    write_json(folder / CONFIG, {"format": FORMAT, **config.to_json()})
+    contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
+    save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
+
+
+def read_config(folder: Path) -> ModelConfig:
+    """What a saved model is.
+
+    Raises:
+        CheckpointError: where the file is missing, damaged or of another format version.
+    """
+    value = read_json(folder / CONFIG)
+    if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
+        raise CheckpointError(f"{folder / CONFIG}: expected a checkpoint of format {FORMAT}; it is of another version")
+    try:
+        return ModelConfig.from_json(value)
+    except (TypeError, KeyError, AttributeError) as error:
+        raise CheckpointError(f"{folder / CONFIG} does not describe a model: {error}") from None
+
+
+def read_tensors(folder: Path) -> dict[str, Tensor]:
+    """The trained weights.
+
+    Raises:
+        CheckpointError: where the file is missing or damaged.
+    """
+    try:
+        return load_file(folder / WEIGHTS)
+    except FileNotFoundError:
+        raise CheckpointError(f"{folder} is not a complete checkpoint: it has no {WEIGHTS}") from None
+    except SafetensorError as error:
+        raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}") from None
+
+
+def load_strictly(module: torch.nn.Module, tensors: Mapping[str, Tensor], expected: Sequence[str]) -> None:
+    """Copy tensors into a module; exactly the expected names, each of its shape.
+
+    Raises:
+        CheckpointError: naming what is missing, unexpected or of another shape.
+    """
+    own = dict(module.named_parameters())
+    problems = [f"missing: {name}" for name in expected if name not in tensors]
+    problems += [f"unexpected: {name}" for name in tensors if name not in expected or name not in own]
+    problems += [
+        f"{name}: expected shape {tuple(own[name].shape)}, found {tuple(tensor.shape)}"
+        for name, tensor in tensors.items()
+        if name in own and own[name].shape != tensor.shape
+    ]
+    if problems:
+        raise CheckpointError("the weights do not fit the model:\n" + "\n".join(f"  - {line}" for line in problems[:20]))
+    with torch.no_grad():
+        for name, tensor in tensors.items():
+            own[name].copy_(tensor)
+
+
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write what resuming needs: tensors, numbers, strings and containers of them."""
+    torch.save(dict(state), folder / STATE)
+
+
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read what :func:`save_state` wrote, weights-only: no code in the file is run.
+
+    Raises:
+        CheckpointError: where there is none, or it holds anything else.
+    """
+    if not (folder / STATE).is_file():
+        raise CheckpointError(f"{folder} cannot be resumed: it has no {STATE}")
+    try:
+        return dict(torch.load(folder / STATE, map_location="cpu", weights_only=True))
+    except Exception as error:  # torch raises many kinds for a damaged or foreign file
+        raise CheckpointError(f"{folder / STATE} is damaged or not a state of Hyper-X: {error}") from error
+
+
+def checkpoints(output_dir: Path) -> list[Path]:
+    """The checkpoints of a run, by step."""
+    found = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted((path for path in found if (path / CONFIG).is_file()), key=step_of)
+
+
+def step_of(checkpoint: Path) -> int:
+    """The step at which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def resolve(folder: Path) -> Path:
+    """The checkpoint that a folder stands for: itself, or of an output folder the best one, else the last.
+
+    Raises:
+        CheckpointError: where there is none.
+    """
+    if (folder / CONFIG).is_file():
+        return folder
+    if (folder / BEST).is_file():
+        best = folder / Path(read_json(folder / BEST)["checkpoint"]).name
+        if (best / CONFIG).is_file():
+            return best
+    if found := checkpoints(folder):
+        return found[-1]
+    what = "holds no checkpoint" if folder.is_dir() else "does not exist"
+    raise CheckpointError(f"{folder} {what}: expected a folder with {CONFIG}, or one with checkpoint-<step> folders")
+
+
+def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:
+    """Delete the oldest checkpoints beyond ``limit``, never ``keep`` and never the last one."""
+    found = checkpoints(output_dir)
+    spare = [path for path in found[:-1] if path != keep]
+    for path in spare[: max(len(found) - limit, 0)] if limit is not None else []:
+        # Renamed first: a kill while deleting must not leave a folder that looks complete.
+        doomed = path.with_name(f".{path.name}.part-deleted")
+        path.rename(doomed)
+        shutil.rmtree(doomed)

@@ -1,0 +1,389 @@
+"""The training run: an Accelerate loop over a planned sequence of batches."""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch.optim import AdamW
+from tqdm.auto import tqdm
+from transformers import get_scheduler, set_seed
+
+from hyperx import checkpoint, report
+from hyperx.config import TrainConfig, TrainingOptions
+from hyperx.data.collate import Batch, Collator
+from hyperx.data.encoding import EncodedSplit
+from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
+from hyperx.errors import CheckpointError, ConfigError
+from hyperx.evaluation import PairScores, evaluate_pairs
+from hyperx.model import HyperX, build_model
+from hyperx.pairs import TaskLanguagePair
+from hyperx.preparation import RunData, prepare
+from hyperx.transfer import macro_averages
+
+log = logging.getLogger(__name__)
+
+DEFAULT_STEPS = 2000
+LOG = "log.jsonl"
+CHANGEABLE = {"resume", "overwrite_output_dir", "disable_progress_bar", "report_to", "no_cuda", "save_total_limit"}
+
+
+@dataclass
+class Progress:
+    """What a run has come to; kept with every checkpoint.
+
+    Args:
+        step: optimiser steps done.
+        best: the best average so far, from 0 to 1.
+        best_checkpoint: name of the folder that has it.
+        evaluations_since_best: for early stopping.
+    """
+
+    step: int = 0
+    best: float | None = None
+    best_checkpoint: str | None = None
+    evaluations_since_best: int = 0
+
+
+def train(config: TrainConfig) -> Path:
+    """Train as the options say; the output folder with its checkpoints.
+
+    Raises:
+        ConfigError: all problems with the options, before any model is loaded.
+        DataError: where data is missing or malformed.
+        EncoderError: where the encoder cannot be had.
+    """
+    output_dir = claim_output_dir(config.training)
+    accelerator = make_accelerator(config.training)
+    data = prepare(config)
+    set_seed(config.training.seed)
+    model = build_model(data.encoder, config, labels=data.labels, languages=data.languages, trained=data.train_pairs)
+    if accelerator.is_main_process:
+        report.print_modules(model)
+    run = TrainingRun(config, output_dir, accelerator, model, data)
+    if config.training.resume:
+        run.resume()
+    run.run()
+    return output_dir
+
+
+def claim_output_dir(options: TrainingOptions) -> Path:
+    """The output folder, empty unless resumed.
+
+    Raises:
+        ConfigError: where it is missing from the options, or not empty.
+    """
+    output_dir = options.output_dir
+    if output_dir is None:
+        raise ConfigError(["--output_dir: name a folder for the checkpoints"])
+    if options.overwrite_output_dir and not options.resume and output_dir.is_dir():
+        _delete_run(output_dir)
+    if output_dir.exists() and not options.resume and (not output_dir.is_dir() or any(output_dir.iterdir())):
+        raise ConfigError(
+            [f"--output_dir: {output_dir} is not empty. Go on with --resume, start anew with --overwrite_output_dir"]
+        )
+    output_dir.mkdir(parents=True, exist_ok=True)
+    return output_dir
+
+
+def _delete_run(output_dir: Path) -> None:
+    """Delete what a run wrote, and nothing else that may stand there."""
+    for path in output_dir.glob("checkpoint-*"):
+        if (path / checkpoint.CONFIG).is_file():
+            shutil.rmtree(path)
+    checkpoint.remove_partial(output_dir)
+    for name in (checkpoint.BEST, LOG):
+        (output_dir / name).unlink(missing_ok=True)
+    shutil.rmtree(output_dir / "tensorboard", ignore_errors=True)
+
+
+def make_accelerator(options: TrainingOptions) -> Accelerator:
+    """Devices, processes, precision and loggers."""
+    precision = "no"
+    if options.fp16:
+        if torch.cuda.is_available() and not options.no_cuda:
+            precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+            log.info("--fp16: mixed precision with %s", precision)
+        else:
+            log.warning("--fp16: this machine has no mixed precision to offer here; training in 32 bits")
+    return Accelerator(
+        cpu=options.no_cuda,
+        mixed_precision=precision,
+        gradient_accumulation_steps=options.gradient_accumulation_steps,
+        log_with=None if options.report_to == "none" else options.report_to,
+        project_dir=options.output_dir,
+        # A batch seldom holds every task, so some head has no gradient.
+        kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
+    )
+
+
+class TrainingRun:
+    """One run from its first or its resumed step to its last.
+
+    Args:
+        config: all options.
+        output_dir: where checkpoints and the log go.
+        accelerator: devices, processes and precision.
+        model: the model, at its start.
+        data: the encoded splits.
+    """
+
+    def __init__(
+        self, config: TrainConfig, output_dir: Path, accelerator: Accelerator, model: HyperX, data: RunData
+    ) -> None:
+        self.config, self.output_dir, self.accelerator, self.data = config, output_dir, accelerator, data
+        self.options = config.training
+        self.progress = Progress()
+        self.batch_rows = self.options.per_device_train_batch_size * accelerator.num_processes
+        self.plan = make_plan(config, data.train_splits, self.batch_rows)
+        self.collate = Collator(
+            pairs=data.train_pairs,
+            splits=data.train_splits,
+            labels=[data.labels[pair.task] for pair in data.train_pairs],
+            pad_id=data.encoder.tokenizer.pad_token_id,
+        )
+        self.steps = total_steps(self.options, sum(map(len, data.train_splits)), self.batch_rows)
+        optimizer = make_optimizer(model, self.options, accelerator.device)
+        warmup = self.steps // 10 if self.options.warmup_steps is None else self.options.warmup_steps
+        scheduler = get_scheduler(
+            self.options.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=self.steps
+        )
+        self.bare_model = model
+        # The scheduler stays outside: the library would step it once a process.
+        self.model, self.optimizer = accelerator.prepare(model, optimizer)
+        self.scheduler = scheduler
+        if self.options.report_to != "none":
+            accelerator.init_trackers("hyperx")
+
+    def run(self) -> None:
+        """Train to the last step or until early stopping, evaluating, logging and saving on the way."""
+        options, progress = self.options, self.progress
+        bar = tqdm(
+            total=self.steps,
+            initial=progress.step,
+            desc="training",
+            unit="step",
+            disable=options.disable_progress_bar or not self.accelerator.is_main_process,
+        )
+        losses: list[torch.Tensor] = []
+        batches = self._batches(progress.step * options.gradient_accumulation_steps)
+        while progress.step < self.steps:
+            losses.append(self._step(batches))
+            progress.step += 1
+            bar.update()
+            last = progress.step == self.steps
+            if progress.step % options.logging_steps == 0 or last:
+                self._log_losses(losses, bar)
+            if self._due(options.eval_steps, last) and options.evaluation_strategy != "no" and self._evaluate(bar):
+                break
+            if self._due(options.save_steps, last):
+                self._save()
+        bar.close()
+        self.accelerator.end_training()
+
+    def _due(self, every: int, last: bool) -> bool:
+        return last or self.progress.step % every == 0
+
+    def _batches(self, start: int) -> Iterator[Batch]:
+        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        for rows in self.plan.batches(start):
+            own: Sequence[Row] = rows[process::processes]
+            yield self.collate(own)
+
+    def _step(self, batches: Iterator[Batch]) -> torch.Tensor:
+        """One optimiser step; its mean loss, still on the device."""
+        self.model.train()
+        total = torch.zeros((), device=self.accelerator.device)
+        for _ in range(self.options.gradient_accumulation_steps):
+            batch = next(batches)
+            with self.accelerator.accumulate(self.model):
+                device = self.accelerator.device
+                loss = self.model(
+                    batch.pairs, batch.input_ids.to(device), batch.attention_mask.to(device), batch.labels.to(device)
+                ).loss
+                self.accelerator.backward(loss)
+                if self.accelerator.sync_gradients and self.options.max_grad_norm > 0:
+                    self.accelerator.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm)
+                self.optimizer.step()
+                self.optimizer.zero_grad()
+            total += loss.detach()
+        self.scheduler.step()
+        return total / self.options.gradient_accumulation_steps
+
+    def _log_losses(self, losses: list[torch.Tensor], bar: tqdm[Any]) -> None:
+        mean = self.accelerator.reduce(torch.stack(losses).mean(), "mean").item()
+        losses.clear()
+        if not math.isfinite(mean):
+            raise CheckpointError(
+                f"the loss is {mean} at step {self.progress.step}: training has diverged. Go back to the last checkpoint "
+                "with --resume after choosing a lower --learning_rate, or start anew"
+            )
+        bar.set_postfix(loss=f"{mean:.3f}")
+        self._log({"loss": mean, "learning_rate": self.scheduler.get_last_lr()[0]})
+
+    def _log(self, values: dict[str, Any]) -> None:
+        self.accelerator.log(values, step=self.progress.step)
+        if self.accelerator.is_main_process:
+            with (self.output_dir / LOG).open("a", encoding="utf-8") as file:
+                file.write(json.dumps({"step": self.progress.step, **values}) + "\n")
+
+    def _evaluate(self, bar: tqdm[Any]) -> bool:
+        """Score the evaluation pairs, keep the best checkpoint; whether to stop early."""
+        if not self.data.eval_splits:
+            return False
+        scores = evaluate_pairs(
+            self.bare_model,
+            self.data.eval_splits,
+            batch_size=self.options.per_device_eval_batch_size,
+            pad_id=self.data.encoder.tokenizer.pad_token_id,
+        )
+        averages = macro_averages({score.pair: score.value for score in scores}, self.data.train_pairs)
+        self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
+        average = averages[self.options.best_by]
+        self._tell(bar, scores, average)
+        return self._keep_best(average)
+
+    def _tell(self, bar: tqdm[Any], scores: Sequence[PairScores], average: float) -> None:
+        if self.accelerator.is_main_process:
+            cells = "  ".join(f"{score.pair} {100 * score.value:.1f}" for score in scores)
+            bar.write(f"step {self.progress.step}  dev {self.options.best_by} {100 * average:.1f}  {cells}")
+
+    def _keep_best(self, average: float) -> bool:
+        progress, patience = self.progress, self.options.early_stopping_patience
+        if progress.best is None or average > progress.best:
+            progress.best, progress.evaluations_since_best = average, 0
+            progress.best_checkpoint = f"checkpoint-{progress.step}"
+            self._save()
+            return False
+        progress.evaluations_since_best += 1
+        stop = patience is not None and progress.evaluations_since_best >= patience
+        if stop:
+            log.info("stopping early at step %d: no better average in %d evaluations", progress.step, patience)
+            self._save()
+        return stop
+
+    def _save(self) -> None:
+        """Write the checkpoint of this step, name the best, delete what the limit spares."""
+        folder = self.output_dir / f"checkpoint-{self.progress.step}"
+        self.accelerator.wait_for_everyone()
+        if not self.accelerator.is_main_process or folder.is_dir():
+            return
+        checkpoint.write_folder(folder, self._fill)
+        best = self.progress.best_checkpoint
+        if best is not None:
+            checkpoint.write_json(
+                self.output_dir / checkpoint.BEST,
+                {"checkpoint": best, "average": self.progress.best, "of": self.options.best_by},
+            )
+        checkpoint.prune(self.output_dir, self.options.save_total_limit, best and self.output_dir / best)
+
+    def _fill(self, folder: Path) -> None:
+        self.bare_model.save_files(folder)
+        checkpoint.write_json(folder / checkpoint.DATA, self.data.sources.to_json())
+        state = {
+            "progress": asdict(self.progress),
+            "options": resumable_options(self.config),
+            "optimizer": self.optimizer.state_dict(),
+            "scheduler": self.scheduler.state_dict(),
+            "random": torch.get_rng_state(),
+            "random_cuda": torch.cuda.get_rng_state_all() if self.accelerator.device.type == "cuda" else [],
+        }
+        if self.accelerator.scaler is not None:
+            state["scaler"] = self.accelerator.scaler.state_dict()
+        checkpoint.save_state(folder, state)
+
+    def resume(self) -> None:
+        """Take up the last complete checkpoint; without one start from the beginning.
+
+        Raises:
+            ConfigError: where options differ from those that the run began with.
+        """
+        checkpoint.remove_partial(self.output_dir)
+        found = checkpoint.checkpoints(self.output_dir)
+        if not found:
+            log.warning("--resume: %s has no checkpoint yet; starting from the beginning", self.output_dir)
+            return
+        state = checkpoint.read_state(found[-1])
+        check_same_options(state["options"], resumable_options(self.config))
+        self.bare_model.load_tensors(checkpoint.read_tensors(found[-1]))
+        self.optimizer.load_state_dict(state["optimizer"])
+        self.scheduler.load_state_dict(state["scheduler"])
+        torch.set_rng_state(state["random"])
+        if state["random_cuda"] and self.accelerator.device.type == "cuda":
+            torch.cuda.set_rng_state_all(state["random_cuda"])
+        if "scaler" in state and self.accelerator.scaler is not None:
+            self.accelerator.scaler.load_state_dict(state["scaler"])
+        self.progress = Progress(**state["progress"])
+        self._trim_log()
+        log.info("resuming from %s", found[-1])
+
+    def _trim_log(self) -> None:
+        """Drop the log's lines past the resumed step: they will be written again."""
+        path = self.output_dir / LOG
+        if self.accelerator.is_main_process and path.is_file():
+            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+            kept = [line for line in lines if json.loads(line)["step"] <= self.progress.step]
+            path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def make_plan(config: TrainConfig, splits: Sequence[EncodedSplit], batch_rows: int) -> BatchPlan:
+    """The sequence of batches that the sampling options ask for."""
+    sampling = config.sampling
+    return BatchPlan(
+        lengths=[split.lengths for split in splits],
+        probabilities=pair_probabilities(
+            [len(split) for split in splits], strategy=sampling.sampling_strategy, temperature=sampling.temperature
+        ),
+        batch_size=batch_rows,
+        seed=config.training.seed,
+        mixed=sampling.mixed_batches,
+        bucketed=sampling.length_bucketing,
+    )
+
+
+def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
+    """Optimiser steps of the run: as many as asked for, or those of the epochs where they alone are given."""
+    if options.max_train_steps is not None:
+        return options.max_train_steps
+    if options.num_train_epochs is not None:
+        return max(1, math.ceil(options.num_train_epochs * windows / (batch_rows * options.gradient_accumulation_steps)))
+    return DEFAULT_STEPS
+
+
+def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device) -> AdamW:
+    """Fused AdamW over what is trained; one pass over the generators instead of several."""
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    fused = device.type in ("cpu", "cuda")
+    return AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay, fused=fused)
+
+
+def resumable_options(config: TrainConfig) -> dict[str, str]:
+    """The options that must stay the same when a run is resumed, as text."""
+    sections = {
+        **asdict(config.data), **asdict(config.model), **asdict(config.hypernetwork),
+        **asdict(config.sampling), **asdict(config.training),
+    }  # fmt: skip
+    return {name: str(value) for name, value in sections.items() if name not in CHANGEABLE | {"output_dir"}}
+
+
+def check_same_options(then: dict[str, str], now: dict[str, str]) -> None:
+    """Refuse to resume a run with other options.
+
+    Raises:
+        ConfigError: naming each that differs.
+    """
+    changed = [
+        f"--{name}: the run began with {then.get(name)!r}; found {now.get(name)!r}. Resume with the same options"
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name) != now.get(name)
+    ]
+    if changed:
+        raise ConfigError(changed)
