@@ -1,0 +1,219 @@
+"""Raw text to words, by the rules of spaCy's tokenizers: no model, some 70 languages, one set of rules for all others.
+
+Words are what stands in the text: contractions that Universal Dependencies takes apart into other forms (French *du*
+into *de* and *le*) stay as they are written, and Vietnamese is cut at every space. Punctuation that an invisible
+character separates from its word, such as a right-to-left mark before a full stop, stays with the word.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cached_property
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError
+from hyperx.languages import canonical
+
+if TYPE_CHECKING:  # spaCy takes about a second to import on top of torch, and most commands never segment
+    from spacy.language import Language
+
+LONGEST_CHUNK = 250
+"""Characters without a space that spaCy may see: its rules take quadratic time in them (1 s for 2,000 ``$``)."""
+
+# Where spaCy names a language otherwise than `canonical`.
+_SPACY_CODES = {"ku": "kmr", "no": "nb", "sh": "hr"}
+
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+class _Script(NamedTuple):
+    """A script without spaces between words: its name, its characters as a regular expression's set, and tools."""
+
+    name: str
+    characters: str
+    tools: str
+
+
+# Kana stand before Han, so that a Japanese line, which has both, is called Japanese.
+_UNSPACED_SCRIPTS = (
+    _Script("Japanese kana", "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001b000-\U0001b16f", "MeCab or SudachiPy"),
+    _Script(
+        "Han",
+        "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
+        "jieba for Chinese or MeCab for Japanese",
+    ),
+    _Script("Bopomofo", "\u3105-\u312f\u31a0-\u31bf", "jieba"),
+    _Script("Thai", "\u0e01-\u0e3a\u0e40-\u0e4f", "PyThaiNLP"),
+    _Script("Lao", "\u0e80-\u0ecf\u0edc-\u0edf", "LaoNLP"),
+    _Script("Khmer", "\u1780-\u17d3\u17d7-\u17dd", "khmer-nltk"),
+    _Script("Myanmar", "\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f", "pyidaungsu"),
+    _Script("Tibetan", "\u0f00-\u0f1f\u0f35-\u0fff", "botok"),
+    _Script("Javanese", "\ua980-\ua9cd", ""),
+    _Script("Balinese", "\u1b00-\u1b4f", ""),
+    _Script("Tai", "\u1950-\u19cf\u1a20-\u1a7c\uaa80-\uaadf", ""),
+    _Script("Yi", "\ua000-\ua4cf", ""),
+)
+_UNSPACED = re.compile("[" + "".join(script.characters for script in _UNSPACED_SCRIPTS) + "]+")
+
+
+class WordSegmenter:
+    """Cuts a line of raw text into words.
+
+    A language that spaCy has no rules for is cut by its rules for all languages. The rules are loaded with the first
+    line. One segmenter serves one thread at a time.
+
+    Args:
+        language: a language code in any form that :func:`hyperx.languages.canonical` reads.
+    """
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+
+    @cached_property
+    def _spacy(self) -> Language:
+        return _load_rules(canonical(self.language))
+
+    def segment(self, line: str) -> Sentence | None:
+        """The words of a line, or None where it has none.
+
+        The sentence's text is the line with every run of white space (tabs and no-break spaces among it) as one
+        space, and without pieces between spaces that consist of control and format characters only. The words, joined
+        by ``space_after``, are exactly that text. A word never holds a space, and never begins with a combining mark
+        or an invisible character that follows another word: those belong to the word before.
+
+        Raises:
+            DataError: where the line is in a script without spaces between words (see `unspaced_script`), or holds
+                half a character, which no encoding can write.
+        """
+        script = unspaced_script(line)
+        if script:
+            raise DataError(_refusal(script))
+        chunks = [chunk for chunk in line.split() if is_visible(chunk)]
+        if not chunks:
+            return None
+        words: list[str] = []
+        space_after: list[bool] = []
+        for word, space in _attached(self._pieces(chunks)):
+            words.append(word)
+            space_after.append(space)
+        # A line's last word is followed by white space, the line end, as in treebanks.
+        space_after[-1] = True
+        return Sentence(words=tuple(words), text=" ".join(chunks), space_after=tuple(space_after))
+
+    def _pieces(self, chunks: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        for is_long, group in groupby(chunks, key=lambda chunk: len(chunk) > LONGEST_CHUNK):
+            if is_long:
+                for chunk in group:
+                    yield from _with_spaces(_split_at_punctuation(chunk))
+            else:
+                yield from self._rule_pieces(" ".join(group))
+
+    def _rule_pieces(self, text: str) -> Iterator[tuple[str, bool]]:
+        try:
+            # Outside a memory zone spaCy keeps every string that it ever saw.
+            with self._spacy.memory_zone():
+                tokens = [(token.text, bool(token.whitespace_)) for token in self._spacy.tokenizer(text)]
+        except UnicodeEncodeError as error:
+            raise DataError(
+                f"half a character (a lone surrogate) in the text: {error.reason}; write it as UTF-8"
+            ) from None
+        for token, space in [*tokens[:-1], (tokens[-1][0], True)]:
+            # Some rules make one token of several words, such as Russian «и т.д.».
+            parts = token.split(" ")
+            for part in parts[:-1]:
+                yield part, True
+            yield parts[-1], space
+
+
+def unspaced_script(line: str) -> str | None:
+    """The script of a line that cannot be cut into words at spaces and punctuation, or None.
+
+    A line is of such a script where two of its letters stand together, or where it has more than half of the line's
+    letters. So one stray character, as in *the kanji 木*, is let pass: it is a word.
+    """
+    if line.isascii():
+        return None
+    runs = _UNSPACED.findall(line)
+    letters = [sum(map(str.isalpha, run)) for run in runs]
+    if max(letters, default=0) >= 2 or 2 * sum(letters) > sum(map(str.isalpha, line)):
+        found = "".join(runs)
+        return next(script.name for script in _UNSPACED_SCRIPTS if re.search(f"[{script.characters}]", found))
+    return None
+
+
+def is_visible(text: str) -> bool:
+    """Whether a text has any character besides white space, control and format characters."""
+    return text.isalnum() or any(not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf") for char in text)
+
+
+def _refusal(script: str) -> str:
+    tools = next(known.tools for known in _UNSPACED_SCRIPTS if known.name == script)
+    named = f"{tools}, or with stanza," if tools else "a tool for its language"
+    return (
+        f"{script} script has no spaces between words, and no rules cut it. "
+        f"Segment it first, for instance with {named} and pass the words separated by spaces with --input_format tokens"
+    )
+
+
+def _load_rules(language: str) -> Language:
+    import pkgutil
+
+    import spacy
+    import spacy.lang
+
+    code = _SPACY_CODES.get(language, language)
+    known = {module.name for module in pkgutil.iter_modules(spacy.lang.__path__) if module.ispkg}
+    # The rule tokenizer in every language: the defaults of a few (Korean, Vietnamese) need further libraries.
+    rules = {"nlp": {"tokenizer": {"@tokenizers": "spacy.Tokenizer.v1"}}}
+    return spacy.blank(code if code in known else "xx", config=rules)
+
+
+def _split_at_punctuation(chunk: str) -> Iterator[str]:
+    """Letters, digits and what belongs to them together, all else one by one; in linear time."""
+    for is_word, group in groupby(chunk, key=lambda char: char == "_" or unicodedata.category(char)[0] in "LMN"):
+        if is_word:
+            yield "".join(group)
+        else:
+            yield from group
+
+
+def _with_spaces(parts: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """The parts of one chunk: a space follows the last one only."""
+    pieces = list(parts)
+    for index, piece in enumerate(pieces, start=1):
+        yield piece, index == len(pieces)
+
+
+def _attached(pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    """Move what clings to a word (marks, invisible characters, skin tones, joined emoji) from the piece after it."""
+    before, space_before = "", True
+    for piece, space in pieces:
+        clinging = 0 if space_before else _clinging_length(piece, before)
+        before += piece[:clinging]
+        rest = piece[clinging:]
+        if not rest:
+            space_before = space
+            continue
+        if before:
+            yield before, space_before
+        before, space_before = rest, space
+    if before:
+        yield before, space_before
+
+
+def _clinging_length(piece: str, before: str) -> int:
+    """How many of a piece's first characters belong to the word before it, which no space separates from it."""
+    if before.endswith(_ZERO_WIDTH_JOINER) and unicodedata.category(piece[0]) == "So":
+        return len(piece)
+    if all(map(_clings, before)):
+        return len(piece)
+    return next((index for index, char in enumerate(piece) if not _clings(char)), len(piece))
+
+
+def _clings(char: str) -> bool:
+    is_skin_tone = "\U0001f3fb" <= char <= "\U0001f3ff"
+    return not char.isalnum() and (is_skin_tone or unicodedata.category(char) in ("Cc", "Cf", "Mc", "Me", "Mn"))

@@ -1,0 +1,161 @@
+"""Raw text to words."""
+
+from __future__ import annotations
+
+import time
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError
+from hyperx.segmentation import LONGEST_CHUNK, WordSegmenter, is_visible, unspaced_script
+
+SEGMENTERS = {code: WordSegmenter(code) for code in ("en", "de", "gd", "ru", "tr", "hi", "ko", "vi", "gn", "xx")}
+
+
+def words(line: str, language: str = "en") -> tuple[str, ...]:
+    sentence = SEGMENTERS[language].segment(line)
+    assert sentence is not None
+    return sentence.words
+
+
+def rebuilt(sentence: Sentence) -> str:
+    assert sentence.space_after is not None
+    pieces = zip(sentence.words, sentence.space_after, strict=True)
+    return "".join(word + " " * space for word, space in pieces).rstrip(" ")
+
+
+@pytest.mark.parametrize(
+    ("language", "line", "expected"),
+    [
+        ("en", "I don't know.", ("I", "do", "n't", "know", ".")),
+        ("de", "Das ist z.B. gut!", ("Das", "ist", "z.B.", "gut", "!")),
+        ("tr", "Ankara'ya gitti.", ("Ankara'ya", "gitti", ".")),
+        ("hi", "यह हिन्दी है।", ("यह", "हिन्दी", "है", "।")),
+        ("ko", "나는 학교에 갔다.", ("나는", "학교에", "갔다", ".")),
+        ("vi", "Tôi đi học.", ("Tôi", "đi", "học", ".")),
+        ("gn", "Mba'éichapa, che irũ?", ("Mba'éichapa", ",", "che", "irũ", "?")),
+    ],
+)
+def test_words_of_several_languages(language: str, line: str, expected: tuple[str, ...]) -> None:
+    assert words(line, language) == expected
+
+
+def test_text_and_space_after() -> None:
+    sentence = SEGMENTERS["en"].segment("  Hello,\t\u00a0 world (again)!\n")
+    assert sentence is not None
+    assert sentence.text == "Hello, world (again)!"
+    assert sentence.words == ("Hello", ",", "world", "(", "again", ")", "!")
+    assert sentence.space_after == (False, True, True, False, False, False, True)
+
+
+@pytest.mark.parametrize("line", ["", " ", "\t\n", "\u00a0\u3000", "\u200b", "\x00 \u200d\ufeff"])
+def test_a_line_without_words(line: str) -> None:
+    assert SEGMENTERS["en"].segment(line) is None
+
+
+@pytest.mark.parametrize(("language", "line"), [("gd", "tha e an diugh"), ("ru", "и т.д. и т.п.")])
+def test_rules_with_spaces_make_several_words(language: str, line: str) -> None:
+    assert " ".join(words(line, language)) == line
+    assert words(line, language) == tuple(line.split())
+
+
+@pytest.mark.parametrize(
+    ("line", "expected"),
+    [
+        ("I ❤️.", ("I", "❤️", ".")),
+        ("👍🏽 ok", ("👍🏽", "ok")),
+        ("a 👩‍💻!", ("a", "👩‍💻", "!")),
+        ("nai\u0308ve", ("nai\u0308ve",)),
+        ("(\u200bend) \u200bnext", ("(\u200b", "end", ")", "\u200bnext")),
+        ("a \u200b b", ("a", "b")),
+    ],
+)
+def test_invisible_characters_and_marks_stay_with_their_word(line: str, expected: tuple[str, ...]) -> None:
+    assert words(line) == expected
+
+
+@pytest.mark.parametrize(
+    ("line", "script", "tool"),
+    [
+        ("我是学生。", "Han", "jieba"),
+        ("私は学生です。", "Japanese kana", "MeCab"),
+        ("ผมเป็นนักเรียน", "Thai", "PyThaiNLP"),
+        ("ຂ້ອຍເປັນນັກຮຽນ", "Lao", "LaoNLP"),
+        ("ខ្ញុំជាសិស្ស", "Khmer", "khmer-nltk"),
+        ("ကျွန်တော်ကျောင်းသား", "Myanmar", "pyidaungsu"),
+        ("ང་སློབ་ཕྲུག་ཡིན།", "Tibetan", "botok"),
+        ("ꦲꦏ꧀ꦱꦫ", "Javanese", "a tool for its language"),
+        ("The city is 東京.", "Han", "jieba"),
+        ("木", "Han", "jieba"),
+    ],
+)
+def test_scripts_without_spaces_are_refused(line: str, script: str, tool: str) -> None:
+    assert unspaced_script(line) == script
+    with pytest.raises(DataError, match=tool) as caught:
+        WordSegmenter("en").segment(line)
+    assert "--input_format tokens" in str(caught.value)
+
+
+@pytest.mark.parametrize("line", ["The kanji 木 means tree.", "100 ฿ and 5 。", "한국어 문장", "Ελληνικά", "", "..."])
+def test_a_stray_character_is_let_pass(line: str) -> None:
+    assert unspaced_script(line) is None
+
+
+@pytest.mark.parametrize(
+    "code", ["tur", "tr-TR", "tr_tr", "no", "nb", "ku", "zz", "", "not a language", "../en", "a.b"]
+)
+def test_every_language_code_has_rules(code: str) -> None:
+    sentence = WordSegmenter(code).segment("Ja, nei.")
+    assert sentence is not None
+    assert sentence.words == ("Ja", ",", "nei", ".")
+
+
+@pytest.mark.parametrize("line", ["a" * 1_000_000, "$" * 1_000_000, "ab c, " * 166_666])
+def test_a_line_of_a_million_characters(line: str) -> None:
+    started = time.perf_counter()
+    sentence = SEGMENTERS["en"].segment(line)
+    assert sentence is not None
+    assert rebuilt(sentence) == line.strip()
+    assert time.perf_counter() - started < 60
+
+
+def test_a_long_chunk_is_cut_at_punctuation() -> None:
+    long = "क्षि" * LONGEST_CHUNK
+    assert words(f"so {long}, (no).") == ("so", f"{long}", ",", "(", "no", ")", ".")
+
+
+def test_half_a_character_is_refused() -> None:
+    with pytest.raises(DataError, match="surrogate"):
+        SEGMENTERS["en"].segment("a \ud800 b")
+
+
+def test_memory_does_not_grow_with_new_words() -> None:
+    segmenter = WordSegmenter("xx")
+    segmenter.segment("first")
+    strings = segmenter._spacy.vocab.strings
+    before = len(strings)
+    for number in range(2000):
+        segmenter.segment(f"word{number} other{number}.")
+    assert len(strings) - before < 10
+
+
+alphabet = st.characters(exclude_categories=["Cs"])
+mixed = st.text(alphabet | st.sampled_from(" \t\u00a0\u200b\u200d.,'\"()$-/:;🏽❤️👩à\u0301"), max_size=60)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+@given(line=mixed, language=st.sampled_from(sorted(SEGMENTERS)))
+def test_words_joined_are_the_normalised_line(line: str, language: str) -> None:
+    normalised = " ".join(chunk for chunk in line.split() if is_visible(chunk))
+    if unspaced_script(line):
+        return
+    sentence = SEGMENTERS[language].segment(line)
+    if sentence is None:
+        assert normalised == ""
+        return
+    assert sentence.text == normalised == rebuilt(sentence)
+    assert not any(char.isspace() for word in sentence.words for char in word)
+    assert all(map(is_visible, sentence.words))
