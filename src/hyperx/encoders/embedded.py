@@ -183,7 +183,8 @@ def _read_header(cursor: _Cursor) -> Header:
         cursor.fail(f"expected version {FORMAT_VERSION}, found {version}")
     if block != _BLOCK_WEIGHTS:
         cursor.fail(f"expected blocks of {_BLOCK_WEIGHTS} weights, found {block}")
-    header = Header(*sizes, epsilon)
+    hidden, layers, heads, feed_forward, vocabulary, positions, token_types = sizes
+    header = Header(hidden, layers, heads, feed_forward, vocabulary, positions, token_types, epsilon)
     for name, size in asdict(header).items():
         if not (math.isfinite(size) and size > 0):
             cursor.fail(f"expected a positive number for {name}, found {size}")

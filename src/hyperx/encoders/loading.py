@@ -1,0 +1,228 @@
+"""Encoders by name: the embedded one, an E5S1 file, a local folder or a model of the hub."""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+import json
+import os
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import tokenizers
+
+# Only the name: transformers imports its parts, which takes seconds, where they are first used.
+import transformers
+
+from hyperx.encoders.embedded import MAGIC, embedded_encoder_folder, is_e5s1, read_source_record, weights_hash
+from hyperx.errors import EncoderError, did_you_mean
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
+
+EMBEDDED = "embedded"
+
+_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
+_HUB_SECONDS = 10.0
+_HUB_FILES = ["*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors"]
+_ELSE = f"Name another encoder: {EMBEDDED}, a local folder or a model of the hub."
+
+
+@dataclass(frozen=True)
+class LoadedEncoder:
+    """An encoder ready for use.
+
+    Args:
+        name: as the user spelled it.
+        content_hash: of the weights; the same for every copy of them, wherever it was loaded from.
+        model: in float32 and evaluation mode, without a pooler.
+        tokenizer: a fast one, so that subwords can be traced to words.
+    """
+
+    name: str
+    content_hash: str
+    model: PreTrainedModel
+    tokenizer: PreTrainedTokenizerFast
+
+
+def load_encoder(name: str | Path) -> LoadedEncoder:
+    """Load an encoder and its tokenizer. Never runs code or reads pickles that come with an encoder.
+
+    Args:
+        name: ``embedded``; the path of an E5S1 file or of a Hugging Face folder; or a model of the hub.
+
+    Raises:
+        EncoderError: where it cannot be found, or is not an encoder with safetensors weights and a fast tokenizer.
+    """
+    folder, converted = _find(name)
+    with _quiet():
+        model = _load_model(folder)
+        tokenizer = _load_converted_tokenizer(folder) if converted else _load_tokenizer(folder)
+    # A record is believed only in the cache: next to weights that somebody else wrote it could be another model's.
+    record = read_source_record(folder) if converted else None
+    content_hash = _state_hash(model) if record is None else record.content_hash
+    return LoadedEncoder(str(name), content_hash, model, tokenizer)
+
+
+# Finding --------------------------------------------------------------------------------------------------------------
+
+
+def _find(name: str | Path) -> tuple[Path, bool]:
+    """The encoder's folder, and whether it is one that this package converted and keeps itself."""
+    if name == EMBEDDED:
+        return embedded_encoder_folder(), True
+    path = Path(name).expanduser()
+    if path.is_file():
+        if not is_e5s1(path):
+            raise EncoderError(f"{path}: expected a folder or a file that begins with {MAGIC!r}. {_ELSE}")
+        return embedded_encoder_folder(path), True
+    if path.is_dir():
+        return _checked_folder(path), False
+    if isinstance(name, Path) or not _HUB_NAME.fullmatch(name) or name.startswith(".") or name.endswith(".bin"):
+        raise EncoderError(f"{name}: expected an encoder, found no such file or folder. {_ELSE}")
+    return _checked_folder(_download(name)), False
+
+
+def _checked_folder(folder: Path) -> Path:
+    """The folder, where it has a configuration and safetensors weights."""
+    if not (folder / "config.json").is_file():
+        raise EncoderError(f"{folder}: expected an encoder's folder, found no config.json in it. {_ELSE}")
+    if not any((folder / f"model.safetensors{suffix}").is_file() for suffix in ("", ".index.json")):
+        pickles = sorted(path.name for path in folder.glob("*.bin"))
+        raise EncoderError(
+            f"{folder}: expected weights in model.safetensors, found {', '.join(pickles) or 'none'}. Other formats can"
+            " run code when they are read, so they are refused. Where you trust the source, convert it once: python -c"
+            " \"from transformers import AutoModel, AutoTokenizer as T; a, b = 'SOURCE', 'NEW_FOLDER';"
+            ' AutoModel.from_pretrained(a).save_pretrained(b); T.from_pretrained(a).save_pretrained(b)"'
+        )
+    return folder
+
+
+def _download(name: str) -> Path:
+    """The hub model's folder in the hub's cache. One look at the hub, so that it fails at once without a network."""
+    from huggingface_hub import snapshot_download
+    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
+
+    try:
+        # Sub-folders of hub models hold other formats (onnx, openvino), which are not read here.
+        return Path(
+            snapshot_download(name, etag_timeout=_HUB_SECONDS, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"])
+        )
+    except LocalEntryNotFoundError as error:
+        raise EncoderError(
+            f"{name}: found no such local folder, and the hub cannot be reached ({_first_line(error)}).{_hint(name)}"
+            f" Without a network, use {EMBEDDED} or a local folder."
+        ) from error
+    except RepositoryNotFoundError as error:
+        raise EncoderError(
+            f"{name}: found neither such a local folder nor such a model on the hub"
+            f" (a private one needs: hf auth login).{_hint(name)} {_ELSE}"
+        ) from error
+    except (OSError, ValueError) as error:
+        raise EncoderError(f"{name}: could not be fetched from the hub: {_first_line(error)}. {_ELSE}") from error
+
+
+def _hint(name: str) -> str:
+    return did_you_mean(name, [EMBEDDED])
+
+
+def _first_line(error: BaseException) -> str:
+    lines = str(error).strip().splitlines()
+    return lines[0].rstrip(".") if lines else type(error).__name__
+
+
+# Loading --------------------------------------------------------------------------------------------------------------
+
+
+def _load_model(folder: Path) -> PreTrainedModel:
+    """The encoder in float32, every weight read from the folder.
+
+    Raises:
+        EncoderError: where it cannot be read, or weights other than the pooler's are missing.
+    """
+    try:
+        config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
+        model, found = transformers.AutoModel.from_pretrained(
+            folder,
+            config=config,
+            dtype="float32",
+            use_safetensors=True,
+            trust_remote_code=False,
+            output_loading_info=True,
+            **_without_pooler(config),
+        )
+    except Exception as error:  # whatever the libraries raise for a folder that is not sound
+        raise EncoderError(f"{folder}: the encoder could not be read: {_first_line(error)}. {_ELSE}") from error
+    missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
+    if missing:
+        raise EncoderError(
+            f"{folder}: expected all weights of {type(model).__name__}, missing {len(missing)},"
+            f" such as {', '.join(missing[:3])}. Check that config.json and the weights belong together."
+        )
+    checked: PreTrainedModel = model
+    return checked
+
+
+def _without_pooler(config: PreTrainedConfig) -> dict[str, Any]:
+    """The option of BERT-like classes that leaves their pooler out: no task reads it."""
+    model_class = transformers.MODEL_MAPPING.get(type(config), None)
+    known = inspect.isclass(model_class) and "add_pooling_layer" in inspect.signature(model_class).parameters
+    return {"add_pooling_layer": False} if known else {}
+
+
+def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The folder's fast tokenizer, ready for text that is split into words."""
+    try:
+        tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except Exception as error:
+        raise EncoderError(f"{folder}: the tokenizer could not be read: {_first_line(error)}. {_ELSE}") from error
+    if not tokenizer.is_fast:
+        raise EncoderError(
+            f"{folder}: expected a fast tokenizer (tokenizer.json), found {type(tokenizer).__name__},"
+            f" which cannot tell the word of a subword. {_ELSE}"
+        )
+    # Byte-level tokenizers mark a word's start by its space, which a word alone does not have.
+    before = tokenizer.backend_tokenizer.pre_tokenizer
+    if isinstance(before, tokenizers.pre_tokenizers.ByteLevel):
+        before.add_prefix_space = tokenizer.add_prefix_space = True
+    fast: PreTrainedTokenizerFast = tokenizer
+    return fast
+
+
+def _load_converted_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The same as ``AutoTokenizer`` gives for a folder of ours, without its second reading of the 250,000 pieces."""
+    try:
+        options = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
+        del options["tokenizer_class"]
+        make: Any = transformers.PreTrainedTokenizerFast
+        tokenizer: PreTrainedTokenizerFast = make(
+            tokenizer_file=os.fspath(folder / "tokenizer.json"), name_or_path=os.fspath(folder), **options
+        )
+        return tokenizer
+    except Exception as error:
+        raise EncoderError(
+            f"{folder}: the converted tokenizer could not be read: {_first_line(error)}."
+            " Delete the folder; it is made again at the next start."
+        ) from error
+
+
+def _state_hash(model: PreTrainedModel) -> str:
+    return weights_hash({name: tensor.numpy(force=True) for name, tensor in model.state_dict().items()})
+
+
+@contextlib.contextmanager
+def _quiet() -> Iterator[None]:
+    """No progress bars and no report of weights that are not used (heads, poolers) while an encoder is read."""
+    log: Any = transformers.utils.logging
+    verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
+    log.set_verbosity_error()
+    log.disable_progress_bar()
+    try:
+        yield
+    finally:
+        log.set_verbosity(verbosity)
+        if bars:
+            log.enable_progress_bar()
