@@ -1,0 +1,243 @@
+"""Data sets of the Hugging Face hub, or local folders laid out like them, read into sentences."""
+
+from __future__ import annotations
+
+import contextlib
+import re
+import time
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError, did_you_mean
+
+HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
+"""Our names of the splits -> the hub's."""
+
+HUB_COLUMNS: dict[str, tuple[str, ...]] = {
+    "words": ("tokens", "words"),
+    "upos": ("upos",),
+    "head": ("head",),
+    "deprel": ("deprel",),
+    "ner": ("ner_tags", "ner"),
+    "text": ("text",),
+}
+"""What a sentence has -> the names under which data sets of the hub keep it."""
+
+LOCAL_ALTERNATIVES = (
+    "put files at <data_folder>/<task>/<language>/{train,dev,test}.* or name a file or folder for the pair "
+    "in the data table"
+)
+"""What to do where the hub cannot serve a pair."""
+
+_PROBE_SECONDS = 4.0
+_PROBE_LASTS_SECONDS = 120
+_MULTIWORD = (None, "None")  # the head of a row that is no word
+_NO_HEAD = (*_MULTIWORD, "_")
+
+
+def load_hub(
+    name: str,
+    configuration: str | None,
+    split: str,
+    revision: str | None = None,
+    columns: Mapping[str, str] | None = None,
+) -> Iterator[Sentence]:
+    """Stream one split of a data set of the hub.
+
+    Labels may be strings or class labels, heads integers or strings. Rows of multiword tokens that stand inline (their
+    head is "None") are dropped. Nothing is downloaded where the data set is in the local cache.
+
+    Args:
+        name: the data set's name, such as `unimelb-nlp/wikiann`, or a local folder.
+        configuration: the configuration, such as `tr` or `tr_imst`; None where the data set has one only.
+        split: train, dev or test.
+        revision: a branch, tag or commit of the data set, such as "2.17" for a UD release.
+        columns: our names (`words`, `upos`, `head`, `deprel`, `ner`, `text`) -> the data set's, where they are unusual.
+
+    Raises:
+        DataError: where the hub cannot be reached (within seconds), or has no such data set, configuration, split or
+            column; and at rows whose columns are of different lengths or whose labels have no names.
+    """
+    place = hub_place(name, configuration, split)
+    data = _load(name, configuration, split, revision, place)
+    reader = _RowReader.of(data.features, dict(columns or {}), place)
+    for number, row in enumerate(data, start=1):
+        yield reader.sentence(row, number)
+
+
+@dataclass(frozen=True, slots=True)
+class HubSource:
+    """A data set of the hub; see `load_hub` for the meaning of its parts."""
+
+    name: str
+    configuration: str | None = None
+    revision: str | None = None
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+    def read(self, split: str) -> Iterator[Sentence]:
+        """Stream one split; see `load_hub`."""
+        return load_hub(self.name, self.configuration, split, self.revision, self.columns)
+
+    def describe(self, split: str) -> str:
+        """The data set, configuration and split, for people."""
+        return hub_place(self.name, self.configuration, split) + (f" at {self.revision}" if self.revision else "")
+
+
+def hub_place(name: str, configuration: str | None, split: str) -> str:
+    """How messages name a split of a hub data set."""
+    return f"{name} ({configuration + ', ' if configuration else ''}{HUB_SPLITS.get(split, split)})"
+
+
+def _load(name: str, configuration: str | None, split: str, revision: str | None, place: str) -> Any:
+    """The split as a memory-mapped data set."""
+    import datasets
+
+    offline = not Path(name).is_dir() and not _hub_answers(int(time.monotonic() / _PROBE_LASTS_SECONDS))
+    try:
+        with _offline() if offline else contextlib.nullcontext():
+            return datasets.load_dataset(name, configuration, split=HUB_SPLITS[split], revision=revision)
+    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+        if offline:
+            message = f"the Hugging Face hub cannot be reached and no copy is in its cache; {LOCAL_ALTERNATIVES}"
+            raise DataError(message, path=place) from error
+        raise DataError(_explain(error, configuration, split), path=place) from error
+
+
+def _explain(error: Exception, configuration: str | None, split: str) -> str:
+    """One line for what the datasets library found wrong."""
+    text = " ".join(str(error).split())
+    known = re.findall(r"'([^']+)'", text.partition("[")[2])
+    if text.startswith("BuilderConfig"):
+        hint = did_you_mean(configuration or "", known) or f" It has {', '.join(known[:20])}."
+        return f"the data set has no configuration {configuration!r}.{hint}"
+    if text.startswith("Unknown split"):
+        return f"the data set has no split {HUB_SPLITS[split]!r}; it has {', '.join(known)}; {LOCAL_ALTERNATIVES}"
+    return f"cannot be loaded: {text[:300]}; check the name, or {LOCAL_ALTERNATIVES}"
+
+
+@lru_cache(maxsize=1)
+def _hub_answers(_period: int) -> bool:
+    """Whether the hub can be reached, asked once in a while.
+
+    The library itself retries for half a minute and more for every file, and says nothing that helps.
+    """
+    from huggingface_hub import constants, get_session
+
+    if constants.HF_HUB_OFFLINE:
+        return False
+    try:
+        get_session().head(constants.ENDPOINT, timeout=_PROBE_SECONDS)
+    except Exception:  # of the HTTP library in use, which differs between versions; any means that there is no way
+        return False
+    return True
+
+
+@contextlib.contextmanager
+def _offline() -> Iterator[None]:
+    """Let the libraries look into their cache only, as the environment variable HF_HUB_OFFLINE would have it."""
+    import datasets
+    from huggingface_hub import constants
+
+    before = constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE
+    constants.HF_HUB_OFFLINE = datasets.config.HF_HUB_OFFLINE = True
+    try:
+        yield
+    finally:
+        constants.HF_HUB_OFFLINE, datasets.config.HF_HUB_OFFLINE = before
+
+
+@dataclass(frozen=True)
+class _RowReader:
+    """Reads rows of one data set.
+
+    Args:
+        names: our name of each column that the data set has -> its name.
+        labels: our name of each column of class labels -> the labels.
+        place: the data set's name for messages.
+    """
+
+    names: Mapping[str, str]
+    labels: Mapping[str, Sequence[str]]
+    place: str
+
+    @classmethod
+    def of(cls, features: Mapping[str, Any], columns: Mapping[str, str], place: str) -> _RowReader:
+        for ours, theirs in columns.items():
+            if theirs not in features:
+                hint = did_you_mean(theirs, features)
+                message = f"expected the column {theirs!r} for {ours}, found {', '.join(features)}.{hint}"
+                raise DataError(message, path=place)
+        usual = {ours: next((name for name in known if name in features), "") for ours, known in HUB_COLUMNS.items()}
+        names = {ours: theirs for ours, theirs in {**usual, **columns}.items() if theirs}
+        if "words" not in names:
+            message = f"expected a column of words, found {', '.join(features)}; name it under columns: {{words: ...}}"
+            raise DataError(message, path=place)
+        labels = {ours: _label_names(features[theirs]) for ours, theirs in names.items()}
+        return cls(names, {ours: known for ours, known in labels.items() if known}, place)
+
+    def sentence(self, row: Mapping[str, Any], number: int) -> Sentence:
+        """One row as a sentence."""
+        words = [str(word) for word in row[self.names["words"]]]
+        if not words:
+            raise self._error(number, "expected words, found an empty sentence")
+        values = {ours: row[theirs] for ours, theirs in self.names.items() if ours not in ("words", "text")}
+        for ours, column in values.items():
+            if len(column) != len(words):
+                raise self._error(number, f"expected {len(words)} values of {ours}, one a word, found {len(column)}")
+        kept = _word_rows(values.get("head"), len(words))
+        return Sentence(
+            words=tuple(words[index] for index in kept),
+            columns=self._columns(values, kept, number),
+            source=self.place,
+            text=row[self.names["text"]] if "text" in self.names else None,
+        )
+
+    def _columns(
+        self, values: Mapping[str, Sequence[Any]], kept: Sequence[int], number: int
+    ) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+        found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
+        for ours, column in values.items():
+            chosen = [column[index] for index in kept]
+            if ours == "head":
+                if all(value in _NO_HEAD for value in chosen):
+                    continue  # a sentence without a tree
+                found[ours] = tuple(self._head(value, number) for value in chosen)
+            else:
+                found[ours] = tuple(self._label(ours, value, number) for value in chosen)
+        if "head" not in found:
+            found.pop("deprel", None)
+        return found
+
+    def _head(self, value: Any, number: int) -> int:
+        try:
+            return int(value)
+        except ValueError as error:
+            raise self._error(number, f"expected a head (a number from 0), found {value!r}") from error
+
+    def _label(self, ours: str, value: Any, number: int) -> str:
+        if isinstance(value, str):
+            return value
+        names = self.labels.get(ours, ())
+        if isinstance(value, int) and 0 <= value < len(names):
+            return names[value]
+        raise self._error(number, f"expected a label of {ours}: a string or a class label, found {value!r}")
+
+    def _error(self, number: int, message: str) -> DataError:
+        return DataError(f"row {number}: {message}", path=self.place)
+
+
+def _label_names(feature: Any) -> Sequence[str]:
+    """The names of a column of class labels; empty for other columns."""
+    names: Sequence[str] = getattr(getattr(feature, "feature", feature), "names", None) or ()
+    return names
+
+
+def _word_rows(heads: Sequence[Any] | None, count: int) -> list[int]:
+    """The positions of words: all but the inline multiword rows, whose head is "None"."""
+    if heads is None or all(head in _NO_HEAD for head in heads):
+        return list(range(count))
+    return [index for index, head in enumerate(heads) if head not in _MULTIWORD]

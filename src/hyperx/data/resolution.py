@@ -1,0 +1,375 @@
+"""Where each pair's data is: the user's table, else a local folder, else the hub. All problems are found together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hyperx.data.formats import FORMATS, format_problem
+from hyperx.data.hub import HUB_COLUMNS, LOCAL_ALTERNATIVES, HubSource
+from hyperx.errors import ConfigError, HyperXError, did_you_mean
+from hyperx.languages import (
+    UD_TREEBANKS,
+    WIKIANN_CONFIGURATIONS,
+    canonical,
+    suggest,
+    ud_treebank,
+    wikiann_configuration,
+)
+from hyperx.pairs import TaskLanguagePair
+
+SPLITS = ("train", "dev", "test")
+
+_UD, _UD_27, _WIKIANN = (
+    "commul/universal_dependencies",
+    "universal-dependencies/universal_dependencies",
+    "unimelb-nlp/wikiann",
+)
+_CONFIGURATIONS: dict[str, Callable[[str], str | None]] = {
+    _UD: ud_treebank,
+    _UD_27: ud_treebank,
+    _WIKIANN: wikiann_configuration,
+}
+_DEFAULTS = {"upos": _UD, "head": _UD, "deprel": _UD, "ner": _WIKIANN}
+_KNOWN_LANGUAGES = {_UD: UD_TREEBANKS.keys(), _UD_27: UD_TREEBANKS.keys(), _WIKIANN: WIKIANN_CONFIGURATIONS}
+
+_PAIR_KEYS = (*SPLITS, "folder", "hub", "label_map")
+_HUB_KEYS = ("name", "configuration", "revision", "columns")
+
+# Names by convention, and those of UD releases, whose largest treebanks have a train split in parts (-train-a, ...).
+_PLAIN_NAME = re.compile(r"(?P<split>train|dev|test)")
+_RELEASE_NAME = re.compile(r"(?P<treebank>.+)-ud-(?P<split>train|dev|test)(?P<part>-.+)?")
+_SPLIT_WORDS = frozenset({"train", "dev", "val", "valid", "validation", "test"})
+_RELEASE_ENDINGS = (".conllu", ".iob2")  # a release's .txt files hold the raw text
+
+
+@dataclass(frozen=True, slots=True)
+class FileSource:
+    """Files that are read one behind the other, as absolute paths."""
+
+    files: tuple[Path, ...]
+
+    def describe(self, _split: str) -> str:
+        """The files, for people."""
+        return ", ".join(map(str, self.files))
+
+
+Source = FileSource | HubSource
+
+
+@dataclass(frozen=True, slots=True)
+class PairSources:
+    """Where one pair's splits are.
+
+    Args:
+        pair: the pair, in the user's spelling.
+        column: the column that the task reads.
+        splits: the source of each split that there is.
+        label_map: entity types to read as others, or as O.
+    """
+
+    pair: TaskLanguagePair
+    column: str
+    splits: Mapping[str, Source]
+    label_map: Mapping[str, str] = field(default_factory=dict)
+
+
+def pair_key(pair: TaskLanguagePair) -> tuple[str, str]:
+    """What two spellings of one pair have in common."""
+    return pair.task, canonical(pair.language)
+
+
+def resolve(
+    pairs: Iterable[TaskLanguagePair],
+    *,
+    data_folder: Path,
+    table: Mapping[str, object] | None,
+    columns: Mapping[str, str],
+    label_map: Mapping[str, str] | None = None,
+) -> list[PairSources]:
+    """Find every pair's data; nothing is opened and no network is used. See `DataSources.build`.
+
+    Raises:
+        ConfigError: with all problems together.
+    """
+    resolver = _Resolver(data_folder, columns, dict(label_map or {}))
+    entries = resolver.entries(table or {})
+    found = [resolver.pair(pair, entries) for pair in resolver.distinct(pairs)]
+    resolver.refuse_test_files(found, entries)
+    if resolver.problems:
+        raise ConfigError(list(dict.fromkeys(resolver.problems)))
+    return [sources for sources in found if sources]
+
+
+_Entries = dict[tuple[str, str], tuple[TaskLanguagePair, object]]
+
+
+class _Resolver:
+    """One resolution: what it reads from, and the problems that it has found."""
+
+    def __init__(self, data_folder: Path, columns: Mapping[str, str], label_map: Mapping[str, str]) -> None:
+        self.data_folder, self.columns, self.label_map = data_folder.expanduser().resolve(), columns, label_map
+        self.problems: list[str] = []
+
+    def distinct(self, pairs: Iterable[TaskLanguagePair]) -> list[TaskLanguagePair]:
+        """Each pair once; two spellings of one pair are a problem."""
+        seen: dict[tuple[str, str], TaskLanguagePair] = {}
+        for pair in pairs:
+            first = seen.setdefault(pair_key(pair), pair)
+            if first != pair:
+                self.problems.append(
+                    f"{first} and {pair} are one pair: {pair.language!r} names the same language; keep one"
+                )
+        return list(seen.values())
+
+    def entries(self, table: Mapping[str, object]) -> _Entries:
+        """The table by pair."""
+        if not isinstance(table, Mapping):
+            self.problems.append(f"data table: expected a mapping from pairs to their data, found {table!r}")
+            return {}
+        entries: _Entries = {}
+        for name, value in table.items():
+            try:
+                pair = TaskLanguagePair.parse(str(name))
+            except HyperXError as error:
+                self.problems.append(f"data table: {error}")
+                continue
+            if pair.task not in self.columns:
+                self.problems.append(f"data table: {self._unknown_task(pair)}")
+            first, _ = entries.setdefault(pair_key(pair), (pair, value))
+            if first != pair:
+                self.problems.append(f"data table: {first} and {pair} are one pair; keep one of them")
+        return entries
+
+    def pair(self, pair: TaskLanguagePair, entries: _Entries) -> PairSources | None:
+        """One pair's data from the first place that has it."""
+        if pair.task not in self.columns:
+            self.problems.append(self._unknown_task(pair))
+            return None
+        column = self.columns[pair.task]
+        label_map = self.label_map if column == "ner" else {}
+        if pair_key(pair) in entries:
+            return self._from_table(pair, *entries[pair_key(pair)], label_map)
+        folder = self._local_folder(pair)
+        splits = self._folder(folder, column, str(pair)) if folder else self._default_hub(pair, column)
+        return PairSources(pair, column, splits, label_map)
+
+    def _unknown_task(self, pair: TaskLanguagePair) -> str:
+        known = f"{pair}: unknown task {pair.task!r}; expected one of {', '.join(self.columns)}."
+        return known + did_you_mean(pair.task, self.columns)
+
+    # The table
+
+    def _from_table(
+        self, pair: TaskLanguagePair, name: TaskLanguagePair, value: object, label_map: Mapping[str, str]
+    ) -> PairSources:
+        place, column = f"data table, {name}", self.columns[pair.task]
+        if isinstance(value, str):
+            value = {"folder": value}
+        if not isinstance(value, Mapping):
+            self.problems.append(
+                f"{place}: expected a folder or a mapping with {', '.join(_PAIR_KEYS)}, found {value!r}"
+            )
+            return PairSources(pair, column, {})
+        self._check_keys(value, _PAIR_KEYS, place)
+        splits = self._whole(pair, value, column, place)
+        for split in SPLITS:
+            if split in value:
+                splits[split] = FileSource(self._files(value[split], column, f"{place}, {split}"))
+        if not splits and not set(value) & {"folder", "hub"}:
+            self.problems.append(f"{place}: names no data; give folder, hub, or files under {', '.join(SPLITS)}")
+        own = self._label_map(value.get("label_map", {}), column, f"{place}, label_map")
+        return PairSources(pair, column, splits, {**label_map, **own})
+
+    def _whole(self, pair: TaskLanguagePair, value: Mapping[str, Any], column: str, place: str) -> dict[str, Source]:
+        """The splits that a folder or a hub data set gives."""
+        if "folder" in value and "hub" in value:
+            self.problems.append(f"{place}: found both folder and hub; keep one, and name single splits beside it")
+        if "folder" in value:
+            folder = self._path(value["folder"], f"{place}, folder")
+            return self._folder(folder, column, place) if folder else {}
+        source = self._hub(pair, value["hub"], f"{place}, hub") if "hub" in value else None
+        return dict.fromkeys(SPLITS, source) if source else {}
+
+    def _check_keys(self, value: Mapping[str, Any], known: Sequence[str], place: str) -> None:
+        for key in value:
+            if key not in known:
+                hint = did_you_mean(str(key), known)
+                self.problems.append(f"{place}: unknown key {key!r}; expected {', '.join(known)}.{hint}")
+
+    def _path(self, value: object, place: str) -> Path | None:
+        if isinstance(value, str) and value:
+            return self.data_folder / Path(value).expanduser()
+        self.problems.append(f"{place}: expected a path, found {value!r}")
+        return None
+
+    def _files(self, value: object, column: str, place: str) -> tuple[Path, ...]:
+        values = value if isinstance(value, list | tuple) else [value]
+        if not values:
+            self.problems.append(f"{place}: expected a file or a list of files, found an empty list")
+        paths = [path for one in values if (path := self._path(one, place))]
+        for path in paths:
+            if not path.is_file():
+                self.problems.append(
+                    f"{place}: expected a file, found {'a folder' if path.is_dir() else 'none'} at {path}"
+                )
+            elif problem := format_problem(path, column):
+                self.problems.append(f"{place}: {problem}")
+        return tuple(path.resolve() for path in paths)
+
+    def _label_map(self, value: object, column: str, place: str) -> Mapping[str, str]:
+        if not value:
+            return {}
+        pairs = value.items() if isinstance(value, Mapping) else [("", None)]
+        if not all(isinstance(text, str) and text for pair in pairs for text in pair):
+            self.problems.append(
+                f"{place}: expected entity types and what to read them as, such as {{DATE: O}}, found {value!r}"
+            )
+            return {}
+        if column != "ner":
+            self.problems.append(f"{place}: only entity types can be mapped; this task reads {column}")
+        return dict(pairs)
+
+    def _hub(self, pair: TaskLanguagePair, value: object, place: str) -> HubSource | None:
+        if isinstance(value, str):
+            value = {"name": value}
+        if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
+            self.problems.append(f"{place}: expected a mapping with {', '.join(_HUB_KEYS)}, found {value!r}")
+            return None
+        self._check_keys(value, _HUB_KEYS, place)
+        columns = value.get("columns") or {}
+        for key in ("configuration", "revision"):
+            if not isinstance(value.get(key), str | None):
+                self.problems.append(f"{place}: expected text for {key}, found {value[key]!r}; write it in quotes")
+        if isinstance(columns, Mapping) and all(isinstance(column, str) for column in columns.values()):
+            self._check_keys(columns, tuple(HUB_COLUMNS), f"{place}, columns")
+        else:
+            self.problems.append(f"{place}, columns: expected our names and the data set's, found {columns!r}")
+        name, configuration = value["name"], value.get("configuration")
+        if configuration is None and name in _CONFIGURATIONS:
+            configuration = self._configuration(pair, name, f"{place}: ")
+        # A copy of a data set on this machine is found like any other path of the table.
+        local = self.data_folder / Path(name).expanduser()
+        return HubSource(str(local) if local.is_dir() else name, configuration, value.get("revision"), columns)
+
+    # Folders
+
+    def _local_folder(self, pair: TaskLanguagePair) -> Path | None:
+        """`<data_folder>/<task>/<language>` under any code of the language; the user's own spelling comes first."""
+        parent = self.data_folder / pair.task
+        if (parent / pair.language).is_dir():
+            return parent / pair.language
+        wanted = canonical(pair.language)
+        folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
+        matching = [folder for folder in folders if canonical(folder.name) == wanted]
+        if len(matching) > 1:
+            names = " and ".join(map(str, matching))
+            self.problems.append(
+                f"{pair}: found two folders of one language, {names}; keep one or name it in the data table"
+            )
+        return matching[0] if matching else None
+
+    def _folder(self, folder: Path, column: str, place: str) -> dict[str, Source]:
+        """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release."""
+        if not folder.is_dir():
+            self.problems.append(f"{place}: {_no_folder(folder)}")
+            return {}
+        by_split: dict[str, list[Path]] = {}
+        for path in sorted(path for path in folder.iterdir() if path.is_file()):
+            if split := _split_of(path):
+                by_split.setdefault(split, []).append(path.resolve())
+        if not by_split:
+            found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
+            expected = f"train, dev or test with an ending of {', '.join(FORMATS)}, or a UD release's names"
+            self.problems.append(f"{place}: expected files in {folder} named {expected}; found {found}")
+        for split, paths in by_split.items():
+            self._check_one_source(paths, split, place)
+            self.problems.extend(f"{place}: {problem}" for path in paths if (problem := format_problem(path, column)))
+        return {split: FileSource(tuple(by_split[split])) for split in SPLITS if split in by_split}
+
+    def _check_one_source(self, paths: Sequence[Path], split: str, place: str) -> None:
+        """Several files are one split only as the parts of one treebank."""
+        if len(paths) > 1 and (len(set(map(_parts_of, paths))) > 1 or None in map(_parts_of, paths)):
+            names = " and ".join(path.name for path in paths)
+            where = f"{place}: found {names} for {split} in {paths[0].parent}"
+            self.problems.append(f"{where}; keep one, or name the file in the data table")
+
+    # The hub
+
+    def _default_hub(self, pair: TaskLanguagePair, column: str) -> dict[str, Source]:
+        missing = f"{pair}: no folder {self.data_folder / pair.task / pair.language}"
+        name = _DEFAULTS.get(column)
+        if name is None:
+            self.problems.append(f"{missing}, and the task has no default data set; {LOCAL_ALTERNATIVES}")
+            return {}
+        configuration = self._configuration(pair, name, f"{missing}, and ")
+        return dict.fromkeys(SPLITS, HubSource(name, configuration)) if configuration else {}
+
+    def _configuration(self, pair: TaskLanguagePair, name: str, before: str) -> str | None:
+        """A data set's own code for the pair's language; `before` begins the message where it has none."""
+        configuration = _CONFIGURATIONS[name](pair.language)
+        if configuration is None:
+            close = suggest(pair.language, _KNOWN_LANGUAGES[name])
+            hint = f" Did you mean {close!r}?" if close else ""
+            missing = f"{before}{name} has no default for the language {pair.language!r}"
+            self.problems.append(f"{missing}; {LOCAL_ALTERNATIVES}.{hint}")
+        return configuration
+
+    # Train on test
+
+    def refuse_test_files(self, found: Iterable[PairSources | None], entries: _Entries) -> None:
+        """Training must not see a file that any pair, of the run or of the table, is tested on."""
+        resolved = [sources for sources in found if sources]
+        tests = {
+            path: sources.pair
+            for sources in [*self._rest(resolved, entries), *resolved]
+            for path in _paths(sources, "test")
+        }
+        for sources in resolved:
+            for path in _paths(sources, "train"):
+                what = f"the test file of {tests[path]}" if path in tests else "a test file by its name"
+                if path in tests or _named_test(path):
+                    advice = "train on a train or dev file, and keep test files for the end"
+                    self.problems.append(f"{sources.pair}: train names {path}, which is {what}; {advice}")
+
+    def _rest(self, resolved: Sequence[PairSources], entries: _Entries) -> list[PairSources]:
+        """The table's other pairs; their problems are not this run's."""
+        done = {pair_key(sources.pair) for sources in resolved}
+        other = _Resolver(self.data_folder, self.columns, {})
+        others = [pair for key, (pair, _) in entries.items() if key not in done and pair.task in self.columns]
+        return [sources for pair in others if (sources := other.pair(pair, entries))]
+
+
+def _no_folder(folder: Path) -> str:
+    if folder.is_file():
+        return f"expected a folder, found the file {folder}; say which split it is, such as {{test: {folder.name}}}"
+    advice = "a data set of the hub is written {hub: {name: ..., configuration: ...}}"
+    return f"expected a folder, found none at {folder}; {advice}"
+
+
+def _split_of(path: Path) -> str | None:
+    """The split that a file holds by the names in use; None for other files."""
+    if path.suffix.lower() in _RELEASE_ENDINGS and (match := _RELEASE_NAME.fullmatch(path.stem)):
+        return match["split"]
+    match = _PLAIN_NAME.fullmatch(path.stem) if path.suffix.lower() in FORMATS else None
+    return match["split"] if match else None
+
+
+def _parts_of(path: Path) -> tuple[str, str] | None:
+    """What the parts of one split have in common; None for a file that is a split of its own."""
+    match = _RELEASE_NAME.fullmatch(path.stem)
+    return (match["treebank"], path.suffix) if match and match["part"] else None
+
+
+def _named_test(path: Path) -> bool:
+    """Whether the last word for a split in a file's name is test."""
+    words = [word for word in re.findall("[a-z]+", path.name.lower()) if word in _SPLIT_WORDS]
+    return words[-1:] == ["test"]
+
+
+def _paths(sources: PairSources, split: str) -> tuple[Path, ...]:
+    source = sources.splits.get(split)
+    return source.files if isinstance(source, FileSource) else ()

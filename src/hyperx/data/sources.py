@@ -1,0 +1,213 @@
+"""The data of task–language pairs: where it is, and its sentences in the one form that a task reads."""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, replace
+from itertools import chain
+from pathlib import Path
+from typing import Any
+
+from hyperx.data.conllu import check_tree
+from hyperx.data.formats import TREE_COLUMNS, read_file
+from hyperx.data.hub import HubSource
+from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
+from hyperx.data.resolution import FileSource, PairSources, Source, pair_key, resolve
+from hyperx.data.sentence import Sentence
+from hyperx.data.spans import BioConversion, bio_sentences, map_types
+from hyperx.errors import DataError, HyperXError
+from hyperx.pairs import TaskLanguagePair
+
+logger = logging.getLogger(__name__)
+
+
+class DataSources:
+    """Where the splits of some pairs are, and a way to read them. A pair is found under any code of its language.
+
+    Args:
+        sources: one value a pair, as `build` and `from_json` make them.
+    """
+
+    def __init__(self, sources: Iterable[PairSources]) -> None:
+        self._sources = {pair_key(source.pair): source for source in sources}
+
+    @classmethod
+    def build(
+        cls,
+        pairs: Sequence[TaskLanguagePair],
+        *,
+        data_folder: Path,
+        table: Mapping[str, object] | None = None,
+        columns: Mapping[str, str],
+        label_map: Mapping[str, str] | None = None,
+    ) -> DataSources:
+        """Find each pair's data: as the table says where it names the pair, else in a local folder, else on the hub.
+
+        Nothing is opened and no network is used. Local folders are `<data_folder>/<task>/<language>` with files
+        `{train,dev,test}.*`. The hub's defaults are UD's default treebank of the language and WikiANN.
+
+        Args:
+            pairs: the pairs wanted.
+            data_folder: the folder of local data; relative paths of the table start there.
+            table: pair -> folder, or a mapping with `folder` or `hub` (name, configuration, revision, columns), files
+                under `train`, `dev` and `test`, and `label_map`.
+            columns: task -> the column that it reads: `upos`, `ner` or `head`.
+            label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
+
+        Raises:
+            ConfigError: with all problems together: paths without data, unknown keys and endings, two data for one
+                pair, training on a test file, languages without a default.
+        """
+        return cls(resolve(pairs, data_folder=data_folder, table=table, columns=columns, label_map=label_map))
+
+    @property
+    def pairs(self) -> tuple[TaskLanguagePair, ...]:
+        """The pairs, in the user's spelling."""
+        return tuple(source.pair for source in self._sources.values())
+
+    def __contains__(self, pair: TaskLanguagePair) -> bool:
+        return pair_key(pair) in self._sources
+
+    def joined(self, other: DataSources) -> DataSources:
+        """These sources and another's; the other's win where both know a pair."""
+        return DataSources({**self._sources, **other._sources}.values())
+
+    def has(self, pair: TaskLanguagePair, split: str) -> bool:
+        """Whether a pair has a split. A hub data set is taken to have all three: the network is not asked."""
+        return pair in self and split in self._sources[pair_key(pair)].splits
+
+    def describe(self, pair: TaskLanguagePair, split: str) -> str:
+        """Where a split is, for people.
+
+        Raises:
+            DataError: where there is no such split.
+        """
+        return self._source(pair, split).describe(split)
+
+    def read(self, pair: TaskLanguagePair, split: str) -> Iterator[Sentence]:
+        """Stream a split's sentences, checked, and with the entity tags in BIO and mapped.
+
+        Spans whose first tag is an I- against the scheme are given a B-; their number is logged.
+
+        Raises:
+            DataError: where there is no such split; while reading, with file and line, for whatever is wrong in it.
+        """
+        source, sources = self._source(pair, split), self._sources[pair_key(pair)]
+        if isinstance(source, HubSource):
+            return _prepared(source.read(split), sources, source.describe(split))
+        # Files are prepared one by one: each may be written in a scheme of its own.
+        return chain.from_iterable(
+            _prepared(read_file(path, sources.column), sources, str(path)) for path in source.files
+        )
+
+    def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
+        """A JSON value that changes whenever what `read` gives may change: files count by their content."""
+        source, sources = self._source(pair, split), self._sources[pair_key(pair)]
+        what = asdict(source) if isinstance(source, HubSource) else [_content_hash(path) for path in source.files]
+        return [what, split, sources.column, dict(sources.label_map)]
+
+    def _source(self, pair: TaskLanguagePair, split: str) -> Source:
+        if pair not in self:
+            known = ", ".join(map(str, self.pairs)) or "none"
+            raise DataError(f"expected a pair whose data is known ({known}), found {pair}")
+        splits = self._sources[pair_key(pair)].splits
+        if split not in splits:
+            found = ", ".join(splits) or "none"
+            advice = f"add a {split} file to the pair's folder, or name one under {split} in the data table"
+            raise DataError(f"expected a {split} split of {pair}, found {found}; {advice}")
+        return splits[split]
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` reads, made of plain values; files as absolute paths."""
+        return {str(source.pair): _pair_to_json(source) for source in self._sources.values()}
+
+    @classmethod
+    def from_json(cls, values: Mapping[str, Any]) -> DataSources:
+        """The sources that `to_json` wrote. Whether the files still exist is seen when they are read.
+
+        Raises:
+            HyperXError: where the values are not of that form.
+        """
+        try:
+            return cls([_pair_from_json(name, value) for name, value in values.items()])
+        except (AttributeError, KeyError, TypeError) as error:
+            raise HyperXError(f"expected data sources as Hyper-X writes them, found a fault: {error!r}") from error
+
+
+def _content_hash(path: Path) -> str:
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}; was it moved?", path=path) from error
+
+
+def _pair_to_json(source: PairSources) -> dict[str, Any]:
+    splits = {split: _source_to_json(where) for split, where in source.splits.items()}
+    return {"column": source.column, "splits": splits, "label_map": dict(source.label_map)}
+
+
+def _source_to_json(source: Source) -> dict[str, Any]:
+    if isinstance(source, HubSource):
+        return {"hub": asdict(source)}
+    return {"files": [str(path) for path in source.files]}
+
+
+def _pair_from_json(name: str, value: Mapping[str, Any]) -> PairSources:
+    splits = {split: _source_from_json(where) for split, where in value["splits"].items()}
+    return PairSources(TaskLanguagePair.parse(name), value["column"], splits, value["label_map"])
+
+
+def _source_from_json(value: Mapping[str, Any]) -> Source:
+    return HubSource(**value["hub"]) if "hub" in value else FileSource(tuple(map(Path, value["files"])))
+
+
+def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str) -> Iterator[Sentence]:
+    """The sentences as the task's column needs them."""
+    prepare = _PREPARATIONS.get(sources.column)
+    present = _with_column(sentences, sources.column)
+    return prepare(present, sources, place) if prepare else present
+
+
+def _with_column(sentences: Iterable[Sentence], column: str) -> Iterator[Sentence]:
+    for sentence in sentences:
+        if column not in sentence.columns:
+            found = ", ".join(sentence.columns) or "none"
+            message = f"expected annotation in the column {column}, found {found}; annotate the sentence or remove it"
+            raise DataError(message, path=sentence.source, line=sentence.line_of(0))
+        yield sentence
+
+
+def _prepare_entities(sentences: Iterable[Sentence], sources: PairSources, place: str) -> Iterator[Sentence]:
+    conversion = BioConversion()
+    for sentence in bio_sentences(sentences, conversion, sources.column):
+        if sources.label_map:
+            tags = map_types([str(tag) for tag in sentence.columns[sources.column]], sources.label_map)
+            sentence = replace(sentence, columns={**sentence.columns, sources.column: tags})
+        yield sentence
+    if conversion.repairs:
+        logger.warning("%s: %d spans began with I- and were given a B-", place, conversion.repairs)
+    if conversion.scheme != "BIO":
+        logger.info("%s: tags converted from %s to BIO", place, conversion.scheme)
+
+
+def _prepare_tags(sentences: Iterable[Sentence], sources: PairSources, _place: str) -> Iterator[Sentence]:
+    for sentence in sentences:
+        check_tags(sentence, sources.column, UPOS_TAGS)
+        yield sentence
+
+
+def _prepare_trees(sentences: Iterable[Sentence], _sources: PairSources, _place: str) -> Iterator[Sentence]:
+    for sentence in _with_column(sentences, "deprel"):
+        check_tree(sentence)
+        check_tags(sentence, "deprel", UD_RELATIONS)
+        yield sentence
+
+
+_PREPARATIONS: dict[str, Callable[[Iterable[Sentence], PairSources, str], Iterator[Sentence]]] = {
+    "ner": _prepare_entities,
+    "upos": _prepare_tags,
+    **dict.fromkeys(TREE_COLUMNS, _prepare_trees),
+}
