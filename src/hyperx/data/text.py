@@ -1,0 +1,241 @@
+"""What `hyperx predict` reads, from standard input or a file: one sentence at a time, never the whole.
+
+A new input format is one class and one line in `INPUT_FORMATS`.
+"""
+
+from __future__ import annotations
+
+import re
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
+from typing import IO, Literal
+
+from hyperx.data.conllu import text_comment
+from hyperx.data.lines import check_word
+from hyperx.data.sentence import Sentence
+from hyperx.errors import ConfigError, DataError, did_you_mean
+from hyperx.segmentation import WordSegmenter
+
+InputFormat = Literal["raw", "tokens", "conllu"]
+"""What a text may be written in; the same names as in `INPUT_FORMATS`."""
+
+Row = tuple[str, ...]
+"""The ten columns of a CoNLL-U line."""
+
+_COLUMNS = 10
+_ID, _FORM, _MISC = 0, 1, 9
+
+# White space that may not break a line may stand within a word, as in the number `10 000`.
+_SEPARATORS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
+
+_BYTE_ORDER_MARK = "\ufeff"
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+
+
+@dataclass(frozen=True, slots=True)
+class ConlluSentence(Sentence):
+    """A sentence with its CoNLL-U lines as they stood, so that a writer can fill single columns.
+
+    Args:
+        rows: the columns of every line that is no comment: words, multiword ranges and empty nodes.
+    """
+
+    rows: tuple[Row, ...] = ()
+
+
+def read_input(
+    stream: IO[str] | IO[bytes], input_format: InputFormat, *, language: str, source: str = "<stdin>"
+) -> Iterator[Sentence]:
+    """Stream the sentences of a text; the memory that it takes is that of one sentence.
+
+    Args:
+        stream: an open file. A binary one (``sys.stdin.buffer``) gives exact line numbers where text is not UTF-8.
+        input_format: a name in `INPUT_FORMATS`.
+        language: the language of the text, which raw text is segmented by.
+        source: what errors call the stream.
+
+    Raises:
+        ConfigError: where the format is unknown.
+        DataError: with stream and line, where the text is not UTF-8 or not of this format, or where raw text is in a
+            script that cannot be segmented.
+    """
+    if input_format not in INPUT_FORMATS:
+        known = ", ".join(INPUT_FORMATS)
+        hint = did_you_mean(input_format, INPUT_FORMATS)
+        raise ConfigError([f"--input_format: expected one of {known}, found {input_format!r}.{hint}"])
+    return INPUT_FORMATS[input_format](language=language, source=source).sentences(stream_lines(stream, source))
+
+
+def stream_lines(stream: Iterable[str | bytes], source: str) -> Iterator[tuple[int, str]]:
+    """The lines of an open file as (number from 1, line without its end), without a byte order mark.
+
+    Raises:
+        DataError: where a line is not UTF-8.
+    """
+    number = 0
+    try:
+        for number, line in enumerate(stream, start=1):
+            text = _decoded(line, source, number)
+            yield number, (text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text).rstrip("\r\n")
+    except UnicodeDecodeError as error:
+        # A text stream decodes ahead in blocks, so the place is known as far as this.
+        raise _not_utf8(error.object[error.start], f"{source} after line {number}", None) from error
+
+
+class InputReader(ABC):
+    """Lines to sentences.
+
+    Args:
+        language: the language of the text.
+        source: what errors and sentences call the stream.
+    """
+
+    def __init__(self, *, language: str, source: str) -> None:
+        self.language, self.source = language, source
+
+    @abstractmethod
+    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
+        """Stream the sentences of numbered lines.
+
+        Raises:
+            DataError: with stream and line, where a line is not of this format.
+        """
+
+
+class RawReader(InputReader):
+    """Running text, one sentence a line. Lines without a visible character are skipped."""
+
+    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
+        """Segment every line; see :meth:`hyperx.segmentation.WordSegmenter.segment` for what is refused."""
+        segmenter = WordSegmenter(self.language)
+        for number, line in lines:
+            try:
+                sentence = segmenter.segment(line)
+            except DataError as error:
+                raise DataError(error.message, path=self.source, line=number) from error
+            if sentence is not None:
+                yield replace(sentence, lines=(number,) * len(sentence.words), source=self.source)
+
+
+class TokensReader(InputReader):
+    """Words separated by white space, one sentence a line. Blank lines are skipped.
+
+    A no-break space does not separate words. A sentence has neither a text nor spaces.
+    """
+
+    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
+        """Split every line; a word of nothing but no-break spaces or control characters is refused."""
+        for number, line in lines:
+            words = tuple(word for word in _SEPARATORS.split(line) if word)
+            if not words or line.isspace():
+                continue
+            for word in words:
+                check_word(word, self.source, number)
+            yield Sentence(words=words, lines=(number,) * len(words), source=self.source)
+
+
+class ConlluReader(InputReader):
+    """CoNLL-U; sentences keep every line and comment. Annotation is carried along, not read."""
+
+    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
+        """Parse block by block; comments at the end of the stream, without words, are refused like others."""
+        block: list[tuple[int, str]] = []
+        for number, line in lines:
+            if line.strip(" \t"):
+                block.append((number, line))
+            elif block:
+                yield self._sentence(block)
+                block = []
+        if block:
+            yield self._sentence(block)
+
+    def _sentence(self, block: list[tuple[int, str]]) -> ConlluSentence:
+        # A word may be `#`, but its line begins with its id.
+        comments = [line for _, line in block if line.startswith("#")]
+        rows = [(number, self._row(number, line)) for number, line in block if not line.startswith("#")]
+        words = [(number, row) for number, row in rows if row[_ID].isdecimal()]
+        if not words:
+            message = "expected a sentence, found comments without words; remove them or add the words"
+            raise DataError(message, path=self.source, line=block[0][0])
+        self._check_order(rows, words_total=len(words))
+        for number, row in words:
+            check_word(row[_FORM], self.source, number)
+        return ConlluSentence(
+            words=tuple(row[_FORM] for _, row in words),
+            lines=tuple(number for number, _ in words),
+            source=self.source,
+            text=text_comment(comments),
+            space_after=_spaces([row for _, row in rows]),
+            comments=tuple(comments),
+            rows=tuple(row for _, row in rows),
+        )
+
+    def _row(self, number: int, line: str) -> Row:
+        columns = tuple(line.split("\t"))
+        if len(columns) != _COLUMNS:
+            message = (
+                f"expected {_COLUMNS} columns separated by tabs, as CoNLL-U has, found {len(columns)}; "
+                "mend the line, or say with --input_format what the text is"
+            )
+            raise DataError(message, path=self.source, line=number)
+        return columns
+
+    def _check_order(self, rows: list[tuple[int, Row]], words_total: int) -> None:
+        """See that ids count up from 1, and that ranges and empty nodes stand where they belong."""
+        words, covered = 0, 0
+        for number, row in rows:
+            first, last = _range(row[_ID]) or (0, 0)
+            if row[_ID] == str(words + 1):
+                words += 1
+            elif max(covered, words) < first == words + 1 <= last <= words_total:
+                covered = last
+            elif not re.fullmatch(rf"{words}\.[1-9][0-9]*", row[_ID]):
+                message = f"expected word {words + 1} of the sentence, found id {row[_ID]!r}; ids count up from 1"
+                raise DataError(message, path=self.source, line=number)
+
+
+INPUT_FORMATS: dict[str, type[InputReader]] = {"raw": RawReader, "tokens": TokensReader, "conllu": ConlluReader}
+"""Every input format by its name."""
+
+
+def _decoded(line: str | bytes, source: str, number: int) -> str:
+    try:
+        if isinstance(line, bytes):
+            return line.decode("utf-8")
+        # A text stream may have let undecodable bytes pass as lone surrogates, which do not encode.
+        line.encode("utf-8")
+        return line
+    except UnicodeDecodeError as error:
+        if number == 1 and error.object.startswith(_UTF_16_MARKS):
+            message = "expected UTF-8, found the byte order mark of UTF-16; convert the text, such as with iconv"
+            raise DataError(message, path=source, line=number) from error
+        raise _not_utf8(error.object[error.start], source, number) from error
+    except UnicodeEncodeError as error:
+        raise _not_utf8(ord(error.object[error.start]) & 0xFF, source, number) from error
+
+
+def _not_utf8(byte: int, source: str, number: int | None) -> DataError:
+    message = f"expected UTF-8, found the byte 0x{byte:02x}; convert the text, such as with iconv -f latin1 -t utf-8"
+    return DataError(message, path=source, line=number)
+
+
+def _range(identifier: str) -> tuple[int, int] | None:
+    """First and last word of a multiword range such as `1-2`, else None."""
+    first, _, last = identifier.partition("-")
+    return (int(first), int(last)) if first.isdecimal() and last.isdecimal() else None
+
+
+def _spaces(rows: Iterable[Row]) -> tuple[bool, ...]:
+    """For each word whether a space follows; within a multiword range none does, and its end follows the range's."""
+    spaces: list[bool] = []
+    ranges: list[tuple[int, int, bool]] = []
+    for row in rows:
+        after = "SpaceAfter=No" not in row[_MISC].split("|")
+        if row[_ID].isdecimal():
+            spaces.append(after)
+        elif found := _range(row[_ID]):
+            ranges.append((*found, after))
+    for first, last, after in ranges:
+        spaces[first - 1 : last] = [False] * (last - first) + [after]
+    return tuple(spaces)

@@ -1,0 +1,192 @@
+"""The input of predictions."""
+
+from __future__ import annotations
+
+import io
+import tracemalloc
+from collections.abc import Iterator
+from itertools import islice
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hyperx.data.sentence import Sentence
+from hyperx.data.text import INPUT_FORMATS, ConlluSentence, InputFormat, read_input
+from hyperx.errors import ConfigError, DataError
+
+CONLLU = """\
+# sent_id = a
+# text = Vámonos al mar.
+1-2\tVámonos\t_\t_\t_\t_\t_\t_\t_\t_
+1\tVamos\tir\tVERB\t_\t_\t_\t_\t_\tx=1
+2\tnos\tnosotros\tPRON\t_\t_\t_\t_\t_\t_
+2.1\tx\t_\t_\t_\t_\t_\t_\t0:root\t_
+3-4\tal\t_\t_\t_\t_\t_\t_\t_\t_
+3\ta\ta\tADP\t_\t_\t_\t_\t_\t_
+4\tel\tel\tDET\t_\t_\t_\t_\t_\t_
+5\tmar\tmar\tNOUN\t_\t_\t_\t_\t_\tSpaceAfter=No
+6\t.\t.\tPUNCT\t_\t_\t_\t_\t_\t_
+
+1\t#\t_\t_\t_\t_\t_\t_\t_\t_
+
+"""
+
+
+def read(text: str | bytes, input_format: InputFormat) -> list[Sentence]:
+    data = text if isinstance(text, bytes) else text.encode()
+    return list(read_input(io.BytesIO(data), input_format, language="en"))
+
+
+def row(identifier: str, form: str = "w", columns: int = 10) -> str:
+    return "\t".join([identifier, form, *"_" * (columns - 2)])
+
+
+def test_raw_text() -> None:
+    first, second = read("\ufeffHello, world.\r\n\n  \n\u200b\nBye!", "raw")
+    assert first.words == ("Hello", ",", "world", ".")
+    assert (first.text, first.space_after) == ("Hello, world.", (False, True, False, True))
+    assert (first.source, first.lines) == ("<stdin>", (1, 1, 1, 1))
+    assert (second.words, second.lines) == (("Bye", "!"), (5, 5))
+
+
+def test_a_raw_line_that_cannot_be_segmented_is_named() -> None:
+    with pytest.raises(DataError, match="--input_format tokens") as caught:
+        read("fine\n我是学生\n", "raw")
+    assert (caught.value.path, caught.value.line) == ("<stdin>", 2)
+
+
+def test_tokens() -> None:
+    first, second, third = read("10\u00a0000  dogs\tbark .\r\n\n我 是 学生\u3000。\na\u2028b", "tokens")
+    assert first.words == ("10\u00a0000", "dogs", "bark", ".")
+    assert (first.text, first.space_after, first.lines) == (None, None, (1, 1, 1, 1))
+    assert second.words == ("我", "是", "学生", "。")
+    assert (third.words, third.line_of(0)) == (("a", "b"), 4)
+
+
+def test_a_token_of_nothing_is_refused() -> None:
+    with pytest.raises(DataError, match="<stdin>:2: expected a word"):
+        read("a b\nc \x07 d\n", "tokens")
+
+
+def test_conllu_keeps_every_line() -> None:
+    first, second = read(CONLLU, "conllu")
+    assert isinstance(first, ConlluSentence)
+    assert first.words == ("Vamos", "nos", "a", "el", "mar", ".")
+    assert first.space_after == (False, True, False, True, False, True)
+    assert first.text == "Vámonos al mar."
+    assert first.lines == (4, 5, 8, 9, 10, 11)
+    assert list(first.comments) == CONLLU.split("\n")[:2]
+    assert ["\t".join(columns) for columns in first.rows] == CONLLU.split("\n")[2:11]
+    assert (second.words, second.text, second.lines) == (("#",), None, (13,))
+
+
+def test_conllu_without_a_last_blank_line_and_with_carriage_returns() -> None:
+    text = CONLLU.rstrip("\n").replace("\n", "\r\n")
+    assert [sentence.words for sentence in read(text, "conllu")] == [
+        sentence.words for sentence in read(CONLLU, "conllu")
+    ]
+
+
+@pytest.mark.parametrize(
+    ("lines", "line", "message"),
+    [
+        ([row("1"), row("2", columns=9)], 2, "expected 10 columns separated by tabs, as CoNLL-U has, found 9"),
+        (["Just a sentence."], 1, "found 1; mend the line, or say with --input_format"),
+        ([row("1"), row("3")], 2, "expected word 2 of the sentence, found id '3'"),
+        ([row("2")], 1, "expected word 1"),
+        ([row("x"), row("1")], 1, "found id 'x'"),
+        ([row("1"), row("1")], 2, "expected word 2"),
+        ([row("1-2"), row("1")], 1, "found id '1-2'"),
+        ([row("1-2"), row("1"), row("2-3"), row("2"), row("3")], 3, "found id '2-3'"),
+        ([row("1.1"), row("1")], 1, "found id '1.1'"),
+        (["# sent_id = 1", ""], 1, "comments without words"),
+        ([row("1"), "", "# end"], 3, "comments without words"),
+        ([row("1", "\u00a0")], 1, "expected a word"),
+    ],
+)
+def test_conllu_errors_name_the_line(lines: list[str], line: int, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read("\n".join(lines), "conllu")
+    assert message in str(caught.value)
+    assert (caught.value.path, caught.value.line) == ("<stdin>", line)
+
+
+@pytest.mark.parametrize("input_format", INPUT_FORMATS)
+def test_text_that_is_not_utf8(input_format: InputFormat) -> None:
+    good = row("1") + "\n\n" if input_format == "conllu" else "fine\n\n"
+    with pytest.raises(DataError, match="<stdin>:3: expected UTF-8, found the byte 0xe9"):
+        read(good.encode() + "1 café\n".encode("latin-1"), input_format)
+
+
+def test_utf16_is_named() -> None:
+    with pytest.raises(DataError, match="UTF-16"):
+        read("Hello\n".encode("utf-16"), "raw")
+
+
+@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
+def test_text_streams_refuse_what_is_not_utf8(errors: str) -> None:
+    stream = io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), encoding="utf-8", errors=errors)
+    with pytest.raises(DataError, match="0xe9"):
+        list(read_input(stream, "tokens", language="en", source="f.txt"))
+
+
+def test_a_text_stream_in_another_encoding() -> None:
+    stream = io.TextIOWrapper(io.BytesIO("\u00e9t\u00e9 fini\n".encode("latin-1")), encoding="latin-1")
+    assert next(read_input(stream, "tokens", language="fr")).words == ("été", "fini")
+
+
+def test_an_unknown_format_is_refused_at_once() -> None:
+    with pytest.raises(ConfigError, match="Did you mean 'conllu'"):
+        read_input(io.StringIO(""), "conlu", language="en")  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("input_format", INPUT_FORMATS)
+def test_nothing_in_nothing_out(input_format: InputFormat) -> None:
+    assert read("", input_format) == []
+    assert read("\n \n", input_format) == []
+
+
+def lines_of(unit: bytes, total: int, given_out: list[int]) -> Iterator[bytes]:
+    """The unit's lines, again and again; counts the units given out in the list's only item."""
+    for _ in range(total):
+        given_out[0] += 1
+        yield from io.BytesIO(unit)
+
+
+UNITS: dict[InputFormat, bytes] = {"raw": b"Hi!\n", "tokens": b"one two three\n", "conllu": row("1").encode() + b"\n\n"}
+
+
+@pytest.mark.parametrize("input_format", UNITS)
+def test_reading_is_lazy(input_format: InputFormat) -> None:
+    given_out = [0]
+    lines = lines_of(UNITS[input_format], 1000, given_out)
+    sentences = read_input(lines, input_format, language="en")  # type: ignore[arg-type]
+    for number in range(1, 4):
+        next(sentences)
+        assert given_out == [number]
+
+
+@pytest.mark.parametrize("input_format", ["tokens", "conllu"])
+def test_memory_is_constant_over_100_000_sentences(input_format: InputFormat) -> None:
+    lines = lines_of(UNITS[input_format], 100_000, [0])
+    sentences = read_input(lines, input_format, language="en")  # type: ignore[arg-type]
+    first = sum(1 for _ in islice(sentences, 95_000))
+    tracemalloc.start()  # tracing is slow: what piles up does so over the last ones too
+    try:
+        rest = sum(1 for _ in sentences)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert first + rest == 100_000
+    assert peak < 100_000
+
+
+word = st.text(st.characters(categories=["L", "N", "P", "S"]), min_size=1, max_size=8)
+
+
+@settings(max_examples=100, deadline=None)
+@given(sentences=st.lists(st.lists(word, min_size=1, max_size=5), max_size=5))
+def test_no_token_is_lost(sentences: list[list[str]]) -> None:
+    text = "\n".join(" ".join(words) for words in sentences)
+    assert [list(sentence.words) for sentence in read(text, "tokens")] == sentences
