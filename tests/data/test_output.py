@@ -1,0 +1,181 @@
+"""The output of predictions."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import replace
+from typing import Any
+
+import conllu
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hyperx.data.output import OUTPUT_FORMATS, OutputFormat, Prediction
+from hyperx.data.sentence import Sentence
+from hyperx.data.text import read_input
+from hyperx.errors import DataError
+
+PARIS = Sentence(
+    words=("In", "New", "York", ",", "Ana", "!"),
+    text="In New York, Ana!",
+    space_after=(True, True, False, True, False, True),
+)
+POS = ("ADP", "PROPN", "PROPN", "PUNCT", "PROPN", "PUNCT")
+NER = ("O", "B-LOC", "I-LOC", "O", "B-PER", "O")
+
+SOURCE = """\
+# newdoc id = d
+# sent_id = a-1
+# text = Vámonos al mar.
+1-2\tVámonos\t_\t_\t_\t_\t_\t_\t_\t_
+1\tVamos\tir\tX\tv\tMood=Ind\t0\troot\t_\tNER=B-ORG|Gloss=go
+2\tnos\tnosotros\tX\t_\t_\t1\tobj\t_\t_
+2.1\tx\t_\t_\t_\t_\t_\t_\t0:root\t_
+3-4\tal\t_\t_\t_\t_\t_\t_\t_\t_
+3\ta\ta\tX\t_\t_\t5\tcase\t_\t_
+4\tel\tel\tX\t_\t_\t5\tdet\t_\t_
+5\tmar\tmar\tX\t_\t_\t1\tobl\t_\tSpaceAfter=No
+6\t.\t.\tX\t_\t_\t1\tpunct\t_\t_
+
+"""
+
+
+def written(output_format: OutputFormat, *predictions: Prediction) -> str:
+    stream = io.StringIO()
+    writer = OUTPUT_FORMATS[output_format](stream)
+    for prediction in predictions:
+        writer.write(prediction)
+    return stream.getvalue()
+
+
+def parsed(output: str) -> dict[str, Any]:
+    value: dict[str, Any] = json.loads(output)
+    return value
+
+
+def test_conllu_of_new_sentences() -> None:
+    tokens = Sentence(words=("我", "是"))
+    output = written(
+        "conllu", Prediction(PARIS, {"pos": POS, "ner": NER}), Prediction(tokens, {"pos": ("PRON", "VERB")})
+    )
+    first, second = conllu.parse(output)
+    assert first.metadata == {"sent_id": "1", "text": "In New York, Ana!"}
+    assert tuple(token["form"] for token in first) == PARIS.words
+    assert tuple(token["upos"] for token in first) == POS
+    assert tuple(token["misc"]["NER"] for token in first) == NER
+    assert [bool(token["misc"].get("SpaceAfter")) for token in first] == [False, False, True, False, True, False]
+    assert second.metadata == {"sent_id": "2", "text": "我 是"}
+    assert output.endswith("2\t是\t_\tVERB\t_\t_\t_\t_\t_\t_\n\n")
+
+
+def test_conllu_input_changes_in_predicted_columns_only() -> None:
+    (sentence,) = read_input(io.StringIO(SOURCE), "conllu", language="es")
+    labels = {"pos": ("VERB", "PRON", "ADP", "DET", "NOUN", "PUNCT"), "ner": ("O",) * 6}
+    assert written("conllu", Prediction(sentence, {})) == SOURCE
+    before, after = SOURCE.split("\n"), written("conllu", Prediction(sentence, labels)).split("\n")
+    assert before[:4] == after[:4]
+    assert after[4] == "1\tVamos\tir\tVERB\tv\tMood=Ind\t0\troot\t_\tGloss=go|NER=O"
+    assert after[6:8] == before[6:8]
+    assert after[10] == "5\tmar\tmar\tNOUN\t_\t_\t1\tobl\t_\tSpaceAfter=No|NER=O"
+    (found,) = conllu.parse("\n".join(after))
+    assert [token["id"] for token in found if not isinstance(token["id"], int)] == [
+        (1, "-", 2),
+        (2, ".", 1),
+        (3, "-", 4),
+    ]
+
+
+def test_conllu_input_without_text_gets_the_surface() -> None:
+    bare = "\n".join(line for line in SOURCE.split("\n") if not line.startswith("# "))
+    (sentence,) = read_input(io.StringIO(bare), "conllu", language="es")
+    assert written("conllu", Prediction(sentence, {})).startswith("# sent_id = 1\n# text = Vámonos al mar.\n1-2\t")
+
+
+def test_another_task_stands_in_misc() -> None:
+    output = written("conllu", Prediction(Sentence(words=("a",)), {"sense": ("x.1",)}))
+    assert output.endswith("\t_\tSENSE=x.1\n\n")
+
+
+def test_a_text_with_line_ends_stays_one_comment() -> None:
+    output = written("conllu", Prediction(replace(PARIS, text="In New\nYork,\tAna!"), {}))
+    assert "# text = In New York, Ana!\n" in output
+
+
+def test_jsonl() -> None:
+    confidences = {"pos": (0.123456,) * 6, "ner": (1.0,) * 6}
+    first, second = written(
+        "jsonl",
+        Prediction(PARIS, {"pos": POS, "ner": NER}, confidences),
+        Prediction(Sentence(words=("Größe", "我")), {"pos": ("NOUN", "X")}),
+    ).splitlines()
+    assert parsed(first) == {
+        "text": PARIS.text,
+        "words": list(PARIS.words),
+        "space_after": [True, True, False, True, False, True],
+        "pos": list(POS),
+        "ner": list(NER),
+        "entities": [
+            {"type": "LOC", "start": 1, "end": 3, "text": "New York"},
+            {"type": "PER", "start": 4, "end": 5, "text": "Ana"},
+        ],
+        "confidence": {"pos": [0.1235] * 6, "ner": [1.0] * 6},
+    }
+    assert second == '{"words": ["Größe", "我"], "pos": ["NOUN", "X"]}'
+
+
+def test_jsonl_names_the_sentence_of_a_treebank() -> None:
+    (sentence,) = read_input(io.StringIO(SOURCE), "conllu", language="es")
+    assert parsed(written("jsonl", Prediction(sentence, {})))["sent_id"] == "a-1"
+
+
+def test_columns_of_several_tasks() -> None:
+    short = Sentence(words=("a", "b"))
+    output = written("columns", *[Prediction(short, {"pos": ("X", "Y"), "ner": ("O", "B-PER")})] * 2)
+    assert output == "a\tX\tO\nb\tY\tB-PER\n\n" * 2
+
+
+@pytest.mark.parametrize("output_format", ["conllu", "columns"])
+@pytest.mark.parametrize("bad", ["a\tb", "a\nb", "a\rb", ""])
+def test_words_and_labels_that_would_break_the_columns(output_format: OutputFormat, bad: str) -> None:
+    sentence = Sentence(words=("fine", bad), lines=(7, 8), source="f.txt")
+    with pytest.raises(DataError, match=r"f\.txt:8: expected a word or label without tabs"):
+        written(output_format, Prediction(sentence, {"pos": ("X", "X")}))
+    with pytest.raises(DataError, match="without tabs"):
+        written(output_format, Prediction(Sentence(words=("a",)), {"pos": (bad,)}))
+
+
+def test_labels_must_be_one_a_word() -> None:
+    with pytest.raises(ValueError, match="expected 6 labels of pos, one a word; found 1"):
+        Prediction(PARIS, {"pos": ("X",)})
+    with pytest.raises(ValueError, match="expected 6 confidences of pos"):
+        Prediction(PARIS, {"pos": POS}, {"pos": (0.5,)})
+
+
+@pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
+def test_each_sentence_is_written_at_once(output_format: OutputFormat) -> None:
+    stream = io.StringIO()
+    writer = OUTPUT_FORMATS[output_format](stream)
+    sizes = []
+    for _ in range(3):
+        writer.write(Prediction(PARIS, {"pos": POS}))
+        sizes.append(len(stream.getvalue()))
+    assert sizes == [sizes[0], 2 * sizes[0], 3 * sizes[0]]
+
+
+form = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=6)
+
+
+@settings(max_examples=100, deadline=None)
+@given(words=st.lists(form, min_size=1, max_size=6), data=st.data())
+def test_conllu_is_read_back_whole(words: list[str], data: st.DataObject) -> None:
+    spaces = tuple(data.draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words))))
+    labels = tuple(data.draw(st.lists(st.sampled_from(["NOUN", "VERB"]), min_size=len(words), max_size=len(words))))
+    sentence = Sentence(words=tuple(words), space_after=spaces)
+    output = written("conllu", Prediction(sentence, {"pos": labels}))
+    (found,) = conllu.parse(output)
+    assert [(token["form"], token["upos"]) for token in found] == list(zip(words, labels, strict=True))
+    (again,) = read_input(io.BytesIO(output.encode()), "conllu", language="en")
+    assert (again.words, again.space_after) == (sentence.words, spaces)
+    assert written("conllu", Prediction(again, {"pos": labels})) == output
