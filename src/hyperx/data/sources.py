@@ -137,9 +137,12 @@ class DataSources:
 
 
 def _content_hash(path: Path) -> str:
+    digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
     try:
         with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+            while chunk := file.read(1 << 20):
+                digest.update(chunk)
+        return digest.hexdigest()
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}; was it moved?", path=path) from error
 
