@@ -236,7 +236,7 @@ def _parse_token(language: Language, token: str, default_upos: str) -> list[Item
         parts = [item for part in language.ranges[lowered] for item in _parse_token(language, part, "")]
         if match["rel"]:
             parts[0] = replace(parts[0], rel=match["rel"])
-        return [replace(part, range_form="^" if place else form) for place, part in enumerate(parts)]
+        return [replace(part, ner=ner, range_form="^" if place else form) for place, part in enumerate(parts)]
     glued = len(form) > 1 and form.endswith("+")
     form = form[:-1] if glued else form
     slot = SLOT.fullmatch(form)
@@ -421,9 +421,9 @@ def _entry(language: Language, words: WordList, entry: str, form: str) -> Frame:
     """One form of an entry as a small frame; untagged words of a name are PROPN joined by flat."""
     text = entry.split(", ")[words.forms.index(form)]
     if words.upos == "PROPN" and "/" not in text:
-        names = text.split()
-        items = [Item(name, "PROPN", "root" if place == 0 else "flat") for place, name in enumerate(names)]
-        return Frame(tuple(items), tuple(-1 if place == 0 else 0 for place in range(len(names))), text)
+        outside = " ".join(part for part in text.split() if part.endswith("@O"))
+        first, *rest = (part for part in text.split() if not part.endswith("@O"))
+        text = " ".join([outside, f"{first}/PROPN:root", *(f"{name}/PROPN:flat>{first}#1" for name in rest)])
     return parse_frame(language, text, words.upos)
 
 
