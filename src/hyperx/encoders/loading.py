@@ -74,7 +74,9 @@ def _find(name: str | Path) -> tuple[Path, bool]:
     """The encoder's folder, and whether it is one that this package converted and keeps itself."""
     if name == EMBEDDED:
         return embedded_encoder_folder(), True
-    path = Path(name).expanduser()
+    path = Path(name)
+    with contextlib.suppress(RuntimeError):  # ~ of somebody who is not known here
+        path = path.expanduser()
     if path.is_file():
         if not is_e5s1(path):
             raise EncoderError(f"{path}: expected a folder or a file that begins with {MAGIC!r}. {_ELSE}")
