@@ -1,0 +1,83 @@
+"""Two-column and .iob2 files, good and bad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from hyperx.data.columns import read_columns
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError
+
+
+def read(folder: Path, text: str | bytes, name: str = "a.tsv") -> list[Sentence]:
+    (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
+    return list(read_columns(folder / name, "ner"))
+
+
+def error_of(folder: Path, text: str | bytes, name: str = "a.tsv") -> str:
+    with pytest.raises(DataError) as caught:
+        read(folder, text, name)
+    return str(caught.value)
+
+
+def test_tabs(tmp_path: Path) -> None:
+    first, second = read(tmp_path, "-DOCSTART-\tO\n\n#\tO\nNew York\tB-LOC \n\n \n\u3000x\u00a0\tO\n# a comment? no\tO")
+    assert first.words == ("#", "New York")
+    assert first.columns == {"ner": ("O", "B-LOC")}
+    assert first.lines == (3, 4)
+    assert first.text is None
+    assert second.words == ("\u3000x\u00a0", "# a comment? no")
+    assert second.lines == (7, 8)
+
+
+def test_spaces(tmp_path: Path) -> None:
+    (sentence,) = read(tmp_path, "-DOCSTART- -X- -X- O\n\nEU NNP B-NP B-ORG \nx\u00a0y  NN  I-NP  O\n", "a.conll")
+    assert sentence.words == ("EU", "x\u00a0y")
+    assert sentence.columns["ner"] == ("B-ORG", "O")
+
+
+def test_carriage_returns_and_byte_order_mark(tmp_path: Path) -> None:
+    sentences = read(tmp_path, b"\xef\xbb\xbfa\tO\r\n\r\nb\tO\r\n")
+    assert [sentence.words for sentence in sentences] == [("a",), ("b",)]
+    assert sentences[1].columns["ner"] == ("O",)
+
+
+@pytest.mark.parametrize("word", ["e\u0301", "a\u200bb", "\u200d", "x" * 100_000, "a\u2028b", "#"])
+def test_unusual_words_are_kept(tmp_path: Path, word: str) -> None:
+    assert read(tmp_path, f"{word}\tO\n")[0].words == (word,)
+
+
+def test_universal_ner(tmp_path: Path) -> None:
+    text = "# sent_id = 1\n# text = a b\n1\ta\tB-PER\t-\tx\n2\tb\tI-PER\t-\t-\n\n# text = #\n1\t#\tO\t-\t-\n"
+    first, second = read(tmp_path, text, "a.iob2")
+    assert first.words == ("a", "b")
+    assert first.columns == {"ner": ("B-PER", "I-PER")}
+    assert first.text == "a b"
+    assert first.lines == (3, 4)
+    assert (second.words, second.text) == (("#",), "#")
+
+
+@pytest.mark.parametrize(
+    ("text", "name", "message"),
+    [
+        ("a\tO\nb\n", "a.tsv", "a.tsv:2: expected a word and its tag, found one column, 'b'"),
+        ("a\tb\tO\n", "a.tsv", "a.tsv:1: expected a word and its tag, found 3 columns"),
+        ("\t".join("1234567890"), "a.conll", "is this CoNLL-U? Then let its name end in .conllu"),
+        ("a O\nNew York B-LOC\n", "a.txt", "a.txt:2: expected a word and its tag, found 3 columns where line 1 has 2"),
+        ("a\t\n", "a.tsv", "a.tsv:1: expected a tag after the word 'a', found nothing"),
+        ("\tO\n", "a.tsv", "a.tsv:1: expected a word, found ''"),
+        ("a\tO\n\u3000\tO\n", "a.tsv", "a.tsv:2: expected a word, found '\\u3000'"),
+        ("\x01\tO\n", "a.bio", "a.bio:1: expected a word, found '\\x01'"),
+        ("\u00a0\n", "a.tsv", "a.tsv:1: expected a word and its tag, found one column"),
+        (b"a\tO\n\xc3\tO\n", "a.tsv", "a.tsv:2: expected UTF-8, found the bytes c3"),
+        ("a\tO\n".encode("utf-16"), "a.tsv", "a.tsv:1: expected UTF-8"),
+        ("", "a.tsv", "a.tsv: expected sentences, found none"),
+        ("\n \n-DOCSTART-\tO\n", "a.tsv", "a.tsv: expected sentences, found none"),
+        ("1\ta\tO\n", "a.iob2", "a.iob2:1: expected 5 columns separated by tabs"),
+        ("# text = a\n\n1\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected a sentence, found comments without words"),
+    ],
+)
+def test_broken_files_name_the_line(tmp_path: Path, text: str | bytes, name: str, message: str) -> None:
+    assert message in error_of(tmp_path, text, name)

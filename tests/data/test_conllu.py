@@ -1,0 +1,197 @@
+"""CoNLL-U files, good and bad."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from hyperx.data.conllu import check_tree, read_conllu
+from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError
+
+
+def line(
+    identifier: object, form: str, head: object = 0, *, upos: str = "X", deprel: str = "root", misc: str = "_"
+) -> str:
+    return "\t".join([str(identifier), form, "_", upos, "_", "_", str(head), deprel, "_", misc])
+
+
+def write(folder: Path, *lines: str, end: str = "\n", start: bytes = b"") -> Path:
+    path = folder / "a.conllu"
+    path.write_bytes(start + (end.join(lines) + end).encode())
+    return path
+
+
+def read(folder: Path, *lines: str) -> list[Sentence]:
+    return list(read_conllu(write(folder, *lines)))
+
+
+def error_of(folder: Path, *lines: str) -> str:
+    with pytest.raises(DataError) as caught:
+        read(folder, *lines)
+    return str(caught.value)
+
+
+def test_words_columns_comments_and_places(tmp_path: Path) -> None:
+    first, second = read(
+        tmp_path,
+        "# sent_id = 1",
+        "# text = vámonos al #",
+        line("1-2", "vámonos"),
+        line(1, "vamos", upos="VERB"),
+        line(2, "nos", 1, deprel="obj:x"),
+        line("2.1", "e", "_"),
+        line("3-4", "al", misc="SpaceAfter=No"),
+        line(3, "a", 1),
+        line(4, "el", 1),
+        line(5, "#", 1),
+        "",
+        "",
+        " ",
+        line(1, "uno"),
+    )
+    assert first.words == ("vamos", "nos", "a", "el", "#")
+    assert first.columns["upos"] == ("VERB", "X", "X", "X", "X")
+    assert first.columns["head"] == (0, 1, 1, 1, 1)
+    assert first.columns["deprel"][1] == "obj:x"
+    assert "ner" not in first.columns
+    assert first.text == "vámonos al #"
+    assert first.comments == ("# sent_id = 1", "# text = vámonos al #")
+    assert first.lines == (4, 5, 8, 9, 10)
+    assert first.space_after == (False, True, False, False, True)
+    assert first.source.endswith("a.conllu")
+    assert (second.words, second.lines, second.text) == (("uno",), (14,), None)
+
+
+def test_sentences_are_streamed(tmp_path: Path) -> None:
+    sentences = read_conllu(write(tmp_path, line(1, "a"), "", "broken"))
+    assert next(sentences).words == ("a",)
+    with pytest.raises(DataError, match=":3: expected 10 columns"):
+        next(sentences)
+
+
+def test_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
+    path = write(tmp_path, "# text = a", line(1, "a"), "", line(1, "b"), end="\r\n", start=b"\xef\xbb\xbf")
+    assert [(s.words, s.text) for s in read_conllu(path)] == [(("a",), "a"), (("b",), None)]
+
+
+@pytest.mark.parametrize(
+    "form", ["e\u0301", "a\u200bb", "10 000", "10  000", "a\u2028b", "\ufeff", "a\u00a0b", "x" * 100_000]
+)
+def test_unusual_words_are_kept(tmp_path: Path, form: str) -> None:
+    assert read(tmp_path, line(1, form))[0].words == (form,)
+
+
+@pytest.mark.parametrize("form", ["", " ", "\u00a0\u3000", "\x07", "\x85"])
+def test_words_without_anything_to_read(tmp_path: Path, form: str) -> None:
+    assert "a.conllu:2: expected a word" in error_of(tmp_path, line(1, "a"), line(2, form, 1))
+
+
+def test_invalid_utf8(tmp_path: Path) -> None:
+    path = tmp_path / "a.conllu"
+    path.write_bytes(line(1, "a").encode() + b"\n" + line(2, "b").encode().replace(b"b", b"\xff", 1) + b"\n")
+    with pytest.raises(DataError, match=r"a\.conllu:2: expected UTF-8, found the bytes ff at byte 3"):
+        list(read_conllu(path))
+
+
+@pytest.mark.parametrize(
+    ("lines", "message"),
+    [
+        ([line(1, "a") + "\t_"], "a.conllu:1: expected 10 columns separated by tabs, found 11"),
+        ([line(1, "a").replace("\t", " ")], "a.conllu:1: expected 10 columns separated by tabs, found 1"),
+        ([line(1, "a"), line(3, "b")], "a.conllu:2: expected word 2 of the sentence, found id '3'"),
+        ([line(1, "a"), line(1, "b")], "a.conllu:2: expected word 2 of the sentence, found id '1'"),
+        ([line(1, "a"), line("3.1", "b")], "a.conllu:2: expected word 2 of the sentence, found id '3.1'"),
+        ([line("2-3", "a"), line(1, "b")], "a.conllu:1: expected word 1 of the sentence, found id '2-3'"),
+        ([line("one", "a")], "a.conllu:1: expected a word id such as 1, 1-2 or 1.1, found 'one'"),
+        (
+            [line("1-3", "ab"), line(1, "a"), line(2, "b")],
+            "a.conllu:2: expected 3 words, as the range 1-3 says, found 2",
+        ),
+        ([line(1, "a", "x")], "a.conllu:1: expected a head (a number from 0) in column 7, found 'x'"),
+        ([line(1, "a"), line(2, "b", "_")], "a.conllu:2: expected a head"),
+        ([line(1, "a", -1)], "a.conllu:1: expected a head"),
+        (
+            [line(1, "a"), "", "# only", "# comments", ""],
+            "a.conllu:3: expected a sentence, found comments without words",
+        ),
+        ([line(1, "a", misc="NER=O"), line(2, "b", 1)], "a.conllu:2: expected NER= in MISC"),
+        ([""], "a.conllu: expected sentences, found none"),
+    ],
+)
+def test_broken_files_name_the_line(tmp_path: Path, lines: list[str], message: str) -> None:
+    assert message in error_of(tmp_path, *lines)
+
+
+def test_missing_file_and_folder(tmp_path: Path) -> None:
+    for path in (tmp_path / "none.conllu", tmp_path):
+        with pytest.raises(DataError, match="expected a readable file"):
+            list(read_conllu(path))
+
+
+def test_heads_may_be_absent_as_a_whole(tmp_path: Path) -> None:
+    (sentence,) = read(tmp_path, line(1, "a", "_"), line(2, "b", "_"))
+    assert set(sentence.columns) == {"upos"}
+
+
+def test_entities_in_misc(tmp_path: Path) -> None:
+    (sentence,) = read(tmp_path, line(1, "a", misc="SpaceAfter=No|NER=B-PER"), line(2, "b", 1, misc="NER=O|X=a=b"))
+    assert sentence.columns["ner"] == ("B-PER", "O")
+    assert sentence.space_after == (False, True)
+
+
+def tree(*heads: int) -> Sentence:
+    words = tuple("w" for _ in heads)
+    return Sentence(words, {"head": heads}, lines=tuple(range(11, 11 + len(heads))), source="t.conllu")
+
+
+@pytest.mark.parametrize(
+    ("heads", "message"),
+    [
+        ((0, 3), "t.conllu:12: expected a head from 0 (the root) to 2 (the last word), found 3"),
+        ((0, 0), "t.conllu:12: expected one root (a word with head 0), found 2 at the words 1, 2"),
+        ((2, 1), "t.conllu:11: expected one root (a word with head 0), found none"),
+        ((0, 3, 4, 2), "t.conllu:12: expected a tree, found a cycle through the words 2, 3, 4"),
+        ((0, 2), "t.conllu:12: expected a tree, found a cycle through the words 2"),
+    ],
+)
+def test_what_is_no_tree(heads: tuple[int, ...], message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        check_tree(tree(*heads))
+    assert message in str(caught.value)
+
+
+@given(st.lists(st.integers(0, 6), min_size=1, max_size=6))
+def test_trees_are_told_from_others(heads: list[int]) -> None:
+    def reaches_root(word: int) -> bool:
+        for _ in heads:
+            word = heads[word - 1]
+            if not 0 < word <= len(heads):
+                return word == 0
+        return False
+
+    is_tree = heads.count(0) == 1 and all(reaches_root(word + 1) for word in range(len(heads)))
+    if is_tree:
+        check_tree(tree(*heads))
+    else:
+        with pytest.raises(DataError):
+            check_tree(tree(*heads))
+
+
+def test_a_long_chain_is_a_tree() -> None:
+    check_tree(tree(*range(20_000)))
+    check_tree(tree(*range(2, 20_001), 0))
+
+
+def test_labels_are_checked() -> None:
+    assert len(UPOS_TAGS) == 18
+    assert len(UD_RELATIONS) == 38
+    sentence = Sentence(("a", "b"), {"upos": ("X", "NOUNS"), "deprel": ("root:x", "subj")}, lines=(5, 6), source="f")
+    with pytest.raises(DataError, match=r"f:6: expected one of ADJ .* found 'NOUNS' at 'b'\. Did you mean 'NOUN'\?"):
+        check_tags(sentence, "upos", UPOS_TAGS)
+    with pytest.raises(DataError, match=r"f:6: .* found 'subj' at 'b'\. Did you mean"):
+        check_tags(sentence, "deprel", UD_RELATIONS)
