@@ -127,9 +127,10 @@ def test_a_long_chunk_is_cut_at_punctuation() -> None:
     assert words(f"so {long}, (no).") == ("so", f"{long}", ",", "(", "no", ")", ".")
 
 
-def test_half_a_character_is_refused() -> None:
+@pytest.mark.parametrize("line", ["a \ud800 b", "a" * 1000 + "\udce9"])
+def test_half_a_character_is_refused(line: str) -> None:
     with pytest.raises(DataError, match="surrogate"):
-        SEGMENTERS["en"].segment("a \ud800 b")
+        SEGMENTERS["en"].segment(line)
 
 
 def test_memory_does_not_grow_with_new_words() -> None:
@@ -140,6 +141,18 @@ def test_memory_does_not_grow_with_new_words() -> None:
     for number in range(2000):
         segmenter.segment(f"word{number} other{number}.")
     assert len(strings) - before < 10
+
+
+def test_rules_are_loaded_anew_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hyperx.segmentation.TOKENS_BEFORE_RELOAD", 5)
+    segmenter = WordSegmenter("xx")
+    rules = []
+    for _ in range(4):
+        sentence = segmenter.segment("one, two.")
+        assert sentence is not None
+        assert sentence.words == ("one", ",", "two", ".")
+        rules.append(segmenter._spacy)
+    assert rules[0] is rules[1] is not rules[2] is rules[3]
 
 
 alphabet = st.characters(exclude_categories=["Cs"])

@@ -24,6 +24,9 @@ if TYPE_CHECKING:  # spaCy takes about a second to import on top of torch, and m
 LONGEST_CHUNK = 250
 """Characters without a space that spaCy may see: its rules take quadratic time in them (1 s for 2,000 ``$``)."""
 
+TOKENS_BEFORE_RELOAD = 2_000_000
+"""Tokens after which the rules are loaded anew: spaCy's table of words keeps some 20 bytes of each, zone or not."""
+
 # Where spaCy names a language otherwise than `canonical`.
 _SPACY_CODES = {"ku": "kmr", "no": "nb", "sh": "hr"}
 
@@ -72,6 +75,7 @@ class WordSegmenter:
 
     def __init__(self, language: str) -> None:
         self.language = language
+        self._tokens_since_loading = 0
 
     @cached_property
     def _spacy(self) -> Language:
@@ -89,6 +93,7 @@ class WordSegmenter:
             DataError: where the line is in a script without spaces between words (see `unspaced_script`), or holds
                 half a character, which no encoding can write.
         """
+        _check_whole(line)
         script = unspaced_script(line)
         if script:
             raise DataError(_refusal(script))
@@ -113,20 +118,23 @@ class WordSegmenter:
                 yield from self._rule_pieces(" ".join(group))
 
     def _rule_pieces(self, text: str) -> Iterator[tuple[str, bool]]:
-        try:
-            # Outside a memory zone spaCy keeps every string that it ever saw.
-            with self._spacy.memory_zone():
-                tokens = [(token.text, bool(token.whitespace_)) for token in self._spacy.tokenizer(text)]
-        except UnicodeEncodeError as error:
-            raise DataError(
-                f"half a character (a lone surrogate) in the text: {error.reason}; write it as UTF-8"
-            ) from None
+        tokens = self._tokens(text)
         for token, space in [*tokens[:-1], (tokens[-1][0], True)]:
             # Some rules make one token of several words, such as Russian «и т.д.».
             parts = token.split(" ")
             for part in parts[:-1]:
                 yield part, True
             yield parts[-1], space
+
+    def _tokens(self, text: str) -> list[tuple[str, bool]]:
+        if self._tokens_since_loading > TOKENS_BEFORE_RELOAD:
+            del self._spacy
+            self._tokens_since_loading = 0
+        # Outside a memory zone spaCy keeps every string that it ever saw.
+        with self._spacy.memory_zone():
+            tokens = [(token.text, bool(token.whitespace_)) for token in self._spacy.tokenizer(text)]
+        self._tokens_since_loading += len(tokens)
+        return tokens
 
 
 def unspaced_script(line: str) -> str | None:
@@ -148,6 +156,14 @@ def unspaced_script(line: str) -> str | None:
 def is_visible(text: str) -> bool:
     """Whether a text has any character besides white space, control and format characters."""
     return text.isalnum() or any(not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf") for char in text)
+
+
+def _check_whole(line: str) -> None:
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError as error:
+        found = line[error.start : error.end]
+        raise DataError(f"expected whole characters, found a lone surrogate, {found!r}; write it as UTF-8") from error
 
 
 def _refusal(script: str) -> str:
