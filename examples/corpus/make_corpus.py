@@ -1,7 +1,7 @@
 """Write the sample corpus: fill the sentence frames of ``frames/<lang>.txt`` and save them as CoNLL-U.
 
-The notation of the frames is explained in ``README.md`` beside this file. The output depends on the frames alone (values
-of a list are drawn in an order given by a hash), so every machine and Python version writes the same bytes.
+The notation of the frames is explained in ``README.md`` beside this file. The output depends on the frames alone (the
+entries of a list are drawn in an order given by a hash), so every machine and Python version writes the same bytes.
 
     python examples/corpus/make_corpus.py            write the files
     python examples/corpus/make_corpus.py --check    compare them with what would be written
@@ -20,7 +20,11 @@ from pathlib import Path
 HERE = Path(__file__).resolve().parent
 SPLITS = ("train", "dev", "test")
 VARIANTS = {"train": 5, "dev": 4, "test": 4}
-UPOS = frozenset("ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X".split())
+SENTENCES = {"train": 126, "dev": 34, "test": 45}
+UPOS = frozenset(
+    {"ADJ", "ADP", "ADV", "AUX", "CCONJ", "DET", "INTJ", "NOUN", "NUM", "PART", "PRON", "PROPN", "PUNCT", "SCONJ"}
+    | {"SYM", "VERB", "X"}
+)
 NOMINAL_UPOS = frozenset({"NOUN", "PROPN", "PRON", "SYM"})
 NOMINAL_RELATIONS = frozenset({"nsubj", "obj", "iobj", "obl", "nmod"})
 NEVER_NOMINAL = frozenset({"flat", "compound", "det", "fixed", "expl"})
@@ -502,7 +506,9 @@ def conllu_of(words: Sequence[Word], sent_id: str) -> str:
         for number in range(first, last + 1):
             word = words[number - 1]
             misc = f"NER={word.ner}" + (f"|{ending}" if ending and last == first else "")
-            rows.append("\t".join([str(number), word.form, "_", word.upos, "_", "_", str(word.head), word.rel, "_", misc]))
+            rows.append(
+                "\t".join([str(number), word.form, "_", word.upos, "_", "_", str(word.head), word.rel, "_", misc])
+            )
     return "\n".join(rows) + "\n\n"
 
 
@@ -521,7 +527,7 @@ def sentences_of(language: Language) -> dict[str, list[list[Word]]]:
                     seen.add(text_of(words))
                     rounds[variants].append(words)
                     variants += 1
-        made[split] = [words for one_round in rounds for words in one_round]
+        made[split] = [words for one_round in rounds for words in one_round][: SENTENCES[split]]
     return made
 
 
