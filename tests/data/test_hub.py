@@ -1,0 +1,160 @@
+"""Data sets in the hub's schemas, written here as Parquet and read through the code that reads the hub."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from hyperx.data import hub
+from hyperx.data.conllu import check_tree
+from hyperx.data.hub import HubSource, load_hub
+from hyperx.errors import DataError
+
+# In the order of the hub's own class labels, which is not the alphabet's.
+_UPOS = "NOUN PUNCT ADP NUM SYM SCONJ ADJ PART DET CCONJ PROPN PRON X _ ADV INTJ VERB AUX"
+UPOS = _UPOS.split()
+ENTITIES = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
+
+Maker = Callable[..., str]
+
+
+@pytest.fixture
+def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
+    """Writes a data set with one configuration, `tr`, and gives its folder."""
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+
+    def write(features: dict[str, Any], splits: dict[str, dict[str, list[Any]]]) -> str:
+        lines = ["---", "configs:", "- config_name: tr", "  data_files:"]
+        for split, rows in splits.items():
+            (tmp_path / "set" / "tr").mkdir(parents=True, exist_ok=True)
+            data = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
+            data.to_parquet(str(tmp_path / "set" / "tr" / f"{split}-00000.parquet"))
+            lines += [f"  - split: {split}", f"    path: tr/{split}-*"]
+        (tmp_path / "set" / "README.md").write_text("\n".join([*lines, "---", ""]))
+        return str(tmp_path / "set")
+
+    yield write
+    datasets.enable_progress_bars()
+
+
+def strings() -> Any:
+    from datasets import List, Value
+
+    return List(Value("string"))
+
+
+def labels(names: list[str]) -> Any:
+    from datasets import ClassLabel, List
+
+    return List(ClassLabel(names=names))
+
+
+def wikiann(make: Maker) -> str:
+    rows = {
+        "tokens": [["Ali", "geldi"], ["\x96"]],
+        "ner_tags": [[1, 0], [0]],
+        "langs": [["tr", "tr"], ["tr"]],
+        "spans": [[], []],
+    }
+    features = {"tokens": strings(), "ner_tags": labels(ENTITIES), "langs": strings(), "spans": strings()}
+    return make(features, {"train": rows, "validation": rows})
+
+
+def test_wikiann(make: Maker) -> None:
+    first, second = load_hub(wikiann(make), "tr", "dev")
+    assert first.words == ("Ali", "geldi")
+    assert first.columns == {"ner": ("B-PER", "O")}
+    assert first.lines == ()
+    assert first.source.endswith("set (tr, validation)")
+    assert second.words == ("\x96",)  # nobody can mend the hub's data: kept, and encoded as unknown
+
+
+def test_universal_dependencies_with_strings_and_unsigned_heads(make: Maker) -> None:
+    from datasets import List, Value
+
+    text = Value("string")
+    features = {"sent_id": text, "text": text, "tokens": strings(), "upos": strings(), "head": List(Value("uint16"))}
+    row = {"sent_id": ["1"], "text": ["ab c"], "tokens": [["a", "b"]], "upos": [["VERB", "_"]], "head": [[0, 1]]}
+    name = make(features | {"deprel": strings()}, {"test": row | {"deprel": [["root", "obj:x"]]}})
+    (sentence,) = load_hub(name, "tr", "test")
+    assert sentence.columns == {"upos": ("VERB", "_"), "head": (0, 1), "deprel": ("root", "obj:x")}
+    assert sentence.text == "ab c"
+    check_tree(sentence)
+
+
+def test_universal_dependencies_with_class_labels_and_inline_multiword_rows(make: Maker) -> None:
+    features = {"tokens": strings(), "upos": labels(UPOS), "head": strings(), "deprel": strings()}
+    rows = {
+        "tokens": [["vámonos", "vamos", "nos"], ["a", "b"]],
+        "upos": [[13, 16, 11], [0, 1]],
+        "head": [["None", "0", "1"], ["None", "None"]],
+        "deprel": [["_", "root", "obj"], ["_", "_"]],
+    }
+    first, second = load_hub(make(features, {"train": rows}), "tr", "train")
+    assert first.words == ("vamos", "nos")
+    assert first.columns == {"upos": ("VERB", "PRON"), "head": (0, 1), "deprel": ("root", "obj")}
+    assert second.words == ("a", "b")
+    assert set(second.columns) == {"upos"}
+
+
+def test_columns_of_ones_own(make: Maker) -> None:
+    name = make({"forms": strings(), "pos": labels(UPOS)}, {"train": {"forms": [["a"]], "pos": [[6]]}})
+    columns = {"words": "forms", "upos": "pos"}
+    (sentence,) = HubSource(name, "tr", columns=columns).read("train")
+    assert (sentence.words, sentence.columns) == (("a",), {"upos": ("ADJ",)})
+    with pytest.raises(
+        DataError, match=r"expected the column 'form' for words, found forms, pos\. Did you mean 'forms'"
+    ):
+        list(load_hub(name, "tr", "train", columns={"words": "form"}))
+    with pytest.raises(DataError, match="expected a column of words"):
+        list(load_hub(name, "tr", "train"))
+
+
+def test_what_a_data_set_lacks_is_said(make: Maker) -> None:
+    name = wikiann(make)
+    with pytest.raises(DataError, match=r"has no split 'test'; it has train, validation; put files at"):
+        list(load_hub(name, "tr", "test"))
+    with pytest.raises(DataError, match=r"has no configuration 'trr'\. Did you mean 'tr'\?"):
+        list(load_hub(name, "trr", "train"))
+
+
+@pytest.mark.parametrize(
+    ("row", "message"),
+    [
+        ({"tokens": [["a", "b"]], "ner": [[0]]}, "row 1: expected 2 values of ner, one a word, found 1"),
+        ({"tokens": [[]], "ner": [[]]}, "row 1: expected words, found an empty sentence"),
+        ({"tokens": [["a"]], "ner": [[1]]}, "row 1: expected a label of ner: a string or a class label, found 1"),
+    ],
+)
+def test_broken_rows_have_a_number(make: Maker, row: dict[str, list[Any]], message: str) -> None:
+    from datasets import List, Value
+
+    name = make({"tokens": strings(), "ner": List(Value("int32"))}, {"train": row})
+    with pytest.raises(DataError, match=message):
+        list(load_hub(name, "tr", "train"))
+
+
+def test_without_a_network_it_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    from huggingface_hub import constants
+
+    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
+    hub._hub_answers.cache_clear()
+    start = time.monotonic()
+    try:
+        with pytest.raises(DataError) as caught:
+            list(load_hub("hyperx-tests/no-such-data-set", "tr", "train"))
+    finally:
+        hub._hub_answers.cache_clear()
+    assert time.monotonic() - start < 5
+    message = str(caught.value)
+    assert message.startswith("hyperx-tests/no-such-data-set (tr, train): the Hugging Face hub cannot be reached")
+    assert "<data_folder>/<task>/<language>" in message
+    assert "\n" not in message
+    assert not constants.HF_HUB_OFFLINE

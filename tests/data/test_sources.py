@@ -1,0 +1,299 @@
+"""Where pairs' data is found, what is refused, and what is read."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+
+from hyperx.data.sources import DataSources
+from hyperx.errors import ConfigError, DataError, HyperXError
+from hyperx.pairs import TaskLanguagePair
+
+COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head"}
+TREE = "1\ta\t_\tVERB\t_\t_\t0\troot\t_\t_\n2\tb\t_\tNOUN\t_\t_\t1\tobj:x\t_\t_\n\n"
+
+
+def pairs(*names: str) -> list[TaskLanguagePair]:
+    return [TaskLanguagePair.parse(name) for name in names]
+
+
+def build(folder: Path, *names: str, table: Mapping[str, object] | None = None, **options: object) -> DataSources:
+    return DataSources.build(pairs(*names), data_folder=folder, table=table, columns=COLUMNS, **options)  # type: ignore[arg-type]
+
+
+def problems(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> tuple[str, ...]:
+    with pytest.raises(ConfigError) as caught:
+        build(folder, *names, table=table)
+    return caught.value.problems
+
+
+def problem(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> str:
+    (found,) = problems(folder, *names, table=table)
+    return found
+
+
+def put(folder: Path, name: str, text: str = "a\tO\n") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def words(sources: DataSources, name: str, split: str) -> list[tuple[str, ...]]:
+    return [sentence.words for sentence in sources.read(*pairs(name), split)]
+
+
+# Where data is found
+
+
+@pytest.mark.parametrize("folder", ["tr", "tur", "tr-TR"])
+def test_local_folder_under_any_code(tmp_path: Path, folder: str) -> None:
+    put(tmp_path, f"ner/{folder}/train.tsv")
+    put(tmp_path, f"ner/{folder}/test.bio", "b O\n")
+    put(tmp_path, f"ner/{folder}/notes.md")
+    sources = build(tmp_path, "ner#tr")
+    assert words(sources, "ner#tr", "test") == words(sources, "ner#tur", "test") == [("b",)]
+    (pair,) = pairs("ner#tr")
+    assert [sources.has(pair, split) for split in ("train", "dev", "test")] == [True, False, True]
+    assert sources.describe(pair, "train").endswith(f"{folder}/train.tsv")
+    with pytest.raises(DataError, match="expected a dev split of ner#tr, found train, test; add a dev file"):
+        sources.read(pair, "dev")
+    with pytest.raises(DataError, match=r"expected a pair whose data is known \(ner#tr\), found ner#de"):
+        sources.read(*pairs("ner#de"), "test")
+
+
+def test_the_users_own_spelling_of_a_folder_comes_first(tmp_path: Path) -> None:
+    put(tmp_path, "ner/tr/test.tsv", "tr\tO\n")
+    put(tmp_path, "ner/tur/test.tsv", "tur\tO\n")
+    assert words(build(tmp_path, "ner#tur"), "ner#tur", "test") == [("tur",)]
+    assert "found two folders of one language" in problem(tmp_path, "ner#tr-TR")
+
+
+def test_hub_is_the_last_resort(tmp_path: Path) -> None:
+    sources = build(tmp_path, "ner#yue", "pos#gn", "dep#tur")
+    described = [sources.describe(pair, "dev") for pair in sources.pairs]
+    assert described == [
+        "unimelb-nlp/wikiann (zh-yue, validation)",
+        "commul/universal_dependencies (gun_thomas, validation)",
+        "commul/universal_dependencies (tr_imst, validation)",
+    ]
+    assert sources.has(sources.pairs[0], "train")
+
+
+def test_release_folders_by_the_table(tmp_path: Path) -> None:
+    for name in ("tr_x-ud-train-a.conllu", "tr_x-ud-train-b.conllu", "tr_x-ud-test.conllu"):
+        put(tmp_path, f"UD_Turkish-X/{name}", TREE)
+    put(tmp_path, "UD_Turkish-X/tr_x-ud-test.txt", "raw text")
+    put(tmp_path, "UNER/tr_x-ud-dev.iob2", "1\ta\tB-PER\t-\t-\n")
+    sources = build(tmp_path, "dep#tr", "ner#tr", table={"dep#tr": "UD_Turkish-X", "ner#tur": {"folder": "UNER"}})
+    assert words(sources, "dep#tr", "train") == [("a", "b")] * 2
+    assert words(sources, "dep#tr", "test") == [("a", "b")]
+    assert words(sources, "ner#tr", "dev") == [("a",)]
+
+
+def test_single_splits_beside_a_folder_and_relative_paths(tmp_path: Path) -> None:
+    put(tmp_path, "X/test.tsv")
+    put(tmp_path, "X/dev.tsv", "dev\tO\n")
+    more = put(tmp_path, "more.txt", "more O\n")
+    table = {"ner#tr": {"folder": "X", "train": ["X/dev.tsv", str(more)]}}
+    sources = build(tmp_path, "ner#tr", table=table)
+    assert words(sources, "ner#tr", "train") == [("dev",), ("more",)]
+    assert words(sources, "ner#tr", "test") == [("a",)]
+
+
+def test_hub_by_the_table(tmp_path: Path) -> None:
+    table = {
+        "pos#tr": {"hub": {"name": "commul/universal_dependencies", "configuration": "tr_boun", "revision": "2.17"}},
+        "ner#tr": {"hub": "unimelb-nlp/wikiann"},
+        "pos#de": {"hub": {"name": "a/b", "columns": {"words": "forms"}}},
+    }
+    sources = build(tmp_path, *table, table=table)
+    assert [sources.describe(pair, "test") for pair in sources.pairs] == [
+        "commul/universal_dependencies (tr_boun, test) at 2.17",
+        "unimelb-nlp/wikiann (tr, test)",
+        "a/b (test)",
+    ]
+
+
+# What is refused
+
+
+def test_all_problems_come_together(tmp_path: Path) -> None:
+    put(tmp_path, "ner/de/train.json")
+    found = problems(tmp_path, "nre#tr", "ner#xx", "ner#de", "ner#fr", table={"ner#fr": "none", "ner": "x"})
+    assert len(found) == 5
+    assert "expected one of pos, ner, dep. Did you mean 'ner'?" in found[1]
+    assert "has no default for the language 'xx'; put files at" in found[2]
+    assert "found train.json" in found[3]
+    assert "data table, ner#fr: expected a folder, found none at" in found[4]
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (3, "expected a folder or a mapping with train, dev, test, folder, hub, label_map, found 3"),
+        ({}, "names no data; give folder, hub, or files"),
+        ({"tset": "a.tsv", "dev": "a.tsv"}, "unknown key 'tset'; expected train, dev, .* Did you mean 'test'"),
+        ("a.tsv", r"expected a folder, found the file .*; say which split it is, such as \{test: a.tsv\}"),
+        ({"dev": "none.tsv"}, "dev: expected a file, found none at"),
+        ({"dev": "empty"}, "dev: expected a file, found a folder at"),
+        ({"dev": []}, "dev: expected a file or a list of files, found an empty list"),
+        ({"dev": [3]}, "dev: expected a path, found 3"),
+        ({"dev": "a.json"}, "dev: expected a file that ends in .conllu, .tsv.*, found 'a.json'; rename or convert it"),
+        ({"folder": "empty"}, "expected files in .* found nothing"),
+        ({"folder": "two"}, "found dev.bio and dev.tsv for dev in"),
+        ({"folder": "two_treebanks"}, "found de_a-ud-dev.conllu and de_b-ud-dev.conllu for dev in"),
+        ({"folder": "good", "hub": "a/b"}, "found both folder and hub; keep one"),
+        ({"hub": {"configuration": "tr"}}, "hub: expected a mapping with name, configuration, revision, columns"),
+        ({"hub": {"name": "a/b", "config": "tr"}}, "hub: unknown key 'config'.* Did you mean 'configuration'"),
+        ({"hub": {"name": "a/b", "revision": 2.1}}, "hub: expected text for revision, found 2.1; write it in quotes"),
+        ({"hub": {"name": "a/b", "columns": {"word": "x"}}}, "columns: unknown key 'word'.* Did you mean 'words'"),
+        ({"hub": {"name": "a/b", "columns": ["x"]}}, "columns: expected our names and the data set's, found"),
+        ({"folder": "good", "label_map": {"DATE": False}}, r"label_map: expected entity types .* such as \{DATE: O\}"),
+        ({"folder": "good", "label_map": "DATE=O"}, "label_map: expected entity types"),
+    ],
+)
+def test_table_values(tmp_path: Path, value: object, message: str) -> None:
+    (tmp_path / "empty").mkdir()
+    files = ["a.tsv", "a.json", "two/dev.bio", "two/dev.tsv", "good/dev.tsv"]
+    for name in [*files, "two_treebanks/de_a-ud-dev.conllu", "two_treebanks/de_b-ud-dev.conllu"]:
+        put(tmp_path, name)
+    with pytest.raises(ConfigError, match=message):
+        build(tmp_path, "ner#tr", table={"ner#tr": value})
+
+
+def test_two_names_of_one_pair(tmp_path: Path) -> None:
+    put(tmp_path, "ner/tr/dev.tsv")
+    assert "ner#tr and ner#tur are one pair" in problem(tmp_path, "ner#tr", "ner#tur", "ner#tr")
+    table = {"ner#tr": "ner/tr", "ner#tr-TR": "ner/tr"}
+    assert "data table: ner#tr and ner#tr-TR are one pair" in problem(tmp_path, "ner#tr", table=table)
+
+
+def test_formats_without_trees(tmp_path: Path) -> None:
+    put(tmp_path, "dep/tr/test.tsv")
+    assert "expected a .conllu file, since .tsv holds no trees" in problem(tmp_path, "dep#tr")
+    put(tmp_path, "pos/tr/test.conllu", TREE)
+    table = {"pos#tr": {"test": "pos/tr/test.conllu", "label_map": {"X": "NOUN"}}}
+    assert "only entity types can be mapped" in problem(tmp_path, "pos#tr", table=table)
+
+
+@pytest.mark.parametrize("name", ["de_gsd-ud-test.conllu", "test.conllu", "TEST.conllu", "my.test.de.conllu"])
+def test_training_on_a_file_that_is_named_test(tmp_path: Path, name: str) -> None:
+    put(tmp_path, name, TREE)
+    found = problem(tmp_path, "pos#de", table={"pos#de": {"train": name}})
+    assert found.endswith(
+        f"{name}, which is a test file by its name; train on a train or dev file, and keep test files for the end"
+    )
+
+
+def test_training_on_the_test_file_of_any_pair(tmp_path: Path) -> None:
+    put(tmp_path, "x.conllu", TREE)
+    (tmp_path / "link.conllu").symlink_to(tmp_path / "x.conllu")
+    table = {"pos#de": {"train": ["link.conllu"]}, "dep#de": {"test": "x.conllu"}}
+    assert "which is the test file of dep#de" in problem(tmp_path, "pos#de", "dep#de", table=table)
+    assert "which is the test file of dep#de" in problem(tmp_path, "pos#de", table=table)
+
+
+def test_training_on_a_dev_file_is_allowed(tmp_path: Path) -> None:
+    put(tmp_path, "latest-contest-dev.tsv")
+    assert words(build(tmp_path, "ner#de", table={"ner#de": {"train": "latest-contest-dev.tsv"}}), "ner#de", "train")
+
+
+# What is read
+
+
+def test_entities_become_bio_and_are_mapped(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    put(tmp_path, "ner/ha/dev.tsv", "a\tB-PER\nb\tO\nc\tI-LOC\nd\tI-LOC\n\ne\tB-DATE\nf\tI-DATE\n")
+    put(tmp_path, "ner/ha/test.tsv", "a\tS-DATE\nb\tB-GPE\nc\tE-GPE\n")
+    table = {"ner#ha": {"folder": "ner/ha", "label_map": {"GPE": "LOC"}}}
+    sources = build(tmp_path, "ner#ha", table=table, label_map={"DATE": "O", "GPE": "ORG"})
+    (pair,) = sources.pairs
+    with caplog.at_level(logging.INFO):
+        tags = [sentence.columns["ner"] for split in ("dev", "test") for sentence in sources.read(pair, split)]
+    assert tags == [("B-PER", "O", "B-LOC", "I-LOC"), ("O", "O"), ("O", "B-LOC", "I-LOC")]
+    assert "1 spans began with I- and were given a B-" in caplog.text
+    assert "converted from BIOES to BIO" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("task", "text", "message"),
+    [
+        ("pos", TREE.replace("NOUN", "NOUNS"), r"test\.conllu:2: expected one of ADJ .* found 'NOUNS' .*'NOUN'\?"),
+        ("dep", TREE.replace("obj:x", "objj"), r"test\.conllu:2: .* found 'objj' at 'b'. Did you mean 'obj'\?"),
+        ("dep", TREE.replace("1\tobj", "3\tobj"), r"test\.conllu:2: expected a head from 0"),
+        ("dep", TREE.replace("0\troot", "_\t_").replace("1\tobj:x", "_\t_"), r"test\.conllu:1: expected annotation in"),
+        ("ner", TREE, r"test\.conllu:1: expected annotation in the column ner, found upos, head, deprel"),
+        ("ner", TREE.replace("\t_\n", "\tNER=PER\n"), r"test\.conllu:1: .* found the tag 'PER'"),
+    ],
+)
+def test_bad_annotation_has_a_place(tmp_path: Path, task: str, text: str, message: str) -> None:
+    put(tmp_path, f"{task}/tr/test.conllu", text)
+    with pytest.raises(DataError, match=message):
+        words(build(tmp_path, f"{task}#tr"), f"{task}#tr", "test")
+
+
+def test_broken_trees_do_not_matter_to_tags(tmp_path: Path) -> None:
+    put(tmp_path, "pos/tr/test.conllu", TREE.replace("1\tobj", "3\tobj"))
+    assert words(build(tmp_path, "pos#tr"), "pos#tr", "test") == [("a", "b")]
+
+
+def test_reading_is_streamed(tmp_path: Path) -> None:
+    put(tmp_path, "pos/tr/test.conllu", TREE + "broken")
+    sentences = build(tmp_path, "pos#tr").read(*pairs("pos#tr"), "test")
+    assert next(sentences).words == ("a", "b")
+
+
+# What is kept
+
+
+def test_json_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    put(tmp_path, "data/ner/tr/test.tsv", "a\tB-X\n")
+    table = {"ner#tr": {"folder": "ner/tr", "label_map": {"X": "Y"}}}
+    table |= {"pos#de": {"hub": {"name": "a/b", "revision": "1", "columns": {"words": "forms"}}}}
+    monkeypatch.chdir(tmp_path)
+    sources = build(Path("data"), "ner#tr", "pos#de", table=table)
+    monkeypatch.chdir("/")
+    again = DataSources.from_json(json.loads(json.dumps(sources.to_json())))
+    assert again.to_json() == sources.to_json()
+    assert again.pairs == sources.pairs
+    assert [sentence.columns["ner"] for sentence in again.read(*pairs("ner#tr"), "test")] == [("B-Y",)]
+    for split in ("train", "test"):
+        assert again.has(*pairs("pos#de"), split)
+    with pytest.raises(HyperXError, match="expected data sources as Hyper-X writes them"):
+        DataSources.from_json({"ner#tr": {"files": []}})
+
+
+def test_joined_sources(tmp_path: Path) -> None:
+    put(tmp_path, "ner/tr/test.tsv")
+    first, second = build(tmp_path, "ner#tr", "pos#tr"), build(tmp_path, "ner#tur", table={"ner#tr": {"hub": "a/b"}})
+    joined = first.joined(second)
+    assert joined.describe(*pairs("ner#tr"), "test") == "a/b (test)"
+    assert set(map(str, joined.pairs)) == {"ner#tur", "pos#tr"}
+
+
+def test_fingerprints_follow_content(tmp_path: Path) -> None:
+    path = put(tmp_path, "ner/tr/test.tsv")
+    sources, (pair,) = build(tmp_path, "ner#tr"), pairs("ner#tr")
+    before = sources.fingerprint(pair, "test")
+    assert sources.fingerprint(pair, "test") == before
+    path.write_text("b\tO\n")
+    assert sources.fingerprint(pair, "test") != before
+    path.unlink()
+    with pytest.raises(DataError, match="was it moved"):
+        sources.fingerprint(pair, "test")
+
+
+def test_standard_experiments_resolve(shared: Path) -> None:
+    data = shared / "data"
+    if not (data / "ud").is_dir():
+        pytest.skip("no ud in the folder shared/")
+    table: dict[str, object] = {f"ner#{code}": f"wikiann/{code}" for code in ("en", "de", "ru")}
+    table["pos#en"] = "ud/UD_English-EWT"
+    table["pos#es"] = {"folder": "ud/UD_Spanish-GSD", "train": "ud/UD_Spanish-GSD/es_gsd-ud-dev.conllu"}
+    table |= {f"pos#{code}": f"masakhapos/{code}" for code in ("kin", "wol")}
+    sources = build(data, *table, table=table)
+    assert all(next(sources.read(pair, "train")).words for pair in sources.pairs)
