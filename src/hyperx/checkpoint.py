@@ -121,7 +121,9 @@ def load_strictly(module: torch.nn.Module, tensors: Mapping[str, Tensor], expect
         if name in own and own[name].shape != tensor.shape
     ]
     if problems:
-        raise CheckpointError("the weights do not fit the model:\n" + "\n".join(f"  - {line}" for line in problems[:20]))
+        raise CheckpointError(
+            "the weights do not fit the model:\n" + "\n".join(f"  - {line}" for line in problems[:20])
+        )
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)

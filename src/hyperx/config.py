@@ -42,7 +42,7 @@ class HypernetworkOptions:
     conditional_layer_norm: bool = False
     """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
     generator_start: GeneratorStart = "scaled"
-    """'scaled': unit-length generator input, adapters that start as the identity; 'published': N(0, 0.01) throughout."""
+    """'scaled': unit-length generator input, and adapters that start as the identity; 'published': N(0, 0.01)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +61,7 @@ class ModelConfig:
         after_layer_output: adapters on the output of whole layers, not of feed-forward blocks.
         head_layer: the layer that the heads read, counted from 1; "last"; or "mix", a learnt mix of all.
         max_length: longest window in subwords, special ones included.
+        trained_inside: names of the encoder's own parameters that were trained and stand in the checkpoint.
     """
 
     encoder: str
@@ -74,6 +75,7 @@ class ModelConfig:
     after_layer_output: bool = False
     head_layer: int | Literal["last", "mix"] = "last"
     max_length: int = 256
+    trained_inside: tuple[str, ...] = ()
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that :meth:`from_json` reads back."""
@@ -84,7 +86,7 @@ class ModelConfig:
         """Read what :meth:`to_json` wrote; unknown or missing fields raise TypeError."""
         fields = dict(value)
         fields["labels"] = {task: tuple(labels) for task, labels in fields["labels"].items()}
-        for name in ("languages", "trained_languages", "trained_pairs"):
+        for name in ("languages", "trained_languages", "trained_pairs", "trained_inside"):
             fields[name] = tuple(fields[name])
         fields["hypernetwork"] = HypernetworkOptions(**fields["hypernetwork"])
         return cls(**fields)
@@ -98,7 +100,7 @@ class ModelOptions:
     """The encoder: 'embedded' (needs hyperx-nlp[embedded]; works offline), a local folder, or a hub name."""
     head_layer: int | Literal["last", "mix"] | None = None
     """What the task heads read: a layer counted from 1 (those above it are not run), 'last', or 'mix', a learnt mix of
-    all layers. By default the last, and the tenth of the embedded encoder, whose upper two serve sentence embeddings."""
+    all. By default the last, but the tenth of the embedded encoder, whose upper two serve sentence embeddings."""
     adapter_non_linearity: Activation = "relu"
     """Activation between the adapter's projections."""
     after_layer_output: bool = False
@@ -117,18 +119,20 @@ class DataOptions:
     tasks: tuple[str, ...] = ()
     """Tasks to learn, such as: ner pos. By default those of the pairs."""
     languages: tuple[str, ...] = ()
-    """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By default
-    those of the pairs."""
+    """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By
+    default those of the pairs."""
     train_task_language_pairs: tuple[str, ...] = ()
     """Pairs to train on, such as: ner#en pos#tr."""
     eval_task_language_pairs: tuple[str, ...] = ()
     """Pairs to evaluate on (dev split) while training. By default the training pairs that have a dev split."""
     data_folder: Path = Path("data")
-    """Folder of local data, <data_folder>/<task>/<lang>/{train,dev,test}.*; pairs without a folder come from the hub."""
+    """Folder of local data, <data_folder>/<task>/<lang>/{train,dev,test}.*; other pairs come from the hub."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Explicit table from pairs to files, folders or hub data sets; in the configuration file only."""
     label_map: tuple[str, ...] = ()
     """Entity types to read as others or as O, such as: DATE=O."""
+    entity_types: tuple[str, ...] = ()
+    """Entity types of ner, such as: PER ORG LOC. By default those of the training data."""
     max_length: int = 256
     """Longest window in subwords; longer sentences are covered by overlapping windows."""
     max_train_samples: int | None = None
@@ -290,3 +294,44 @@ class EvaluateConfig:
     """Evaluate on the CPU even where there is a GPU."""
     disable_progress_bar: bool = False
     """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PredictConfig:
+    """Tag text from a file or standard input, for any pair of the model.
+
+    Example: echo "Angela Merkel wohnt in Berlin." | hyperx predict --checkpoint runs/first --tasks ner --language de
+    """
+
+    checkpoint: Path | None = None
+    """A checkpoint folder, or an output folder, whose best checkpoint is taken."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to run, such as: ner pos. By default all tasks of the model."""
+    language: str | None = None
+    """Language of the text, in any standard code. One that the model was not trained on is tagged zero-shot."""
+    input: Path | None = None
+    """File to read; by default standard input."""
+    output: Path | None = None
+    """File to write; by default standard output."""
+    input_format: Literal["raw", "tokens", "conllu"] = "raw"
+    """'raw': a sentence a line, segmented into words; 'tokens': a sentence a line, words between spaces; 'conllu'."""
+    output_format: Literal["conllu", "jsonl", "columns"] = "conllu"
+    """'conllu' (entities in MISC), 'jsonl' (one object a sentence), or 'columns' (word and labels between tabs)."""
+    confidence: bool = False
+    """Also write the probability of each label (jsonl only)."""
+    batch_size: int = 32
+    """Sentences in a batch; the result does not depend on it."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if elsewhere than at training; another encoder is refused."""
+    no_cuda: bool = False
+    """Run on the CPU even where there is a GPU."""
+    disable_progress_bar: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckConfig(TrainConfig):
+    """Read all data that a run with these options would read: count it, name every problem, and start nothing.
+
+    Takes the options of hyperx train. Example: hyperx check --config run.yaml
+    """

@@ -39,7 +39,7 @@ def evaluate_pairs(
     *,
     batch_size: int,
     pad_id: int,
-    done: Callable[[PairScores], None] | None = None,
+    done: Callable[[PairScores], object] | None = None,
 ) -> list[PairScores]:
     """Score pairs in the order given; the same for any batch size.
 

@@ -6,21 +6,27 @@ import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import cast
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.activations import ACT2FN
 
-from hyperx.config import ModelConfig
+from hyperx import checkpoint
+from hyperx.config import ModelConfig, TrainConfig
+from hyperx.data.output import Prediction
 from hyperx.encoders.injection import injected
 from hyperx.encoders.layout import adapter_points, encoder_layers, keep_layers, norm_modules
-from hyperx.errors import ConfigError, HyperXError, did_you_mean
+from hyperx.encoders.loading import LoadedEncoder, load_encoder
+from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
+from hyperx.languages import canonical, is_language, suggest
 from hyperx.modules.adapter import AdapterWeights
 from hyperx.modules.hypernetwork import Hypernetwork
 from hyperx.modules.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction import as_sentences, tag
 from hyperx.tasks.registry import TASKS
 
 log = logging.getLogger(__name__)
@@ -54,6 +60,8 @@ class HyperX(nn.Module):
         config: what the model is.
     """
 
+    tokenizer: PreTrainedTokenizerFast | None = None
+
     def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
         depth = len(encoder_layers(encoder))
@@ -81,6 +89,102 @@ class HyperX(nn.Module):
         self.activation = ACT2FN[config.adapter_non_linearity]
         self.freeze_encoder()
 
+    @classmethod
+    def from_pretrained(cls, folder: str | Path, *, encoder: str | None = None) -> HyperX:
+        """Load a checkpoint around its encoder, in evaluation mode.
+
+        Args:
+            folder: a checkpoint, or an output folder, whose best checkpoint is taken.
+            encoder: where the encoder is now, if elsewhere than at training.
+
+        Raises:
+            CheckpointError: where the checkpoint is incomplete or does not fit, or the encoder is another one.
+            EncoderError: where the encoder cannot be loaded.
+        """
+        path = checkpoint.resolve(Path(folder))
+        config = checkpoint.read_config(path)
+        tensors = checkpoint.read_tensors(path)
+        loaded = load_encoder(encoder or config.encoder)
+        if loaded.content_hash != config.encoder_hash:
+            raise CheckpointError(
+                f"{path} was trained on the encoder {config.encoder!r} with content {config.encoder_hash[:12]}; "
+                f"{loaded.name!r} has {loaded.content_hash[:12]}: name the same encoder with --model_name_or_path"
+            )
+        model = cls(loaded.model, config)
+        model.tokenizer = loaded.tokenizer
+        model.load_tensors(tensors)
+        return model.eval()
+
+    def trained_names(self) -> list[str]:
+        """Parameters that a checkpoint holds: all outside the encoder, and those inside that are trained."""
+        return [
+            name
+            for name, parameter in self.named_parameters()
+            if parameter.requires_grad or not name.startswith("encoder.")
+        ]
+
+    def save_files(self, folder: Path) -> None:
+        """Write the configuration and the trained weights into an existing folder."""
+        names = self.trained_names()
+        inside = tuple(name for name in names if name.startswith("encoder."))
+        state = dict(self.named_parameters())
+        checkpoint.save_model(
+            folder, replace(self.config, trained_inside=inside), {name: state[name] for name in names}
+        )
+
+    def save_pretrained(self, folder: str | Path) -> None:
+        """Save a checkpoint that :meth:`from_pretrained` reads: what was trained, not the encoder."""
+        checkpoint.write_folder(Path(folder), self.save_files)
+
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Take trained weights; a CheckpointError names what is missing, unexpected or of another shape."""
+        outside = [name for name, _ in self.named_parameters() if not name.startswith("encoder.")]
+        inside = self.config.trained_inside or [name for name in self.trained_names() if name.startswith("encoder.")]
+        checkpoint.load_strictly(self, tensors, [*outside, *inside])
+
+    def checked_tokenizer(self) -> PreTrainedTokenizerFast:
+        """The encoder's tokenizer; a HyperXError where the model was built without one."""
+        if self.tokenizer is None:
+            raise HyperXError("the model has no tokenizer: set model.tokenizer, or load it with HyperX.from_pretrained")
+        return self.tokenizer
+
+    def predict(
+        self,
+        texts: Sequence[str | Sequence[str]],
+        *,
+        task: str | Sequence[str],
+        language: str,
+        confidences: bool = False,
+        batch_size: int = 32,
+    ) -> list[Prediction]:
+        """Tag sentences; any pair of the model's tasks and any language, whether trained or not.
+
+        Args:
+            texts: raw sentences, which are segmented into words, or sequences of words.
+            task: the task, or several.
+            language: the language of the texts.
+            confidences: also give the probability of each label.
+            batch_size: windows in a batch; the labels do not depend on it.
+
+        Returns:
+            For each text its words and, by task, their labels.
+
+        Raises:
+            HyperXError: where the model has no such task, or the code names no language.
+            DataError: where a text has no word or cannot be segmented.
+        """
+        self.admit_language(language)
+        tasks = [task] if isinstance(task, str) else list(task)
+        training = self.training
+        self.eval()
+        try:
+            sentences = as_sentences(texts, language)
+            return list(
+                tag(self, sentences, tasks=tasks, language=language, confidences=confidences, batch_size=batch_size)
+            )
+        finally:
+            self.train(training)
+
     def freeze_encoder(self) -> None:
         """Freeze the encoder but for its layer norms (Hyper-X, section 2)."""
         self.encoder.requires_grad_(False)
@@ -88,25 +192,42 @@ class HyperX(nn.Module):
             norm.requires_grad_(True)
 
     def indices(self, pair: TaskLanguagePair) -> tuple[int, int]:
-        """Indices of the pair's task and language.
+        """Indices of the pair's task and language, which may be spelled in any standard form.
 
         Raises:
             HyperXError: where the model has no such task or language.
         """
         tasks, languages = tuple(self.config.labels), self.config.languages
         if pair.task not in tasks:
-            raise HyperXError(f"the model has no task {pair.task!r}: {', '.join(tasks)}.{did_you_mean(pair.task, tasks)}")
-        if pair.language not in languages:
-            hint = did_you_mean(pair.language, languages)
-            raise HyperXError(f"the model has no language {pair.language!r}: {', '.join(languages)}.{hint}")
-        return tasks.index(pair.task), languages.index(pair.language)
+            hint = did_you_mean(pair.task, tasks)
+            raise HyperXError(f"the model has no task {pair.task!r}; it has {', '.join(tasks)}.{hint}")
+        known = [canonical(language) for language in languages]
+        if canonical(pair.language) not in known:
+            near = suggest(pair.language, languages)
+            hint = f" Did you mean {near!r}?" if near else ""
+            raise HyperXError(f"the model has no language {pair.language!r}; it has {', '.join(languages)}.{hint}")
+        return tasks.index(pair.task), known.index(canonical(pair.language))
 
-    @torch.no_grad()
+    def admit_language(self, language: str) -> None:
+        """Make sure that the model has a language, adding it where it is a real one that training did not declare.
+
+        Raises:
+            HyperXError: where the code names no language.
+        """
+        if canonical(language) in map(canonical, self.config.languages):
+            return
+        if not is_language(language):
+            near = suggest(language, self.config.languages)
+            hint = f" Did you mean {near!r}?" if near else ""
+            raise HyperXError(
+                f"{language!r} is no language code of ISO 639 or BCP 47; the model has "
+                f"{', '.join(self.config.languages)}.{hint}"
+            )
+        self.add_language(language)
+
     def add_language(self, language: str) -> None:
         """Give the model one language more, which reads the mean of the trained language embeddings."""
-        source = self.hypernetwork.source
-        source.language = nn.Parameter(torch.cat([source.language, torch.zeros_like(source.language[:1])]))
-        source.trained = torch.cat([source.trained, torch.zeros_like(source.trained[:1])])
+        self.hypernetwork.source.add_language()
         self.config = replace(self.config, languages=(*self.config.languages, language))
         log.warning("language %s is new to the model: it reads the mean of the trained language embeddings", language)
 
@@ -144,7 +265,9 @@ class HyperX(nn.Module):
             rows = torch.tensor([distinct.index(pair) for pair in row_pairs], device=input_ids.device)
         weights = self.adapters(distinct) if adapters is None else adapters
         hidden = self._encode(input_ids, attention_mask, weights, rows)
-        by_task = {task: self._rows_of_task(task, row_pairs, hidden.device) for task in {p.task: None for p in distinct}}
+        by_task = {
+            task: self._rows_of_task(task, row_pairs, hidden.device) for task in {p.task: None for p in distinct}
+        }
         logits = {task: self.heads[task](hidden if index is None else hidden[index]) for task, index in by_task.items()}
         loss = None if labels is None else self._loss(logits, by_task, labels)
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
@@ -228,3 +351,44 @@ def apply_freezing(model: HyperX, freeze: str | None, unfreeze: str | None) -> N
             parameter.requires_grad_(not patterns["--freeze_params_regex"].match(name))
         if unfreeze is not None and patterns["--unfreeze_params_regex"].match(name):
             parameter.requires_grad_(True)
+
+
+def build_model(
+    loaded: LoadedEncoder,
+    config: TrainConfig,
+    *,
+    labels: Mapping[str, tuple[str, ...]],
+    languages: Sequence[str],
+    trained: Sequence[TaskLanguagePair],
+) -> HyperX:
+    """A new model around an encoder, ready to train.
+
+    Args:
+        loaded: the encoder; its layers above the one that the heads read are dropped.
+        config: the options of the run.
+        labels: label set by task.
+        languages: every language of the model.
+        trained: the training pairs.
+    """
+    options = config.model
+    with_data = {canonical(pair.language) for pair in trained}
+    head_layer = options.head_layer if options.head_layer is not None else loaded.head_layer or "last"
+    model = HyperX(
+        loaded.model,
+        ModelConfig(
+            encoder=loaded.name,
+            encoder_hash=loaded.content_hash,
+            labels=dict(labels),
+            languages=tuple(languages),
+            trained_languages=tuple(language for language in languages if canonical(language) in with_data),
+            trained_pairs=tuple(map(str, trained)),
+            hypernetwork=config.hypernetwork,
+            adapter_non_linearity=options.adapter_non_linearity,
+            after_layer_output=options.after_layer_output,
+            head_layer=head_layer,
+            max_length=config.data.max_length,
+        ),
+    )
+    model.tokenizer = loaded.tokenizer
+    apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)
+    return model

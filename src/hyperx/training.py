@@ -25,7 +25,6 @@ from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.model import HyperX, build_model
-from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import RunData, prepare
 from hyperx.transfer import macro_averages
 
@@ -223,8 +222,8 @@ class TrainingRun:
         losses.clear()
         if not math.isfinite(mean):
             raise CheckpointError(
-                f"the loss is {mean} at step {self.progress.step}: training has diverged. Go back to the last checkpoint "
-                "with --resume after choosing a lower --learning_rate, or start anew"
+                f"the loss is {mean} at step {self.progress.step}: training has diverged. Start anew with a lower "
+                f"--learning_rate than {self.options.learning_rate}"
             )
         bar.set_postfix(loss=f"{mean:.3f}")
         self._log({"loss": mean, "learning_rate": self.scheduler.get_last_lr()[0]})
@@ -283,7 +282,9 @@ class TrainingRun:
                 self.output_dir / checkpoint.BEST,
                 {"checkpoint": best, "average": self.progress.best, "of": self.options.best_by},
             )
-        checkpoint.prune(self.output_dir, self.options.save_total_limit, best and self.output_dir / best)
+        checkpoint.prune(
+            self.output_dir, self.options.save_total_limit, None if best is None else self.output_dir / best
+        )
 
     def _fill(self, folder: Path) -> None:
         self.bare_model.save_files(folder)
@@ -354,7 +355,8 @@ def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
     if options.max_train_steps is not None:
         return options.max_train_steps
     if options.num_train_epochs is not None:
-        return max(1, math.ceil(options.num_train_epochs * windows / (batch_rows * options.gradient_accumulation_steps)))
+        rows_of_step = batch_rows * options.gradient_accumulation_steps
+        return max(1, math.ceil(options.num_train_epochs * windows / rows_of_step))
     return DEFAULT_STEPS
 
 

@@ -19,9 +19,7 @@ def group_of(pair: TaskLanguagePair, trained: Collection[TaskLanguagePair]) -> G
     return "new_pair" if pair.language in {other.language for other in trained} else "new_language"
 
 
-def macro_averages(
-    values: Mapping[TaskLanguagePair, float], trained: Collection[TaskLanguagePair]
-) -> dict[str, float]:
+def macro_averages(values: Mapping[TaskLanguagePair, float], trained: Collection[TaskLanguagePair]) -> dict[str, float]:
     """Mean over the pairs of each group that has any, over the two zero-shot groups, and over all."""
     groups: dict[str, list[float]] = {}
     for pair, value in values.items():

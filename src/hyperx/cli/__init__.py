@@ -1,0 +1,62 @@
+"""The command line: ``hyperx train | evaluate | predict | check``."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Sequence
+
+from hyperx.errors import HyperXError, did_you_mean
+
+COMMANDS = {
+    "train": "train one hypernetwork on task–language pairs",
+    "evaluate": "score a checkpoint on any pairs, those without training data included",
+    "predict": "tag text with a checkpoint",
+    "check": "read the data of a run, count it, name every problem, and start nothing",
+}
+
+USAGE = """usage: hyperx COMMAND [OPTIONS]
+
+One hypernetwork writes the adapters of a frozen multilingual encoder for every task and language.
+
+commands:
+{commands}
+
+'hyperx COMMAND --help' explains a command's options."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status: 0 done, 1 a problem that the message explains, 2 a misused command line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] in ("-h", "--help"):
+        print(USAGE.format(commands="\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items())))
+        return 0 if words else 2
+    if words[0] == "--version":
+        import hyperx
+
+        print(f"hyperx {hyperx.__version__}")
+        return 0
+    if words[0] not in COMMANDS:
+        known = ", ".join(COMMANDS)
+        print(f"hyperx: no command {words[0]!r}: {known}.{did_you_mean(words[0], COMMANDS)}", file=sys.stderr)
+        return 2
+    return run(words[0], words[1:])
+
+
+def run(command: str, arguments: Sequence[str]) -> int:
+    """Run one command, printing what a user can mend without a traceback."""
+    # Only the command's own module is imported: help and prediction should not wait for training's libraries.
+    module = importlib.import_module(f"hyperx.cli.{command}")
+    try:
+        module.main(list(arguments))
+    except HyperXError as error:
+        print(f"hyperx {command}: {error}", file=sys.stderr)
+        return 1
+    except BrokenPipeError:
+        # The reader of the output has gone (`| head`): what is buffered has nowhere to go.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except KeyboardInterrupt:
+        print(f"hyperx {command}: interrupted", file=sys.stderr)
+        return 130
+    return 0

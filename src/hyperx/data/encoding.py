@@ -11,6 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -80,7 +81,7 @@ class SubwordEncoder:
                 yield list(self._cut(index, len(words), encoding.ids, encoding.word_ids))
                 index += 1
 
-    def _cut(self, sentence: int, words: int, ids: list[int], word_ids: list[int]) -> Iterator[Window]:
+    def _cut(self, sentence: int, words: int, ids: list[int], word_ids: list[int | None]) -> Iterator[Window]:
         first = [i for i, word in enumerate(word_ids) if i == 0 or word != word_ids[i - 1]]
         if len(first) == words and len(ids) <= self.room:
             yield self._window(sentence, ids, first, 0)
@@ -91,10 +92,11 @@ class SubwordEncoder:
             starts = np.cumsum([0, *(len(pieces) for pieces in subwords[start:stop])])[:-1]
             yield self._window(sentence, flat, starts[own_start - start : own_stop - start].tolist(), own_start)
 
-    def _by_word(self, words: int, ids: list[int], word_ids: list[int]) -> list[list[int]]:
+    def _by_word(self, words: int, ids: list[int], word_ids: list[int | None]) -> list[list[int]]:
         subwords: list[list[int]] = [[] for _ in range(words)]
         for piece, word in zip(ids, word_ids, strict=True):
-            subwords[word].append(piece)
+            # Without special subwords every subword has a word.
+            subwords[cast(int, word)].append(piece)
         self.shortened_words += sum(len(pieces) > self.longest_word for pieces in subwords)
         return [pieces[: self.longest_word] or [self.unknown] for pieces in subwords]
 

@@ -27,8 +27,9 @@ def pair_probabilities(
         temperature: any positive number.
     """
     exponent = {"temperature": 1 / temperature, "size_proportional": 1.0, "uniform": 0.0}[strategy]
-    weights = np.asarray(sizes, dtype=np.float64) ** exponent
-    return weights / weights.sum()
+    weights: NDArray[np.float64] = np.asarray(sizes, dtype=np.float64) ** exponent
+    shares: NDArray[np.float64] = weights / weights.sum()
+    return shares
 
 
 class BatchPlan:

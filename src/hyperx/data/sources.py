@@ -78,6 +78,10 @@ class DataSources:
         """Whether a pair has a split. A hub data set is taken to have all three: the network is not asked."""
         return pair in self and split in self._sources[pair_key(pair)].splits
 
+    def from_hub(self, pair: TaskLanguagePair) -> bool:
+        """Whether any split of a pair would be read from the hub."""
+        return pair in self and any(isinstance(s, HubSource) for s in self._sources[pair_key(pair)].splits.values())
+
     def describe(self, pair: TaskLanguagePair, split: str) -> str:
         """Where a split is, for people.
 

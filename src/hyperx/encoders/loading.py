@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 EMBEDDED = "embedded"
+# The upper two of its twelve layers are shaped for sentence embeddings: there neighbouring subwords become alike.
+EMBEDDED_HEAD_LAYER = 10
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_SECONDS = 10.0
@@ -40,12 +42,14 @@ class LoadedEncoder:
         content_hash: of the weights; the same for every copy of them, wherever it was loaded from.
         model: in float32 and evaluation mode, without a pooler.
         tokenizer: a fast one, so that subwords can be traced to words.
+        head_layer: the layer that task heads read best, where the upper ones are known to serve another purpose.
     """
 
     name: str
     content_hash: str
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
+    head_layer: int | None = None
 
 
 def load_encoder(name: str | Path) -> LoadedEncoder:
@@ -64,7 +68,8 @@ def load_encoder(name: str | Path) -> LoadedEncoder:
     # A record is believed only in the cache: next to weights that somebody else wrote it could be another model's.
     record = read_source_record(folder) if converted else None
     content_hash = _state_hash(model) if record is None else record.content_hash
-    return LoadedEncoder(str(name), content_hash, model, tokenizer)
+    head_layer = EMBEDDED_HEAD_LAYER if converted else None
+    return LoadedEncoder(str(name), content_hash, model, tokenizer, head_layer)
 
 
 # Finding --------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, fields
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from torch import Tensor
 from torch.nn import functional as F
@@ -53,7 +53,7 @@ class AdapterWeights:
 
 def _layer(weights: Weights, index: int) -> Weights:
     """Take layer ``index`` of every tensor of a weights value."""
-    sliced = {}
+    sliced: dict[str, Any] = {}
     for field in fields(weights):
         value = getattr(weights, field.name)
         sliced[field.name] = value[:, index] if isinstance(value, Tensor) else value and value.layer(index)

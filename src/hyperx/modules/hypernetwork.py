@@ -13,6 +13,7 @@ from hyperx.modules.source import SourceEmbedding, SourceProjector, UnitScale
 
 PUBLISHED_STD = 0.01
 
+
 class Generator(nn.Module):
     """One linear map from s to a weight of the adapter, ``reshape(A s + a)``, for all layers in one product.
 
@@ -35,7 +36,7 @@ class Generator(nn.Module):
             flat = nn.functional.linear(source, self.weight[0], self.bias[0])
         else:
             flat = torch.einsum("kp,lop->klo", source[:, 0], self.weight) + self.bias
-        return flat.unflatten(-1, self.shape)
+        return flat.view(*flat.shape[:2], *self.shape)
 
 
 class NormGenerator(nn.Module):

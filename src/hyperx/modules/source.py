@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional as F
 
 
 class SourceEmbedding(nn.Module):
@@ -40,6 +41,8 @@ class SourceEmbedding(nn.Module):
         self.language = nn.Parameter(torch.randn(len(trained_languages), language_dim))
         self.layer = nn.Parameter(torch.randn(layers, layer_dim)) if layers else None
         self.register_buffer("trained", torch.tensor(list(trained_languages)), persistent=False)
+        # Kept beside the buffer, which may live on a device whose answer would have to be waited for.
+        self.has_untrained = any(trained_languages) and not all(trained_languages)
 
     @property
     def dim(self) -> int:
@@ -48,10 +51,17 @@ class SourceEmbedding(nn.Module):
 
     def language_vectors(self) -> Tensor:
         """Language embeddings ``[G, language_dim]``, untrained rows replaced by the mean of the trained ones."""
-        if bool(self.trained.all()) or not bool(self.trained.any()):
+        if not self.has_untrained:
             return self.language
-        mean = self.language[self.trained].mean(dim=0)
-        return torch.where(self.trained[:, None], self.language, mean)
+        shares = self.trained / self.trained.sum()
+        return torch.where(self.trained[:, None], self.language, shares @ self.language)
+
+    @torch.no_grad()
+    def add_language(self) -> None:
+        """Append a language without training data."""
+        self.language = nn.Parameter(torch.cat([self.language, torch.zeros_like(self.language[:1])]))
+        self.trained = torch.cat([self.trained, torch.zeros_like(self.trained[:1])])
+        self.has_untrained = bool(self.trained.any())
 
     def forward(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """Source embeddings of K pairs.
@@ -92,4 +102,4 @@ class UnitScale(nn.Module):
     def forward(self, source: Tensor) -> Tensor:
         """``[..., P]`` to ``[..., P]`` of unit length."""
         size = source.shape[-1]
-        return nn.functional.layer_norm(source, (size,)) / size**0.5
+        return F.layer_norm(source, (size,)) / size**0.5

@@ -39,7 +39,7 @@ class PartOfSpeech(TaggingTask):
     column = "upos"
     measure = "accuracy"
 
-    def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
+    def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:  # noqa: ARG002
         """Always the 17 universal tags and ``_``."""
         return UPOS_TAGS
 

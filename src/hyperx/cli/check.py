@@ -1,0 +1,25 @@
+"""``hyperx check``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hyperx.cli.options import parse, start_logging
+from hyperx.config import CheckConfig
+from hyperx.errors import HyperXError
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Count the data of a run and name its problems; a HyperXError where there are any."""
+    config = parse(CheckConfig, arguments, "check")
+    start_logging()
+    from hyperx import report
+    from hyperx.inspection import inspect_data
+
+    found = inspect_data(config)
+    report.print_table("Data", found.header, found.rows, text_columns=2)
+    for note in found.notes:
+        print(f"note: {note}")
+    if found.problems:
+        raise HyperXError("\n".join([f"{len(found.problems)} problems with the data:", *found.problems]))
+    print("No problems. Start training with the same options: hyperx train")

@@ -1,0 +1,21 @@
+"""``hyperx evaluate``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hyperx.cli.options import parse, start_logging
+from hyperx.config import EvaluateConfig
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Score a checkpoint and print the table."""
+    config = parse(EvaluateConfig, arguments, "evaluate")
+    start_logging()
+    from hyperx import report
+    from hyperx.scoring import evaluate_checkpoint
+
+    found = evaluate_checkpoint(config)
+    rows = report.result_rows(found.scores, found.trained)
+    report.print_table(f"Scores on the {config.split} split", report.RESULT_HEADER, rows, text_columns=2)
+    print(f"Scores by label stand in {found.folder}/results{'' if config.split == 'test' else '_' + config.split}.md")

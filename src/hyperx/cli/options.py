@@ -1,0 +1,114 @@
+"""Options from presets, a YAML file and the command line, the later ones winning."""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from collections.abc import Mapping, Sequence
+from dataclasses import fields, is_dataclass, replace
+from pathlib import Path
+from typing import Any, TypeVar, get_type_hints
+
+import tyro
+import yaml
+from rich.console import Console
+from rich.logging import RichHandler
+
+from hyperx.config import PUBLISHED
+from hyperx.errors import ConfigError, did_you_mean
+
+Config = TypeVar("Config")
+TABLE = "data"
+
+
+def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
+    """Read the options of a command.
+
+    Args:
+        kind: its dataclass of options.
+        arguments: its words on the command line.
+        command: its name.
+
+    Raises:
+        ConfigError: where the file of options is missing or malformed, or names unknown options.
+        SystemExit: by the command line's own parser, with its message.
+    """
+    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    early.add_argument("--config", type=Path)
+    early.add_argument("--preset")
+    given, _ = early.parse_known_args([word for word in arguments if word not in ("-h", "--help")])
+    file = dict(read_options(given.config, kind)) if given.config else {}
+    table = file.pop(TABLE, None)
+    preset = given.preset or file.get("preset")
+    words = as_words(PUBLISHED if preset == "published" else {}) + as_words(file) + list(arguments)
+    parsed = tyro.cli(
+        kind, args=words, prog=f"hyperx {command}", use_underscores=True, config=(tyro.conf.OmitArgPrefixes,)
+    )
+    return parsed if table is None else with_table(parsed, table)
+
+
+def read_options(path: Path, kind: type[Any]) -> Mapping[str, Any]:
+    """A YAML mapping of option names to values.
+
+    Raises:
+        ConfigError: where the file is missing, is not such a mapping, or has names that are no options.
+    """
+    try:
+        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigError([f"--config: cannot read {path}: {error.strerror}"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"--config: {path} is not YAML: {' '.join(str(error).split())}"]) from None
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError([f"--config: {path}: expected lines of 'option: value'; found a {type(value).__name__}"])
+    known = option_names(kind)
+    unknown = [str(name) for name in value if name not in known]
+    if unknown:
+        raise ConfigError(
+            [f"--config: {path}: there is no option {name!r}.{did_you_mean(name, known)}" for name in unknown]
+        )
+    return value
+
+
+def option_names(kind: type[Any]) -> list[str]:
+    """The names of all options of a dataclass, those of its sections included."""
+    hints = get_type_hints(kind)
+    names: list[str] = []
+    for field in fields(kind):
+        names += option_names(hints[field.name]) if is_dataclass(hints[field.name]) else [field.name]
+    return names
+
+
+def as_words(options: Mapping[str, Any]) -> list[str]:
+    """Options as the words that the command line would have."""
+    words: list[str] = []
+    for name, value in options.items():
+        if isinstance(value, bool):
+            words.append(f"--{name}" if value else f"--no_{name}")
+        elif isinstance(value, list | tuple):
+            words += [f"--{name}", *map(str, value)]
+        else:
+            words += [f"--{name}", str(value)]
+    return words
+
+
+def with_table(config: Config, table: Any) -> Config:
+    """Put the explicit table of data where the options keep it."""
+    if not isinstance(table, dict):
+        raise ConfigError([f"data: expected a table from pairs to sources; found {table!r}"])
+    named = {str(pair): source for pair, source in table.items()}
+    section = getattr(config, "data", None)
+    if is_dataclass(section):
+        return replace(config, data=replace(section, data=named))  # type: ignore[type-var]
+    return replace(config, data=named)  # type: ignore[type-var]
+
+
+def start_logging() -> None:
+    """Show the package's log on standard error."""
+    handler = RichHandler(console=Console(file=sys.stderr), show_path=False, show_level=False, log_time_format="%X")
+    logger = logging.getLogger("hyperx")
+    logger.handlers[:] = [handler]
+    logger.setLevel(logging.INFO)

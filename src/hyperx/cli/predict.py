@@ -1,0 +1,105 @@
+"""``hyperx predict``."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
+from pathlib import Path
+from typing import IO, TextIO
+
+from tqdm import tqdm
+
+from hyperx.cli.options import parse, start_logging
+from hyperx.config import PredictConfig
+from hyperx.data.output import Prediction
+from hyperx.errors import ConfigError, HyperXError
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Tag a stream."""
+    config = parse(PredictConfig, arguments, "predict")
+    start_logging()
+    validate(config)
+    from hyperx.data.output import OUTPUT_FORMATS
+    from hyperx.data.text import read_input
+    from hyperx.device import pick_device
+    from hyperx.model import HyperX
+    from hyperx.prediction import tag
+
+    assert config.checkpoint is not None
+    assert config.language is not None
+    with ExitStack() as files:
+        source = files.enter_context(open_input(config.input))
+        model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path)
+        model.to(pick_device(no_cuda=config.no_cuda))
+        model.admit_language(config.language)
+        tasks = config.tasks or tuple(model.config.labels)
+        name = "<stdin>" if config.input is None else str(config.input)
+        sentences = read_input(source, config.input_format, language=config.language, source=name)
+        # A person at a terminal waits for an answer to every line.
+        pool = 1 if config.input is None and sys.stdin.isatty() else None
+        predictions = tag(
+            model,
+            sentences,
+            tasks=tasks,
+            language=config.language,
+            confidences=config.confidence,
+            batch_size=config.batch_size,
+            pool=pool,
+        )
+        target = open_output(config.output, files)
+        writer = OUTPUT_FORMATS[config.output_format](target)
+        for prediction in progress(predictions, config):
+            writer.write(prediction)
+            if pool == 1:
+                target.flush()
+
+
+def validate(config: PredictConfig) -> None:
+    """Report all problems with the options together.
+
+    Raises:
+        ConfigError: naming each.
+    """
+    problems = []
+    if config.checkpoint is None:
+        problems.append("--checkpoint: name a checkpoint or the output folder of a run")
+    if config.language is None:
+        problems.append("--language: name the language of the text, such as de")
+    if config.confidence and config.output_format != "jsonl":
+        problems.append(f"--confidence: {config.output_format} has no place for it; choose --output_format jsonl")
+    if config.batch_size < 1:
+        problems.append(f"--batch_size: expected 1 or more; found {config.batch_size}")
+    if config.input is not None and config.output is not None and config.input.resolve() == config.output.resolve():
+        problems.append(f"--output: {config.output} is the input; it would be overwritten while it is read")
+    if problems:
+        raise ConfigError(problems)
+
+
+def open_input(path: Path | None) -> IO[bytes]:
+    """The file, or standard input, in bytes: errors then know the line of what is not UTF-8."""
+    if path is None:
+        return sys.stdin.buffer
+    try:
+        return path.open("rb")
+    except OSError as error:
+        raise HyperXError(f"--input: cannot read {path}: {error.strerror}") from None
+
+
+def open_output(path: Path | None, files: ExitStack) -> TextIO:
+    """The file, or standard output, in UTF-8 whatever the terminal's language."""
+    if path is None:
+        sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+        return sys.stdout
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        return files.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+    except OSError as error:
+        raise HyperXError(f"--output: cannot write {path}: {error.strerror}") from None
+
+
+def progress(predictions: Iterable[Prediction], config: PredictConfig) -> Iterator[Prediction]:
+    """A count on standard error, where the output goes to a file."""
+    hidden = config.disable_progress_bar or config.output is None
+    return iter(tqdm(predictions, desc="tagging", unit=" sentences", disable=hidden))

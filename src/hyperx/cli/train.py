@@ -1,0 +1,18 @@
+"""``hyperx train``."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hyperx.cli.options import parse, start_logging
+from hyperx.config import TrainConfig
+
+
+def main(arguments: Sequence[str]) -> None:
+    """Train and say what to do next."""
+    config = parse(TrainConfig, arguments, "train")
+    start_logging()
+    from hyperx.training import train
+
+    output_dir = train(config)
+    print(f"Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt {output_dir}")

@@ -1,0 +1,89 @@
+"""A look at the data of a run before it starts: counts, duplicates and every problem."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+from tqdm.auto import tqdm
+
+from hyperx.config import TrainConfig
+from hyperx.data.resolution import SPLITS
+from hyperx.data.sources import DataSources
+from hyperx.errors import DataError
+from hyperx.pairs import TaskLanguagePair
+from hyperx.preparation import check_options
+from hyperx.tasks.registry import TASKS
+
+
+@dataclass
+class DataReport:
+    """What a look at the data found.
+
+    Args:
+        rows: pair, split, sentences, words and labels of every split that was read.
+        notes: what a user should know, such as duplicates.
+        problems: what would stop a run.
+    """
+
+    rows: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    header = ("pair", "split", "sentences", "words", "labels")
+
+
+def inspect_data(config: TrainConfig) -> DataReport:
+    """Read every split of every pair that a run with these options names, and report.
+
+    Raises:
+        ConfigError: all problems with the options.
+    """
+    scope = check_options(config)
+    found = DataReport()
+    pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
+    pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
+    for pair in tqdm(pairs, desc="reading data", unit="pair", disable=config.training.disable_progress_bar):
+        train = _inspect_split(scope.sources, pair, "train", found) if pair in scope.train_pairs else None
+        for split in SPLITS[1:]:
+            other = _inspect_split(scope.sources, pair, split, found)
+            if train is not None and other is not None:
+                _note_duplicates(pair, split, train, other, found)
+    return found
+
+
+def _inspect_split(
+    sources: DataSources, pair: TaskLanguagePair, split: str, found: DataReport
+) -> list[tuple[str, ...]] | None:
+    """Count one split; its sentences, or None where it cannot be read."""
+    if not sources.has(pair, split):
+        return None
+    column = TASKS[pair.task].column
+    sentences: list[tuple[str, ...]] = []
+    labels = Counter[str]()
+    try:
+        for sentence in sources.read(pair, split):
+            sentences.append(sentence.words)
+            labels.update(map(str, sentence.columns[column]))
+    except DataError as error:
+        found.problems.append(f"{pair} {split}: {error}")
+        return None
+    common = "  ".join(f"{label} {count:,}" for label, count in labels.most_common(8))
+    more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
+    found.rows.append([str(pair), split, f"{len(sentences):,}", f"{labels.total():,}", common + more])
+    return sentences
+
+
+def _note_duplicates(
+    pair: TaskLanguagePair,
+    split: str,
+    train: list[tuple[str, ...]],
+    other: list[tuple[str, ...]],
+    found: DataReport,
+) -> None:
+    known = set(train)
+    same = [words for words in other if words in known]
+    if same:
+        example = " ".join(same[0])[:60]
+        found.notes.append(
+            f"{pair}: {len(same):,} of {len(other):,} {split} sentences also stand in train, such as «{example}»"
+        )

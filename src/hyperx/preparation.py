@@ -1,0 +1,339 @@
+"""From options to encoded data: all problems with the options are found together, before any model is loaded."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeVar
+
+import platformdirs
+from tqdm.auto import tqdm
+
+from hyperx.config import DataOptions, TrainConfig
+from hyperx.data.encoding import EncodedSplit
+from hyperx.data.sources import DataSources
+from hyperx.data.splits import SplitLoader
+from hyperx.encoders.embedded import CACHE_VARIABLE
+from hyperx.encoders.loading import LoadedEncoder, load_encoder
+from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
+from hyperx.languages import canonical, is_language, suggest
+from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.registry import TASKS
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The tasks, languages and pairs of a run, checked.
+
+    Args:
+        tasks: every task of the model.
+        languages: every language of the model, as the user spells it.
+        train_pairs: pairs to train on.
+        eval_pairs: pairs to evaluate on while training.
+        sources: where the data of the pairs is.
+    """
+
+    tasks: tuple[str, ...]
+    languages: tuple[str, ...]
+    train_pairs: tuple[TaskLanguagePair, ...]
+    eval_pairs: tuple[TaskLanguagePair, ...]
+    sources: DataSources
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """What a training run reads.
+
+    Args:
+        encoder: the loaded encoder.
+        labels: label set by task.
+        languages: every language of the model.
+        train_pairs: pairs to train on.
+        train_splits: the encoded training split of each.
+        eval_splits: the encoded dev split of each evaluation pair.
+        sources: where the data is.
+    """
+
+    encoder: LoadedEncoder
+    labels: dict[str, tuple[str, ...]]
+    languages: tuple[str, ...]
+    train_pairs: tuple[TaskLanguagePair, ...]
+    train_splits: list[EncodedSplit]
+    eval_splits: dict[TaskLanguagePair, EncodedSplit]
+    sources: DataSources
+
+
+def check_options(config: TrainConfig) -> Scope:
+    """Check all options of a run without reading data or loading a model.
+
+    Raises:
+        ConfigError: all problems together, each naming its option.
+    """
+    problems = number_problems(config)
+    data = config.data
+    train = _pairs(data.train_task_language_pairs, "--train_task_language_pairs", problems)
+    evaluate = _pairs(data.eval_task_language_pairs, "--eval_task_language_pairs", problems)
+    if not data.train_task_language_pairs:
+        problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
+    tasks = data.tasks or _unique(pair.task for pair in (*train, *evaluate))
+    languages = data.languages or _unique(pair.language for pair in (*train, *evaluate))
+    problems += _name_problems(tasks, languages, [*train, *evaluate], declared=data)
+    label_map = _label_map(data.label_map, problems)
+    named = _unique([*train, *evaluate])
+    sources = find_sources(named, data.data_folder, data.data, label_map, problems)
+    for pair in train if sources is not None else ():
+        assert sources is not None
+        if not sources.has(pair, "train"):
+            problems.append(
+                f"--train_task_language_pairs: {pair} has no train split; name a file for it under 'train' in the data "
+                "table (its dev file may serve, its test file never)"
+            )
+    if problems or sources is None:
+        raise ConfigError(problems)
+    everything = _with_all_pairs(sources, tasks, languages, data, label_map)
+    return Scope(tuple(tasks), tuple(languages), train, _eval_pairs(train, evaluate, sources), everything)
+
+
+def _eval_pairs(
+    train: tuple[TaskLanguagePair, ...], evaluate: tuple[TaskLanguagePair, ...], sources: DataSources
+) -> tuple[TaskLanguagePair, ...]:
+    """The pairs asked for, by default the training pairs; those without a dev split are named and left out."""
+    with_dev = tuple(pair for pair in evaluate or train if sources.has(pair, "dev"))
+    for pair in evaluate or train:
+        if pair not in with_dev:
+            log.warning("%s has no dev split: it is not evaluated while training", pair)
+    return with_dev
+
+
+def _pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
+    """Parse pairs; two spellings of one pair are a problem."""
+    pairs: dict[tuple[str, str], TaskLanguagePair] = {}
+    for name in names:
+        try:
+            pair = TaskLanguagePair.parse(name)
+        except HyperXError as error:
+            problems.append(f"{option}: {error}")
+            continue
+        key = (pair.task, canonical(pair.language))
+        if key in pairs:
+            problems.append(f"{option}: {pair} is the same pair as {pairs[key]}; name it once")
+        pairs.setdefault(key, pair)
+    return tuple(pairs.values())
+
+
+def _name_problems(
+    tasks: Sequence[str], languages: Sequence[str], pairs: Iterable[TaskLanguagePair], *, declared: DataOptions
+) -> list[str]:
+    """Unknown tasks and languages, those named twice, and pairs outside of the declared ones."""
+    problems = [
+        f"--tasks: there is no task {task!r}; there are {', '.join(TASKS)}.{did_you_mean(task, TASKS)}"
+        for task in tasks
+        if task not in TASKS
+    ]
+    seen: dict[str, str] = {}
+    for language in languages:
+        if not is_language(language):
+            near = suggest(language, [*languages, "en", "de", "tr"])
+            hint = f" Did you mean {near!r}?" if near and near != language else ""
+            problems.append(f"--languages: {language!r} is no language code of ISO 639 or BCP 47.{hint}")
+        elif canonical(language) in seen:
+            problems.append(f"--languages: {language!r} is the same language as {seen[canonical(language)]!r}")
+        seen.setdefault(canonical(language), language)
+    for pair in _unique(pairs):
+        if declared.tasks and pair.task not in tasks:
+            problems.append(f"{pair}: its task is not among --tasks {' '.join(tasks)}.{did_you_mean(pair.task, tasks)}")
+        if declared.languages and canonical(pair.language) not in seen:
+            near = suggest(pair.language, languages)
+            hint = f" Did you mean {near!r}?" if near else ""
+            problems.append(f"{pair}: its language is not among --languages {' '.join(languages)}.{hint}")
+    return problems
+
+
+def number_problems(config: TrainConfig) -> list[str]:
+    """Numbers out of their range, and options that contradict each other."""
+    training, sampling, shape = config.training, config.sampling, config.hypernetwork
+    at_least_one = {
+        "per_device_train_batch_size": training.per_device_train_batch_size,
+        "per_device_eval_batch_size": training.per_device_eval_batch_size,
+        "gradient_accumulation_steps": training.gradient_accumulation_steps,
+        "eval_steps": training.eval_steps,
+        "save_steps": training.save_steps,
+        "logging_steps": training.logging_steps,
+        "max_train_steps": training.max_train_steps,
+        "save_total_limit": training.save_total_limit,
+        "early_stopping_patience": training.early_stopping_patience,
+        "max_train_samples": config.data.max_train_samples,
+        "max_eval_samples": config.data.max_eval_samples,
+        **{name: getattr(shape, name) for name in shape.__slots__ if name.endswith("_dim")},
+    }
+    problems = [
+        f"--{name}: expected 1 or more; found {value}"
+        for name, value in at_least_one.items()
+        if value is not None and value < 1
+    ]
+    positive = {"temperature": sampling.temperature, "learning_rate": training.learning_rate}
+    if training.num_train_epochs is not None:
+        positive["num_train_epochs"] = training.num_train_epochs
+    problems += [f"--{name}: expected more than 0; found {value}" for name, value in positive.items() if not value > 0]
+    not_negative = {
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "warmup_steps": training.warmup_steps or 0,
+    }
+    problems += [f"--{name}: expected 0 or more; found {value}" for name, value in not_negative.items() if value < 0]
+    if config.data.max_length < 16:
+        problems.append(f"--max_length: expected 16 or more subwords; found {config.data.max_length}")
+    if training.resume and training.overwrite_output_dir:
+        problems.append("--resume goes on with what --overwrite_output_dir deletes; give one of them")
+    if training.early_stopping_patience is not None and training.evaluation_strategy == "no":
+        problems.append("--early_stopping_patience needs evaluations; --evaluation_strategy no has none")
+    if shape.conditional_layer_norm and not (shape.add_layer_norm_before_adapter or shape.add_layer_norm_after_adapter):
+        problems.append(
+            "--conditional_layer_norm has no norm to generate; add --add_layer_norm_after_adapter or "
+            "--add_layer_norm_before_adapter"
+        )
+    return problems
+
+
+def _label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
+    mapped = {}
+    for entry in entries:
+        kind, separator, target = entry.partition("=")
+        if not (kind and separator and target):
+            problems.append(f"--label_map: expected TYPE=TYPE or TYPE=O, such as DATE=O; found {entry!r}")
+        mapped[kind] = target
+    return mapped
+
+
+def find_sources(
+    pairs: Sequence[TaskLanguagePair],
+    data_folder: Path,
+    table: Mapping[str, object],
+    label_map: Mapping[str, str],
+    problems: list[str],
+) -> DataSources | None:
+    """Where the data of some pairs is; None where there are problems, which join the others."""
+    try:
+        return DataSources.build(
+            [pair for pair in pairs if pair.task in TASKS],
+            data_folder=data_folder,
+            table=table,
+            columns={task.name: task.column for task in TASKS.values()},
+            label_map=label_map,
+        )
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def _with_all_pairs(
+    sources: DataSources, tasks: Sequence[str], languages: Sequence[str], data: DataOptions, label_map: dict[str, str]
+) -> DataSources:
+    """The sources of every pair of the model that has any, so that evaluation finds them without being told."""
+    for pair in (TaskLanguagePair(task, language) for task in tasks for language in languages):
+        if pair not in sources:
+            # A pair that nobody named may lack data.
+            found = find_sources([pair], data.data_folder, data.data, label_map, [])
+            sources = sources if found is None else sources.joined(found)
+    return sources
+
+
+def _unique(items: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(items))
+
+
+def encoded_cache() -> Path:
+    """The folder of encoded splits inside the user's cache."""
+    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("hyperx")) / "encoded"
+
+
+def prepare(config: TrainConfig) -> RunData:
+    """Check the options, load the encoder, and read and encode the data.
+
+    Raises:
+        ConfigError: all problems with the options, before anything is loaded.
+        DataError: where data is missing or malformed.
+        EncoderError: where the encoder cannot be had.
+    """
+    scope = check_options(config)
+    encoder = load_encoder(config.model.model_name_or_path)
+    loader = SplitLoader(
+        scope.sources, encoder.tokenizer, max_length=checked_length(config, encoder), cache=encoded_cache()
+    )
+    jobs = [(pair, "train") for pair in scope.train_pairs] + [(pair, "dev") for pair in scope.eval_pairs]
+    bar = tqdm(jobs, desc="reading data", unit="split", disable=config.training.disable_progress_bar, leave=False)
+    splits = {(pair, split): loader.load(pair, split) for pair, split in bar}
+    train_splits = [splits[pair, "train"].first(config.data.max_train_samples) for pair in scope.train_pairs]
+    labels = label_sets(scope, train_splits, config.data)
+    log_untrained(scope)
+    return RunData(
+        encoder=encoder,
+        labels=labels,
+        languages=scope.languages,
+        train_pairs=scope.train_pairs,
+        train_splits=train_splits,
+        eval_splits={pair: splits[pair, "dev"].first(config.data.max_eval_samples) for pair in scope.eval_pairs},
+        sources=scope.sources,
+    )
+
+
+def checked_length(config: TrainConfig, encoder: LoadedEncoder) -> int:
+    """The longest window, which the encoder must be able to read.
+
+    Raises:
+        ConfigError: where it is longer than the encoder's limit.
+    """
+    limit = encoder_limit(encoder)
+    if config.data.max_length > limit:
+        raise ConfigError(
+            [f"--max_length: {encoder.name} reads at most {limit} subwords; found {config.data.max_length}"]
+        )
+    return config.data.max_length
+
+
+def encoder_limit(encoder: LoadedEncoder) -> int:
+    """How many subwords an encoder can read at once."""
+    settings = encoder.model.config
+    positions = getattr(settings, "max_position_embeddings", None) or 1_000_000
+    # Encoders of the RoBERTa kind count positions from the padding id on.
+    offset = settings.pad_token_id + 1 if settings.model_type in ("roberta", "xlm-roberta", "camembert") else 0
+    return int(positions) - offset
+
+
+def label_sets(scope: Scope, splits: Sequence[EncodedSplit], data: DataOptions) -> dict[str, tuple[str, ...]]:
+    """The labels of every task, from the training data or as declared.
+
+    Raises:
+        DataError: where training data has an entity type that was not declared.
+    """
+    labels = {}
+    for task in scope.tasks:
+        seen = {name for pair, split in zip(scope.train_pairs, splits, strict=True) if pair.task == task
+                for name in split.names}  # fmt: skip
+        declared = [f"{prefix}-{kind}" for kind in data.entity_types for prefix in "BI"]
+        labels[task] = TASKS[task].label_set(declared if declared and task == "ner" else seen)
+        if missing := sorted(seen.difference(labels[task])):
+            raise DataError(
+                f"the training data of {task} has labels that were not declared: {', '.join(missing)}. Declare them "
+                "with --entity_types, or map them with --label_map, such as DATE=O"
+            )
+    return labels
+
+
+def log_untrained(scope: Scope) -> None:
+    """Say which tasks and languages of the model no training pair has."""
+    trained = {canonical(pair.language) for pair in scope.train_pairs}
+    if untrained := [language for language in scope.languages if canonical(language) not in trained]:
+        log.info(
+            "no training pair has %s: these languages read the mean of the trained language embeddings",
+            ", ".join(untrained),
+        )
+    for task in scope.tasks:
+        if task not in {pair.task for pair in scope.train_pairs}:
+            log.warning("no training pair has the task %s: its head stays untrained", task)

@@ -1,0 +1,103 @@
+"""Tables for people: what is trained, how much data there is, and how well each pair does."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from pathlib import Path
+
+from rich.console import Console
+from rich.table import Table
+from torch import nn
+
+from hyperx.evaluation import PairScores
+from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.registry import TASKS
+from hyperx.transfer import GROUP_NAMES, group_of, macro_averages
+
+Rows = Sequence[Sequence[str]]
+
+
+def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> None:
+    """Print a table to the terminal, its first columns as text and the others as numbers."""
+    table = Table(title=title, title_justify="left")
+    for index, name in enumerate(header):
+        table.add_column(name, justify="left" if index < text_columns else "right", no_wrap=True)
+    for row in rows:
+        table.add_row(*row)
+    Console().print(table)
+
+
+def markdown_table(header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> str:
+    """The same as a Markdown table."""
+    rule = ["---" if index < text_columns else "---:" for index in range(len(header))]
+    return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
+
+
+def print_modules(model: HyperX) -> None:
+    """Print the model's modules with their total and trained parameters."""
+    parts: dict[str, nn.Module | None] = {"encoder": model.encoder, "layer mix": model.pooling}
+    parts |= {f"hypernetwork: {name}": part for name, part in model.hypernetwork.named_children()}
+    parts |= {f"head: {task}": head for task, head in model.heads.items()}
+    rows = [[name, *_counts(part)] for name, part in parts.items() if part is not None and any(part.parameters())]
+    print_table("Modules", ["module", "parameters", "trained"], [*rows, ["all", *_counts(model)]])
+
+
+def _counts(module: nn.Module) -> list[str]:
+    parameters = list(module.parameters())
+    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
+    return [f"{sum(parameter.numel() for parameter in parameters):,}", f"{trained:,}"]
+
+
+RESULT_HEADER = ["pair", "group", "sentences", "measure", "score"]
+
+
+def result_rows(scores: Sequence[PairScores], trained: Collection[TaskLanguagePair]) -> list[list[str]]:
+    """One row a pair, seen pairs first, then the macro averages of the groups."""
+    order = list(GROUP_NAMES)
+    rows = [
+        [
+            str(score.pair),
+            GROUP_NAMES[group_of(score.pair, trained)],
+            f"{score.sentences:,}",
+            TASKS[score.pair.task].measure,
+            f"{100 * score.value:.1f}",
+        ]
+        for score in sorted(scores, key=lambda score: order.index(group_of(score.pair, trained)))
+    ]
+    averages = macro_averages({score.pair: score.value for score in scores}, trained)
+    names = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
+    return rows + [["macro average", names[name], "", "", f"{100 * value:.1f}"] for name, value in averages.items()]
+
+
+def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:
+    """One row a pair and label: precision, recall, F1 and how often it occurs."""
+    return [
+        [
+            str(score.pair),
+            label,
+            *(f"{100 * measures[name]:.1f}" for name in ("precision", "recall", "f1")),
+            f"{measures['support']:,.0f}",
+        ]
+        for score in scores
+        for label, measures in score.scores.by_label.items()
+    ]
+
+
+LABEL_HEADER = ["pair", "label", "precision", "recall", "F1", "support"]
+
+
+def write_results(path: Path, title: str, scores: Sequence[PairScores], trained: Collection[TaskLanguagePair]) -> None:
+    """Write the tables of an evaluation as Markdown."""
+    overview = markdown_table(RESULT_HEADER, result_rows(scores, trained), text_columns=2)
+    labels = markdown_table(LABEL_HEADER, label_rows(scores), text_columns=2)
+    path.write_text(f"# {title}\n\n{overview}\n## By label\n\n{labels}", encoding="utf-8")
+
+
+def flat_results(scores: Sequence[PairScores], split: str) -> dict[str, float]:
+    """Results under the published program's names, such as ``test_ner:de_f1``; values from 0 to 1."""
+    return {
+        f"{split}_{score.pair.task}:{score.pair.language}_{name}": value
+        for score in scores
+        for name, value in score.scores.measures.items()
+    }

@@ -1,0 +1,135 @@
+"""The evaluation of a checkpoint on the data that it was trained with, or on other data."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from pathlib import Path
+
+from tqdm.auto import tqdm
+
+from hyperx import checkpoint, report
+from hyperx.config import EvaluateConfig
+from hyperx.data.encoding import EncodedSplit
+from hyperx.data.sources import DataSources
+from hyperx.data.splits import SplitLoader
+from hyperx.device import pick_device
+from hyperx.errors import ConfigError, DataError, HyperXError
+from hyperx.evaluation import PairScores, evaluate_pairs
+from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
+from hyperx.preparation import encoded_cache, find_sources
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluation found, and where it was written.
+
+    Args:
+        scores: one value a pair.
+        trained: the pairs that the model was trained on.
+        folder: the checkpoint, which now holds ``results.json`` and ``results.md``.
+    """
+
+    scores: list[PairScores]
+    trained: tuple[TaskLanguagePair, ...]
+    folder: Path
+
+
+def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
+    """Score a checkpoint and write the results into its folder.
+
+    Raises:
+        ConfigError: all problems with the options.
+        CheckpointError: where there is no checkpoint, or it does not fit its encoder.
+        DataError: where data of a pair that was asked for is missing or malformed.
+    """
+    if config.eval_ckpt is None:
+        raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run"])
+    folder = checkpoint.resolve(config.eval_ckpt)
+    settings = checkpoint.read_config(folder)
+    problems: list[str] = []
+    pairs = _asked_pairs(config, tuple(settings.labels), problems)
+    sources = _sources(config, folder, pairs, problems)
+    for pair in pairs:
+        if not problems and not sources.has(pair, config.split):
+            problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
+    if config.per_device_eval_batch_size < 1:
+        problems.append(f"--per_device_eval_batch_size: expected 1 or more; found {config.per_device_eval_batch_size}")
+    if problems:
+        raise ConfigError(problems)
+    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
+    model.to(pick_device(no_cuda=config.no_cuda))
+    splits = _load(config, model, pairs, sources)
+    trained = tuple(map(TaskLanguagePair.parse, settings.trained_pairs))
+    with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar) as bar:
+        scores = evaluate_pairs(
+            model,
+            splits,
+            batch_size=config.per_device_eval_batch_size,
+            pad_id=model.checked_tokenizer().pad_token_id,
+            done=lambda _: bar.update(),
+        )
+    suffix = "" if config.split == "test" else f"_{config.split}"
+    checkpoint.write_json(folder / f"results{suffix}.json", report.flat_results(scores, config.split))
+    report.write_results(folder / f"results{suffix}.md", f"Results on the {config.split} split", scores, trained)
+    return Evaluation(scores, trained, folder)
+
+
+def _asked_pairs(config: EvaluateConfig, tasks: tuple[str, ...], problems: list[str]) -> list[TaskLanguagePair]:
+    pairs = []
+    for name in dict.fromkeys(config.test_task_language_pairs):
+        try:
+            pair = TaskLanguagePair.parse(name)
+        except HyperXError as error:
+            problems.append(f"--test_task_language_pairs: {error}")
+            continue
+        if pair.task not in tasks:
+            problems.append(
+                f"--test_task_language_pairs: {pair}: the model has no such task; it has {', '.join(tasks)}"
+            )
+        pairs.append(pair)
+    return pairs
+
+
+def _sources(config: EvaluateConfig, folder: Path, pairs: list[TaskLanguagePair], problems: list[str]) -> DataSources:
+    """Those kept with the checkpoint, and found anew what the options or unknown pairs ask for."""
+    kept = DataSources.from_json(checkpoint.read_json(folder / checkpoint.DATA))
+    elsewhere = config.data_folder is not None or bool(config.data)
+    wanted = pairs or list(kept.pairs)
+    anew = wanted if elsewhere else [pair for pair in wanted if pair not in kept]
+    found = find_sources(anew, config.data_folder or Path("data"), config.data, {}, problems)
+    return kept if found is None else kept.joined(found)
+
+
+def _load(
+    config: EvaluateConfig, model: HyperX, pairs: list[TaskLanguagePair], sources: DataSources
+) -> dict[TaskLanguagePair, EncodedSplit]:
+    """Encode the pairs asked for, or else all of the model that have data."""
+    loader = SplitLoader(sources, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache())
+    splits = {}
+    wanted = pairs or [pair for pair in sources.pairs if sources.has(pair, config.split)]
+    for pair in tqdm(wanted, desc="reading data", unit="pair", disable=config.disable_progress_bar, leave=False):
+        try:
+            splits[pair] = loader.load(pair, config.split).first(config.max_eval_samples)
+        except DataError as error:
+            if pairs:
+                raise
+            log.warning("%s is left out, its data cannot be had: %s", pair, error)
+            continue
+        model.admit_language(pair.language)
+        _warn_unknown_labels(model, pair, splits[pair])
+    if not splits:
+        raise DataError(f"no pair of the model has data in the {config.split} split; name --data_folder")
+    return splits
+
+
+def _warn_unknown_labels(model: HyperX, pair: TaskLanguagePair, split: EncodedSplit) -> None:
+    if unknown := sorted(set(split.names).difference(model.config.labels[pair.task])):
+        log.warning(
+            "%s: %s of its data are no labels of the model and count as missed; map them with label_map in the table",
+            pair,
+            ", ".join(unknown),
+        )
