@@ -39,7 +39,7 @@ def print_modules(model: HyperX) -> None:
     parts: dict[str, nn.Module | None] = {"encoder": model.encoder, "layer mix": model.pooling}
     parts |= {f"hypernetwork: {name}": part for name, part in model.hypernetwork.named_children()}
     parts |= {f"head: {task}": head for task, head in model.heads.items()}
-    rows = [[name, *_counts(part)] for name, part in parts.items() if part is not None and any(part.parameters())]
+    rows = [[name, *_counts(part)] for name, part in parts.items() if part is not None and list(part.parameters())]
     print_table("Modules", ["module", "parameters", "trained"], [*rows, ["all", *_counts(model)]])
 
 
