@@ -178,9 +178,9 @@ def _open_section(language: Language, section: list[str]) -> None:
 def _read_line(language: Language, section: list[str], line: str) -> None:
     """One line of the options, the lexicon, the multiword tokens or a word list."""
     if section[0] == "lexicon":
-        tag, *words = line.split()
+        tag, *forms = line.split()
         upos, _, relation = tag.partition(":")
-        for word in words:
+        for word in forms:
             language.lexicon[word] = (upos, relation)
     elif section[0] == "ranges":
         form, parts = line.split(" = ")
