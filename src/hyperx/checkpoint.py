@@ -34,6 +34,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     staged.chmod(0o755)
     fill(staged)
     for path in staged.iterdir():
+        path.chmod(0o644)
         with path.open("rb") as file:
             os.fsync(file.fileno())
     if folder.exists():

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from pathlib import Path
+from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
@@ -16,13 +17,19 @@ from hyperx.tasks.registry import TASKS
 from hyperx.transfer import GROUP_NAMES, group_of, macro_averages
 
 Rows = Sequence[Sequence[str]]
+LONG_CELL = 24
 
 
 def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> None:
-    """Print a table to the terminal, its first columns as text and the others as numbers."""
+    """Print a table to the terminal, its first columns as text and the others as numbers.
+
+    Where the terminal is too narrow, long cells are folded and short ones stay whole.
+    """
     table = Table(title=title, title_justify="left")
     for index, name in enumerate(header):
-        table.add_column(name, justify="left" if index < text_columns else "right", no_wrap=True)
+        widest = max((len(row[index]) for row in rows), default=0)
+        justify: Literal["left", "right"] = "left" if index < text_columns or widest > LONG_CELL else "right"
+        table.add_column(name, justify=justify, min_width=min(max(widest, len(name)), LONG_CELL))
     for row in rows:
         table.add_row(*row)
     Console().print(table)

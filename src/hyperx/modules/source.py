@@ -102,4 +102,5 @@ class UnitScale(nn.Module):
     def forward(self, source: Tensor) -> Tensor:
         """``[..., P]`` to ``[..., P]`` of unit length."""
         size = source.shape[-1]
-        return F.layer_norm(source, (size,)) / size**0.5
+        normalised: Tensor = F.layer_norm(source, (size,))
+        return normalised / size**0.5
