@@ -1,0 +1,140 @@
+"""The hypernetwork's size, its starts and its languages without data."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from conftest import tiny_batch, tiny_bert, tiny_model
+from hyperx.config import HypernetworkOptions
+from hyperx.modules.adapter import AdapterWeights
+from hyperx.modules.hypernetwork import PUBLISHED_STD, Hypernetwork
+from hyperx.modules.pooling import LayerMix
+from hyperx.modules.source import SourceEmbedding, UnitScale
+
+NORMS = {"add_layer_norm_before_adapter": True, "add_layer_norm_after_adapter": True}
+
+
+def small(options: HypernetworkOptions, *, hidden: int = 16, layers: int = 3) -> Hypernetwork:
+    torch.manual_seed(0)
+    return Hypernetwork(tasks=2, trained_languages=[True] * 3, layers=layers, hidden_size=hidden, options=options)
+
+
+@pytest.mark.parametrize(("projected", "count"), [(32, 13_105_888), (192, 76_460_928)])
+def test_sizes_of_the_paper(projected: int, count: int) -> None:
+    options = HypernetworkOptions(
+        projected_source_embedding_dim=projected,
+        adapter_dim=256,
+        add_layer_norm_after_adapter=True,
+        conditional_layer_norm=True,
+    )
+    with torch.device("meta"):
+        net = Hypernetwork(tasks=3, trained_languages=[True] * 17, layers=12, hidden_size=768, options=options)
+    assert sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad) == count
+
+
+@pytest.mark.parametrize("layer_ids", [True, False])
+@pytest.mark.parametrize("conditional", [True, False])
+def test_shapes_of_the_generated_weights(layer_ids: bool, conditional: bool) -> None:
+    options = HypernetworkOptions(
+        adapter_dim=5, condition_to_layer_id=layer_ids, conditional_layer_norm=conditional, **NORMS
+    )
+    weights: AdapterWeights = small(options)(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 0, 2, 1]))
+    assert weights.down.shape == (4, 3, 5, 16)
+    assert weights.down_bias.shape == (4, 3, 5)
+    assert weights.up.shape == (4, 3, 16, 5)
+    assert weights.up_bias.shape == (4, 3, 16)
+    for norm in (weights.norm_pre, weights.norm_post):
+        assert norm is not None
+        assert norm.weight.shape == norm.bias.shape == (4, 3, 16)
+        assert norm.layer(2).weight.equal(norm.weight[:, 2])
+    assert weights.layer(1).up.equal(weights.up[:, 1])
+
+
+def test_no_norms_unless_asked_for() -> None:
+    weights = small(HypernetworkOptions(conditional_layer_norm=True))(torch.tensor([0]), torch.tensor([0]))
+    assert weights.norm_pre is None
+    assert weights.norm_post is None
+
+
+@pytest.mark.parametrize("conditional", [True, False])
+def test_scaled_start_adds_nothing(conditional: bool) -> None:
+    net = small(HypernetworkOptions(conditional_layer_norm=conditional, **NORMS), hidden=64)
+    weights = net(torch.tensor([0, 1]), torch.tensor([1, 2]))
+    for zero in (weights.up, weights.up_bias, weights.down_bias, weights.norm_pre.bias, weights.norm_post.bias):
+        assert zero.equal(torch.zeros_like(zero))
+    for one in (weights.norm_pre.weight, weights.norm_post.weight):
+        assert one.equal(torch.ones_like(one))
+    # A generator's input has length 1, so D has the variance 1/h of a linear layer.
+    assert float(weights.down.detach().var()) == pytest.approx(1 / 64, rel=0.1)
+
+
+def test_published_start_is_normal_with_deviation_001() -> None:
+    net = small(HypernetworkOptions(generator_start="published", conditional_layer_norm=True, **NORMS))
+    drawn = [parameter for name, parameter in net.named_parameters() if name.endswith("weight")]
+    assert len(drawn) == 2 + 4 + 4
+    for parameter in drawn:
+        assert float(parameter.detach().std()) == pytest.approx(PUBLISHED_STD, rel=0.1)
+    for name, parameter in net.named_parameters():
+        if name.endswith("bias"):
+            assert parameter.equal(torch.zeros_like(parameter))
+    assert float(net.source.task.detach().std()) == pytest.approx(1, rel=0.2)
+
+
+def test_unit_scale_gives_length_one() -> None:
+    source = 100 * torch.randn(5, 3, 192, generator=torch.Generator().manual_seed(0))
+    torch.testing.assert_close(UnitScale()(source).norm(dim=-1), torch.ones(5, 3), atol=1e-5, rtol=0)
+
+
+def source(trained: list[bool]) -> SourceEmbedding:
+    torch.manual_seed(0)
+    return SourceEmbedding(tasks=2, trained_languages=trained, layers=0, task_dim=2, language_dim=4, layer_dim=0)
+
+
+def test_untrained_language_reads_the_mean_of_the_trained_ones() -> None:
+    embedding = source([True, False, True, False])
+    mean = (embedding.language[0] + embedding.language[2]) / 2
+    read = embedding(torch.tensor([0, 0, 0, 0]), torch.arange(4))[:, 0, 2:]
+    torch.testing.assert_close(read, torch.stack([embedding.language[0], mean, embedding.language[2], mean]))
+
+
+def test_gradient_of_an_untrained_language_reaches_the_trained_ones_only() -> None:
+    embedding = source([True, False, True])
+    embedding(torch.tensor([0]), torch.tensor([1]))[..., 2:].sum().backward()
+    assert embedding.language.grad.tolist() == [[0.5] * 4, [0.0] * 4, [0.5] * 4]
+
+
+@pytest.mark.parametrize("trained", [[True, True], [True, False], [False, False]])
+def test_added_language_reads_the_mean_too(trained: list[bool]) -> None:
+    embedding = source(trained)
+    before = embedding(torch.tensor([1, 1]), torch.arange(2))
+    embedding.add_language()
+    embedding.add_language()
+    after = embedding(torch.tensor([1, 1, 1, 1]), torch.arange(4))[:, 0]
+    torch.testing.assert_close(after[:2], before[:, 0], msg="known languages changed")
+    counted = [index for index, flag in enumerate(trained) if flag or not any(trained)]
+    mean = before[counted, 0, 2:].mean(dim=0)
+    torch.testing.assert_close(after[2:, 2:], torch.stack([mean, mean]))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
+def test_model_of_another_precision_runs_with_untrained_languages(dtype: torch.dtype) -> None:
+    ids, mask = tiny_batch([3, 5])
+    model = tiny_model()
+    wanted = model("ner#de", ids, mask).logits.to(dtype)
+    found = model.to(dtype)("ner#de", ids, mask).logits
+    assert found.dtype == dtype
+    torch.testing.assert_close(found, wanted, atol=0.2, rtol=0.1)
+
+
+def test_layer_mix_starts_uniform() -> None:
+    states = list(torch.randn(4, 2, 3, 8, generator=torch.Generator().manual_seed(0)))
+    torch.testing.assert_close(LayerMix(states=4)(states), sum(states) / 4)
+
+
+def test_layer_ids_make_one_set_of_generators_serve_all_layers() -> None:
+    shared = tiny_model(encoder=tiny_bert(layers=3), options={"condition_to_layer_id": True}).hypernetwork
+    apart = tiny_model(encoder=tiny_bert(layers=3), options={"condition_to_layer_id": False}).hypernetwork
+    assert shared.up.weight.shape[0] == 1
+    assert apart.up.weight.shape[0] == 3
+    assert apart.source.layer is None
