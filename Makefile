@@ -1,0 +1,56 @@
+# `make` lists the targets. All of them install what they need into .venv; PYTHON names the interpreter to use.
+
+PYTHON ?= python3
+VENV ?= .venv
+WORKERS ?= 2
+
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
+QUICKSTART := runs/quickstart
+
+.DEFAULT_GOAL := help
+.PHONY: help install test quickstart lint format wheel constraints clean
+
+help: ## list the targets
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+
+install: $(INSTALLED) ## install the package, the embedded encoder and the tools into .venv
+
+$(INSTALLED): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || { echo "Hyper-X needs Python 3.10 or later: make PYTHON=python3.12"; exit 1; }
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt pip
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --build-constraint constraints.txt --editable '.[embedded]' --group dev
+	@touch $@
+
+# One thread for each of the test processes: more would only wait for each other.
+test: $(INSTALLED) ## run the tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+quickstart: $(INSTALLED) ## train on the sample corpus, evaluate, tag a sentence: a few minutes, no network
+	PATH="$(abspath $(BIN)):$$PATH" sh examples/quickstart.sh $(QUICKSTART)
+
+lint: $(INSTALLED) ## check style and types
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+
+format: $(INSTALLED) ## mend what can be mended of the style
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+
+wheel: $(INSTALLED) ## build the wheel into dist/
+	$(BIN)/python -m pip wheel --quiet --no-deps --build-constraint constraints.txt --wheel-dir dist .
+
+# Versions in the file stay as they are where pyproject.toml still admits them; delete a line to have the newest.
+constraints: $(INSTALLED) ## pin again what pyproject.toml asks for
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
+	cp constraints.txt $(VENV)/constraints.txt
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --group dev --group build \
+		--no-header --no-annotate --output-file $(VENV)/constraints.txt pyproject.toml
+	{ grep '^#' constraints.txt; cat $(VENV)/constraints.txt; } > $(VENV)/constraints.new
+	mv $(VENV)/constraints.new constraints.txt
+
+clean: ## delete .venv, builds and caches, but no runs
+	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
