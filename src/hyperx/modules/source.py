@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -102,5 +103,4 @@ class UnitScale(nn.Module):
     def forward(self, source: Tensor) -> Tensor:
         """``[..., P]`` to ``[..., P]`` of unit length."""
         size = source.shape[-1]
-        normalised: Tensor = F.layer_norm(source, (size,))
-        return normalised / size**0.5
+        return F.layer_norm(source, (size,)) / math.sqrt(size)
