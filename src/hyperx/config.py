@@ -105,9 +105,11 @@ class ModelOptions:
     """Activation between the adapter's projections."""
     after_layer_output: bool = False
     """Put the adapter after the whole layer instead of after its feed-forward block."""
+    freeze_encoder: bool = True
+    """Freeze the encoder but for its layer norms; without it everything is trained, as published."""
     freeze_params_regex: str | None = None
-    """Freeze the parameters whose names this matches from their start, and train all others. By default the encoder is
-    frozen but for its layer norms. Hypernetwork names contain 'hypernet', those of every norm 'LayerNorm'."""
+    """Instead of that, freeze the parameters whose names this matches from their start, and train all others.
+    Hypernetwork names contain 'hypernet', those of every norm 'LayerNorm'; the heads are always trained."""
     unfreeze_params_regex: str | None = None
     """Train the parameters whose names this matches, whatever else is frozen."""
 
@@ -243,7 +245,7 @@ PUBLISHED: dict[str, Any] = {
     "project_source_embeddings": False,
     "generator_start": "published",
     "head_layer": "last",
-    "freeze_params_regex": "(?!)",
+    "freeze_encoder": False,
     "max_length": 256,
     "per_device_train_batch_size": 32,
     "per_device_eval_batch_size": 32,
@@ -260,6 +262,8 @@ PUBLISHED: dict[str, Any] = {
     "sampling_strategy": "temperature",
     "temperature": 5,
     "mixed_batches": False,
+    "length_bucketing": False,
+    "save_total_limit": None,
     "seed": 123,
 }
 """Every default of the published program, as options."""

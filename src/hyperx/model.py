@@ -390,5 +390,7 @@ def build_model(
         ),
     )
     model.tokenizer = loaded.tokenizer
+    if not options.freeze_encoder:
+        model.requires_grad_(True)
     apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)
     return model
