@@ -1,0 +1,429 @@
+"""Real training runs in a tiny world: what they write, learn, keep, and take up again."""
+
+from __future__ import annotations
+
+import json
+import signal
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+import tiny
+from hyperx import checkpoint, training
+from hyperx.cli import main
+from hyperx.cli.options import parse
+from hyperx.config import TrainConfig, TrainingOptions
+from hyperx.errors import ConfigError
+
+pytest_plugins = ["world"]
+pytestmark = pytest.mark.usefixtures("isolated")
+
+SHORT = [
+    "--per_device_train_batch_size", "8", "--max_eval_samples", "8", "--logging_steps", "1",
+    "--save_total_limit", "None",
+]  # fmt: skip
+NO_EVALUATION = ["--evaluation_strategy", "no"]
+
+
+@pytest.fixture
+def go(base: list[str]) -> Callable[..., int]:
+    """Train with the shared options, small batches and these."""
+
+    def run(folder: Path | str, *options: str) -> int:
+        return main(["train", *base, *SHORT, "--output_dir", str(folder), *options])
+
+    return run
+
+
+@pytest.fixture
+def error(go: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a run that is refused says."""
+
+    def run(folder: Path | str, *options: str) -> str:
+        assert go(folder, *options) == 1
+        return " ".join(capsys.readouterr().err.split())
+
+    return run
+
+
+def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
+    return load_file(run / f"checkpoint-{step}" / "model.safetensors")
+
+
+def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
+
+
+def stop_after(steps: int, patch: pytest.MonkeyPatch) -> None:
+    """Make the next run end as by a kill when it has done so many steps."""
+    step, done = training.TrainingRun._step, []
+
+    def limited(self: Any, batches: Any) -> torch.Tensor:
+        if len(done) == steps:
+            raise KeyboardInterrupt
+        done.append(1)
+        return step(self, batches)
+
+    patch.setattr(training.TrainingRun, "_step", limited)
+
+
+# What a run writes and learns -----------------------------------------------------------------------------------------
+
+
+def test_a_run_writes_checkpoints_the_best_and_a_log(trained: Path) -> None:
+    assert tiny.steps_of(trained) == [20, 40, 60]
+    assert list(tiny.losses(trained)) == [10, 20, 30, 40, 50, 60]
+    averages = {line["step"]: line["dev_all"] for line in tiny.read_log(trained) if "dev_all" in line}
+    best = json.loads((trained / "best.json").read_text())
+    assert best == {
+        "checkpoint": f"checkpoint-{max(averages, key=lambda step: averages[step])}",
+        "average": max(averages.values()),
+        "of": "all",
+    }
+    files = {path.name for path in (trained / "checkpoint-60").iterdir()}
+    assert files == {"hyperx.json", "model.safetensors", "data.json", "state.pt"}
+    assert {path.name for path in trained.iterdir()} == {"best.json", "log.jsonl"} | {
+        f"checkpoint-{step}" for step in (20, 40, 60)
+    }
+
+
+def test_a_run_learns(trained: Path) -> None:
+    curve = list(tiny.losses(trained).values())
+    assert curve[-1] < curve[0] / 3
+    last = tiny.read_log(trained)[-1]
+    tags = Counter(tag for words in tiny.sentences("tr", 24, 1) for _, tag, _ in words)
+    assert last["dev_pos#tr"] > tags.most_common(1)[0][1] / tags.total() + 0.3
+    assert last["dev_ner#en"] > 0.7
+    assert last["dev_all"] == last["dev_seen"] == pytest.approx((last["dev_pos#tr"] + last["dev_ner#en"]) / 2)
+
+
+def test_a_run_follows_from_its_seed(go: Callable[..., int], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "3", *NO_EVALUATION]
+    for name, seed in {"a": "1", "b": "1", "c": "2"}.items():
+        assert go(name, *options, "--seed", seed) == 0
+    a, b, c = (tmp_path / name for name in "abc")
+    assert tiny.losses(a) == tiny.losses(b)
+    assert same(weights(a, 3), weights(b, 3))
+    assert tiny.losses(a) != tiny.losses(c)
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        ["--no_mixed_batches", "--no_length_bucketing", "--sampling_strategy", "uniform"],
+        ["--no_condition_to_layer_id", "--no_project_source_embeddings", "--generator_start", "published"],
+        ["--add_layer_norm_before_adapter", "--add_layer_norm_after_adapter", "--conditional_layer_norm"],
+        ["--head_layer", "mix", "--after_layer_output", "--adapter_non_linearity", "gelu"],
+        ["--head_layer", "1", "--freeze_params_regex", "(?!)", "--max_grad_norm", "0"],
+    ],
+    ids=lambda options: options[0].removeprefix("--"),
+)
+def test_every_shape_trains_and_is_evaluated(go: Callable[..., int], options: list[str]) -> None:
+    assert go("run", "--max_train_steps", "2", *options) == 0
+    assert main(["evaluate", "--eval_ckpt", "run", "--max_eval_samples", "4", *tiny.QUIET]) == 0
+
+
+def test_checkpoints_beyond_the_limit_are_deleted_but_never_the_best(go: Callable[..., int], tmp_path: Path) -> None:
+    # Hardly anything is learnt, so that the first evaluation remains the best.
+    options = ["--max_train_steps", "6", "--eval_steps", "2", "--save_steps", "1", "--learning_rate", "1e-9"]
+    assert go("run", *options, "--save_total_limit", "3") == 0
+    assert tiny.steps_of(tmp_path / "run") == [2, 5, 6]
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["checkpoint"] == "checkpoint-2"
+
+
+def test_a_run_stops_early(go: Callable[..., int], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "20", "--eval_steps", "2", "--learning_rate", "1e-9"]
+    assert go("run", *options, "--early_stopping_patience", "2") == 0
+    assert tiny.read_log(tmp_path / "run")[-1]["step"] == 6
+    assert tiny.steps_of(tmp_path / "run") == [2, 6]
+
+
+def test_without_dev_data_only_the_last_checkpoint_is_kept(
+    go: Callable[..., int], caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    tiny.write_pos(tmp_path / "own" / "pos" / "tr" / "train.conllu", tiny.sentences("tr", 8, 0))
+    pairs = ["--train_task_language_pairs", "pos#tr", "--data_folder", "own"]
+    assert go("run", *pairs, "--max_train_steps", "2") == 0
+    assert "pos#tr has no dev split: it is not evaluated while training" in caplog.text
+    assert tiny.steps_of(tmp_path / "run") == [2]
+    assert not (tmp_path / "run" / "best.json").exists()
+
+
+def test_the_best_checkpoint_may_be_chosen_by_one_group(go: Callable[..., int], tmp_path: Path) -> None:
+    pairs = ["--eval_task_language_pairs", "ner#en", "ner#tr"]
+    assert go("run", *pairs, "--best_by", "new_pair", "--max_train_steps", "2") == 0
+    best, line = json.loads((tmp_path / "run" / "best.json").read_text()), tiny.read_log(tmp_path / "run")[-1]
+    assert (best["of"], best["average"]) == ("new_pair", line["dev_ner#tr"])
+
+
+def test_choosing_by_a_group_without_pairs_is_refused_before_training(error: Callable[..., str]) -> None:
+    message = error("run", "--best_by", "new_pair", "--max_train_steps", "1")
+    assert "--best_by" in message
+
+
+def test_a_diverged_run_says_so(error: Callable[..., str]) -> None:
+    message = error("run", "--learning_rate", "1e30", "--warmup_steps", "0", "--max_train_steps", "5", *NO_EVALUATION)
+    assert "training has diverged" in message
+    assert "--learning_rate" in message
+
+
+def test_mixed_precision_without_a_gpu_says_so(go: Callable[..., int], caplog: pytest.LogCaptureFixture) -> None:
+    assert go("run", "--fp16", "--max_train_steps", "1") == 0
+    assert "--fp16: this machine has no mixed precision to offer here; training in 32 bits" in caplog.text
+
+
+# Steps, rates and batches ---------------------------------------------------------------------------------------------
+
+
+def test_half_batches_twice_are_one_batch(go: Callable[..., int], tmp_path: Path) -> None:
+    """Each batch has a mean over its words, so only with equal rows are two halves exactly one whole."""
+    sentence = tiny.sentences("en", 1, 0)
+    tiny.write_ner(tmp_path / "own" / "ner" / "en" / "train.tsv", sentence)
+    tiny.write_ner(tmp_path / "own" / "ner" / "en" / "dev.tsv", sentence)
+    encoder = tiny.write_encoder(tmp_path / "plain", dropout=0.0)
+    pairs = ["--train_task_language_pairs", "ner#en", "--data_folder", "own", "--model_name_or_path", str(encoder)]
+    options = [*pairs, "--max_train_steps", "5", *NO_EVALUATION]
+    assert go("whole", *options, "--per_device_train_batch_size", "32") == 0
+    assert go("halves", *options, "--per_device_train_batch_size", "16", "--gradient_accumulation_steps", "2") == 0
+    assert tiny.losses(tmp_path / "halves") == pytest.approx(tiny.losses(tmp_path / "whole"), rel=1e-4)
+    rates = [[line["learning_rate"] for line in tiny.read_log(tmp_path / name)] for name in ("whole", "halves")]
+    assert rates[0] == rates[1]
+
+
+def test_weight_decay_shrinks_the_weights(go: Callable[..., int], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "3", "--lr_scheduler_type", "constant", *NO_EVALUATION]
+    assert go("plain", *options) == 0
+    assert go("decayed", *options, "--weight_decay", "50") == 0
+    name = "hypernetwork.source.language"
+    plain, decayed = weights(tmp_path / "plain", 3)[name], weights(tmp_path / "decayed", 3)[name]
+    assert torch.linalg.norm(decayed) < 0.95 * torch.linalg.norm(plain)
+
+
+@pytest.mark.parametrize(
+    ("options", "steps"),
+    [
+        (["--num_train_epochs", "1"], 4),
+        (["--num_train_epochs", "0.5"], 2),
+        (["--num_train_epochs", "1", "--gradient_accumulation_steps", "2"], 2),
+        (["--num_train_epochs", "5", "--max_train_steps", "1"], 1),
+    ],
+)
+def test_epochs_count_all_training_data(go: Callable[..., int], options: list[str], steps: int, tmp_path: Path) -> None:
+    assert go("run", "--max_train_samples", "16", *NO_EVALUATION, *options) == 0
+    assert tiny.steps_of(tmp_path / "run") == [steps]
+
+
+def test_without_steps_and_epochs_there_are_2000_steps() -> None:
+    assert training.total_steps(TrainingOptions(), windows=10, batch_rows=2) == 2000
+
+
+def rates(run: Path) -> list[float]:
+    """The learning rate that each next step has, as a share of the peak."""
+    return [line["learning_rate"] / 1e-3 for line in tiny.read_log(run)]
+
+
+def test_warm_up_takes_a_tenth_of_the_steps(go: Callable[..., int], tmp_path: Path) -> None:
+    assert go("run", "--max_train_steps", "20", *NO_EVALUATION) == 0
+    assert rates(tmp_path / "run") == pytest.approx([0.5, 1, *(1 - step / 18 for step in range(1, 19))])
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("linear", [1, 0.5, 0]),
+        ("polynomial", [1, (1 + 1e-4) / 2, 1e-4]),
+        ("cosine", [1, 0.5, 0]),
+        ("constant", [1, 1, 1]),
+        ("constant_with_warmup", [1, 1, 1]),
+    ],
+)
+def test_schedulers(go: Callable[..., int], name: str, expected: list[float], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "3", "--warmup_steps", "1", *NO_EVALUATION]
+    assert go("run", *options, "--lr_scheduler_type", name) == 0
+    assert rates(tmp_path / "run") == pytest.approx(expected, abs=1e-6)
+
+
+# Resuming -------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("stop", [2, 3, 5, 6])
+def test_a_resumed_run_is_the_uninterrupted_one(
+    go: Callable[..., int], stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The encoder has dropout, so this holds only where the random state is taken up as well."""
+    options = ["--max_train_steps", "7", "--eval_steps", "3", "--save_steps", "2", "--gradient_accumulation_steps", "2"]
+    assert go("whole", *options) == 0
+    with monkeypatch.context() as patch:
+        stop_after(stop, patch)
+        assert go("run", *options) == 130
+    assert go("run", *options, "--resume") == 0
+    assert tiny.read_log(tmp_path / "run") == tiny.read_log(tmp_path / "whole")
+    assert tiny.steps_of(tmp_path / "run") == tiny.steps_of(tmp_path / "whole")
+    assert same(weights(tmp_path / "run", 7), weights(tmp_path / "whole", 7))
+    assert (tmp_path / "run" / "best.json").read_text() == (tmp_path / "whole" / "best.json").read_text()
+
+
+def test_a_resumed_run_logs_the_same_means_over_several_steps(
+    go: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--max_train_steps", "6", "--save_steps", "2", "--logging_steps", "3", *NO_EVALUATION]
+    assert go("whole", *options) == 0
+    with monkeypatch.context() as patch:
+        stop_after(2, patch)
+        assert go("run", *options) == 130
+    assert go("run", *options, "--resume") == 0
+    assert tiny.losses(tmp_path / "run") == tiny.losses(tmp_path / "whole")
+
+
+def test_a_resumed_run_stops_early_where_the_uninterrupted_one_does(
+    go: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--max_train_steps", "12", "--eval_steps", "2", "--save_steps", "1", "--early_stopping_patience", "2"]
+    with monkeypatch.context() as patch:
+        stop_after(5, patch)
+        assert go("run", *options, "--learning_rate", "1e-9") == 130
+    assert go("run", *options, "--learning_rate", "1e-9", "--resume") == 0
+    assert tiny.read_log(tmp_path / "run")[-1]["step"] == 6
+
+
+def test_a_run_that_stopped_early_is_not_gone_on_with(go: Callable[..., int], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "8", "--eval_steps", "1", "--learning_rate", "1e-9"]
+    assert go("run", *options, "--early_stopping_patience", "1") == 0
+    log = tiny.read_log(tmp_path / "run")
+    assert go("run", *options, "--early_stopping_patience", "1", "--resume") == 0
+    assert tiny.read_log(tmp_path / "run") == log
+
+
+def test_a_finished_run_is_not_gone_on_with(go: Callable[..., int], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "2"]
+    assert go("run", *options) == 0
+    log = tiny.read_log(tmp_path / "run")
+    assert go("run", *options, "--resume") == 0
+    assert tiny.read_log(tmp_path / "run") == log
+
+
+def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
+    base: list[str], go: Callable[..., int], cache_folder: Path, tmp_path: Path
+) -> None:
+    options = ["--max_train_steps", "4", "--save_steps", "1", *NO_EVALUATION]
+    program = (
+        "import os, signal, sys\n"
+        "from hyperx import checkpoint\n"
+        "from hyperx.cli import main\n"
+        "write = checkpoint.save_state\n"
+        "def killed(folder, state):\n"
+        "    if state['progress']['step'] == 3:\n"
+        "        (folder / 'state.pt').write_bytes(b'half')\n"
+        "        os.kill(os.getpid(), signal.SIGKILL)\n"
+        "    write(folder, state)\n"
+        "checkpoint.save_state = killed\n"
+        "main(sys.argv[1:])"
+    )
+    words = ["train", *base, *SHORT, *options, "--output_dir", "run"]
+    done = tiny.spawn(["-c", program, *words], cwd=tmp_path, cache=cache_folder)
+    assert done.returncode == -signal.SIGKILL, done.stderr
+    run = tmp_path / "run"
+    assert checkpoint.checkpoints(run)[-1].name == "checkpoint-2"
+    assert list(run.glob(".*.part-*"))
+    assert go("run", *options, "--resume") == 0
+    assert not list(run.glob(".*"))
+    assert go("whole", *options) == 0
+    assert tiny.losses(run) == tiny.losses(tmp_path / "whole")
+    assert same(weights(run, 4), weights(tmp_path / "whole", 4))
+
+
+def test_a_folder_without_its_description_is_no_checkpoint(go: Callable[..., int], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "3", "--save_steps", "1", *NO_EVALUATION]
+    assert go("run", *options) == 0
+    (tmp_path / "run" / "checkpoint-3" / "hyperx.json").unlink()
+    assert checkpoint.resolve(tmp_path / "run").name == "checkpoint-2"
+
+
+def test_resuming_with_other_options_is_refused_naming_each(
+    base: list[str], go: Callable[..., int], tmp_path: Path
+) -> None:
+    assert go("run", "--max_train_steps", "1", *NO_EVALUATION) == 0
+    log = tiny.read_log(tmp_path / "run")
+    words = [*base, *SHORT, "--max_train_steps", "9", *NO_EVALUATION, "--output_dir", "run", "--resume"]
+    config = parse(TrainConfig, [*words, "--seed", "7", "--adapter_dim", "4", "--save_total_limit", "9"], "train")
+    with pytest.raises(ConfigError) as caught:
+        training.train(config)
+    options = [problem.partition(":")[0] for problem in caught.value.problems]
+    assert options == ["--adapter_dim", "--max_train_steps", "--seed"]
+    assert "the run began with '123'; found '7'" in caught.value.problems[-1]
+    assert tiny.read_log(tmp_path / "run") == log
+
+
+@pytest.mark.parametrize("exists", [False, True])
+def test_resuming_without_a_checkpoint_starts_anew(
+    go: Callable[..., int], exists: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    if exists:
+        (tmp_path / "run").mkdir()
+        (tmp_path / "run" / "log.jsonl").write_text('{"step": 1, "loss": 9.0}\n{"step": 2, "lo')
+    assert go("run", "--resume", "--max_train_steps", "2", *NO_EVALUATION) == 0
+    assert "has no checkpoint yet; starting from the beginning" in caplog.text
+    assert list(tiny.losses(tmp_path / "run")) == [1, 2]
+    assert len(tiny.read_log(tmp_path / "run")) == 2
+
+
+# The output folder ----------------------------------------------------------------------------------------------------
+
+
+def test_a_folder_that_is_not_empty_is_refused(error: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "run").mkdir()
+    (tmp_path / "run" / "notes.txt").write_text("mine")
+    message = error("run", "--max_train_steps", "1")
+    assert "--output_dir: run is not empty. Go on with --resume, start anew with --overwrite_output_dir" in message
+
+
+@pytest.mark.parametrize("options", [[], ["--resume"]])
+def test_an_output_folder_that_is_a_file_is_refused(
+    error: Callable[..., str], options: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "run").write_text("mine")
+    assert "--output_dir" in error("run", *options, "--max_train_steps", "1")
+
+
+def test_the_output_folder_is_not_made_for_a_run_that_is_refused(error: Callable[..., str], tmp_path: Path) -> None:
+    error("run", "--max_train_steps", "0")
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_missing_output_folder_is_reported_with_the_other_problems(base: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        training.train(parse(TrainConfig, [*base, "--temperature", "0"], "train"))
+    assert sorted(problem.partition(":")[0] for problem in caught.value.problems) == ["--output_dir", "--temperature"]
+
+
+def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(go: Callable[..., int], tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    assert go("run", "--max_train_steps", "4", "--save_steps", "2") == 0
+    (run / "notes.txt").write_text("mine")
+    (run / "checkpoint-4").rename(run / "checkpoint-4-to-keep")
+    assert go("run", "--max_train_steps", "1", "--overwrite_output_dir") == 0
+    assert {path.name for path in run.iterdir()} == {
+        "best.json", "log.jsonl", "checkpoint-1", "notes.txt", "checkpoint-4-to-keep"
+    }  # fmt: skip
+    assert list(tiny.losses(run)) == [1]
+
+
+def test_overwriting_deletes_nothing_where_the_options_are_wrong(
+    go: Callable[..., int], error: Callable[..., str], tmp_path: Path
+) -> None:
+    assert go("run", "--max_train_steps", "1") == 0
+    assert "--temperature" in error("run", "--overwrite_output_dir", "--temperature", "0")
+    assert tiny.steps_of(tmp_path / "run") == [1]
+
+
+def test_overwriting_deletes_the_logs_of_tensorboard(go: Callable[..., int], tmp_path: Path) -> None:
+    pytest.importorskip("tensorboard")
+    options = ["--max_train_steps", "1", "--report_to", "tensorboard"]
+    assert go("run", *options) == 0
+    assert list((tmp_path / "run").rglob("events.out.tfevents*"))
+    assert go("run", *options, "--overwrite_output_dir") == 0

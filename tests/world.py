@@ -1,0 +1,65 @@
+"""Fixtures around the tiny world: a pytest plugin that test modules name in ``pytest_plugins``."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import tiny
+from hyperx.cli import main
+from hyperx.encoders.embedded import CACHE_VARIABLE
+
+
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of encoded splits, of this session's own."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def isolated(cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder, a cache of the tests' own, no network; the package's logger as it was before."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache_folder))
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.chdir(tmp_path)
+    logger = logging.getLogger("hyperx")
+    handlers, level = list(logger.handlers), logger.level
+    yield tmp_path
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny encoder."""
+    return tiny.write_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder."""
+    return tiny.write_data(tmp_path_factory.mktemp("world") / "data")
+
+
+@pytest.fixture(scope="session")
+def base(encoder: Path, data: Path) -> list[str]:
+    """The options that all runs share."""
+    return ["--model_name_or_path", str(encoder), "--data_folder", str(data), *tiny.DATA, *tiny.SHAPE, *tiny.QUIET]
+
+
+@pytest.fixture(scope="session")
+def trained(base: list[str], cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output folder of a run that has learnt the rules."""
+    run = tmp_path_factory.mktemp("runs") / "trained"
+    options = ["--max_train_steps", "60", "--eval_steps", "20", "--save_steps", "20", "--logging_steps", "10"]
+    rates = ["--learning_rate", "3e-2", "--languages", "en", "tr", "--save_total_limit", "None"]
+    logger = logging.getLogger("hyperx")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(cache_folder))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        assert main(["train", *base, *options, *rates, "--output_dir", str(run)]) == 0
+    logger.handlers.clear()
+    return run
