@@ -17,7 +17,7 @@ from transformers.activations import ACT2FN
 from hyperx import checkpoint
 from hyperx.config import ModelConfig, TrainConfig
 from hyperx.data.output import Prediction
-from hyperx.encoders.injection import injected
+from hyperx.encoders.injection import captured, injected
 from hyperx.encoders.layout import adapter_points, encoder_layers, keep_layers, norm_modules
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
@@ -275,12 +275,11 @@ class HyperX(nn.Module):
     def _encode(self, input_ids: Tensor, mask: Tensor, weights: AdapterWeights, rows: Tensor | None) -> Tensor:
         points = adapter_points(self.encoder, after_layer_output=self.config.after_layer_output)
         with injected(points, weights, rows, self.activation):
-            output = self.encoder(
-                input_ids=input_ids, attention_mask=mask, output_hidden_states=self.pooling is not None
-            )
-        if self.pooling is None:
-            return cast(Tensor, output.last_hidden_state)
-        return cast(Tensor, self.pooling(output.hidden_states))
+            if self.pooling is None:
+                return cast(Tensor, self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state)
+            with captured(encoder_layers(self.encoder)) as states:
+                self.encoder(input_ids=input_ids, attention_mask=mask)
+            return cast(Tensor, self.pooling(states))
 
     def _rows_of_task(self, task: str, row_pairs: list[TaskLanguagePair], device: torch.device) -> Tensor | None:
         """Indices of the rows of a task; None where it has all rows."""

@@ -36,6 +36,37 @@ def injected(
         yield
 
 
+@contextmanager
+def captured(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
+    """Collect what the first layer reads and what every layer gives, while the context is open.
+
+    The encoders can return their states themselves, but some take them before and some after hooks placed by others;
+    opened inside :func:`injected`, this always sees the adapted output.
+
+    Args:
+        layers: the encoder's layers, first to last.
+
+    Yields:
+        A list that one forward pass fills with L + 1 states ``[B, T, h]``.
+    """
+    states: list[Tensor] = []
+    owner = threading.get_ident()
+
+    def before(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        if threading.get_ident() == owner:
+            states.append(inputs[0] if inputs else named["hidden_states"])
+
+    def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
+        if threading.get_ident() == owner:
+            states.append(output[0] if isinstance(output, tuple) else output)
+
+    with ExitStack() as hooks:
+        hooks.callback(layers[0].register_forward_pre_hook(before, with_kwargs=True).remove)
+        for layer in layers:
+            hooks.callback(layer.register_forward_hook(after).remove)
+        yield states
+
+
 def _adapter_hook(weights: AdapterWeights, rows: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Hook:
     # Two threads may run one model at the same time: each sees the hooks of both, and must obey its own alone.
     owner = threading.get_ident()
