@@ -277,7 +277,7 @@ class HyperX(nn.Module):
         with injected(points, weights, rows, self.activation):
             if self.pooling is None:
                 return cast(Tensor, self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state)
-            with captured(encoder_layers(self.encoder)) as states:
+            with captured(list(encoder_layers(self.encoder))) as states:
                 self.encoder(input_ids=input_ids, attention_mask=mask)
             return cast(Tensor, self.pooling(states))
 

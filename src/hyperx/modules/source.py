@@ -41,9 +41,10 @@ class SourceEmbedding(nn.Module):
         self.task = nn.Parameter(torch.randn(tasks, task_dim))
         self.language = nn.Parameter(torch.randn(len(trained_languages), language_dim))
         self.layer = nn.Parameter(torch.randn(layers, layer_dim)) if layers else None
-        self.register_buffer("trained", torch.tensor(list(trained_languages)), persistent=False)
+        trained = list(trained_languages) if any(trained_languages) else [True] * len(trained_languages)
+        self.register_buffer("trained", torch.tensor(trained), persistent=False)
         # Kept beside the buffer, which may live on a device whose answer would have to be waited for.
-        self.has_untrained = any(trained_languages) and not all(trained_languages)
+        self.has_untrained = not all(trained)
 
     @property
     def dim(self) -> int:
@@ -54,7 +55,7 @@ class SourceEmbedding(nn.Module):
         """Language embeddings ``[G, language_dim]``, untrained rows replaced by the mean of the trained ones."""
         if not self.has_untrained:
             return self.language
-        shares = self.trained / self.trained.sum()
+        shares = self.trained.to(self.language.dtype) / self.trained.sum()
         return torch.where(self.trained[:, None], self.language, shares @ self.language)
 
     @torch.no_grad()
@@ -62,7 +63,7 @@ class SourceEmbedding(nn.Module):
         """Append a language without training data."""
         self.language = nn.Parameter(torch.cat([self.language, torch.zeros_like(self.language[:1])]))
         self.trained = torch.cat([self.trained, torch.zeros_like(self.trained[:1])])
-        self.has_untrained = bool(self.trained.any())
+        self.has_untrained = True
 
     def forward(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """Source embeddings of K pairs.
