@@ -215,6 +215,8 @@ class HyperX(nn.Module):
             HyperXError: where the code names no language.
         """
         if canonical(language) in map(canonical, self.config.languages):
+            if canonical(language) not in map(canonical, self.config.trained_languages):
+                log.info("no training pair had %s: it reads the mean of the trained language embeddings", language)
             return
         if not is_language(language):
             near = suggest(language, self.config.languages)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
@@ -191,6 +192,10 @@ def number_problems(config: TrainConfig) -> list[str]:
         problems.append(f"--max_length: expected 16 or more subwords; found {config.data.max_length}")
     if training.resume and training.overwrite_output_dir:
         problems.append("--resume goes on with what --overwrite_output_dir deletes; give one of them")
+    if training.report_to != "none" and importlib.util.find_spec(training.report_to) is None:
+        problems.append(
+            f"--report_to: {training.report_to} is not installed; pip install 'hyperx-nlp[{training.report_to}]'"
+        )
     if training.early_stopping_patience is not None and training.evaluation_strategy == "no":
         problems.append("--early_stopping_patience needs evaluations; --evaluation_strategy no has none")
     if shape.conditional_layer_norm and not (shape.add_layer_norm_before_adapter or shape.add_layer_norm_after_adapter):

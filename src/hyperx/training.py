@@ -160,7 +160,7 @@ class TrainingRun:
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.scheduler = scheduler
         if self.options.report_to != "none":
-            accelerator.init_trackers("hyperx")
+            accelerator.init_trackers("hyperx", config=resumable_options(config))
 
     def run(self) -> None:
         """Train to the last step or until early stopping, evaluating, logging and saving on the way."""
@@ -174,7 +174,7 @@ class TrainingRun:
         )
         losses: list[torch.Tensor] = []
         batches = self._batches(progress.step * options.gradient_accumulation_steps)
-        while progress.step < self.steps:
+        while progress.step < self.steps and not self._out_of_patience():
             losses.append(self._step(batches))
             progress.step += 1
             bar.update()
@@ -256,26 +256,38 @@ class TrainingRun:
             bar.write(f"step {self.progress.step}  dev {self.options.best_by} {100 * average:.1f}  {cells}")
 
     def _keep_best(self, average: float) -> bool:
-        progress, patience = self.progress, self.options.early_stopping_patience
+        progress = self.progress
         if progress.best is None or average > progress.best:
             progress.best, progress.evaluations_since_best = average, 0
             progress.best_checkpoint = f"checkpoint-{progress.step}"
             self._save()
             return False
         progress.evaluations_since_best += 1
-        stop = patience is not None and progress.evaluations_since_best >= patience
-        if stop:
-            log.info("stopping early at step %d: no better average in %d evaluations", progress.step, patience)
+        if self._out_of_patience():
+            log.info(
+                "stopping early at step %d: no better average in %d evaluations",
+                progress.step,
+                progress.evaluations_since_best,
+            )
             self._save()
-        return stop
+            return True
+        return False
+
+    def _out_of_patience(self) -> bool:
+        patience = self.options.early_stopping_patience
+        return patience is not None and self.progress.evaluations_since_best >= patience
 
     def _save(self) -> None:
         """Write the checkpoint of this step, name the best, delete what the limit spares."""
         folder = self.output_dir / f"checkpoint-{self.progress.step}"
         self.accelerator.wait_for_everyone()
-        if not self.accelerator.is_main_process or folder.is_dir():
+        if not self.accelerator.is_main_process:
             return
-        checkpoint.write_folder(folder, self._fill)
+        if not folder.is_dir():
+            checkpoint.write_folder(folder, self._fill)
+        self._name_best()
+
+    def _name_best(self) -> None:
         best = self.progress.best_checkpoint
         if best is not None:
             checkpoint.write_json(
@@ -324,6 +336,9 @@ class TrainingRun:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
         self._trim_log()
+        if self.accelerator.is_main_process:
+            # A kill may have come between the best checkpoint and its name.
+            self._name_best()
         log.info("resuming from %s", found[-1])
 
     def _trim_log(self) -> None:
