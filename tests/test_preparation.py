@@ -1,0 +1,203 @@
+"""Options are checked together before anything is loaded; what they ask for is what is read."""
+
+from __future__ import annotations
+
+import logging
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import tiny
+from hyperx.cli.options import parse
+from hyperx.config import TrainConfig
+from hyperx.errors import ConfigError, DataError
+from hyperx.pairs import TaskLanguagePair
+from hyperx.preparation import RunData, Scope, check_options, prepare
+
+pytest_plugins = ["world"]
+pytestmark = pytest.mark.usefixtures("isolated")
+
+
+def scope_of(*words: str) -> Scope:
+    return check_options(parse(TrainConfig, words, "train"))
+
+
+def problems_of(*words: str) -> list[str]:
+    with pytest.raises(ConfigError) as caught:
+        scope_of(*words)
+    return list(caught.value.problems)
+
+
+def prepared(base: list[str], *words: str) -> RunData:
+    return prepare(parse(TrainConfig, [*base, *words], "train"))
+
+
+def names(pairs: Any) -> list[str]:
+    return list(map(str, pairs))
+
+
+# Problems -------------------------------------------------------------------------------------------------------------
+
+
+def test_all_problems_are_reported_together(data: Path) -> None:
+    problems = problems_of(
+        "--data_folder", str(data), "--tasks", "nre", "pos", "--languages", "en", "deu", "de", "qqq1",
+        "--train_task_language_pairs", "pos#en", "pos#eng", "ner", "pos#tr", "--temperature", "0",
+        "--max_train_steps", "0", "--warmup_steps", "-1", "--adapter_dim", "0", "--max_length", "8",
+        "--conditional_layer_norm", "--label_map", "DATE", "--resume", "--overwrite_output_dir",
+        "--early_stopping_patience", "1", "--evaluation_strategy", "no",
+    )  # fmt: skip
+    text = "\n".join(problems)
+    for expected in (
+        "--tasks: there is no task 'nre'; there are ner, pos. Did you mean 'ner'?",
+        "--languages: 'de' is the same language as 'deu'",
+        "--languages: 'qqq1' is no language code",
+        "--train_task_language_pairs: pos#eng is the same pair as pos#en; name it once",
+        "--train_task_language_pairs: a task–language pair is written task#language, such as ner#tr; found 'ner'",
+        "pos#tr: its language is not among --languages",
+        "--temperature: expected more than 0; found 0.0",
+        "--max_train_steps: expected 1 or more; found 0",
+        "--warmup_steps: expected 0 or more; found -1",
+        "--adapter_dim: expected 1 or more; found 0",
+        "--max_length: expected 16 or more subwords; found 8",
+        "--conditional_layer_norm has no norm to generate",
+        "--label_map: expected TYPE=TYPE or TYPE=O, such as DATE=O; found 'DATE'",
+        "--resume goes on with what --overwrite_output_dir deletes; give one of them",
+        "--early_stopping_patience needs evaluations; --evaluation_strategy no has none",
+        "--train_task_language_pairs: pos#en has no train split",
+    ):
+        assert expected in text
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "eval_steps",
+        "save_steps", "logging_steps", "max_train_steps", "save_total_limit", "early_stopping_patience",
+        "max_train_samples", "max_eval_samples", "task_embedding_dim", "language_embedding_dim",
+        "layer_id_embedding_dim", "source_hidden_dim", "projected_source_embedding_dim", "adapter_dim",
+    ],
+)  # fmt: skip
+def test_numbers_of_things_are_one_or_more(base: list[str], name: str) -> None:
+    assert problems_of(*base, f"--{name}", "0") == [f"--{name}: expected 1 or more; found 0"]
+
+
+@pytest.mark.parametrize("name", ["temperature", "learning_rate", "num_train_epochs"])
+@pytest.mark.parametrize("value", ["0", "-1", "nan"])
+def test_rates_are_more_than_zero(base: list[str], name: str, value: str) -> None:
+    assert problems_of(*base, f"--{name}", value) == [f"--{name}: expected more than 0; found {float(value)}"]
+
+
+@pytest.mark.parametrize("name", ["weight_decay", "max_grad_norm"])
+def test_amounts_are_not_negative(base: list[str], name: str) -> None:
+    assert problems_of(*base, f"--{name}", "-0.5") == [f"--{name}: expected 0 or more; found -0.5"]
+
+
+def test_training_needs_a_pair() -> None:
+    assert problems_of() == ["--train_task_language_pairs: name at least one pair, such as ner#en"]
+
+
+def test_a_misspelt_pair_gets_a_suggestion(data: Path) -> None:
+    problems = problems_of("--data_folder", str(data), "--train_task_language_pairs", "nor#en")
+    assert any("Did you mean 'ner'?" in problem for problem in problems)
+
+
+def test_a_pair_outside_the_declared_tasks_and_languages(data: Path) -> None:
+    problems = problems_of(
+        "--data_folder", str(data), "--tasks", "pos", "--languages", "tr", "--train_task_language_pairs", "ner#en"
+    )
+    assert problems == [
+        "ner#en: its task is not among --tasks pos.",
+        "ner#en: its language is not among --languages tr.",
+    ]
+
+
+def test_a_pair_without_train_split_is_refused_not_trained_on_its_test_split(data: Path) -> None:
+    (problem,) = problems_of("--data_folder", str(data), "--train_task_language_pairs", "pos#de")
+    assert "pos#de has no train split" in problem
+    assert "its dev file may serve, its test file never" in problem
+
+
+def test_an_encoder_that_reads_less_is_named(base: list[str]) -> None:
+    with pytest.raises(ConfigError, match=r"--max_length: .*tiny reads at most 256 subwords; found 300"):
+        prepared(base, "--max_length", "300")
+
+
+# What is found --------------------------------------------------------------------------------------------------------
+
+
+def test_tasks_and_languages_are_those_of_the_pairs_by_default(base: list[str]) -> None:
+    scope = scope_of(*base)
+    assert (scope.tasks, scope.languages) == (("ner", "pos"), ("en", "tr"))
+    assert names(scope.train_pairs) == names(scope.eval_pairs) == ["ner#en", "pos#tr"]
+
+
+def test_the_language_is_echoed_as_it_was_spelt(data: Path) -> None:
+    scope = scope_of("--data_folder", str(data), "--train_task_language_pairs", "ner#eng", "pos#tr-TR")
+    assert (scope.languages, names(scope.train_pairs)) == (("eng", "tr-TR"), ["ner#eng", "pos#tr-TR"])
+
+
+def test_every_pair_of_the_model_has_sources_for_later(base: list[str]) -> None:
+    sources = scope_of(*base, "--languages", "en", "tr", "de").sources
+    expected = {f"{task}#{language}" for task in ("ner", "pos") for language in ("en", "tr", "de")}
+    assert set(names(sources.pairs)) == expected
+    assert not any(sources.from_hub(pair) for pair in sources.pairs)
+
+
+def test_evaluation_pairs_need_no_training_data(base: list[str]) -> None:
+    assert names(scope_of(*base, "--eval_task_language_pairs", "pos#en", "ner#tr").eval_pairs) == ["pos#en", "ner#tr"]
+
+
+def test_encoded_splits_are_cached(base: list[str], caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    tiny.write_pos(tmp_path / "own" / "pos" / "tr" / "train.conllu", tiny.sentences("tr", 9, 77))
+    options = ["--train_task_language_pairs", "pos#tr", "--data_folder", "own"]
+    caplog.set_level(logging.INFO, "hyperx")
+    first = prepared(base, *options).train_splits[0]
+    assert "encoding pos#tr train" in caplog.text
+    caplog.clear()
+    assert prepared(base, *options).train_splits[0].gold() == first.gold()
+    assert "encoding" not in caplog.text
+
+
+def test_samples_are_limited_to_the_first_sentences(base: list[str]) -> None:
+    found = prepared(base, "--max_train_samples", "5", "--max_eval_samples", "3")
+    assert [len(split.gold()) for split in found.train_splits] == [5, 5]
+    assert [len(split.gold()) for split in found.eval_splits.values()] == [3, 3]
+    assert found.train_splits[0].gold() == [[label for *_, label in words] for words in tiny.sentences("en", 96, 0)[:5]]
+
+
+def test_entity_types_come_from_the_training_data(base: list[str]) -> None:
+    assert prepared(base).labels["ner"] == ("O", "B-PER", "I-PER", "B-LOC", "I-LOC")
+
+
+def test_entity_types_may_be_declared_and_mapped(base: list[str]) -> None:
+    found = prepared(base, "--entity_types", "PER", "ORG", "--label_map", "LOC=ORG")
+    assert found.labels["ner"] == ("O", "B-PER", "I-PER", "B-ORG", "I-ORG")
+    assert "B-ORG" in found.train_splits[0].names
+
+
+def test_undeclared_entity_types_are_refused(base: list[str]) -> None:
+    with pytest.raises(DataError, match=r"not declared: B-LOC.*--entity_types.*--label_map"):
+        prepared(base, "--entity_types", "PER")
+
+
+def test_languages_without_training_data_are_named(base: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "hyperx")
+    prepared(base, "--languages", "en", "tr", "de")
+    assert "no training pair has de: these languages read the mean of the trained language embeddings" in caplog.text
+
+
+def test_a_task_without_training_data_is_named(base: list[str], caplog: pytest.LogCaptureFixture) -> None:
+    prepared(base, "--tasks", "ner", "pos", "--train_task_language_pairs", "ner#en")
+    assert "no training pair has the task pos: its head stays untrained" in caplog.text
+
+
+def test_the_data_table_wins_over_the_folder(base: list[str], tmp_path: Path) -> None:
+    tiny.write_pos(tmp_path / "elsewhere" / "mine.conllu", tiny.sentences("tr", 4, 5))
+    file = tmp_path / "run.yaml"
+    file.write_text(f"data:\n  pos#tr:\n    train: {tmp_path}/elsewhere/mine.conllu\n")
+    found = prepared(base, "--config", str(file))
+    assert len(found.train_splits[1].gold()) == 4
+    assert names(found.eval_splits) == ["ner#en"]
+    assert found.train_pairs[1] == TaskLanguagePair("pos", "tr")
