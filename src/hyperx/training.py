@@ -32,6 +32,7 @@ log = logging.getLogger(__name__)
 
 DEFAULT_STEPS = 2000
 LOG = "log.jsonl"
+TRACKER = "hyperx"
 CHANGEABLE = {"resume", "overwrite_output_dir", "disable_progress_bar", "report_to", "no_cuda", "save_total_limit"}
 
 
@@ -101,7 +102,7 @@ def _delete_run(output_dir: Path) -> None:
     checkpoint.remove_partial(output_dir)
     for name in (checkpoint.BEST, LOG):
         (output_dir / name).unlink(missing_ok=True)
-    shutil.rmtree(output_dir / "tensorboard", ignore_errors=True)
+    shutil.rmtree(output_dir / TRACKER, ignore_errors=True)
 
 
 def make_accelerator(options: TrainingOptions) -> Accelerator:
@@ -160,7 +161,7 @@ class TrainingRun:
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.scheduler = scheduler
         if self.options.report_to != "none":
-            accelerator.init_trackers("hyperx", config=resumable_options(config))
+            accelerator.init_trackers(TRACKER, config=resumable_options(config))
 
     def run(self) -> None:
         """Train to the last step or until early stopping, evaluating, logging and saving on the way."""
