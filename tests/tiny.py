@@ -122,7 +122,10 @@ def write_encoder(folder: Path, *, seed: int = 0, dropout: float = 0.1) -> Path:
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        BertModel(config, add_pooling_layer=False).save_pretrained(folder)
+        model = BertModel(config, add_pooling_layer=False)
+        # Labels follow from the words, wherever they stand.
+        model.embeddings.position_embeddings.weight.data.mul_(0.1)
+        model.save_pretrained(folder)
     return folder
 
 

@@ -1,0 +1,127 @@
+"""The look at the data before a run."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tiny
+from hyperx.cli import main
+from hyperx.cli.options import parse
+from hyperx.config import CheckConfig
+from hyperx.inspection import DataReport, inspect_data
+
+pytest_plugins = ["world"]
+pytestmark = pytest.mark.usefixtures("isolated")
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> Path:
+    """Data to spoil."""
+    return tiny.write_data(tmp_path / "own")
+
+
+@pytest.fixture
+def look(own: Path) -> Callable[..., DataReport]:
+    """What a look at that data finds."""
+
+    def run(*options: str) -> DataReport:
+        words = ["--data_folder", str(own), *tiny.DATA, "--disable_progress_bar", *options]
+        return inspect_data(parse(CheckConfig, words, "check"))
+
+    return run
+
+
+def test_clean_data_is_counted(look: Callable[..., DataReport]) -> None:
+    found = look()
+    assert found.problems == []
+    assert [row[:3] for row in found.rows] == [
+        ["ner#en", "train", "96"],
+        ["ner#en", "dev", "24"],
+        ["ner#en", "test", "30"],
+        ["pos#tr", "train", "96"],
+        ["pos#tr", "dev", "24"],
+        ["pos#tr", "test", "30"],
+        # The other pairs of the model, which evaluation would read.
+        ["ner#tr", "dev", "24"],
+        ["ner#tr", "test", "30"],
+        ["pos#en", "dev", "24"],
+        ["pos#en", "test", "30"],
+    ]
+    words = [word for sentence in tiny.sentences("tr", 96, 0) for word in sentence]
+    assert found.rows[3][3] == str(len(words))
+    assert f"NOUN {sum(tag == 'NOUN' for _, tag, _ in words)}" in found.rows[3][4]
+
+
+def test_clean_data_ends_with_0_and_writes_nothing(base: list[str], tmp_path: Path, data: Path) -> None:
+    before = sorted(data.rglob("*"))
+    assert main(["check", *base, "--output_dir", "run"]) == 0
+    assert list(tmp_path.iterdir()) == []
+    assert sorted(data.rglob("*")) == before
+
+
+def test_no_encoder_is_needed(base: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *base, "--model_name_or_path", "none/such"]) == 0
+    assert "No problems. Start training with the same options: hyperx train" in capsys.readouterr().out
+
+
+def test_sentences_that_training_and_test_share_are_noted(own: Path, look: Callable[..., DataReport]) -> None:
+    train, new = tiny.sentences("tr", 96, 0), [[("zebra", "NOUN", "O")]]
+    tiny.write_pos(own / "pos" / "tr" / "test.conllu", [train[3], *new, train[5]])
+    tiny.write_pos(own / "pos" / "tr" / "dev.conllu", new)
+    notes = [note for note in look().notes if "pos#tr" in note]
+    assert len(notes) == 1
+    assert notes[0].startswith("pos#tr: 2 of 3 test sentences also stand in train, such as «")
+    assert " ".join(word for word, *_ in train[3]) in notes[0]
+
+
+def test_the_problems_of_all_files_are_named_with_their_lines(
+    own: Path, look: Callable[..., DataReport], capsys: pytest.CaptureFixture[str]
+) -> None:
+    spoil(own / "pos" / "tr" / "train.conllu", 3, "3\tbad\t_\tNOUM\t_\t_\t_\t_\t_\t_")
+    spoil(own / "pos" / "tr" / "test.conllu", 2, "2\tthree\tcolumns")
+    spoil(own / "ner" / "en" / "dev.tsv", 1, "word\tPERSON")
+    spoil(own / "ner" / "tr" / "test.tsv", 4, "word")
+    problems = look().problems
+    expected = ["ner/en/dev.tsv:1: ", "pos/tr/train.conllu:3: ", "pos/tr/test.conllu:2: ", "ner/tr/test.tsv:4: "]
+    assert len(problems) == len(expected)
+    for place, problem in zip(expected, problems, strict=True):
+        assert place in problem
+    assert main(["check", "--data_folder", str(own), *tiny.DATA, "--disable_progress_bar"]) == 1
+    error = capsys.readouterr().err
+    assert "4 problems with the data:" in error
+    assert all(problem in error for problem in problems)
+
+
+def test_every_problem_of_a_file_is_named(own: Path, look: Callable[..., DataReport]) -> None:
+    for line in (2, 3):
+        spoil(own / "pos" / "tr" / "train.conllu", line, f"{line}\tbad\t_\tNOUM\t_\t_\t_\t_\t_\t_")
+    text = "\n".join(look().problems)
+    assert "train.conllu:2: " in text
+    assert "train.conllu:3: " in text
+
+
+def test_entity_types_that_training_would_refuse_are_a_problem(look: Callable[..., DataReport]) -> None:
+    assert any("LOC" in problem for problem in look("--entity_types", "PER").problems)
+
+
+def test_data_of_the_hub_that_cannot_be_had_is_a_problem(look: Callable[..., DataReport]) -> None:
+    problems = look("--train_task_language_pairs", "ner#en", "pos#fr").problems
+    assert problems
+    assert all(problem.startswith("pos#fr ") for problem in problems)
+
+
+def test_the_options_are_checked_as_for_training(base: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["check", *base, "--temperature", "0", "--max_train_steps", "0"]) == 1
+    error = capsys.readouterr().err
+    assert "2 problems with the options" in error
+    assert "--temperature" in error
+    assert "--max_train_steps" in error
+
+
+def spoil(path: Path, line: int, text: str) -> None:
+    lines = path.read_text().splitlines()
+    lines[line - 1] = text
+    path.write_text("\n".join(lines) + "\n")

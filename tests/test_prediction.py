@@ -1,0 +1,283 @@
+"""Tagging text, from the command line and from Python."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import json
+import os
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+import tiny
+from hyperx.cli import main
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError, HyperXError
+from hyperx.model import HyperX
+from hyperx.prediction import tag
+
+pytest_plugins = ["world"]
+pytestmark = pytest.mark.usefixtures("isolated")
+
+WORDS = ["cat", "sees", "Ada", "Lovelace", "."]
+CONLLU = """# sent_id = one
+# text = cats sees.
+1-2\tcats\t_\t_\t_\t_\t_\t_\t_\t_
+1\tcat\tcat\tX\t_\t_\t2\tnsubj\t_\tGloss=Katze
+2\tsees\tsee\t_\t_\t_\t0\troot\t_\tSpaceAfter=No
+2.1\tempty\t_\t_\t_\t_\t_\t_\t_\t_
+3\t.\t.\t_\t_\t_\t2\tpunct\t_\t_
+
+"""
+
+
+@pytest.fixture(scope="module")
+def model(trained: Path) -> HyperX:
+    """The trained model."""
+    return HyperX.from_pretrained(trained)
+
+
+@pytest.fixture
+def predict(trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+    """What the command writes to standard output for a text on standard input."""
+
+    def run(text: str, *options: str, status: int = 0) -> str:
+        monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        capsys.readouterr()
+        words = ["predict", "--checkpoint", str(trained), *tiny.QUIET, *options]
+        assert main(words if "--language" in options else [*words, "--language", "en"]) == status
+        captured = capsys.readouterr()
+        return captured.out if status == 0 else " ".join(captured.err.split())
+
+    return run
+
+
+def columns(text: str) -> list[list[str]]:
+    return [line.split("\t") for line in text.splitlines() if line]
+
+
+# Formats --------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_learnt_is_predicted(predict: Callable[..., str]) -> None:
+    found = columns(predict(" ".join(WORDS) + "\n", "--input_format", "tokens", "--output_format", "columns"))
+    assert [row[0] for row in found] == WORDS
+    assert [row[1] for row in found] == ["O", "O", "B-PER", "I-PER", "O"]
+    assert [row[2] for row in found] == ["NOUN", "VERB", "PROPN", "PROPN", "PUNCT"]
+
+
+def test_raw_text_is_cut_into_words(predict: Callable[..., str]) -> None:
+    out = predict("cat sees Ada Lovelace.\n\nriver likes London!\n", "--tasks", "pos")
+    assert out.count("# sent_id") == 2
+    assert "# text = cat sees Ada Lovelace.\n" in out
+    assert "4\tLovelace\t_\tPROPN\t_\t_\t_\t_\t_\tSpaceAfter=No\n" in out
+
+
+def test_conllu_keeps_what_is_not_predicted(predict: Callable[..., str]) -> None:
+    out = predict(CONLLU, "--input_format", "conllu")
+    before, after = CONLLU.splitlines(), out.splitlines()
+    assert after[:3] == before[:3]
+    assert after[5] == before[5]
+    first, second = after[3].split("\t"), after[4].split("\t")
+    assert first[:3] + first[4:9] == before[3].split("\t")[:3] + before[3].split("\t")[4:9]
+    assert (first[3], first[9]) == ("NOUN", "Gloss=Katze|NER=O")
+    assert (second[3], second[9]) == ("VERB", "SpaceAfter=No|NER=O")
+
+
+def test_json_lines_hold_labels_entities_and_confidences(predict: Callable[..., str]) -> None:
+    options = ["--input_format", "tokens", "--output_format", "jsonl"]
+    (line,) = predict(" ".join(WORDS), *options, "--confidence").splitlines()
+    found = json.loads(line)
+    assert found["words"] == WORDS
+    assert found["ner"] == ["O", "O", "B-PER", "I-PER", "O"]
+    assert found["entities"] == [{"type": "PER", "start": 2, "end": 4, "text": "Ada Lovelace"}]
+    assert found["confidence"].keys() == {"ner", "pos"}
+    assert all(0 < value <= 1 for values in found["confidence"].values() for value in values)
+    assert len(found["confidence"]["pos"]) == len(WORDS)
+    assert "confidence" not in json.loads(predict(" ".join(WORDS), *options))
+
+
+def test_tasks_are_chosen(predict: Callable[..., str]) -> None:
+    options = ["--input_format", "tokens", "--output_format", "columns"]
+    assert [len(row) for row in columns(predict("cat sees\n", *options, "--tasks", "pos"))] == [2, 2]
+    assert columns(predict("cat sees\n", *options, "--tasks", "pos", "ner"))[0] == ["cat", "NOUN", "O"]
+
+
+def test_files_give_the_same_as_streams(predict: Callable[..., str], tmp_path: Path) -> None:
+    text = "".join(" ".join(word for word, *_ in words) + "\n" for words in tiny.sentences("en", 40, 5))
+    (tmp_path / "in.txt").write_text(text)
+    streamed = predict(text, "--input_format", "tokens", "--batch_size", "3")
+    assert predict("", "--input_format", "tokens", "--input", "in.txt", "--output", "new/out.conllu") == ""
+    assert (tmp_path / "new" / "out.conllu").read_text() == streamed
+    assert streamed.count("# sent_id") == 40
+
+
+def test_nothing_in_nothing_out(predict: Callable[..., str]) -> None:
+    assert predict("") == predict("\n \n") == ""
+
+
+def test_long_sentences_are_tagged_whole(predict: Callable[..., str]) -> None:
+    words = [word for sentence in tiny.sentences("en", 200, 6) for word, *_ in sentence]
+    found = columns(predict(" ".join(words), "--input_format", "tokens", "--output_format", "columns"))
+    assert [row[0] for row in found] == words
+
+
+# Languages and mistakes -----------------------------------------------------------------------------------------------
+
+
+def test_a_language_of_training_may_be_spelt_otherwise(
+    predict: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    text = " ".join(WORDS)
+    assert predict(text, "--language", "eng") == predict(text, "--language", "en")
+    assert "new to the model" not in caplog.text
+
+
+def test_another_language_is_tagged_zero_shot_with_a_warning(
+    predict: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert "\tPROPN\t" in predict(" ".join(WORDS), "--language", "de")
+    assert "language de is new to the model" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--language", "englsh1"], "'englsh1' is no language code of ISO 639 or BCP 47; the model has en, tr"),
+        (["--tasks", "nre"], "the model has no task 'nre'; it has ner, pos. Did you mean 'ner'?"),
+        (["--confidence"], "--confidence: conllu has no place for it; choose --output_format jsonl"),
+        (["--batch_size", "0"], "--batch_size: expected 1 or more; found 0"),
+        (["--input", "none.txt"], "--input: cannot read none.txt: No such file or directory"),
+        (["--checkpoint", "none"], "none does not exist"),
+    ],
+)
+def test_mistakes_are_explained(predict: Callable[..., str], options: list[str], expected: str) -> None:
+    assert expected in predict("cat\n", *options, status=1)
+
+
+@pytest.mark.parametrize("options", [["--tasks", "nre"], ["--language", "englsh1"], ["--input", "none.txt"]])
+def test_a_refused_run_leaves_the_output_file_alone(
+    predict: Callable[..., str], options: list[str], tmp_path: Path
+) -> None:
+    (tmp_path / "out.conllu").write_text("dear")
+    predict("cat\n", "--output", "out.conllu", *options, status=1)
+    assert (tmp_path / "out.conllu").read_text() == "dear"
+
+
+def test_the_input_is_not_overwritten(predict: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_text("cat sees .\n")
+    (tmp_path / "link.txt").symlink_to("text.txt")
+    for output in ("text.txt", "./text.txt", "link.txt"):
+        message = predict("", "--input", "text.txt", "--output", output, status=1)
+        assert "is the input; it would be overwritten while it is read" in message
+    assert (tmp_path / "text.txt").read_text() == "cat sees .\n"
+
+
+def test_bad_text_is_named_with_its_line(predict: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes(b"cat sees .\n\xff\n")
+    assert "bad.txt:2: expected UTF-8" in predict("", "--input", "bad.txt", status=1)
+    assert "<stdin>:1: expected 10 columns" in predict("cat sees\n", "--input_format", "conllu", status=1)
+
+
+def test_another_encoder_is_refused(predict: Callable[..., str], tmp_path: Path) -> None:
+    other = tiny.write_encoder(tmp_path / "other", seed=1)
+    assert "was trained on the encoder" in predict("cat\n", "--model_name_or_path", str(other), status=1)
+
+
+# Streams --------------------------------------------------------------------------------------------------------------
+
+
+def endless(read: list[int]) -> Iterator[Sentence]:
+    for number in itertools.count():
+        read.append(number)
+        yield Sentence(words=tuple(WORDS))
+
+
+@pytest.mark.parametrize(("pool", "most"), [(1, 5), (4, 8), (None, 64)])
+def test_an_endless_stream_is_tagged_as_it_comes(model: HyperX, pool: int | None, most: int) -> None:
+    read: list[int] = []
+    predictions = tag(model, endless(read), tasks=["pos"], language="en", batch_size=2, pool=pool)
+    assert [found.labels["pos"][0] for found in itertools.islice(predictions, 5)] == ["NOUN"] * 5
+    assert len(read) <= most
+
+
+@pytest.mark.parametrize("count", [1, 400])
+def test_a_reader_that_has_gone_ends_the_run_quietly(
+    trained: Path, count: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """Few sentences wait in the buffer until the end, and must not fail there."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    text = (" ".join(WORDS) + "\n") * count
+    with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
+        patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+        patch.setattr(sys, "stdout", stream)
+        words = ["--checkpoint", str(trained), "--language", "en", "--input_format", "tokens", *tiny.QUIET]
+        try:
+            assert main(["predict", *words]) == 0
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), stream.fileno())
+            pytest.fail("the broken pipe shows at the end")
+    assert capsys.readouterr().err == ""
+
+
+# From Python ----------------------------------------------------------------------------------------------------------
+
+
+def test_texts_and_words_may_be_mixed(model: HyperX) -> None:
+    raw, words = model.predict(["cat sees Ada Lovelace.", WORDS], task="ner", language="en")
+    assert raw.sentence.words == words.sentence.words == tuple(WORDS)
+    assert raw.labels == words.labels == {"ner": ("O", "O", "B-PER", "I-PER", "O")}
+    assert raw.confidences is None
+
+
+def test_python_and_the_command_line_agree(model: HyperX, predict: Callable[..., str]) -> None:
+    texts = [" ".join(word for word, *_ in words) for words in tiny.sentences("tr", 20, 8)]
+    found = model.predict(texts, task=["ner", "pos"], language="tr", confidences=True, batch_size=3)
+    lines = predict("\n".join(texts), "--language", "tr", "--output_format", "jsonl", "--confidence").splitlines()
+    for one, line in zip(found, map(json.loads, lines), strict=True):
+        assert list(one.sentence.words) == line["words"]
+        assert {task: list(labels) for task, labels in one.labels.items()} == {task: line[task] for task in one.labels}
+        assert one.confidences is not None
+        for task, values in one.confidences.items():
+            assert line["confidence"][task] == pytest.approx(values, abs=1e-3)
+
+
+def test_labels_do_not_depend_on_the_batch_size(model: HyperX) -> None:
+    texts = [[word for word, *_ in words] for words in tiny.sentences("en", 30, 8)]
+    found = [
+        [one.labels for one in model.predict(texts, task=["ner", "pos"], language="en", batch_size=size)]
+        for size in (1, 7, 32)
+    ]
+    assert found[0] == found[1] == found[2]
+
+
+def test_predicting_leaves_the_model_in_training_mode(model: HyperX) -> None:
+    model.train()
+    model.predict(["cat sees ."], task="pos", language="en")
+    assert model.training
+    assert not model.eval().training
+
+
+@pytest.mark.parametrize("text", ["", " \t", []])
+def test_a_text_without_words_is_refused(model: HyperX, text: str | list[str]) -> None:
+    with pytest.raises(DataError, match="text 2: expected a sentence, found no word"):
+        model.predict(["cat", text], task="pos", language="en")
+
+
+def test_no_texts_give_no_predictions(model: HyperX) -> None:
+    assert model.predict([], task="pos", language="en") == []
+
+
+def test_an_unknown_task_is_refused(model: HyperX) -> None:
+    with pytest.raises(HyperXError, match="the model has no task 'nre'"):
+        model.predict(["cat"], task="nre", language="en")
+
+
+def test_a_lone_string_is_not_taken_for_a_list_of_letters(model: HyperX) -> None:
+    with pytest.raises(HyperXError):
+        model.predict("cat", task="pos", language="en")

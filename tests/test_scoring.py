@@ -1,0 +1,294 @@
+"""The evaluation of checkpoints: which pairs, on which data, and what is written."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import tiny
+from hyperx.cli import main
+from hyperx.config import EvaluateConfig
+from hyperx.errors import ConfigError
+from hyperx.scoring import evaluate_checkpoint
+
+pytest_plugins = ["world"]
+
+
+@pytest.fixture
+def ckpt(trained: Path, isolated: Path) -> Path:
+    """A copy of the trained checkpoint, in an otherwise empty working folder."""
+    return Path(shutil.copytree(trained / "checkpoint-60", isolated / "ckpt"))
+
+
+@pytest.fixture
+def error(ckpt: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What an evaluation that is refused says."""
+
+    def run(*options: str) -> str:
+        assert evaluate(ckpt, *options) == 1
+        return " ".join(capsys.readouterr().err.split())
+
+    return run
+
+
+def evaluate(folder: Path, *options: str) -> int:
+    return main(["evaluate", "--eval_ckpt", str(folder), *tiny.QUIET, *options])
+
+
+def results(folder: Path, split: str = "") -> dict[str, float]:
+    found: dict[str, float] = json.loads((folder / f"results{split}.json").read_text())
+    return found
+
+
+def groups(folder: Path) -> dict[str, str]:
+    """The group of each pair in the Markdown report."""
+    rows = re.findall(r"^\| (\w+#[\w-]+) \| ([a-z ]+) \|", (folder / "results.md").read_text(), re.MULTILINE)
+    return dict(rows)
+
+
+def majority(language: str, seed: int, count: int) -> float:
+    """The accuracy of calling every word by the most frequent tag."""
+    tags = Counter(tag for words in tiny.sentences(language, count, seed) for _, tag, _ in words)
+    return tags.most_common(1)[0][1] / tags.total()
+
+
+# Which pairs ----------------------------------------------------------------------------------------------------------
+
+
+def test_all_pairs_of_the_model_by_default(ckpt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """No option says where the data is, and the working folder has none."""
+    assert evaluate(ckpt) == 0
+    measures = {"ner": ("precision", "recall", "f1", "accuracy"), "pos": ("accuracy",)}
+    assert results(ckpt).keys() == {
+        f"test_{task}:{language}_{measure}"
+        for task in measures
+        for language in ("en", "tr")
+        for measure in measures[task]
+    }
+    assert groups(ckpt) == {"ner#en": "seen", "pos#tr": "seen", "ner#tr": "new pair", "pos#en": "new pair"}
+    assert f"Scores by label stand in {ckpt}/results.md" in capsys.readouterr().out
+
+
+def test_what_was_learnt_in_one_language_holds_in_others(ckpt: Path, data: Path) -> None:
+    assert evaluate(ckpt, "--test_task_language_pairs", "pos#en", "pos#de", "ner#de", "--data_folder", str(data)) == 0
+    found = results(ckpt)
+    assert found["test_pos:en_accuracy"] > majority("en", 2, 30) + 0.2
+    assert found["test_pos:de_accuracy"] > majority("de", 2, 30) + 0.2
+    assert found["test_ner:de_f1"] > 0.5
+
+
+def test_a_language_that_the_model_does_not_have_is_marked(
+    ckpt: Path, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    pairs = ["pos#de", "ner#en", "pos#en"]
+    assert evaluate(ckpt, "--test_task_language_pairs", *pairs, "--data_folder", str(data)) == 0
+    assert groups(ckpt) == {"ner#en": "seen", "pos#en": "new pair", "pos#de": "new language"}
+    assert "language de is new to the model" in caplog.text
+    text = (ckpt / "results.md").read_text()
+    assert [line.split(" | ")[1] for line in text.splitlines() if line.startswith("| macro average")] == [
+        "seen", "new pair", "new language", "zero-shot (both new)", "all"
+    ]  # fmt: skip
+    # The checkpoint itself does not change.
+    assert json.loads((ckpt / "hyperx.json").read_text())["languages"] == ["en", "tr"]
+
+
+def test_a_new_language_is_found_where_the_data_was_at_training(ckpt: Path) -> None:
+    assert evaluate(ckpt, "--test_task_language_pairs", "pos#de") == 0
+    assert results(ckpt).keys() == {"test_pos:de_accuracy"}
+
+
+def test_another_code_of_a_language_is_the_same_pair(ckpt: Path) -> None:
+    assert evaluate(ckpt, "--test_task_language_pairs", "ner#eng", "ner#tr-TR") == 0
+    assert groups(ckpt) == {"ner#eng": "seen", "ner#tr-TR": "new pair"}
+
+
+@pytest.mark.parametrize(
+    ("pairs", "expected"),
+    [
+        (["parse#en"], "--test_task_language_pairs: parse#en: the model has no such task; it has ner, pos"),
+        (["ner"], "a task–language pair is written task#language, such as ner#tr; found 'ner'"),
+        (["ner#en", "pos#qqq1"], "qqq1"),
+    ],
+)
+def test_pairs_that_cannot_be(error: Callable[..., str], pairs: list[str], expected: str) -> None:
+    assert expected in error("--test_task_language_pairs", *pairs)
+
+
+def test_all_problems_are_reported_together(ckpt: Path) -> None:
+    pairs = ("ner", "parse#en")
+    with pytest.raises(ConfigError) as caught:
+        evaluate_checkpoint(
+            EvaluateConfig(eval_ckpt=ckpt, test_task_language_pairs=pairs, per_device_eval_batch_size=0, no_cuda=True)
+        )
+    text = "\n".join(caught.value.problems)
+    assert "found 'ner'" in text
+    assert "parse#en: the model has no such task" in text
+    assert "--per_device_eval_batch_size: expected 1 or more; found 0" in text
+
+
+def test_a_split_that_a_pair_does_not_have(error: Callable[..., str]) -> None:
+    message = error("--test_task_language_pairs", "pos#en", "--split", "train")
+    assert "--test_task_language_pairs: pos#en has no train split" in message
+
+
+def test_pairs_whose_data_cannot_be_had_are_left_out_by_default(
+    base: list[str], isolated: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The pairs of fr have no local data; the hub would be asked."""
+    options = [
+        "--languages",
+        "en",
+        "tr",
+        "fr",
+        "--max_train_steps",
+        "1",
+        "--output_dir",
+        "run",
+        "--max_eval_samples",
+        "2",
+    ]
+    assert main(["train", *base, *options]) == 0
+    assert evaluate(isolated / "run") == 0
+    assert "ner#fr is left out, its data cannot be had" in caplog.text
+    assert "pos#fr is left out, its data cannot be had" in caplog.text
+    assert groups(isolated / "run" / "checkpoint-1").keys() == {"ner#en", "pos#tr", "ner#tr", "pos#en"}
+
+
+# Scores ---------------------------------------------------------------------------------------------------------------
+
+
+def test_scores_do_not_depend_on_the_batch_size(ckpt: Path) -> None:
+    found = []
+    for size in ("1", "3", "32"):
+        assert evaluate(ckpt, "--per_device_eval_batch_size", size) == 0
+        found.append((results(ckpt), (ckpt / "results.md").read_text()))
+    assert found[0] == found[1] == found[2]
+
+
+def test_scores_are_those_of_training(ckpt: Path, trained: Path) -> None:
+    assert evaluate(ckpt, "--split", "dev") == 0
+    logged = tiny.read_log(trained)[-1]
+    assert results(ckpt, "_dev")["dev_ner:en_f1"] == logged["dev_ner#en"]
+    assert results(ckpt, "_dev")["dev_pos:tr_accuracy"] == logged["dev_pos#tr"]
+    assert (ckpt / "results_dev.md").read_text().startswith("# Results on the dev split")
+    assert not (ckpt / "results.json").exists()
+
+
+def test_the_first_sentences_may_be_enough(ckpt: Path) -> None:
+    assert evaluate(ckpt, "--max_eval_samples", "7", "--test_task_language_pairs", "pos#en") == 0
+    assert "| pos#en | new pair | 7 | accuracy |" in (ckpt / "results.md").read_text()
+
+
+def test_no_sentences_are_refused(error: Callable[..., str]) -> None:
+    assert "--max_eval_samples" in error("--max_eval_samples", "0")
+
+
+def test_sentences_longer_than_a_window_are_scored_whole(base: list[str], isolated: Path) -> None:
+    words = [word for sentence in tiny.sentences("tr", 30, 9) for word in sentence]
+    tiny.write_pos(isolated / "own" / "pos" / "tr" / "train.conllu", [words, words[:5]])
+    tiny.write_pos(isolated / "own" / "pos" / "tr" / "test.conllu", [words, words[:5], words[3:90]])
+    options = ["--train_task_language_pairs", "pos#tr", "--data_folder", "own", "--max_length", "16"]
+    assert main(["train", *base, *options, "--max_train_steps", "1", "--output_dir", "run"]) == 0
+    found = []
+    for size in ("1", "32"):
+        assert evaluate(isolated / "run", "--per_device_eval_batch_size", size) == 0
+        found.append((isolated / "run" / "checkpoint-1" / "results.md").read_text())
+    assert found[0] == found[1]
+    support = re.findall(r"^\| pos#tr \| [A-Z_]+ \|.* (\d+) \|$", found[0], re.MULTILINE)
+    assert sum(map(int, support)) == len(words) + 5 + 87
+    assert "| pos#tr | seen | 3 |" in found[0]
+
+
+def test_entity_types_that_the_model_does_not_know_count_as_missed(
+    ckpt: Path, isolated: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    sentences = [[("cat", "NOUN", "B-ANIMAL")], *tiny.sentences("en", 5, 3)]
+    tiny.write_ner(isolated / "own" / "ner" / "en" / "test.tsv", sentences)
+    assert evaluate(ckpt, "--test_task_language_pairs", "ner#en", "--data_folder", "own") == 0
+    assert "ner#en: B-ANIMAL of its data are no labels of the model and count as missed" in caplog.text
+    assert "| ner#en | ANIMAL | 0.0 | 0.0 | 0.0 | 1 |" in (ckpt / "results.md").read_text()
+
+
+# Checkpoints, encoders and data that are elsewhere --------------------------------------------------------------------
+
+
+def test_the_output_folder_stands_for_its_best_checkpoint(trained: Path, isolated: Path) -> None:
+    run = Path(shutil.copytree(trained, isolated / "run"))
+    best = json.loads((run / "best.json").read_text()) | {"checkpoint": "checkpoint-40"}
+    (run / "best.json").write_text(json.dumps(best))
+    assert evaluate(run, "--max_eval_samples", "2") == 0
+    assert (run / "checkpoint-40" / "results.json").is_file()
+    assert not (run / "checkpoint-60" / "results.json").exists()
+
+
+@pytest.mark.usefixtures("isolated")
+def test_no_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(Path("none")) == 1
+    assert "none does not exist: expected a folder with hyperx.json" in capsys.readouterr().err
+
+
+def test_another_encoder_is_refused(error: Callable[..., str], isolated: Path) -> None:
+    other = tiny.write_encoder(isolated / "other", seed=1)
+    message = error("--model_name_or_path", str(other))
+    assert "was trained on the encoder" in message
+    assert "name the same encoder with --model_name_or_path" in message
+
+
+def test_the_encoder_may_have_moved(ckpt: Path, encoder: Path, isolated: Path) -> None:
+    settings = json.loads((ckpt / "hyperx.json").read_text())
+    (ckpt / "hyperx.json").write_text(json.dumps(settings | {"encoder": str(isolated / "gone")}))
+    assert evaluate(ckpt, "--max_eval_samples", "2") == 1
+    copy = shutil.copytree(encoder, isolated / "copy")
+    assert evaluate(ckpt, "--max_eval_samples", "2", "--model_name_or_path", str(copy)) == 0
+
+
+def test_an_encoder_named_by_a_relative_path_is_found_from_elsewhere(
+    base: list[str], encoder: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(encoder, isolated / "here")
+    options = ["--model_name_or_path", "here", "--max_train_steps", "1", "--output_dir", "run"]
+    assert main(["train", *base, *options, "--evaluation_strategy", "no"]) == 0
+    (isolated / "elsewhere").mkdir()
+    monkeypatch.chdir(isolated / "elsewhere")
+    assert evaluate(Path("../run"), "--max_eval_samples", "2") == 0
+
+
+def test_data_that_has_moved_is_named_and_may_be_shown(
+    base: list[str], data: Path, isolated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(data, isolated / "before")
+    options = [
+        "--data_folder",
+        "before",
+        "--max_train_steps",
+        "1",
+        "--output_dir",
+        "run",
+        "--evaluation_strategy",
+        "no",
+    ]
+    assert main(["train", *base, *options]) == 0
+    (isolated / "before").rename(isolated / "after")
+    run = isolated / "run"
+    capsys.readouterr()
+    assert evaluate(run, "--test_task_language_pairs", "pos#tr") == 1
+    message = " ".join(capsys.readouterr().err.split())
+    assert f"{isolated}/before/pos/tr/test.conllu: cannot be read" in message
+    assert "was it moved?" in message
+    assert evaluate(run) == 1
+    assert "no pair of the model has data in the test split; name --data_folder" in capsys.readouterr().err
+    assert evaluate(run, "--data_folder", "after") == 0
+    assert len(groups(run / "checkpoint-1")) == 4
+
+
+def test_data_may_be_named_in_a_table(ckpt: Path, isolated: Path) -> None:
+    tiny.write_ner(isolated / "mine.tsv", tiny.sentences("de", 6, 4))
+    (isolated / "eval.yaml").write_text(f"data:\n  ner#de:\n    test: {isolated}/mine.tsv\n")
+    assert evaluate(ckpt, "--config", "eval.yaml", "--test_task_language_pairs", "ner#de") == 0
+    assert "| ner#de | new language | 6 | f1 |" in (ckpt / "results.md").read_text()
