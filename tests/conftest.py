@@ -134,7 +134,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     letters = "abcde"
     vocabulary = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", *letters, *(f"##{letter}" for letter in letters), "bad", "##de"]
     ids = {piece: index for index, piece in enumerate(vocabulary)}
-    backend = Tokenizer(models.WordPiece(ids, unk_token="[UNK]", max_input_chars_per_word=1_000_000))
+    backend = Tokenizer(models.WordPiece(ids, unk_token="[UNK]"))
     backend.normalizer = normalizers.Replace("\u200b", "")
     backend.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     backend.post_processor = processors.TemplateProcessing(

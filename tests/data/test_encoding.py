@@ -1,0 +1,271 @@
+"""Windows: every word owned once, none too long, nothing dropped; and the cache of encoded splits."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.numpy import load_file, save_file
+from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from transformers import PreTrainedTokenizerFast
+
+from conftest import tiny_tokenizer
+from hyperx.data.encoding import (
+    CHUNK,
+    EncodedSplit,
+    SubwordEncoder,
+    Window,
+    cache_key,
+    cover,
+    encode,
+    load_encoded,
+    save_encoded,
+)
+from hyperx.data.sentence import Sentence
+
+exact = settings(derandomize=True, database=None, deadline=None, max_examples=100)
+CLS, SEP, UNK = 2, 3, 1
+WORDS = st.lists(st.text("abcdex\u200b", min_size=1, max_size=30), min_size=1, max_size=40)
+
+
+def unigram_tokenizer() -> PreTrainedTokenizerFast:
+    """A Unigram tokenizer that marks the beginnings of words, with two special subwords behind the text."""
+    pieces = [("[PAD]", 0.0), ("[UNK]", -9.0), ("</s>", 0.0), ("▁", -3.0), ("▁a", -2.0), ("a", -3.0), ("ba", -2.5)]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=1))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    backend.post_processor = processors.TemplateProcessing(single="$A </s> </s>", special_tokens=[("</s>", 2)])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", eos_token="</s>")
+
+
+def word_level_tokenizer() -> PreTrainedTokenizerFast:
+    """One subword a word."""
+    backend = Tokenizer(models.WordLevel({"[UNK]": 1, "[PAD]": 0, "a": 4}, unk_token="[UNK]"))
+    return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]")
+
+
+TOKENIZERS = {"wordpiece": tiny_tokenizer(), "unigram": unigram_tokenizer(), "word level": word_level_tokenizer()}
+
+
+def owned(windows: Sequence[Window]) -> list[int]:
+    return [int(word) for window in windows for word in window.words if word >= 0]
+
+
+def sentence(words: str, tags: str = "") -> Sentence:
+    split = tuple(words.split())
+    return Sentence(words=split, columns={"upos": tuple(tags.split() or ["NOUN"] * len(split))})
+
+
+# Covering ---------------------------------------------------------------------------------------------------------
+
+
+@exact
+@given(st.data(), st.integers(4, 60))
+def test_cover_partitions_the_words(data: st.DataObject, room: int) -> None:
+    lengths = data.draw(st.lists(st.integers(1, room), min_size=1, max_size=80))
+    overlap = data.draw(st.integers(0, room // 4))
+    found = list(cover(lengths, room, overlap))
+    everything = [word for _, _, own_start, own_stop in found for word in range(own_start, own_stop)]
+    assert everything == list(range(len(lengths)))
+    for start, stop, own_start, own_stop in found:
+        assert start <= own_start <= own_stop <= stop
+        assert sum(lengths[start:stop]) <= room
+
+
+@exact
+@given(st.integers(8, 60), st.integers(1, 300))
+def test_cover_of_single_subwords_overlaps_by_a_quarter(room: int, words: int) -> None:
+    overlap = room // 4
+    found = list(cover([1] * words, room, overlap))
+    assert len(found) == max(1, -(-(words - overlap) // (room - overlap)))
+    for (_, stop, _, own_stop), (following, _, own_start, _) in itertools.pairwise(found):
+        assert stop - following == overlap
+        assert own_start == own_stop
+        # A word in the overlap belongs to the window in which it stands farther from the end.
+        assert abs((stop - own_stop) - (own_stop - following)) <= 1
+
+
+# Windows ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+@exact
+@given(words=WORDS, max_length=st.integers(10, 40))
+def test_every_word_is_owned_once_and_windows_fit(name: str, words: list[str], max_length: int) -> None:
+    (windows,) = SubwordEncoder(TOKENIZERS[name], max_length=max_length).windows([words])
+    assert owned(windows) == list(range(len(words)))
+    assert all(len(window.ids) == len(window.words) <= max_length for window in windows)
+    assert all(window.sentence == 0 for window in windows)
+
+
+@exact
+@given(WORDS)
+def test_short_sentence_is_what_the_tokenizer_makes_of_it(words: list[str]) -> None:
+    words = [word.replace("\u200b", "a") for word in words]
+    tokenizer = tiny_tokenizer()
+    (windows,) = SubwordEncoder(tokenizer, max_length=10_000).windows([words])
+    encoding = tokenizer(words, is_split_into_words=True)
+    assert windows[0].ids.tolist() == encoding["input_ids"]
+    word_ids = encoding.word_ids()
+    for position, word in enumerate(windows[0].words.tolist()):
+        begins = word_ids[position] is not None and word_ids[position] != word_ids[position - 1]
+        assert word == (word_ids[position] if begins else -1)
+
+
+@exact
+@given(st.lists(st.text("abcde", min_size=1, max_size=6), min_size=10, max_size=60))
+def test_long_sentence_keeps_every_subword_with_its_word(words: list[str]) -> None:
+    """The subwords from an owned word's first on are that word's own."""
+    tokenizer = tiny_tokenizer()
+    alone = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
+    (windows,) = SubwordEncoder(tokenizer, max_length=26).windows([words])
+    for window in windows:
+        assert (window.ids[0], window.ids[-1]) == (CLS, SEP)
+        for position in np.flatnonzero(window.words >= 0):
+            pieces = alone[window.words[position]]
+            assert window.ids[position : position + len(pieces)].tolist() == pieces
+
+
+def test_word_without_subwords_becomes_unknown() -> None:
+    (windows,) = SubwordEncoder(tiny_tokenizer(), max_length=32).windows([["bad", "\u200b", "\u200b\u200b", "a"]])
+    assert windows[0].ids.tolist()[2:4] == [UNK, UNK]
+    assert owned(windows) == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("name", TOKENIZERS)
+def test_word_of_100000_characters(name: str) -> None:
+    encoder = SubwordEncoder(TOKENIZERS[name], max_length=64)
+    (windows,) = encoder.windows([["a", "ab" * 50_000, "a"]])
+    assert owned(windows) == [0, 1, 2]
+    assert all(len(window.ids) <= 64 for window in windows)
+    assert encoder.shortened_words == (name == "unigram")
+
+
+def test_sentence_of_20000_words() -> None:
+    (windows,) = SubwordEncoder(tiny_tokenizer(), max_length=32).windows([["abc"] * 20_000])
+    assert owned(windows) == list(range(20_000))
+
+
+def test_sentences_keep_their_order_across_chunks() -> None:
+    words = ["a", "ab", "abc"]
+    sentences = ([words[index % 3]] * (1 + index % 40) for index in range(2 * CHUNK + 5))
+    found = list(SubwordEncoder(tiny_tokenizer(), max_length=20).windows(sentences))
+    assert len(found) == 2 * CHUNK + 5
+    for index, windows in enumerate(found):
+        assert {window.sentence for window in windows} == {index}
+        assert owned(windows) == list(range(1 + index % 40))
+
+
+def test_tokenizer_that_would_cut_and_pad_does_not() -> None:
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.enable_truncation(5)
+    tokenizer.backend_tokenizer.enable_padding(length=50)
+    (windows,) = SubwordEncoder(tokenizer, max_length=40).windows([["a"] * 20])
+    assert len(windows[0].ids) == 22
+
+
+# Splits -----------------------------------------------------------------------------------------------------------
+
+
+def split_of(*sentences: Sentence, max_length: int = 16) -> EncodedSplit:
+    return encode(sentences, "upos", SubwordEncoder(tiny_tokenizer(), max_length=max_length))
+
+
+SPLIT = split_of(
+    sentence("bad a", "ADJ NOUN"), sentence("abcde " * 9, "VERB " * 9), sentence("e", "_"), sentence("a b", "NOUN ADJ")
+)
+
+
+def equal(one: EncodedSplit, other: EncodedSplit) -> bool:
+    arrays = [name for name in EncodedSplit.__dataclass_fields__ if name != "names"]
+    same = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
+    return same and one.names == other.names
+
+
+def test_gold_is_what_was_read() -> None:
+    assert SPLIT.names == ("ADJ", "NOUN", "VERB", "_")
+    assert SPLIT.gold() == [["ADJ", "NOUN"], ["VERB"] * 9, ["_"], ["NOUN", "ADJ"]]
+
+
+def test_split_holds_the_windows() -> None:
+    words = [["bad", "a"], ["abcde"] * 9, ["e"], ["a", "b"]]
+    windows = [window for part in SubwordEncoder(tiny_tokenizer(), max_length=16).windows(words) for window in part]
+    assert len(SPLIT) == len(windows) > 4
+    assert SPLIT.lengths.tolist() == [len(window.ids) for window in windows]
+    for index, window in enumerate(windows):
+        found = SPLIT.window(index)
+        assert found.ids.tolist() == window.ids.tolist()
+        assert found.words.tolist() == window.words.tolist()
+        assert found.sentence == window.sentence
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 3])
+def test_first_sentences(count: int) -> None:
+    first = SPLIT.first(count)
+    assert first.gold() == SPLIT.gold()[:count]
+    assert set(first.sentences.tolist()) == set(range(count))
+    for index in range(len(first)):
+        assert first.window(index).ids.tolist() == SPLIT.window(index).ids.tolist()
+
+
+@pytest.mark.parametrize("count", [None, 4, 100])
+def test_first_of_fewer_is_everything(count: int | None) -> None:
+    assert SPLIT.first(count) is SPLIT
+
+
+def test_shortened_words_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+    encoder = SubwordEncoder(tiny_tokenizer(), max_length=18)
+    with caplog.at_level(logging.WARNING):
+        encode([sentence("a " * 20 + "abcabc abcabc")], "upos", encoder)
+        encode([sentence("a")], "upos", encoder)
+    assert [record.getMessage() for record in caplog.records] == [
+        "2 words of more than 4 subwords are represented by their beginning"
+    ]
+
+
+# Cache ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("split", [SPLIT, SPLIT.first(2), SPLIT.first(0)], ids=["all", "part", "none"])
+def test_cached_split_comes_back(split: EncodedSplit, tmp_path: Path) -> None:
+    path = tmp_path / "new" / "folder" / "split.safetensors"
+    save_encoded(split, path)
+    loaded = load_encoded(path)
+    assert loaded is not None
+    assert equal(loaded, split)
+    assert list(path.parent.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "other tensors", "no names", "bad names"])
+def test_damaged_cache_is_none(damage: str, tmp_path: Path) -> None:
+    path = tmp_path / "split.safetensors"
+    save_encoded(SPLIT, path)
+    tensors = load_file(path)
+    match damage:
+        case "missing":
+            path.unlink()
+        case "empty":
+            path.write_bytes(b"")
+        case "cut":
+            path.write_bytes(path.read_bytes()[:-7])
+        case "text":
+            path.write_text("not a cache", encoding="utf-8")
+        case "other tensors":
+            del tensors["labels"]
+            save_file(tensors, path, metadata={"names": "[]"})
+        case "no names":
+            save_file(tensors, path)
+        case "bad names":
+            save_file(tensors, path, metadata={"names": "[,"})
+    assert load_encoded(path) is None
+
+
+def test_cache_key_follows_every_fact() -> None:
+    facts = ["tokenizer", 256, {"ner": "x"}]
+    assert cache_key(*facts) == cache_key(*facts)
+    assert len({cache_key(*facts), cache_key(*facts[:2]), cache_key("tokenizer", 255, {"ner": "x"})}) == 3
