@@ -23,6 +23,7 @@ from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggest
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.registry import TASKS
+from hyperx.transfer import group_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -70,13 +71,17 @@ class RunData:
     sources: DataSources
 
 
-def check_options(config: TrainConfig) -> Scope:
+def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     """Check all options of a run without reading data or loading a model.
+
+    Args:
+        config: the options.
+        found: problems that were found before; they are reported with the others.
 
     Raises:
         ConfigError: all problems together, each naming its option.
     """
-    problems = number_problems(config)
+    problems = [*found, *number_problems(config)]
     data = config.data
     train = _pairs(data.train_task_language_pairs, "--train_task_language_pairs", problems)
     evaluate = _pairs(data.eval_task_language_pairs, "--eval_task_language_pairs", problems)
@@ -97,8 +102,24 @@ def check_options(config: TrainConfig) -> Scope:
             )
     if problems or sources is None:
         raise ConfigError(problems)
+    evaluate = _eval_pairs(train, evaluate, sources)
+    _check_best_by(config, train, evaluate)
     everything = _with_all_pairs(sources, tasks, languages, data, label_map)
-    return Scope(tuple(tasks), tuple(languages), train, _eval_pairs(train, evaluate, sources), everything)
+    return Scope(tuple(tasks), tuple(languages), train, evaluate, everything)
+
+
+def _check_best_by(
+    config: TrainConfig, train: tuple[TaskLanguagePair, ...], evaluate: tuple[TaskLanguagePair, ...]
+) -> None:
+    """The group that chooses the best checkpoint must have a pair to evaluate; a ConfigError where it has none."""
+    group = config.training.best_by
+    if group == "all" or config.training.evaluation_strategy == "no":
+        return
+    if group not in {group_of(pair, train) for pair in evaluate}:
+        pairs = ", ".join(map(str, evaluate)) or "none"
+        raise ConfigError(
+            [f"--best_by: no evaluation pair is of the group {group}; add one to --eval_task_language_pairs ({pairs})"]
+        )
 
 
 def _eval_pairs(
@@ -258,15 +279,14 @@ def encoded_cache() -> Path:
     return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("hyperx")) / "encoded"
 
 
-def prepare(config: TrainConfig) -> RunData:
-    """Check the options, load the encoder, and read and encode the data.
+def prepare(config: TrainConfig, scope: Scope) -> RunData:
+    """Load the encoder, and read and encode the data.
 
     Raises:
-        ConfigError: all problems with the options, before anything is loaded.
+        ConfigError: where windows are longer than the encoder can read.
         DataError: where data is missing or malformed.
         EncoderError: where the encoder cannot be had.
     """
-    scope = check_options(config)
     encoder = load_encoder(config.model.model_name_or_path)
     loader = SplitLoader(
         scope.sources, encoder.tokenizer, max_length=checked_length(config, encoder), cache=encoded_cache()

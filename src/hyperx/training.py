@@ -25,7 +25,7 @@ from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.model import HyperX, build_model
-from hyperx.preparation import RunData, prepare
+from hyperx.preparation import RunData, check_options, prepare
 from hyperx.transfer import macro_averages
 
 log = logging.getLogger(__name__)
@@ -61,9 +61,11 @@ def train(config: TrainConfig) -> Path:
         DataError: where data is missing or malformed.
         EncoderError: where the encoder cannot be had.
     """
-    output_dir = claim_output_dir(config.training)
+    scope = check_options(config, output_dir_problems(config.training))
     accelerator = make_accelerator(config.training)
-    data = prepare(config)
+    with accelerator.main_process_first():
+        output_dir = claim_output_dir(config.training)
+        data = prepare(config, scope)
     set_seed(config.training.seed)
     model = build_model(data.encoder, config, labels=data.labels, languages=data.languages, trained=data.train_pairs)
     if accelerator.is_main_process:
@@ -75,30 +77,31 @@ def train(config: TrainConfig) -> Path:
     return output_dir
 
 
-def claim_output_dir(options: TrainingOptions) -> Path:
-    """The output folder, empty unless resumed.
-
-    Raises:
-        ConfigError: where it is missing from the options, or not empty.
-    """
+def output_dir_problems(options: TrainingOptions) -> list[str]:
+    """What is wrong with the output folder: it must be new or empty, unless resumed or overwritten on purpose."""
     output_dir = options.output_dir
     if output_dir is None:
-        raise ConfigError(["--output_dir: name a folder for the checkpoints"])
-    if options.overwrite_output_dir and not options.resume and output_dir.is_dir():
-        _delete_run(output_dir)
-    if output_dir.exists() and not options.resume and (not output_dir.is_dir() or any(output_dir.iterdir())):
-        raise ConfigError(
-            [f"--output_dir: {output_dir} is not empty. Go on with --resume, start anew with --overwrite_output_dir"]
-        )
-    output_dir.mkdir(parents=True, exist_ok=True)
-    return output_dir
+        return ["--output_dir: name a folder for the checkpoints"]
+    if output_dir.exists() and not output_dir.is_dir():
+        return [f"--output_dir: {output_dir} is a file; name a folder"]
+    if options.resume or options.overwrite_output_dir or not output_dir.exists() or not any(output_dir.iterdir()):
+        return []
+    return [f"--output_dir: {output_dir} is not empty. Go on with --resume, start anew with --overwrite_output_dir"]
+
+
+def claim_output_dir(options: TrainingOptions) -> Path:
+    """Make the output folder, and empty it where that is asked for."""
+    assert options.output_dir is not None
+    if options.overwrite_output_dir and not options.resume:
+        _delete_run(options.output_dir)
+    options.output_dir.mkdir(parents=True, exist_ok=True)
+    return options.output_dir
 
 
 def _delete_run(output_dir: Path) -> None:
     """Delete what a run wrote, and nothing else that may stand there."""
-    for path in output_dir.glob("checkpoint-*"):
-        if (path / checkpoint.CONFIG).is_file():
-            shutil.rmtree(path)
+    for path in checkpoint.checkpoints(output_dir):
+        shutil.rmtree(path)
     checkpoint.remove_partial(output_dir)
     for name in (checkpoint.BEST, LOG):
         (output_dir / name).unlink(missing_ok=True)
@@ -142,6 +145,7 @@ class TrainingRun:
         self.config, self.output_dir, self.accelerator, self.data = config, output_dir, accelerator, data
         self.options = config.training
         self.progress = Progress()
+        self.losses: list[torch.Tensor] = []
         self.batch_rows = self.options.per_device_train_batch_size * accelerator.num_processes
         self.plan = make_plan(config, data.train_splits, self.batch_rows)
         self.collate = Collator(
@@ -173,15 +177,14 @@ class TrainingRun:
             unit="step",
             disable=options.disable_progress_bar or not self.accelerator.is_main_process,
         )
-        losses: list[torch.Tensor] = []
         batches = self._batches(progress.step * options.gradient_accumulation_steps)
         while progress.step < self.steps and not self._out_of_patience():
-            losses.append(self._step(batches))
+            self.losses.append(self._step(batches))
             progress.step += 1
             bar.update()
             last = progress.step == self.steps
             if progress.step % options.logging_steps == 0 or last:
-                self._log_losses(losses, bar)
+                self._log_losses(bar)
             if self._due(options.eval_steps, last) and options.evaluation_strategy != "no" and self._evaluate(bar):
                 break
             if self._due(options.save_steps, last):
@@ -218,9 +221,9 @@ class TrainingRun:
         self.scheduler.step()
         return total / self.options.gradient_accumulation_steps
 
-    def _log_losses(self, losses: list[torch.Tensor], bar: tqdm[Any]) -> None:
-        mean = self.accelerator.reduce(torch.stack(losses).mean(), "mean").item()
-        losses.clear()
+    def _log_losses(self, bar: tqdm[Any]) -> None:
+        mean = self.accelerator.reduce(torch.stack(self.losses).mean(), "mean").item()
+        self.losses.clear()
         if not math.isfinite(mean):
             raise CheckpointError(
                 f"the loss is {mean} at step {self.progress.step}: training has diverged. Start anew with a lower "
@@ -304,6 +307,7 @@ class TrainingRun:
         checkpoint.write_json(folder / checkpoint.DATA, self.data.sources.to_json())
         state = {
             "progress": asdict(self.progress),
+            "losses": [loss.item() for loss in self.losses],
             "options": resumable_options(self.config),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
@@ -324,6 +328,7 @@ class TrainingRun:
         found = checkpoint.checkpoints(self.output_dir)
         if not found:
             log.warning("--resume: %s has no checkpoint yet; starting from the beginning", self.output_dir)
+            self._trim_log()
             return
         state = checkpoint.read_state(found[-1])
         check_same_options(state["options"], resumable_options(self.config))
@@ -336,6 +341,7 @@ class TrainingRun:
         if "scaler" in state and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
+        self.losses = [torch.tensor(loss, device=self.accelerator.device) for loss in state["losses"]]
         self._trim_log()
         if self.accelerator.is_main_process:
             # A kill may have come between the best checkpoint and its name.
@@ -346,6 +352,7 @@ class TrainingRun:
         """Drop the log's lines past the resumed step: they will be written again."""
         path = self.output_dir / LOG
         if self.accelerator.is_main_process and path.is_file():
+            # The last line may be half written.
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
             kept = [line for line in lines if json.loads(line)["step"] <= self.progress.step]
             path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")

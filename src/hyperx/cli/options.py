@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import logging
+import re
 import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
@@ -48,6 +49,17 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
     return parsed if table is None else with_table(parsed, table)
 
 
+class OptionLoader(yaml.SafeLoader):
+    """YAML 1.2's booleans, true and false: in YAML 1.1 the language code ``no`` is one too."""
+
+
+OptionLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+OptionLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|True|false|False)$"), list("tTfF"))
+
+
 def read_options(path: Path, kind: type[Any]) -> Mapping[str, Any]:
     """A YAML mapping of option names to values.
 
@@ -55,7 +67,7 @@ def read_options(path: Path, kind: type[Any]) -> Mapping[str, Any]:
         ConfigError: where the file is missing, is not such a mapping, or has names that are no options.
     """
     try:
-        value = yaml.safe_load(path.read_text(encoding="utf-8"))
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)  # a SafeLoader
     except OSError as error:
         raise ConfigError([f"--config: cannot read {path}: {error.strerror}"]) from None
     except (yaml.YAMLError, UnicodeDecodeError) as error:
