@@ -6,7 +6,6 @@ WORKERS ?= 2
 
 BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
-QUICKSTART := runs/quickstart
 
 .DEFAULT_GOAL := help
 .PHONY: help install test quickstart lint format wheel constraints clean
@@ -28,7 +27,7 @@ test: $(INSTALLED) ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
 
 quickstart: $(INSTALLED) ## train on the sample corpus, evaluate, tag a sentence: a few minutes, no network
-	PATH="$(abspath $(BIN)):$$PATH" sh examples/quickstart.sh $(QUICKSTART)
+	. $(BIN)/activate && sh examples/quickstart.sh
 
 lint: $(INSTALLED) ## check style and types
 	$(BIN)/ruff check

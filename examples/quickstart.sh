@@ -1,0 +1,34 @@
+#!/bin/sh
+# The quick start: train, evaluate, predict, each command printed before it runs. Needs `hyperx` on the path.
+#   sh examples/quickstart.sh [OUTPUT_FOLDER]
+set -eu
+cd "$(dirname "$0")/.."
+output=${1:-runs/quickstart}
+export HF_HUB_OFFLINE=1
+
+run() {
+    printf '\n$ %s\n' "$*"
+    "$@"
+}
+
+echo "Train one hypernetwork on three languages for each of two tasks (some minutes on two cores)."
+run hyperx train --config examples/quickstart.yaml --output_dir "$output" --overwrite_output_dir
+
+printf '\nScore it on all pairs of both tasks and eight languages, ten of which it was never trained on.\n'
+run hyperx evaluate --eval_ckpt "$output"
+
+printf '\nTag Dutch, of which it has seen no sentence for either task.\n'
+printf '\n$ %s\n' "echo 'Anna de Vries werkt sinds maandag bij Philips in Eindhoven.' |
+    hyperx predict --checkpoint $output --language nl --output_format columns"
+echo 'Anna de Vries werkt sinds maandag bij Philips in Eindhoven.' |
+    hyperx predict --checkpoint "$output" --language nl --output_format columns
+
+cat <<END
+
+What to try next:
+  . .venv/bin/activate                                  so that the shell finds hyperx
+  hyperx predict --checkpoint $output --language hi     your own sentences, from the keyboard
+  hyperx check --config examples/quickstart.yaml        what a run would read, before it runs
+  hyperx train --help                                   every option; the file takes them all
+Then edit examples/quickstart.yaml: move pairs in and out of training, add your own files.
+END
