@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from conftest import tiny_tokenizer
 from hyperx.data.collate import Collator, pad, pad_windows
 from hyperx.data.encoding import SubwordEncoder, encode
 from hyperx.data.sentence import Sentence
 from hyperx.pairs import TaskLanguagePair
+from tiny import tiny_tokenizer
 
 PAIRS = [TaskLanguagePair("pos", "en"), TaskLanguagePair("ner", "tr")]
 LABELS = [("NOUN", "VERB", "ADJ"), ("O", "B-PER", "I-PER")]

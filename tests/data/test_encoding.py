@@ -15,7 +15,6 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from conftest import tiny_tokenizer
 from hyperx.data.encoding import (
     CHUNK,
     EncodedSplit,
@@ -28,6 +27,7 @@ from hyperx.data.encoding import (
     save_encoded,
 )
 from hyperx.data.sentence import Sentence
+from tiny import tiny_tokenizer
 
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 CLS, SEP, UNK = 2, 3, 1

@@ -10,11 +10,11 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from conftest import randomise, tiny_batch, tiny_encoder, tiny_model
 from hyperx.encoders.injection import injected
 from hyperx.encoders.layout import LAYOUTS
 from hyperx.model import HyperX
 from hyperx.modules.adapter import AdapterWeights
+from tiny import randomise, tiny_batch, tiny_encoder, tiny_model
 
 FAMILIES = sorted(LAYOUTS)
 

@@ -6,9 +6,9 @@ import pytest
 import torch
 from transformers import ElectraConfig, ElectraModel
 
-from conftest import tiny_batch, tiny_encoder
 from hyperx.encoders.layout import LAYOUTS, adapter_points, encoder_layers, keep_layers, layout_of, norm_modules
 from hyperx.errors import EncoderError
+from tiny import tiny_batch, tiny_encoder
 
 FAMILIES = sorted(LAYOUTS)
 

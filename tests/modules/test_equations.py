@@ -9,11 +9,11 @@ from typing import Any
 import pytest
 import torch
 
-from conftest import tiny_batch, tiny_bert, tiny_model
 from hyperx.model import ModelOutput
 from hyperx.modules.adapter import bottleneck_adapter
 from hyperx.pairs import TaskLanguagePair
 from literal import LiteralAdapter, literal_output
+from tiny import tiny_batch, tiny_bert, tiny_model
 
 GRID: dict[str, list[Any]] = {
     "condition_to_layer_id": [True, False],

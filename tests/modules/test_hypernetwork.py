@@ -5,12 +5,12 @@ from __future__ import annotations
 import pytest
 import torch
 
-from conftest import tiny_batch, tiny_bert, tiny_model
 from hyperx.config import HypernetworkOptions
 from hyperx.modules.adapter import AdapterWeights
 from hyperx.modules.hypernetwork import PUBLISHED_STD, Hypernetwork
 from hyperx.modules.pooling import LayerMix
 from hyperx.modules.source import SourceEmbedding, UnitScale
+from tiny import tiny_batch, tiny_bert, tiny_model
 
 NORMS = {"add_layer_norm_before_adapter": True, "add_layer_norm_after_adapter": True}
 

@@ -187,7 +187,7 @@ def test_loss_without_labels_is_zero_with_zero_gradient() -> None:
     logits = torch.randn(2, 3, 4, requires_grad=True)
     loss = NER.loss(logits, torch.full((2, 3), IGNORED))
     loss.backward()
-    assert float(loss) == 0
+    assert loss.item() == 0
     assert logits.grad.equal(torch.zeros(2, 3, 4))
 
 

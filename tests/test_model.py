@@ -1,0 +1,412 @@
+"""The whole model: mixed batches, gradients, languages and tasks by name, and what is trained."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from collections.abc import Callable, Sequence
+
+import pytest
+import torch
+from torch import Tensor
+from torch.utils.checkpoint import CheckpointError
+
+from hyperx.encoders.layout import LAYOUTS, norm_modules
+from hyperx.errors import ConfigError, HyperXError
+from hyperx.model import HyperX, ModelOutput, apply_freezing, public_names, rows_of
+from hyperx.pairs import TaskLanguagePair
+from tiny import LABELS, tiny_batch, tiny_bert, tiny_encoder, tiny_model
+
+PUBLISHED_PATTERN = "^(?!.*(hypernet|LayerNorm)).*"
+PAIRS, LENGTHS = ["ner#en", "pos#tr", "ner#de", "pos#tr", "pos#en"], [5, 3, 7, 4, 1]
+NORMS = {
+    "add_layer_norm_before_adapter": True,
+    "add_layer_norm_after_adapter": True,
+    "conditional_layer_norm": True,
+}
+
+
+def labels_for(pairs: Sequence[str], mask: Tensor) -> Tensor:
+    """Some label at every other position of each row, none in the padding."""
+    random = torch.Generator().manual_seed(3)
+    counts = torch.tensor([len(LABELS[pair.partition("#")[0]]) for pair in pairs])[:, None]
+    labels = torch.randint(0, 1000, mask.shape, generator=random) % counts
+    labels[(torch.arange(mask.shape[1]) % 2 == 1) | (mask == 0)[:, :]] = -100
+    return labels
+
+
+IDS, MASK = tiny_batch(LENGTHS)
+TARGETS = labels_for(PAIRS, MASK)
+
+
+def row_logits(output: ModelOutput, row: int) -> Tensor:
+    task = PAIRS[row].partition("#")[0]
+    return output.logits[task][[pair.partition("#")[0] for pair in PAIRS[:row]].count(task)]
+
+
+# Batches ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("options", [{}, {"condition_to_layer_id": False, **NORMS}], ids=["plain", "norms"])
+@pytest.mark.parametrize("family", sorted(LAYOUTS))
+@torch.no_grad()
+def test_mixed_batch_equals_its_rows_alone(family: str, options: dict[str, bool]) -> None:
+    """Without the padding too: what stands beside a row, or behind it, changes nothing."""
+    model = tiny_model(encoder=tiny_encoder(family), options=options)
+    ids, mask = tiny_batch(LENGTHS, pad_id=1)
+    output = model(PAIRS, ids, mask, TARGETS)
+    assert list(output.logits) == ["ner", "pos"]
+    assert {task: len(rows) for task, rows in output.logits.items()} == {"ner": 2, "pos": 3}
+    losses: dict[str, list[tuple[Tensor, int]]] = {"ner": [], "pos": []}
+    for row, (pair, length) in enumerate(zip(PAIRS, LENGTHS, strict=True)):
+        alone = model(pair, ids[row : row + 1, :length], mask[row : row + 1, :length], TARGETS[row : row + 1, :length])
+        torch.testing.assert_close(output.hidden[row, :length], alone.hidden[0], atol=1e-5, rtol=1e-5)
+        torch.testing.assert_close(row_logits(output, row)[:length], alone.logits[0], atol=1e-5, rtol=1e-5)
+        words = int((TARGETS[row] != -100).sum())
+        losses[pair.partition("#")[0]].append((alone.loss * words, words))
+    # The mean over a task's words, weighted by the task's share of the rows.
+    wanted = sum(
+        len(rows) / len(PAIRS) * sum(loss for loss, _ in rows) / sum(words for _, words in rows)
+        for rows in losses.values()
+    )
+    torch.testing.assert_close(output.loss, wanted, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_order_of_the_rows_changes_nothing() -> None:
+    model = tiny_model()
+    order = [3, 0, 4, 2, 1]
+    hidden = model(PAIRS, IDS, MASK).hidden
+    shuffled = model([PAIRS[row] for row in order], IDS[order], MASK[order]).hidden
+    torch.testing.assert_close(shuffled, hidden[order], atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_one_pair_for_all_rows_equals_one_for_each() -> None:
+    model = tiny_model()
+    found = model("pos#tr", IDS, MASK, TARGETS.clamp(max=2))
+    wanted = model(["pos#tr"] * 5, IDS, MASK, TARGETS.clamp(max=2))
+    assert isinstance(found.logits, Tensor)
+    assert found.logits.equal(wanted.logits)
+    assert found.loss.equal(wanted.loss)
+    pair = TaskLanguagePair("pos", "tr")
+    assert model(pair, IDS, MASK).logits.equal(found.logits)
+    assert model("pos#tr", IDS, MASK).loss is None
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pairs", [PAIRS, "ner#de", ["pos#tr"] * 5])
+def test_given_adapters_equal_generated_ones(pairs: str | list[str]) -> None:
+    model = tiny_model(options=NORMS)
+    distinct = [TaskLanguagePair.parse(pair) for pair in dict.fromkeys(rows_of(pairs, 5))]
+    adapters = model.adapters(distinct)
+    wanted = model(pairs, IDS, MASK).hidden
+    with torch.no_grad():
+        model.hypernetwork.task = None  # nothing is generated again
+        for parameter in model.hypernetwork.parameters():
+            parameter.zero_()
+    assert model(pairs, IDS, MASK, adapters=adapters).hidden.equal(wanted)
+
+
+@torch.no_grad()
+def test_rows_without_labels_add_no_loss_and_no_nan() -> None:
+    model = tiny_model()
+    empty = torch.full_like(TARGETS, -100)
+    assert model(PAIRS, IDS, MASK, empty).loss.item() == 0
+    half = TARGETS.clone()
+    half[[0, 2]] = -100  # both ner rows
+    pos = [1, 3, 4]
+    wanted = model([PAIRS[row] for row in pos], IDS[pos], MASK[pos], TARGETS[pos]).loss * 3 / 5
+    torch.testing.assert_close(model(PAIRS, IDS, MASK, half).loss, wanted)
+
+
+# Gradients --------------------------------------------------------------------------------------------------------
+
+
+def gradients(model: HyperX) -> dict[str, Tensor]:
+    return {name: parameter.grad for name, parameter in model.named_parameters() if parameter.grad is not None}
+
+
+def gradients_of(model: HyperX, loss: Callable[[], Tensor]) -> dict[str, Tensor]:
+    model.zero_grad()
+    loss().backward()
+    return {name: gradient.clone() for name, gradient in gradients(model).items()}
+
+
+def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(
+            gradient, wanted[name], atol=1e-5, rtol=1e-4, msg=lambda text, n=name: f"{n}: {text}"
+        )
+
+
+@pytest.mark.parametrize("layer_ids", [True, False])
+@pytest.mark.parametrize("conditional", [True, False])
+@pytest.mark.parametrize("head_layer", ["last", 2, "mix"])
+def test_every_trained_parameter_gets_a_gradient_and_no_other(
+    layer_ids: bool, conditional: bool, head_layer: str | int
+) -> None:
+    options = NORMS | {"condition_to_layer_id": layer_ids, "conditional_layer_norm": conditional}
+    model = tiny_model(options=options, head_layer=head_layer, adapter_non_linearity="gelu").train()
+    found = gradients_of(model, lambda: model(PAIRS, IDS, MASK, TARGETS).loss)
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    inside = {f"encoder.{name}" for name, _ in norm_modules(model.encoder)}
+    assert {name.rpartition(".")[0] for name in trained if name.startswith("encoder.")} == inside
+    assert found.keys() == trained
+    assert [name for name, gradient in found.items() if not gradient.any()] == []
+
+
+@pytest.mark.parametrize("head_layer", ["last", "mix"])
+def test_two_pairs_in_one_backward_pass_are_the_sum_of_two(head_layer: str) -> None:
+    model = tiny_model(options=NORMS, head_layer=head_layer)
+
+    def loss(rows: list[int], pairs: str | list[str]) -> Tensor:
+        return model(pairs, IDS[rows], MASK[rows], TARGETS[rows]).loss
+
+    def ner() -> Tensor:
+        return loss([0], "ner#en") / 3
+
+    def pos() -> Tensor:
+        return loss([1, 3], "pos#tr") * 2 / 3
+
+    model.zero_grad()
+    ner().backward()
+    pos().backward()
+    apart = {name: gradient.clone() for name, gradient in gradients(model).items()}
+    # Both forward passes before the one backward pass, and both pairs in one batch.
+    assert_same(gradients_of(model, lambda: ner() + pos()), apart)
+    assert_same(gradients_of(model, lambda: loss([0, 1, 3], ["ner#en", "pos#tr", "pos#tr"])), apart)
+
+
+def test_gradient_equals_a_finite_difference() -> None:
+    languages = ("en", "tr", "de")
+    model = tiny_model(adapter_non_linearity="gelu", languages=languages, trained_languages=languages).double()
+
+    def loss() -> Tensor:
+        return (model(PAIRS, IDS, MASK).hidden ** 3 * MASK[..., None]).mean()
+
+    found = gradients_of(model, loss)
+    for name in ("hypernetwork.up.weight", "hypernetwork.source.task", "hypernetwork.projector.0.weight"):
+        parameter = model.get_parameter(name)
+        start = parameter.detach().clone()
+        direction = torch.randn(start.shape, dtype=start.dtype, generator=torch.Generator().manual_seed(4))
+        losses = []
+        with torch.no_grad():
+            for step in (1e-5, -1e-5):
+                parameter.copy_(start + step * direction)
+                losses.append(loss())
+            parameter.copy_(start)
+        slope = (losses[0] - losses[1]) / 2e-5
+        torch.testing.assert_close((found[name] * direction).sum(), slope, atol=1e-8, rtol=1e-5)
+
+
+@pytest.mark.parametrize("reentrant", [True, False])
+@pytest.mark.parametrize("after_layer_output", [True, False])
+def test_activation_checkpointing_gives_no_wrong_gradient(reentrant: bool, after_layer_output: bool) -> None:
+    """Layers are run again in the backward pass: with the adapters of their own forward pass, or not at all."""
+    model = tiny_model(after_layer_output=after_layer_output).train()
+
+    def loss() -> Tensor:
+        first, second = (model(pair, IDS, MASK, TARGETS.clamp(max=2)).loss for pair in ("ner#en", "pos#tr"))
+        return first + second
+
+    wanted = gradients_of(model, loss)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", FutureWarning)
+        model.encoder.gradient_checkpointing_enable({"use_reentrant": reentrant})
+    try:
+        found = gradients_of(model, loss)
+    except (HyperXError, CheckpointError):
+        return
+    assert_same(found, wanted)
+
+
+# Names of languages and tasks -------------------------------------------------------------------------------------
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("pair", ["ner#tur", "ner#tr-TR", "ner#tr_tr", "ner#TR"])
+def test_other_spellings_are_the_same_language(pair: str) -> None:
+    model = tiny_model()
+    assert model(pair, IDS, MASK).logits.equal(model("ner#tr", IDS, MASK).logits)
+
+
+@torch.no_grad()
+def test_untrained_language_is_the_mean_of_the_trained_ones() -> None:
+    model = tiny_model()
+    wanted = model("ner#de", IDS, MASK).hidden
+    language = model.hypernetwork.source.language
+    language[2] = 1000  # its own embedding is never read
+    assert model("ner#de", IDS, MASK).hidden.equal(wanted)
+    language[0] = (language[0] + language[1]) / 2
+    torch.testing.assert_close(model("ner#en", IDS, MASK).hidden, wanted, atol=1e-5, rtol=1e-5)
+
+
+@torch.no_grad()
+def test_added_language_is_tagged_as_an_untrained_one(caplog: pytest.LogCaptureFixture) -> None:
+    model = tiny_model()
+    before = {pair: model(pair, IDS, MASK).hidden for pair in ("ner#en", "ner#tr", "ner#de")}
+    with caplog.at_level(logging.WARNING):
+        model.add_language("fi")
+    assert "language fi is new to the model" in caplog.text
+    assert model.config.languages == ("en", "tr", "de", "fi")
+    torch.testing.assert_close(model("ner#fin", IDS, MASK).hidden, before["ner#de"])
+    for pair, hidden in before.items():
+        assert model(pair, IDS, MASK).hidden.equal(hidden)
+
+
+@pytest.mark.parametrize("language", ["tur", "tr-TR", "tr", "deu", "EN"])
+def test_known_language_is_not_admitted_again(language: str) -> None:
+    model = tiny_model()
+    model.admit_language(language)
+    assert model.config.languages == ("en", "tr", "de")
+    assert len(model.hypernetwork.source.language) == 3
+
+
+def test_new_language_is_admitted_once() -> None:
+    model = tiny_model()
+    for language in ("fi", "fin", "fi-FI"):
+        model.admit_language(language)
+    assert model.config.languages == ("en", "tr", "de", "fi")
+    assert model.indices(TaskLanguagePair("pos", "fin")) == (1, 3)
+
+
+def test_admitting_no_language_is_an_error() -> None:
+    model = tiny_model()
+    with pytest.raises(
+        HyperXError, match=r"'trr_x' is no language code of ISO 639 or BCP 47; the model has en, tr, de"
+    ):
+        model.admit_language("trr_x")
+    assert model.config.languages == ("en", "tr", "de")
+
+
+@pytest.mark.parametrize(
+    ("pair", "message"),
+    [
+        ("nerr#en", r"no task 'nerr'; it has ner, pos\. Did you mean 'ner'\?"),
+        ("dep#en", r"no task 'dep'; it has ner, pos\.$"),
+        ("ner#enn", r"no language 'enn'; it has en, tr, de\. Did you mean 'en'\?"),
+        ("ner#fi", r"no language 'fi'; it has en, tr, de\.$"),
+        ("ner", r"written task#language, such as ner#tr; found 'ner'"),
+        ("ner#en#tr", r"written task#language"),
+    ],
+)
+def test_unknown_names_are_told_with_a_suggestion(pair: str, message: str) -> None:
+    with pytest.raises(HyperXError, match=message):
+        tiny_model()(pair, IDS, MASK)
+
+
+@pytest.mark.parametrize("count", [0, 1, 4, 6])
+def test_wrong_number_of_pairs(count: int) -> None:
+    with pytest.raises(HyperXError, match=f"one for each of the 5 rows; found {count}"):
+        tiny_model()(["ner#en"] * count, IDS, MASK)
+
+
+def test_rows_of() -> None:
+    pair = TaskLanguagePair("ner", "tr")
+    assert rows_of("ner#tr", 2) == rows_of(pair, 2) == rows_of(["ner#tr", pair], 2) == [pair, pair]
+
+
+@pytest.mark.parametrize("layer", [0, 4, -1])
+def test_head_layer_outside_the_encoder(layer: int) -> None:
+    with pytest.raises(ConfigError, match=f"--head_layer: the encoder has layers 1 to 3; found {layer}"):
+        tiny_model(encoder=tiny_bert(layers=3), head_layer=layer)
+
+
+def test_layers_above_the_heads_are_dropped() -> None:
+    model = tiny_model(encoder=tiny_bert(layers=3), head_layer=2)
+    assert len(model.encoder.encoder.layer) == 2
+    assert model.hypernetwork.source.layer.shape[0] == 2
+
+
+# What is trained --------------------------------------------------------------------------------------------------
+
+
+def trained(model: HyperX) -> set[str]:
+    return {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+
+
+def declared(model: HyperX) -> set[str]:
+    """Hypernetwork, heads and every norm of the encoder."""
+    norms = {f"encoder.{norm}.{kind}" for norm, _ in norm_modules(model.encoder) for kind in ("weight", "bias")}
+    return norms | {name for name, _ in model.named_parameters() if name.startswith(("hypernetwork.", "heads."))}
+
+
+@pytest.mark.parametrize("family", sorted(LAYOUTS))
+def test_published_pattern_trains_what_is_trained_by_default(family: str) -> None:
+    model = tiny_model(encoder=tiny_encoder(family), options=NORMS)
+    assert trained(model) == declared(model)
+    assert len([name for name in trained(model) if name.startswith("encoder.")]) == 2 * 5
+    model.requires_grad_(True)
+    apply_freezing(model, PUBLISHED_PATTERN, None)
+    assert trained(model) == declared(model)
+
+
+def test_heads_are_never_frozen() -> None:
+    model = tiny_model()
+    apply_freezing(model, ".*", None)
+    assert trained(model) == {f"heads.{task}.{kind}" for task in LABELS for kind in ("weight", "bias")}
+    assert not any("heads" in name for name, _ in public_names(model))
+
+
+def test_no_pattern_changes_nothing() -> None:
+    model = tiny_model()
+    before = trained(model)
+    apply_freezing(model, None, None)
+    assert trained(model) == before
+
+
+def test_freezing_trains_everything_else() -> None:
+    model = tiny_model()
+    apply_freezing(model, r"encoder\.embeddings", None)
+    frozen = {name for name, _ in model.named_parameters()} - trained(model)
+    assert frozen == {name for name, _ in model.named_parameters() if name.startswith("encoder.embeddings.")}
+
+
+def test_pattern_that_never_matches_freezes_nothing() -> None:
+    """The published default: ``(?!)`` stands for it in ``--preset published``."""
+    model = tiny_model()
+    apply_freezing(model, "(?!)", None)
+    assert trained(model) == {name for name, _ in model.named_parameters()}
+
+
+def test_unfreezing_adds() -> None:
+    model = tiny_model()
+    before = trained(model)
+    apply_freezing(model, None, r"encoder\.encoder\.layer\.2\.output")
+    added = trained(model) - before
+    assert added == {f"encoder.encoder.layer.2.output.dense.{kind}" for kind in ("weight", "bias")}
+    apply_freezing(model, ".*", r".*\.LayerNorm\.")
+    assert {name for name in trained(model) if not name.startswith("heads")} == {
+        f"encoder.{norm}.{kind}" for norm, _ in norm_modules(model.encoder) for kind in ("weight", "bias")
+    }
+
+
+def test_patterns_match_from_the_start() -> None:
+    model = tiny_model()
+    with pytest.raises(ConfigError, match=r"'embeddings' matches no parameter; names are such as encoder\."):
+        apply_freezing(model, "embeddings", None)
+
+
+def test_bad_patterns_are_reported_together() -> None:
+    model = tiny_model()
+    before = trained(model)
+    with pytest.raises(ConfigError) as error:
+        apply_freezing(model, "(unclosed", "nothing_is_called_this")
+    first, second = error.value.problems
+    assert first.startswith("--freeze_params_regex: '(unclosed' is not a regular expression:")
+    assert second.startswith("--unfreeze_params_regex: 'nothing_is_called_this' matches no parameter")
+    assert trained(model) == before
+
+
+@pytest.mark.parametrize("family", ["distilbert", "bert"])
+def test_names_that_patterns_see(family: str) -> None:
+    model = tiny_model(encoder=tiny_encoder(family), options=NORMS)
+    names = [name for name, _ in public_names(model)]
+    assert len(names) == len(set(names))
+    norms = {id(parameter) for _, norm in norm_modules(model.encoder) for parameter in norm.parameters()}
+    hypernetwork = {id(parameter) for parameter in model.hypernetwork.parameters()}
+    for name, parameter in public_names(model):
+        assert ("LayerNorm" in name) == (id(parameter) in norms)
+        assert ("hypernet" in name) == (id(parameter) in hypernetwork)
