@@ -103,7 +103,7 @@ def test_threads_with_other_pairs_do_not_meet(head_layer: str) -> None:
     with torch.no_grad():
         alone = [model(pair, *batch).hidden for pair, batch in zip(pairs, batches, strict=True)]
     # Both are inside the encoder at the same time: each waits in its first layer for the other.
-    inside = threading.Barrier(2, timeout=20)
+    inside = threading.Barrier(2, timeout=5)
 
     def wait(*_: Any) -> None:
         inside.wait()

@@ -1,0 +1,146 @@
+"""Tagging: the same labels for any batch size, order and company."""
+
+from __future__ import annotations
+
+import itertools
+import random
+from collections.abc import Sequence
+
+import pytest
+import torch
+
+from hyperx.data.encoding import SubwordEncoder, Window, encode
+from hyperx.data.sentence import Sentence
+from hyperx.errors import HyperXError
+from hyperx.evaluation import evaluate_pairs, sentence_windows
+from hyperx.inference import POOL, PairTagger, WordLabels
+from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.registry import TASKS
+from tiny import LABELS, tiny_bert, tiny_model, tiny_tokenizer
+
+PAIR = TaskLanguagePair("pos", "de")
+RANDOM = random.Random(0)
+
+
+def word() -> str:
+    return "".join(RANDOM.choices("abcde", k=RANDOM.randint(1, 4)))
+
+
+# Lengths from one word to several windows of 20 subwords, and words that the tokenizer makes nothing of.
+SENTENCES = [[word() for _ in range(count)] for count in (1, 9, 3, 40, 2, 1, 17, 25, 4, 6)] + [["\u200b", "ab", "x"]]
+
+
+def windows_of(sentences: Sequence[Sequence[str]]) -> list[list[Window]]:
+    return list(SubwordEncoder(tiny_tokenizer(), max_length=20).windows(sentences))
+
+
+def label(
+    model: HyperX, sentences: Sequence[Sequence[str]], *, batch_size: int = 4, pair: TaskLanguagePair = PAIR
+) -> list[WordLabels]:
+    return list(PairTagger(model, pair, batch_size=batch_size, pad_id=0).label(windows_of(sentences)))
+
+
+def assert_same(found: Sequence[WordLabels], wanted: Sequence[WordLabels]) -> None:
+    assert [words.labels for words in found] == [words.labels for words in wanted]
+    for one, other in zip(found, wanted, strict=True):
+        assert one.confidences == pytest.approx(other.confidences, abs=1e-5)
+
+
+@pytest.fixture(scope="module")
+def model() -> HyperX:
+    return tiny_model(encoder=tiny_bert(layers=2), max_length=20)
+
+
+@pytest.fixture(scope="module")
+def alone(model: HyperX) -> list[WordLabels]:
+    """Every sentence by itself."""
+    return [label(model, [sentence], batch_size=1)[0] for sentence in SENTENCES]
+
+
+def test_labels_are_the_best_logits_at_first_subwords(model: HyperX, alone: list[WordLabels]) -> None:
+    """One short sentence by hand."""
+    index = 2
+    encoding = tiny_tokenizer()(SENTENCES[index], is_split_into_words=True)
+    starts = [encoding.word_ids().index(number) for number in range(3)]
+    ids = torch.tensor([encoding["input_ids"]])
+    with torch.no_grad():
+        probabilities = model("pos#de", ids, torch.ones_like(ids)).logits[0].softmax(dim=-1)[starts]
+    assert alone[index].labels == tuple(LABELS["pos"][row.argmax()] for row in probabilities)
+    assert alone[index].confidences == pytest.approx(probabilities.max(dim=-1).values.tolist(), abs=1e-6)
+
+
+def test_every_word_has_a_label(alone: list[WordLabels]) -> None:
+    assert [len(words.labels) for words in alone] == [len(words.confidences) for words in alone]
+    assert [len(words.labels) for words in alone] == list(map(len, SENTENCES))
+    assert len({label for words in alone for label in words.labels}) > 1
+    assert all(0 < confidence <= 1 for words in alone for confidence in words.confidences)
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 64])
+def test_batch_size_changes_nothing(model: HyperX, alone: list[WordLabels], batch_size: int) -> None:
+    assert_same(label(model, SENTENCES, batch_size=batch_size), alone)
+
+
+@pytest.mark.parametrize("order", [range(10, -1, -1), [3, 3, 0, 10, 7, 3]])
+def test_order_and_company_change_nothing(model: HyperX, alone: list[WordLabels], order: Sequence[int]) -> None:
+    assert_same(label(model, [SENTENCES[index] for index in order]), [alone[index] for index in order])
+
+
+def test_more_sentences_than_a_pool(model: HyperX, alone: list[WordLabels]) -> None:
+    count = 2 * POOL + 3
+    wanted = list(itertools.islice(itertools.cycle(alone), count))
+    assert_same(label(model, list(itertools.islice(itertools.cycle(SENTENCES), count)), batch_size=1), wanted)
+
+
+def test_sentences_are_read_a_pool_at_a_time(model: HyperX) -> None:
+    read = []
+
+    def endless() -> itertools.chain[list[Window]]:
+        for number in itertools.count():
+            read.append(number)
+            yield windows_of([SENTENCES[0]])[0]
+
+    tagger = PairTagger(model, PAIR, batch_size=1, pad_id=0)
+    next(tagger.label(endless()))
+    assert len(read) == POOL
+
+
+def test_empty_sentence_and_no_sentences(model: HyperX, alone: list[WordLabels]) -> None:
+    found = label(model, [[], SENTENCES[1], []])
+    assert [words.labels for words in found] == [(), alone[1].labels, ()]
+    assert label(model, []) == []
+
+
+def test_pairs_differ(model: HyperX, alone: list[WordLabels]) -> None:
+    other = label(model, SENTENCES, pair=TaskLanguagePair("pos", "tr"))
+    assert [words.confidences for words in other] != [words.confidences for words in alone]
+
+
+@pytest.mark.parametrize(("pair", "message"), [("poss#en", "no task 'poss'.*'pos'"), ("pos#enn", "no language 'enn'")])
+def test_unknown_pair_is_told(model: HyperX, pair: str, message: str) -> None:
+    with pytest.raises(HyperXError, match=message):
+        PairTagger(model, TaskLanguagePair.parse(pair), batch_size=1, pad_id=0)
+
+
+def test_evaluation_scores_what_the_tagger_says(model: HyperX) -> None:
+    sentences = [
+        Sentence(words=tuple(words), columns={"upos": tuple(LABELS["pos"][i % 3] for i in range(len(words)))})
+        for words in SENTENCES
+    ]
+    split = encode(sentences, "upos", SubwordEncoder(tiny_tokenizer(), max_length=20))
+    assert [len(windows) for windows in sentence_windows(split)] == list(map(len, windows_of(SENTENCES)))
+    pairs = [PAIR, TaskLanguagePair("pos", "en")]
+    told: list[TaskLanguagePair] = []
+    model.train()
+    results = evaluate_pairs(
+        model, dict.fromkeys(pairs, split), batch_size=3, pad_id=0, done=lambda scores: told.append(scores.pair)
+    )
+    assert model.training
+    model.eval()
+    assert told == [result.pair for result in results] == pairs
+    for result in results:
+        predicted = [list(words.labels) for words in label(model, SENTENCES, pair=result.pair)]
+        assert result.scores == TASKS["pos"].score(split.gold(), predicted)
+        assert result.value == result.scores.measures["accuracy"]
+        assert result.sentences == len(SENTENCES)
