@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-import tiny
+import toy
 from hyperx.cli import main
 from hyperx.cli.options import parse
 from hyperx.config import CheckConfig
@@ -20,7 +20,7 @@ pytestmark = pytest.mark.usefixtures("isolated")
 @pytest.fixture
 def own(tmp_path: Path) -> Path:
     """Data to spoil."""
-    return tiny.write_data(tmp_path / "own")
+    return toy.write_data(tmp_path / "own")
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def look(own: Path) -> Callable[..., DataReport]:
     """What a look at that data finds."""
 
     def run(*options: str) -> DataReport:
-        words = ["--data_folder", str(own), *tiny.DATA, "--disable_progress_bar", *options]
+        words = ["--data_folder", str(own), *toy.DATA, "--disable_progress_bar", *options]
         return inspect_data(parse(CheckConfig, words, "check"))
 
     return run
@@ -50,7 +50,7 @@ def test_clean_data_is_counted(look: Callable[..., DataReport]) -> None:
         ["pos#en", "dev", "24"],
         ["pos#en", "test", "30"],
     ]
-    words = [word for sentence in tiny.sentences("tr", 96, 0) for word in sentence]
+    words = [word for sentence in toy.sentences("tr", 96, 0) for word in sentence]
     assert found.rows[3][3] == str(len(words))
     assert f"NOUN {sum(tag == 'NOUN' for _, tag, _ in words)}" in found.rows[3][4]
 
@@ -68,9 +68,9 @@ def test_no_encoder_is_needed(base: list[str], capsys: pytest.CaptureFixture[str
 
 
 def test_sentences_that_training_and_test_share_are_noted(own: Path, look: Callable[..., DataReport]) -> None:
-    train, new = tiny.sentences("tr", 96, 0), [[("zebra", "NOUN", "O")]]
-    tiny.write_pos(own / "pos" / "tr" / "test.conllu", [train[3], *new, train[5]])
-    tiny.write_pos(own / "pos" / "tr" / "dev.conllu", new)
+    train, new = toy.sentences("tr", 96, 0), [[("zebra", "NOUN", "O")]]
+    toy.write_pos(own / "pos" / "tr" / "test.conllu", [train[3], *new, train[5]])
+    toy.write_pos(own / "pos" / "tr" / "dev.conllu", new)
     notes = [note for note in look().notes if "pos#tr" in note]
     assert len(notes) == 1
     assert notes[0].startswith("pos#tr: 2 of 3 test sentences also stand in train, such as «")
@@ -89,7 +89,7 @@ def test_the_problems_of_all_files_are_named_with_their_lines(
     assert len(problems) == len(expected)
     for place, problem in zip(expected, problems, strict=True):
         assert place in problem
-    assert main(["check", "--data_folder", str(own), *tiny.DATA, "--disable_progress_bar"]) == 1
+    assert main(["check", "--data_folder", str(own), *toy.DATA, "--disable_progress_bar"]) == 1
     error = capsys.readouterr().err
     assert "4 problems with the data:" in error
     assert all(problem in error for problem in problems)

@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-import tiny
+import toy
 from hyperx.cli import main
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, HyperXError
@@ -47,7 +47,7 @@ def predict(trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pyte
     def run(text: str, *options: str, status: int = 0) -> str:
         monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         capsys.readouterr()
-        words = ["predict", "--checkpoint", str(trained), *tiny.QUIET, *options]
+        words = ["predict", "--checkpoint", str(trained), *toy.QUIET, *options]
         assert main(words if "--language" in options else [*words, "--language", "en"]) == status
         captured = capsys.readouterr()
         return captured.out if status == 0 else " ".join(captured.err.split())
@@ -107,7 +107,7 @@ def test_tasks_are_chosen(predict: Callable[..., str]) -> None:
 
 
 def test_files_give_the_same_as_streams(predict: Callable[..., str], tmp_path: Path) -> None:
-    text = "".join(" ".join(word for word, *_ in words) + "\n" for words in tiny.sentences("en", 40, 5))
+    text = "".join(" ".join(word for word, *_ in words) + "\n" for words in toy.sentences("en", 40, 5))
     (tmp_path / "in.txt").write_text(text)
     streamed = predict(text, "--input_format", "tokens", "--batch_size", "3")
     assert predict("", "--input_format", "tokens", "--input", "in.txt", "--output", "new/out.conllu") == ""
@@ -120,7 +120,7 @@ def test_nothing_in_nothing_out(predict: Callable[..., str]) -> None:
 
 
 def test_long_sentences_are_tagged_whole(predict: Callable[..., str]) -> None:
-    words = [word for sentence in tiny.sentences("en", 200, 6) for word, *_ in sentence]
+    words = [word for sentence in toy.sentences("en", 200, 6) for word, *_ in sentence]
     found = columns(predict(" ".join(words), "--input_format", "tokens", "--output_format", "columns"))
     assert [row[0] for row in found] == words
 
@@ -183,7 +183,7 @@ def test_bad_text_is_named_with_its_line(predict: Callable[..., str], tmp_path: 
 
 
 def test_another_encoder_is_refused(predict: Callable[..., str], tmp_path: Path) -> None:
-    other = tiny.write_encoder(tmp_path / "other", seed=1)
+    other = toy.write_encoder(tmp_path / "other", seed=1)
     assert "was trained on the encoder" in predict("cat\n", "--model_name_or_path", str(other), status=1)
 
 
@@ -215,7 +215,7 @@ def test_a_reader_that_has_gone_ends_the_run_quietly(
     with os.fdopen(writer, "w") as stream, monkeypatch.context() as patch:
         patch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
         patch.setattr(sys, "stdout", stream)
-        words = ["--checkpoint", str(trained), "--language", "en", "--input_format", "tokens", *tiny.QUIET]
+        words = ["--checkpoint", str(trained), "--language", "en", "--input_format", "tokens", *toy.QUIET]
         try:
             assert main(["predict", *words]) == 0
             stream.flush()
@@ -236,7 +236,7 @@ def test_texts_and_words_may_be_mixed(model: HyperX) -> None:
 
 
 def test_python_and_the_command_line_agree(model: HyperX, predict: Callable[..., str]) -> None:
-    texts = [" ".join(word for word, *_ in words) for words in tiny.sentences("tr", 20, 8)]
+    texts = [" ".join(word for word, *_ in words) for words in toy.sentences("tr", 20, 8)]
     found = model.predict(texts, task=["ner", "pos"], language="tr", confidences=True, batch_size=3)
     lines = predict("\n".join(texts), "--language", "tr", "--output_format", "jsonl", "--confidence").splitlines()
     for one, line in zip(found, map(json.loads, lines), strict=True):
@@ -248,7 +248,7 @@ def test_python_and_the_command_line_agree(model: HyperX, predict: Callable[...,
 
 
 def test_labels_do_not_depend_on_the_batch_size(model: HyperX) -> None:
-    texts = [[word for word, *_ in words] for words in tiny.sentences("en", 30, 8)]
+    texts = [[word for word, *_ in words] for words in toy.sentences("en", 30, 8)]
     found = [
         [one.labels for one in model.predict(texts, task=["ner", "pos"], language="en", batch_size=size)]
         for size in (1, 7, 32)

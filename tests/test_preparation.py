@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-import tiny
+import toy
 from hyperx.cli.options import parse
 from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError
@@ -150,7 +150,7 @@ def test_evaluation_pairs_need_no_training_data(base: list[str]) -> None:
 
 
 def test_encoded_splits_are_cached(base: list[str], caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    tiny.write_pos(tmp_path / "own" / "pos" / "tr" / "train.conllu", tiny.sentences("tr", 9, 77))
+    toy.write_pos(tmp_path / "own" / "pos" / "tr" / "train.conllu", toy.sentences("tr", 9, 77))
     options = ["--train_task_language_pairs", "pos#tr", "--data_folder", "own"]
     caplog.set_level(logging.INFO, "hyperx")
     first = prepared(base, *options).train_splits[0]
@@ -164,7 +164,7 @@ def test_samples_are_limited_to_the_first_sentences(base: list[str]) -> None:
     found = prepared(base, "--max_train_samples", "5", "--max_eval_samples", "3")
     assert [len(split.gold()) for split in found.train_splits] == [5, 5]
     assert [len(split.gold()) for split in found.eval_splits.values()] == [3, 3]
-    assert found.train_splits[0].gold() == [[label for *_, label in words] for words in tiny.sentences("en", 96, 0)[:5]]
+    assert found.train_splits[0].gold() == [[label for *_, label in words] for words in toy.sentences("en", 96, 0)[:5]]
 
 
 def test_entity_types_come_from_the_training_data(base: list[str]) -> None:
@@ -194,7 +194,7 @@ def test_a_task_without_training_data_is_named(base: list[str], caplog: pytest.L
 
 
 def test_the_data_table_wins_over_the_folder(base: list[str], tmp_path: Path) -> None:
-    tiny.write_pos(tmp_path / "elsewhere" / "mine.conllu", tiny.sentences("tr", 4, 5))
+    toy.write_pos(tmp_path / "elsewhere" / "mine.conllu", toy.sentences("tr", 4, 5))
     file = tmp_path / "run.yaml"
     file.write_text(f"data:\n  pos#tr:\n    train: {tmp_path}/elsewhere/mine.conllu\n")
     found = prepared(base, "--config", str(file))

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-import tiny
+import toy
 from hyperx.cli import main
 from hyperx.config import EvaluateConfig
 from hyperx.errors import ConfigError
@@ -38,7 +38,7 @@ def error(ckpt: Path, capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
 
 
 def evaluate(folder: Path, *options: str) -> int:
-    return main(["evaluate", "--eval_ckpt", str(folder), *tiny.QUIET, *options])
+    return main(["evaluate", "--eval_ckpt", str(folder), *toy.QUIET, *options])
 
 
 def results(folder: Path, split: str = "") -> dict[str, float]:
@@ -54,7 +54,7 @@ def groups(folder: Path) -> dict[str, str]:
 
 def majority(language: str, seed: int, count: int) -> float:
     """The accuracy of calling every word by the most frequent tag."""
-    tags = Counter(tag for words in tiny.sentences(language, count, seed) for _, tag, _ in words)
+    tags = Counter(tag for words in toy.sentences(language, count, seed) for _, tag, _ in words)
     return tags.most_common(1)[0][1] / tags.total()
 
 
@@ -173,7 +173,7 @@ def test_scores_do_not_depend_on_the_batch_size(ckpt: Path) -> None:
 
 def test_scores_are_those_of_training(ckpt: Path, trained: Path) -> None:
     assert evaluate(ckpt, "--split", "dev") == 0
-    logged = tiny.read_log(trained)[-1]
+    logged = toy.read_log(trained)[-1]
     assert results(ckpt, "_dev")["dev_ner:en_f1"] == logged["dev_ner#en"]
     assert results(ckpt, "_dev")["dev_pos:tr_accuracy"] == logged["dev_pos#tr"]
     assert (ckpt / "results_dev.md").read_text().startswith("# Results on the dev split")
@@ -190,9 +190,9 @@ def test_no_sentences_are_refused(error: Callable[..., str]) -> None:
 
 
 def test_sentences_longer_than_a_window_are_scored_whole(base: list[str], isolated: Path) -> None:
-    words = [word for sentence in tiny.sentences("tr", 30, 9) for word in sentence]
-    tiny.write_pos(isolated / "own" / "pos" / "tr" / "train.conllu", [words, words[:5]])
-    tiny.write_pos(isolated / "own" / "pos" / "tr" / "test.conllu", [words, words[:5], words[3:90]])
+    words = [word for sentence in toy.sentences("tr", 30, 9) for word in sentence]
+    toy.write_pos(isolated / "own" / "pos" / "tr" / "train.conllu", [words, words[:5]])
+    toy.write_pos(isolated / "own" / "pos" / "tr" / "test.conllu", [words, words[:5], words[3:90]])
     options = ["--train_task_language_pairs", "pos#tr", "--data_folder", "own", "--max_length", "16"]
     assert main(["train", *base, *options, "--max_train_steps", "1", "--output_dir", "run"]) == 0
     found = []
@@ -208,8 +208,8 @@ def test_sentences_longer_than_a_window_are_scored_whole(base: list[str], isolat
 def test_entity_types_that_the_model_does_not_know_count_as_missed(
     ckpt: Path, isolated: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    sentences = [[("cat", "NOUN", "B-ANIMAL")], *tiny.sentences("en", 5, 3)]
-    tiny.write_ner(isolated / "own" / "ner" / "en" / "test.tsv", sentences)
+    sentences = [[("cat", "NOUN", "B-ANIMAL")], *toy.sentences("en", 5, 3)]
+    toy.write_ner(isolated / "own" / "ner" / "en" / "test.tsv", sentences)
     assert evaluate(ckpt, "--test_task_language_pairs", "ner#en", "--data_folder", "own") == 0
     assert "ner#en: B-ANIMAL of its data are no labels of the model and count as missed" in caplog.text
     assert "| ner#en | ANIMAL | 0.0 | 0.0 | 0.0 | 1 |" in (ckpt / "results.md").read_text()
@@ -234,7 +234,7 @@ def test_no_checkpoint(capsys: pytest.CaptureFixture[str]) -> None:
 
 
 def test_another_encoder_is_refused(error: Callable[..., str], isolated: Path) -> None:
-    other = tiny.write_encoder(isolated / "other", seed=1)
+    other = toy.write_encoder(isolated / "other", seed=1)
     message = error("--model_name_or_path", str(other))
     assert "was trained on the encoder" in message
     assert "name the same encoder with --model_name_or_path" in message
@@ -288,7 +288,7 @@ def test_data_that_has_moved_is_named_and_may_be_shown(
 
 
 def test_data_may_be_named_in_a_table(ckpt: Path, isolated: Path) -> None:
-    tiny.write_ner(isolated / "mine.tsv", tiny.sentences("de", 6, 4))
+    toy.write_ner(isolated / "mine.tsv", toy.sentences("de", 6, 4))
     (isolated / "eval.yaml").write_text(f"data:\n  ner#de:\n    test: {isolated}/mine.tsv\n")
     assert evaluate(ckpt, "--config", "eval.yaml", "--test_task_language_pairs", "ner#de") == 0
     assert "| ner#de | new language | 6 | f1 |" in (ckpt / "results.md").read_text()

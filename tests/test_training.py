@@ -1,4 +1,4 @@
-"""Real training runs in a tiny world: what they write, learn, keep, and take up again."""
+"""Real training runs in a toy world: what they write, learn, keep, and take up again."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-import tiny
+import toy
 from hyperx import checkpoint, training
 from hyperx.cli import main
 from hyperx.cli.options import parse
@@ -76,9 +76,9 @@ def stop_after(steps: int, patch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_run_writes_checkpoints_the_best_and_a_log(trained: Path) -> None:
-    assert tiny.steps_of(trained) == [20, 40, 60]
-    assert list(tiny.losses(trained)) == [10, 20, 30, 40, 50, 60]
-    averages = {line["step"]: line["dev_all"] for line in tiny.read_log(trained) if "dev_all" in line}
+    assert toy.steps_of(trained) == [20, 40, 60]
+    assert list(toy.losses(trained)) == [10, 20, 30, 40, 50, 60]
+    averages = {line["step"]: line["dev_all"] for line in toy.read_log(trained) if "dev_all" in line}
     best = json.loads((trained / "best.json").read_text())
     assert best == {
         "checkpoint": f"checkpoint-{max(averages, key=lambda step: averages[step])}",
@@ -93,10 +93,10 @@ def test_a_run_writes_checkpoints_the_best_and_a_log(trained: Path) -> None:
 
 
 def test_a_run_learns(trained: Path) -> None:
-    curve = list(tiny.losses(trained).values())
+    curve = list(toy.losses(trained).values())
     assert curve[-1] < curve[0] / 3
-    last = tiny.read_log(trained)[-1]
-    tags = Counter(tag for words in tiny.sentences("tr", 24, 1) for _, tag, _ in words)
+    last = toy.read_log(trained)[-1]
+    tags = Counter(tag for words in toy.sentences("tr", 24, 1) for _, tag, _ in words)
     assert last["dev_pos#tr"] > tags.most_common(1)[0][1] / tags.total() + 0.3
     assert last["dev_ner#en"] > 0.7
     assert last["dev_all"] == last["dev_seen"] == pytest.approx((last["dev_pos#tr"] + last["dev_ner#en"]) / 2)
@@ -107,9 +107,9 @@ def test_a_run_follows_from_its_seed(go: Callable[..., int], tmp_path: Path) -> 
     for name, seed in {"a": "1", "b": "1", "c": "2"}.items():
         assert go(name, *options, "--seed", seed) == 0
     a, b, c = (tmp_path / name for name in "abc")
-    assert tiny.losses(a) == tiny.losses(b)
+    assert toy.losses(a) == toy.losses(b)
     assert same(weights(a, 3), weights(b, 3))
-    assert tiny.losses(a) != tiny.losses(c)
+    assert toy.losses(a) != toy.losses(c)
 
 
 @pytest.mark.parametrize(
@@ -125,39 +125,39 @@ def test_a_run_follows_from_its_seed(go: Callable[..., int], tmp_path: Path) -> 
 )
 def test_every_shape_trains_and_is_evaluated(go: Callable[..., int], options: list[str]) -> None:
     assert go("run", "--max_train_steps", "2", *options) == 0
-    assert main(["evaluate", "--eval_ckpt", "run", "--max_eval_samples", "4", *tiny.QUIET]) == 0
+    assert main(["evaluate", "--eval_ckpt", "run", "--max_eval_samples", "4", *toy.QUIET]) == 0
 
 
 def test_checkpoints_beyond_the_limit_are_deleted_but_never_the_best(go: Callable[..., int], tmp_path: Path) -> None:
     # Hardly anything is learnt, so that the first evaluation remains the best.
     options = ["--max_train_steps", "6", "--eval_steps", "2", "--save_steps", "1", "--learning_rate", "1e-9"]
     assert go("run", *options, "--save_total_limit", "3") == 0
-    assert tiny.steps_of(tmp_path / "run") == [2, 5, 6]
+    assert toy.steps_of(tmp_path / "run") == [2, 5, 6]
     assert json.loads((tmp_path / "run" / "best.json").read_text())["checkpoint"] == "checkpoint-2"
 
 
 def test_a_run_stops_early(go: Callable[..., int], tmp_path: Path) -> None:
     options = ["--max_train_steps", "20", "--eval_steps", "2", "--learning_rate", "1e-9"]
     assert go("run", *options, "--early_stopping_patience", "2") == 0
-    assert tiny.read_log(tmp_path / "run")[-1]["step"] == 6
-    assert tiny.steps_of(tmp_path / "run") == [2, 6]
+    assert toy.read_log(tmp_path / "run")[-1]["step"] == 6
+    assert toy.steps_of(tmp_path / "run") == [2, 6]
 
 
 def test_without_dev_data_only_the_last_checkpoint_is_kept(
     go: Callable[..., int], caplog: pytest.LogCaptureFixture, tmp_path: Path
 ) -> None:
-    tiny.write_pos(tmp_path / "own" / "pos" / "tr" / "train.conllu", tiny.sentences("tr", 8, 0))
+    toy.write_pos(tmp_path / "own" / "pos" / "tr" / "train.conllu", toy.sentences("tr", 8, 0))
     pairs = ["--train_task_language_pairs", "pos#tr", "--data_folder", "own"]
     assert go("run", *pairs, "--max_train_steps", "2") == 0
     assert "pos#tr has no dev split: it is not evaluated while training" in caplog.text
-    assert tiny.steps_of(tmp_path / "run") == [2]
+    assert toy.steps_of(tmp_path / "run") == [2]
     assert not (tmp_path / "run" / "best.json").exists()
 
 
 def test_the_best_checkpoint_may_be_chosen_by_one_group(go: Callable[..., int], tmp_path: Path) -> None:
     pairs = ["--eval_task_language_pairs", "ner#en", "ner#tr"]
     assert go("run", *pairs, "--best_by", "new_pair", "--max_train_steps", "2") == 0
-    best, line = json.loads((tmp_path / "run" / "best.json").read_text()), tiny.read_log(tmp_path / "run")[-1]
+    best, line = json.loads((tmp_path / "run" / "best.json").read_text()), toy.read_log(tmp_path / "run")[-1]
     assert (best["of"], best["average"]) == ("new_pair", line["dev_ner#tr"])
 
 
@@ -182,16 +182,16 @@ def test_mixed_precision_without_a_gpu_says_so(go: Callable[..., int], caplog: p
 
 def test_half_batches_twice_are_one_batch(go: Callable[..., int], tmp_path: Path) -> None:
     """Each batch has a mean over its words, so only with equal rows are two halves exactly one whole."""
-    sentence = tiny.sentences("en", 1, 0)
-    tiny.write_ner(tmp_path / "own" / "ner" / "en" / "train.tsv", sentence)
-    tiny.write_ner(tmp_path / "own" / "ner" / "en" / "dev.tsv", sentence)
-    encoder = tiny.write_encoder(tmp_path / "plain", dropout=0.0)
+    sentence = toy.sentences("en", 1, 0)
+    toy.write_ner(tmp_path / "own" / "ner" / "en" / "train.tsv", sentence)
+    toy.write_ner(tmp_path / "own" / "ner" / "en" / "dev.tsv", sentence)
+    encoder = toy.write_encoder(tmp_path / "plain", dropout=0.0)
     pairs = ["--train_task_language_pairs", "ner#en", "--data_folder", "own", "--model_name_or_path", str(encoder)]
     options = [*pairs, "--max_train_steps", "5", *NO_EVALUATION]
     assert go("whole", *options, "--per_device_train_batch_size", "32") == 0
     assert go("halves", *options, "--per_device_train_batch_size", "16", "--gradient_accumulation_steps", "2") == 0
-    assert tiny.losses(tmp_path / "halves") == pytest.approx(tiny.losses(tmp_path / "whole"), rel=1e-4)
-    rates = [[line["learning_rate"] for line in tiny.read_log(tmp_path / name)] for name in ("whole", "halves")]
+    assert toy.losses(tmp_path / "halves") == pytest.approx(toy.losses(tmp_path / "whole"), rel=1e-4)
+    rates = [[line["learning_rate"] for line in toy.read_log(tmp_path / name)] for name in ("whole", "halves")]
     assert rates[0] == rates[1]
 
 
@@ -215,7 +215,7 @@ def test_weight_decay_shrinks_the_weights(go: Callable[..., int], tmp_path: Path
 )
 def test_epochs_count_all_training_data(go: Callable[..., int], options: list[str], steps: int, tmp_path: Path) -> None:
     assert go("run", "--max_train_samples", "16", *NO_EVALUATION, *options) == 0
-    assert tiny.steps_of(tmp_path / "run") == [steps]
+    assert toy.steps_of(tmp_path / "run") == [steps]
 
 
 def test_without_steps_and_epochs_there_are_2000_steps() -> None:
@@ -224,7 +224,7 @@ def test_without_steps_and_epochs_there_are_2000_steps() -> None:
 
 def rates(run: Path) -> list[float]:
     """The learning rate that each next step has, as a share of the peak."""
-    return [line["learning_rate"] / 1e-3 for line in tiny.read_log(run)]
+    return [line["learning_rate"] / 1e-3 for line in toy.read_log(run)]
 
 
 def test_warm_up_takes_a_tenth_of_the_steps(go: Callable[..., int], tmp_path: Path) -> None:
@@ -262,8 +262,8 @@ def test_a_resumed_run_is_the_uninterrupted_one(
         stop_after(stop, patch)
         assert go("run", *options) == 130
     assert go("run", *options, "--resume") == 0
-    assert tiny.read_log(tmp_path / "run") == tiny.read_log(tmp_path / "whole")
-    assert tiny.steps_of(tmp_path / "run") == tiny.steps_of(tmp_path / "whole")
+    assert toy.read_log(tmp_path / "run") == toy.read_log(tmp_path / "whole")
+    assert toy.steps_of(tmp_path / "run") == toy.steps_of(tmp_path / "whole")
     assert same(weights(tmp_path / "run", 7), weights(tmp_path / "whole", 7))
     assert (tmp_path / "run" / "best.json").read_text() == (tmp_path / "whole" / "best.json").read_text()
 
@@ -277,7 +277,7 @@ def test_a_resumed_run_logs_the_same_means_over_several_steps(
         stop_after(2, patch)
         assert go("run", *options) == 130
     assert go("run", *options, "--resume") == 0
-    assert tiny.losses(tmp_path / "run") == tiny.losses(tmp_path / "whole")
+    assert toy.losses(tmp_path / "run") == toy.losses(tmp_path / "whole")
 
 
 def test_a_resumed_run_stops_early_where_the_uninterrupted_one_does(
@@ -288,23 +288,23 @@ def test_a_resumed_run_stops_early_where_the_uninterrupted_one_does(
         stop_after(5, patch)
         assert go("run", *options, "--learning_rate", "1e-9") == 130
     assert go("run", *options, "--learning_rate", "1e-9", "--resume") == 0
-    assert tiny.read_log(tmp_path / "run")[-1]["step"] == 6
+    assert toy.read_log(tmp_path / "run")[-1]["step"] == 6
 
 
 def test_a_run_that_stopped_early_is_not_gone_on_with(go: Callable[..., int], tmp_path: Path) -> None:
     options = ["--max_train_steps", "8", "--eval_steps", "1", "--learning_rate", "1e-9"]
     assert go("run", *options, "--early_stopping_patience", "1") == 0
-    log = tiny.read_log(tmp_path / "run")
+    log = toy.read_log(tmp_path / "run")
     assert go("run", *options, "--early_stopping_patience", "1", "--resume") == 0
-    assert tiny.read_log(tmp_path / "run") == log
+    assert toy.read_log(tmp_path / "run") == log
 
 
 def test_a_finished_run_is_not_gone_on_with(go: Callable[..., int], tmp_path: Path) -> None:
     options = ["--max_train_steps", "2"]
     assert go("run", *options) == 0
-    log = tiny.read_log(tmp_path / "run")
+    log = toy.read_log(tmp_path / "run")
     assert go("run", *options, "--resume") == 0
-    assert tiny.read_log(tmp_path / "run") == log
+    assert toy.read_log(tmp_path / "run") == log
 
 
 def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
@@ -325,7 +325,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
         "main(sys.argv[1:])"
     )
     words = ["train", *base, *SHORT, *options, "--output_dir", "run"]
-    done = tiny.spawn(["-c", program, *words], cwd=tmp_path, cache=cache_folder)
+    done = toy.spawn(["-c", program, *words], cwd=tmp_path, cache=cache_folder)
     assert done.returncode == -signal.SIGKILL, done.stderr
     run = tmp_path / "run"
     assert checkpoint.checkpoints(run)[-1].name == "checkpoint-2"
@@ -333,7 +333,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
     assert go("run", *options, "--resume") == 0
     assert not list(run.glob(".*"))
     assert go("whole", *options) == 0
-    assert tiny.losses(run) == tiny.losses(tmp_path / "whole")
+    assert toy.losses(run) == toy.losses(tmp_path / "whole")
     assert same(weights(run, 4), weights(tmp_path / "whole", 4))
 
 
@@ -348,7 +348,7 @@ def test_resuming_with_other_options_is_refused_naming_each(
     base: list[str], go: Callable[..., int], tmp_path: Path
 ) -> None:
     assert go("run", "--max_train_steps", "1", *NO_EVALUATION) == 0
-    log = tiny.read_log(tmp_path / "run")
+    log = toy.read_log(tmp_path / "run")
     words = [*base, *SHORT, "--max_train_steps", "9", *NO_EVALUATION, "--output_dir", "run", "--resume"]
     config = parse(TrainConfig, [*words, "--seed", "7", "--adapter_dim", "4", "--save_total_limit", "9"], "train")
     with pytest.raises(ConfigError) as caught:
@@ -356,7 +356,7 @@ def test_resuming_with_other_options_is_refused_naming_each(
     options = [problem.partition(":")[0] for problem in caught.value.problems]
     assert options == ["--adapter_dim", "--max_train_steps", "--seed"]
     assert "the run began with '123'; found '7'" in caught.value.problems[-1]
-    assert tiny.read_log(tmp_path / "run") == log
+    assert toy.read_log(tmp_path / "run") == log
 
 
 @pytest.mark.parametrize("exists", [False, True])
@@ -368,8 +368,8 @@ def test_resuming_without_a_checkpoint_starts_anew(
         (tmp_path / "run" / "log.jsonl").write_text('{"step": 1, "loss": 9.0}\n{"step": 2, "lo')
     assert go("run", "--resume", "--max_train_steps", "2", *NO_EVALUATION) == 0
     assert "has no checkpoint yet; starting from the beginning" in caplog.text
-    assert list(tiny.losses(tmp_path / "run")) == [1, 2]
-    assert len(tiny.read_log(tmp_path / "run")) == 2
+    assert list(toy.losses(tmp_path / "run")) == [1, 2]
+    assert len(toy.read_log(tmp_path / "run")) == 2
 
 
 # The output folder ----------------------------------------------------------------------------------------------------
@@ -410,7 +410,7 @@ def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(go: Callable[...,
     assert {path.name for path in run.iterdir()} == {
         "best.json", "log.jsonl", "checkpoint-1", "notes.txt", "checkpoint-4-to-keep"
     }  # fmt: skip
-    assert list(tiny.losses(run)) == [1]
+    assert list(toy.losses(run)) == [1]
 
 
 def test_overwriting_deletes_nothing_where_the_options_are_wrong(
@@ -418,7 +418,7 @@ def test_overwriting_deletes_nothing_where_the_options_are_wrong(
 ) -> None:
     assert go("run", "--max_train_steps", "1") == 0
     assert "--temperature" in error("run", "--overwrite_output_dir", "--temperature", "0")
-    assert tiny.steps_of(tmp_path / "run") == [1]
+    assert toy.steps_of(tmp_path / "run") == [1]
 
 
 def test_overwriting_deletes_the_logs_of_tensorboard(go: Callable[..., int], tmp_path: Path) -> None:

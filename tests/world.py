@@ -1,4 +1,4 @@
-"""Fixtures around the tiny world: a pytest plugin that test modules name in ``pytest_plugins``."""
+"""Fixtures around the toy world: a pytest plugin that test modules name in ``pytest_plugins``."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-import tiny
+import toy
 from hyperx.cli import main
 from hyperx.encoders.embedded import CACHE_VARIABLE
 
@@ -35,19 +35,19 @@ def isolated(cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 @pytest.fixture(scope="session")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of the tiny encoder."""
-    return tiny.write_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+    return toy.write_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
 
 
 @pytest.fixture(scope="session")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The data folder."""
-    return tiny.write_data(tmp_path_factory.mktemp("world") / "data")
+    return toy.write_data(tmp_path_factory.mktemp("world") / "data")
 
 
 @pytest.fixture(scope="session")
 def base(encoder: Path, data: Path) -> list[str]:
     """The options that all runs share."""
-    return ["--model_name_or_path", str(encoder), "--data_folder", str(data), *tiny.DATA, *tiny.SHAPE, *tiny.QUIET]
+    return ["--model_name_or_path", str(encoder), "--data_folder", str(data), *toy.DATA, *toy.SHAPE, *toy.QUIET]
 
 
 @pytest.fixture(scope="session")

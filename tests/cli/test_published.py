@@ -1,0 +1,85 @@
+"""The two commands of the published README, word for word but for the encoder, the data and the number of steps."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import pytest
+import torch
+
+import toy
+
+pytest_plugins = ["world"]
+
+TRAIN = """
+    --model_name_or_path {encoder} --max_train_steps 3 --preprocessing_num_workers 1
+    --per_device_train_batch_size 32 --per_device_eval_batch_size 32 --output_dir {output}
+    --save_steps 5000 --eval_steps 5000
+    --tasks 'ner' 'pos' --languages 'en' 'tr' --train_task_language_pairs 'ner#en' 'pos#tr'
+    --eval_task_language_pairs 'ner#en' 'pos#en' 'ner#tr' 'pos#tr'
+    --condition_to_layer_id --project_source_embeddings --projected_source_embedding_dim 32 --adapter_dim 64
+    --learning_rate 1e-4 --warmup_steps 4000 --freeze_params_regex '^(?!.*(hypernet|LayerNorm)).*' --fp16
+    """
+EVALUATE = """
+    --model_name_or_path {encoder} --eval_ckpt {checkpoint}
+    --test_task_language_pairs 'ner#de' 'pos#de' 'ner#en' 'pos#tr' --per_device_eval_batch_size 32
+    """
+
+
+def test_train_and_evaluate(encoder: Path, data: Path, cache_folder: Path, tmp_path: Path) -> None:
+    shutil.copytree(data, tmp_path / "data")
+    words = shlex.split(TRAIN.format(encoder=encoder, output="out"))
+    done = toy.spawn([toy.ROOT / "train.py", *words], cwd=tmp_path, cache=cache_folder)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    assert "Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt out" in done.stdout
+    if not torch.cuda.is_available():
+        assert "--fp16: this machine has no mixed precision" in " ".join(done.stderr.split())
+    assert toy.steps_of(tmp_path / "out") == [3]
+
+    words = shlex.split(EVALUATE.format(encoder=encoder, checkpoint="out/checkpoint-3"))
+    done = toy.spawn([toy.ROOT / "evaluate.py", *words], cwd=tmp_path, cache=cache_folder)
+    assert done.returncode == 0, done.stderr
+    assert "Warning" not in done.stderr
+    results = json.loads((tmp_path / "out" / "checkpoint-3" / "results.json").read_text())
+    assert {"test_ner:de_f1", "test_ner:en_f1", "test_pos:de_accuracy", "test_pos:tr_accuracy"} <= results.keys()
+    assert all(0 <= value <= 1 for value in results.values())
+
+
+def test_a_reader_that_has_enough(trained: Path, cache_folder: Path, tmp_path: Path) -> None:
+    """``hyperx predict | head -n 1`` ends with 0 and without a word, also where little is written."""
+    (tmp_path / "in.txt").write_text("cat sees .\n" * 2)
+    program = (
+        "import os, subprocess, sys\n"
+        "reader, writer = os.pipe()\n"
+        "os.close(reader)\n"
+        "code = 'from hyperx.cli import main; raise SystemExit(main())'\n"
+        "raise SystemExit(subprocess.call([sys.executable, '-c', code, *sys.argv[1:]], stdout=writer))"
+    )
+    options = ["--checkpoint", trained, "--language", "en", "--input", "in.txt", "--input_format", "tokens"]
+    done = toy.spawn(["-c", program, "predict", *options, "--no_cuda"], cwd=tmp_path, cache=cache_folder)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.slow
+def test_two_processes_train_as_one(base: list[str], cache_folder: Path, tmp_path: Path) -> None:
+    """Each process takes every second row of the same batches; only the mean over words differs a little."""
+    plain = toy.write_encoder(tmp_path / "plain", dropout=0.0)
+    options = [*base, "--model_name_or_path", str(plain), "--max_train_steps", "4", "--logging_steps", "1"]
+    options += ["--save_steps", "2", "--eval_steps", "2", "--max_eval_samples", "8", "--learning_rate", "1e-2"]
+    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", toy.ROOT / "train.py"]
+    double = [*options, "--per_device_train_batch_size", "16", "--output_dir", "two"]
+    done = toy.spawn([*launch, *double], cwd=tmp_path, cache=cache_folder)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.count("Modules") == 1
+    single = [*options, "--per_device_train_batch_size", "32", "--output_dir", "one"]
+    done = toy.spawn([toy.ROOT / "train.py", *single], cwd=tmp_path, cache=cache_folder)
+    assert done.returncode == 0, done.stderr
+    one, two = tmp_path / "one", tmp_path / "two"
+    assert toy.losses(two) == pytest.approx(toy.losses(one), rel=0.02)
+    rates = [[line.get("learning_rate") for line in toy.read_log(run)] for run in (one, two)]
+    assert rates[0] == rates[1]
+    assert toy.steps_of(two) == toy.steps_of(one) == [2, 4]

@@ -1,0 +1,153 @@
+"""A toy world to train in: a random BERT with a tokenizer, and data whose labels follow from the words.
+
+The fixtures around it stand in ``world.py``. Nouns, verbs and names are the same words in all languages;
+only the order of the words differs, so what is learnt in one language holds in the others.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import string
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
+from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
+
+from hyperx.encoders.embedded import CACHE_VARIABLE
+
+ROOT = Path(__file__).resolve().parents[1]
+
+NOUNS = ["cat", "dog", "house", "tree", "river", "stone"]
+VERBS = ["sees", "likes", "finds", "takes", "shows", "moves"]
+PEOPLE = [("Ada", "Lovelace"), ("Alan", "Turing"), ("Grace", "Hopper")]
+PLACES = ["London", "Berlin", "Ankara"]
+PUNCTUATION = [".", "!"]
+ORDERS = {"en": "NVN", "de": "NNV", "tr": "VNN"}
+"""The order of nouns and verb in each language."""
+
+Sentence = list[tuple[str, str, str]]
+"""Words with their tag and their entity label."""
+
+SHAPE = [
+    "--task_embedding_dim", "8", "--language_embedding_dim", "8", "--layer_id_embedding_dim", "8",
+    "--source_hidden_dim", "16", "--projected_source_embedding_dim", "16", "--adapter_dim", "8",
+]  # fmt: skip
+"""A small hypernetwork."""
+
+QUIET = ["--disable_progress_bar", "--no_cuda"]
+DATA = ["--train_task_language_pairs", "ner#en", "pos#tr"]
+
+
+def sentence(language: str, draw: random.Random) -> Sentence:
+    """One sentence, such as *cat sees Ada Lovelace .*"""
+    words: Sentence = []
+    for kind in ORDERS[language]:
+        if kind == "V":
+            words.append((draw.choice(VERBS), "VERB", "O"))
+        elif draw.random() < 0.4:
+            first, last = draw.choice(PEOPLE)
+            words += [(first, "PROPN", "B-PER"), (last, "PROPN", "I-PER")]
+        elif draw.random() < 0.3:
+            words.append((draw.choice(PLACES), "PROPN", "B-LOC"))
+        else:
+            words.append((draw.choice(NOUNS), "NOUN", "O"))
+    return [*words, (draw.choice(PUNCTUATION), "PUNCT", "O")]
+
+
+def sentences(language: str, count: int, seed: int) -> list[Sentence]:
+    """Some sentences, the same for the same seed."""
+    draw = random.Random(f"{language} {seed}")
+    return [sentence(language, draw) for _ in range(count)]
+
+
+def write_pos(path: Path, data: Sequence[Sentence]) -> None:
+    """A CoNLL-U file without trees."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = [
+        "".join(f"{i}\t{word}\t_\t{tag}\t_\t_\t_\t_\t_\t_\n" for i, (word, tag, _) in enumerate(words, start=1))
+        for words in data
+    ]
+    path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def write_ner(path: Path, data: Sequence[Sentence]) -> None:
+    """A file of two columns."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = ["".join(f"{word}\t{label}\n" for word, _, label in words) for words in data]
+    path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def write_data(folder: Path) -> Path:
+    """Train, dev and test of ner#en and pos#tr; dev and test of every other pair of en, tr and de."""
+    for language in ORDERS:
+        for seed, (split, count) in enumerate({"train": 96, "dev": 24, "test": 30}.items()):
+            data = sentences(language, count, seed)
+            if split != "train" or language == "tr":
+                write_pos(folder / "pos" / language / f"{split}.conllu", data)
+            if split != "train" or language == "en":
+                write_ner(folder / "ner" / language / f"{split}.tsv", data)
+    return folder
+
+
+def write_encoder(folder: Path, *, seed: int = 0, dropout: float = 0.1) -> Path:
+    """A random BERT, and a tokenizer that cuts every second word into letters."""
+    known = [*NOUNS, *VERBS, *PLACES, *(name for person in PEOPLE for name in person)][::2]
+    letters = [*string.ascii_letters, *string.digits, *PUNCTUATION]
+    pieces = ["[PAD]", "[UNK]", "[CLS]", "[SEP]", "[MASK]", *letters, *(f"##{letter}" for letter in letters), *known]
+    tokenizer = Tokenizer(models.WordPiece({piece: i for i, piece in enumerate(pieces)}, unk_token="[UNK]"))
+    tokenizer.normalizer = normalizers.NFC()
+    tokenizer.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+    tokenizer.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", pair="[CLS] $A [SEP] $B [SEP]", special_tokens=[("[CLS]", 2), ("[SEP]", 3)]
+    )
+    special = {"unk_token": "[UNK]", "pad_token": "[PAD]", "cls_token": "[CLS]", "sep_token": "[SEP]"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special, mask_token="[MASK]").save_pretrained(folder)
+    config = BertConfig(
+        vocab_size=len(pieces),
+        hidden_size=32,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        intermediate_size=64,
+        max_position_embeddings=256,
+        initializer_range=0.05,
+        hidden_dropout_prob=dropout,
+        attention_probs_dropout_prob=dropout,
+    )
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = BertModel(config, add_pooling_layer=False)
+        # Labels follow from the words, wherever they stand.
+        model.embeddings.position_embeddings.weight.data.mul_(0.1)
+        model.save_pretrained(folder)
+    return folder
+
+
+def read_log(run: Path) -> list[dict[str, Any]]:
+    """The lines of a run's log."""
+    return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+
+
+def losses(run: Path) -> dict[int, float]:
+    """The logged loss by step."""
+    return {line["step"]: line["loss"] for line in read_log(run) if "loss" in line}
+
+
+def steps_of(run: Path) -> list[int]:
+    """The steps of a run's checkpoints."""
+    return sorted(int(path.name.removeprefix("checkpoint-")) for path in run.glob("checkpoint-*"))
+
+
+def spawn(words: Sequence[str | Path], *, cwd: Path, cache: Path, **options: Any) -> subprocess.CompletedProcess[str]:
+    """Run the interpreter with these words; offline, on one thread, warnings as they are for users."""
+    environment = {**os.environ, CACHE_VARIABLE: str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    return subprocess.run(
+        [sys.executable, *map(str, words)],
+        cwd=cwd, env=environment, text=True, capture_output=True, timeout=300, check=False, **options,
+    )  # fmt: skip
