@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import shutil
 import signal
@@ -242,6 +241,7 @@ def test_all_misfits_are_told_together_and_nothing_is_loaded(saved: Path) -> Non
         (lambda folder: edit(folder, lambda value: value.update(head_layer="middle")), "middle"),
         (lambda folder: edit(folder, lambda value: value.update(head_layer=3)), "3"),
     ],
+    ids=lambda value: value if isinstance(value, str) else "",
 )
 def test_damaged_checkpoint_is_told(saved: Path, damage: Callable[[Path], object], message: str) -> None:
     damage(saved)
@@ -306,16 +306,16 @@ def test_kill_between_the_renames_leaves_a_complete_folder(
     """The old one stands aside and the new one is not yet in its place: reading finds one of them."""
     folder = tmp_path / "model"
     checkpoint.write_folder(folder, fill_with("old"))
-    rename, calls = os.rename, []
+    rename, calls = Path.rename, []
 
-    def killed(*args: Any, **kwargs: Any) -> None:
-        calls.append(args)
+    def killed(path: Path, target: Path) -> Path:
+        calls.append(path)
         if len(calls) == moment:
             raise KeyboardInterrupt
-        rename(*args, **kwargs)
+        return rename(path, target)
 
     with monkeypatch.context() as patch:
-        patch.setattr(os, "rename", killed)
+        patch.setattr(Path, "rename", killed)
         with pytest.raises(KeyboardInterrupt):
             checkpoint.write_folder(folder, fill_with("new"))
     assert content(checkpoint.resolve(folder)) in ({"old"}, {"new"})

@@ -49,6 +49,20 @@ def test_default_start_is_the_plain_encoder_exactly(family: str) -> None:
         assert fresh(["ner#en", "pos#de"], ids, mask).hidden.equal(plain)
 
 
+@pytest.mark.parametrize("after_layer_output", [True, False])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_mix_reads_the_states_that_the_encoder_gives(family: str, after_layer_output: bool) -> None:
+    config = tiny_model(head_layer="mix", after_layer_output=after_layer_output).config
+    fresh = HyperX(tiny_encoder(family), config).eval()
+    ids, mask = tiny_batch([7, 4], pad_id=1)
+    with torch.no_grad():
+        fresh.pooling.weight.copy_(torch.tensor([0.2, 0.5, 0.3]).log())
+        states = tiny_encoder(family)(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
+        wanted = 0.2 * states[0] + 0.5 * states[1] + 0.3 * states[2]
+        for _ in range(2):
+            torch.testing.assert_close(fresh("ner#en", ids, mask).hidden, wanted)
+
+
 @pytest.mark.parametrize("family", FAMILIES)
 def test_hooks_are_gone_after_the_forward_pass(family: str) -> None:
     model = tiny_model(encoder=tiny_encoder(family))
