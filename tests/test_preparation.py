@@ -30,7 +30,8 @@ def problems_of(*words: str) -> list[str]:
 
 
 def prepared(base: list[str], *words: str) -> RunData:
-    return prepare(parse(TrainConfig, [*base, *words], "train"))
+    config = parse(TrainConfig, [*base, *words], "train")
+    return prepare(config, check_options(config))
 
 
 def names(pairs: Any) -> list[str]:
@@ -122,6 +123,12 @@ def test_a_pair_without_train_split_is_refused_not_trained_on_its_test_split(dat
 def test_an_encoder_that_reads_less_is_named(base: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"--max_length: .*tiny reads at most 256 subwords; found 300"):
         prepared(base, "--max_length", "300")
+
+
+def test_problems_that_were_found_before_join_the_others(base: list[str]) -> None:
+    with pytest.raises(ConfigError) as caught:
+        check_options(parse(TrainConfig, [*base, "--temperature", "0"], "train"), ["--output_dir: name one"])
+    assert caught.value.problems == ("--output_dir: name one", "--temperature: expected more than 0; found 0.0")
 
 
 # What is found --------------------------------------------------------------------------------------------------------

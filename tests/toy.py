@@ -147,6 +147,7 @@ def steps_of(run: Path) -> list[int]:
 def spawn(words: Sequence[str | Path], *, cwd: Path, cache: Path, **options: Any) -> subprocess.CompletedProcess[str]:
     """Run the interpreter with these words; offline, on one thread, warnings as they are for users."""
     environment = {**os.environ, CACHE_VARIABLE: str(cache), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    environment.pop("PYTHONUNBUFFERED", None)
     return subprocess.run(
         [sys.executable, *map(str, words)],
         cwd=cwd, env=environment, text=True, capture_output=True, timeout=300, check=False, **options,

@@ -119,7 +119,7 @@ def test_the_defaults_that_differ_can_be_undone() -> None:
 
 def test_the_file_wins_over_the_preset_and_the_command_line_over_both(file: Path) -> None:
     file.write_text(
-        "preset: published\nadapter_dim: 8\nsave_steps: 7\nlanguages: [en, tr]\ncondition_to_layer_id: on\n"
+        "preset: published\nadapter_dim: 8\nsave_steps: 7\nlanguages: [en, tr]\ncondition_to_layer_id: true\n"
     )
     found = options("--config", str(file), "--save_steps", "9", "--languages", "de")
     assert found["seed"] == 123

@@ -11,6 +11,7 @@ import pytest
 import torch
 
 import toy
+from hyperx.cli import main
 
 pytest_plugins = ["world"]
 
@@ -65,20 +66,19 @@ def test_a_reader_that_has_enough(trained: Path, cache_folder: Path, tmp_path: P
 
 
 @pytest.mark.slow
-def test_two_processes_train_as_one(base: list[str], cache_folder: Path, tmp_path: Path) -> None:
+def test_two_processes_train_as_one(base: list[str], cache_folder: Path, isolated: Path) -> None:
     """Each process takes every second row of the same batches; only the mean over words differs a little."""
-    plain = toy.write_encoder(tmp_path / "plain", dropout=0.0)
+    plain = toy.write_encoder(isolated / "plain", dropout=0.0)
     options = [*base, "--model_name_or_path", str(plain), "--max_train_steps", "4", "--logging_steps", "1"]
     options += ["--save_steps", "2", "--eval_steps", "2", "--max_eval_samples", "8", "--learning_rate", "1e-2"]
     launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", toy.ROOT / "train.py"]
     double = [*options, "--per_device_train_batch_size", "16", "--output_dir", "two"]
-    done = toy.spawn([*launch, *double], cwd=tmp_path, cache=cache_folder)
+    done = toy.spawn([*launch, *double], cwd=isolated, cache=cache_folder)
     assert done.returncode == 0, done.stderr
     assert done.stdout.count("Modules") == 1
     single = [*options, "--per_device_train_batch_size", "32", "--output_dir", "one"]
-    done = toy.spawn([toy.ROOT / "train.py", *single], cwd=tmp_path, cache=cache_folder)
-    assert done.returncode == 0, done.stderr
-    one, two = tmp_path / "one", tmp_path / "two"
+    assert main(["train", *single]) == 0
+    one, two = isolated / "one", isolated / "two"
     assert toy.losses(two) == pytest.approx(toy.losses(one), rel=0.02)
     rates = [[line.get("learning_rate") for line in toy.read_log(run)] for run in (one, two)]
     assert rates[0] == rates[1]
