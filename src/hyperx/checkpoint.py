@@ -22,7 +22,8 @@ from torch import Tensor
 from hyperx.config import ModelConfig
 from hyperx.errors import CheckpointError
 
-CONFIG, WEIGHTS, DATA, STATE, BEST = "hyperx.json", "model.safetensors", "data.json", "state.pt", "best.json"
+CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", "state.pt"
+OPTIONS, BEST = "options.json", "best.json"
 FORMAT = 1
 
 

@@ -56,11 +56,14 @@ def _counts(module: nn.Module) -> list[str]:
     return [f"{sum(parameter.numel() for parameter in parameters):,}", f"{trained:,}"]
 
 
-RESULT_HEADER = ["pair", "group", "sentences", "measure", "score"]
+RESULT_HEADER = ["pair", "group", "sentences", "measure", "score", "in train", "score without"]
 
 
 def result_rows(scores: Sequence[PairScores], trained: Collection[TaskLanguagePair]) -> list[list[str]]:
-    """One row a pair, seen pairs first, then the macro averages of the groups."""
+    """One row a pair, seen pairs first, then the macro averages of the groups.
+
+    The last two columns tell how many of the sentences also stand in train, and the score on the others.
+    """
     order = list(GROUP_NAMES)
     rows = [
         [
@@ -69,12 +72,16 @@ def result_rows(scores: Sequence[PairScores], trained: Collection[TaskLanguagePa
             f"{score.sentences:,}",
             TASKS[score.pair.task].measure,
             f"{100 * score.value:.1f}",
+            f"{score.repeats:,}" if score.repeats else "",
+            f"{100 * score.value_without_repeats:.1f}" if score.repeats else "",
         ]
         for score in sorted(scores, key=lambda score: order.index(group_of(score.pair, trained)))
     ]
     averages = macro_averages({score.pair: score.value for score in scores}, trained)
     names = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
-    return rows + [["macro average", names[name], "", "", f"{100 * value:.1f}"] for name, value in averages.items()]
+    return rows + [
+        ["macro average", names[name], "", "", f"{100 * value:.1f}", "", ""] for name, value in averages.items()
+    ]
 
 
 def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:

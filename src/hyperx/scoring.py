@@ -62,7 +62,8 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
         raise ConfigError(problems)
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
     model.to(pick_device(no_cuda=config.no_cuda))
-    splits = _load(config, model, pairs, sources)
+    loader = SplitLoader(sources, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache())
+    splits = _load(config, model, pairs, loader)
     trained = tuple(map(TaskLanguagePair.parse, settings.trained_pairs))
     with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar) as bar:
         scores = evaluate_pairs(
@@ -70,6 +71,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
             splits,
             batch_size=config.per_device_eval_batch_size,
             pad_id=model.checked_tokenizer().pad_token_id,
+            repeats=_repeats(config.split, splits, trained, loader),
             done=lambda _: bar.update(),
         )
     suffix = "" if config.split == "test" else f"_{config.split}"
@@ -105,10 +107,10 @@ def _sources(config: EvaluateConfig, folder: Path, pairs: list[TaskLanguagePair]
 
 
 def _load(
-    config: EvaluateConfig, model: HyperX, pairs: list[TaskLanguagePair], sources: DataSources
+    config: EvaluateConfig, model: HyperX, pairs: list[TaskLanguagePair], loader: SplitLoader
 ) -> dict[TaskLanguagePair, EncodedSplit]:
     """Encode the pairs asked for, or else all of the model that have data."""
-    loader = SplitLoader(sources, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache())
+    sources = loader.sources
     splits = {}
     wanted = pairs or [pair for pair in sources.pairs if sources.has(pair, config.split)]
     for pair in tqdm(wanted, desc="reading data", unit="pair", disable=config.disable_progress_bar, leave=False):
@@ -124,6 +126,23 @@ def _load(
     if not splits:
         raise DataError(f"no pair of the model has data in the {config.split} split; name --data_folder")
     return splits
+
+
+def _repeats(
+    split: str,
+    splits: dict[TaskLanguagePair, EncodedSplit],
+    trained: tuple[TaskLanguagePair, ...],
+    loader: SplitLoader,
+) -> dict[TaskLanguagePair, set[int]]:
+    """For each seen pair the sentences that the model was trained on, as some data sets repeat them across splits."""
+    found = {}
+    for pair in splits:
+        if split != "train" and pair in trained and loader.sources.has(pair, "train"):
+            try:
+                found[pair] = splits[pair].repeats(loader.load(pair, "train"))
+            except DataError as error:
+                log.warning("%s: repeats of training sentences cannot be told: %s", pair, error)
+    return found
 
 
 def _warn_unknown_labels(model: HyperX, pair: TaskLanguagePair, split: EncodedSplit) -> None:

@@ -305,10 +305,10 @@ class TrainingRun:
     def _fill(self, folder: Path) -> None:
         self.bare_model.save_files(folder)
         checkpoint.write_json(folder / checkpoint.DATA, self.data.sources.to_json())
+        checkpoint.write_json(folder / checkpoint.OPTIONS, resumable_options(self.config))
         state = {
             "progress": asdict(self.progress),
             "losses": [loss.item() for loss in self.losses],
-            "options": resumable_options(self.config),
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "random": torch.get_rng_state(),
@@ -331,7 +331,7 @@ class TrainingRun:
             self._trim_log()
             return
         state = checkpoint.read_state(found[-1])
-        check_same_options(state["options"], resumable_options(self.config))
+        check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(self.config))
         self.bare_model.load_tensors(checkpoint.read_tensors(found[-1]))
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])

@@ -169,6 +169,15 @@ class EncodedSplit:
             for start, stop in itertools.pairwise(self.label_offsets)
         ]
 
+    def repeats(self, other: EncodedSplit) -> set[int]:
+        """The sentences whose subwords are those of a sentence of ``other``, by index."""
+        known = set(other._subwords_by_sentence())
+        return {index for index, subwords in enumerate(self._subwords_by_sentence()) if subwords in known}
+
+    def _subwords_by_sentence(self) -> Iterator[bytes]:
+        for _, windows in itertools.groupby(range(len(self)), key=lambda index: self.sentences[index]):
+            yield b"".join(self.window(index).ids.tobytes() for index in windows)
+
     def first(self, sentences: int | None) -> EncodedSplit:
         """The first so many sentences; all of them where None."""
         if sentences is None or sentences >= len(self.label_offsets) - 1:
