@@ -5,6 +5,7 @@ A folder is written beside its place and renamed into it, so a kill at any momen
 
 from __future__ import annotations
 
+import glob
 import json
 import os
 import re
@@ -30,7 +31,8 @@ FORMAT = 1
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Make ``folder`` with what ``fill`` puts into it, complete or not at all; an older one is replaced."""
     folder.parent.mkdir(parents=True, exist_ok=True)
-    remove_partial(folder.parent)
+    recover(folder)
+    remove_partial(folder)
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
     staged.chmod(0o755)
     fill(staged)
@@ -39,16 +41,28 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
         with path.open("rb") as file:
             os.fsync(file.fileno())
     if folder.exists():
-        # The old folder stays complete under its partial name until the new one is in place.
-        folder.rename(staged.with_name(staged.name + ".old"))
+        folder.rename(_replaced(folder))
     staged.rename(folder)
-    remove_partial(folder.parent)
+    shutil.rmtree(_replaced(folder), ignore_errors=True)
 
 
-def remove_partial(parent: Path) -> None:
-    """Delete what an interrupted :func:`write_folder` left."""
-    for path in parent.glob(".*.part-*"):
+def recover(folder: Path) -> None:
+    """Put back the older folder where a kill came between its making way and the newer one's coming."""
+    if not folder.exists() and _replaced(folder).is_dir():
+        _replaced(folder).rename(folder)
+
+
+def remove_partial(folder: Path) -> None:
+    """Delete what an interrupted :func:`write_folder` of this folder left."""
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.part-*"):
         shutil.rmtree(path, ignore_errors=True)
+    if folder.exists():
+        shutil.rmtree(_replaced(folder), ignore_errors=True)
+
+
+def _replaced(folder: Path) -> Path:
+    """The name of the older folder while the newer one takes its place."""
+    return folder.with_name(f".{folder.name}.old")
 
 
 def write_json(path: Path, value: Any) -> None:
@@ -167,16 +181,30 @@ def resolve(folder: Path) -> Path:
     Raises:
         CheckpointError: where there is none.
     """
+    recover(folder)
     if (folder / CONFIG).is_file():
         return folder
     if (folder / BEST).is_file():
-        best = folder / Path(read_json(folder / BEST)["checkpoint"]).name
+        best = folder / _best_name(folder / BEST)
         if (best / CONFIG).is_file():
             return best
     if found := checkpoints(folder):
         return found[-1]
     what = "holds no checkpoint" if folder.is_dir() else "does not exist"
     raise CheckpointError(f"{folder} {what}: expected a folder with {CONFIG}, or one with checkpoint-<step> folders")
+
+
+def _best_name(path: Path) -> str:
+    value = read_json(path)
+    if not isinstance(value, dict) or not isinstance(value.get("checkpoint"), str):
+        raise CheckpointError(f"{path}: expected the name of a checkpoint; found {value!r}. Name the checkpoint itself")
+    return Path(value["checkpoint"]).name
+
+
+def clean(output_dir: Path) -> None:
+    """Delete what interrupted writing and pruning left in a run's output folder."""
+    for path in output_dir.glob(".checkpoint-*.part-*"):
+        shutil.rmtree(path, ignore_errors=True)
 
 
 def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:

@@ -61,7 +61,7 @@ class ModelConfig:
         after_layer_output: adapters on the output of whole layers, not of feed-forward blocks.
         head_layer: the layer that the heads read, counted from 1; "last"; or "mix", a learnt mix of all.
         max_length: longest window in subwords, special ones included.
-        trained_inside: names of the encoder's own parameters that were trained and stand in the checkpoint.
+        trained_inside: names of the encoder's own parameters that stand in the checkpoint; None before it is saved.
     """
 
     encoder: str
@@ -75,7 +75,7 @@ class ModelConfig:
     after_layer_output: bool = False
     head_layer: int | Literal["last", "mix"] = "last"
     max_length: int = 256
-    trained_inside: tuple[str, ...] = ()
+    trained_inside: tuple[str, ...] | None = None
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that :meth:`from_json` reads back."""
@@ -87,7 +87,7 @@ class ModelConfig:
         fields = dict(value)
         fields["labels"] = {task: tuple(labels) for task, labels in fields["labels"].items()}
         for name in ("languages", "trained_languages", "trained_pairs", "trained_inside"):
-            fields[name] = tuple(fields[name])
+            fields[name] = None if fields[name] is None else tuple(fields[name])
         fields["hypernetwork"] = HypernetworkOptions(**fields["hypernetwork"])
         return cls(**fields)
 

@@ -49,9 +49,9 @@ class PairTagger:
 
     def __init__(self, model: HyperX, pair: TaskLanguagePair, *, batch_size: int, pad_id: int) -> None:
         self.model, self.pair, self.batch_size, self.pad_id = model, pair, batch_size, pad_id
-        self.names = np.array(model.config.labels[pair.task])
         with torch.inference_mode():
             self.adapters: AdapterWeights = model.adapters([pair])
+        self.names = np.array(model.config.labels[pair.task])
 
     def label(self, sentences: Iterable[Sequence[Window]]) -> Iterator[WordLabels]:
         """The labels of sentences given as windows, in their order."""

@@ -31,6 +31,9 @@ from hyperx.tasks.registry import TASKS
 
 log = logging.getLogger(__name__)
 
+NOTHING = "(?!)"
+"""The pattern that is known to match nothing: with it as --freeze_params_regex everything is trained."""
+
 Pairs = str | TaskLanguagePair | Sequence[str | TaskLanguagePair]
 
 
@@ -64,6 +67,7 @@ class HyperX(nn.Module):
 
     def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
+        check_config(config)
         depth = len(encoder_layers(encoder))
         if isinstance(config.head_layer, int):
             if not 1 <= config.head_layer <= depth:
@@ -139,7 +143,9 @@ class HyperX(nn.Module):
     def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """Take trained weights; a CheckpointError names what is missing, unexpected or of another shape."""
         outside = [name for name, _ in self.named_parameters() if not name.startswith("encoder.")]
-        inside = self.config.trained_inside or [name for name in self.trained_names() if name.startswith("encoder.")]
+        inside: Sequence[str] | None = self.config.trained_inside
+        if inside is None:
+            inside = [name for name in self.trained_names() if name.startswith("encoder.")]
         checkpoint.load_strictly(self, tensors, [*outside, *inside])
 
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
@@ -173,6 +179,8 @@ class HyperX(nn.Module):
             HyperXError: where the model has no such task, or the code names no language.
             DataError: where a text has no word or cannot be segmented.
         """
+        if isinstance(texts, str):
+            raise HyperXError("texts: expected a list of sentences, found one string; write [text]")
         self.admit_language(language)
         tasks = [task] if isinstance(task, str) else list(task)
         training = self.training
@@ -275,6 +283,8 @@ class HyperX(nn.Module):
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
 
     def _encode(self, input_ids: Tensor, mask: Tensor, weights: AdapterWeights, rows: Tensor | None) -> Tensor:
+        if self.training and getattr(self.encoder, "is_gradient_checkpointing", False):
+            raise HyperXError("activation checkpointing runs layers again without their adapters: switch it off")
         points = adapter_points(self.encoder, after_layer_output=self.config.after_layer_output)
         with injected(points, weights, rows, self.activation):
             if self.pooling is None:
@@ -294,6 +304,22 @@ class HyperX(nn.Module):
             share = 1.0 if index is None else len(index) / len(labels)
             loss = loss + share * TASKS[task].loss(logits[task], labels if index is None else labels[index])
         return loss
+
+
+def check_config(config: ModelConfig) -> None:
+    """See that a configuration names tasks, an activation and a layer that there are; a ConfigError where not."""
+    problems = [
+        f"there is no task {task!r}; there are {', '.join(TASKS)}.{did_you_mean(task, TASKS)}"
+        for task in config.labels
+        if task not in TASKS
+    ]
+    if config.adapter_non_linearity not in ACT2FN:
+        hint = did_you_mean(config.adapter_non_linearity, ACT2FN)
+        problems.append(f"adapter_non_linearity: there is no activation {config.adapter_non_linearity!r}.{hint}")
+    if not isinstance(config.head_layer, int) and config.head_layer not in ("last", "mix"):
+        problems.append(f"head_layer: expected a number, 'last' or 'mix'; found {config.head_layer!r}")
+    if problems:
+        raise ConfigError(problems)
 
 
 def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
@@ -342,7 +368,7 @@ def apply_freezing(model: HyperX, freeze: str | None, unfreeze: str | None) -> N
         except re.error as error:
             problems.append(f"{option}: {text!r} is not a regular expression: {error}")
             continue
-        if not any(patterns[option].match(name) for name, _ in public_names(model)):
+        if text != NOTHING and not any(patterns[option].match(name) for name, _ in public_names(model)):
             names = ", ".join(name for name, _ in list(public_names(model))[:3])
             problems.append(f"{option}: {text!r} matches no parameter; names are such as {names}")
     if problems:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from hyperx.errors import HyperXError
+from hyperx.languages import canonical
 
 
 @dataclass(frozen=True, order=True, slots=True)
@@ -32,6 +33,11 @@ class TaskLanguagePair:
         if not (task and separator and language) or "#" in language:
             raise HyperXError(f"a task–language pair is written task#language, such as ner#tr; found {name!r}")
         return cls(task, language)
+
+    @property
+    def key(self) -> tuple[str, str]:
+        """What two spellings of one pair, such as ``ner#tr`` and ``ner#tur``, have in common."""
+        return self.task, canonical(self.language)
 
     def __str__(self) -> str:
         return f"{self.task}#{self.language}"

@@ -8,7 +8,7 @@ import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import platformdirs
 from tqdm.auto import tqdm
@@ -39,6 +39,7 @@ class Scope:
         train_pairs: pairs to train on.
         eval_pairs: pairs to evaluate on while training.
         sources: where the data of the pairs is.
+        kept: what a checkpoint keeps of it: the sources, the folder of local data and the explicit table.
     """
 
     tasks: tuple[str, ...]
@@ -46,6 +47,7 @@ class Scope:
     train_pairs: tuple[TaskLanguagePair, ...]
     eval_pairs: tuple[TaskLanguagePair, ...]
     sources: DataSources
+    kept: Mapping[str, Any]
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class RunData:
         train_pairs: pairs to train on.
         train_splits: the encoded training split of each.
         eval_splits: the encoded dev split of each evaluation pair.
-        sources: where the data is.
+        kept: where the data is, for the checkpoints.
     """
 
     encoder: LoadedEncoder
@@ -68,7 +70,7 @@ class RunData:
     train_pairs: tuple[TaskLanguagePair, ...]
     train_splits: list[EncodedSplit]
     eval_splits: dict[TaskLanguagePair, EncodedSplit]
-    sources: DataSources
+    kept: Mapping[str, Any]
 
 
 def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
@@ -105,7 +107,13 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     evaluate = _eval_pairs(train, evaluate, sources)
     _check_best_by(config, train, evaluate)
     everything = _with_all_pairs(sources, tasks, languages, data, label_map)
-    return Scope(tuple(tasks), tuple(languages), train, evaluate, everything)
+    kept = {
+        "data_folder": str(data.data_folder.resolve()),
+        "table": dict(data.data),
+        "label_map": label_map,
+        "sources": everything.to_json(),
+    }
+    return Scope(tuple(tasks), tuple(languages), train, evaluate, everything, kept)
 
 
 def _check_best_by(
@@ -142,10 +150,9 @@ def _pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[Task
         except HyperXError as error:
             problems.append(f"{option}: {error}")
             continue
-        key = (pair.task, canonical(pair.language))
-        if key in pairs:
-            problems.append(f"{option}: {pair} is the same pair as {pairs[key]}; name it once")
-        pairs.setdefault(key, pair)
+        if pair.key in pairs:
+            problems.append(f"{option}: {pair} is the same pair as {pairs[pair.key]}; name it once")
+        pairs.setdefault(pair.key, pair)
     return tuple(pairs.values())
 
 
@@ -304,7 +311,7 @@ def prepare(config: TrainConfig, scope: Scope) -> RunData:
         train_pairs=scope.train_pairs,
         train_splits=train_splits,
         eval_splits={pair: splits[pair, "dev"].first(config.data.max_eval_samples) for pair in scope.eval_pairs},
-        sources=scope.sources,
+        kept=scope.kept,
     )
 
 

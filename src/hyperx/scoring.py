@@ -19,6 +19,7 @@ from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import encoded_cache, find_sources
+from hyperx.transfer import group_of
 
 log = logging.getLogger(__name__)
 
@@ -56,8 +57,10 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
     for pair in pairs:
         if not problems and not sources.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
-    if config.per_device_eval_batch_size < 1:
-        problems.append(f"--per_device_eval_batch_size: expected 1 or more; found {config.per_device_eval_batch_size}")
+    for name in ("per_device_eval_batch_size", "max_eval_samples"):
+        value = getattr(config, name)
+        if value is not None and value < 1:
+            problems.append(f"--{name}: expected 1 or more; found {value}")
     if problems:
         raise ConfigError(problems)
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
@@ -97,12 +100,19 @@ def _asked_pairs(config: EvaluateConfig, tasks: tuple[str, ...], problems: list[
 
 
 def _sources(config: EvaluateConfig, folder: Path, pairs: list[TaskLanguagePair], problems: list[str]) -> DataSources:
-    """Those kept with the checkpoint, and found anew what the options or unknown pairs ask for."""
-    kept = DataSources.from_json(checkpoint.read_json(folder / checkpoint.DATA))
+    """Those kept with the checkpoint, and found anew what the options ask for or training did not know."""
+    data = checkpoint.read_json(folder / checkpoint.DATA)
+    kept = DataSources.from_json(data["sources"])
     elsewhere = config.data_folder is not None or bool(config.data)
     wanted = pairs or list(kept.pairs)
     anew = wanted if elsewhere else [pair for pair in wanted if pair not in kept]
-    found = find_sources(anew, config.data_folder or Path("data"), config.data, {}, problems)
+    found = find_sources(
+        anew,
+        config.data_folder or Path(data["data_folder"]),
+        {**data["table"], **config.data},
+        data["label_map"],
+        problems,
+    )
     return kept if found is None else kept.joined(found)
 
 
@@ -137,7 +147,7 @@ def _repeats(
     """For each seen pair the sentences that the model was trained on, as some data sets repeat them across splits."""
     found = {}
     for pair in splits:
-        if split != "train" and pair in trained and loader.sources.has(pair, "train"):
+        if split != "train" and group_of(pair, trained) == "seen" and loader.sources.has(pair, "train"):
             try:
                 found[pair] = splits[pair].repeats(loader.load(pair, "train"))
             except DataError as error:

@@ -102,7 +102,7 @@ def _delete_run(output_dir: Path) -> None:
     """Delete what a run wrote, and nothing else that may stand there."""
     for path in checkpoint.checkpoints(output_dir):
         shutil.rmtree(path)
-    checkpoint.remove_partial(output_dir)
+    checkpoint.clean(output_dir)
     for name in (checkpoint.BEST, LOG):
         (output_dir / name).unlink(missing_ok=True)
     shutil.rmtree(output_dir / TRACKER, ignore_errors=True)
@@ -304,7 +304,7 @@ class TrainingRun:
 
     def _fill(self, folder: Path) -> None:
         self.bare_model.save_files(folder)
-        checkpoint.write_json(folder / checkpoint.DATA, self.data.sources.to_json())
+        checkpoint.write_json(folder / checkpoint.DATA, self.data.kept)
         checkpoint.write_json(folder / checkpoint.OPTIONS, resumable_options(self.config))
         state = {
             "progress": asdict(self.progress),
@@ -324,7 +324,7 @@ class TrainingRun:
         Raises:
             ConfigError: where options differ from those that the run began with.
         """
-        checkpoint.remove_partial(self.output_dir)
+        checkpoint.clean(self.output_dir)
         found = checkpoint.checkpoints(self.output_dir)
         if not found:
             log.warning("--resume: %s has no checkpoint yet; starting from the beginning", self.output_dir)

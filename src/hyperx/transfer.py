@@ -14,9 +14,10 @@ GROUP_NAMES = {"seen": "seen", "new_pair": "new pair", "new_language": "new lang
 
 def group_of(pair: TaskLanguagePair, trained: Collection[TaskLanguagePair]) -> Group:
     """``seen``: a training pair; ``new_pair``: its language was trained in other tasks; else ``new_language``."""
-    if pair in trained:
+    keys = {other.key for other in trained}
+    if pair.key in keys:
         return "seen"
-    return "new_pair" if pair.language in {other.language for other in trained} else "new_language"
+    return "new_pair" if pair.key[1] in {language for _, language in keys} else "new_language"
 
 
 def macro_averages(values: Mapping[TaskLanguagePair, float], trained: Collection[TaskLanguagePair]) -> dict[str, float]:

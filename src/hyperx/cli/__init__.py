@@ -50,6 +50,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     module = importlib.import_module(f"hyperx.cli.{command}")
     try:
         module.main(list(arguments))
+        sys.stdout.flush()
     except HyperXError as error:
         print(f"hyperx {command}: {error}", file=sys.stderr)
         return 1

@@ -14,6 +14,7 @@ from hyperx.cli.options import parse, start_logging
 from hyperx.config import PredictConfig
 from hyperx.data.output import Prediction
 from hyperx.errors import ConfigError, HyperXError
+from hyperx.pairs import TaskLanguagePair
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -35,6 +36,9 @@ def main(arguments: Sequence[str]) -> None:
         model.to(pick_device(no_cuda=config.no_cuda))
         model.admit_language(config.language)
         tasks = config.tasks or tuple(model.config.labels)
+        for task in tasks:
+            # Told now, before the output file is touched.
+            model.indices(TaskLanguagePair(task, config.language))
         name = "<stdin>" if config.input is None else str(config.input)
         sentences = read_input(source, config.input_format, language=config.language, source=name)
         # A person at a terminal waits for an answer to every line.

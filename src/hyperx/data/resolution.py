@@ -77,11 +77,6 @@ class PairSources:
     label_map: Mapping[str, str] = field(default_factory=dict)
 
 
-def pair_key(pair: TaskLanguagePair) -> tuple[str, str]:
-    """What two spellings of one pair have in common."""
-    return pair.task, canonical(pair.language)
-
-
 def resolve(
     pairs: Iterable[TaskLanguagePair],
     *,
@@ -118,7 +113,7 @@ class _Resolver:
         """Each pair once; two spellings of one pair are a problem."""
         seen: dict[tuple[str, str], TaskLanguagePair] = {}
         for pair in pairs:
-            first = seen.setdefault(pair_key(pair), pair)
+            first = seen.setdefault(pair.key, pair)
             if first != pair:
                 self.problems.append(
                     f"{first} and {pair} are one pair: {pair.language!r} names the same language; keep one"
@@ -139,7 +134,7 @@ class _Resolver:
                 continue
             if pair.task not in self.columns:
                 self.problems.append(f"data table: {self._unknown_task(pair)}")
-            first, _ = entries.setdefault(pair_key(pair), (pair, value))
+            first, _ = entries.setdefault(pair.key, (pair, value))
             if first != pair:
                 self.problems.append(f"data table: {first} and {pair} are one pair; keep one of them")
         return entries
@@ -151,8 +146,8 @@ class _Resolver:
             return None
         column = self.columns[pair.task]
         label_map = self.label_map if column == "ner" else {}
-        if pair_key(pair) in entries:
-            return self._from_table(pair, *entries[pair_key(pair)], label_map)
+        if pair.key in entries:
+            return self._from_table(pair, *entries[pair.key], label_map)
         folder = self._local_folder(pair)
         splits = self._folder(folder, column, str(pair)) if folder else self._default_hub(pair, column)
         return PairSources(pair, column, splits, label_map)
@@ -337,7 +332,7 @@ class _Resolver:
 
     def _rest(self, resolved: Sequence[PairSources], entries: _Entries) -> list[PairSources]:
         """The table's other pairs; their problems are not this run's."""
-        done = {pair_key(sources.pair) for sources in resolved}
+        done = {sources.pair.key for sources in resolved}
         other = _Resolver(self.data_folder, self.columns, {})
         others = [pair for key, (pair, _) in entries.items() if key not in done and pair.task in self.columns]
         return [sources for pair in others if (sources := other.pair(pair, entries))]

@@ -14,7 +14,7 @@ from hyperx.data.conllu import check_tree
 from hyperx.data.formats import TREE_COLUMNS, read_file
 from hyperx.data.hub import HubSource
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
-from hyperx.data.resolution import FileSource, PairSources, Source, pair_key, resolve
+from hyperx.data.resolution import FileSource, PairSources, Source, resolve
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import BioConversion, bio_sentences, map_types
 from hyperx.errors import DataError, HyperXError
@@ -31,7 +31,7 @@ class DataSources:
     """
 
     def __init__(self, sources: Iterable[PairSources]) -> None:
-        self._sources = {pair_key(source.pair): source for source in sources}
+        self._sources = {source.pair.key: source for source in sources}
 
     @classmethod
     def build(
@@ -68,7 +68,7 @@ class DataSources:
         return tuple(source.pair for source in self._sources.values())
 
     def __contains__(self, pair: TaskLanguagePair) -> bool:
-        return pair_key(pair) in self._sources
+        return pair.key in self._sources
 
     def joined(self, other: DataSources) -> DataSources:
         """These sources and another's; the other's win where both know a pair."""
@@ -76,11 +76,11 @@ class DataSources:
 
     def has(self, pair: TaskLanguagePair, split: str) -> bool:
         """Whether a pair has a split. A hub data set is taken to have all three: the network is not asked."""
-        return pair in self and split in self._sources[pair_key(pair)].splits
+        return pair in self and split in self._sources[pair.key].splits
 
     def from_hub(self, pair: TaskLanguagePair) -> bool:
         """Whether any split of a pair would be read from the hub."""
-        return pair in self and any(isinstance(s, HubSource) for s in self._sources[pair_key(pair)].splits.values())
+        return pair in self and any(isinstance(s, HubSource) for s in self._sources[pair.key].splits.values())
 
     def describe(self, pair: TaskLanguagePair, split: str) -> str:
         """Where a split is, for people.
@@ -98,7 +98,7 @@ class DataSources:
         Raises:
             DataError: where there is no such split; while reading, with file and line, for whatever is wrong in it.
         """
-        source, sources = self._source(pair, split), self._sources[pair_key(pair)]
+        source, sources = self._source(pair, split), self._sources[pair.key]
         if isinstance(source, HubSource):
             return _prepared(source.read(split), sources, source.describe(split))
         # Files are prepared one by one: each may be written in a scheme of its own.
@@ -108,7 +108,7 @@ class DataSources:
 
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
         """A JSON value that changes whenever what `read` gives may change: files count by their content."""
-        source, sources = self._source(pair, split), self._sources[pair_key(pair)]
+        source, sources = self._source(pair, split), self._sources[pair.key]
         what = asdict(source) if isinstance(source, HubSource) else [_content_hash(path) for path in source.files]
         return [what, split, sources.column, dict(sources.label_map)]
 
@@ -116,7 +116,7 @@ class DataSources:
         if pair not in self:
             known = ", ".join(map(str, self.pairs)) or "none"
             raise DataError(f"expected a pair whose data is known ({known}), found {pair}")
-        splits = self._sources[pair_key(pair)].splits
+        splits = self._sources[pair.key].splits
         if split not in splits:
             found = ", ".join(splits) or "none"
             advice = f"add a {split} file to the pair's folder, or name one under {split} in the data table"

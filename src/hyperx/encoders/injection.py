@@ -52,9 +52,10 @@ def captured(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
     states: list[Tensor] = []
     owner = threading.get_ident()
 
-    def before(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+    # The names are missing where another thread removes its own hook meanwhile; then this one is not the owner.
+    def before(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any] | None = None) -> None:
         if threading.get_ident() == owner:
-            states.append(inputs[0] if inputs else named["hidden_states"])
+            states.append(inputs[0] if inputs else (named or {})["hidden_states"])
 
     def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
         if threading.get_ident() == owner:

@@ -38,7 +38,7 @@ class LoadedEncoder:
     """An encoder ready for use.
 
     Args:
-        name: as the user spelled it.
+        name: as the user spelled it, but absolute where it is a path.
         content_hash: of the weights; the same for every copy of them, wherever it was loaded from.
         model: in float32 and evaluation mode, without a pooler.
         tokenizer: a fast one, so that subwords can be traced to words.
@@ -69,7 +69,13 @@ def load_encoder(name: str | Path) -> LoadedEncoder:
     record = read_source_record(folder) if converted else None
     content_hash = _state_hash(model) if record is None else record.content_hash
     head_layer = EMBEDDED_HEAD_LAYER if converted else None
-    return LoadedEncoder(str(name), content_hash, model, tokenizer, head_layer)
+    return LoadedEncoder(_lasting_name(name), content_hash, model, tokenizer, head_layer)
+
+
+def _lasting_name(name: str | Path) -> str:
+    """A name that means the same from any working folder."""
+    path = Path(name).expanduser()
+    return str(path.resolve()) if name != EMBEDDED and path.exists() else str(name)
 
 
 # Finding --------------------------------------------------------------------------------------------------------------

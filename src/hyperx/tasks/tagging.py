@@ -73,6 +73,8 @@ class NamedEntities(TaggingTask):
         """Span F1, precision and recall (type and both ends must agree), and accuracy over words."""
         wanted, found = [_span_dicts(tags) for tags in gold], [_span_dicts(tags) for tags in predicted]
         kinds = sorted({span["label"] for sentence in [*wanted, *found] for span in sentence})
+        if not wanted:
+            return Scores({"precision": 0.0, "recall": 0.0, "f1": 0.0, "accuracy": 0.0})
         results = Evaluator(wanted, found, tags=kinds, loader="dict").evaluate()
         by_label = {kind: _strict(results["entities"][kind]) for kind in kinds}
         measures = {name: value for name, value in _strict(results["overall"]).items() if name != "support"}
