@@ -35,7 +35,11 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     remove_partial(folder)
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
     staged.chmod(0o755)
-    fill(staged)
+    try:
+        fill(staged)
+    except BaseException:
+        shutil.rmtree(staged, ignore_errors=True)
+        raise
     for path in staged.iterdir():
         path.chmod(0o644)
         with path.open("rb") as file:

@@ -12,7 +12,7 @@ from hyperx.data.resolution import SPLITS
 from hyperx.data.sources import DataSources
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import check_options
+from hyperx.preparation import check_options, label_set
 from hyperx.tasks.registry import TASKS
 
 
@@ -24,11 +24,13 @@ class DataReport:
         rows: pair, split, sentences, words and labels of every split that was read.
         notes: what a user should know, such as duplicates.
         problems: what would stop a run.
+        seen: the labels of each task's training data.
     """
 
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
+    seen: dict[str, set[str]] = field(default_factory=dict)
     header = ("pair", "split", "sentences", "words", "labels")
 
 
@@ -48,6 +50,12 @@ def inspect_data(config: TrainConfig) -> DataReport:
             other = _inspect_split(scope.sources, pair, split, found)
             if train is not None and other is not None:
                 _note_duplicates(pair, split, train, other, found)
+    # Faulty labels are named already, each with its line.
+    for task, labels in found.seen.items() if not found.problems else ():
+        try:
+            label_set(task, labels, config.data.entity_types)
+        except DataError as fault:
+            found.problems.append(str(fault))
     return found
 
 
@@ -60,13 +68,19 @@ def _inspect_split(
     column = TASKS[pair.task].column
     sentences: list[tuple[str, ...]] = []
     labels = Counter[str]()
+
+    def note(fault: DataError) -> None:
+        found.problems.append(f"{pair} {split}: {fault}")
+
     try:
-        for sentence in sources.read(pair, split):
+        for sentence in sources.read(pair, split, note):
             sentences.append(sentence.words)
             labels.update(map(str, sentence.columns[column]))
-    except DataError as error:
-        found.problems.append(f"{pair} {split}: {error}")
+    except DataError as fault:
+        note(fault)
         return None
+    if split == "train":
+        found.seen.setdefault(pair.task, set()).update(labels)
     common = "  ".join(f"{label} {count:,}" for label, count in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
     found.rows.append([str(pair), split, f"{len(sentences):,}", f"{labels.total():,}", common + more])

@@ -283,7 +283,7 @@ class HyperX(nn.Module):
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
 
     def _encode(self, input_ids: Tensor, mask: Tensor, weights: AdapterWeights, rows: Tensor | None) -> Tensor:
-        if self.training and getattr(self.encoder, "is_gradient_checkpointing", False):
+        if self.training and getattr(encoder_layers(self.encoder)[0], "gradient_checkpointing", False):
             raise HyperXError("activation checkpointing runs layers again without their adapters: switch it off")
         points = adapter_points(self.encoder, after_layer_output=self.config.after_layer_output)
         with injected(points, weights, rows, self.activation):

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib.util
 import logging
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -27,6 +27,9 @@ from hyperx.transfer import group_of
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+
+POLYNOMIAL_END = 1e-7
+"""Where the polynomial schedule of the Hugging Face library ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,11 @@ def number_problems(config: TrainConfig) -> list[str]:
         "warmup_steps": training.warmup_steps or 0,
     }
     problems += [f"--{name}: expected 0 or more; found {value}" for name, value in not_negative.items() if value < 0]
+    if training.lr_scheduler_type == "polynomial" and 0 < training.learning_rate <= POLYNOMIAL_END:
+        problems.append(
+            f"--learning_rate: the polynomial schedule ends at {POLYNOMIAL_END}; expected more, found "
+            f"{training.learning_rate}"
+        )
     if config.data.max_length < 16:
         problems.append(f"--max_length: expected 16 or more subwords; found {config.data.max_length}")
     if training.resume and training.overwrite_output_dir:
@@ -339,22 +347,26 @@ def encoder_limit(encoder: LoadedEncoder) -> int:
 
 
 def label_sets(scope: Scope, splits: Sequence[EncodedSplit], data: DataOptions) -> dict[str, tuple[str, ...]]:
-    """The labels of every task, from the training data or as declared.
+    """The label set of every task; a DataError where training data has an entity type that was not declared."""
+    seen: dict[str, set[str]] = {task: set() for task in scope.tasks}
+    for pair, split in zip(scope.train_pairs, splits, strict=True):
+        seen[pair.task].update(split.names)
+    return {task: label_set(task, names, data.entity_types) for task, names in seen.items()}
+
+
+def label_set(task: str, seen: Collection[str], entity_types: Sequence[str]) -> tuple[str, ...]:
+    """The labels of a task, from its training data or as declared.
 
     Raises:
         DataError: where training data has an entity type that was not declared.
     """
-    labels = {}
-    for task in scope.tasks:
-        seen = {name for pair, split in zip(scope.train_pairs, splits, strict=True) if pair.task == task
-                for name in split.names}  # fmt: skip
-        declared = [f"{prefix}-{kind}" for kind in data.entity_types for prefix in "BI"]
-        labels[task] = TASKS[task].label_set(declared if declared and task == "ner" else seen)
-        if missing := sorted(seen.difference(labels[task])):
-            raise DataError(
-                f"the training data of {task} has labels that were not declared: {', '.join(missing)}. Declare them "
-                "with --entity_types, or map them with --label_map, such as DATE=O"
-            )
+    declared = [f"{prefix}-{kind}" for kind in entity_types for prefix in "BI"]
+    labels = TASKS[task].label_set(declared if declared and task == "ner" else seen)
+    if missing := sorted(set(seen).difference(labels)):
+        raise DataError(
+            f"the training data of {task} has labels that were not declared: {', '.join(missing)}. Declare them "
+            "with --entity_types, or map them with --label_map, such as DATE=O"
+        )
     return labels
 
 

@@ -94,11 +94,6 @@ def test_the_published_preset_batches_starts_and_freezes_as_published() -> None:
     assert found["head_layer"] == "last"
 
 
-@pytest.mark.parametrize("words", [["--no_hypernet"], ["--load_from_ckpt", "runs/first"]])
-def test_every_published_option_is_known(words: list[str]) -> None:
-    options(*words)
-
-
 def test_our_defaults() -> None:
     found = options()
     assert found["condition_to_layer_id"]

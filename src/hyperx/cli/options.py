@@ -77,20 +77,30 @@ def read_options(path: Path, kind: type[Any]) -> Mapping[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError([f"--config: {path}: expected lines of 'option: value'; found a {type(value).__name__}"])
     known = option_names(kind)
-    unknown = [str(name) for name in value if name not in known]
-    if unknown:
-        raise ConfigError(
-            [f"--config: {path}: there is no option {name!r}.{did_you_mean(name, known)}" for name in unknown]
-        )
+    problems = [
+        f"--config: {path}: there is no option {str(name)!r}.{did_you_mean(str(name), known)}"
+        for name in value
+        if name not in known
+    ]
+    problems += [
+        f"--config: {path}: {name}: expected true or false; found {found!r}"
+        for name, found in value.items()
+        if str(found).lower() in ("yes", "no", "on", "off") and name in known and known[name] is bool
+    ]
+    if "config" in value:
+        problems.append(f"--config: {path}: a file of options cannot name another one")
+    if problems:
+        raise ConfigError(problems)
     return value
 
 
-def option_names(kind: type[Any]) -> list[str]:
-    """The names of all options of a dataclass, those of its sections included."""
+def option_names(kind: type[Any]) -> dict[str, Any]:
+    """The names of all options of a dataclass, those of its sections included, with their types."""
     hints = get_type_hints(kind)
-    names: list[str] = []
+    names: dict[str, Any] = {}
     for field in fields(kind):
-        names += option_names(hints[field.name]) if is_dataclass(hints[field.name]) else [field.name]
+        hint = hints[field.name]
+        names |= option_names(hint) if is_dataclass(hint) and isinstance(hint, type) else {field.name: hint}
     return names
 
 

@@ -8,19 +8,21 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperx.data.conllu import text_comment
-from hyperx.data.lines import check_word, no_sentences, numbered_lines
+from hyperx.data.lines import OnFault, check_word, no_sentences, numbered_lines, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 
 _IOB2_COLUMNS = 5
 
 
-def read_columns(path: str | Path, column: str) -> Iterator[Sentence]:
+def read_columns(path: str | Path, column: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
     """Stream the sentences of a column file, its tags under the name of a column such as `ner` or `upos`.
 
     Two-column files are split at the tab where a line has one (words may hold spaces, or begin with `#`), else at
     spaces into word first and tag last. Files that end in `.iob2` have index, word, tag and two more columns, and
     comment lines that begin with `#`. Blank lines end sentences; `-DOCSTART-` lines are passed over.
+
+    A sentence with a fault is passed over where ``on_fault`` does not raise, as it does by default.
 
     Raises:
         DataError: with file and line, for a line with another number of columns, a word of spaces or control
@@ -32,14 +34,18 @@ def read_columns(path: str | Path, column: str) -> Iterator[Sentence]:
     for number, line in numbered_lines(path):
         if not line.strip(" \t"):
             if block.started:
-                yield block.sentence()
+                yield from block.sentences(on_fault)
                 block, found = _Block(path, column), True
         elif iob2 and line.startswith("#"):
             block.comment(number, line)
-        elif not line.startswith("-DOCSTART-"):
-            block.add(number, *split(number, line))
+        elif not line.startswith("-DOCSTART-") and not block.faulty:
+            try:
+                block.add(number, *split(number, line))
+            except DataError as fault:
+                on_fault(fault)
+                block.faulty = True
     if block.started:
-        yield block.sentence()
+        yield from block.sentences(on_fault)
     elif not found:
         raise no_sentences(path)
 
@@ -55,10 +61,20 @@ class _Block:
     lines: list[int] = field(default_factory=list)
     comments: list[str] = field(default_factory=list)
     first_line: int = 0
+    faulty: bool = False
 
     @property
     def started(self) -> bool:
-        return bool(self.words or self.comments)
+        return bool(self.words or self.comments or self.faulty)
+
+    def sentences(self, on_fault: OnFault) -> Iterator[Sentence]:
+        """The finished sentence, or none where it has a fault."""
+        if self.faulty:
+            return
+        try:
+            yield self.sentence()
+        except DataError as fault:
+            on_fault(fault)
 
     def comment(self, number: int, line: str) -> None:
         self.first_line = self.first_line or number

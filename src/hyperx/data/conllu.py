@@ -9,19 +9,21 @@ from pathlib import Path
 from conllu.exceptions import ParseException
 from conllu.parser import parse_id_value
 
-from hyperx.data.lines import check_word, no_sentences, numbered_lines
+from hyperx.data.lines import OnFault, check_word, no_sentences, numbered_lines, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 
 _COLUMNS = 10
 
 
-def read_conllu(path: str | Path) -> Iterator[Sentence]:
+def read_conllu(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence]:
     """Stream the sentences of a CoNLL-U file.
 
     Words are the syntactic words: multiword ranges (`1-2`) and empty nodes (`1.1`) are left out. Columns are `upos`;
     `head` and `deprel` where the sentence has heads; `ner` where MISC gives every word a `NER=` value. A word is
     followed by a space unless MISC says `SpaceAfter=No`; within a multiword range there are none.
+
+    A sentence with a fault is passed over where ``on_fault`` does not raise, as it does by default.
 
     Raises:
         DataError: with file and line, for a line without 10 columns, ids that do not count up from 1, a word of spaces
@@ -29,9 +31,15 @@ def read_conllu(path: str | Path) -> Iterator[Sentence]:
             without words, and a file without sentences. Trees are not looked at: see `check_tree`.
     """
     found = False
-    for block in _blocks(path):
-        yield block.sentence()
+    for block in _blocks(path, on_fault):
         found = True
+        try:
+            sentence = None if block.faulty else block.sentence()
+        except DataError as fault:
+            on_fault(fault)
+            continue
+        if sentence is not None:
+            yield sentence
     if not found:
         raise no_sentences(path)
 
@@ -85,6 +93,7 @@ class _Block:
     words: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     ranges: list[tuple[int, int, bool]] = field(default_factory=list)
+    faulty: bool = False
 
     def add(self, number: int, line: str) -> None:
         """Take in one line: a comment, a word, or a range or empty node."""
@@ -177,12 +186,17 @@ class _Block:
         return tuple(spaces)
 
 
-def _blocks(path: str | Path) -> Iterator[_Block]:
+def _blocks(path: str | Path, on_fault: OnFault) -> Iterator[_Block]:
     block: _Block | None = None
     for number, line in numbered_lines(path):
         if line.strip(" \t"):
             block = block or _Block(path, number)
-            block.add(number, line)
+            if not block.faulty:
+                try:
+                    block.add(number, line)
+                except DataError as fault:
+                    on_fault(fault)
+                    block.faulty = True
         elif block:
             yield block
             block = None

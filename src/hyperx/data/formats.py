@@ -8,6 +8,7 @@ from pathlib import Path
 
 from hyperx.data.columns import read_columns
 from hyperx.data.conllu import read_conllu
+from hyperx.data.lines import OnFault, stop
 from hyperx.data.sentence import Sentence
 
 TREE_COLUMNS = frozenset({"head", "deprel"})
@@ -18,18 +19,18 @@ class Format:
     """How files of one kind are read.
 
     Args:
-        read: the reader, given the path and the column that is wanted.
+        read: the reader, given the path, the column that is wanted, and what to do with a fault.
         trees: whether the format holds heads and relations.
     """
 
-    read: Callable[[Path, str], Iterator[Sentence]]
+    read: Callable[[Path, str, OnFault], Iterator[Sentence]]
     trees: bool = False
 
 
 _COLUMNS = Format(read_columns)
 
 FORMATS: dict[str, Format] = {
-    ".conllu": Format(lambda path, _: read_conllu(path), trees=True),
+    ".conllu": Format(lambda path, _, on_fault: read_conllu(path, on_fault), trees=True),
     ".tsv": _COLUMNS,
     ".txt": _COLUMNS,
     ".conll": _COLUMNS,
@@ -39,13 +40,13 @@ FORMATS: dict[str, Format] = {
 """Ending of the file's name -> format."""
 
 
-def read_file(path: Path, column: str) -> Iterator[Sentence]:
+def read_file(path: Path, column: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
     """Stream a file's sentences in the format that its ending names.
 
     Raises:
         DataError: as the format's reader does.
     """
-    return FORMATS[path.suffix.lower()].read(path, column)
+    return FORMATS[path.suffix.lower()].read(path, column, on_fault)
 
 
 def format_problem(path: Path, column: str) -> str | None:

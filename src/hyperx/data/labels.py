@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
+from hyperx.data.lines import OnFault, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
 
@@ -19,11 +20,14 @@ UD_RELATIONS = tuple(_RELATIONS.split())
 """The 37 universal relations in alphabetical order, and `_` for a word without one; no subtypes."""
 
 
-def check_tags(sentence: Sentence, column: str, known: Collection[str]) -> None:
+def check_tags(sentence: Sentence, column: str, known: Collection[str], on_fault: OnFault = stop) -> None:
     """See that every value of a column is a known label. A relation's subtype (`nsubj:pass`) is left out of the look.
 
-    Raises:
-        DataError: at the first value that is not known, with its file and line.
+    Args:
+        sentence: the sentence.
+        column: the column to look at.
+        known: the labels that there are.
+        on_fault: told of every value that is not known, with its file and line; by default it raises the DataError.
     """
     for word, value in enumerate(sentence.columns[column]):
         label = str(value).partition(":")[0] if column == "deprel" else value
@@ -33,4 +37,5 @@ def check_tags(sentence: Sentence, column: str, known: Collection[str]) -> None:
         message = (
             f"expected one of {' '.join(known)} in column {column}, found {value!r} at {sentence.words[word][:40]!r}."
         )
-        raise DataError(message + did_you_mean(str(value), known), path=sentence.source, line=sentence.line_of(word))
+        hint = did_you_mean(str(value), known)
+        on_fault(DataError(message + hint, path=sentence.source, line=sentence.line_of(word)))

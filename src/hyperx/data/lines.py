@@ -3,12 +3,21 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hyperx.errors import DataError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+
+
+OnFault = Callable[[DataError], None]
+"""What a reader does with a fault that it can read on behind."""
+
+
+def stop(fault: DataError) -> None:
+    """Read no further: what training and evaluation do with a fault."""
+    raise fault
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:

@@ -14,6 +14,7 @@ from hyperx.data.conllu import check_tree
 from hyperx.data.formats import TREE_COLUMNS, read_file
 from hyperx.data.hub import HubSource
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
+from hyperx.data.lines import OnFault, stop
 from hyperx.data.resolution import FileSource, PairSources, Source, resolve
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import BioConversion, bio_sentences, map_types
@@ -90,20 +91,21 @@ class DataSources:
         """
         return self._source(pair, split).describe(split)
 
-    def read(self, pair: TaskLanguagePair, split: str) -> Iterator[Sentence]:
+    def read(self, pair: TaskLanguagePair, split: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
         """Stream a split's sentences, checked, and with the entity tags in BIO and mapped.
 
-        Spans whose first tag is an I- against the scheme are given a B-; their number is logged.
+        Spans whose first tag is an I- against the scheme are given a B-; their number is logged. Faults that reading
+        can go on behind go to ``on_fault``, which raises them by default.
 
         Raises:
             DataError: where there is no such split; while reading, with file and line, for whatever is wrong in it.
         """
         source, sources = self._source(pair, split), self._sources[pair.key]
         if isinstance(source, HubSource):
-            return _prepared(source.read(split), sources, source.describe(split))
+            return _prepared(source.read(split), sources, source.describe(split), on_fault)
         # Files are prepared one by one: each may be written in a scheme of its own.
         return chain.from_iterable(
-            _prepared(read_file(path, sources.column), sources, str(path)) for path in source.files
+            _prepared(read_file(path, sources.column, on_fault), sources, str(path), on_fault) for path in source.files
         )
 
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
@@ -171,25 +173,28 @@ def _source_from_json(value: Mapping[str, Any]) -> Source:
     return HubSource(**value["hub"]) if "hub" in value else FileSource(tuple(map(Path, value["files"])))
 
 
-def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str) -> Iterator[Sentence]:
+def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str, on_fault: OnFault) -> Iterator[Sentence]:
     """The sentences as the task's column needs them."""
     prepare = _PREPARATIONS.get(sources.column)
-    present = _with_column(sentences, sources.column)
-    return prepare(present, sources, place) if prepare else present
+    present = _with_column(sentences, sources.column, on_fault)
+    return prepare(present, sources, place, on_fault) if prepare else present
 
 
-def _with_column(sentences: Iterable[Sentence], column: str) -> Iterator[Sentence]:
+def _with_column(sentences: Iterable[Sentence], column: str, on_fault: OnFault) -> Iterator[Sentence]:
     for sentence in sentences:
         if column not in sentence.columns:
             found = ", ".join(sentence.columns) or "none"
             message = f"expected annotation in the column {column}, found {found}; annotate the sentence or remove it"
-            raise DataError(message, path=sentence.source, line=sentence.line_of(0))
-        yield sentence
+            on_fault(DataError(message, path=sentence.source, line=sentence.line_of(0)))
+        else:
+            yield sentence
 
 
-def _prepare_entities(sentences: Iterable[Sentence], sources: PairSources, place: str) -> Iterator[Sentence]:
+def _prepare_entities(
+    sentences: Iterable[Sentence], sources: PairSources, place: str, on_fault: OnFault
+) -> Iterator[Sentence]:
     conversion = BioConversion()
-    for sentence in bio_sentences(sentences, conversion, sources.column):
+    for sentence in bio_sentences(sentences, conversion, sources.column, on_fault):
         if sources.label_map:
             tags = map_types([str(tag) for tag in sentence.columns[sources.column]], sources.label_map)
             sentence = replace(sentence, columns={**sentence.columns, sources.column: tags})
@@ -200,20 +205,29 @@ def _prepare_entities(sentences: Iterable[Sentence], sources: PairSources, place
         logger.info("%s: tags converted from %s to BIO", place, conversion.scheme)
 
 
-def _prepare_tags(sentences: Iterable[Sentence], sources: PairSources, _place: str) -> Iterator[Sentence]:
+def _prepare_tags(
+    sentences: Iterable[Sentence], sources: PairSources, _place: str, on_fault: OnFault
+) -> Iterator[Sentence]:
     for sentence in sentences:
-        check_tags(sentence, sources.column, UPOS_TAGS)
+        check_tags(sentence, sources.column, UPOS_TAGS, on_fault)
         yield sentence
 
 
-def _prepare_trees(sentences: Iterable[Sentence], _sources: PairSources, _place: str) -> Iterator[Sentence]:
-    for sentence in _with_column(sentences, "deprel"):
-        check_tree(sentence)
-        check_tags(sentence, "deprel", UD_RELATIONS)
+def _prepare_trees(
+    sentences: Iterable[Sentence], _sources: PairSources, _place: str, on_fault: OnFault
+) -> Iterator[Sentence]:
+    for sentence in _with_column(sentences, "deprel", on_fault):
+        try:
+            check_tree(sentence)
+        except DataError as fault:
+            on_fault(fault)
+            continue
+        check_tags(sentence, "deprel", UD_RELATIONS, on_fault)
         yield sentence
 
 
-_PREPARATIONS: dict[str, Callable[[Iterable[Sentence], PairSources, str], Iterator[Sentence]]] = {
+_Preparation = Callable[[Iterable[Sentence], PairSources, str, OnFault], Iterator[Sentence]]
+_PREPARATIONS: dict[str, _Preparation] = {
     "ner": _prepare_entities,
     "upos": _prepare_tags,
     **dict.fromkeys(TREE_COLUMNS, _prepare_trees),

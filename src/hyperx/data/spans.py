@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
+from hyperx.data.lines import OnFault, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 
@@ -118,8 +119,12 @@ def to_bio(split: Iterable[Sequence[str]]) -> BioSplit:
     return BioSplit(tags, conversion.scheme, conversion.repairs)
 
 
-def bio_sentences(sentences: Iterable[Sentence], conversion: BioConversion, column: str = "ner") -> Iterator[Sentence]:
+def bio_sentences(
+    sentences: Iterable[Sentence], conversion: BioConversion, column: str = "ner", on_fault: OnFault = stop
+) -> Iterator[Sentence]:
     """The sentences with a column of span tags in BIO. Once they are through, `conversion` knows scheme and repairs.
+
+    A sentence with a malformed tag is passed over where ``on_fault`` does not raise, as it does by default.
 
     Raises:
         DataError: for a malformed tag, with its file and line.
@@ -128,7 +133,8 @@ def bio_sentences(sentences: Iterable[Sentence], conversion: BioConversion, colu
         try:
             tags = conversion.convert([str(tag) for tag in sentence.columns[column]])
         except MalformedTag as error:
-            raise DataError(str(error), path=sentence.source, line=sentence.line_of(error.position)) from error
+            on_fault(DataError(str(error), path=sentence.source, line=sentence.line_of(error.position)))
+            continue
         yield replace(sentence, columns={**sentence.columns, column: tags})
 
 
