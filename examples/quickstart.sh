@@ -5,6 +5,8 @@ set -eu
 cd "$(dirname "$0")/.."
 output=${1:-runs/quickstart}
 export HF_HUB_OFFLINE=1
+# Threads that wait by spinning take the time of others where more programs run than there are cores.
+export OMP_WAIT_POLICY="${OMP_WAIT_POLICY:-passive}"
 
 run() {
     printf '\n$ %s\n' "$*"
@@ -26,9 +28,13 @@ echo 'Anna de Vries werkt sinds maandag bij Philips in Eindhoven.' |
 cat <<END
 
 What to try next:
-  . .venv/bin/activate                                  so that the shell finds hyperx
-  hyperx predict --checkpoint $output --language hi     your own sentences, from the keyboard
-  hyperx check --config examples/quickstart.yaml        what a run would read, before it runs
-  hyperx train --help                                   every option; the file takes them all
+  . .venv/bin/activate
+      so that the shell finds hyperx
+  hyperx predict --checkpoint $output --language hi
+      your own sentences, from the keyboard
+  hyperx check --config examples/quickstart.yaml
+      what a run would read, before it runs
+  hyperx train --help
+      every option; the file takes them all
 Then edit examples/quickstart.yaml: move pairs in and out of training, add your own files.
 END
