@@ -18,6 +18,7 @@ from hyperx.transfer import GROUP_NAMES, group_of, macro_averages
 
 Rows = Sequence[Sequence[str]]
 LONG_CELL = 24
+FILE_WIDTH = 160
 
 
 def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> None:
@@ -32,7 +33,9 @@ def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: 
         table.add_column(name, justify=justify, min_width=min(max(widest, len(name)), LONG_CELL))
     for row in rows:
         table.add_row(*row)
-    Console().print(table)
+    console = Console()
+    # A file or a pipe has no width of its own: nothing needs to be folded there.
+    (console if console.is_terminal else Console(width=FILE_WIDTH)).print(table)
 
 
 def markdown_table(header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> str:

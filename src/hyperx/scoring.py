@@ -131,8 +131,9 @@ def _load(
                 raise
             log.warning("%s is left out, its data cannot be had: %s", pair, error)
             continue
-        model.admit_language(pair.language)
         _warn_unknown_labels(model, pair, splits[pair])
+    for language in dict.fromkeys(pair.language for pair in splits):
+        model.admit_language(language)
     if not splits:
         raise DataError(f"no pair of the model has data in the {config.split} split; name --data_folder")
     return splits
