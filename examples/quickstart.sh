@@ -16,7 +16,7 @@ run() {
 echo "Train one hypernetwork on three languages for each of two tasks (some minutes on two cores)."
 run hyperx train --config examples/quickstart.yaml --output_dir "$output" --overwrite_output_dir
 
-printf '\nScore it on all pairs of both tasks and eight languages, ten of which it was never trained on.\n'
+printf '\nScore it on all sixteen pairs of two tasks and eight languages; ten of them it was never trained on.\n'
 run hyperx evaluate --eval_ckpt "$output"
 
 printf '\nTag Dutch, of which it has seen no sentence for either task.\n'
