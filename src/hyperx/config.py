@@ -105,6 +105,9 @@ class ModelOptions:
     """Activation between the adapter's projections."""
     after_layer_output: bool = False
     """Put the adapter after the whole layer instead of after its feed-forward block."""
+    attention_dropout: bool = False
+    """Keep the encoder's dropout of attention weights while training; it takes twice the memory and time on long
+    sentences. All other dropout of the encoder stays in any case."""
     freeze_encoder: bool = True
     """Freeze the encoder but for its layer norms; without it everything is trained, as published."""
     freeze_params_regex: str | None = None
@@ -246,6 +249,7 @@ PUBLISHED: dict[str, Any] = {
     "generator_start": "published",
     "head_layer": "last",
     "freeze_encoder": False,
+    "attention_dropout": True,
     "max_length": 256,
     "per_device_train_batch_size": 32,
     "per_device_eval_batch_size": 32,

@@ -18,7 +18,13 @@ from hyperx import checkpoint
 from hyperx.config import ModelConfig, TrainConfig
 from hyperx.data.output import Prediction
 from hyperx.encoders.injection import captured, injected
-from hyperx.encoders.layout import adapter_points, encoder_layers, keep_layers, norm_modules
+from hyperx.encoders.layout import (
+    adapter_points,
+    disable_attention_dropout,
+    encoder_layers,
+    keep_layers,
+    norm_modules,
+)
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggest
@@ -417,6 +423,8 @@ def build_model(
         ),
     )
     model.tokenizer = loaded.tokenizer
+    if not options.attention_dropout:
+        disable_attention_dropout(model.encoder)
     if not options.freeze_encoder:
         model.requires_grad_(True)
     apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)

@@ -4,9 +4,17 @@ from __future__ import annotations
 
 import pytest
 import torch
-from transformers import ElectraConfig, ElectraModel
+from transformers import AutoModel, ElectraConfig, ElectraModel
 
-from hyperx.encoders.layout import LAYOUTS, adapter_points, encoder_layers, keep_layers, layout_of, norm_modules
+from hyperx.encoders.layout import (
+    LAYOUTS,
+    adapter_points,
+    disable_attention_dropout,
+    encoder_layers,
+    keep_layers,
+    layout_of,
+    norm_modules,
+)
 from hyperx.errors import EncoderError
 from tiny import tiny_batch, tiny_encoder
 
@@ -66,3 +74,26 @@ def test_norms_are_all_norms_and_nothing_else(family: str) -> None:
     assert {id(module) for module in encoder.modules() if isinstance(module, torch.nn.LayerNorm)} == {
         id(module) for _, module in norm_modules(encoder)
     }
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_dropout_of_attention_is_switched_off(family: str) -> None:
+    config = tiny_encoder(family).config
+    for name in ("attention_probs_dropout_prob", "attention_dropout"):
+        if hasattr(config, name):
+            setattr(config, name, 0.5)
+    for name in ("hidden_dropout_prob", "dropout"):
+        if hasattr(config, name):
+            setattr(config, name, 0.25)
+    encoder = AutoModel.from_config(config).train()
+    ids, mask = tiny_batch([6, 4])
+
+    def run() -> torch.Tensor:
+        return encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    disable_attention_dropout(encoder)
+    assert not torch.equal(run(), run()), "the other dropout stays"
+    for module in encoder.modules():
+        if isinstance(module, torch.nn.Dropout) and module.p == 0.25:
+            module.p = 0.0
+    assert torch.equal(run(), run())

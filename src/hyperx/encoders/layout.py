@@ -77,6 +77,18 @@ def keep_layers(encoder: PreTrainedModel, count: int) -> None:
     encoder.config.num_hidden_layers = count
 
 
+def disable_attention_dropout(encoder: PreTrainedModel) -> None:
+    """Switch off the dropout of attention weights, in place; all other dropout stays.
+
+    With it, most attention kernels must keep the whole matrix of weights for the backward pass.
+    """
+    for module in encoder.modules():
+        if "attention" in type(module).__name__.lower():
+            for child in module.children():
+                if isinstance(child, nn.Dropout):
+                    child.p = 0.0
+
+
 def norm_modules(encoder: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
     """Every layer norm of the encoder with its name: the part of it that Hyper-X trains."""
     for name, module in encoder.named_modules():
