@@ -50,8 +50,13 @@ class Prediction:
     labels: Mapping[str, tuple[str, ...]]
     confidences: Mapping[str, tuple[float, ...]] | None = None
 
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the sentence."""
+        return self.sentence.words
+
     def __post_init__(self) -> None:
-        expected = len(self.sentence.words)
+        expected = len(self.words)
         for name, by_task in (("labels", self.labels), ("confidences", self.confidences or {})):
             for task, values in by_task.items():
                 if len(values) != expected:

@@ -1,0 +1,61 @@
+"""Imports go one way: down the list of docs/design.md."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import hyperx
+
+SOURCE = Path(hyperx.__file__).parent
+
+LAYERS = """
+errors languages pairs config
+modules.source modules.adapter modules.pooling modules.hypernetwork
+encoders.layout encoders.injection encoders.embedded encoders.loading
+data.sentence segmentation
+data.lines data.labels data.spans data.conllu data.columns data.formats data.hub data.resolution data.sources
+data.text data.output data.encoding data.sampling
+tasks.base tasks.tagging tasks.registry
+data.splits data.collate
+device checkpoint inference prediction
+model
+transfer evaluation report preparation inspection training scoring
+cli cli.options cli.train cli.evaluate cli.predict cli.check
+""".split()  # noqa: SIM905  (a table reads better)
+
+
+def modules() -> Iterator[tuple[str, Path]]:
+    for path in SOURCE.rglob("*.py"):
+        name = (
+            ".".join(path.relative_to(SOURCE).with_suffix("").parts).removesuffix(".__init__").removesuffix("__init__")
+        )
+        if path.name != "__init__.py" or name == "cli":
+            yield name, path
+
+
+def imports(tree: ast.AST) -> Iterator[str]:
+    """The package's modules that a module imports, but for those that only its types need."""
+    for node in ast.iter_child_nodes(tree):
+        if isinstance(node, ast.If) and "TYPE_CHECKING" in ast.dump(node.test):
+            continue
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "hyperx":
+            parent = (node.module or "").removeprefix("hyperx").removeprefix(".")
+            names = [f"{parent}.{alias.name}".removeprefix(".") for alias in node.names]
+            yield from (name if name in LAYERS else parent for name in names)
+        yield from imports(node)
+
+
+def test_every_module_has_its_place() -> None:
+    assert sorted(name for name, _ in modules()) == sorted(LAYERS)
+
+
+def test_imports_go_one_way() -> None:
+    wrong = [
+        f"{name} imports {imported}"
+        for name, path in modules()
+        for imported in imports(ast.parse(path.read_text(encoding="utf-8")))
+        if imported and LAYERS.index(imported) >= LAYERS.index(name)
+    ]
+    assert not wrong
