@@ -8,6 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperx.data.labels import UPOS_TAGS
+from hyperx.data.spans import spans
 from hyperx.tasks.base import IGNORED
 from hyperx.tasks.registry import TASKS
 from hyperx.tasks.tagging import TaggingTask
@@ -203,3 +204,20 @@ def test_head_gives_a_logit_for_each_label(task: str) -> None:
     assert TASKS[task].name == task
     head = TASKS[task].head(hidden_size=6, labels=("a", "b", "c"))
     assert head(torch.zeros(2, 5, 6)).shape == (2, 5, 3)
+
+
+@exact
+@given(tagged(["O", "B-PER", "I-PER", "B-LOC", "I-LOC"]))
+def test_span_f1_is_that_of_nervaluate(sentences: tuple[list[list[str]], list[list[str]]]) -> None:
+    evaluator = pytest.importorskip("nervaluate.evaluator", reason="nervaluate needs Python 3.11")
+    gold, predicted = sentences
+
+    def listed(tags: list[str]) -> list[dict[str, object]]:
+        return [{"label": kind, "start": start, "end": end - 1} for kind, start, end in spans(tags)]
+
+    kinds = ["PER", "LOC"]
+    if not any(map(listed, gold)):
+        return
+    results = evaluator.Evaluator([listed(t) for t in gold], [listed(t) for t in predicted], tags=kinds, loader="dict")
+    expected = results.evaluate()["overall"]["strict"].f1
+    assert NER.score(gold, predicted).measures["f1"] == pytest.approx(expected)

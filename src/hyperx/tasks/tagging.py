@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterable, Sequence
 
 import torch
-from nervaluate.evaluator import Evaluator
 from torch import Tensor, nn
 
 from hyperx.data.labels import UPOS_TAGS
@@ -47,11 +45,7 @@ class PartOfSpeech(TaggingTask):
         """Accuracy, and precision, recall and F1 of each tag."""
         wanted, found = _flat(gold), _flat(predicted)
         correct = Counter(a for a, b in zip(wanted, found, strict=True) if a == b)
-        counts, found_counts = Counter(wanted), Counter(found)
-        by_label = {
-            label: _precision_recall_f1(counts[label], found_counts[label], correct[label])
-            for label in sorted(counts | found_counts)
-        }
+        by_label = _by_label(Counter(wanted), Counter(found), correct)
         return Scores({"accuracy": sum(correct.values()) / max(len(wanted), 1)}, by_label)
 
 
@@ -71,30 +65,21 @@ class NamedEntities(TaggingTask):
 
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
         """Span F1, precision and recall (type and both ends must agree), and accuracy over words."""
-        wanted, found = [_span_dicts(tags) for tags in gold], [_span_dicts(tags) for tags in predicted]
-        kinds = sorted({span["label"] for sentence in [*wanted, *found] for span in sentence})
-        if not wanted:
-            return Scores({"precision": 0.0, "recall": 0.0, "f1": 0.0, "accuracy": 0.0})
-        results = Evaluator(wanted, found, tags=kinds, loader="dict").evaluate()
-        by_label = {kind: _strict(results["entities"][kind]) for kind in kinds}
-        measures = {name: value for name, value in _strict(results["overall"]).items() if name != "support"}
+        wanted, found, both = Counter[str](), Counter[str](), Counter[str]()
+        for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
+            gold_spans, predicted_spans = set(spans(gold_tags)), set(spans(predicted_tags))
+            wanted.update(kind for kind, _, _ in gold_spans)
+            found.update(kind for kind, _, _ in predicted_spans)
+            both.update(kind for kind, _, _ in gold_spans & predicted_spans)
+        overall = _precision_recall_f1(wanted.total(), found.total(), both.total())
+        del overall["support"]
         pairs = list(zip(_flat(gold), _flat(predicted), strict=True))
-        return Scores(measures | {"accuracy": sum(a == b for a, b in pairs) / max(len(pairs), 1)}, by_label)
+        overall["accuracy"] = sum(a == b for a, b in pairs) / max(len(pairs), 1)
+        return Scores(overall, _by_label(wanted, found, both))
 
 
-def _span_dicts(tags: Sequence[str]) -> list[dict[str, Any]]:
-    """Strict BIO spans in the form that nervaluate reads, ends included."""
-    return [{"label": kind, "start": start, "end": end - 1} for kind, start, end in spans(tags)]
-
-
-def _strict(results: Mapping[str, Any]) -> dict[str, float]:
-    strict = results["strict"]
-    return {
-        "precision": float(strict.precision),
-        "recall": float(strict.recall),
-        "f1": float(strict.f1),
-        "support": strict.possible,
-    }
+def _by_label(wanted: Counter[str], found: Counter[str], both: Counter[str]) -> dict[str, dict[str, float]]:
+    return {label: _precision_recall_f1(wanted[label], found[label], both[label]) for label in sorted(wanted | found)}
 
 
 def _precision_recall_f1(wanted: int, found: int, both: int) -> dict[str, float]:
