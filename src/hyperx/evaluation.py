@@ -37,9 +37,9 @@ class PairScores:
         return self.scores.measures[TASKS[self.pair.task].measure]
 
     @property
-    def value_without_repeats(self) -> float:
-        """The same on the sentences that do not stand in train."""
-        return (self.without_repeats or self.scores).measures[TASKS[self.pair.task].measure]
+    def value_without_repeats(self) -> float | None:
+        """The same on the sentences that do not stand in train, where some do and some do not."""
+        return None if self.without_repeats is None else self.without_repeats.measures[TASKS[self.pair.task].measure]
 
 
 def evaluate_pairs(

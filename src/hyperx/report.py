@@ -59,15 +59,15 @@ def _counts(module: nn.Module) -> list[str]:
     return [f"{sum(parameter.numel() for parameter in parameters):,}", f"{trained:,}"]
 
 
-RESULT_HEADER = ["pair", "group", "sentences", "measure", "score", "in train", "score without"]
+def result_table(
+    scores: Sequence[PairScores], trained: Collection[TaskLanguagePair]
+) -> tuple[list[str], list[list[str]]]:
+    """Header and rows: one row a pair, seen pairs first, then the macro averages of the groups.
 
-
-def result_rows(scores: Sequence[PairScores], trained: Collection[TaskLanguagePair]) -> list[list[str]]:
-    """One row a pair, seen pairs first, then the macro averages of the groups.
-
-    The last two columns tell how many of the sentences also stand in train, and the score on the others.
+    Where sentences also stand in train, two columns more tell how many, and the score on the others.
     """
     order = list(GROUP_NAMES)
+    header = ["pair", "group", "sentences", "measure", "score"]
     rows = [
         [
             str(score.pair),
@@ -76,15 +76,16 @@ def result_rows(scores: Sequence[PairScores], trained: Collection[TaskLanguagePa
             TASKS[score.pair.task].measure,
             f"{100 * score.value:.1f}",
             f"{score.repeats:,}" if score.repeats else "",
-            f"{100 * score.value_without_repeats:.1f}" if score.repeats else "",
+            "" if score.value_without_repeats is None else f"{100 * score.value_without_repeats:.1f}",
         ]
         for score in sorted(scores, key=lambda score: order.index(group_of(score.pair, trained)))
     ]
     averages = macro_averages({score.pair: score.value for score in scores}, trained)
     names = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
-    return rows + [
-        ["macro average", names[name], "", "", f"{100 * value:.1f}", "", ""] for name, value in averages.items()
-    ]
+    rows += [["macro average", names[name], "", "", f"{100 * value:.1f}", "", ""] for name, value in averages.items()]
+    if any(score.repeats for score in scores):
+        return [*header, "in train", "score without"], rows
+    return header, [row[: len(header)] for row in rows]
 
 
 def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:
@@ -106,7 +107,7 @@ LABEL_HEADER = ["pair", "label", "precision", "recall", "F1", "support"]
 
 def write_results(path: Path, title: str, scores: Sequence[PairScores], trained: Collection[TaskLanguagePair]) -> None:
     """Write the tables of an evaluation as Markdown."""
-    overview = markdown_table(RESULT_HEADER, result_rows(scores, trained), text_columns=2)
+    overview = markdown_table(*result_table(scores, trained), text_columns=2)
     labels = markdown_table(LABEL_HEADER, label_rows(scores), text_columns=2)
     path.write_text(f"# {title}\n\n{overview}\n## By label\n\n{labels}", encoding="utf-8")
 

@@ -269,3 +269,11 @@ def test_cache_key_follows_every_fact() -> None:
     facts = ["tokenizer", 256, {"ner": "x"}]
     assert cache_key(*facts) == cache_key(*facts)
     assert len({cache_key(*facts), cache_key(*facts[:2]), cache_key("tokenizer", 255, {"ner": "x"})}) == 3
+
+
+def test_repeats_are_the_sentences_of_the_other_split_long_ones_too() -> None:
+    long = "a b " * 20
+    train = split_of(sentence("a b"), sentence(long), sentence("b"))
+    test = split_of(sentence("b a"), sentence(long), sentence("a b a"), sentence("a b"))
+    assert test.repeats(train) == {1, 3}
+    assert train.repeats(test) == {0, 1}

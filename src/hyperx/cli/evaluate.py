@@ -16,6 +16,6 @@ def main(arguments: Sequence[str]) -> None:
     from hyperx.scoring import evaluate_checkpoint
 
     found = evaluate_checkpoint(config)
-    rows = report.result_rows(found.scores, found.trained)
-    report.print_table(f"Scores on the {config.split} split", report.RESULT_HEADER, rows, text_columns=2)
+    table = report.result_table(found.scores, found.trained)
+    report.print_table(f"Scores on the {config.split} split", *table, text_columns=2)
     print(f"Scores by label stand in {found.folder}/results{'' if config.split == 'test' else '_' + config.split}.md")

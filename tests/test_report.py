@@ -1,0 +1,42 @@
+"""Tables of results."""
+
+from __future__ import annotations
+
+from hyperx.evaluation import PairScores
+from hyperx.pairs import TaskLanguagePair
+from hyperx.report import markdown_table, result_table
+from hyperx.tasks.base import Scores
+
+TRAINED = [TaskLanguagePair("pos", "en"), TaskLanguagePair("pos", "tr")]
+
+
+def scored(pair: str, value: float, *, repeats: int = 0, without: float | None = None) -> PairScores:
+    rest = None if without is None else Scores({"accuracy": without})
+    return PairScores(TaskLanguagePair.parse(pair), Scores({"accuracy": value}), 10, repeats, rest)
+
+
+def test_seen_pairs_come_first_and_averages_last() -> None:
+    header, rows = result_table([scored("pos#de", 0.5), scored("pos#en", 0.9), scored("pos#tr", 0.8)], TRAINED)
+    assert header == ["pair", "group", "sentences", "measure", "score"]
+    assert [row[0] for row in rows[:3]] == ["pos#en", "pos#tr", "pos#de"]
+    assert {row[1]: row[4] for row in rows[3:]} == {
+        "seen": "85.0",
+        "new language": "50.0",
+        "zero-shot (both new)": "50.0",
+        "all": "73.3",
+    }
+
+
+def test_repeats_get_columns_where_there_are_any() -> None:
+    header, rows = result_table([scored("pos#en", 0.9, repeats=4, without=0.85), scored("pos#tr", 0.8)], TRAINED)
+    assert header[5:] == ["in train", "score without"]
+    assert [row[5:] for row in rows] == [["4", "85.0"], ["", ""], ["", ""], ["", ""]]
+
+
+def test_a_split_that_train_repeats_whole_has_no_score_without() -> None:
+    _, rows = result_table([scored("pos#en", 0.9, repeats=10)], TRAINED)
+    assert rows[0][4:] == ["90.0", "10", ""]
+
+
+def test_markdown() -> None:
+    assert markdown_table(["pair", "score"], [["a", "1"]]) == "| pair | score |\n| --- | ---: |\n| a | 1 |\n"
