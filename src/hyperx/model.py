@@ -342,13 +342,13 @@ def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
 
 
 def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
-    """The names that a user's pattern sees, in the published program's terms (heads are never among them).
+    """The names that a user's pattern sees, in the published program's terms; heads and layer mix are never among them.
 
     Names of the hypernetwork contain ``hypernet``; every norm of any encoder answers to ``LayerNorm``.
     """
     norms = {id(parameter) for _, norm in norm_modules(model.encoder) for parameter in norm.parameters()}
     for name, parameter in model.named_parameters():
-        if name.startswith("heads."):
+        if name.startswith(("heads.", "pooling.")):
             continue
         if id(parameter) in norms and "LayerNorm" not in name:
             name = re.sub(r"\.(\w+)$", r".LayerNorm.\1", name)
