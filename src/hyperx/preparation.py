@@ -90,6 +90,8 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     data = config.data
     train = _pairs(data.train_task_language_pairs, "--train_task_language_pairs", problems)
     evaluate = _pairs(data.eval_task_language_pairs, "--eval_task_language_pairs", problems)
+    if data.data_folder != DataOptions().data_folder and not data.data_folder.is_dir():
+        problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
     if not data.train_task_language_pairs:
         problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
     tasks = data.tasks or _unique(pair.task for pair in (*train, *evaluate))
@@ -100,7 +102,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     sources = find_sources(named, data.data_folder, data.data, label_map, problems)
     for pair in train if sources is not None else ():
         assert sources is not None
-        if not sources.has(pair, "train"):
+        if pair.task in TASKS and not sources.has(pair, "train"):
             problems.append(
                 f"--train_task_language_pairs: {pair} has no train split; name a file for it under 'train' in the data "
                 "table (its dev file may serve, its test file never)"
@@ -109,6 +111,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
         raise ConfigError(problems)
     evaluate = _eval_pairs(train, evaluate, sources)
     _check_best_by(config, train, evaluate)
+    _warn_unused(data.data, tasks, languages)
     everything = _with_all_pairs(sources, tasks, languages, data, label_map)
     kept = {
         "data_folder": str(data.data_folder.resolve()),
@@ -117,6 +120,14 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
         "sources": everything.to_json(),
     }
     return Scope(tuple(tasks), tuple(languages), train, evaluate, everything, kept)
+
+
+def _warn_unused(table: Mapping[str, Any], tasks: Sequence[str], languages: Sequence[str]) -> None:
+    """Name the entries of the table that are of no pair of the run: one table may serve several, or it is a slip."""
+    known = {TaskLanguagePair(task, language).key for task in tasks for language in languages}
+    for name in table:
+        if TaskLanguagePair.parse(name).key not in known:
+            log.warning("data table: %s is no pair of this run's tasks and languages; it is not read", name)
 
 
 def _check_best_by(

@@ -33,7 +33,15 @@ log = logging.getLogger(__name__)
 DEFAULT_STEPS = 2000
 LOG = "log.jsonl"
 TRACKER = "hyperx"
-CHANGEABLE = {"resume", "overwrite_output_dir", "disable_progress_bar", "report_to", "no_cuda", "save_total_limit"}
+CHANGEABLE = {
+    "resume",
+    "overwrite_output_dir",
+    "disable_progress_bar",
+    "report_to",
+    "no_cuda",
+    "save_total_limit",
+    "save_steps",
+}
 
 
 @dataclass
@@ -62,6 +70,8 @@ def train(config: TrainConfig) -> Path:
         EncoderError: where the encoder cannot be had.
     """
     scope = check_options(config, output_dir_problems(config.training))
+    if config.training.resume and (found := checkpoint.checkpoints(config.training.output_dir or Path())):
+        check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(config))
     accelerator = make_accelerator(config.training)
     with accelerator.main_process_first():
         output_dir = claim_output_dir(config.training)
@@ -73,7 +83,13 @@ def train(config: TrainConfig) -> Path:
     run = TrainingRun(config, output_dir, accelerator, model, data)
     if config.training.resume:
         run.resume()
-    run.run()
+    try:
+        run.run()
+    except KeyboardInterrupt:
+        kept = checkpoint.checkpoints(output_dir)
+        last = f"the last checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
+        log.warning("interrupted after step %d; %s. Go on with the same command and --resume", run.progress.step, last)
+        raise
     return output_dir
 
 
@@ -319,11 +335,7 @@ class TrainingRun:
         checkpoint.save_state(folder, state)
 
     def resume(self) -> None:
-        """Take up the last complete checkpoint; without one start from the beginning.
-
-        Raises:
-            ConfigError: where options differ from those that the run began with.
-        """
+        """Take up the last complete checkpoint; without one start from the beginning."""
         checkpoint.clean(self.output_dir)
         found = checkpoint.checkpoints(self.output_dir)
         if not found:
@@ -331,7 +343,6 @@ class TrainingRun:
             self._trim_log()
             return
         state = checkpoint.read_state(found[-1])
-        check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(self.config))
         self.bare_model.load_tensors(checkpoint.read_tensors(found[-1]))
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])

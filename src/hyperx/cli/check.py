@@ -21,5 +21,7 @@ def main(arguments: Sequence[str]) -> None:
     for note in found.notes:
         print(f"note: {note}")
     if found.problems:
-        raise HyperXError("\n".join([f"{len(found.problems)} problems with the data:", *found.problems]))
-    print("No problems. Start training with the same options: hyperx train")
+        heading = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
+        raise HyperXError(f"{heading} with the data:\n" + "\n".join(f"  - {line}" for line in found.problems))
+    notes = ", but see the notes above" if found.notes else ""
+    print(f"No problems{notes}. Start training with the same options: hyperx train")

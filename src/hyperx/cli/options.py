@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import logging
 import re
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import fields, is_dataclass, replace
 from pathlib import Path
@@ -129,8 +128,12 @@ def with_table(config: Config, table: Any) -> Config:
 
 
 def start_logging() -> None:
-    """Show the package's log on standard error."""
-    handler = RichHandler(console=Console(file=sys.stderr), show_path=False, show_level=False, log_time_format="%X")
+    """Show the package's log on standard error: folded for a terminal, a line a message elsewhere."""
+    console = Console(stderr=True)
+    handler: logging.Handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%X")
+    if not console.is_terminal:
+        handler = logging.StreamHandler()
+        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%X"))
     logger = logging.getLogger("hyperx")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,6 +16,8 @@ from hyperx.config import PredictConfig
 from hyperx.data.output import Prediction
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.pairs import TaskLanguagePair
+
+log = logging.getLogger(__name__)
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -54,10 +57,14 @@ def main(arguments: Sequence[str]) -> None:
         )
         target = open_output(config.output, files)
         writer = OUTPUT_FORMATS[config.output_format](target)
+        written = False
         for prediction in progress(predictions, config):
             writer.write(prediction)
+            written = True
             if pool == 1:
                 target.flush()
+        if not written:
+            log.warning("%s holds no sentence: nothing was written", name)
 
 
 def validate(config: PredictConfig) -> None:

@@ -38,7 +38,7 @@ def read_columns(path: str | Path, column: str, on_fault: OnFault = stop) -> Ite
                 block, found = _Block(path, column), True
         elif iob2 and line.startswith("#"):
             block.comment(number, line)
-        elif not line.startswith("-DOCSTART-") and not block.faulty:
+        elif not line.startswith("-DOCSTART-"):
             try:
                 block.add(number, *split(number, line))
             except DataError as fault:
