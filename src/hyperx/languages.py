@@ -233,6 +233,12 @@ def suggest(code: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
+def suggestion(code: str, known: Iterable[str]) -> str:
+    """A hint for a misspelt code: " Did you mean 'tr'?", or "" where nothing is close or the code is right."""
+    near = suggest(code, known)
+    return f" Did you mean {near!r}?" if near and near != code else ""
+
+
 def ud_treebank(language: str) -> str | None:
     """The default treebank of a language, such as `tr_imst`, or None where it has none."""
     return UD_TREEBANKS.get(canonical(language))

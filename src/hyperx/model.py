@@ -27,7 +27,7 @@ from hyperx.encoders.layout import (
 )
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
-from hyperx.languages import canonical, is_language, suggest
+from hyperx.languages import canonical, is_language, suggestion
 from hyperx.modules.adapter import AdapterWeights
 from hyperx.modules.hypernetwork import Hypernetwork
 from hyperx.modules.pooling import LayerMix
@@ -217,8 +217,7 @@ class HyperX(nn.Module):
             raise HyperXError(f"the model has no task {pair.task!r}; it has {', '.join(tasks)}.{hint}")
         known = [canonical(language) for language in languages]
         if canonical(pair.language) not in known:
-            near = suggest(pair.language, languages)
-            hint = f" Did you mean {near!r}?" if near else ""
+            hint = suggestion(pair.language, languages)
             raise HyperXError(f"the model has no language {pair.language!r}; it has {', '.join(languages)}.{hint}")
         return tasks.index(pair.task), known.index(canonical(pair.language))
 
@@ -233,8 +232,7 @@ class HyperX(nn.Module):
                 log.info("no training pair had %s: it reads the mean of the trained language embeddings", language)
             return
         if not is_language(language):
-            near = suggest(language, self.config.languages)
-            hint = f" Did you mean {near!r}?" if near else ""
+            hint = suggestion(language, self.config.languages)
             raise HyperXError(
                 f"{language!r} is no language code of ISO 639 or BCP 47; the model has "
                 f"{', '.join(self.config.languages)}.{hint}"

@@ -4,23 +4,21 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-import platformdirs
 from tqdm.auto import tqdm
 
 from hyperx.config import DataOptions, TrainConfig
 from hyperx.data.encoding import EncodedSplit
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
-from hyperx.encoders.embedded import CACHE_VARIABLE
+from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
-from hyperx.languages import canonical, is_language, suggest
+from hyperx.languages import canonical, is_language, suggestion
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.registry import TASKS
 from hyperx.transfer import group_of
@@ -182,8 +180,7 @@ def _name_problems(
     seen: dict[str, str] = {}
     for language in languages:
         if not is_language(language):
-            near = suggest(language, [*languages, "en", "de", "tr"])
-            hint = f" Did you mean {near!r}?" if near and near != language else ""
+            hint = suggestion(language, [*languages, "en", "de", "tr"])
             problems.append(f"--languages: {language!r} is no language code of ISO 639 or BCP 47.{hint}")
         elif canonical(language) in seen:
             problems.append(f"--languages: {language!r} is the same language as {seen[canonical(language)]!r}")
@@ -192,8 +189,7 @@ def _name_problems(
         if declared.tasks and pair.task not in tasks:
             problems.append(f"{pair}: its task is not among --tasks {' '.join(tasks)}.{did_you_mean(pair.task, tasks)}")
         if declared.languages and canonical(pair.language) not in seen:
-            near = suggest(pair.language, languages)
-            hint = f" Did you mean {near!r}?" if near else ""
+            hint = suggestion(pair.language, languages)
             problems.append(f"{pair}: its language is not among --languages {' '.join(languages)}.{hint}")
     return problems
 
@@ -302,7 +298,7 @@ def _unique(items: Iterable[T]) -> tuple[T, ...]:
 
 def encoded_cache() -> Path:
     """The folder of encoded splits inside the user's cache."""
-    return Path(os.environ.get(CACHE_VARIABLE) or platformdirs.user_cache_dir("hyperx")) / "encoded"
+    return user_cache() / "encoded"
 
 
 def prepare(config: TrainConfig, scope: Scope) -> RunData:

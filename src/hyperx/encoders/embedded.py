@@ -540,6 +540,11 @@ def _differences(standard: normalizers.Normalizer, mapping: Mapping[str, str]) -
 # The cache ------------------------------------------------------------------------------------------------------------
 
 
+def user_cache() -> Path:
+    """The folder of all that is kept between runs: the user's cache, or what the environment names instead."""
+    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("hyperx")).expanduser()
+
+
 def embedded_encoder_folder(source: Path | None = None) -> Path:
     """The Hugging Face folder of an E5S1 file, converted into the user's cache at the first call.
 
@@ -552,7 +557,7 @@ def embedded_encoder_folder(source: Path | None = None) -> Path:
         EncoderError: where the file is missing or not sound, or the cache cannot be written.
     """
     source = (find_embedded_file() if source is None else source).resolve()
-    cache = Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("hyperx")).expanduser() / "encoders"
+    cache = user_cache() / "encoders"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         sha256 = _known_sha256(source, cache)
