@@ -129,8 +129,8 @@ class DataOptions:
     """The tasks, the languages and where their data is."""
 
     tasks: tuple[str, ...] = ()
-    """Tasks to learn, such as: ner pos dep. By default those of the pairs. A task may have a name of its own, so that a
-    model can have several of one kind: sentiment=cls nli=cls."""
+    """Tasks to learn, such as: ner pos dep mlm. By default those of the pairs. A task may have a name of its own, so
+    that a model can have several of one kind: sentiment=cls nli=cls."""
     languages: tuple[str, ...] = ()
     """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By
     default those of the pairs."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from tqdm.auto import tqdm
 
 from hyperx.config import TrainConfig
 from hyperx.data.resolution import SPLITS
+from hyperx.data.splits import held_out
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import Scope, check_options, label_set
@@ -43,11 +45,9 @@ def inspect_data(config: TrainConfig) -> DataReport:
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
     for pair in tqdm(pairs, desc="reading data", unit="pair", disable=config.training.disable_progress_bar):
-        train = _inspect_split(scope, pair, "train", found) if pair in scope.train_pairs else None
+        train = _inspect_split(scope, pair, "train", found) if pair in scope.train_pairs else set()
         for split in SPLITS[1:]:
-            other = _inspect_split(scope, pair, split, found)
-            if train is not None and other is not None:
-                _note_duplicates(pair, split, train, other, found)
+            _inspect_split(scope, pair, split, found, train)
     # Faulty labels are named already, each with its line.
     for task, labels in found.seen.items() if not found.problems else ():
         try:
@@ -57,44 +57,39 @@ def inspect_data(config: TrainConfig) -> DataReport:
     return found
 
 
-def _inspect_split(scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport) -> list[tuple[str, ...]] | None:
-    """Count one split; its sentences, or None where it cannot be read."""
-    sources, column = scope.sources, scope.tasks[pair.task].label_column
+def _inspect_split(
+    scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport, known: Collection[int] = ()
+) -> set[int]:
+    """Count one split, and in it the sentences that are known; the hashes of its sentences, as texts may be large."""
+    sources, task = scope.sources, scope.tasks[pair.task]
     if not sources.has(pair, split):
-        return None
-    sentences: list[tuple[str, ...]] = []
-    labels, words = Counter[str](), 0
+        return set()
+    hashes, labels, again = set[int](), Counter[str](), list[str]()
+    count = words = 0
 
     def note(fault: DataError) -> None:
         found.problems.append(f"{pair} {split}: {fault}")
 
     try:
-        for sentence in sources.read(pair, split, note):
-            sentences.append(sentence.words or (sentence.text or "",))
+        sentences = held_out(sources, task, pair, split).removed(sources.read(pair, split, note), pair)
+        for sentence in sentences:
+            count += 1
+            content = hash(sentence.words or (sentence.text, sentence.text_pair))
+            hashes.add(content)
             words += len(sentence.words) or len((sentence.text or "").split())
-            labels.update(map(str, sentence.columns[column]) if column else ())
+            labels.update(map(str, sentence.columns[task.label_column]) if task.label_column else ())
+            if content in known:
+                again.append(" ".join(sentence.words or (sentence.text or "",))[:60])
     except DataError as fault:
         note(fault)
-        return None
+        return set()
     if split == "train":
         found.seen.setdefault(pair.task, set()).update(labels)
-    common = "  ".join(f"{label} {count:,}" for label, count in labels.most_common(8))
+    common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
-    found.rows.append([str(pair), split, f"{len(sentences):,}", f"{words:,}", common + more])
-    return sentences
-
-
-def _note_duplicates(
-    pair: TaskLanguagePair,
-    split: str,
-    train: list[tuple[str, ...]],
-    other: list[tuple[str, ...]],
-    found: DataReport,
-) -> None:
-    known = set(train)
-    same = [words for words in other if words in known]
-    if same:
-        example = " ".join(same[0])[:60]
+    found.rows.append([str(pair), split, f"{count:,}", f"{words:,}", common + more])
+    if again:
         found.notes.append(
-            f"{pair}: {len(same):,} of {len(other):,} {split} sentences also stand in train, such as «{example}»"
+            f"{pair}: {len(again):,} of {count:,} {split} sentences also stand in train, such as «{again[0]}»"
         )
+    return hashes

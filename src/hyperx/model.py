@@ -26,6 +26,7 @@ from hyperx.encoders.layout import (
     norm_modules,
 )
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
+from hyperx.encoders.masked_lm import head_form, read_masked_lm
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
 from hyperx.modules.adapter import AdapterWeights
@@ -34,6 +35,7 @@ from hyperx.modules.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import as_sentences, tag
 from hyperx.tasks.base import HeadFacts, HeadInput, Subwords
+from hyperx.tasks.masking import MaskedLMHead
 from hyperx.tasks.registry import TASKS, make_tasks
 
 log = logging.getLogger(__name__)
@@ -92,11 +94,14 @@ class HyperX(nn.Module):
         )
         self.tasks = make_tasks(config.kinds)
         vocabulary, width = self.word_embeddings.shape
+        activation, epsilon = head_form(encoder.config)
         facts = HeadFacts(
             hidden_size=encoder.config.hidden_size,
             embedding_size=width,
             vocabulary_size=vocabulary,
             parser_projections=config.parser_projections,
+            activation=activation,
+            norm_epsilon=epsilon,
         )
         self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         self.pooling = LayerMix(states=depth + 1) if config.head_layer == "mix" else None
@@ -195,13 +200,13 @@ class HyperX(nn.Module):
             For each text its words and, by task, their labels.
 
         Raises:
-            HyperXError: where the model has no such task, or the code names no language.
+            HyperXError: where the model has no such task, the task predicts nothing, or the code names no language.
             DataError: where a text has no word or cannot be segmented.
         """
         if isinstance(texts, str):
             raise HyperXError("texts: expected a list of sentences, found one string; write [text]")
         self.admit_language(language)
-        tasks = [task] if isinstance(task, str) else list(task)
+        tasks = self.predicted_tasks([task] if isinstance(task, str) else task)
         training = self.training
         self.eval()
         try:
@@ -211,6 +216,21 @@ class HyperX(nn.Module):
             )
         finally:
             self.train(training)
+
+    def predicted_tasks(self, names: Sequence[str] = ()) -> tuple[str, ...]:
+        """The tasks to predict, by default all that predict anything.
+
+        Raises:
+            HyperXError: where there are none, or a task only serves others.
+        """
+        known = tuple(name for name, task in self.tasks.items() if not task.auxiliary)
+        for name in names or known or tuple(self.tasks):
+            if name in self.tasks and name not in known:
+                raise HyperXError(
+                    f"{name} only serves other tasks in training, and predicts nothing; the model predicts "
+                    f"{', '.join(known) or 'no task'}"
+                )
+        return tuple(names) or known
 
     def freeze_encoder(self) -> None:
         """Freeze the encoder but for its layer norms (Hyper-X, section 2)."""
@@ -284,7 +304,8 @@ class HyperX(nn.Module):
             attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
             words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` needs it.
             labels: the labels of the one task, in its own form: for tags ids at the first subword of each word, -100
-                elsewhere ``[B, T]``; for ``dep`` head and relation of each word ``[B, W, 2]``. Where rows are of
+                elsewhere ``[B, T]``, as for ``mlm`` what a hidden subword was; for ``dep`` head and relation of each
+                word ``[B, W, 2]``. Where rows are of
                 several tasks, by task those of its rows.
             adapters: what :meth:`adapters` gave for the batch's distinct pairs in order of first appearance, to
                 spare generating it again.
@@ -482,9 +503,25 @@ def build_model(
         ),
     )
     model.tokenizer = loaded.tokenizer
+    start_masked_lm(model, loaded)
     if not options.attention_dropout:
         disable_attention_dropout(model.encoder)
     if not options.freeze_encoder:
         model.requires_grad_(True)
     apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)
     return model
+
+
+def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
+    """Let masked language modelling begin with the head that the encoder comes with, where it has one.
+
+    The head was trained on the encoder's last layer. Where heads read another one, it is still the best start: it knows
+    how a hidden state is turned into a word embedding, and what words are frequent.
+    """
+    heads = [head for head in model.heads.values() if isinstance(head, MaskedLMHead)]
+    own = read_masked_lm(loaded.folder, loaded.model) if heads and loaded.folder is not None else None
+    for head in heads:
+        if own is None:
+            log.info("%s comes without a masked-LM head: a new one is trained over its word embeddings", loaded.name)
+        else:
+            head.load_state_dict(own)

@@ -19,6 +19,7 @@ from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
+from hyperx.model import special_subwords
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks, read_kinds
@@ -111,7 +112,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     if problems or sources is None:
         raise ConfigError(problems)
     evaluate = _eval_pairs(train, evaluate, sources)
-    _check_best_by(config, train, evaluate)
+    _check_best_by(config, train, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
     _warn_unused(data.data, tasks, languages)
     everything = _with_all_pairs(sources, tasks, languages, data, label_map)
     kept = {
@@ -132,17 +133,35 @@ def _warn_unused(table: Mapping[str, Any], tasks: Iterable[str], languages: Sequ
 
 
 def _check_best_by(
-    config: TrainConfig, train: tuple[TaskLanguagePair, ...], evaluate: tuple[TaskLanguagePair, ...]
+    config: TrainConfig,
+    train: Sequence[TaskLanguagePair],
+    averaged: Sequence[TaskLanguagePair],
+    evaluate: Sequence[TaskLanguagePair],
 ) -> None:
-    """The group that chooses the best checkpoint must have a pair to evaluate; a ConfigError where it has none."""
-    group = config.training.best_by
-    if group == "all" or config.training.evaluation_strategy == "no":
+    """Choosing the best checkpoint needs a pair to evaluate whose measure joins averages, of the group that chooses.
+
+    Raises:
+        ConfigError: where there is none. Where only auxiliary tasks are evaluated, and nobody asked for a choice, the
+            last checkpoint serves instead.
+    """
+    group, patience = config.training.best_by, config.training.early_stopping_patience
+    if config.training.evaluation_strategy == "no":
         return
-    if group not in {group_of(pair, train) for pair in evaluate}:
-        pairs = ", ".join(map(str, evaluate)) or "none"
+    pairs = ", ".join(map(str, averaged)) or "none"
+    if group != "all" and group not in {group_of(pair, train) for pair in averaged}:
         raise ConfigError(
             [f"--best_by: no evaluation pair is of the group {group}; add one to --eval_task_language_pairs ({pairs})"]
         )
+    if evaluate and not averaged:
+        alone = ", ".join(map(str, evaluate))
+        if patience is not None:
+            raise ConfigError(
+                [
+                    f"--early_stopping_patience: {alone} have no score to stop by; add a pair of another task that is "
+                    "evaluated to --eval_task_language_pairs"
+                ]
+            )
+        log.warning("%s have no score to choose a checkpoint by: the last one is the result", alone)
 
 
 def _eval_pairs(
@@ -314,6 +333,7 @@ def prepare(config: TrainConfig, scope: Scope) -> RunData:
         EncoderError: where the encoder cannot be had.
     """
     encoder = load_encoder(config.model.model_name_or_path)
+    check_tasks(scope.tasks, encoder)
     loader = SplitLoader(
         scope.sources,
         scope.tasks,
@@ -337,6 +357,14 @@ def prepare(config: TrainConfig, scope: Scope) -> RunData:
         eval_splits={pair: splits[pair, "dev"].first(config.data.max_eval_samples) for pair in scope.eval_pairs},
         kept=scope.kept,
     )
+
+
+def check_tasks(tasks: Mapping[str, Task], encoder: LoadedEncoder) -> None:
+    """See that an encoder can serve the tasks; a ConfigError names those that it cannot."""
+    subwords = special_subwords(encoder.tokenizer)
+    found = {name: task.problem(subwords) for name, task in tasks.items()}
+    if problems := [f"{name}: {encoder.name} cannot serve it: {what}" for name, what in found.items() if what]:
+        raise ConfigError(problems)
 
 
 def checked_length(config: TrainConfig, encoder: LoadedEncoder) -> int:

@@ -275,14 +275,16 @@ class TrainingRun:
         )
         averages = macro_averages(averaged(scores), self.data.train_pairs)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
-        average = averages[self.options.best_by]
+        # Without any: only auxiliary tasks are evaluated, and the last checkpoint is the result.
+        average = averages.get(self.options.best_by)
         self._tell(bar, scores, average)
-        return self._keep_best(average)
+        return average is not None and self._keep_best(average)
 
-    def _tell(self, bar: tqdm[Any], scores: Sequence[PairScores], average: float) -> None:
+    def _tell(self, bar: tqdm[Any], scores: Sequence[PairScores], average: float | None) -> None:
         if self.accelerator.is_main_process:
             cells = "  ".join(f"{score.pair} {report.shown(score, score.value)}" for score in scores)
-            bar.write(f"step {self.progress.step}  dev {self.options.best_by} {100 * average:.1f}  {cells}")
+            chosen_by = "" if average is None else f"{self.options.best_by} {100 * average:.1f}  "
+            bar.write(f"step {self.progress.step}  dev {chosen_by}{cells}")
 
     def _keep_best(self, average: float) -> bool:
         progress = self.progress

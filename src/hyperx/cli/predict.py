@@ -38,7 +38,7 @@ def main(arguments: Sequence[str]) -> None:
         model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path)
         model.to(pick_device(no_cuda=config.no_cuda))
         model.admit_language(config.language)
-        tasks = config.tasks or tuple(model.config.labels)
+        tasks = model.predicted_tasks(config.tasks)
         for task in tasks:
             # Told now, before the output file is touched.
             model.indices(TaskLanguagePair(task, config.language))

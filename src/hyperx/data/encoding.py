@@ -24,7 +24,8 @@ class Window:
         words: for each subword the index of its word in the sentence, -1 for special ones ``[T]``. In text that is not
             cut into words, 0 stands for all of it, or for the first of two texts and 1 for the second.
         sentence: index of the sentence.
-        start: the first word that this window owns. Every word of a sentence is owned by exactly one window.
+        start: the first word that this window owns. Every word of a sentence is owned by exactly one window. In text
+            that is not cut into words, subwords are counted instead.
         stop: the end of those words.
     """
 
@@ -87,6 +88,25 @@ class SubwordEncoder:
             )
             for words, encoding in zip(chunk, encodings, strict=True):
                 yield list(self._cut(index, len(words), encoding.ids, encoding.word_ids))
+                index += 1
+
+    def text_windows(self, texts: Iterable[str]) -> Iterator[list[Window]]:
+        """The windows of each text that is not cut into words: successive runs of its subwords of about one length.
+
+        Nothing is left out, and nothing stands in two windows. A window's start and stop count subwords of the text. A
+        text that the tokenizer makes nothing of becomes the unknown subword.
+        """
+        texts = iter(texts)
+        index = 0
+        while chunk := list(itertools.islice(texts, CHUNK)):
+            for encoding in self.backend.encode_batch(chunk, add_special_tokens=False):
+                ids = encoding.ids or [self.unknown]
+                parts = -(-len(ids) // self.room)
+                ends = [len(ids) * part // parts for part in range(parts + 1)]
+                yield [
+                    self._window(index, ids[start:stop], [0] * (stop - start), start, stop)
+                    for start, stop in itertools.pairwise(ends)
+                ]
                 index += 1
 
     def _cut(self, sentence: int, words: int, ids: list[int], word_ids: list[int | None]) -> Iterator[Window]:

@@ -9,9 +9,12 @@ from pathlib import Path
 from hyperx.data.columns import read_columns
 from hyperx.data.conllu import read_conllu
 from hyperx.data.lines import OnFault, stop
+from hyperx.data.passages import read_passages
 from hyperx.data.sentence import Sentence
 
 TREE_COLUMNS = frozenset({"head", "deprel"})
+TEXT = "text"
+"""The column of tasks that read raw text: no annotation, but the sentence's own text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,8 +33,14 @@ class Format:
 
 
 FORMATS: tuple[Format, ...] = (
-    Format(lambda path, _, on_fault: read_conllu(path, on_fault), (".conllu",), TREE_COLUMNS | {"upos", "ner"}),
+    Format(lambda path, _, on_fault: read_conllu(path, on_fault), (".conllu",), TREE_COLUMNS | {"upos", "ner", TEXT}),
     Format(read_columns, (".tsv", ".txt", ".conll", ".bio", ".iob2"), frozenset({"upos", "ner"})),
+    Format(lambda path, _, on_fault: read_passages(path, on_fault), (".txt",), frozenset({TEXT})),
+    Format(
+        lambda path, _, on_fault: read_columns(path, "tag", on_fault),
+        (".tsv", ".conll", ".bio", ".iob2"),
+        frozenset({TEXT}),
+    ),
 )
 """Every format; the column that is wanted tells apart those that share an ending."""
 

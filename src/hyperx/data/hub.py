@@ -57,6 +57,7 @@ def load_hub(
         split: train, dev or test.
         revision: a branch, tag or commit of the data set, such as "2.17" for a UD release.
         columns: our names (`words`, `upos`, `head`, `deprel`, `ner`, `text`) -> the data set's, where they are unusual.
+            A data set without words is read for its text alone.
 
     Raises:
         DataError: where the hub cannot be reached (within seconds), or has no such data set, configuration, split or
@@ -173,6 +174,8 @@ class _RowReader:
                 raise DataError(message, path=place)
         usual = {ours: next((name for name in known if name in features), "") for ours, known in HUB_COLUMNS.items()}
         names = {ours: theirs for ours, theirs in {**usual, **columns}.items() if theirs}
+        if set(names) == {"text"}:
+            return cls(names, {}, place)
         if "words" not in names:
             message = f"expected a column of words, found {', '.join(features)}; name it under columns: {{words: ...}}"
             raise DataError(message, path=place)
@@ -181,6 +184,8 @@ class _RowReader:
 
     def sentence(self, row: Mapping[str, Any], number: int) -> Sentence:
         """One row as a sentence."""
+        if "words" not in self.names:
+            return Sentence(words=(), source=self.place, text=row[self.names["text"]])
         words = [str(word) for word in row[self.names["words"]]]
         if not words:
             raise self._error(number, "expected words, found an empty sentence")

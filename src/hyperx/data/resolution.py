@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hyperx.data.formats import endings, format_problem
+from hyperx.data.formats import TEXT, endings, format_problem
 from hyperx.data.hub import HUB_COLUMNS, LOCAL_ALTERNATIVES, HubSource
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
 from hyperx.languages import (
@@ -148,8 +148,8 @@ class _Resolver:
         label_map = self.label_map if column == "ner" else {}
         if pair.key in entries:
             return self._from_table(pair, *entries[pair.key], label_map)
-        folder = self._local_folder(pair)
-        splits = self._folder(folder, column, str(pair)) if folder else self._default_hub(pair, column)
+        place = self._local(pair, column)
+        splits = self._folder(place, column, str(pair)) if place else self._default_hub(pair, column)
         return PairSources(pair, column, splits, label_map)
 
     def _unknown_task(self, pair: TaskLanguagePair) -> str:
@@ -252,23 +252,29 @@ class _Resolver:
 
     # Folders
 
-    def _local_folder(self, pair: TaskLanguagePair) -> Path | None:
-        """`<data_folder>/<task>/<language>` under any code of the language; the user's own spelling comes first."""
+    def _local(self, pair: TaskLanguagePair, column: str) -> Path | None:
+        """`<data_folder>/<task>/<language>`, a folder or for raw text also a file, under any code of the language; the
+        user's own spelling comes first."""
         parent = self.data_folder / pair.task
-        if (parent / pair.language).is_dir():
-            return parent / pair.language
-        wanted = canonical(pair.language)
-        folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
-        matching = [folder for folder in folders if canonical(folder.name) == wanted]
+        places: dict[Path, str] = {}
+        for path in sorted(parent.iterdir()) if parent.is_dir() else []:
+            if path.is_dir():
+                places[path] = path.name
+            elif column == TEXT and path.suffix.lower() in endings(TEXT):
+                places[path] = path.stem
+        same = [path for path, name in places.items() if canonical(name) == canonical(pair.language)]
+        matching = [path for path in same if places[path] == pair.language] or same
         if len(matching) > 1:
             names = " and ".join(map(str, matching))
-            self.problems.append(
-                f"{pair}: found two folders of one language, {names}; keep one or name it in the data table"
-            )
+            what = "folders or files" if column == TEXT else "folders"
+            message = f"{pair}: found two {what} of one language, {names}; keep one or name it in the data table"
+            self.problems.append(message)
         return matching[0] if matching else None
 
     def _folder(self, folder: Path, column: str, place: str) -> dict[str, Source]:
-        """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release."""
+        """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release. A file of raw text is to train on."""
+        if column == TEXT and folder.is_file():
+            return {"train": FileSource(self._files(str(folder), column, place))}
         if not folder.is_dir():
             self.problems.append(f"{place}: {_no_folder(folder)}")
             return {}
@@ -295,7 +301,8 @@ class _Resolver:
     # The hub
 
     def _default_hub(self, pair: TaskLanguagePair, column: str) -> dict[str, Source]:
-        missing = f"{pair}: no folder {self.data_folder / pair.task / pair.language}"
+        place = self.data_folder / pair.task / pair.language
+        missing = f"{pair}: no folder {place}" + (f" and no file {place}.txt" if column == TEXT else "")
         name = _DEFAULTS.get(column)
         if name is None:
             self.problems.append(f"{missing}, and the task has no default data set; {LOCAL_ALTERNATIVES}")

@@ -14,7 +14,8 @@ class Sentence:
         words: the syntactic words, in order; none where the source gives a text alone.
         columns: annotation by name, one value a word: ``upos`` and ``ner`` (strings), ``head`` (integers, 0 for
             the root) and ``deprel`` (strings). Empty where the source has no annotation.
-        lines: the line number in the file of each word, counted from 1; empty where there is no file.
+        lines: the line number in the file of each word, counted from 1, or that of a text alone; empty where there is
+            no file.
         source: the file or data set that the sentence was read from.
         text: the raw sentence, or a text of any length, where the source gives it.
         text_pair: the second of two texts, where the source gives two.

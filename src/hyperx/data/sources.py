@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from hyperx.data.conllu import check_tree
-from hyperx.data.formats import TREE_COLUMNS, read_file
+from hyperx.data.formats import TEXT, TREE_COLUMNS, read_file
 from hyperx.data.hub import HubSource
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
 from hyperx.data.lines import OnFault, stop
@@ -19,6 +19,7 @@ from hyperx.data.resolution import FileSource, PairSources, Source, resolve
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import BioConversion, bio_sentences, map_types
 from hyperx.errors import DataError, HyperXError
+from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
 
 logger = logging.getLogger(__name__)
@@ -47,14 +48,15 @@ class DataSources:
         """Find each pair's data: as the table says where it names the pair, else in a local folder, else on the hub.
 
         Nothing is opened and no network is used. Local folders are `<data_folder>/<task>/<language>` with files
-        `{train,dev,test}.*`. The hub's defaults are UD's default treebank of the language and WikiANN.
+        `{train,dev,test}.*`; raw text may also be a file `<data_folder>/<task>/<language>.txt`, to train on. The hub's
+        defaults are UD's default treebank of the language and WikiANN.
 
         Args:
             pairs: the pairs wanted.
             data_folder: the folder of local data; relative paths of the table start there.
             table: pair -> folder, or a mapping with `folder` or `hub` (name, configuration, revision, columns), files
                 under `train`, `dev` and `test`, and `label_map`.
-            columns: task -> the column that it reads: `upos`, `ner` or `head`.
+            columns: task -> the column that it reads: `upos`, `ner` or `head`; `text` for raw text.
             label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
 
         Raises:
@@ -82,6 +84,16 @@ class DataSources:
     def from_hub(self, pair: TaskLanguagePair) -> bool:
         """Whether any split of a pair would be read from the hub."""
         return pair in self and any(isinstance(s, HubSource) for s in self._sources[pair.key].splits.values())
+
+    def held_out(self, language: str) -> dict[Path, str]:
+        """The local files of a language's dev and test splits, with the column that each is read for."""
+        splits = [
+            (source.splits[split], source.column)
+            for source in self._sources.values()
+            for split in ("dev", "test")
+            if source.pair.key[1] == canonical(language) and split in source.splits
+        ]
+        return {path: column for split, column in splits if isinstance(split, FileSource) for path in split.files}
 
     def describe(self, pair: TaskLanguagePair, split: str) -> str:
         """Where a split is, for people.
@@ -111,7 +123,7 @@ class DataSources:
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
         """A JSON value that changes whenever what `read` gives may change: files count by their content."""
         source, sources = self._source(pair, split), self._sources[pair.key]
-        what = asdict(source) if isinstance(source, HubSource) else [_content_hash(path) for path in source.files]
+        what = asdict(source) if isinstance(source, HubSource) else [content_hash(path) for path in source.files]
         return [what, split, sources.column, dict(sources.label_map)]
 
     def _source(self, pair: TaskLanguagePair, split: str) -> Source:
@@ -142,7 +154,12 @@ class DataSources:
             raise HyperXError(f"expected data sources as Hyper-X writes them, found a fault: {error!r}") from error
 
 
-def _content_hash(path: Path) -> str:
+def content_hash(path: Path) -> str:
+    """A hash of what a file holds.
+
+    Raises:
+        DataError: where it cannot be read.
+    """
     digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
     try:
         with path.open("rb") as file:
@@ -176,7 +193,7 @@ def _source_from_json(value: Mapping[str, Any]) -> Source:
 def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str, on_fault: OnFault) -> Iterator[Sentence]:
     """The sentences as the task's column needs them."""
     prepare = _PREPARATIONS.get(sources.column)
-    present = _with_column(sentences, sources.column, on_fault)
+    present = _with_text(sentences) if sources.column == TEXT else _with_column(sentences, sources.column, on_fault)
     return prepare(present, sources, place, on_fault) if prepare else present
 
 
@@ -188,6 +205,20 @@ def _with_column(sentences: Iterable[Sentence], column: str, on_fault: OnFault) 
             on_fault(DataError(message, path=sentence.source, line=sentence.line_of(0)))
         else:
             yield sentence
+
+
+def _with_text(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
+    """Sentences by their text alone; words that came without one are joined. What holds no text is passed over."""
+    for sentence in sentences:
+        text = sentence.text if sentence.text and sentence.text.strip() else joined_words(sentence)
+        if text:
+            yield Sentence(words=(), lines=sentence.lines[:1], source=sentence.source, text=text)
+
+
+def joined_words(sentence: Sentence) -> str:
+    """The words of a sentence with a space where one is known to follow, or where nothing is known."""
+    spaces = sentence.space_after or (True,) * len(sentence.words)
+    return "".join(word + " " * space for word, space in zip(sentence.words, spaces, strict=True)).strip()
 
 
 def _prepare_entities(

@@ -43,6 +43,7 @@ class LoadedEncoder:
         model: in float32 and evaluation mode, without a pooler.
         tokenizer: a fast one, so that subwords can be traced to words.
         head_layer: the layer that task heads read best, where the upper ones are known to serve another purpose.
+        folder: where its files are.
     """
 
     name: str
@@ -50,6 +51,7 @@ class LoadedEncoder:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast
     head_layer: int | None = None
+    folder: Path | None = None
 
 
 def load_encoder(name: str | Path) -> LoadedEncoder:
@@ -69,7 +71,7 @@ def load_encoder(name: str | Path) -> LoadedEncoder:
     record = read_source_record(folder) if converted else None
     content_hash = _state_hash(model) if record is None else record.content_hash
     head_layer = EMBEDDED_HEAD_LAYER if converted else None
-    return LoadedEncoder(_lasting_name(name), content_hash, model, tokenizer, head_layer)
+    return LoadedEncoder(_lasting_name(name), content_hash, model, tokenizer, head_layer, folder)
 
 
 def _lasting_name(name: str | Path) -> str:

@@ -41,12 +41,16 @@ class HeadFacts:
         embedding_size: size E of its word embeddings.
         vocabulary_size: number V of its subwords.
         parser_projections: project words before the biaffine scores of ``dep``.
+        activation: of the encoder's masked-LM head, by its name in the Hugging Face library.
+        norm_epsilon: of that head's norm.
     """
 
     hidden_size: int
     embedding_size: int
     vocabulary_size: int
     parser_projections: bool = True
+    activation: str = "gelu"
+    norm_epsilon: float = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +155,10 @@ class Task(ABC):
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name or self.kind
+
+    def problem(self, subwords: Subwords) -> str | None:
+        """Why an encoder whose tokenizer has these special subwords cannot serve the task; None where it can."""
+        return None
 
     @abstractmethod
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
