@@ -12,7 +12,7 @@ from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMaskedLM, PreTr
 from hyperx.encoders.masked_lm import MASKED_LM_NAMES, head_form, read_masked_lm
 from hyperx.tasks.base import HeadFacts, HeadInput
 from hyperx.tasks.masking import MaskedLMHead
-from tiny import tiny_bert, tiny_batch
+from tiny import tiny_batch, tiny_bert
 
 SHAPE = {
     "vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
