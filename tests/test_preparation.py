@@ -13,8 +13,8 @@ from hyperx.cli.options import parse
 from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.registry import TASKS
 from hyperx.preparation import RunData, Scope, check_options, prepare
+from hyperx.tasks.registry import TASKS
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
