@@ -8,8 +8,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
 from hyperx.data.formats import read_file
+from hyperx.data.resolution import PairSources
 from hyperx.data.sentence import Sentence
-from hyperx.data.sources import content_hash, joined_words
+from hyperx.data.sources import content_hash
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
 
@@ -20,10 +21,10 @@ class HeldOutText:
     """The sentences of some files, which are not to be trained on. White space and Unicode forms make no difference.
 
     Args:
-        files: the files, with the column that each is read for.
+        files: the files, with a pair that each is of.
     """
 
-    def __init__(self, files: Mapping[Path, str]) -> None:
+    def __init__(self, files: Mapping[Path, PairSources]) -> None:
         self.files = files
 
     def fingerprint(self) -> list[str]:
@@ -58,13 +59,13 @@ class HeldOutText:
         # Sentences with a fault cannot be evaluated on either.
         return {
             text
-            for path, column in self.files.items()
-            for sentence in read_file(path, column, lambda _fault: None)
+            for path, source in self.files.items()
+            for sentence in read_file(path, source.column, lambda _fault: None)
             for text in _texts_of(sentence)
         }
 
 
 def _texts_of(sentence: Sentence) -> set[str]:
-    """What a sentence says, without white space: its text, the second one, and its words, which may be others."""
-    texts = {sentence.text or "", sentence.text_pair or "", joined_words(sentence)}
+    """What a sentence says, without white space: its text, a second one, and its words, which may be others."""
+    texts = {sentence.text or "", sentence.text_pair or "", "".join(sentence.words)}
     return {"".join(unicodedata.normalize("NFC", text).split()) for text in texts} - {""}

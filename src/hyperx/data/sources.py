@@ -85,15 +85,11 @@ class DataSources:
         """Whether any split of a pair would be read from the hub."""
         return pair in self and any(isinstance(s, HubSource) for s in self._sources[pair.key].splits.values())
 
-    def held_out(self, language: str) -> dict[Path, str]:
-        """The local files of a language's dev and test splits, with the column that each is read for."""
-        splits = [
-            (source.splits[split], source.column)
-            for source in self._sources.values()
-            for split in ("dev", "test")
-            if source.pair.key[1] == canonical(language) and split in source.splits
-        ]
-        return {path: column for split, column in splits if isinstance(split, FileSource) for path in split.files}
+    def held_out(self, language: str) -> dict[Path, PairSources]:
+        """The local files of a language's dev and test splits, with a pair that each is of."""
+        own = [source for source in self._sources.values() if source.pair.key[1] == canonical(language)]
+        splits = [(source.splits.get(split), source) for source in own for split in ("dev", "test")]
+        return {path: source for split, source in splits if isinstance(split, FileSource) for path in split.files}
 
     def describe(self, pair: TaskLanguagePair, split: str) -> str:
         """Where a split is, for people.
@@ -208,17 +204,10 @@ def _with_column(sentences: Iterable[Sentence], column: str, on_fault: OnFault) 
 
 
 def _with_text(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-    """Sentences by their text alone; words that came without one are joined. What holds no text is passed over."""
+    """Sentences by their text alone; those that hold none, such as empty rows of a data set, are passed over."""
     for sentence in sentences:
-        text = sentence.text if sentence.text and sentence.text.strip() else joined_words(sentence)
-        if text:
-            yield Sentence(words=(), lines=sentence.lines[:1], source=sentence.source, text=text)
-
-
-def joined_words(sentence: Sentence) -> str:
-    """The words of a sentence with a space where one is known to follow, or where nothing is known."""
-    spaces = sentence.space_after or (True,) * len(sentence.words)
-    return "".join(word + " " * space for word, space in zip(sentence.words, spaces, strict=True)).strip()
+        if sentence.raw_text.strip():
+            yield Sentence(words=(), lines=sentence.lines[:1], source=sentence.source, text=sentence.raw_text)
 
 
 def _prepare_entities(
