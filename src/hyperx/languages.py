@@ -7,7 +7,7 @@ import importlib.util
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cache
-from importlib.resources import files
+from pathlib import Path
 
 # Two names for one language where the standards prefer a form that few use.
 _SAME_LANGUAGE = {"fil": "tl", "nb": "no"}
@@ -83,7 +83,7 @@ class Language:
 @cache
 def known_languages() -> Mapping[str, Language]:
     """Canonical code -> language, for all that have a treebank or a configuration of WikiANN."""
-    text = files("hyperx").joinpath("languages.tsv").read_text(encoding="utf-8")
+    text = Path(__file__).with_name("languages.tsv").read_text(encoding="utf-8")
     rows = (line.split("\t") for line in text.splitlines()[1:])
     return {
         code: Language(code, name, wikiann or None, tuple(map(_treebank, treebanks.split())))
