@@ -120,10 +120,15 @@ def test_chosen_treebanks_are_read_one_behind_the_other(tmp_path: Path) -> None:
 
 
 def test_the_table_goes_before_chosen_treebanks(tmp_path: Path) -> None:
-    table = {"pos#en": {"hub": {"name": UD, "configuration": ["GUM", "en_xyz"]}}}
-    sources = build(tmp_path, "pos#en", "dep#en", table=table, treebanks=["en=en_pud"])
+    hub = {"name": UD, "configuration": ["GUM", "en_xyz", "en_pud"]}
+    table = {"pos#en": {"hub": hub}, "dep#eng": {"hub": hub | {"revision": "2.7"}}}
+    sources = build(tmp_path, "pos#en", "dep#en", table=table, treebanks=["en=en_ewt"])
     assert sources.describe(*pairs("pos#en"), "train") == f"{UD} (en_gum + en_xyz, train)"
-    assert sources.describe(*pairs("dep#en"), "test") == f"{UD} (en_pud, test)"
+    assert sources.describe(*pairs("pos#en"), "test") == f"{UD} (en_gum + en_xyz + en_pud, test)"
+    assert sources.describe(*pairs("dep#en"), "train") == f"{UD} (en_gum + en_xyz + en_pud, train) at 2.7"
+    for wrong in ([], [1], "", 1):
+        table = {"pos#en": {"hub": {"name": UD, "configuration": wrong}}}
+        assert "expected text, or a list of it, for configuration" in problem(tmp_path, "pos#en", table=table)
 
 
 @pytest.mark.parametrize("release", ["", "ud-treebanks-v2.18/"])
@@ -210,7 +215,10 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
         ({"dev": "empty"}, "dev: expected a file, found a folder at"),
         ({"dev": []}, "dev: expected a file or a list of files, found an empty list"),
         ({"dev": [3]}, "dev: expected a path, found 3"),
-        ({"dev": "a.json"}, "dev: expected a file that ends in .conllu, .tsv.*, found 'a.json'; rename or convert it"),
+        (
+            {"dev": "a.json"},
+            "dev: expected a file that ends in .conllu.*, which can hold ner; found 'a.json'; rename",
+        ),
         ({"folder": "empty"}, "expected files in .* found nothing"),
         ({"folder": "two"}, "found dev.bio and dev.tsv for dev in"),
         ({"folder": "two_treebanks"}, "found de_a-ud-dev.conllu and de_b-ud-dev.conllu for dev in"),
@@ -242,7 +250,7 @@ def test_two_names_of_one_pair(tmp_path: Path) -> None:
 
 def test_formats_without_trees(tmp_path: Path) -> None:
     put(tmp_path, "dep/tr/test.tsv")
-    assert "expected a .conllu file, since .tsv holds no trees" in problem(tmp_path, "dep#tr")
+    assert "expected a file that ends in .conllu, which can hold head; found 'test.tsv'" in problem(tmp_path, "dep#tr")
     put(tmp_path, "pos/tr/test.conllu", TREE)
     table = {"pos#tr": {"test": "pos/tr/test.conllu", "label_map": {"X": "NOUN"}}}
     assert "only entity types can be mapped" in problem(tmp_path, "pos#tr", table=table)

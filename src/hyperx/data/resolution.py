@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hyperx.data.formats import FORMATS, format_problem
+from hyperx.data.formats import endings, format_problem
 from hyperx.data.hub import HUB_COLUMNS, LOCAL_ALTERNATIVES, HubSource
-from hyperx.data.treebanks import choose_treebanks, release_folder
+from hyperx.data.treebanks import UD_COLUMNS, choose_treebanks, release_folder
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
 from hyperx.languages import (
     Treebank,
@@ -35,7 +35,7 @@ _CONFIGURATIONS: dict[str, Callable[[str], str | None]] = {
     _WIKIANN: wikiann_configuration,
 }
 _CONFIGURATIONS[_UD_27] = _CONFIGURATIONS[_UD]
-_DEFAULTS = {"upos": _UD, "head": _UD, "deprel": _UD, "ner": _WIKIANN}
+_DEFAULTS = {**dict.fromkeys(UD_COLUMNS, _UD), "ner": _WIKIANN}
 
 _PAIR_KEYS = (*SPLITS, "folder", "hub", "label_map")
 _HUB_KEYS = ("name", "configuration", "revision", "columns")
@@ -161,7 +161,7 @@ class _Resolver:
 
     def _unnamed(self, pair: TaskLanguagePair, column: str) -> dict[str, Source]:
         """The splits of a pair that the table does not name."""
-        is_ud = _DEFAULTS.get(column) == _UD
+        is_ud = column in UD_COLUMNS
         if is_ud and (chosen := self.chosen.get(canonical(pair.language))):
             return self._treebanks(chosen, column, str(pair))
         if folder := self._local_folder(pair):
@@ -205,7 +205,7 @@ class _Resolver:
             folder = self._path(value["folder"], f"{place}, folder")
             return self._folder(folder, column, place) if folder else {}
         source = self._hub(pair, value["hub"], f"{place}, hub") if "hub" in value else None
-        return dict.fromkeys(SPLITS, source) if source else {}
+        return _by_split(source, treebanks_of(pair.language)) if source else {}
 
     def _check_keys(self, value: Mapping[str, Any], known: Sequence[str], place: str) -> None:
         for key in value:
@@ -312,7 +312,7 @@ class _Resolver:
                 by_split.setdefault(split, []).append(path.resolve())
         if not by_split:
             found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-            expected = f"train, dev or test with an ending of {', '.join(FORMATS)}, or a UD release's names"
+            expected = f"train, dev or test with an ending of {', '.join(endings(column))}, or a UD release's names"
             self.problems.append(f"{place}: expected files in {folder} named {expected}; found {found}")
         for split, paths in by_split.items():
             self._check_one_source(paths, split, place)
@@ -332,8 +332,7 @@ class _Resolver:
         """The splits of treebanks that are read one behind the other: of a release on this machine, else of the hub."""
         folders = {treebank.folder: release_folder(self.data_folder, treebank) for treebank in treebanks}
         if not any(folders.values()):
-            names = {split: tuple(one.name for one in treebanks if split in one.splits) for split in SPLITS}
-            return {split: HubSource(_UD, names[split]) for split in SPLITS if names[split]}
+            return _by_split(HubSource(_UD, tuple(treebank.name for treebank in treebanks)), treebanks)
         for name, folder in folders.items():
             if folder is None:
                 self.problems.append(f"{place}: expected the treebank's folder {name} beside the others, found none")
@@ -396,7 +395,7 @@ def _split_of(path: Path) -> str | None:
     """The split that a file holds by the names in use; None for other files."""
     if path.suffix.lower() in _RELEASE_ENDINGS and (match := _RELEASE_NAME.fullmatch(path.stem)):
         return match["split"]
-    match = _PLAIN_NAME.fullmatch(path.stem) if path.suffix.lower() in FORMATS else None
+    match = _PLAIN_NAME.fullmatch(path.stem) if path.suffix.lower() in endings() else None
     return match["split"] if match else None
 
 
@@ -419,6 +418,15 @@ def _paths(sources: PairSources, split: str) -> tuple[Path, ...]:
 def _split_files(splits: Mapping[str, Source], split: str) -> tuple[Path, ...]:
     source = splits.get(split)
     return source.files if isinstance(source, FileSource) else ()
+
+
+def _by_split(source: HubSource, treebanks: Sequence[Treebank]) -> dict[str, Source]:
+    """Each split from the configurations that have it. Of all but the newest UD it is not known: all have all three."""
+    if source.name != _UD or source.revision or not source.configurations:
+        return dict.fromkeys(SPLITS, source)
+    known = {treebank.name: treebank.splits for treebank in treebanks}
+    names = {split: tuple(one for one in source.configurations if split in known.get(one, SPLITS)) for split in SPLITS}
+    return {split: replace(source, configurations=names[split]) for split in SPLITS if names[split]}
 
 
 def _with_data(name: str) -> list[str]:

@@ -9,6 +9,9 @@ from pathlib import Path
 from hyperx.errors import did_you_mean
 from hyperx.languages import Treebank, canonical, find_treebank, is_language, suggestion, treebanks_of
 
+UD_COLUMNS = frozenset({"upos", "head", "deprel"})
+"""The columns that treebanks have."""
+
 Choice = Mapping[str, tuple[Treebank, ...]]
 """Canonical language code -> the treebanks that a user wants for it."""
 
