@@ -131,7 +131,7 @@ def test_the_table_goes_before_chosen_treebanks(tmp_path: Path) -> None:
         assert "expected text, or a list of it, for configuration" in problem(tmp_path, "pos#en", table=table)
 
 
-@pytest.mark.parametrize("release", ["", "ud-treebanks-v2.18/"])
+@pytest.mark.parametrize("release", ["", "ud/", "ud-treebanks-v2.18/"])
 def test_a_release_in_the_data_folder_is_read_instead_of_the_hub(tmp_path: Path, release: str) -> None:
     for split in ("train-a", "train-b", "test"):
         put(tmp_path, f"{release}UD_Turkish-IMST/tr_imst-ud-{split}.conllu", TREE)

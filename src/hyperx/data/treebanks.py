@@ -54,10 +54,10 @@ def _treebank(language: str, name: str, problems: list[str]) -> Treebank | None:
 
 
 def release_folder(data_folder: Path, treebank: Treebank) -> Path | None:
-    """The treebank's folder where a UD release is unpacked: in the data folder, or in `ud-treebanks-v2.x` there.
+    """The treebank's folder where a UD release is unpacked: in the data folder, in `ud` or `ud-treebanks-v2.x` there.
 
     Of several releases the newest counts.
     """
     releases = sorted(data_folder.glob("ud-treebanks-*"), key=lambda path: [*map(int, re.findall(r"\d+", path.name))])
-    places = [data_folder, *reversed(releases)]
+    places = [data_folder, data_folder / "ud", *reversed(releases)]
     return next((folder for place in places if (folder := place / treebank.folder).is_dir()), None)
