@@ -34,7 +34,7 @@ from hyperx.modules.hypernetwork import Hypernetwork
 from hyperx.modules.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import as_sentences, tag
-from hyperx.tasks.base import HeadFacts, HeadInput, Subwords
+from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, special_subwords
 from hyperx.tasks.masking import MaskedLMHead
 from hyperx.tasks.registry import TASKS, make_tasks
 
@@ -376,16 +376,6 @@ def labels_by_task(
     if set(labels) != set(rows):
         raise HyperXError(f"labels: expected those of {', '.join(rows)}; found those of {', '.join(labels) or 'none'}")
     return labels
-
-
-def special_subwords(tokenizer: PreTrainedTokenizerFast) -> Subwords:
-    """The special subwords of a tokenizer that batches are made with."""
-    return Subwords(
-        pad=tokenizer.pad_token_id,
-        mask=tokenizer.mask_token_id,
-        vocabulary_size=len(tokenizer),
-        special=frozenset(tokenizer.all_special_ids),
-    )
 
 
 def check_config(config: ModelConfig) -> None:

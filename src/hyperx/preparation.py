@@ -20,9 +20,8 @@ from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion, treebanks_of
-from hyperx.model import special_subwords
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.base import Task
+from hyperx.tasks.base import Task, special_subwords
 from hyperx.tasks.registry import make_tasks, read_kinds
 from hyperx.transfer import group_of
 

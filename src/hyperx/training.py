@@ -24,8 +24,9 @@ from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.data.storage import EncodedSplit
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
-from hyperx.model import HyperX, build_model, special_subwords
+from hyperx.model import HyperX, build_model
 from hyperx.preparation import RunData, check_options, prepare
+from hyperx.tasks.base import special_subwords
 from hyperx.transfer import macro_averages
 
 log = logging.getLogger(__name__)

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from hyperx.data.encoding import Ints, SubwordEncoder, Window
 from hyperx.data.sentence import Sentence
@@ -99,6 +100,16 @@ class Subwords:
     mask: int | None = None
     vocabulary_size: int = 0
     special: frozenset[int] = frozenset()
+
+
+def special_subwords(tokenizer: PreTrainedTokenizerFast) -> Subwords:
+    """The special subwords of a tokenizer that batches are made with."""
+    return Subwords(
+        pad=tokenizer.pad_token_id,
+        mask=tokenizer.mask_token_id,
+        vocabulary_size=len(tokenizer),
+        special=frozenset(tokenizer.all_special_ids),
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from transformers.activations import ACT2FN
 
 from hyperx.data.encoding import Ints, SubwordEncoder, Window
 from hyperx.data.sentence import Sentence
@@ -47,6 +46,8 @@ class MaskedLMHead(nn.Module):
 
     def __init__(self, facts: HeadFacts) -> None:
         super().__init__()
+        from transformers.activations import ACT2FN  # takes a second, which looking at data can spare
+
         self.dense = nn.Linear(facts.hidden_size, facts.embedding_size)
         self.activation = ACT2FN[facts.activation]
         self.norm = nn.LayerNorm(facts.embedding_size, eps=facts.norm_epsilon)
