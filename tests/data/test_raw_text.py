@@ -153,6 +153,7 @@ def test_the_table(tmp_path: Path) -> None:
     assert texts(sources, "mlm#sw") == ["ab bad", "e"]
     (english,) = pairs("mlm#en")
     assert sources.from_hub(english)
+    assert [split for split in ("train", "dev", "test") if sources.has(english, split)] == ["train"]
     again = DataSources.from_json(sources.to_json())
     assert texts(again, "mlm#sw") == ["ab bad", "e"]
 

@@ -205,6 +205,8 @@ class _Resolver:
             folder = self._path(value["folder"], f"{place}, folder")
             return self._folder(folder, column, place) if folder else {}
         source = self._hub(pair, value["hub"], f"{place}, hub") if "hub" in value else None
+        if source and column == TEXT:
+            return {"train": source}  # most data sets of raw text have no other split
         return _by_split(source, treebanks_of(pair.language)) if source else {}
 
     def _check_keys(self, value: Mapping[str, Any], known: Sequence[str], place: str) -> None:
