@@ -18,7 +18,7 @@ from hyperx.pairs import TaskLanguagePair
 
 if TYPE_CHECKING:
     from hyperx.model import HyperX
-    from hyperx.modules.adapter import AdapterWeights
+    from hyperx.modules.adapter import Adapters
 
 POOL = 32
 """Batches read ahead and sorted by length."""
@@ -50,7 +50,7 @@ class PairTagger:
     def __init__(self, model: HyperX, pair: TaskLanguagePair, *, batch_size: int, pad_id: int) -> None:
         self.model, self.pair, self.batch_size, self.pad_id = model, pair, batch_size, pad_id
         with torch.inference_mode():
-            self.adapters: AdapterWeights = model.adapters([pair])
+            self.adapters: Adapters = model.adapters([pair])
         self.names = np.array(model.config.labels[pair.task])
 
     def label(self, sentences: Iterable[Sequence[Window]]) -> Iterator[WordLabels]:
