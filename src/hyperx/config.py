@@ -159,7 +159,7 @@ class DataOptions:
     """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By
     default those of the pairs."""
     train_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to train on, such as: ner#en pos#tr."""
+    """Pairs to train on, such as: ner#en pos#tr. At least one is needed."""
     eval_task_language_pairs: tuple[str, ...] = ()
     """Pairs to evaluate on (dev split) while training. By default the training pairs that have a dev split."""
     data_folder: Path = Path("data")
@@ -255,7 +255,9 @@ class TrainingOptions:
 class TrainConfig:
     """Train one hypernetwork on task–language pairs and keep the best checkpoint.
 
-    Example: hyperx train --train_task_language_pairs ner#en pos#tr --languages en tr de --output_dir runs/first
+    For example:
+
+    hyperx train --train_task_language_pairs ner#en pos#tr --languages en tr de --output_dir runs/first
     """
 
     config: Path | None = None
@@ -309,7 +311,9 @@ PUBLISHED: dict[str, Any] = {
 class EvaluateConfig:
     """Evaluate a checkpoint on task–language pairs, those without training data included.
 
-    Example: hyperx evaluate --eval_ckpt runs/first --test_task_language_pairs ner#de pos#de
+    For example:
+
+    hyperx evaluate --eval_ckpt runs/first --test_task_language_pairs ner#de pos#de
     """
 
     eval_ckpt: Path | None = None
@@ -340,7 +344,9 @@ class EvaluateConfig:
 class PredictConfig:
     """Tag text from a file or standard input, for any pair of the model.
 
-    Example: echo "Angela Merkel wohnt in Berlin." | hyperx predict --checkpoint runs/first --tasks ner --language de
+    For example:
+
+    echo "Anna wohnt in Berlin." | hyperx predict --checkpoint runs/first --tasks ner --language de
     """
 
     checkpoint: Path | None = None
@@ -371,7 +377,9 @@ class PredictConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig(TrainConfig):
-    """Read all data that a run with these options would read: count it, name every problem, and start nothing.
+    """Read all data that such a run would read: count it, name every problem, and start nothing.
 
-    Takes the options of hyperx train. Example: hyperx check --config run.yaml
+    Takes the options of hyperx train. For example:
+
+    hyperx check --config run.yaml
     """
