@@ -120,6 +120,8 @@ def test_a_run_follows_from_its_seed(go: Callable[..., int], tmp_path: Path) -> 
         ["--add_layer_norm_before_adapter", "--add_layer_norm_after_adapter", "--conditional_layer_norm"],
         ["--head_layer", "mix", "--after_layer_output", "--adapter_non_linearity", "gelu"],
         ["--head_layer", "1", "--no_freeze_encoder", "--max_grad_norm", "0"],
+        ["--no_hypernet", "--adapter_sharing", "pair", "--add_layer_norm_after_adapter"],
+        ["--adapter_sharing", "stacked", "--no_hypernet", "--languages", "en", "tr", "de"],
     ],
     ids=lambda options: options[0].removeprefix("--"),
 )
@@ -195,15 +197,6 @@ def test_half_batches_twice_are_one_batch(go: Callable[..., int], tmp_path: Path
     assert rates[0] == rates[1]
 
 
-def test_weight_decay_shrinks_the_weights(go: Callable[..., int], tmp_path: Path) -> None:
-    options = ["--max_train_steps", "3", "--lr_scheduler_type", "constant", *NO_EVALUATION]
-    assert go("plain", *options) == 0
-    assert go("decayed", *options, "--weight_decay", "50") == 0
-    name = "hypernetwork.source.language"
-    plain, decayed = weights(tmp_path / "plain", 3)[name], weights(tmp_path / "decayed", 3)[name]
-    assert torch.linalg.norm(decayed) < 0.95 * torch.linalg.norm(plain)
-
-
 @pytest.mark.parametrize(
     ("options", "steps"),
     [
@@ -238,6 +231,8 @@ def test_warm_up_takes_a_tenth_of_the_steps(go: Callable[..., int], tmp_path: Pa
         ("linear", [1, 0.5, 0]),
         ("polynomial", [1, (1 + 1e-4) / 2, 1e-4]),
         ("cosine", [1, 0.5, 0]),
+        ("cosine_with_restarts", [1, 0.5, 0]),
+        ("inverse_sqrt", [1, 2**-0.5, 3**-0.5]),
         ("constant", [1, 1, 1]),
         ("constant_with_warmup", [1, 1, 1]),
     ],
