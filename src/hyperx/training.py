@@ -337,7 +337,7 @@ class TrainingRun:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
-        if not folder.is_dir():
+        if not (folder / checkpoint.CONFIG).is_file():
             checkpoint.write_folder(folder, self._fill)
         self._name_best()
 
