@@ -7,6 +7,7 @@ import ast
 import inspect
 import logging
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
 from functools import cache
@@ -109,7 +110,7 @@ def help_texts(kind: type[Any]) -> dict[str, str]:
     """The text below each field of a dataclass, as one line, those of the classes that it extends included."""
     texts: dict[str, str] = {}
     for owner in reversed([parent for parent in kind.__mro__ if is_dataclass(parent)]):
-        (tree,) = ast.parse(inspect.getsource(owner)).body
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
         assert isinstance(tree, ast.ClassDef)
         for field, below in pairwise(tree.body):
             if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(field.target, ast.Name):
