@@ -34,6 +34,7 @@ def saved(folder: Path, **fields: Any) -> WarmStart:
 
 def started(start: WarmStart, **fields: Any) -> HyperX:
     """A new model of random weights that has started from a checkpoint."""
+    fields.setdefault("kinds", {task: task for task in fields.get("labels", start.config.labels)})
     fresh = replace(start.config, trained_inside=None, trained_pairs=(), trained_languages=())
     model = HyperX(tiny_bert(), start.continued(replace(fresh, **fields)))
     randomise(model, seed=77)
@@ -148,6 +149,7 @@ def test_the_log_says_what_is_what(tmp_path: Path, caplog: pytest.LogCaptureFixt
             "encoder: the checkpoint has 'tiny' with content ; this run has",
         ),
         ({"head_layer": "mix"}, "head_layer: the checkpoint has last; this run has mix"),
+        ({"kinds": {"ner": "pos", "pos": "pos"}}, "kind of ner: the checkpoint has ner; this run has pos"),
         (
             {"labels": {"ner": ("O", "B-LOC", "I-LOC")}},
             "labels of ner: the checkpoint has O B-PER I-PER; this run has O",
@@ -174,6 +176,8 @@ def edited(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) ->
     [
         (lambda found: found.pop("hypernetwork.up.weight"), "missing: hypernetwork.up.weight"),
         (lambda found: found.pop("heads.ner.bias"), "missing: heads.ner.bias"),
+        (lambda found: found.update({"heads.ner.more": torch.zeros(1)}), "unexpected: heads.ner.more"),
+        (lambda found: found.update({"hypernetwork.more": torch.zeros(1)}), "unexpected: hypernetwork.more"),
         (lambda found: found.pop("encoder.embeddings.LayerNorm.bias"), "missing: encoder.embeddings.LayerNorm.bias"),
         (
             lambda found: found.update({"hypernetwork.up_bias.bias": torch.zeros(1, 5)}),

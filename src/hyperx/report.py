@@ -10,10 +10,9 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
-from hyperx.evaluation import PairScores
+from hyperx.evaluation import PairScores, averaged
 from hyperx.model import HyperX, public_names
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.registry import TASKS
 from hyperx.transfer import GROUP_NAMES, group_of, macro_averages
 
 Rows = Sequence[Sequence[str]]
@@ -84,23 +83,38 @@ def result_table(
     order = list(GROUP_NAMES)
     header = ["pair", "group", "sentences", "measure", "score"]
     rows = [
-        [
-            str(score.pair),
-            GROUP_NAMES[group_of(score.pair, trained)],
-            f"{score.sentences:,}",
-            TASKS[score.pair.task].measure,
-            f"{100 * score.value:.1f}",
-            f"{score.repeats:,}" if score.repeats else "",
-            "" if score.value_without_repeats is None else f"{100 * score.value_without_repeats:.1f}",
-        ]
+        row
         for score in sorted(scores, key=lambda score: order.index(group_of(score.pair, trained)))
+        for row in _result_rows(score, GROUP_NAMES[group_of(score.pair, trained)])
     ]
-    averages = macro_averages({score.pair: score.value for score in scores}, trained)
+    averages = macro_averages(averaged(scores), trained)
     names = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
     rows += [["macro average", names[name], "", "", f"{100 * value:.1f}", "", ""] for name, value in averages.items()]
     if any(score.repeats for score in scores):
         return [*header, "in train", "score without"], rows
     return header, [row[: len(header)] for row in rows]
+
+
+def _result_rows(score: PairScores, group: str) -> list[list[str]]:
+    """A row for each measure that tables show."""
+    without = score.without_repeats
+    return [
+        [
+            str(score.pair),
+            group,
+            f"{score.sentences:,}",
+            measure,
+            shown(score, score.scores.measures[measure]),
+            f"{score.repeats:,}" if score.repeats else "",
+            "" if without is None else shown(score, without.measures[measure]),
+        ]
+        for measure in (score.task.measure, *score.task.further_measures)
+    ]
+
+
+def shown(score: PairScores, value: float) -> str:
+    """A value of the main measure: percent, but a perplexity as it is."""
+    return f"{value:.1f}" if score.task.auxiliary else f"{100 * value:.1f}"
 
 
 def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:
@@ -128,9 +142,12 @@ def write_results(path: Path, title: str, scores: Sequence[PairScores], trained:
 
 
 def flat_results(scores: Sequence[PairScores], split: str) -> dict[str, float]:
-    """Results under the published program's names, such as ``test_ner:de_f1``; values from 0 to 1."""
+    """Results under the published program's names, such as ``test_ner:de_f1``, and on its scales: LAS and UAS go from 0
+    to 100, all else from 0 to 1."""
     return {
-        f"{split}_{score.pair.task}:{score.pair.language}_{name}": value
+        f"{split}_{score.pair.task}:{score.pair.language}_{name}": 100 * value
+        if name in score.task.as_percent
+        else value
         for score in scores
         for name, value in score.scores.measures.items()
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -85,6 +85,8 @@ class WarmStart:
                 ("encoder", f"{then.encoder!r} with content {then.encoder_hash[:12]}",
                  f"{config.encoder!r} with content {config.encoder_hash[:12]}"),
                 ("head_layer", then.head_layer, config.head_layer),
+                *((f"kind of {task}", then.kinds[task], kind)
+                  for task, kind in config.kinds.items() if task in then.kinds),
                 *((f"labels of {task}", " ".join(then.labels[task]), " ".join(labels))
                   for task, labels in config.labels.items() if task in then.labels),
             )
@@ -119,6 +121,7 @@ class WarmStart:
             if target.shape != source.shape
         ]
         faults += [f"missing: {name}" for name in own if name not in copied and self._is_due(name)]
+        faults += [f"unexpected: {name}" for name in tensors if name not in own and self._is_due(name, config.labels)]
         if not any(name.startswith((PLAIN, TASK_ROWS)) for name in copied):
             faults.append(f"none of its adapters is among those of this run: {', '.join(_plain_names(own))}")
         if faults:
@@ -135,8 +138,8 @@ class WarmStart:
     def _rows(self, name: str, own: Tensor, tensor: Tensor, config: ModelConfig) -> Iterator[tuple[Tensor, Tensor]]:
         """What goes where: a tensor as a whole, or the embeddings of tasks and languages row by row."""
         if name == TASK_ROWS:
-            before = list(self.config.labels)
-            for row, task in enumerate(config.labels):
+            before = list(self.config.kinds)
+            for row, task in enumerate(config.kinds):
                 if task in before:
                     yield own.data[row], tensor[before.index(task)]
         elif name == LANGUAGE_ROWS:
@@ -148,12 +151,15 @@ class WarmStart:
         else:
             yield own.data, tensor
 
-    def _is_due(self, name: str) -> bool:
-        """Whether the checkpoint must have a parameter of the model; new heads and plain adapters start fresh."""
+    def _is_due(self, name: str, tasks: Collection[str] | None = None) -> bool:
+        """Whether the checkpoint must have a parameter of the model, or with its tasks the model one of the checkpoint.
+
+        Heads of other tasks, and other plain adapters, start fresh or are left out.
+        """
         if name.startswith("encoder."):
             return name in (self.config.trained_inside or ())
         if name.startswith(HEADS):
-            return name.split(".")[1] in self.config.labels
+            return name.split(".")[1] in (self.config.labels if tasks is None else tasks)
         return not name.startswith(PLAIN)
 
     def _report(self, config: ModelConfig, own: Mapping[str, Any], copied: Mapping[str, Any]) -> None:
@@ -166,17 +172,17 @@ class WarmStart:
         taken = {
             "": [] if adapters else ["the hypernetwork"],
             "adapters": adapters,
-            "tasks": [task for task in config.labels if task in then.labels],
+            "tasks": [task for task in config.kinds if task in then.kinds],
             "languages": [] if adapters else known,
             "tensors of the encoder": [str(n)] if (n := sum(name.startswith("encoder.") for name in copied)) else [],
         }
         fresh = {
             "adapters": fresh_adapters,
-            "tasks": [task for task in config.labels if task not in then.labels],
+            "tasks": [task for task in config.kinds if task not in then.kinds],
             "languages": [] if adapters else new,
         }
         left = {
-            "tasks": [task for task in then.labels if task not in config.labels],
+            "tasks": [task for task in then.kinds if task not in config.kinds],
             "languages": [x for x in then.languages if canonical(x) not in map(canonical, config.languages)],
         }
         log.info("%s %s: taken: %s", OPTION, self.folder, _listed(taken))
