@@ -144,9 +144,9 @@ class ModelOptions:
     freeze_encoder: bool = True
     """Freeze the encoder but for its layer norms; without it everything is trained, as published."""
     freeze_params_regex: str | None = None
-    """Instead of that, freeze the parameters whose names this matches from their start, and train all others. Names of
-    the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of every norm of the encoder
-    'LayerNorm'; heads are always trained. What was matched is shown before training."""
+    """In place of --freeze_encoder, freeze the parameters whose names this matches from their start, and train all
+    others. Names of the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of every norm of the
+    encoder 'LayerNorm'; heads are always trained. What was matched is shown before training."""
     unfreeze_params_regex: str | None = None
     """Train the parameters whose names this matches, whatever else is frozen."""
 

@@ -17,7 +17,7 @@ from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
 from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
-from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
@@ -122,6 +122,23 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
         "sources": everything.to_json(),
     }
     return Scope(tasks, tuple(languages), train, evaluate, everything, kept)
+
+
+def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
+    """The checkpoint to start from; what keeps this run from doing so joins the other problems."""
+    if config.model.load_from_ckpt is None:
+        return None
+    try:
+        start = WarmStart.read(config.model.load_from_ckpt)
+    except CheckpointError as error:
+        problems.append(f"--load_from_ckpt: {error}")
+        return None
+    output_dir = config.training.output_dir
+    inside = output_dir is not None and output_dir.resolve() in start.folder.resolve().parents
+    if inside and config.training.overwrite_output_dir:
+        problems.append(f"--load_from_ckpt: --overwrite_output_dir deletes {start.folder}; name another --output_dir")
+    problems += start.problems(config)
+    return start
 
 
 def _warn_unused(table: Mapping[str, Any], tasks: Iterable[str], languages: Sequence[str]) -> None:

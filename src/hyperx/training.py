@@ -31,9 +31,8 @@ from hyperx.model import HyperX, build_model, special_subwords
 from hyperx.modules.hypernetwork import PlainNorm
 from hyperx.modules.pooling import LayerMix
 from hyperx.modules.source import SourceEmbedding
-from hyperx.preparation import RunData, check_options, prepare
+from hyperx.preparation import RunData, check_options, prepare, read_start
 from hyperx.transfer import macro_averages
-from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 
@@ -108,23 +107,6 @@ def train(config: TrainConfig) -> Path:
         log.warning("interrupted after step %d; %s. Go on with the same command and --resume", run.progress.step, last)
         raise
     return output_dir
-
-
-def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
-    """The checkpoint to start from; what keeps this run from doing so joins the other problems."""
-    if config.model.load_from_ckpt is None:
-        return None
-    try:
-        start = WarmStart.read(config.model.load_from_ckpt)
-    except CheckpointError as error:
-        problems.append(f"--load_from_ckpt: {error}")
-        return None
-    output_dir = config.training.output_dir
-    inside = output_dir is not None and output_dir.resolve() in start.folder.resolve().parents
-    if inside and config.training.overwrite_output_dir:
-        problems.append(f"--load_from_ckpt: --overwrite_output_dir deletes {start.folder}; name another --output_dir")
-    problems += start.problems(config)
-    return start
 
 
 def freezing_patterns(options: ModelOptions) -> dict[str, str]:
