@@ -20,6 +20,8 @@ from hyperx.errors import ConfigError, HyperXError
 from hyperx.inspection import inspect_data
 from hyperx.model import HyperX
 from hyperx.preparation import check_options, prepare
+from hyperx.training import undecayed
+from tiny import tiny_model
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -288,3 +290,10 @@ def test_options_name_the_task(base: list[str], own: Path) -> None:
     config = parse(TrainConfig, [*base, "--data_folder", str(own), "--train_task_language_pairs", "mlm#fo"], "train")
     with pytest.raises(ConfigError, match=r"no folder .*fo and no file .*fo\.txt"):
         check_options(config)
+
+
+def test_weight_decay_spares_all_of_the_head_but_its_matrix() -> None:
+    model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
+    spared = undecayed(model)
+    decayed = {name for name, parameter in model.heads["mlm"].named_parameters() if id(parameter) not in spared}
+    assert decayed == {"dense.weight"}
