@@ -39,7 +39,7 @@ def inspect_data(config: TrainConfig) -> DataReport:
         ConfigError: all problems with the options.
     """
     scope = check_options(config)
-    found = DataReport()
+    found = DataReport(seen={task: set() for task in scope.tasks})
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
     for pair in tqdm(pairs, desc="reading data", unit="pair", disable=config.training.disable_progress_bar):
@@ -70,14 +70,15 @@ def _inspect_split(scope: Scope, pair: TaskLanguagePair, split: str, found: Data
 
     try:
         for sentence in sources.read(pair, split, note):
-            sentences.append(sentence.words or (sentence.text or "",))
-            words += len(sentence.words) or len((sentence.text or "").split())
+            texts = [text for text in (sentence.text, sentence.text_pair) if text is not None]
+            sentences.append(sentence.words or tuple(texts))
+            words += len(sentence.words) or sum(len(text.split()) for text in texts)
             labels.update(map(str, sentence.columns[column]) if column else ())
     except DataError as fault:
         note(fault)
         return None
     if split == "train":
-        found.seen.setdefault(pair.task, set()).update(labels)
+        found.seen[pair.task].update(labels)
     common = "  ".join(f"{label} {count:,}" for label, count in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
     found.rows.append([str(pair), split, f"{len(sentences):,}", f"{words:,}", common + more])

@@ -31,6 +31,14 @@ class Sentence:
     space_after: tuple[bool, ...] | None = None
     comments: tuple[str, ...] = ()
 
+    @property
+    def raw_text(self) -> str:
+        """The text, or where none is known the words, joined as their spaces say."""
+        if self.text is not None:
+            return self.text
+        spaces = self.space_after or (True,) * len(self.words)
+        return "".join(word + " " * space for word, space in zip(self.words, spaces, strict=True)).rstrip(" ")
+
     def line_of(self, word: int) -> int | None:
         """The line number of a word, or None where the sentence has no file."""
         return self.lines[word] if self.lines else None

@@ -6,6 +6,7 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from hyperx.errors import did_you_mean
 from hyperx.tasks.base import Task
+from hyperx.tasks.classification import TextClassification
 from hyperx.tasks.parsing import DependencyParsing
 from hyperx.tasks.tagging import NamedEntities, PartOfSpeech
 
@@ -15,6 +16,7 @@ TASKS: dict[str, type[Task]] = {
         NamedEntities,
         PartOfSpeech,
         DependencyParsing,
+        TextClassification,
     )
 }
 """Every kind of task by its name."""
