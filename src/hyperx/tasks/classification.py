@@ -51,6 +51,7 @@ class TextClassification(Task):
     column = label_column = LABEL
     columns = (LABEL,)
     measure = "accuracy"
+    further_measures = ("macro_f1",)
     reads = "text"
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
