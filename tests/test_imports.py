@@ -15,7 +15,8 @@ errors languages pairs config
 modules.source modules.adapter modules.pooling modules.hypernetwork
 encoders.layout encoders.injection encoders.embedded encoders.loading
 data.sentence segmentation
-data.lines data.labels data.spans data.conllu data.columns data.labelled data.formats data.hub data.resolution data.sources
+data.lines data.labels data.spans data.conllu data.columns data.labelled data.formats data.hub
+data.resolution data.sources
 data.text data.output data.encoding data.storage data.sampling
 tasks.base tasks.tagging tasks.classification tasks.trees tasks.parsing tasks.registry
 data.splits data.collate

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -14,6 +15,8 @@ from typing import Any
 from hyperx.data.labelled import LABEL, TEXT_COLUMNS, TextRows
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
+
+log = logging.getLogger(__name__)
 
 HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
 """Our names of the splits -> the hub's."""
@@ -68,11 +71,10 @@ def load_hub(
     """
     place = hub_place(name, configuration, split)
     data = _load(name, configuration, split, revision, place)
-    reader: _RowReader | _LabelledReader
     if wanted == LABEL:
-        reader = _LabelledReader.of(data.features, dict(columns or {}), place)
-    else:
-        reader = _RowReader.of(data.features, dict(columns or {}), place)
+        yield from _LabelledReader.of(data.features, dict(columns or {}), place).sentences(data)
+        return
+    reader = _RowReader.of(data.features, dict(columns or {}), place)
     for number, row in enumerate(data, start=1):
         yield reader.sentence(row, number)
 
@@ -261,8 +263,25 @@ class _LabelledReader:
             raise DataError(error.message, path=place) from error
         return cls(rows, column, _label_names(features[column]))
 
-    def sentence(self, row: Mapping[str, Any], number: int) -> Sentence:
-        """One row as a sentence."""
+    def sentences(self, data: Iterable[Mapping[str, Any]]) -> Iterator[Sentence]:
+        """All rows but those without a text or label, which nobody can mend on the hub: their number is logged.
+
+        Raises:
+            DataError: where no row has both.
+        """
+        faults, found = [], False
+        for number, row in enumerate(data, start=1):
+            try:
+                yield self._sentence(row, number)
+                found = True
+            except DataError as fault:
+                faults.append(fault)
+        if faults and not found:
+            raise faults[0]
+        if faults:
+            log.warning("%d rows are passed over; the first of them is %s", len(faults), faults[0])
+
+    def _sentence(self, row: Mapping[str, Any], number: int) -> Sentence:
         where, label = f"row {number}: ", row[self.column]
         if not self.labels:
             return self.rows.sentence(row, None, where)

@@ -151,15 +151,16 @@ class TextRows:
             if theirs in found:
                 names[ours] = theirs
             elif ours in self.columns:
-                raise DataError(f"expected the column {theirs!r} for {ours}, {_listed(found, theirs)}")
+                hint = did_you_mean(theirs, found)
+                raise DataError(f"expected the column {theirs!r} for {ours}, found {_listed(found)}.{hint}")
             elif ours != "text_pair":
-                advice = f". Name it under columns in the data table, such as {{{ours}: NAME}}" if self.labelled else ""
-                raise DataError(f"expected a column {' or '.join(known)}, {_listed(found, ours)}{advice}")
+                advice = f"; name it under columns in the data table, such as {{{ours}: NAME}}" if self.labelled else ""
+                raise DataError(f"expected a column named {' or '.join(known)}, found {_listed(found)}{advice}")
         return names
 
 
-def _listed(found: Sequence[str], wanted: str) -> str:
-    return f"found {', '.join(name[:40] for name in found[:20]) or 'none'}{did_you_mean(wanted, found)}"
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name[:40] for name in names[:20]) or "none"
 
 
 def _text(value: Any, name: str) -> str:
@@ -225,7 +226,7 @@ def _csv_fields(path: str | Path) -> Iterator[tuple[int, list[str]]]:
         try:
             row = next(rows, None)
         except csv.Error as error:
-            message = f"the row is no CSV: {error}; is a quote not closed, or not doubled within quotes?"
+            message = f"expected a row of CSV, found a fault: {error}. Is a quote not closed, or not doubled inside?"
             raise DataError(message, path=path, line=start) from error
         if row is None:
             return

@@ -116,8 +116,12 @@ class ConlluWriter(PredictionWriter):
         self._written += 1
         sentence = prediction.sentence
         rows = sentence.rows if isinstance(sentence, ConlluSentence) else tuple(_new_rows(sentence))
-        comments = [*_comments(sentence, rows, self._written), *_label_comments(prediction)]
-        lines = [*comments, *map("\t".join, _filled(rows, prediction))]
+        comments = [
+            comment
+            for comment in _comments(sentence, rows, self._written)
+            if _name_of(comment) not in prediction.sentence_labels
+        ]
+        lines = [*comments, *_label_comments(prediction), *map("\t".join, _filled(rows, prediction))]
         return "\n".join(lines) + "\n\n"
 
 
@@ -221,7 +225,7 @@ def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> Iterator[
         yield f"# sent_id = {number}"
     if _comment(sentence, "text") is None:
         yield f"# text = {_LINE_BREAKS.sub(' ', sentence.text or _surface_text(rows))}"
-    if sentence.text_pair is not None:
+    if sentence.text_pair is not None and _comment(sentence, "text_pair") is None:
         yield f"# text_pair = {_LINE_BREAKS.sub(' ', sentence.text_pair)}"
     yield from sentence.comments
 
@@ -232,11 +236,13 @@ def _label_comments(prediction: Prediction) -> Iterator[str]:
 
 
 def _comment(sentence: Sentence, name: str) -> str | None:
-    for comment in sentence.comments:
-        key, separator, value = comment[1:].partition("=")
-        if separator and key.strip() == name:
-            return value.strip()
-    return None
+    return next((comment.partition("=")[2].strip() for comment in sentence.comments if _name_of(comment) == name), None)
+
+
+def _name_of(comment: str) -> str | None:
+    """What stands before the sign of equality, where there is one."""
+    name, separator, _ = comment[1:].partition("=")
+    return name.strip() if separator else None
 
 
 def _surface_text(rows: Iterable[Row]) -> str:

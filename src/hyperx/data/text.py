@@ -217,6 +217,7 @@ class ConlluReader(InputReader):
             lines=tuple(number for number, _ in words),
             source=self.source,
             text=text_comment(comments),
+            text_pair=text_comment(comments, "text_pair"),
             space_after=_spaces([row for _, row in rows]),
             comments=tuple(comments),
             rows=tuple(row for _, row in rows),
