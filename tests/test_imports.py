@@ -15,7 +15,7 @@ errors languages pairs config
 modules.source modules.adapter modules.pooling modules.hypernetwork
 encoders.layout encoders.injection encoders.embedded encoders.loading
 data.sentence segmentation
-data.lines data.labels data.spans data.conllu data.columns data.labelled data.formats data.hub
+data.lines data.labels data.spans data.conllu data.columns data.labelled data.formats data.hub data.treebanks
 data.resolution data.sources
 data.text data.output data.encoding data.storage data.sampling
 tasks.base tasks.tagging tasks.classification tasks.trees tasks.parsing tasks.registry
@@ -23,7 +23,7 @@ data.splits data.collate
 device checkpoint inference prediction
 model
 transfer evaluation report preparation inspection training scoring
-cli cli.options cli.train cli.evaluate cli.predict cli.check
+cli cli.options cli.train cli.evaluate cli.predict cli.check cli.languages
 """.split()  # noqa: SIM905  (a table reads better)
 
 

@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hyperx.data.encoding import Ints, SubwordEncoder, Window
+from hyperx.data.encoding import Ints, Window
 from hyperx.data.labelled import LABEL
-from hyperx.data.sentence import Sentence
-from hyperx.data.storage import EncodedSplit
 from hyperx.errors import DataError, HyperXError
 from hyperx.tasks.base import BatchFacts, Example, HeadFacts, HeadInput, Result, Scores, Task
 from hyperx.tasks.tagging import cross_entropy, label_accuracy
@@ -68,10 +66,6 @@ class TextClassification(Task):
             )
         return labels
 
-    def windows(self, encoder: SubwordEncoder, sentences: Iterable[Sentence]) -> Iterator[list[Window]]:
-        """The windows of each text or pair."""
-        return encoder.pair_windows((sentence.raw_text, sentence.text_pair) for sentence in sentences)
-
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
         """Linear on the mean of the subwords, ``[B, T, h]`` to ``[B, labels]``."""
         return MeanHead(facts.hidden_size, len(labels))
@@ -95,16 +89,8 @@ class TextClassification(Task):
         best = int(probabilities.argmax())
         return Result(labels[best], float(probabilities[best]))
 
-    def gold(self, split: EncodedSplit) -> list[str]:
-        """The label of every text."""
-        return [labels[0] for labels in super().gold(split)]
-
     def score(self, gold: Sequence[str], predicted: Sequence[str]) -> Scores:
         """Accuracy and macro F1 over all labels that occur or are predicted; precision, recall and F1 of each."""
         scores = label_accuracy(gold, predicted)
         f1 = [measures["f1"] for measures in scores.by_label.values()]
         return Scores({**scores.measures, "macro_f1": sum(f1) / max(len(f1), 1)}, scores.by_label)
-
-    def annotation(self, labels: str) -> dict[str, tuple[str | int, ...]]:
-        """Nothing: the label is not of words."""
-        return {}
