@@ -215,6 +215,20 @@ def test_two_labels_are_needed(
     assert expected in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    ("task", "expected"),
+    [
+        ("text=cls", "--tasks: 'text' has another meaning in predict's JSON lines; choose another name"),
+        ("my-mood=cls", "--tasks: expected a name of letters, digits and _; found 'my-mood'"),
+        ("mood=clss", "--tasks: there is no task 'clss'"),
+    ],
+)
+def test_names_of_tasks_are_checked(task: str, expected: str, capsys: pytest.CaptureFixture[str]) -> None:
+    pair = f"{task.partition('=')[0]}#en"
+    assert main(["check", "--tasks", task, "--train_task_language_pairs", pair, *toy.QUIET]) == 1
+    assert expected in " ".join(capsys.readouterr().err.split())
+
+
 # Prediction -----------------------------------------------------------------------------------------------------------
 
 TEXTS = "cat sees Ada Lovelace .\n\ndog likes London !\n"

@@ -30,6 +30,9 @@ _SPANS = "ner"
 
 _CONFIDENCE_DIGITS = 4
 
+JSON_KEYS = frozenset({"sent_id", "text", "text_pair", "words", "space_after", "entities", "confidence"})
+"""What JSON lines hold besides labels, which stand under their tasks' names."""
+
 _LINE_BREAKS = re.compile(r"[\t\n\r]+")
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from hyperx.data.output import JSON_KEYS
 from hyperx.errors import did_you_mean
 from hyperx.tasks.base import Task
 from hyperx.tasks.classification import TextClassification
@@ -45,6 +46,8 @@ def read_kinds(entries: Sequence[str], used: Iterable[str], problems: list[str])
             problems.append(
                 f"--tasks: there is no task {kind!r}; there are {', '.join(TASKS)}.{_kind_hint(kind, entries)}"
             )
+        elif name in JSON_KEYS:
+            problems.append(f"--tasks: {name!r} has another meaning in predict's JSON lines; choose another name")
         elif not name.isidentifier():
             problems.append(f"--tasks: expected a name of letters, digits and _; found {name!r}")
         else:
