@@ -75,14 +75,20 @@ def texts_data(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(encoder: Path, texts_data: Path, cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def base_words(encoder: Path) -> list[str]:
+    """The options that all runs share."""
+    return ["--model_name_or_path", str(encoder), *toy.SHAPE, *toy.QUIET]
+
+
+@pytest.fixture(scope="module")
+def run(base_words: list[str], texts_data: Path, cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The output folder of a run that has learnt the rules."""
     folder = tmp_path_factory.mktemp("runs") / "texts"
-    words = ["--model_name_or_path", str(encoder), "--data_folder", str(texts_data), *TASKS, *PAIRS, *toy.SHAPE]
+    words = [*base_words, "--data_folder", str(texts_data), *TASKS, *PAIRS]
     steps = ["--max_train_steps", "120", "--eval_steps", "60", "--save_steps", "120", "--learning_rate", "2e-2"]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(cache_folder))
-        assert main(["train", *words, *steps, *toy.QUIET, "--output_dir", str(folder)]) == 0
+        assert main(["train", *words, *steps, "--output_dir", str(folder)]) == 0
     logging.getLogger("hyperx").handlers.clear()
     return folder
 
@@ -208,7 +214,7 @@ def test_two_labels_are_needed(
     folder.mkdir(parents=True)
     (folder / "train.tsv").write_text(f"text\tlabel\n{rows}" if rows else "a\tO\n")
     words = ["--data_folder", ".", "--tasks", "mood=cls", "ner", "--train_task_language_pairs", pair, *toy.QUIET]
-    expected = f"mood: expected training data with two labels or more, found {found}"
+    expected = f"mood: expected 2 labels or more in the training data, found {found}; give it a training pair with more"
     assert main(["check", *words]) == 1
     assert expected in capsys.readouterr().err
     assert main(["train", *words, "--model_name_or_path", str(encoder), "--output_dir", "run"]) == 1
@@ -227,6 +233,26 @@ def test_names_of_tasks_are_checked(task: str, expected: str, capsys: pytest.Cap
     pair = f"{task.partition('=')[0]}#en"
     assert main(["check", "--tasks", task, "--train_task_language_pairs", pair, *toy.QUIET]) == 1
     assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_a_checkpoint_to_start_from_gives_the_labels(run: Path, base_words: list[str], tmp_path: Path) -> None:
+    folder = tmp_path / "few" / "sentiment" / "de"
+    folder.mkdir(parents=True)
+    (folder / "train.tsv").write_text("text\tlabel\ncat sees dog .\tgood\n")
+    words = [
+        "--data_folder",
+        "few",
+        "--tasks",
+        "sentiment=cls",
+        "nli=cls",
+        "--train_task_language_pairs",
+        "sentiment#de",
+    ]
+    options = [*words, "--load_from_ckpt", str(run), *base_words]
+    assert main(["check", *options]) == 0
+    assert main(["train", *options, "--max_train_steps", "1", "--output_dir", "again"]) == 0
+    labels = json.loads((tmp_path / "again/checkpoint-1/hyperx.json").read_text())["labels"]
+    assert labels == {"sentiment": ["bad", "good"], "nli": ["bad bad", "bad good", "good good"]}
 
 
 # Prediction -----------------------------------------------------------------------------------------------------------

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tqdm.auto import tqdm
@@ -11,7 +12,8 @@ from hyperx.config import TrainConfig
 from hyperx.data.resolution import SPLITS
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import Scope, check_options, label_set
+from hyperx.preparation import Scope, check_options, label_problems, label_set, read_start
+from hyperx.warm_start import WarmStart
 
 
 @dataclass
@@ -38,7 +40,9 @@ def inspect_data(config: TrainConfig) -> DataReport:
     Raises:
         ConfigError: all problems with the options.
     """
-    scope = check_options(config)
+    problems: list[str] = []
+    start = read_start(config, problems)
+    scope = check_options(config, problems)
     found = DataReport(seen={task: set() for task in scope.tasks})
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
@@ -49,12 +53,22 @@ def inspect_data(config: TrainConfig) -> DataReport:
             if train is not None and other is not None:
                 _note_duplicates(pair, split, train, other, found)
     # Faulty labels are named already, each with its line.
-    for task, labels in found.seen.items() if not found.problems else ():
-        try:
-            label_set(scope.tasks[task], labels, config.data.entity_types)
-        except DataError as fault:
-            found.problems.append(str(fault))
+    if not found.problems:
+        found.problems += _label_problems(scope, found.seen, config.data.entity_types, start)
     return found
+
+
+def _label_problems(
+    scope: Scope, seen: Mapping[str, set[str]], entity_types: Sequence[str], start: WarmStart | None
+) -> list[str]:
+    """What is wrong with the label sets that these labels of training data make."""
+    problems, labels = [], {}
+    for task, names in seen.items():
+        try:
+            labels[task] = label_set(scope.tasks[task], names, entity_types)
+        except DataError as fault:
+            problems.append(str(fault))
+    return problems + label_problems(scope.tasks, labels if start is None else start.label_sets(labels))
 
 
 def _inspect_split(scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport) -> list[tuple[str, ...]] | None:

@@ -140,6 +140,8 @@ class Task(ABC):
     """The columns that are kept of every sentence: labels in one of them at most, numbers in the others."""
     label_column: ClassVar[str | None]
     """The one of them that holds its labels."""
+    least_labels: ClassVar[int] = 0
+    """How many labels there must be for it to be learnt."""
     measure: ClassVar[str]
     """The measure by which checkpoints are chosen."""
     further_measures: ClassVar[tuple[str, ...]] = ()

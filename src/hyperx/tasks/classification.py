@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hyperx.data.encoding import Ints, Window
 from hyperx.data.labelled import LABEL
-from hyperx.errors import DataError, HyperXError
+from hyperx.errors import HyperXError
 from hyperx.tasks.base import BatchFacts, Example, HeadFacts, HeadInput, Result, Scores, Task
 from hyperx.tasks.tagging import cross_entropy, label_accuracy
 
@@ -48,23 +48,14 @@ class TextClassification(Task):
     kind = "cls"
     column = label_column = LABEL
     columns = (LABEL,)
+    least_labels = 2
     measure = "accuracy"
     further_measures = ("macro_f1",)
     reads = "text"
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
-        """The labels of the training data in alphabetical order.
-
-        Raises:
-            DataError: where it has fewer than two.
-        """
-        labels = tuple(sorted(set(seen)))
-        if len(labels) < 2:
-            raise DataError(
-                f"{self.name}: expected training data with two labels or more, found {', '.join(labels) or 'none'}; "
-                "give it a training pair with more, or leave out the task"
-            )
-        return labels
+        """The labels of the training data in alphabetical order."""
+        return tuple(sorted(set(seen)))
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
         """Linear on the mean of the subwords, ``[B, T, h]`` to ``[B, labels]``."""
