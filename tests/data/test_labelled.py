@@ -119,6 +119,8 @@ def test_rows_are_known_by_their_first_line(tmp_path: Path) -> None:
         (["sentence1", "class", "sentence2"], True),
         (["premise", "label", "hypothesis"], True),
         (["text", "label", "text_pair"], True),
+        # A column of row numbers without a name.
+        (["text", "label", ""], False),
     ],
 )
 def test_known_names(tmp_path: Path, header: list[str], pair: bool) -> None:

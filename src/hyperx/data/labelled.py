@@ -144,15 +144,15 @@ class TextRows:
         names = {}
         by_lower = {name.strip().lower(): name for name in found}
         for ours, known in TEXT_COLUMNS.items():
-            usual = next((by_lower[name] for name in known if name in by_lower), "")
-            theirs = self.columns.get(ours, usual)
             if ours == LABEL and not self.labelled:
                 continue
-            if theirs in found:
-                names[ours] = theirs
-            elif ours in self.columns:
-                hint = did_you_mean(theirs, found)
-                raise DataError(f"expected the column {theirs!r} for {ours}, found {_listed(found)}.{hint}")
+            named = self.columns.get(ours)
+            usual = [by_lower[name] for name in known if name in by_lower]
+            if named is not None and named not in found:
+                hint = did_you_mean(named, found)
+                raise DataError(f"expected the column {named!r} for {ours}, found {_listed(found)}.{hint}")
+            if named is not None or usual:
+                names[ours] = usual[0] if named is None else named
             elif ours != "text_pair":
                 advice = f"; name it under columns in the data table, such as {{{ours}: NAME}}" if self.labelled else ""
                 raise DataError(f"expected a column named {' or '.join(known)}, found {_listed(found)}{advice}")
