@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tqdm.auto import tqdm
@@ -13,7 +13,8 @@ from hyperx.data.resolution import SPLITS
 from hyperx.data.splits import held_out
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import Scope, check_options, label_set, read_start
+from hyperx.preparation import Scope, check_options, label_problems, label_set, read_start
+from hyperx.warm_start import WarmStart
 
 
 @dataclass
@@ -41,9 +42,9 @@ def inspect_data(config: TrainConfig) -> DataReport:
         ConfigError: all problems with the options.
     """
     problems: list[str] = []
-    read_start(config, problems)
+    start = read_start(config, problems)
     scope = check_options(config, problems)
-    found = DataReport()
+    found = DataReport(seen={task: set() for task in scope.tasks})
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
     for pair in tqdm(pairs, desc="reading data", unit="pair", disable=config.training.disable_progress_bar):
@@ -51,12 +52,22 @@ def inspect_data(config: TrainConfig) -> DataReport:
         for split in SPLITS[1:]:
             _inspect_split(scope, pair, split, found, train)
     # Faulty labels are named already, each with its line.
-    for task, labels in found.seen.items() if not found.problems else ():
-        try:
-            label_set(scope.tasks[task], labels, config.data.entity_types)
-        except DataError as fault:
-            found.problems.append(str(fault))
+    if not found.problems:
+        found.problems += _label_problems(scope, found.seen, config.data.entity_types, start)
     return found
+
+
+def _label_problems(
+    scope: Scope, seen: Mapping[str, set[str]], entity_types: Sequence[str], start: WarmStart | None
+) -> list[str]:
+    """What is wrong with the label sets that these labels of training data make."""
+    problems, labels = [], {}
+    for task, names in seen.items():
+        try:
+            labels[task] = label_set(scope.tasks[task], names, entity_types)
+        except DataError as fault:
+            problems.append(str(fault))
+    return problems + label_problems(scope.tasks, labels if start is None else start.label_sets(labels))
 
 
 def _inspect_split(
@@ -76,17 +87,18 @@ def _inspect_split(
         sentences = held_out(sources, task, pair, split).removed(sources.read(pair, split, note), pair)
         for sentence in sentences:
             count += 1
-            content = hash(sentence.words or (sentence.text, sentence.text_pair))
+            texts = [text for text in (sentence.text, sentence.text_pair) if text is not None]
+            content = hash(sentence.words or tuple(texts))
             hashes.add(content)
-            words += len(sentence.words) or len((sentence.text or "").split())
+            words += len(sentence.words) or sum(len(text.split()) for text in texts)
             labels.update(map(str, sentence.columns[task.label_column]) if task.label_column else ())
             if content in known:
-                again.append(" ".join(sentence.words or (sentence.text or "",))[:60])
+                again.append(" ".join(sentence.words or texts)[:60])
     except DataError as fault:
         note(fault)
         return set()
     if split == "train":
-        found.seen.setdefault(pair.task, set()).update(labels)
+        found.seen[pair.task].update(labels)
     common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
     found.rows.append([str(pair), split, f"{count:,}", f"{words:,}", common + more])

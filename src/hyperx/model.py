@@ -186,33 +186,38 @@ class HyperX(nn.Module):
         *,
         task: str | Sequence[str],
         language: str,
+        text_pairs: Sequence[str] | None = None,
         confidences: bool = False,
         batch_size: int = 32,
     ) -> list[Prediction]:
-        """Tag sentences; any pair of the model's tasks and any language, whether trained or not.
+        """Label texts or their words; any pair of the model's tasks and any language, whether trained or not.
 
         Args:
-            texts: raw sentences, which are segmented into words, or sequences of words.
+            texts: raw texts, which are segmented into words where a task needs them, or sequences of words.
             task: the task, or several.
             language: the language of the texts.
+            text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
             confidences: also give the probability of each label.
             batch_size: windows in a batch; the labels do not depend on it.
 
         Returns:
-            For each text its words and, by task, their labels.
+            For each text by task its label, or its words and their labels.
 
         Raises:
-            HyperXError: where the model has no such task, the task predicts nothing, or the code names no language.
+            HyperXError: where the model has no such task, the task predicts nothing, the code names no language, or the
+                second texts are not as many as the first.
             DataError: where a text has no word or cannot be segmented.
         """
-        if isinstance(texts, str):
+        if isinstance(texts, str) or isinstance(text_pairs, str):
             raise HyperXError("texts: expected a list of sentences, found one string; write [text]")
+        if text_pairs is not None and len(text_pairs) != len(texts):
+            raise HyperXError(f"text_pairs: expected one for each of the {len(texts)} texts; found {len(text_pairs)}")
         self.admit_language(language)
         tasks = self.predicted_tasks([task] if isinstance(task, str) else task)
         training = self.training
         self.eval()
         try:
-            sentences = as_sentences(texts, language)
+            sentences = as_sentences(texts, language, text_pairs=text_pairs, reads=self.reads(tasks))
             return list(
                 tag(self, sentences, tasks=tasks, language=language, confidences=confidences, batch_size=batch_size)
             )
@@ -233,6 +238,10 @@ class HyperX(nn.Module):
                     f"{', '.join(known) or 'no task'}"
                 )
         return tuple(names) or known
+
+    def reads(self, tasks: Sequence[str]) -> set[str]:
+        """Whether some tasks need ``words``, ``text`` or both; those that the model lacks are passed over."""
+        return {self.tasks[task].reads for task in tasks if task in self.tasks}
 
     def freeze_encoder(self) -> None:
         """Freeze the encoder but for its layer norms (Hyper-X, section 2)."""
@@ -311,9 +320,10 @@ class HyperX(nn.Module):
             attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
             labels: the labels of every row, in the form of its task: for tags ids at the first subword of each word,
                 -100 elsewhere ``[B, T]``; for ``mlm`` what each hidden subword was, -100 elsewhere ``[B, T]``; for
-                ``dep`` head and relation of each word ``[B, W, 2]``. Where the forms of several tasks differ, a mapping
-                from each task to the labels of its rows.
-            words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` needs it.
+                ``dep`` head and relation of each word ``[B, W, 2]``; for ``cls`` ids ``[B]``. Where the forms of
+                several tasks differ, a mapping from each task to the labels of its rows.
+            words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` and
+                ``cls`` need it.
             adapters: what :meth:`adapters` gave for the batch's distinct pairs in order of first appearance, to
                 spare generating it again.
         """

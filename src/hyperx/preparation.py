@@ -385,6 +385,8 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
     labels = label_sets(scope, train_splits, config.data)
     if start is not None:
         labels = start.label_sets(labels)
+    if problems := label_problems(scope.tasks, labels):
+        raise DataError(" ".join(problems))
     log_untrained(scope, start)
     return RunData(
         encoder=encoder,
@@ -451,6 +453,16 @@ def label_set(task: Task, seen: Collection[str], entity_types: Sequence[str]) ->
             "with --entity_types, or map them with --label_map, such as DATE=O"
         )
     return labels
+
+
+def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The tasks with fewer labels than it takes to learn something."""
+    return [
+        f"{name}: expected {tasks[name].least_labels} labels or more in the training data, found "
+        f"{', '.join(known) or 'none'}; give it a training pair with more, or leave out the task."
+        for name, known in labels.items()
+        if len(known) < tasks[name].least_labels
+    ]
 
 
 def log_untrained(scope: Scope, start: WarmStart | None) -> None:

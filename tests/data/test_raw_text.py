@@ -19,7 +19,7 @@ from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
 from tiny import tiny_tokenizer
 
-COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head", "mlm": "text"}
+COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head", "mlm": "text", "cls": "label"}
 TASKS: dict[str, Task] = make_tasks({task: task for task in COLUMNS})
 CONLLU = (
     "# text = Im Haus.\n1-2\tIm\t_\t_\t_\t_\t_\t_\t_\t_\n"
@@ -168,7 +168,7 @@ def test_other_files_are_refused(tmp_path: Path) -> None:
 def test_label_maps_are_of_entities(tmp_path: Path) -> None:
     put(tmp_path, "mlm/wo/train.txt")
     table = {"mlm#wo": {"folder": "mlm/wo", "label_map": {"A": "B"}}}
-    assert "only entity types can be mapped" in problem(tmp_path, "mlm#wo", table=table)
+    assert "only entity types and labels of texts can be mapped" in problem(tmp_path, "mlm#wo", table=table)
 
 
 def test_data_sets_of_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -234,6 +234,14 @@ def test_dev_and_test_sentences_of_the_language_are_left_out(folder: Path, caplo
 def test_only_what_the_run_knows_is_left_out(folder: Path) -> None:
     assert loader(folder, "mlm#wo").load(*pairs("mlm#wo"), "train").sentence_count == 9
     assert loader(folder, "mlm#wo", "ner#wo").load(*pairs("mlm#wo"), "train").sentence_count == 6
+
+
+def test_both_texts_of_labelled_pairs_are_held_out(folder: Path) -> None:
+    put(folder, "nli.tsv", "premise\tclaim\tlabel\nbad  de\tc\tyes\n")
+    table = {"cls#wo": {"test": "nli.tsv", "columns": {"text": "premise", "text_pair": "claim"}}}
+    sources = build(folder, "mlm#wo", "cls#wo", table=table)
+    found = SplitLoader(sources, TASKS, tiny_tokenizer(), max_length=16, cache=folder / "cache")
+    assert found.load(*pairs("mlm#wo"), "train").sentence_count == 6
 
 
 def test_other_tasks_and_splits_keep_everything(folder: Path) -> None:

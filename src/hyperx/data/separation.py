@@ -60,7 +60,7 @@ class HeldOutText:
         return {
             text
             for path, source in self.files.items()
-            for sentence in read_file(path, source.column, lambda _fault: None)
+            for sentence in read_file(path, source.column, lambda _fault: None, source.columns)
             for text in _texts_of(sentence)
         }
 

@@ -13,6 +13,7 @@ from typing import Any
 from hyperx.data.conllu import check_tree
 from hyperx.data.formats import TEXT, TREE_COLUMNS, read_file
 from hyperx.data.hub import HubSource
+from hyperx.data.labelled import LABEL
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
 from hyperx.data.lines import OnFault, stop
 from hyperx.data.resolution import FileSource, PairSources, Source, resolve
@@ -57,8 +58,8 @@ class DataSources:
             pairs: the pairs wanted.
             data_folder: the folder of local data; relative paths of the table start there.
             table: pair -> folder, or a mapping with `folder` or `hub` (name, configuration, revision, columns), files
-                under `train`, `dev` and `test`, and `label_map`.
-            columns: task -> the column that it reads: `upos`, `ner` or `head`; `text` for raw text.
+                under `train`, `dev` and `test`, `columns` of labelled texts, and `label_map`.
+            columns: task -> the column that it reads: `upos`, `ner`, `head` or `label`; `text` for raw text.
             label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
             treebanks: UD treebanks to read instead of defaults and local folders, such as `en=en_ewt+en_gum`.
 
@@ -117,17 +118,18 @@ class DataSources:
         """
         source, sources = self._source(pair, split), self._sources[pair.key]
         if isinstance(source, HubSource):
-            return _prepared(source.read(split), sources, source.describe(split), on_fault)
+            return _prepared(source.read(split, sources.column), sources, source.describe(split), on_fault)
         # Files are prepared one by one: each may be written in a scheme of its own.
         return chain.from_iterable(
-            _prepared(read_file(path, sources.column, on_fault), sources, str(path), on_fault) for path in source.files
+            _prepared(read_file(path, sources.column, on_fault, sources.columns), sources, str(path), on_fault)
+            for path in source.files
         )
 
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
         """A JSON value that changes whenever what `read` gives may change: files count by their content."""
         source, sources = self._source(pair, split), self._sources[pair.key]
         what = asdict(source) if isinstance(source, HubSource) else [content_hash(path) for path in source.files]
-        return [what, split, sources.column, dict(sources.label_map)]
+        return [what, split, sources.column, dict(sources.label_map), dict(sources.columns)]
 
     def _source(self, pair: TaskLanguagePair, split: str) -> Source:
         if pair not in self:
@@ -175,7 +177,12 @@ def content_hash(path: Path) -> str:
 
 def _pair_to_json(source: PairSources) -> dict[str, Any]:
     splits = {split: _source_to_json(where) for split, where in source.splits.items()}
-    return {"column": source.column, "splits": splits, "label_map": dict(source.label_map)}
+    return {
+        "column": source.column,
+        "splits": splits,
+        "label_map": dict(source.label_map),
+        "columns": dict(source.columns),
+    }
 
 
 def _source_to_json(source: Source) -> dict[str, Any]:
@@ -186,7 +193,7 @@ def _source_to_json(source: Source) -> dict[str, Any]:
 
 def _pair_from_json(name: str, value: Mapping[str, Any]) -> PairSources:
     splits = {split: _source_from_json(where) for split, where in value["splits"].items()}
-    return PairSources(TaskLanguagePair.parse(name), value["column"], splits, value["label_map"])
+    return PairSources(TaskLanguagePair.parse(name), value["column"], splits, value["label_map"], value["columns"])
 
 
 def _source_from_json(value: Mapping[str, Any]) -> Source:
@@ -256,9 +263,18 @@ def _prepare_trees(
         yield replace(sentence, columns={**sentence.columns, "deprel": universal})
 
 
+def _prepare_labels(
+    sentences: Iterable[Sentence], sources: PairSources, _place: str, _on_fault: OnFault
+) -> Iterator[Sentence]:
+    for sentence in sentences:
+        label = str(sentence.columns[LABEL][0])
+        yield replace(sentence, columns={LABEL: (sources.label_map.get(label, label),)})
+
+
 _Preparation = Callable[[Iterable[Sentence], PairSources, str, OnFault], Iterator[Sentence]]
 _PREPARATIONS: dict[str, _Preparation] = {
     "ner": _prepare_entities,
     "upos": _prepare_tags,
+    LABEL: _prepare_labels,
     **dict.fromkeys(TREE_COLUMNS, _prepare_trees),
 }
