@@ -22,7 +22,7 @@ from hyperx.encoders.layout import norm_modules
 from hyperx.encoders.loading import load_encoder
 from hyperx.model import HyperX, build_model
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.registry import make_tasks
 from hyperx.training import make_optimizer
 
 STEPS, ROWS, SUBWORDS = 5, 32, 32
@@ -44,9 +44,11 @@ def build(size: int) -> HyperX:
         hypernetwork=HypernetworkOptions(adapter_dim=size),
         training=TrainingOptions(),
     )
-    labels = {task: TASKS[task].label_set(()) for task in ("ner", "pos")}
+    kinds = {"ner": "ner", "pos": "pos"}
+    labels = {name: task.label_set(()) for name, task in make_tasks(kinds).items()}
     languages = ["en", "ru", "tr", "es", "de", "nl", "pl"]
-    return build_model(load_encoder("embedded"), config, labels=labels, languages=languages, trained=PAIRS)
+    loaded = load_encoder("embedded")
+    return build_model(loaded, config, kinds=kinds, labels=labels, languages=languages, trained=PAIRS)
 
 
 def run(variant: str) -> None:
