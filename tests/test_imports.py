@@ -13,7 +13,7 @@ SOURCE = Path(hyperx.__file__).parent
 LAYERS = """
 errors languages pairs config
 modules.source modules.adapter modules.pooling modules.hypernetwork
-encoders.layout encoders.injection encoders.embedded encoders.loading
+encoders.families encoders.structure encoders.layout encoders.injection encoders.embedded encoders.loading
 data.sentence segmentation
 data.lines data.labels data.spans data.conllu data.columns data.formats data.hub data.resolution data.sources
 data.text data.output data.encoding data.sampling

@@ -18,6 +18,7 @@ import tokenizers
 import transformers
 
 from hyperx.encoders.embedded import MAGIC, embedded_encoder_folder, is_e5s1, read_source_record, weights_hash
+from hyperx.encoders.families import LAYOUTS
 from hyperx.errors import EncoderError, did_you_mean
 
 if TYPE_CHECKING:
@@ -158,14 +159,11 @@ def _load_model(folder: Path) -> PreTrainedModel:
     """
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model, found = transformers.AutoModel.from_pretrained(
-            folder,
-            config=config,
-            dtype="float32",
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **_without_pooler(config),
+        alone = LAYOUTS[config.model_type].loads_as if config.model_type in LAYOUTS else None
+        model_class: Any = transformers.AutoModel if alone is None else getattr(transformers, alone)
+        options = {} if alone else {"trust_remote_code": False, **_without_pooler(config)}
+        model, found = model_class.from_pretrained(
+            folder, config=config, dtype="float32", use_safetensors=True, output_loading_info=True, **options
         )
     except Exception as error:  # whatever the libraries raise for a folder that is not sound
         raise EncoderError(f"{folder}: the encoder could not be read: {_first_line(error)}. {_ELSE}") from error
