@@ -195,6 +195,13 @@ def test_half_batches_twice_are_one_batch(go: Callable[..., int], tmp_path: Path
     assert rates[0] == rates[1]
 
 
+def test_checkpointed_activations_change_nothing_but_memory(go: Callable[..., int], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "4", *NO_EVALUATION]
+    assert go("plain", *options) == 0
+    assert go("again", *options, "--gradient_checkpointing") == 0
+    assert toy.losses(tmp_path / "again") == pytest.approx(toy.losses(tmp_path / "plain"), rel=1e-5)
+
+
 def test_weight_decay_shrinks_the_weights(go: Callable[..., int], tmp_path: Path) -> None:
     options = ["--max_train_steps", "3", "--lr_scheduler_type", "constant", *NO_EVALUATION]
     assert go("plain", *options) == 0

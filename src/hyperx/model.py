@@ -17,7 +17,7 @@ from transformers.activations import ACT2FN
 from hyperx import checkpoint
 from hyperx.config import ModelConfig, TrainConfig
 from hyperx.data.output import Prediction
-from hyperx.encoders.injection import Injection
+from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.layout import (
     disable_attention_dropout,
     encoder_layers,
@@ -254,6 +254,7 @@ class HyperX(nn.Module):
             self.hypernetwork(torch.tensor(tasks, device=device), torch.tensor(languages, device=device)),
         )
 
+    @not_compiled
     def forward(
         self,
         pairs: Pairs,

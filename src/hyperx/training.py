@@ -22,6 +22,7 @@ from hyperx.config import TrainConfig, TrainingOptions
 from hyperx.data.collate import Batch, Collator
 from hyperx.data.encoding import EncodedSplit
 from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
+from hyperx.encoders.injection import checkpoint_activations
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.model import HyperX, build_model
@@ -37,6 +38,7 @@ CHANGEABLE = {
     "resume",
     "overwrite_output_dir",
     "disable_progress_bar",
+    "gradient_checkpointing",
     "report_to",
     "no_cuda",
     "save_total_limit",
@@ -78,6 +80,8 @@ def train(config: TrainConfig) -> Path:
         data = prepare(config, scope)
     set_seed(config.training.seed)
     model = build_model(data.encoder, config, labels=data.labels, languages=data.languages, trained=data.train_pairs)
+    if config.training.gradient_checkpointing:
+        checkpoint_activations(model.encoder)
     if accelerator.is_main_process:
         report.print_modules(model)
     run = TrainingRun(config, output_dir, accelerator, model, data)

@@ -12,8 +12,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
@@ -24,6 +25,12 @@ from hyperx.errors import HyperXError
 from hyperx.modules.adapter import AdapterWeights, bottleneck_adapter
 
 Activation = Callable[[Tensor], Tensor]
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def not_compiled(function: F) -> F:
+    """Leave a function to Python under ``torch.compile``; what it calls, the encoder above all, is compiled."""
+    return cast(F, torch.compiler.disable(function, recursive=False))  # type: ignore[no-untyped-call]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -103,6 +110,7 @@ class Injection:
         assert running.read is not None
         return [*(as_last(encoder, state) for state in running.read), last]
 
+    @not_compiled
     def _run(self, encoder: PreTrainedModel, inputs: dict[str, Tensor], running: _Pass) -> Tensor:
         for layer in self.layers:
             _take_pass_along(layer)
