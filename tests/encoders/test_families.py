@@ -177,18 +177,22 @@ def test_dropout_of_attention_is_switched_off_and_no_other(family: str) -> None:
                     yield module, name
 
     encoder_layers(encoder)  # ALBERT's are many from now on
-    before = len([holder for holder, name in rates(nn.Dropout, float) if getattr(holder, name)])
+    before = [(holder, name, getattr(holder, name)) for holder, name in rates(nn.Dropout, float)]
     disable_attention_dropout(encoder)
-    after = [(holder, name) for holder, name in rates(nn.Dropout, float) if getattr(holder, name)]
-    assert before - len(after) == 2, "one rate a layer"
+    off = [name for holder, name, rate in before if rate and not getattr(holder, name)]
+    assert len(off) == 2, "one a layer"
+    for module in encoder.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = "eager"
+    attentions = encoder(input_ids=IDS, attention_mask=MASK, output_attentions=True).attentions
+    assert len(attentions) == 2
+    for weights in attentions:
+        ones = weights.sum(-1)[MASK[:, None].expand(-1, weights.shape[1], -1) == 1]
+        torch.testing.assert_close(ones, torch.ones_like(ones))  # of weights after dropout
     assert varies() == (family != "eurobert"), "the other dropout stays; EuroBERT has none"
-    for holder, name in after:
+    for holder, name, _ in before:
         setattr(holder, name, 0.0)
-    assert not varies()
-    for module in encoder.modules():  # and the rates that were switched off were those of attention
-        if "Attention" in type(module).__name__:
-            kept = [name for holder, name in after if holder is module]
-            assert not kept
+    assert not varies(), "no rate was overlooked here"
 
 
 @pytest.mark.parametrize("family", FAMILIES)
