@@ -12,17 +12,18 @@ SOURCE = Path(hyperx.__file__).parent
 
 LAYERS = """
 errors languages pairs config
-modules.source modules.adapter modules.pooling modules.hypernetwork
+modules.source modules.adapter modules.pooling modules.hypernetwork modules.plain
 encoders.families encoders.structure encoders.layout encoders.injection encoders.embedded encoders.loading
 data.sentence segmentation
-data.lines data.labels data.spans data.conllu data.columns data.formats data.hub data.resolution data.sources
-data.text data.output data.encoding data.sampling
-tasks.base tasks.tagging tasks.registry
+data.lines data.labels data.spans data.conllu data.columns data.labelled data.formats data.hub data.treebanks
+data.resolution data.sources
+data.text data.output data.encoding data.storage data.sampling
+tasks.base tasks.tagging tasks.classification tasks.trees tasks.parsing tasks.registry
 data.splits data.collate
-device checkpoint inference prediction
+device checkpoint inference prediction warm_start
 model
 transfer evaluation report preparation inspection training scoring
-cli cli.options cli.train cli.evaluate cli.predict cli.check
+cli cli.options cli.train cli.evaluate cli.predict cli.check cli.languages
 """.split()  # noqa: SIM905  (a table reads better)
 
 

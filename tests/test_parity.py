@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from transformers import BertConfig, BertModel
 
 from hyperx.config import HypernetworkOptions, ModelConfig
 from hyperx.model import HyperX
+from hyperx.tasks.base import HeadInput
+from hyperx.tasks.parsing import ParserLogits
 
 FILES = ["readme", "script_default", "no_layer_id", "after_layer_output"]
 CONTROLLER = "ner.bert.encoder.hypernet_source_controller."
@@ -31,7 +34,9 @@ def build(options: dict[str, object], labels: dict[str, int], encoder: BertModel
     config = ModelConfig(
         encoder="tiny",
         encoder_hash="",
-        labels={task: tuple(map(str, range(count))) for task, count in labels.items() if task != "dep"},
+        kinds={task: task for task in labels},
+        labels={task: tuple(map(str, range(count))) for task, count in labels.items()},
+        parser_projections=False,
         languages=tuple(options["languages"]),
         trained_languages=tuple(options["languages"]),
         hypernetwork=HypernetworkOptions(**shape, generator_start="published"),
@@ -48,7 +53,7 @@ def published_state(weights: dict[str, Tensor], options: dict[str, object], laye
         return torch.stack([weights[f"{CONTROLLER}{kind}_embeddings.{name}"] for name in names])
 
     state = {
-        "source.task": stack("task", [task for task in options["tasks"] if task != "dep"]),
+        "source.task": stack("task", options["tasks"]),
         "source.language": stack("lang", options["languages"]),
     }
     sets = [""]
@@ -88,14 +93,52 @@ def test_published_outputs(shared: Path, name: str) -> None:
     for task in ("ner", "pos"):
         model.heads[task].load_state_dict({part: weights[f"{task}.cls.{part}"] for part in ("weight", "bias")})
 
+    for ours, theirs in (("arcs", "biaffine_arcs"), ("relations", "biaffine_rels")):
+        model.heads["dep"].get_submodule(ours).load_state_dict({"weight": weights[f"dep.{theirs}.weight"]})
+
+    # In 64 bits, so that only the file's own rounding is left.
+    model.double()
     input_ids, mask = tensors["in_out/input_ids"], tensors["in_out/attention_mask"]
+    words = words_of(tensors["in_out/word_starts"], input_ids.shape[1])
     compared = 0
-    for task in ("ner", "pos"):
+    for task in ("ner", "pos", "dep"):
         for language in options["languages"]:
+            place = f"in_out/{task}:{language}"
             with torch.no_grad():
-                output = model(pairs=f"{task}#{language}", input_ids=input_ids, attention_mask=mask)
-            for found, key in ((output.hidden, "hidden"), (output.logits, "logits")):
-                wanted = tensors[f"in_out/{task}:{language}:{key}"]
-                torch.testing.assert_close(found[mask.bool()], wanted[mask.bool()], atol=1e-5, rtol=0)
-                compared += 1
-    assert compared == 8
+                output = model(pairs=f"{task}#{language}", input_ids=input_ids, attention_mask=mask, words=words)
+            assert_close(output.hidden[mask.bool()], tensors[f"{place}:hidden"][mask.bool()])
+            if task == "dep":
+                scores = tensors[f"{place}:arc_logits"], tensors[f"{place}:rel_logits"]
+                given = HeadInput(tensors[f"{place}:hidden"].double(), words, model.word_embeddings)
+                compare_trees(model.heads["dep"](given), *scores)
+                # From the input on the file's rounding in the encoder counts: 1e-6 of scores that go up to 17.
+                compare_trees(output.logits, *scores, atol=max(1e-5, 1e-6 * float(scores[1].abs().max())))
+            else:
+                assert_close(output.logits[mask.bool()], tensors[f"{place}:logits"][mask.bool()])
+            compared += 1
+    assert compared == 6
+
+
+def assert_close(found: Tensor, wanted: Tensor, *, atol: float = 1e-5) -> None:
+    torch.testing.assert_close(found, wanted.to(found.dtype), atol=atol, rtol=0)
+
+
+def words_of(starts: Tensor, length: int) -> Tensor:
+    """The word of each subword, -1 for none: of each row's starts the last is the end of its last word."""
+    words = torch.full((len(starts), length), -1)
+    for row, own in enumerate(starts):
+        bounds = own[own >= 0].tolist()
+        for word, (start, stop) in enumerate(itertools.pairwise(bounds)):
+            words[row, start:stop] = word
+    return words
+
+
+def compare_trees(logits: ParserLogits, arcs: Tensor, relations: Tensor, *, atol: float = 1e-5) -> None:
+    """Word against head, at every word and every head that the sentence has."""
+    assert logits.count.tolist() == [5, 3, 9, 2]
+    for row, count in enumerate(logits.count.tolist()):
+        assert_close(logits.arcs[row, :count, : count + 1], arcs[row, :count, : count + 1], atol=atol)
+        assert_close(logits.relations()[row, :count, : count + 1], relations[row, :count, : count + 1], atol=atol)
+    heads = logits.arcs.argmax(dim=-1)
+    chosen = logits.relations().gather(2, heads[..., None, None].expand(-1, -1, 1, relations.shape[-1])).squeeze(2)
+    assert_close(logits.relations_to(heads), chosen)

@@ -14,6 +14,7 @@ from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import RunData, Scope, check_options, prepare
+from hyperx.tasks.registry import TASKS
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -51,7 +52,7 @@ def test_all_problems_are_reported_together(data: Path) -> None:
     )  # fmt: skip
     text = "\n".join(problems)
     for expected in (
-        "--tasks: there is no task 'nre'; there are ner, pos. Did you mean 'ner'?",
+        f"--tasks: there is no task 'nre'; there are {', '.join(TASKS)}. Did you mean 'ner'?",
         "--languages: 'de' is the same language as 'deu'",
         "--languages: 'qqq1' is no language code",
         "--train_task_language_pairs: pos#eng is the same pair as pos#en; name it once",
@@ -95,6 +96,21 @@ def test_amounts_are_not_negative(base: list[str], name: str) -> None:
     assert problems_of(*base, f"--{name}", "-0.5") == [f"--{name}: expected 0 or more; found -0.5"]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--adapter_sharing", "task"], "--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out"),
+        (
+            ["--no_hypernet", "--conditional_layer_norm", "--add_layer_norm_after_adapter"],
+            "--conditional_layer_norm: with --no_hypernet nothing generates norms; leave one of them out",
+        ),
+        (["--conditional_layer_norm"], "--conditional_layer_norm has no norm to generate"),
+    ],
+)
+def test_options_that_contradict_each_other(words: list[str], expected: str) -> None:
+    assert any(problem.startswith(expected) for problem in problems_of(*words))
+
+
 def test_training_needs_a_pair() -> None:
     assert problems_of() == ["--train_task_language_pairs: name at least one pair, such as ner#en"]
 
@@ -120,6 +136,23 @@ def test_a_pair_without_train_split_is_refused_not_trained_on_its_test_split(dat
     assert "its dev file may serve, its test file never" in problem
 
 
+def test_a_treebank_without_train_split_is_refused_before_anything_is_loaded() -> None:
+    problems = problems_of("--train_task_language_pairs", "pos#is", "pos#fr", "pos#br", "--treebanks", "fr=PUD")
+    text = "\n".join(problems)
+    assert len(problems) == 3
+    assert "pos#is has no train split; choose a treebank that has one, such as --treebanks is=is_gc, or name" in text
+    assert "pos#fr has no train split; choose a treebank that has one, such as --treebanks fr=fr_gsd, or name" in text
+    assert "pos#br has no train split; name a file for it" in text
+
+
+def test_chosen_treebanks_are_read_and_kept_for_evaluation(caplog: pytest.LogCaptureFixture) -> None:
+    scope = scope_of("--train_task_language_pairs", "pos#isl", "--treebanks", "is=is_modern", "sv=sv_lines")
+    (pair,) = scope.train_pairs
+    assert scope.sources.describe(pair, "train") == "commul/universal_dependencies (is_modern, train)"
+    assert scope.kept["treebanks"] == ("is=is_modern", "sv=sv_lines")
+    assert "--treebanks: sv=sv_lines is of no language of this run; it is not read" in caplog.text
+
+
 def test_an_encoder_that_reads_less_is_named(base: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"--max_length: .*tiny reads at most 256 subwords; found 300"):
         prepared(base, "--max_length", "300")
@@ -136,7 +169,7 @@ def test_problems_that_were_found_before_join_the_others(base: list[str]) -> Non
 
 def test_tasks_and_languages_are_those_of_the_pairs_by_default(base: list[str]) -> None:
     scope = scope_of(*base)
-    assert (scope.tasks, scope.languages) == (("ner", "pos"), ("en", "tr"))
+    assert (list(scope.tasks), scope.languages) == (["ner", "pos"], ("en", "tr"))
     assert names(scope.train_pairs) == names(scope.eval_pairs) == ["ner#en", "pos#tr"]
 
 
@@ -163,15 +196,16 @@ def test_encoded_splits_are_cached(base: list[str], caplog: pytest.LogCaptureFix
     first = prepared(base, *options).train_splits[0]
     assert "encoding pos#tr train" in caplog.text
     caplog.clear()
-    assert prepared(base, *options).train_splits[0].gold() == first.gold()
+    assert prepared(base, *options).train_splits[0].annotation() == first.annotation()
     assert "encoding" not in caplog.text
 
 
 def test_samples_are_limited_to_the_first_sentences(base: list[str]) -> None:
     found = prepared(base, "--max_train_samples", "5", "--max_eval_samples", "3")
-    assert [len(split.gold()) for split in found.train_splits] == [5, 5]
-    assert [len(split.gold()) for split in found.eval_splits.values()] == [3, 3]
-    assert found.train_splits[0].gold() == [[label for *_, label in words] for words in toy.sentences("en", 96, 0)[:5]]
+    assert [split.sentence_count for split in found.train_splits] == [5, 5]
+    assert [split.sentence_count for split in found.eval_splits.values()] == [3, 3]
+    gold = [found["ner"] for found in found.train_splits[0].annotation()]
+    assert gold == [[label for *_, label in words] for words in toy.sentences("en", 96, 0)[:5]]
 
 
 def test_entity_types_come_from_the_training_data(base: list[str]) -> None:
@@ -181,7 +215,7 @@ def test_entity_types_come_from_the_training_data(base: list[str]) -> None:
 def test_entity_types_may_be_declared_and_mapped(base: list[str]) -> None:
     found = prepared(base, "--entity_types", "PER", "ORG", "--label_map", "LOC=ORG")
     assert found.labels["ner"] == ("O", "B-PER", "I-PER", "B-ORG", "I-ORG")
-    assert "B-ORG" in found.train_splits[0].names
+    assert "B-ORG" in found.train_splits[0].names["ner"]
 
 
 def test_undeclared_entity_types_are_refused(base: list[str]) -> None:
@@ -192,7 +226,7 @@ def test_undeclared_entity_types_are_refused(base: list[str]) -> None:
 def test_languages_without_training_data_are_named(base: list[str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hyperx")
     prepared(base, "--languages", "en", "tr", "de")
-    assert "no training pair has de: these languages read the mean of the trained language embeddings" in caplog.text
+    assert "no training pair has de: these read the mean of the trained languages" in caplog.text
 
 
 def test_a_task_without_training_data_is_named(base: list[str], caplog: pytest.LogCaptureFixture) -> None:
@@ -205,6 +239,6 @@ def test_the_data_table_wins_over_the_folder(base: list[str], tmp_path: Path) ->
     file = tmp_path / "run.yaml"
     file.write_text(f"data:\n  pos#tr:\n    train: {tmp_path}/elsewhere/mine.conllu\n")
     found = prepared(base, "--config", str(file))
-    assert len(found.train_splits[1].gold()) == 4
+    assert found.train_splits[1].sentence_count == 4
     assert names(found.eval_splits) == ["ner#en"]
     assert found.train_pairs[1] == TaskLanguagePair("pos", "tr")

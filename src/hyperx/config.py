@@ -9,15 +9,24 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-Activation = Literal["relu", "gelu", "silu", "tanh", "swish", "mish", "leaky_relu", "gelu_new", "sigmoid", "linear"]
+# Every activation of the Hugging Face library, and every schedule of it that needs no further argument.
+Activation = Literal[
+    "relu", "gelu", "silu", "tanh", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python",
+    "gelu_python_tanh", "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu",
+    "quick_gelu", "relu2", "relu6", "sigmoid", "sqrtsoftplus", "swish", "xielu",
+]  # fmt: skip
+Scheduler = Literal[
+    "linear", "polynomial", "cosine", "cosine_with_restarts", "inverse_sqrt", "constant", "constant_with_warmup"
+]  # fmt: skip
 
+AdapterSharing = Literal["shared", "task", "language", "pair", "stacked"]
 GeneratorStart = Literal["scaled", "published"]
 SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypernetworkOptions:
-    """The shape of the hypernetwork."""
+    """The shape of the hypernetwork and of the adapters."""
 
     task_embedding_dim: int = 64
     """Size of a task embedding."""
@@ -42,7 +51,13 @@ class HypernetworkOptions:
     conditional_layer_norm: bool = False
     """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
     generator_start: GeneratorStart = "scaled"
-    """'scaled': unit-length generator input, and adapters that start as the identity; 'published': N(0, 0.01)."""
+    """'scaled': what the generators read has length 1, and the adapters start as the identity. 'published': all weights
+    start as N(0, 0.01), and what the generators read keeps its length."""
+
+    @property
+    def has_norms(self) -> bool:
+        """Whether the adapters have layer norms of their own."""
+        return self.add_layer_norm_before_adapter or self.add_layer_norm_after_adapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,28 +67,34 @@ class ModelConfig:
     Args:
         encoder: the encoder's name: ``embedded``, a local folder or a hub name.
         encoder_hash: content hash of the encoder's own weights.
-        labels: label set by task, in the order of the tasks.
+        kinds: kind of every task by its name, in order.
+        labels: label set by task.
         languages: every language of the model, in order.
         trained_languages: those that a training pair has; the others read the mean of their embeddings.
         trained_pairs: the pairs trained on, ``task#language``.
-        hypernetwork: shape of the hypernetwork.
+        hypernetwork: shape of the hypernetwork and of the adapters.
+        adapter_sharing: what shares a plain adapter; None where the hypernetwork writes the adapters.
         adapter_non_linearity: activation between the projections, by its name in the Hugging Face library.
         after_layer_output: adapters on the output of whole layers, not of feed-forward blocks.
         head_layer: the layer that the heads read, counted from 1; "last"; or "mix", a learnt mix of all.
+        parser_projections: project words before the biaffine scores of ``dep``.
         max_length: longest window in subwords, special ones included.
         trained_inside: names of the encoder's own parameters that stand in the checkpoint; None before it is saved.
     """
 
     encoder: str
     encoder_hash: str
+    kinds: Mapping[str, str]
     labels: Mapping[str, tuple[str, ...]]
     languages: tuple[str, ...]
     trained_languages: tuple[str, ...] = ()
     trained_pairs: tuple[str, ...] = ()
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
+    adapter_sharing: AdapterSharing | None = None
     adapter_non_linearity: str = "relu"
     after_layer_output: bool = False
     head_layer: int | Literal["last", "mix"] = "last"
+    parser_projections: bool = True
     max_length: int = 256
     trained_inside: tuple[str, ...] | None = None
 
@@ -98,23 +119,41 @@ class ModelOptions:
 
     model_name_or_path: str = "embedded"
     """The encoder: 'embedded' (needs hyperx-nlp[embedded]; works offline), a local folder, or a hub name."""
+    load_from_ckpt: Path | None = None
+    """Start from the weights of another checkpoint with the same encoder and shape. Tasks, languages and adapters are
+    matched by name; new ones start fresh, and the log says which. Not for going on with a run: that is --resume."""
     head_layer: int | Literal["last", "mix"] | None = None
     """What the task heads read: a layer counted from 1 (those above it are not run), 'last', or 'mix', a learnt mix of
     all. By default the last, but the tenth of the embedded encoder, whose upper two serve sentence embeddings."""
+    no_hypernet: bool = False
+    """Train plain bottleneck adapters, without a hypernetwork: the baselines to compare with. They have the same sizes,
+    norms, places and start; the options of embeddings, projector and layer ids do nothing then."""
+    adapter_sharing: AdapterSharing | None = None
+    """With --no_hypernet, one adapter for all pairs ('shared', its default), for each task, language or pair, or
+    'stacked': the language's adapter with the task's on top of it, as in MAD-X."""
     adapter_non_linearity: Activation = "relu"
     """Activation between the adapter's projections."""
     after_layer_output: bool = False
     """Put the adapter after the whole layer instead of after its feed-forward block."""
+    parser_projections: bool = True
+    """Project words before the biaffine scores of dep, as Dozat and Manning (2017) do; without it the scores read the
+    encoder's own words, as published."""
     attention_dropout: bool = False
     """Keep the encoder's dropout of attention weights while training; it takes twice the memory and time on long
     sentences. All other dropout of the encoder stays in any case."""
     freeze_encoder: bool = True
     """Freeze the encoder but for its layer norms; without it everything is trained, as published."""
     freeze_params_regex: str | None = None
-    """Instead of that, freeze the parameters whose names this matches from their start, and train all others.
-    Hypernetwork names contain 'hypernet', those of every norm 'LayerNorm'; the heads are always trained."""
+    """In place of --freeze_encoder, freeze the parameters whose names this matches from their start, and train all
+    others. Names of the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of every norm of the
+    encoder 'LayerNorm'; heads are always trained. What was matched is shown before training."""
     unfreeze_params_regex: str | None = None
     """Train the parameters whose names this matches, whatever else is frozen."""
+
+    @property
+    def plain_sharing(self) -> AdapterSharing | None:
+        """What shares a plain adapter; None where the hypernetwork writes the adapters."""
+        return (self.adapter_sharing or "shared") if self.no_hypernet else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,18 +161,22 @@ class DataOptions:
     """The tasks, the languages and where their data is."""
 
     tasks: tuple[str, ...] = ()
-    """Tasks to learn, such as: ner pos. By default those of the pairs."""
+    """Tasks to learn, such as: ner pos dep. By default those of the pairs. A task may have a name of its own, so that a
+    model can have several of one kind: sentiment=cls nli=cls."""
     languages: tuple[str, ...] = ()
     """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By
     default those of the pairs."""
     train_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to train on, such as: ner#en pos#tr."""
+    """Pairs to train on, such as: ner#en pos#tr. At least one is needed."""
     eval_task_language_pairs: tuple[str, ...] = ()
     """Pairs to evaluate on (dev split) while training. By default the training pairs that have a dev split."""
     data_folder: Path = Path("data")
     """Folder of local data, <data_folder>/<task>/<lang>/{train,dev,test}.*; other pairs come from the hub."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Explicit table from pairs to files, folders or hub data sets; in the configuration file only."""
+    treebanks: tuple[str, ...] = ()
+    """UD treebanks to read instead of the default ones, such as: tr=tr_boun en=en_ewt+en_gum. 'hyperx languages' lists
+    them. A release's folders in data_folder (UD_Turkish-BOUN) are read instead of the hub."""
     label_map: tuple[str, ...] = ()
     """Entity types to read as others or as O, such as: DATE=O."""
     entity_types: tuple[str, ...] = ()
@@ -182,15 +225,15 @@ class TrainingOptions:
     per_device_eval_batch_size: int = 32
     """Sentences in an evaluation batch."""
     gradient_accumulation_steps: int = 1
-    """Batches in one optimiser step."""
+    """Batches in one optimiser step, whose losses are averaged."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
     weight_decay: float = 0.0
-    """Decoupled weight decay of all that is trained."""
+    """Decoupled weight decay, as in AdamW; of weight matrices alone, not of biases, norms and embeddings."""
     max_grad_norm: float = 1.0
     """Clip gradients to this norm; 0 does not clip."""
-    lr_scheduler_type: Literal["polynomial", "linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    """Course of the learning rate after warm-up."""
+    lr_scheduler_type: Scheduler = "linear"
+    """Course of the learning rate after warm-up; 'constant' alone has no warm-up."""
     warmup_steps: int | None = None
     """Steps of linear warm-up; by default a tenth of all."""
     evaluation_strategy: Literal["steps", "no"] = "steps"
@@ -226,7 +269,9 @@ class TrainingOptions:
 class TrainConfig:
     """Train one hypernetwork on task–language pairs and keep the best checkpoint.
 
-    Example: hyperx train --train_task_language_pairs ner#en pos#tr --languages en tr de --output_dir runs/first
+    For example:
+
+    hyperx train --train_task_language_pairs ner#en pos#tr --languages en tr de --output_dir runs/first
     """
 
     config: Path | None = None
@@ -252,6 +297,7 @@ PUBLISHED: dict[str, Any] = {
     "generator_start": "published",
     "head_layer": "last",
     "freeze_encoder": False,
+    "parser_projections": False,
     "attention_dropout": True,
     "max_length": 256,
     "per_device_train_batch_size": 32,
@@ -280,7 +326,9 @@ PUBLISHED: dict[str, Any] = {
 class EvaluateConfig:
     """Evaluate a checkpoint on task–language pairs, those without training data included.
 
-    Example: hyperx evaluate --eval_ckpt runs/first --test_task_language_pairs ner#de pos#de
+    For example:
+
+    hyperx evaluate --eval_ckpt runs/first --test_task_language_pairs ner#de pos#de
     """
 
     eval_ckpt: Path | None = None
@@ -301,6 +349,8 @@ class EvaluateConfig:
     """Where the data is; by default where it was at training."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Explicit table of data, in the configuration file only; adds to the one kept with the checkpoint."""
+    treebanks: tuple[str, ...] = ()
+    """UD treebanks to read instead of those of the training run, such as: en=en_pud. 'hyperx languages' lists them."""
     no_cuda: bool = False
     """Evaluate on the CPU even where there is a GPU."""
     disable_progress_bar: bool = False
@@ -311,7 +361,9 @@ class EvaluateConfig:
 class PredictConfig:
     """Tag text from a file or standard input, for any pair of the model.
 
-    Example: echo "Angela Merkel wohnt in Berlin." | hyperx predict --checkpoint runs/first --tasks ner --language de
+    For example:
+
+    echo "Anna wohnt in Berlin." | hyperx predict --checkpoint runs/first --tasks ner --language de
     """
 
     checkpoint: Path | None = None
@@ -324,8 +376,9 @@ class PredictConfig:
     """File to read; by default standard input."""
     output: Path | None = None
     """File to write; by default standard output."""
-    input_format: Literal["raw", "tokens", "conllu"] = "raw"
-    """'raw': a sentence a line, segmented into words; 'tokens': a sentence a line, words between spaces; 'conllu'."""
+    input_format: Literal["raw", "jsonl", "tokens", "conllu"] = "raw"
+    """'raw': a text a line, segmented where a task needs words; for cls a tab separates two texts. 'jsonl': an object a
+    line with text and, of two, text_pair. 'tokens': a sentence a line, words between spaces. 'conllu'."""
     output_format: Literal["conllu", "jsonl", "columns"] = "conllu"
     """'conllu' (entities in MISC), 'jsonl' (one object a sentence), or 'columns' (word and labels between tabs)."""
     confidence: bool = False
@@ -342,7 +395,22 @@ class PredictConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig(TrainConfig):
-    """Read all data that a run with these options would read: count it, name every problem, and start nothing.
+    """Read all data that such a run would read: count it, name every problem, and start nothing.
 
-    Takes the options of hyperx train. Example: hyperx check --config run.yaml
+    Takes the options of hyperx train. For example:
+
+    hyperx check --config run.yaml
     """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguagesConfig:
+    """List the languages that Universal Dependencies or WikiANN has data of, with their treebanks.
+
+    For example:
+
+    hyperx languages kurdish
+    """
+
+    words: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Codes, or parts of the names of languages and treebanks, such as: tur kurdish EWT. By default all languages."""

@@ -1,4 +1,4 @@
-"""The model: a frozen encoder, the hypernetwork that writes its adapters, and a head for each task."""
+"""The model: a frozen encoder, the hypernetwork that writes its adapters (or plain ones), and a head for each task."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -27,12 +27,15 @@ from hyperx.encoders.layout import (
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
-from hyperx.modules.adapter import AdapterWeights
+from hyperx.modules.adapter import Adapters
 from hyperx.modules.hypernetwork import Hypernetwork
+from hyperx.modules.plain import PlainAdapters
 from hyperx.modules.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import as_sentences, tag
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.base import HeadFacts, HeadInput, Subwords
+from hyperx.tasks.registry import TASKS, make_tasks
+from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 
@@ -48,20 +51,21 @@ class ModelOutput:
 
     Args:
         hidden: what the heads read ``[B, T, h]``.
-        logits: ``[B, T, labels]`` of the one task in the batch; where rows are of several tasks a mapping from each
-            to the logits of its rows, in their order.
+        logits: of the one task in the batch, in its own form, such as ``[B, T, labels]`` for tags; where rows are of
+            several tasks a mapping from each to the logits of its rows, in their order.
         loss: with labels, the mean over the rows' tasks, each weighted by its share of the rows.
     """
 
     hidden: Tensor
-    logits: Tensor | dict[str, Tensor]
+    logits: Any
     loss: Tensor | None = None
 
 
 class HyperX(nn.Module):
-    """Encoder + hypernetwork + heads (Hyper-X, figure 1).
+    """Encoder + hypernetwork + heads (Hyper-X, figure 1); with ``config.adapter_sharing`` plain adapters instead.
 
-    Trained are the hypernetwork, the heads, the layer mix and the encoder's layer norms; all else is frozen.
+    Trained are the hypernetwork or the plain adapters, the heads, the layer mix and the encoder's layer norms;
+    all else is frozen.
 
     Args:
         encoder: a model of the Hugging Face library; layers above the one that the heads read are dropped from it.
@@ -81,21 +85,21 @@ class HyperX(nn.Module):
             depth = config.head_layer
         self.config = config
         self.encoder = encoder
-        self.hypernetwork = Hypernetwork(
-            tasks=len(config.labels),
-            trained_languages=[language in config.trained_languages for language in config.languages],
-            layers=depth,
+        source = adapter_source(config, layers=depth, hidden_size=encoder.config.hidden_size)
+        self.hypernetwork = source if isinstance(source, Hypernetwork) else None
+        self.plain_adapters = source if isinstance(source, PlainAdapters) else None
+        self.tasks = make_tasks(config.kinds)
+        vocabulary, width = self.word_embeddings.shape
+        facts = HeadFacts(
             hidden_size=encoder.config.hidden_size,
-            options=config.hypernetwork,
+            embedding_size=width,
+            vocabulary_size=vocabulary,
+            parser_projections=config.parser_projections,
         )
-        self.heads = nn.ModuleDict(
-            {
-                task: TASKS[task].head(hidden_size=encoder.config.hidden_size, labels=labels)
-                for task, labels in config.labels.items()
-            }
-        )
+        self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         self.pooling = LayerMix(states=depth + 1) if config.head_layer == "mix" else None
-        self.activation = ACT2FN[config.adapter_non_linearity]
+        # Two of them have weights, one pair of them in half precision.
+        self.activation = ACT2FN[config.adapter_non_linearity].float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=config.after_layer_output)
         self.freeze_encoder()
 
@@ -122,15 +126,17 @@ class HyperX(nn.Module):
             )
         model = cls(loaded.model, config)
         model.tokenizer = loaded.tokenizer
-        model.load_tensors(tensors)
+        outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
+        model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
         return model.eval()
 
     def trained_names(self) -> list[str]:
-        """Parameters that a checkpoint holds: all outside the encoder, and those inside that are trained."""
+        """Parameters that a checkpoint holds: all outside the encoder, and those inside that are or were trained."""
+        before = self.config.trained_inside or ()
         return [
             name
             for name, parameter in self.named_parameters()
-            if parameter.requires_grad or not name.startswith("encoder.")
+            if parameter.requires_grad or not name.startswith("encoder.") or name in before
         ]
 
     def save_files(self, folder: Path) -> None:
@@ -146,13 +152,13 @@ class HyperX(nn.Module):
         """Save a checkpoint that :meth:`from_pretrained` reads: what was trained, not the encoder."""
         checkpoint.write_folder(Path(folder), self.save_files)
 
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take trained weights; a CheckpointError names what is missing, unexpected or of another shape."""
-        outside = [name for name, _ in self.named_parameters() if not name.startswith("encoder.")]
-        inside: Sequence[str] | None = self.config.trained_inside
-        if inside is None:
-            inside = [name for name in self.trained_names() if name.startswith("encoder.")]
-        checkpoint.load_strictly(self, tensors, [*outside, *inside])
+    def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
+        """Take trained weights, exactly those of these names (by default :meth:`trained_names`).
+
+        Raises:
+            CheckpointError: naming what is missing, unexpected or of another shape.
+        """
+        checkpoint.load_strictly(self, tensors, self.trained_names() if names is None else names)
 
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
         """The encoder's tokenizer; a HyperXError where the model was built without one."""
@@ -160,44 +166,62 @@ class HyperX(nn.Module):
             raise HyperXError("the model has no tokenizer: set model.tokenizer, or load it with HyperX.from_pretrained")
         return self.tokenizer
 
+    @property
+    def word_embeddings(self) -> Tensor:
+        """The encoder's word embeddings ``[V, E]``."""
+        return cast(Tensor, self.encoder.get_input_embeddings().weight)
+
+    def subwords(self) -> Subwords:
+        """The special subwords of the encoder's tokenizer."""
+        return special_subwords(self.checked_tokenizer())
+
     def predict(
         self,
         texts: Sequence[str | Sequence[str]],
         *,
         task: str | Sequence[str],
         language: str,
+        text_pairs: Sequence[str] | None = None,
         confidences: bool = False,
         batch_size: int = 32,
     ) -> list[Prediction]:
-        """Tag sentences; any pair of the model's tasks and any language, whether trained or not.
+        """Label texts or their words; any pair of the model's tasks and any language, whether trained or not.
 
         Args:
-            texts: raw sentences, which are segmented into words, or sequences of words.
+            texts: raw texts, which are segmented into words where a task needs them, or sequences of words.
             task: the task, or several.
             language: the language of the texts.
+            text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
             confidences: also give the probability of each label.
             batch_size: windows in a batch; the labels do not depend on it.
 
         Returns:
-            For each text its words and, by task, their labels.
+            For each text by task its label, or its words and their labels.
 
         Raises:
-            HyperXError: where the model has no such task, or the code names no language.
+            HyperXError: where the model has no such task, the code names no language, or the second texts are not as
+                many as the first.
             DataError: where a text has no word or cannot be segmented.
         """
-        if isinstance(texts, str):
+        if isinstance(texts, str) or isinstance(text_pairs, str):
             raise HyperXError("texts: expected a list of sentences, found one string; write [text]")
+        if text_pairs is not None and len(text_pairs) != len(texts):
+            raise HyperXError(f"text_pairs: expected one for each of the {len(texts)} texts; found {len(text_pairs)}")
         self.admit_language(language)
         tasks = [task] if isinstance(task, str) else list(task)
         training = self.training
         self.eval()
         try:
-            sentences = as_sentences(texts, language)
+            sentences = as_sentences(texts, language, text_pairs=text_pairs, reads=self.reads(tasks))
             return list(
                 tag(self, sentences, tasks=tasks, language=language, confidences=confidences, batch_size=batch_size)
             )
         finally:
             self.train(training)
+
+    def reads(self, tasks: Sequence[str]) -> set[str]:
+        """Whether some tasks need ``words``, ``text`` or both; those that the model lacks are passed over."""
+        return {self.tasks[task].reads for task in tasks if task in self.tasks}
 
     def freeze_encoder(self) -> None:
         """Freeze the encoder but for its layer norms (Hyper-X, section 2)."""
@@ -211,7 +235,7 @@ class HyperX(nn.Module):
         Raises:
             HyperXError: where the model has no such task or language.
         """
-        tasks, languages = tuple(self.config.labels), self.config.languages
+        tasks, languages = tuple(self.tasks), self.config.languages
         if pair.task not in tasks:
             hint = did_you_mean(pair.task, tasks)
             raise HyperXError(f"the model has no task {pair.task!r}; it has {', '.join(tasks)}.{hint}")
@@ -241,17 +265,22 @@ class HyperX(nn.Module):
 
     def add_language(self, language: str) -> None:
         """Give the model one language more, which reads the mean of the trained language embeddings."""
-        self.hypernetwork.source.add_language()
+        if self.hypernetwork is not None:
+            self.hypernetwork.source.add_language()
+        if self.plain_adapters is not None:
+            self.plain_adapters.add_language(canonical(language))
         self.config = replace(self.config, languages=(*self.config.languages, language))
         log.warning("language %s is new to the model: it reads the mean of the trained language embeddings", language)
 
-    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> AdapterWeights:
-        """Generate the adapters of K distinct pairs for all layers."""
+    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters:
+        """The adapters of K distinct pairs for all layers: generated, or the plain ones."""
         tasks, languages = zip(*map(self.indices, pairs), strict=True)
+        if self.hypernetwork is None:
+            assert self.plain_adapters is not None
+            return cast(Adapters, self.plain_adapters(tasks, languages))
         device = self.hypernetwork.source.task.device
         return cast(
-            AdapterWeights,
-            self.hypernetwork(torch.tensor(tasks, device=device), torch.tensor(languages, device=device)),
+            Adapters, self.hypernetwork(torch.tensor(tasks, device=device), torch.tensor(languages, device=device))
         )
 
     @not_compiled
@@ -260,8 +289,9 @@ class HyperX(nn.Module):
         pairs: Pairs,
         input_ids: Tensor,
         attention_mask: Tensor,
-        labels: Tensor | None = None,
-        adapters: AdapterWeights | None = None,
+        labels: Tensor | Mapping[str, Tensor] | None = None,
+        words: Tensor | None = None,
+        adapters: Adapters | None = None,
     ) -> ModelOutput:
         """Run a batch, each row with the adapter and the head of its pair.
 
@@ -269,7 +299,11 @@ class HyperX(nn.Module):
             pairs: the pair of every row, or one for all.
             input_ids: subword ids ``[B, T]``.
             attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
-            labels: label ids at the first subword of each word, -100 elsewhere ``[B, T]``.
+            labels: the labels of every row, in the form of its task: for tags ids at the first subword of each word,
+                -100 elsewhere ``[B, T]``; for ``dep`` head and relation of each word ``[B, W, 2]``; for ``cls`` ids
+                ``[B]``. Where the forms of several tasks differ, a mapping from each task to the labels of its rows.
+            words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` and
+                ``cls`` need it.
             adapters: what :meth:`adapters` gave for the batch's distinct pairs in order of first appearance, to
                 spare generating it again.
         """
@@ -281,38 +315,104 @@ class HyperX(nn.Module):
         weights = self.adapters(distinct) if adapters is None else adapters
         hidden = self._encode(input_ids, attention_mask, weights, rows)
         by_task = {
-            task: self._rows_of_task(task, row_pairs, hidden.device) for task in {p.task: None for p in distinct}
+            task: [row for row, pair in enumerate(row_pairs) if pair.task == task] for task in tasks_of(distinct)
         }
-        logits = {task: self.heads[task](hidden if index is None else hidden[index]) for task, index in by_task.items()}
-        loss = None if labels is None else self._loss(logits, by_task, labels)
+        given = labels_by_task(labels, by_task)
+        logits, loss = {}, None
+        for task, own in by_task.items():
+            inputs = self._head_input(own, hidden, words, given.get(task))
+            logits[task] = self.heads[task](inputs)
+            if inputs.labels is not None:
+                part = len(own) / len(row_pairs) * self.tasks[task].loss(logits[task], inputs.labels)
+                loss = part if loss is None else loss + part
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
 
-    def _encode(self, input_ids: Tensor, mask: Tensor, weights: AdapterWeights, rows: Tensor | None) -> Tensor:
+    def _head_input(
+        self, rows: Sequence[int], hidden: Tensor, words: Tensor | None, labels: Tensor | None
+    ) -> HeadInput:
+        """What the head of the task that has these rows reads."""
+        embeddings = self.word_embeddings
+        if len(rows) == len(hidden):
+            return HeadInput(hidden, words, embeddings, labels)
+        index = torch.tensor(rows, device=hidden.device)
+        return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
+
+    def _encode(self, input_ids: Tensor, mask: Tensor, weights: Adapters, rows: Tensor | None) -> Tensor:
         inputs = {"input_ids": input_ids, "attention_mask": mask}
         if self.pooling is None:
             return self.injection.encode(self.encoder, inputs, weights, rows)
         return cast(Tensor, self.pooling(self.injection.states(self.encoder, inputs, weights, rows)))
 
-    def _rows_of_task(self, task: str, row_pairs: list[TaskLanguagePair], device: torch.device) -> Tensor | None:
-        """Indices of the rows of a task; None where it has all rows."""
-        rows = [row for row, pair in enumerate(row_pairs) if pair.task == task]
-        return None if len(rows) == len(row_pairs) else torch.tensor(rows, device=device)
 
-    def _loss(self, logits: Mapping[str, Tensor], by_task: Mapping[str, Tensor | None], labels: Tensor) -> Tensor:
-        loss = torch.zeros((), device=labels.device)
-        for task, index in by_task.items():
-            share = 1.0 if index is None else len(index) / len(labels)
-            loss = loss + share * TASKS[task].loss(logits[task], labels if index is None else labels[index])
-        return loss
+def tasks_of(pairs: Sequence[TaskLanguagePair]) -> list[str]:
+    """The distinct tasks of some pairs, in order."""
+    return list(dict.fromkeys(pair.task for pair in pairs))
+
+
+def labels_by_task(
+    labels: Tensor | Mapping[str, Tensor] | None, rows: Mapping[str, Sequence[int]]
+) -> Mapping[str, Tensor]:
+    """The labels of each task's rows, where there are any.
+
+    Args:
+        labels: one tensor with the labels of every row, or those of each task's rows.
+        rows: the rows of each task.
+
+    Raises:
+        HyperXError: where labels are given by task, and not for just the tasks of the rows.
+    """
+    if labels is None:
+        return {}
+    if isinstance(labels, Tensor):
+        return {task: labels if len(own) == len(labels) else labels[own] for task, own in rows.items()}
+    if set(labels) != set(rows):
+        raise HyperXError(f"labels: expected those of {', '.join(rows)}; found those of {', '.join(labels) or 'none'}")
+    return labels
+
+
+def special_subwords(tokenizer: PreTrainedTokenizerFast) -> Subwords:
+    """The special subwords of a tokenizer that batches are made with."""
+    return Subwords(
+        pad=tokenizer.pad_token_id,
+        mask=tokenizer.mask_token_id,
+        vocabulary_size=len(tokenizer),
+        special=frozenset(tokenizer.all_special_ids),
+    )
+
+
+def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters:
+    """What the adapters of a model come from: a new hypernetwork, or new plain adapters."""
+    trained = {canonical(language) for language in config.trained_languages}
+    languages = [canonical(language) for language in config.languages]
+    if config.adapter_sharing is None:
+        return Hypernetwork(
+            tasks=len(config.kinds),
+            trained_languages=[language in trained for language in languages],
+            layers=layers,
+            hidden_size=hidden_size,
+            options=config.hypernetwork,
+        )
+    return PlainAdapters(
+        sharing=config.adapter_sharing,
+        tasks=tuple(config.kinds),
+        languages=languages,
+        trained_languages=trained,
+        trained_pairs={TaskLanguagePair.parse(pair).key for pair in config.trained_pairs},
+        layers=layers,
+        hidden_size=hidden_size,
+        options=config.hypernetwork,
+    )
 
 
 def check_config(config: ModelConfig) -> None:
     """See that a configuration names tasks, an activation and a layer that there are; a ConfigError where not."""
     problems = [
-        f"there is no task {task!r}; there are {', '.join(TASKS)}.{did_you_mean(task, TASKS)}"
-        for task in config.labels
-        if task not in TASKS
+        f"there is no task {kind!r}; there are {', '.join(TASKS)}.{did_you_mean(kind, TASKS)}"
+        for kind in config.kinds.values()
+        if kind not in TASKS
     ]
+    if set(config.kinds) != set(config.labels):
+        problems.append(f"expected labels of {', '.join(config.kinds)}; found those of {', '.join(config.labels)}")
     if config.adapter_non_linearity not in ACT2FN:
         hint = did_you_mean(config.adapter_non_linearity, ACT2FN)
         problems.append(f"adapter_non_linearity: there is no activation {config.adapter_non_linearity!r}.{hint}")
@@ -336,13 +436,14 @@ def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
 
 
 def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
-    """The names that a user's pattern sees, in the published program's terms; heads and layer mix are never among them.
+    """The names that a user's pattern sees, in the published program's terms.
 
-    Names of the hypernetwork contain ``hypernet``; every norm of any encoder answers to ``LayerNorm``.
+    Names of the hypernetwork contain ``hypernet``, those of plain adapters ``adapter``; every norm of any encoder
+    answers to ``LayerNorm``. Heads, the layer mix and an activation's own weights are always trained, so never here.
     """
     norms = {id(parameter) for _, norm in norm_modules(model.encoder) for parameter in norm.parameters()}
     for name, parameter in model.named_parameters():
-        if name.startswith(("heads.", "pooling.")):
+        if name.startswith(("heads.", "pooling.", "activation.")):
             continue
         if id(parameter) in norms and "LayerNorm" not in name:
             name = re.sub(r"\.(\w+)$", r".LayerNorm.\1", name)
@@ -384,42 +485,54 @@ def build_model(
     loaded: LoadedEncoder,
     config: TrainConfig,
     *,
+    kinds: Mapping[str, str],
     labels: Mapping[str, tuple[str, ...]],
     languages: Sequence[str],
     trained: Sequence[TaskLanguagePair],
+    start: WarmStart | None = None,
 ) -> HyperX:
     """A new model around an encoder, ready to train.
 
     Args:
         loaded: the encoder; its layers above the one that the heads read are dropped.
         config: the options of the run.
+        kinds: kind of every task by its name.
         labels: label set by task.
         languages: every language of the model.
         trained: the training pairs.
+        start: a checkpoint to start from.
+
+    Raises:
+        CheckpointError: where the checkpoint does not fit.
     """
     options = config.model
     with_data = {canonical(pair.language) for pair in trained}
-    head_layer = options.head_layer if options.head_layer is not None else loaded.head_layer or "last"
-    model = HyperX(
-        loaded.model,
-        ModelConfig(
-            encoder=loaded.name,
-            encoder_hash=loaded.content_hash,
-            labels=dict(labels),
-            languages=tuple(languages),
-            trained_languages=tuple(language for language in languages if canonical(language) in with_data),
-            trained_pairs=tuple(map(str, trained)),
-            hypernetwork=config.hypernetwork,
-            adapter_non_linearity=options.adapter_non_linearity,
-            after_layer_output=options.after_layer_output,
-            head_layer=head_layer,
-            max_length=config.data.max_length,
-        ),
+    settings = ModelConfig(
+        encoder=loaded.name,
+        encoder_hash=loaded.content_hash,
+        kinds=dict(kinds),
+        labels=dict(labels),
+        languages=tuple(languages),
+        trained_languages=tuple(language for language in languages if canonical(language) in with_data),
+        trained_pairs=tuple(map(str, trained)),
+        hypernetwork=config.hypernetwork,
+        adapter_sharing=options.plain_sharing,
+        adapter_non_linearity=options.adapter_non_linearity,
+        after_layer_output=options.after_layer_output,
+        head_layer=options.head_layer if options.head_layer is not None else loaded.head_layer or "last",
+        parser_projections=options.parser_projections,
+        max_length=config.data.max_length,
     )
+    model = HyperX(loaded.model, settings if start is None else start.continued(settings))
     model.tokenizer = loaded.tokenizer
+    if start is not None:
+        start.load_into(model, model.config)
     if not options.attention_dropout:
         disable_attention_dropout(model.encoder)
     if not options.freeze_encoder:
         model.requires_grad_(True)
     apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)
+    if not any(parameter.requires_grad for name, parameter in public_names(model) if not name.startswith("encoder.")):
+        what = "hypernetwork" if model.plain_adapters is None else "plain adapters"
+        log.warning("--freeze_params_regex: it freezes the %s as a whole; the adapters stay as they start", what)
     return model

@@ -12,17 +12,20 @@ from typing import Any, TypeVar
 from tqdm.auto import tqdm
 
 from hyperx.config import DataOptions, TrainConfig
-from hyperx.data.encoding import EncodedSplit
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
+from hyperx.data.storage import EncodedSplit
+from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.layout import longest_input
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
-from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
-from hyperx.languages import canonical, is_language, suggestion
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean
+from hyperx.languages import canonical, is_language, suggestion, treebanks_of
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.base import Task
+from hyperx.tasks.registry import make_tasks, read_kinds
 from hyperx.transfer import group_of
+from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -36,7 +39,7 @@ class Scope:
     """The tasks, languages and pairs of a run, checked.
 
     Args:
-        tasks: every task of the model.
+        tasks: every task of the model by name.
         languages: every language of the model, as the user spells it.
         train_pairs: pairs to train on.
         eval_pairs: pairs to evaluate on while training.
@@ -44,7 +47,7 @@ class Scope:
         kept: what a checkpoint keeps of it: the sources, the folder of local data and the explicit table.
     """
 
-    tasks: tuple[str, ...]
+    tasks: Mapping[str, Task]
     languages: tuple[str, ...]
     train_pairs: tuple[TaskLanguagePair, ...]
     eval_pairs: tuple[TaskLanguagePair, ...]
@@ -58,6 +61,7 @@ class RunData:
 
     Args:
         encoder: the loaded encoder.
+        tasks: the tasks by name.
         labels: label set by task.
         languages: every language of the model.
         train_pairs: pairs to train on.
@@ -67,6 +71,7 @@ class RunData:
     """
 
     encoder: LoadedEncoder
+    tasks: Mapping[str, Task]
     labels: dict[str, tuple[str, ...]]
     languages: tuple[str, ...]
     train_pairs: tuple[TaskLanguagePair, ...]
@@ -93,40 +98,70 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
         problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
     if not data.train_task_language_pairs:
         problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
-    tasks = data.tasks or _unique(pair.task for pair in (*train, *evaluate))
+    tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in (*train, *evaluate)], problems))
     languages = data.languages or _unique(pair.language for pair in (*train, *evaluate))
-    problems += _name_problems(tasks, languages, [*train, *evaluate], declared=data)
+    problems += _name_problems(tuple(tasks), languages, [*train, *evaluate], declared=data)
     label_map = _label_map(data.label_map, problems)
     named = _unique([*train, *evaluate])
-    sources = find_sources(named, data.data_folder, data.data, label_map, problems)
+    sources = find_sources(named, tasks, data.data_folder, data.data, label_map, data.treebanks, problems)
     for pair in train if sources is not None else ():
         assert sources is not None
-        if pair.task in TASKS and not sources.has(pair, "train"):
+        if pair.task in tasks and not sources.has(pair, "train"):
+            advice = _other_treebank(pair, tasks[pair.task].column)
             problems.append(
-                f"--train_task_language_pairs: {pair} has no train split; name a file for it under 'train' in the data "
-                "table (its dev file may serve, its test file never)"
+                f"--train_task_language_pairs: {pair} has no train split; {advice}name a file for it "
+                "under 'train' in the data table (its dev file may serve, its test file never)"
             )
     if problems or sources is None:
         raise ConfigError(problems)
     evaluate = _eval_pairs(train, evaluate, sources)
     _check_best_by(config, train, evaluate)
-    _warn_unused(data.data, tasks, languages)
+    _warn_unused(data, tasks, languages)
     everything = _with_all_pairs(sources, tasks, languages, data, label_map)
     kept = {
         "data_folder": str(data.data_folder.resolve()),
         "table": dict(data.data),
         "label_map": label_map,
+        "treebanks": data.treebanks,
         "sources": everything.to_json(),
     }
-    return Scope(tuple(tasks), tuple(languages), train, evaluate, everything, kept)
+    return Scope(tasks, tuple(languages), train, evaluate, everything, kept)
 
 
-def _warn_unused(table: Mapping[str, Any], tasks: Sequence[str], languages: Sequence[str]) -> None:
-    """Name the entries of the table that are of no pair of the run: one table may serve several, or it is a slip."""
+def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
+    """The checkpoint to start from; what keeps this run from doing so joins the other problems."""
+    if config.model.load_from_ckpt is None:
+        return None
+    try:
+        start = WarmStart.read(config.model.load_from_ckpt)
+    except CheckpointError as error:
+        problems.append(f"--load_from_ckpt: {error}")
+        return None
+    output_dir = config.training.output_dir
+    inside = output_dir is not None and output_dir.resolve() in start.folder.resolve().parents
+    if inside and config.training.overwrite_output_dir:
+        problems.append(f"--load_from_ckpt: --overwrite_output_dir deletes {start.folder}; name another --output_dir")
+    problems += start.problems(config)
+    return start
+
+
+def _other_treebank(pair: TaskLanguagePair, column: str) -> str:
+    """Advice for a pair whose treebank cannot be trained on, where another one of the language can."""
+    trained = [treebank.name for treebank in treebanks_of(pair.language) if "train" in treebank.splits]
+    if column not in UD_COLUMNS or not trained:
+        return ""
+    return f"choose a treebank that has one, such as --treebanks {pair.language}={trained[0]}, or "
+
+
+def _warn_unused(data: DataOptions, tasks: Iterable[str], languages: Sequence[str]) -> None:
+    """Name what is of no pair of the run: one table may serve several runs, or it is a slip."""
     known = {TaskLanguagePair(task, language).key for task in tasks for language in languages}
-    for name in table:
+    for name in data.data:
         if TaskLanguagePair.parse(name).key not in known:
             log.warning("data table: %s is no pair of this run's tasks and languages; it is not read", name)
+    for entry in data.treebanks:
+        if canonical(entry.partition("=")[0]) not in map(canonical, languages):
+            log.warning("--treebanks: %s is of no language of this run; it is not read", entry)
 
 
 def _check_best_by(
@@ -173,11 +208,7 @@ def _name_problems(
     tasks: Sequence[str], languages: Sequence[str], pairs: Iterable[TaskLanguagePair], *, declared: DataOptions
 ) -> list[str]:
     """Unknown tasks and languages, those named twice, and pairs outside of the declared ones."""
-    problems = [
-        f"--tasks: there is no task {task!r}; there are {', '.join(TASKS)}.{did_you_mean(task, TASKS)}"
-        for task in tasks
-        if task not in TASKS
-    ]
+    problems = []
     seen: dict[str, str] = {}
     for language in languages:
         if not is_language(language):
@@ -242,7 +273,11 @@ def number_problems(config: TrainConfig) -> list[str]:
         )
     if training.early_stopping_patience is not None and training.evaluation_strategy == "no":
         problems.append("--early_stopping_patience needs evaluations; --evaluation_strategy no has none")
-    if shape.conditional_layer_norm and not (shape.add_layer_norm_before_adapter or shape.add_layer_norm_after_adapter):
+    if config.model.adapter_sharing is not None and not config.model.no_hypernet:
+        problems.append("--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out")
+    if shape.conditional_layer_norm and config.model.no_hypernet:
+        problems.append("--conditional_layer_norm: with --no_hypernet nothing generates norms; leave one of them out")
+    elif shape.conditional_layer_norm and not shape.has_norms:
         problems.append(
             "--conditional_layer_norm has no norm to generate; add --add_layer_norm_after_adapter or "
             "--add_layer_norm_before_adapter"
@@ -262,19 +297,22 @@ def _label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
 
 def find_sources(
     pairs: Sequence[TaskLanguagePair],
+    tasks: Mapping[str, Task],
     data_folder: Path,
     table: Mapping[str, object],
     label_map: Mapping[str, str],
+    treebanks: Sequence[str],
     problems: list[str],
 ) -> DataSources | None:
     """Where the data of some pairs is; None where there are problems, which join the others."""
     try:
         return DataSources.build(
-            [pair for pair in pairs if pair.task in TASKS],
+            [pair for pair in pairs if pair.task in tasks],
             data_folder=data_folder,
             table=table,
-            columns={task.name: task.column for task in TASKS.values()},
+            columns={name: task.column for name, task in tasks.items()},
             label_map=label_map,
+            treebanks=treebanks,
         )
     except ConfigError as error:
         problems += error.problems
@@ -282,13 +320,17 @@ def find_sources(
 
 
 def _with_all_pairs(
-    sources: DataSources, tasks: Sequence[str], languages: Sequence[str], data: DataOptions, label_map: dict[str, str]
+    sources: DataSources,
+    tasks: Mapping[str, Task],
+    languages: Sequence[str],
+    data: DataOptions,
+    label_map: dict[str, str],
 ) -> DataSources:
     """The sources of every pair of the model that has any, so that evaluation finds them without being told."""
     for pair in (TaskLanguagePair(task, language) for task in tasks for language in languages):
         if pair not in sources:
             # A pair that nobody named may lack data.
-            found = find_sources([pair], data.data_folder, data.data, label_map, [])
+            found = find_sources([pair], tasks, data.data_folder, data.data, label_map, data.treebanks, [])
             sources = sources if found is None else sources.joined(found)
     return sources
 
@@ -302,8 +344,8 @@ def encoded_cache() -> Path:
     return user_cache() / "encoded"
 
 
-def prepare(config: TrainConfig, scope: Scope) -> RunData:
-    """Load the encoder, and read and encode the data.
+def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -> RunData:
+    """Load the encoder, and read and encode the data; a checkpoint to start from gives its label sets.
 
     Raises:
         ConfigError: where windows are longer than the encoder can read.
@@ -312,16 +354,25 @@ def prepare(config: TrainConfig, scope: Scope) -> RunData:
     """
     encoder = load_encoder(config.model.model_name_or_path)
     loader = SplitLoader(
-        scope.sources, encoder.tokenizer, max_length=checked_length(config, encoder), cache=encoded_cache()
+        scope.sources,
+        scope.tasks,
+        encoder.tokenizer,
+        max_length=checked_length(config, encoder),
+        cache=encoded_cache(),
     )
     jobs = [(pair, "train") for pair in scope.train_pairs] + [(pair, "dev") for pair in scope.eval_pairs]
     bar = tqdm(jobs, desc="reading data", unit="split", disable=config.training.disable_progress_bar, leave=False)
     splits = {(pair, split): loader.load(pair, split) for pair, split in bar}
     train_splits = [splits[pair, "train"].first(config.data.max_train_samples) for pair in scope.train_pairs]
     labels = label_sets(scope, train_splits, config.data)
-    log_untrained(scope)
+    if start is not None:
+        labels = start.label_sets(labels)
+    if problems := label_problems(scope.tasks, labels):
+        raise DataError(" ".join(problems))
+    log_untrained(scope, start)
     return RunData(
         encoder=encoder,
+        tasks=scope.tasks,
         labels=labels,
         languages=scope.languages,
         train_pairs=scope.train_pairs,
@@ -349,34 +400,43 @@ def label_sets(scope: Scope, splits: Sequence[EncodedSplit], data: DataOptions) 
     """The label set of every task; a DataError where training data has an entity type that was not declared."""
     seen: dict[str, set[str]] = {task: set() for task in scope.tasks}
     for pair, split in zip(scope.train_pairs, splits, strict=True):
-        seen[pair.task].update(split.names)
-    return {task: label_set(task, names, data.entity_types) for task, names in seen.items()}
+        seen[pair.task].update(split.names.get(scope.tasks[pair.task].label_column or "", ()))
+    return {task: label_set(scope.tasks[task], names, data.entity_types) for task, names in seen.items()}
 
 
-def label_set(task: str, seen: Collection[str], entity_types: Sequence[str]) -> tuple[str, ...]:
+def label_set(task: Task, seen: Collection[str], entity_types: Sequence[str]) -> tuple[str, ...]:
     """The labels of a task, from its training data or as declared.
 
     Raises:
         DataError: where training data has an entity type that was not declared.
     """
     declared = [f"{prefix}-{kind}" for kind in entity_types for prefix in "BI"]
-    labels = TASKS[task].label_set(declared if declared and task == "ner" else seen)
+    labels = task.label_set(declared if declared and task.column == "ner" else seen)
     if missing := sorted(set(seen).difference(labels)):
         raise DataError(
-            f"the training data of {task} has labels that were not declared: {', '.join(missing)}. Declare them "
+            f"the training data of {task.name} has labels that were not declared: {', '.join(missing)}. Declare them "
             "with --entity_types, or map them with --label_map, such as DATE=O"
         )
     return labels
 
 
-def log_untrained(scope: Scope) -> None:
-    """Say which tasks and languages of the model no training pair has."""
-    trained = {canonical(pair.language) for pair in scope.train_pairs}
+def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The tasks with fewer labels than it takes to learn something."""
+    return [
+        f"{name}: expected {tasks[name].least_labels} labels or more in the training data, found "
+        f"{', '.join(known) or 'none'}; give it a training pair with more, or leave out the task."
+        for name, known in labels.items()
+        if len(known) < tasks[name].least_labels
+    ]
+
+
+def log_untrained(scope: Scope, start: WarmStart | None) -> None:
+    """Say which tasks and languages of the model no training pair has, in this run or where it starts from."""
+    before = [] if start is None else map(TaskLanguagePair.parse, start.config.trained_pairs)
+    pairs = [*scope.train_pairs, *before]
+    trained = {canonical(pair.language) for pair in pairs}
     if untrained := [language for language in scope.languages if canonical(language) not in trained]:
-        log.info(
-            "no training pair has %s: these languages read the mean of the trained language embeddings",
-            ", ".join(untrained),
-        )
+        log.info("no training pair has %s: these read the mean of the trained languages", ", ".join(untrained))
     for task in scope.tasks:
-        if task not in {pair.task for pair in scope.train_pairs}:
+        if task not in {pair.task for pair in pairs}:
             log.warning("no training pair has the task %s: its head stays untrained", task)

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
-from hyperx.evaluation import PairScores
-from hyperx.model import HyperX
+from hyperx.evaluation import PairScores, averaged
+from hyperx.model import HyperX, public_names
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.registry import TASKS
 from hyperx.transfer import GROUP_NAMES, group_of, macro_averages
 
 Rows = Sequence[Sequence[str]]
@@ -44,19 +43,34 @@ def markdown_table(header: Sequence[str], rows: Rows, *, text_columns: int = 1) 
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
 
 
-def print_modules(model: HyperX) -> None:
-    """Print the model's modules with their total and trained parameters."""
-    parts: dict[str, nn.Module | None] = {"encoder": model.encoder, "layer mix": model.pooling}
-    parts |= {f"hypernetwork: {name}": part for name, part in model.hypernetwork.named_children()}
-    parts |= {f"head: {task}": head for task, head in model.heads.items()}
-    rows = [[name, *_counts(part)] for name, part in parts.items() if part is not None and list(part.parameters())]
-    print_table("Modules", ["module", "parameters", "trained"], [*rows, ["all", *_counts(model)]])
+def print_modules(model: HyperX, patterns: Mapping[str, str] | None = None) -> None:
+    """Print the model's modules with their total and trained parameters.
+
+    Args:
+        model: the model.
+        patterns: regular expressions over :func:`~hyperx.model.public_names` by the option that gave them; for each a
+            column says how many parameters it matched.
+    """
+    given = {option: re.compile(pattern) for option, pattern in (patterns or {}).items()}
+    rows: dict[str, list[int]] = {}
+    public = {id(parameter): name for name, parameter in public_names(model)}
+    for name, parameter in model.named_parameters():
+        visible = public.get(id(parameter))
+        matched = [visible is not None and bool(pattern.match(visible)) for pattern in given.values()]
+        counts = [parameter.numel() * flag for flag in (True, *matched, parameter.requires_grad)]
+        row = rows.setdefault(_module_of(visible or name), [0] * len(counts))
+        row[:] = map(sum, zip(row, counts, strict=True))
+    rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)]
+    header = ["module", "parameters", *(f"matched by {option}" for option in given), "trained"]
+    print_table("Modules", header, [[name, *(f"{count:,}" for count in row)] for name, row in rows.items()])
 
 
-def _counts(module: nn.Module) -> list[str]:
-    parameters = list(module.parameters())
-    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    return [f"{sum(parameter.numel() for parameter in parameters):,}", f"{trained:,}"]
+def _module_of(name: str) -> str:
+    """The row of a parameter: a part of the encoder or the hypernetwork, an adapter or a head."""
+    top, _, rest = name.partition(".")
+    part = "layer norms" if top == "encoder" and "LayerNorm" in name else rest.partition(".")[0]
+    known = {"encoder": "encoder", "hypernetwork": "hypernetwork", "plain_adapters": "adapter", "heads": "head"}
+    return f"{known[top]}: {part}" if top in known else {"pooling": "layer mix"}.get(top, top)
 
 
 def result_table(
@@ -69,23 +83,38 @@ def result_table(
     order = list(GROUP_NAMES)
     header = ["pair", "group", "sentences", "measure", "score"]
     rows = [
-        [
-            str(score.pair),
-            GROUP_NAMES[group_of(score.pair, trained)],
-            f"{score.sentences:,}",
-            TASKS[score.pair.task].measure,
-            f"{100 * score.value:.1f}",
-            f"{score.repeats:,}" if score.repeats else "",
-            "" if score.value_without_repeats is None else f"{100 * score.value_without_repeats:.1f}",
-        ]
+        row
         for score in sorted(scores, key=lambda score: order.index(group_of(score.pair, trained)))
+        for row in _result_rows(score, GROUP_NAMES[group_of(score.pair, trained)])
     ]
-    averages = macro_averages({score.pair: score.value for score in scores}, trained)
+    averages = macro_averages(averaged(scores), trained)
     names = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
     rows += [["macro average", names[name], "", "", f"{100 * value:.1f}", "", ""] for name, value in averages.items()]
     if any(score.repeats for score in scores):
         return [*header, "in train", "score without"], rows
     return header, [row[: len(header)] for row in rows]
+
+
+def _result_rows(score: PairScores, group: str) -> list[list[str]]:
+    """A row for each measure that tables show."""
+    without = score.without_repeats
+    return [
+        [
+            str(score.pair),
+            group,
+            f"{score.sentences:,}",
+            measure,
+            shown(score, score.scores.measures[measure]),
+            f"{score.repeats:,}" if score.repeats else "",
+            "" if without is None else shown(score, without.measures[measure]),
+        ]
+        for measure in (score.task.measure, *score.task.further_measures)
+    ]
+
+
+def shown(score: PairScores, value: float) -> str:
+    """A value of the main measure: percent, but a perplexity as it is."""
+    return f"{value:.1f}" if score.task.auxiliary else f"{100 * value:.1f}"
 
 
 def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:
@@ -113,9 +142,12 @@ def write_results(path: Path, title: str, scores: Sequence[PairScores], trained:
 
 
 def flat_results(scores: Sequence[PairScores], split: str) -> dict[str, float]:
-    """Results under the published program's names, such as ``test_ner:de_f1``; values from 0 to 1."""
+    """Results under the published program's names, such as ``test_ner:de_f1``, and on its scales: LAS and UAS go from 0
+    to 100, all else from 0 to 1."""
     return {
-        f"{split}_{score.pair.task}:{score.pair.language}_{name}": value
+        f"{split}_{score.pair.task}:{score.pair.language}_{name}": 100 * value
+        if name in score.task.as_percent
+        else value
         for score in scores
         for name, value in score.scores.measures.items()
     }

@@ -9,24 +9,30 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import nn
 from torch.optim import AdamW
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm.auto import tqdm
 from transformers import get_scheduler, set_seed
 
 from hyperx import checkpoint, report
-from hyperx.config import TrainConfig, TrainingOptions
+from hyperx.config import ModelOptions, TrainConfig, TrainingOptions
 from hyperx.data.collate import Batch, Collator
-from hyperx.data.encoding import EncodedSplit
 from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
+from hyperx.data.storage import EncodedSplit
 from hyperx.encoders.injection import checkpoint_activations
+from hyperx.encoders.layout import norm_modules
 from hyperx.errors import CheckpointError, ConfigError
-from hyperx.evaluation import PairScores, evaluate_pairs
-from hyperx.model import HyperX, build_model
-from hyperx.preparation import RunData, check_options, prepare
+from hyperx.evaluation import PairScores, averaged, evaluate_pairs
+from hyperx.model import HyperX, build_model, special_subwords
+from hyperx.modules.hypernetwork import PlainNorm
+from hyperx.modules.pooling import LayerMix
+from hyperx.modules.source import SourceEmbedding
+from hyperx.preparation import RunData, check_options, prepare, read_start
 from hyperx.transfer import macro_averages
 
 log = logging.getLogger(__name__)
@@ -71,19 +77,29 @@ def train(config: TrainConfig) -> Path:
         DataError: where data is missing or malformed.
         EncoderError: where the encoder cannot be had.
     """
-    scope = check_options(config, output_dir_problems(config.training))
+    problems = output_dir_problems(config.training)
+    start = read_start(config, problems)
+    scope = check_options(config, problems)
     if config.training.resume and (found := checkpoint.checkpoints(config.training.output_dir or Path())):
         check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(config))
     accelerator = make_accelerator(config.training)
     with accelerator.main_process_first():
         output_dir = claim_output_dir(config.training)
-        data = prepare(config, scope)
+        data = prepare(config, scope, start)
     set_seed(config.training.seed)
-    model = build_model(data.encoder, config, labels=data.labels, languages=data.languages, trained=data.train_pairs)
+    model = build_model(
+        data.encoder,
+        config,
+        kinds={name: task.kind for name, task in data.tasks.items()},
+        labels=data.labels,
+        languages=data.languages,
+        trained=data.train_pairs,
+        start=start,
+    )
     if config.training.gradient_checkpointing:
         checkpoint_activations(model.encoder)
     if accelerator.is_main_process:
-        report.print_modules(model)
+        report.print_modules(model, freezing_patterns(config.model))
     run = TrainingRun(config, output_dir, accelerator, model, data)
     if config.training.resume:
         run.resume()
@@ -95,6 +111,15 @@ def train(config: TrainConfig) -> Path:
         log.warning("interrupted after step %d; %s. Go on with the same command and --resume", run.progress.step, last)
         raise
     return output_dir
+
+
+def freezing_patterns(options: ModelOptions) -> dict[str, str]:
+    """The patterns that were given, by their options."""
+    given = {
+        "--freeze_params_regex": options.freeze_params_regex,
+        "--unfreeze_params_regex": options.unfreeze_params_regex,
+    }
+    return {option: pattern for option, pattern in given.items() if pattern is not None}
 
 
 def output_dir_problems(options: TrainingOptions) -> list[str]:
@@ -168,18 +193,18 @@ class TrainingRun:
         self.losses: list[torch.Tensor] = []
         self.batch_rows = self.options.per_device_train_batch_size * accelerator.num_processes
         self.plan = make_plan(config, data.train_splits, self.batch_rows)
+        self.subwords = special_subwords(data.encoder.tokenizer)
         self.collate = Collator(
             pairs=data.train_pairs,
             splits=data.train_splits,
-            labels=[data.labels[pair.task] for pair in data.train_pairs],
-            pad_id=data.encoder.tokenizer.pad_token_id,
+            tasks=data.tasks,
+            labels=data.labels,
+            subwords=self.subwords,
+            seed=self.options.seed,
         )
         self.steps = total_steps(self.options, sum(map(len, data.train_splits)), self.batch_rows)
         optimizer = make_optimizer(model, self.options, accelerator.device)
-        warmup = self.steps // 10 if self.options.warmup_steps is None else self.options.warmup_steps
-        scheduler = get_scheduler(
-            self.options.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=self.steps
-        )
+        scheduler = make_scheduler(optimizer, self.options, self.steps)
         self.bare_model = model
         # The scheduler stays outside: the library would step it once a process.
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
@@ -217,20 +242,19 @@ class TrainingRun:
 
     def _batches(self, start: int) -> Iterator[Batch]:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
-        for rows in self.plan.batches(start):
+        for number, rows in enumerate(self.plan.batches(start), start=start):
             own: Sequence[Row] = rows[process::processes]
-            yield self.collate(own)
+            yield self.collate(own, number * processes + process)
 
     def _step(self, batches: Iterator[Batch]) -> torch.Tensor:
         """One optimiser step; its mean loss, still on the device."""
         self.model.train()
         total = torch.zeros((), device=self.accelerator.device)
         for _ in range(self.options.gradient_accumulation_steps):
-            batch = next(batches)
+            batch = next(batches).to(self.accelerator.device)
             with self.accelerator.accumulate(self.model):
-                device = self.accelerator.device
                 loss = self.model(
-                    batch.pairs, batch.input_ids.to(device), batch.attention_mask.to(device), batch.labels.to(device)
+                    batch.pairs, batch.input_ids, batch.attention_mask, words=batch.words, labels=batch.labels
                 ).loss
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients and self.options.max_grad_norm > 0:
@@ -266,9 +290,9 @@ class TrainingRun:
             self.bare_model,
             self.data.eval_splits,
             batch_size=self.options.per_device_eval_batch_size,
-            pad_id=self.data.encoder.tokenizer.pad_token_id,
+            subwords=self.subwords,
         )
-        averages = macro_averages({score.pair: score.value for score in scores}, self.data.train_pairs)
+        averages = macro_averages(averaged(scores), self.data.train_pairs)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
         average = averages[self.options.best_by]
         self._tell(bar, scores, average)
@@ -276,7 +300,7 @@ class TrainingRun:
 
     def _tell(self, bar: tqdm[Any], scores: Sequence[PairScores], average: float) -> None:
         if self.accelerator.is_main_process:
-            cells = "  ".join(f"{score.pair} {100 * score.value:.1f}" for score in scores)
+            cells = "  ".join(f"{score.pair} {report.shown(score, score.value)}" for score in scores)
             bar.write(f"step {self.progress.step}  dev {self.options.best_by} {100 * average:.1f}  {cells}")
 
     def _keep_best(self, average: float) -> bool:
@@ -307,7 +331,7 @@ class TrainingRun:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
-        if not folder.is_dir():
+        if not (folder / checkpoint.CONFIG).is_file():
             checkpoint.write_folder(folder, self._fill)
         self._name_best()
 
@@ -399,10 +423,32 @@ def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
 
 
 def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device) -> AdamW:
-    """Fused AdamW over what is trained; one pass over the generators instead of several."""
+    """Fused AdamW over what is trained, weight decay on the weight matrices alone: one pass instead of several."""
+    exempt = undecayed(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    fused = device.type in ("cpu", "cuda")
-    return AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay, fused=fused)
+    groups = [
+        {"params": [p for p in parameters if id(p) not in exempt], "weight_decay": options.weight_decay},
+        {"params": [p for p in parameters if id(p) in exempt], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=options.learning_rate, fused=device.type in ("cpu", "cuda"))
+
+
+def undecayed(model: HyperX) -> set[int]:
+    """The ids of the parameters that weight decay spares: biases, norms, embeddings, layer mix and activation."""
+    whole = (nn.Embedding, SourceEmbedding, PlainNorm, LayerMix)
+    spared: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
+    spared += [norm for _, norm in norm_modules(model.encoder)]
+    if isinstance(model.activation, nn.Module):
+        spared.append(model.activation)
+    exempt = {id(parameter) for module in spared for parameter in module.parameters()}
+    return exempt | {id(parameter) for name, parameter in model.named_parameters() if name.endswith("bias")}
+
+
+def make_scheduler(optimizer: AdamW, options: TrainingOptions, steps: int) -> LRScheduler:
+    """The course of the learning rate over a run of so many steps."""
+    warmup = steps // 10 if options.warmup_steps is None else options.warmup_steps
+    scheduler = get_scheduler(options.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
+    return cast(LRScheduler, scheduler)
 
 
 def resumable_options(config: TrainConfig) -> dict[str, str]:

@@ -11,15 +11,16 @@ import pytest
 import hyperx
 from hyperx.cli import COMMANDS, main
 from hyperx.cli.options import option_names
-from hyperx.config import CheckConfig, EvaluateConfig, PredictConfig, TrainConfig
+from hyperx.config import CheckConfig, EvaluateConfig, LanguagesConfig, PredictConfig, TrainConfig
 
 CONFIGS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "check": CheckConfig,
+    "languages": LanguagesConfig,
 }
-IN_FILES_ONLY = {"data"}
+NO_FLAGS = {"data", "words"}
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -45,7 +46,7 @@ def test_help_explains_every_option(
         flags, _, rest = re.sub(r"\n|\s{2,}", "\t", entry).partition("\t")
         words = " ".join(rest.partition("(default:")[0].split())
         explained |= dict.fromkeys(re.findall(r"--(\w+)", flags), words)
-    names = set(option_names(CONFIGS[command])) - IN_FILES_ONLY
+    names = set(option_names(CONFIGS[command])) - NO_FLAGS
     assert names <= explained.keys()
     for name in names:
         assert re.match(r"(?!No help).{10,}", explained[name]), f"--{name} is not explained: {explained[name]!r}"
@@ -57,7 +58,7 @@ def test_help_begins_with_what_the_command_does_and_an_example(
 ) -> None:
     text = help_of(command, capsys, monkeypatch)
     assert text.startswith(f"usage: hyperx {command}")
-    assert "Example: " in text.partition("--")[0] or f"hyperx {command} --" in text
+    assert re.search(rf"For example:\s+(echo .*)?hyperx {command} \S", text)
 
 
 def test_no_option_has_two_homes() -> None:
@@ -82,7 +83,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evalute"]) == 2
-    expected = "hyperx: no command 'evalute': train, evaluate, predict, check. Did you mean 'evaluate'?\n"
+    expected = "hyperx: no command 'evalute': train, evaluate, predict, check, languages. Did you mean 'evaluate'?\n"
     assert capsys.readouterr().err == expected
 
 
@@ -109,3 +110,19 @@ def test_an_unknown_option_ends_with_2(capsys: pytest.CaptureFixture[str]) -> No
         main(["train", "--adapter_dims", "8"])
     assert caught.value.code == 2
     assert "--adapter_dim" in capsys.readouterr().err
+
+
+def test_languages_are_found_by_code_and_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["languages", "TUR", "kurdish"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"tr +│ Turkish +│ tr_imst +│ tr_atis, .*tr_pud\*", text)
+    assert re.search(r"ckb +│ Central Kurdish +│ ckb_mukri ", text)
+    assert "4 of 267 languages" in text
+    assert main(["languages", "UD_English-EWT", "als"]) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if "│" in line and "_" in line][:1] == [
+        "en"
+    ]
+    assert main(["languages"]) == 0
+    assert "267 of 267 languages" in capsys.readouterr().out
+    assert main(["languages", "qwerty"]) == 1
+    assert capsys.readouterr().err.startswith("hyperx languages: no language or treebank is called qwerty")

@@ -13,7 +13,7 @@ from hyperx.data.sources import DataSources
 from hyperx.errors import ConfigError, DataError, HyperXError
 from hyperx.pairs import TaskLanguagePair
 
-COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head"}
+COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head", "mood": "label"}
 TREE = "1\ta\t_\tVERB\t_\t_\t0\troot\t_\t_\n2\tb\t_\tNOUN\t_\t_\t1\tobj:x\t_\t_\n\n"
 
 
@@ -75,13 +75,15 @@ def test_the_users_own_spelling_of_a_folder_comes_first(tmp_path: Path) -> None:
 
 def test_hub_is_the_last_resort(tmp_path: Path) -> None:
     sources = build(tmp_path, "ner#yue", "pos#gn", "dep#tur")
-    described = [sources.describe(pair, "dev") for pair in sources.pairs]
+    described = [sources.describe(pair, "test") for pair in sources.pairs]
     assert described == [
-        "unimelb-nlp/wikiann (zh-yue, validation)",
-        "commul/universal_dependencies (gun_thomas, validation)",
-        "commul/universal_dependencies (tr_imst, validation)",
+        "unimelb-nlp/wikiann (zh-yue, test)",
+        "commul/universal_dependencies (gun_thomas, test)",
+        "commul/universal_dependencies (tr_imst, test)",
     ]
-    assert sources.has(sources.pairs[0], "train")
+    assert [sources.has(pair, "train") for pair in sources.pairs] == [True, False, True]
+    with pytest.raises(DataError, match="expected a train split of pos#gn, found test"):
+        sources.read(sources.pairs[1], "train")
 
 
 def test_release_folders_by_the_table(tmp_path: Path) -> None:
@@ -93,6 +95,76 @@ def test_release_folders_by_the_table(tmp_path: Path) -> None:
     assert words(sources, "dep#tr", "train") == [("a", "b")] * 2
     assert words(sources, "dep#tr", "test") == [("a", "b")]
     assert words(sources, "ner#tr", "dev") == [("a",)]
+
+
+UD = "commul/universal_dependencies"
+
+
+def test_chosen_treebanks_are_read_one_behind_the_other(tmp_path: Path) -> None:
+    put(tmp_path, "pos/en/train.conllu", TREE)
+    put(tmp_path, "ner/en/train.tsv")
+    sources = build(tmp_path, "pos#en", "ner#en", "dep#eng", "pos#tr", treebanks=["eng=EWT+UD_English-PUD"])
+    described = {split: sources.describe(*pairs("pos#en"), split) for split in ("train", "dev", "test")}
+    assert described == {
+        "train": f"{UD} (en_ewt, train)",
+        "dev": f"{UD} (en_ewt, validation)",
+        "test": f"{UD} (en_ewt + en_pud, test)",
+    }
+    assert sources.describe(*pairs("dep#en"), "test") == described["test"]
+    assert sources.describe(*pairs("pos#tr"), "test") == f"{UD} (tr_imst, test)"
+    assert sources.describe(*pairs("ner#en"), "train").endswith("ner/en/train.tsv")
+    again = DataSources.from_json(json.loads(json.dumps(sources.to_json())))
+    assert again.fingerprint(*pairs("pos#en"), "test") == sources.fingerprint(*pairs("pos#en"), "test")
+    assert again.describe(*pairs("pos#en"), "test") == described["test"]
+    assert build(tmp_path, "pos#en").describe(*pairs("pos#en"), "train").endswith("pos/en/train.conllu")
+
+
+def test_the_table_goes_before_chosen_treebanks(tmp_path: Path) -> None:
+    hub = {"name": UD, "configuration": ["GUM", "en_xyz", "en_pud"]}
+    table = {"pos#en": {"hub": hub}, "dep#eng": {"hub": hub | {"revision": "2.7"}}}
+    sources = build(tmp_path, "pos#en", "dep#en", table=table, treebanks=["en=en_ewt"])
+    assert sources.describe(*pairs("pos#en"), "train") == f"{UD} (en_gum + en_xyz, train)"
+    assert sources.describe(*pairs("pos#en"), "test") == f"{UD} (en_gum + en_xyz + en_pud, test)"
+    assert sources.describe(*pairs("dep#en"), "train") == f"{UD} (en_gum + en_xyz + en_pud, train) at 2.7"
+    for wrong in ([], [1], "", 1):
+        table = {"pos#en": {"hub": {"name": UD, "configuration": wrong}}}
+        assert "expected text, or a list of it, for configuration" in problem(tmp_path, "pos#en", table=table)
+
+
+@pytest.mark.parametrize("release", ["", "ud/", "ud-treebanks-v2.18/"])
+def test_a_release_in_the_data_folder_is_read_instead_of_the_hub(tmp_path: Path, release: str) -> None:
+    for split in ("train-a", "train-b", "test"):
+        put(tmp_path, f"{release}UD_Turkish-IMST/tr_imst-ud-{split}.conllu", TREE)
+    put(tmp_path, f"{release}UD_Turkish-PUD/tr_pud-ud-test.conllu", TREE.replace("\ta\t", "\tpud\t"))
+    put(tmp_path, "ud-treebanks-v2.7/UD_Turkish-IMST/tr_imst-ud-test.conllu", TREE.replace("\ta\t", "\told\t"))
+    sources = build(tmp_path, "pos#tr", "dep#de")
+    assert words(sources, "pos#tr", "train") == [("a", "b")] * 2
+    assert words(sources, "pos#tr", "test") == [("a", "b")]
+    assert not sources.has(*pairs("pos#tr"), "dev")
+    assert sources.describe(*pairs("dep#de"), "dev") == f"{UD} (de_gsd, validation)"
+    both = build(tmp_path, "pos#tur", treebanks=["tr=IMST+PUD"])
+    assert words(both, "pos#tr", "test") == [("a", "b"), ("pud", "b")]
+    assert words(both, "pos#tr", "train") == [("a", "b")] * 2
+    with pytest.raises(ConfigError, match="pos#tr: expected the treebank's folder UD_Turkish-BOUN beside the others"):
+        build(tmp_path, "pos#tr", treebanks=["tr=IMST+BOUN"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("en", "expected LANGUAGE=TREEBANK, such as en=en_gum; found 'en'"),
+        ("en=", "expected LANGUAGE=TREEBANK"),
+        ("en=en_gums", r"en has no treebank 'en_gums'; it has en_ewt, .*\. Did you mean 'en_gum'\?"),
+        ("en=en_ewt+de_gsd", "en has no treebank 'de_gsd'"),
+        ("so=ewt", "UD has no treebank of the language 'so'"),
+        ("xx=ewt", "'xx' is no language code"),
+    ],
+)
+def test_treebanks_that_are_not_there(tmp_path: Path, entry: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"--treebanks: {message}") as caught:
+        build(tmp_path, "nre#tr", treebanks=[entry, "tr=imst", "tur=boun"])
+    assert len(caught.value.problems) == 3
+    assert "tur=boun: the language stands there twice; join its treebanks with +" in caught.value.problems[1]
 
 
 def test_single_splits_beside_a_folder_and_relative_paths(tmp_path: Path) -> None:
@@ -126,7 +198,7 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
     put(tmp_path, "ner/de/train.json")
     found = problems(tmp_path, "nre#tr", "ner#xx", "ner#de", "ner#fr", table={"ner#fr": "none", "ner": "x"})
     assert len(found) == 5
-    assert "expected one of pos, ner, dep. Did you mean 'ner'?" in found[1]
+    assert "expected one of pos, ner, dep, mood. Did you mean 'ner'?" in found[1]
     assert "has no default for the language 'xx'; put files at" in found[2]
     assert "found train.json" in found[3]
     assert "data table, ner#fr: expected a folder, found none at" in found[4]
@@ -135,7 +207,7 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (3, "expected a folder or a mapping with train, dev, test, folder, hub, label_map, found 3"),
+        (3, "expected a folder or a mapping with train, dev, test, folder, hub, columns, label_map, found 3"),
         ({}, "names no data; give folder, hub, or files"),
         ({"tset": "a.tsv", "dev": "a.tsv"}, "unknown key 'tset'; expected train, dev, .* Did you mean 'test'"),
         ("a.tsv", r"expected a folder, found the file .*; say which split it is, such as \{test: a.tsv\}"),
@@ -143,7 +215,10 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
         ({"dev": "empty"}, "dev: expected a file, found a folder at"),
         ({"dev": []}, "dev: expected a file or a list of files, found an empty list"),
         ({"dev": [3]}, "dev: expected a path, found 3"),
-        ({"dev": "a.json"}, "dev: expected a file that ends in .conllu, .tsv.*, found 'a.json'; rename or convert it"),
+        (
+            {"dev": "a.json"},
+            "dev: expected a file that ends in .conllu.*, which can hold ner; found 'a.json'; rename",
+        ),
         ({"folder": "empty"}, "expected files in .* found nothing"),
         ({"folder": "two"}, "found dev.bio and dev.tsv for dev in"),
         ({"folder": "two_treebanks"}, "found de_a-ud-dev.conllu and de_b-ud-dev.conllu for dev in"),
@@ -175,10 +250,10 @@ def test_two_names_of_one_pair(tmp_path: Path) -> None:
 
 def test_formats_without_trees(tmp_path: Path) -> None:
     put(tmp_path, "dep/tr/test.tsv")
-    assert "expected a .conllu file, since .tsv holds no trees" in problem(tmp_path, "dep#tr")
+    assert "expected a file that ends in .conllu, which can hold head; found 'test.tsv'" in problem(tmp_path, "dep#tr")
     put(tmp_path, "pos/tr/test.conllu", TREE)
     table = {"pos#tr": {"test": "pos/tr/test.conllu", "label_map": {"X": "NOUN"}}}
-    assert "only entity types can be mapped" in problem(tmp_path, "pos#tr", table=table)
+    assert "only entity types and labels of texts can be mapped" in problem(tmp_path, "pos#tr", table=table)
 
 
 @pytest.mark.parametrize("name", ["de_gsd-ud-test.conllu", "test.conllu", "TEST.conllu", "my.test.de.conllu"])
@@ -245,6 +320,48 @@ def test_reading_is_streamed(tmp_path: Path) -> None:
     put(tmp_path, "pos/tr/test.conllu", TREE + "broken")
     sentences = build(tmp_path, "pos#tr").read(*pairs("pos#tr"), "test")
     assert next(sentences).words == ("a", "b")
+
+
+def test_texts_are_read_by_their_columns_and_labels_mapped(tmp_path: Path) -> None:
+    put(tmp_path, "mood/de/train.tsv", "text\tlabel\na\tgood\n")
+    put(tmp_path, "tr/train.csv", "label,tweet,text\n1,a,no\n0,b,no\n")
+    table = {"mood#tr": {"folder": "tr", "columns": {"text": "tweet"}, "label_map": {1: "good", "0": "bad"}}}
+    sources = build(tmp_path, "mood#de", "mood#tr", table=table, label_map={"good": "O"})
+    again = DataSources.from_json(json.loads(json.dumps(sources.to_json())))
+    for source in (sources, again):
+        german, turkish = (list(source.read(pair, "train")) for pair in pairs("mood#de", "mood#tr"))
+        assert [(one.text, one.columns) for one in german] == [("a", {"label": ("good",)})]
+        assert [(one.text, one.columns["label"]) for one in turkish] == [("a", ("good",)), ("b", ("bad",))]
+    other = build(tmp_path, "mood#tr", table={"mood#tr": {**table["mood#tr"], "columns": {}}})
+    assert other.fingerprint(*other.pairs, "train") != sources.fingerprint(*other.pairs, "train")
+
+
+def test_columns_of_hub_texts_may_stand_beside_it_or_below(tmp_path: Path) -> None:
+    table = {"mood#tr": {"columns": {"text": "a", "label": "b"}, "hub": {"name": "x/y", "columns": {"text": "c"}}}}
+    found = build(tmp_path, "mood#tr", table=table).to_json()["mood#tr"]["splits"]["test"]["hub"]
+    assert found["columns"] == {"text": "c", "label": "b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mood#tr", {"columns": {"txt": "a"}}, "columns: unknown key 'txt'; expected text, text_pair, label. Did you"),
+        ("mood#tr", {"columns": ["text"]}, r"columns: expected our names and the data set's, found \['text'\]"),
+        ("mood#tr", {"label_map": {"a": True}}, "label_map: expected entity types and what to read them as"),
+        ("ner#tr", {"columns": {"words": "a"}}, "only labelled texts have columns to name here; this task reads ner"),
+    ],
+)
+def test_columns_and_maps_are_checked(tmp_path: Path, name: str, value: dict[str, object], message: str) -> None:
+    put(tmp_path, "x/test.tsv")
+    with pytest.raises(ConfigError, match=message):
+        build(tmp_path, name, table={name: {"folder": "x", **value}})
+
+
+def test_texts_have_no_default_data(tmp_path: Path) -> None:
+    assert "mood/tr, and the task has no default data set; put files at" in problem(tmp_path, "mood#tr")
+    put(tmp_path, "mood/tr/test.conllu", TREE)
+    expected = "expected a file that ends in .tsv, .csv, .jsonl, which can hold label; found 'test.conllu'"
+    assert expected in problem(tmp_path, "mood#tr")
 
 
 # What is kept

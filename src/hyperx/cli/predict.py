@@ -43,7 +43,9 @@ def main(arguments: Sequence[str]) -> None:
             # Told now, before the output file is touched.
             model.indices(TaskLanguagePair(task, config.language))
         name = "<stdin>" if config.input is None else str(config.input)
-        sentences = read_input(source, config.input_format, language=config.language, source=name)
+        sentences = read_input(
+            source, config.input_format, language=config.language, source=name, reads=model.reads(tasks)
+        )
         # A person at a terminal waits for an answer to every line.
         pool = 1 if config.input is None and sys.stdin.isatty() else None
         predictions = tag(

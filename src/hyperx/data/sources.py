@@ -13,6 +13,7 @@ from typing import Any
 from hyperx.data.conllu import check_tree
 from hyperx.data.formats import TREE_COLUMNS, read_file
 from hyperx.data.hub import HubSource
+from hyperx.data.labelled import LABEL
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
 from hyperx.data.lines import OnFault, stop
 from hyperx.data.resolution import FileSource, PairSources, Source, resolve
@@ -43,25 +44,32 @@ class DataSources:
         table: Mapping[str, object] | None = None,
         columns: Mapping[str, str],
         label_map: Mapping[str, str] | None = None,
+        treebanks: Sequence[str] = (),
     ) -> DataSources:
         """Find each pair's data: as the table says where it names the pair, else in a local folder, else on the hub.
 
         Nothing is opened and no network is used. Local folders are `<data_folder>/<task>/<language>` with files
-        `{train,dev,test}.*`. The hub's defaults are UD's default treebank of the language and WikiANN.
+        `{train,dev,test}.*`. The hub's defaults are UD's default treebank of the language and WikiANN. A treebank is
+        read from the release's folder, `UD_...`, where one is in the data folder.
 
         Args:
             pairs: the pairs wanted.
             data_folder: the folder of local data; relative paths of the table start there.
             table: pair -> folder, or a mapping with `folder` or `hub` (name, configuration, revision, columns), files
-                under `train`, `dev` and `test`, and `label_map`.
-            columns: task -> the column that it reads: `upos`, `ner` or `head`.
+                under `train`, `dev` and `test`, `columns` of labelled texts, and `label_map`.
+            columns: task -> the column that it reads: `upos`, `ner`, `head` or `label`.
             label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
+            treebanks: UD treebanks to read instead of defaults and local folders, such as `en=en_ewt+en_gum`.
 
         Raises:
             ConfigError: with all problems together: paths without data, unknown keys and endings, two data for one
                 pair, training on a test file, languages without a default.
         """
-        return cls(resolve(pairs, data_folder=data_folder, table=table, columns=columns, label_map=label_map))
+        return cls(
+            resolve(
+                pairs, data_folder=data_folder, table=table, columns=columns, label_map=label_map, treebanks=treebanks
+            )
+        )
 
     @property
     def pairs(self) -> tuple[TaskLanguagePair, ...]:
@@ -102,17 +110,18 @@ class DataSources:
         """
         source, sources = self._source(pair, split), self._sources[pair.key]
         if isinstance(source, HubSource):
-            return _prepared(source.read(split), sources, source.describe(split), on_fault)
+            return _prepared(source.read(split, sources.column), sources, source.describe(split), on_fault)
         # Files are prepared one by one: each may be written in a scheme of its own.
         return chain.from_iterable(
-            _prepared(read_file(path, sources.column, on_fault), sources, str(path), on_fault) for path in source.files
+            _prepared(read_file(path, sources.column, on_fault, sources.columns), sources, str(path), on_fault)
+            for path in source.files
         )
 
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
         """A JSON value that changes whenever what `read` gives may change: files count by their content."""
         source, sources = self._source(pair, split), self._sources[pair.key]
         what = asdict(source) if isinstance(source, HubSource) else [_content_hash(path) for path in source.files]
-        return [what, split, sources.column, dict(sources.label_map)]
+        return [what, split, sources.column, dict(sources.label_map), dict(sources.columns)]
 
     def _source(self, pair: TaskLanguagePair, split: str) -> Source:
         if pair not in self:
@@ -155,7 +164,12 @@ def _content_hash(path: Path) -> str:
 
 def _pair_to_json(source: PairSources) -> dict[str, Any]:
     splits = {split: _source_to_json(where) for split, where in source.splits.items()}
-    return {"column": source.column, "splits": splits, "label_map": dict(source.label_map)}
+    return {
+        "column": source.column,
+        "splits": splits,
+        "label_map": dict(source.label_map),
+        "columns": dict(source.columns),
+    }
 
 
 def _source_to_json(source: Source) -> dict[str, Any]:
@@ -166,11 +180,13 @@ def _source_to_json(source: Source) -> dict[str, Any]:
 
 def _pair_from_json(name: str, value: Mapping[str, Any]) -> PairSources:
     splits = {split: _source_from_json(where) for split, where in value["splits"].items()}
-    return PairSources(TaskLanguagePair.parse(name), value["column"], splits, value["label_map"])
+    return PairSources(TaskLanguagePair.parse(name), value["column"], splits, value["label_map"], value["columns"])
 
 
 def _source_from_json(value: Mapping[str, Any]) -> Source:
-    return HubSource(**value["hub"]) if "hub" in value else FileSource(tuple(map(Path, value["files"])))
+    if "hub" in value:
+        return HubSource(**{**value["hub"], "configurations": tuple(value["hub"]["configurations"])})
+    return FileSource(tuple(map(Path, value["files"])))
 
 
 def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str, on_fault: OnFault) -> Iterator[Sentence]:
@@ -223,12 +239,22 @@ def _prepare_trees(
             on_fault(fault)
             continue
         check_tags(sentence, "deprel", UD_RELATIONS, on_fault)
-        yield sentence
+        universal = tuple(str(relation).partition(":")[0] for relation in sentence.columns["deprel"])
+        yield replace(sentence, columns={**sentence.columns, "deprel": universal})
+
+
+def _prepare_labels(
+    sentences: Iterable[Sentence], sources: PairSources, _place: str, _on_fault: OnFault
+) -> Iterator[Sentence]:
+    for sentence in sentences:
+        label = str(sentence.columns[LABEL][0])
+        yield replace(sentence, columns={LABEL: (sources.label_map.get(label, label),)})
 
 
 _Preparation = Callable[[Iterable[Sentence], PairSources, str, OnFault], Iterator[Sentence]]
 _PREPARATIONS: dict[str, _Preparation] = {
     "ner": _prepare_entities,
     "upos": _prepare_tags,
+    LABEL: _prepare_labels,
     **dict.fromkeys(TREE_COLUMNS, _prepare_trees),
 }

@@ -22,7 +22,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hyperx.encoders.layout import adapter_points, as_last, encoder_layers, layer_starts
 from hyperx.errors import HyperXError
-from hyperx.modules.adapter import AdapterWeights, bottleneck_adapter
+from hyperx.modules.adapter import Adapters, adapted
 
 Activation = Callable[[Tensor], Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -45,7 +45,7 @@ class _Pass:
     """
 
     injection: Injection
-    weights: AdapterWeights
+    weights: Adapters
     rows: Tensor | None
     read: list[Tensor] | None
 
@@ -89,7 +89,7 @@ class Injection:
             start.register_forward_pre_hook(self._read, with_kwargs=True)
 
     def encode(
-        self, encoder: PreTrainedModel, inputs: dict[str, Tensor], weights: AdapterWeights, rows: Tensor | None
+        self, encoder: PreTrainedModel, inputs: dict[str, Tensor], weights: Adapters, rows: Tensor | None
     ) -> Tensor:
         """The encoder's last hidden states ``[B, T, h]``, with an adapter in every layer.
 
@@ -102,7 +102,7 @@ class Injection:
         return self._run(encoder, inputs, _Pass(self, weights, rows, None))
 
     def states(
-        self, encoder: PreTrainedModel, inputs: dict[str, Tensor], weights: AdapterWeights, rows: Tensor | None
+        self, encoder: PreTrainedModel, inputs: dict[str, Tensor], weights: Adapters, rows: Tensor | None
     ) -> list[Tensor]:
         """The L + 1 states ``[B, T, h]`` of the encoder, each as it would be were it cut there: with its final norm."""
         running = _Pass(self, weights, rows, [])
@@ -123,8 +123,8 @@ class Injection:
         if running is None or running.injection is not self:
             return output
         states = output[0] if isinstance(output, tuple) else output
-        adapted = bottleneck_adapter(states, running.weights.layer(index), running.rows, self.activation)
-        return (adapted, *output[1:]) if isinstance(output, tuple) else adapted
+        states = adapted(states, running.weights.layer(index), running.rows, self.activation)
+        return (states, *output[1:]) if isinstance(output, tuple) else states
 
     def _read(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
         running = _current.running
