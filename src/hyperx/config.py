@@ -252,6 +252,9 @@ class TrainingOptions:
     """Seed of all that is random."""
     fp16: bool = False
     """Mixed precision where the machine has it; says so where it has not."""
+    gradient_checkpointing: bool = False
+    """Keep only what each layer of the encoder reads and run the layer again in the backward pass: much less memory for
+    half as much time again; the results are the same."""
     no_cuda: bool = False
     """Train on the CPU even where there is a GPU."""
     logging_steps: int = 50

@@ -17,9 +17,8 @@ from transformers.activations import ACT2FN
 from hyperx import checkpoint
 from hyperx.config import ModelConfig, TrainConfig
 from hyperx.data.output import Prediction
-from hyperx.encoders.injection import captured, injected
+from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.layout import (
-    adapter_points,
     disable_attention_dropout,
     encoder_layers,
     keep_layers,
@@ -106,6 +105,7 @@ class HyperX(nn.Module):
         self.pooling = LayerMix(states=depth + 1) if config.head_layer == "mix" else None
         # Two of them have weights, one pair of them in half precision.
         self.activation = ACT2FN[config.adapter_non_linearity].float()
+        self.injection = Injection(encoder, activation=self.activation, after_layer_output=config.after_layer_output)
         self.freeze_encoder()
 
     @classmethod
@@ -303,6 +303,7 @@ class HyperX(nn.Module):
             Adapters, self.hypernetwork(torch.tensor(tasks, device=device), torch.tensor(languages, device=device))
         )
 
+    @not_compiled
     def forward(
         self,
         pairs: Pairs,
@@ -358,15 +359,10 @@ class HyperX(nn.Module):
         return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
 
     def _encode(self, input_ids: Tensor, mask: Tensor, weights: Adapters, rows: Tensor | None) -> Tensor:
-        if self.training and getattr(encoder_layers(self.encoder)[0], "gradient_checkpointing", False):
-            raise HyperXError("activation checkpointing runs layers again without their adapters: switch it off")
-        points = adapter_points(self.encoder, after_layer_output=self.config.after_layer_output)
-        with injected(points, weights, rows, self.activation):
-            if self.pooling is None:
-                return cast(Tensor, self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state)
-            with captured(list(encoder_layers(self.encoder))) as states:
-                self.encoder(input_ids=input_ids, attention_mask=mask)
-            return cast(Tensor, self.pooling(states))
+        inputs = {"input_ids": input_ids, "attention_mask": mask}
+        if self.pooling is None:
+            return self.injection.encode(self.encoder, inputs, weights, rows)
+        return cast(Tensor, self.pooling(self.injection.states(self.encoder, inputs, weights, rows)))
 
 
 def tasks_of(pairs: Sequence[TaskLanguagePair]) -> list[str]:

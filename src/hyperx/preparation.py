@@ -17,6 +17,7 @@ from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
 from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.encoders.embedded import user_cache
+from hyperx.encoders.layout import longest_input
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion, treebanks_of
@@ -414,21 +415,12 @@ def checked_length(config: TrainConfig, encoder: LoadedEncoder) -> int:
     Raises:
         ConfigError: where it is longer than the encoder's limit.
     """
-    limit = encoder_limit(encoder)
-    if config.data.max_length > limit:
+    limit = longest_input(encoder.model)
+    if limit is not None and config.data.max_length > limit:
         raise ConfigError(
             [f"--max_length: {encoder.name} reads at most {limit} subwords; found {config.data.max_length}"]
         )
     return config.data.max_length
-
-
-def encoder_limit(encoder: LoadedEncoder) -> int:
-    """How many subwords an encoder can read at once."""
-    settings = encoder.model.config
-    positions = getattr(settings, "max_position_embeddings", None) or 1_000_000
-    # Encoders of the RoBERTa kind count positions from the padding id on.
-    offset = settings.pad_token_id + 1 if settings.model_type in ("roberta", "xlm-roberta", "camembert") else 0
-    return int(positions) - offset
 
 
 def label_sets(scope: Scope, splits: Sequence[EncodedSplit], data: DataOptions) -> dict[str, tuple[str, ...]]:

@@ -24,6 +24,7 @@ from hyperx.config import ModelOptions, TrainConfig, TrainingOptions
 from hyperx.data.collate import Batch, Collator
 from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.data.storage import EncodedSplit
+from hyperx.encoders.injection import checkpoint_activations
 from hyperx.encoders.layout import norm_modules
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
@@ -44,6 +45,7 @@ CHANGEABLE = {
     "resume",
     "overwrite_output_dir",
     "disable_progress_bar",
+    "gradient_checkpointing",
     "report_to",
     "no_cuda",
     "save_total_limit",
@@ -95,6 +97,8 @@ def train(config: TrainConfig) -> Path:
         trained=data.train_pairs,
         start=start,
     )
+    if config.training.gradient_checkpointing:
+        checkpoint_activations(model.encoder)
     if accelerator.is_main_process:
         report.print_modules(model, freezing_patterns(config.model))
     run = TrainingRun(config, output_dir, accelerator, model, data)

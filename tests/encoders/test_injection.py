@@ -1,27 +1,25 @@
-"""Adapters in the encoder: exactly the plain encoder while they add nothing, gone afterwards, apart in threads."""
+"""Adapters in the encoder: nothing while they add nothing, nor outside a forward pass; apart in threads; run again."""
 
 from __future__ import annotations
 
+import copy
 import threading
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from typing import Any
 
 import pytest
 import torch
-from torch import Tensor, nn
+from torch import Tensor
+from torch.utils.checkpoint import checkpoint
 
-from hyperx.encoders.injection import injected
+from hyperx.encoders.injection import checkpoint_activations
 from hyperx.encoders.layout import LAYOUTS
+from hyperx.errors import HyperXError
 from hyperx.model import HyperX
-from hyperx.modules.adapter import AdapterWeights
-from tiny import randomise, tiny_batch, tiny_encoder, tiny_model
+from tiny import randomise, tiny_batch, tiny_bert, tiny_encoder, tiny_model
 
 FAMILIES = sorted(LAYOUTS)
-
-
-def hooks(model: HyperX) -> int:
-    """Forward hooks anywhere in the encoder."""
-    return sum(len(module._forward_hooks) for module in model.encoder.modules())
 
 
 @pytest.mark.parametrize("after_layer_output", [True, False])
@@ -49,64 +47,65 @@ def test_default_start_is_the_plain_encoder_exactly(family: str) -> None:
         assert fresh(["ner#en", "pos#de"], ids, mask).hidden.equal(plain)
 
 
-@pytest.mark.parametrize("after_layer_output", [True, False])
-@pytest.mark.parametrize("family", FAMILIES)
-def test_mix_reads_the_states_that_the_encoder_gives(family: str, after_layer_output: bool) -> None:
-    config = tiny_model(head_layer="mix", after_layer_output=after_layer_output).config
-    fresh = HyperX(tiny_encoder(family), config).eval()
-    ids, mask = tiny_batch([7, 4], pad_id=1)
-    with torch.no_grad():
-        fresh.pooling.weight.copy_(torch.tensor([0.2, 0.5, 0.3]).log())
-        states = tiny_encoder(family)(input_ids=ids, attention_mask=mask, output_hidden_states=True).hidden_states
-        wanted = 0.2 * states[0] + 0.5 * states[1] + 0.3 * states[2]
-        for _ in range(2):
-            torch.testing.assert_close(fresh("ner#en", ids, mask).hidden, wanted)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_hooks_are_gone_after_the_forward_pass(family: str) -> None:
-    model = tiny_model(encoder=tiny_encoder(family))
+@pytest.mark.parametrize("head_layer", ["last", "mix"])
+@torch.no_grad()
+def test_outside_the_forward_pass_the_encoder_is_the_plain_one(head_layer: str) -> None:
+    model = tiny_model(head_layer=head_layer)
     ids, mask = tiny_batch([5])
-    before = hooks(model)
-    model("ner#en", ids, mask)
-    assert hooks(model) == before
+
+    def plain() -> Tensor:
+        return model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+
+    before = plain()
+    hooks = [len(module._forward_hooks) for module in model.encoder.modules()]
+    assert not model("ner#en", ids, mask).hidden.equal(before)
+    assert plain().equal(before)
+    assert [len(module._forward_hooks) for module in model.encoder.modules()] == hooks
 
 
-def test_hooks_are_gone_after_an_error_inside(monkeypatch: pytest.MonkeyPatch) -> None:
+@torch.no_grad()
+def test_an_error_inside_ends_the_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
     model = tiny_model()
     ids, mask = tiny_batch([5])
-    with torch.no_grad():
-        plain = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-    before = hooks(model)
+    plain = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
 
     def broken(*_: Any, **__: Any) -> None:
-        assert hooks(model) == before + 3
         raise ZeroDivisionError
 
     with monkeypatch.context() as patch:
         patch.setattr(model.encoder.encoder.layer[2], "forward", broken)
         with pytest.raises(ZeroDivisionError):
             model("ner#en", ids, mask)
-    assert hooks(model) == before
-    with torch.no_grad():
-        assert model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.equal(plain)
+    assert model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.equal(plain)
 
 
-class TupleLayer(nn.Module):
-    """A layer that gives more than its hidden states."""
+@torch.no_grad()
+def test_two_models_around_one_encoder_do_not_meet() -> None:
+    ids, mask = tiny_batch([5, 3])
+    state = tiny_bert(layers=3).state_dict()
+    shared = tiny_bert(layers=3)
+    models = [
+        tiny_model(encoder=encoder, seed=seed, after_layer_output=bool(seed))
+        for encoders in ([tiny_bert(layers=3), tiny_bert(layers=3)], [shared, shared])
+        for seed, encoder in enumerate(encoders)
+    ]
+    for model in models:
+        model.encoder.load_state_dict(state)
+    apart_0, apart_1, together_0, together_1 = (model("ner#en", ids, mask).hidden for model in models)
+    assert together_0.equal(apart_0)
+    assert together_1.equal(apart_1)
 
-    def forward(self, x: Tensor) -> tuple[Tensor, str]:
-        return x, "more"
 
-
-def test_layers_that_give_tuples_are_adapted_too() -> None:
-    weights = AdapterWeights(torch.ones(1, 1, 1, 2), torch.zeros(1, 1, 1), torch.ones(1, 1, 2, 1), torch.ones(1, 1, 2))
-    layer = TupleLayer()
-    with injected([layer], weights, None, torch.relu):
-        output, more = layer(torch.tensor([[[1.0, 2.0]]]))
-    assert output.tolist() == [[[1 + 3 + 1, 2 + 3 + 1]]]
-    assert more == "more"
-    assert layer(torch.tensor([1.0]))[0].tolist() == [1.0]
+@torch.no_grad()
+def test_a_copy_of_a_model_has_adapters_of_its_own() -> None:
+    model = tiny_model()
+    ids, mask = tiny_batch([5])
+    copied = copy.deepcopy(model)
+    wanted = model("ner#en", ids, mask).hidden
+    assert copied("ner#en", ids, mask).hidden.equal(wanted)
+    randomise(copied, seed=9)
+    assert not copied("ner#en", ids, mask).hidden.equal(wanted)
+    assert model("ner#en", ids, mask).hidden.equal(wanted)
 
 
 @pytest.mark.parametrize("head_layer", ["last", "mix"])
@@ -156,3 +155,95 @@ def test_thread_without_pairs_gets_the_plain_encoder() -> None:
         handle = model.encoder.encoder.layer[0].register_forward_pre_hook(start_thread)
         model("ner#en", ids, mask)
     assert found[0].equal(plain)
+
+
+# Activation checkpointing ---------------------------------------------------------------------------------------------
+
+
+def gradients(model: HyperX, *, threads: bool = False) -> dict[str, Tensor]:
+    """Of the sum of two forward passes, each in a thread of its own where asked, as the backward pass then is."""
+    ids, mask = tiny_batch([7, 4])
+    model.zero_grad()
+
+    def run(pair: str) -> Tensor:
+        return (model(pair, ids, mask).hidden ** 2).mean()
+
+    if threads:
+        with ThreadPoolExecutor(2) as pool:
+            losses = list(pool.map(run, ["ner#en", "pos#tr"]))
+            pool.submit(sum(losses).backward).result()
+    else:
+        (run("ner#en") + run("pos#tr")).backward()
+    return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+
+def assert_same(found: dict[str, Tensor], wanted: dict[str, Tensor]) -> None:
+    assert found.keys() == wanted.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, wanted[name], atol=1e-6, rtol=1e-5)
+
+
+def test_layers_are_run_again_with_their_adapters_in_any_thread() -> None:
+    """Autograd runs the backward pass of a GPU in threads of its own."""
+    model = tiny_model().train()
+    wanted = gradients(model)
+    checkpoint_activations(model.encoder)
+    assert_same(gradients(model, threads=True), wanted)
+
+
+@pytest.mark.parametrize("family", ["bert", "albert"])
+def test_checkpointing_survives_what_a_training_run_does(family: str) -> None:
+    """Evaluation in between, passes without gradients, switched on twice, switched off again."""
+    model = tiny_model(encoder=tiny_encoder(family, dropout=0.1), head_layer="mix").train()
+    ids, mask = tiny_batch([7, 4])
+    torch.manual_seed(1)
+    wanted = gradients(model)
+    with torch.no_grad():
+        hidden = model.eval()("ner#en", ids, mask).hidden
+    for _ in range(2):
+        checkpoint_activations(model.encoder)
+        assert all(layer.gradient_checkpointing for layer in model.injection.layers)
+        with torch.no_grad():
+            assert model.eval()("ner#en", ids, mask).hidden.equal(hidden)
+            model.train()("ner#en", ids, mask)
+        torch.manual_seed(1)
+        assert_same(gradients(model), wanted)
+    for layer in model.injection.layers:
+        layer.gradient_checkpointing = False
+    torch.manual_seed(1)
+    assert_same(gradients(model), wanted)
+
+
+def test_activations_of_checkpointed_layers_are_not_kept() -> None:
+    model = tiny_model(encoder=tiny_bert(layers=6)).train()
+    ids, mask = tiny_batch([30] * 8)
+
+    def kept() -> int:
+        """Bytes that autograd keeps for the backward pass, parameters aside."""
+        sizes: dict[int, int] = {}
+        known = {parameter.untyped_storage().data_ptr() for parameter in model.parameters()}
+        alive = []
+
+        def pack(tensor: Tensor) -> Tensor:
+            storage = tensor.untyped_storage()
+            if storage.data_ptr() not in known:
+                sizes[storage.data_ptr()] = storage.nbytes()
+                alive.append(tensor)
+            return tensor
+
+        with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
+            model("ner#en", ids, mask)
+        return sum(sizes.values())
+
+    before = kept()
+    checkpoint_activations(model.encoder)
+    assert kept() < before / 3
+
+
+def test_reentrant_checkpointing_is_refused() -> None:
+    model = tiny_model().train()
+    checkpoint_activations(model.encoder)
+    for layer in model.encoder.encoder.layer:
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=True)
+    with pytest.raises(HyperXError, match=r'use_reentrant": False.*--gradient_checkpointing'):
+        model("ner#en", *tiny_batch([4]))

@@ -7,7 +7,7 @@ import itertools
 import json
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,18 +16,19 @@ import torch
 import transformers
 from safetensors.torch import load_file, save_file
 from test_embedded import convertible
-from tokenizers import Tokenizer, models, pre_tokenizers
+from tokenizers import Regex, Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import (
     AutoModel,
     AutoTokenizer,
     BertConfig,
     BertForTokenClassification,
     BertModel,
-    GPT2Config,
-    GPT2Model,
     PreTrainedTokenizerFast,
+    T5Config,
+    T5ForConditionalGeneration,
 )
 
+from hyperx.data.encoding import SubwordEncoder
 from hyperx.encoders import embedded, loading
 from hyperx.encoders.loading import EMBEDDED, LoadedEncoder, load_encoder
 from hyperx.errors import EncoderError
@@ -100,15 +101,84 @@ def test_slow_tokenizers_are_refused(folder: Path, monkeypatch: pytest.MonkeyPat
         load_encoder(folder)
 
 
-def test_byte_level_tokenizers_see_the_space_before_a_word(tmp_path: Path) -> None:
-    GPT2Model(GPT2Config(vocab_size=260, n_embd=8, n_layer=1, n_head=2)).save_pretrained(tmp_path)
-    vocabulary = {symbol: index for index, symbol in enumerate(pre_tokenizers.ByteLevel.alphabet())}
-    tokenizer = Tokenizer(models.BPE(vocabulary, []))
+def byte_level() -> Tokenizer:
+    """As RoBERTa and ModernBERT have it."""
+    alphabet = {symbol: index for index, symbol in enumerate(pre_tokenizers.ByteLevel.alphabet())}
+    tokenizer = Tokenizer(models.BPE(alphabet, []))
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    PreTrainedTokenizerFast(tokenizer_object=tokenizer).save_pretrained(tmp_path)
-    encoding = load_encoder(tmp_path).tokenizer(["a", "b"], is_split_into_words=True)
-    assert encoding.tokens() == ["Ġ", "a", "Ġ", "b"]
-    assert encoding.word_ids() == [0, 0, 1, 1]
+    return tokenizer
+
+
+def byte_level_after_a_split() -> Tokenizer:
+    """As EuroBERT has it: a space before every part of a word would be wrong."""
+    tokenizer = byte_level()
+    split = pre_tokenizers.Split(Regex(r"[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}"), "isolated")
+    bytes_alone = pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)
+    tokenizer.pre_tokenizer = pre_tokenizers.Sequence([split, bytes_alone])
+    return tokenizer
+
+
+def marked_by_the_normaliser() -> Tokenizer:
+    """As mmBERT has it."""
+    pieces = {piece: index for index, piece in enumerate("Ġab1")}
+    tokenizer = Tokenizer(models.BPE(pieces, []))
+    tokenizer.normalizer = normalizers.Replace(" ", "Ġ")
+    tokenizer.pre_tokenizer = pre_tokenizers.Split(" ", "merged_with_previous")
+    return tokenizer
+
+
+def stripped() -> Tokenizer:
+    """A space has to be put after what strips it."""
+    tokenizer = byte_level()
+    tokenizer.normalizer = normalizers.Strip()
+    return tokenizer
+
+
+@pytest.mark.parametrize("make", [byte_level, byte_level_after_a_split, marked_by_the_normaliser, stripped])
+def test_words_alone_are_split_as_in_a_text(make: Callable[[], Tokenizer], folder: Path) -> None:
+    """Tokenizers that mark a word's start by the space before it."""
+    PreTrainedTokenizerFast(tokenizer_object=make(), unk_token=None).save_pretrained(folder)
+    text = make().encode("a a1 b").tokens
+    encoding = load_encoder(folder).tokenizer(["a", "a1", "b"], is_split_into_words=True)
+    assert encoding.tokens() == ["Ġ", *text] == ["Ġ", "a", "Ġ", "a", "1", "Ġ", "b"]
+    assert encoding.word_ids() == [0, 0, 1, 1, 1, 2, 2]
+
+
+@pytest.mark.parametrize("model", [models.WordPiece({"[UNK]": 0, "a": 1}), models.WordLevel({"[UNK]": 0}, "[UNK]")])
+@pytest.mark.parametrize("split", [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(), None])
+def test_other_tokenizers_stay_as_they_are(model: Any, split: Any, folder: Path) -> None:
+    tokenizer = Tokenizer(model)
+    if split is not None:
+        tokenizer.pre_tokenizer = split
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token="[UNK]").save_pretrained(folder)
+    assert load_encoder(folder).tokenizer.backend_tokenizer.normalizer is None
+
+
+def test_a_tokenizer_whose_words_depend_on_their_place_is_refused(folder: Path) -> None:
+    tokenizer = byte_level()
+    tokenizer.normalizer = normalizers.Sequence([normalizers.Strip(), normalizers.Replace(Regex(" +a$"), " aaa")])
+    tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, unk_token=None).save_pretrained(folder)
+    with pytest.raises(EncoderError, match="other subwords of a word alone than of a word in a text"):
+        load_encoder(folder)
+
+
+def test_of_t5_the_encoder_alone_is_loaded(folder: Path) -> None:
+    """Its tokenizer puts one special subword at the end, none at the start."""
+    shape = {"d_model": 8, "d_kv": 4, "d_ff": 16, "num_heads": 2, "num_layers": 1, "vocab_size": 10}
+    T5ForConditionalGeneration(T5Config(**shape)).save_pretrained(folder)
+    pieces = [("<pad>", 0.0), ("</s>", 0.0), ("<unk>", -9.0), ("▁", -2.0), ("a", -2.0), ("▁a", -1.0)]
+    tokenizer = Tokenizer(models.Unigram(pieces, unk_id=2))
+    tokenizer.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer.post_processor = processors.TemplateProcessing(single="$A </s>", special_tokens=[("</s>", 1)])
+    special = {"pad_token": "<pad>", "eos_token": "</s>", "unk_token": "<unk>"}
+    PreTrainedTokenizerFast(tokenizer_object=tokenizer, **special).save_pretrained(folder)
+    encoder = load_encoder(folder)
+    assert type(encoder.model).__name__ == "T5EncoderModel"
+    assert not [name for name in encoder.model.state_dict() if "decoder" in name]
+    ((window,),) = SubwordEncoder(encoder.tokenizer, max_length=16).windows([["a", "aa", "a"]])
+    assert window.ids.tolist() == [5, 5, 4, 5, 1]
+    assert window.words.tolist() == [0, 1, 1, 2, -1]
 
 
 @pytest.mark.parametrize(
@@ -117,7 +187,11 @@ def test_byte_level_tokenizers_see_the_space_before_a_word(tmp_path: Path) -> No
         ("config.json", None, "found no config.json"),
         ("config.json", "{", "the encoder could not be read"),
         ("config.json", '{"model_type": "nothing"}', "the encoder could not be read"),
-        ("config.json", '{"model_type": "x", "auto_map": {"AutoConfig": "evil.Config"}}', "could not be read"),
+        (
+            "config.json",
+            '{"model_type": "x", "auto_map": {"AutoConfig": "evil.Config"}}',
+            "'x' are code that comes with",
+        ),
         ("model.safetensors", "nothing", "the encoder could not be read"),
         ("tokenizer.json", "nothing", "the tokenizer could not be read"),
     ],

@@ -1,82 +1,185 @@
-"""Adapters inside a frozen encoder, for the time of one forward pass and without a copy of its code."""
+"""Adapters inside a frozen encoder, without a copy of its code.
+
+Hooks are placed once and do nothing by themselves: they read the adapters from the forward pass that their thread is
+in. So threads do not meet, a compiled encoder takes the adapters as inputs, and a layer that is run again in the
+backward pass (activation checkpointing) is run inside the forward pass that it belongs to.
+"""
 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any, TypeVar, cast
 
+import torch
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
+from transformers import PreTrainedModel
+from transformers.modeling_layers import GradientCheckpointingLayer
 
+from hyperx.encoders.layout import adapter_points, as_last, encoder_layers, layer_starts
+from hyperx.errors import HyperXError
 from hyperx.modules.adapter import Adapters, adapted
 
-Hook = Callable[[nn.Module, Any, Any], Any]
+Activation = Callable[[Tensor], Tensor]
+F = TypeVar("F", bound=Callable[..., Any])
 
 
-@contextmanager
-def injected(
-    points: Sequence[nn.Module],
-    weights: Adapters,
-    rows: Tensor | None,
-    activation: Callable[[Tensor], Tensor],
-) -> Iterator[None]:
-    """Apply the adapter of layer i to the output of ``points[i]``, while the context is open.
+def not_compiled(function: F) -> F:
+    """Leave a function to Python under ``torch.compile``; what it calls, the encoder above all, is compiled."""
+    return cast(F, torch.compiler.disable(function, recursive=False))  # type: ignore[no-untyped-call]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class _Pass:
+    """One forward pass.
 
     Args:
-        points: one module a layer.
+        injection: whose hooks obey it.
         weights: the adapters of K pairs in all layers.
         rows: for each row of the batch the index of its pair ``[B]``; None where K is 1.
-        activation: the adapters' non-linearity.
+        read: what every layer reads ``[B, T, h]``, collected on the way; None where nobody asks.
     """
-    with ExitStack() as hooks:
-        for index, point in enumerate(points):
-            hook = _adapter_hook(weights.layer(index), rows, activation)
-            hooks.callback(point.register_forward_hook(hook).remove)
-        yield
+
+    injection: Injection
+    weights: Adapters
+    rows: Tensor | None
+    read: list[Tensor] | None
+
+
+class _Current(threading.local):
+    """The forward pass that this thread is in."""
+
+    running: _Pass | None = None
+
+
+_current = _Current()
 
 
 @contextmanager
-def captured(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
-    """Collect what the first layer reads and what every layer gives, while the context is open.
+def _inside(running: _Pass) -> Iterator[None]:
+    before, _current.running = _current.running, running
+    try:
+        yield
+    finally:
+        _current.running = before
 
-    The encoders can return their states themselves, but some take them before and some after hooks placed by others;
-    opened inside :func:`injected`, this always sees the adapted output.
+
+class Injection:
+    """The places in an encoder where adapters work.
 
     Args:
-        layers: the encoder's layers, first to last.
-
-    Yields:
-        A list that one forward pass fills with L + 1 states ``[B, T, h]``.
+        encoder: any encoder.
+        activation: the adapters' non-linearity.
+        after_layer_output: adapters work on the output of whole layers, not of feed-forward blocks.
     """
-    states: list[Tensor] = []
-    owner = threading.get_ident()
 
-    # The names are missing where another thread removes its own hook meanwhile; then this one is not the owner.
-    def before(_module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any] | None = None) -> None:
-        if threading.get_ident() == owner:
-            states.append(inputs[0] if inputs else (named or {})["hidden_states"])
+    def __init__(self, encoder: PreTrainedModel, *, activation: Activation, after_layer_output: bool) -> None:
+        self.activation = activation
+        self.layers = list(encoder_layers(encoder))
+        for layer in self.layers:
+            _make_checkpointable(layer)
+        encoder.supports_gradient_checkpointing = True
+        for index, point in enumerate(adapter_points(encoder, after_layer_output=after_layer_output)):
+            point.register_forward_hook(partial(self._adapt, index))
+        for start in layer_starts(encoder):
+            start.register_forward_pre_hook(self._read, with_kwargs=True)
 
-    def after(_module: nn.Module, _inputs: Any, output: Any) -> None:
-        if threading.get_ident() == owner:
-            states.append(output[0] if isinstance(output, tuple) else output)
+    def encode(
+        self, encoder: PreTrainedModel, inputs: dict[str, Tensor], weights: Adapters, rows: Tensor | None
+    ) -> Tensor:
+        """The encoder's last hidden states ``[B, T, h]``, with an adapter in every layer.
 
-    with ExitStack() as hooks:
-        hooks.callback(layers[0].register_forward_pre_hook(before, with_kwargs=True).remove)
-        for layer in layers:
-            hooks.callback(layer.register_forward_hook(after).remove)
-        yield states
+        Args:
+            encoder: the one that this was made for, or its compiled form.
+            inputs: what it reads.
+            weights: the adapters of K pairs in all layers.
+            rows: for each row of the batch the index of its pair ``[B]``; None where K is 1.
+        """
+        return self._run(encoder, inputs, _Pass(self, weights, rows, None))
 
+    def states(
+        self, encoder: PreTrainedModel, inputs: dict[str, Tensor], weights: Adapters, rows: Tensor | None
+    ) -> list[Tensor]:
+        """The L + 1 states ``[B, T, h]`` of the encoder, each as it would be were it cut there: with its final norm."""
+        running = _Pass(self, weights, rows, [])
+        last = self._run(encoder, inputs, running)
+        assert running.read is not None
+        return [*(as_last(encoder, state) for state in running.read), last]
 
-def _adapter_hook(weights: Adapters, rows: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Hook:
-    # Two threads may run one model at the same time: each sees the hooks of both, and must obey its own alone.
-    owner = threading.get_ident()
+    @not_compiled
+    def _run(self, encoder: PreTrainedModel, inputs: dict[str, Tensor], running: _Pass) -> Tensor:
+        for layer in self.layers:
+            _take_pass_along(layer)
+        with _inside(running):
+            states: Tensor = encoder(**inputs).last_hidden_state
+        return states
 
-    def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
-        if threading.get_ident() != owner:
+    def _adapt(self, index: int, _module: nn.Module, _inputs: Any, output: Any) -> Any:
+        running = _current.running
+        if running is None or running.injection is not self:
             return output
-        if isinstance(output, tuple):
-            return (adapted(output[0], weights, rows, activation), *output[1:])
-        return adapted(output, weights, rows, activation)
+        states = output[0] if isinstance(output, tuple) else output
+        states = adapted(states, running.weights.layer(index), running.rows, self.activation)
+        return (states, *output[1:]) if isinstance(output, tuple) else states
 
-    return hook
+    def _read(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
+        running = _current.running
+        if running is not None and running.injection is self and running.read is not None:
+            running.read.append(inputs[0] if inputs else named["hidden_states"])
+
+
+# Activation checkpointing ---------------------------------------------------------------------------------------------
+
+
+def checkpoint_activations(encoder: PreTrainedModel) -> None:
+    """Keep only what each layer reads, and run the layer again in the backward pass: less memory, more time."""
+    for layer in encoder_layers(encoder):
+        _make_checkpointable(layer)
+        layer.gradient_checkpointing = True  # type: ignore[assignment]
+        layer._gradient_checkpointing_func = partial(checkpoint, use_reentrant=False)  # type: ignore[assignment]
+
+
+def _make_checkpointable(layer: nn.Module) -> None:
+    """Give a layer the Hugging Face library's switch where its own class has none."""
+    kind = type(layer)
+    if not isinstance(layer, GradientCheckpointingLayer):
+        layer.__class__ = type(kind.__name__, (kind, GradientCheckpointingLayer), {"__module__": kind.__module__})
+
+
+class _TakesPassAlong:
+    """A checkpointing function whose second run, in whatever thread, is inside the forward pass of the first."""
+
+    def __init__(self, keep: Callable[..., Any]) -> None:
+        self.keep = keep
+
+    def __call__(self, layer: Callable[..., Any], *inputs: Any) -> Any:
+        running = _current.running
+        return self.keep(layer if running is None else partial(_run_inside, running, layer), *inputs)
+
+
+def _run_inside(running: _Pass, layer: Callable[..., Any], *inputs: Any) -> Any:
+    if _current.running is running:
+        return layer(*inputs)
+    with _inside(replace(running, read=None)):
+        return layer(*inputs)
+
+
+def _take_pass_along(layer: Any) -> None:
+    """See that a checkpointed layer is run again with its adapters.
+
+    Raises:
+        HyperXError: where checkpointing is reentrant, which cannot give gradients to the adapters.
+    """
+    if not layer.gradient_checkpointing or isinstance(layer._gradient_checkpointing_func, _TakesPassAlong):
+        return
+    keep = layer._gradient_checkpointing_func
+    if getattr(keep, "keywords", {}).get("use_reentrant") is not False:
+        raise HyperXError(
+            "reentrant activation checkpointing gives no gradients to the adapters: switch it on with "
+            'gradient_checkpointing_enable({"use_reentrant": False}), or --gradient_checkpointing'
+        )
+    layer._gradient_checkpointing_func = _TakesPassAlong(keep)

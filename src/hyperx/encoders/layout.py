@@ -1,96 +1,119 @@
-"""Where things are inside the encoders of the Hugging Face library: one line a family, all else is generic."""
+"""Where layers, adapters and norms are inside any encoder."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import cast
+from weakref import WeakKeyDictionary
 
-from torch import nn
+from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hyperx.errors import EncoderError, did_you_mean
+from hyperx.encoders.families import LAYOUTS, EncoderLayout
+from hyperx.encoders.structure import layout_by_structure
 
-
-@dataclass(frozen=True, slots=True)
-class EncoderLayout:
-    """Where one family of encoders keeps its layers.
-
-    Args:
-        layers: path of the list of layers inside the model.
-        feed_forward: path, inside a layer, of the module whose output is the feed-forward block's, after its
-            dropout and before the residual sum and the layer norm.
-    """
-
-    layers: str
-    feed_forward: str
-
-
-LAYOUTS = {
-    "bert": EncoderLayout(layers="encoder.layer", feed_forward="output.dropout"),
-    "roberta": EncoderLayout(layers="encoder.layer", feed_forward="output.dropout"),
-    "xlm-roberta": EncoderLayout(layers="encoder.layer", feed_forward="output.dropout"),
-    "distilbert": EncoderLayout(layers="transformer.layer", feed_forward="ffn"),
-}
-"""Layouts by the model type that an encoder's configuration names."""
+_found: WeakKeyDictionary[nn.Module, EncoderLayout] = WeakKeyDictionary()
 
 
 def layout_of(encoder: PreTrainedModel) -> EncoderLayout:
-    """The layout of an encoder's family.
+    """The layout of an encoder: of its family, or else found by its structure, which takes three passes through it.
 
     Raises:
-        EncoderError: where the family is not in :data:`LAYOUTS`.
+        EncoderError: where the family is not in :data:`LAYOUTS` and the structure is not clear.
     """
     family = encoder.config.model_type
-    if family not in LAYOUTS:
-        raise EncoderError(
-            f"encoders of type {family!r} are not known; known are {', '.join(sorted(LAYOUTS))}."
-            f"{did_you_mean(family, LAYOUTS)} To add one, give its layers and its feed-forward block a line in "
-            "hyperx.encoders.layout.LAYOUTS"
-        )
-    return LAYOUTS[family]
+    if family in LAYOUTS:
+        return LAYOUTS[family]
+    if encoder not in _found:
+        _found[encoder] = layout_by_structure(encoder)
+    return _found[encoder]
 
 
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
-    """The encoder's layers, first to last."""
-    layers = encoder.get_submodule(layout_of(encoder).layers)
-    assert isinstance(layers, nn.ModuleList)
-    return layers
+    """The encoder's layers, first to last. A layer that is used many times is made a module for each use first."""
+    layout = layout_of(encoder)
+    if layout.unroll is not None:
+        layout.unroll(encoder)
+    return _modules(encoder, layout.layers)
+
+
+def layer_starts(encoder: PreTrainedModel) -> nn.ModuleList:
+    """The modules that read what each layer reads: the layers, unless they are no modules of their own."""
+    layout = layout_of(encoder)
+    return encoder_layers(encoder) if layout.first is None else _modules(encoder, layout.first)
 
 
 def adapter_points(encoder: PreTrainedModel, *, after_layer_output: bool) -> list[nn.Module]:
     """The module of each layer on whose output the adapter works (Hyper-X, section 2).
 
     Args:
-        encoder: any encoder whose family has a layout.
+        encoder: any encoder.
         after_layer_output: adapt the output of the whole layer, not of its feed-forward block.
     """
+    layout = layout_of(encoder)
     if after_layer_output:
-        return list(encoder_layers(encoder))
-    path = layout_of(encoder).feed_forward
-    return [layer.get_submodule(path) for layer in encoder_layers(encoder)]
+        return list(encoder_layers(encoder) if layout.last is None else _modules(encoder, layout.last))
+    return [layer.get_submodule(layout.feed_forward) for layer in encoder_layers(encoder)]
+
+
+def _modules(encoder: PreTrainedModel, path: str) -> nn.ModuleList:
+    return cast(nn.ModuleList, encoder.get_submodule(path))
 
 
 def keep_layers(encoder: PreTrainedModel, count: int) -> None:
     """Drop the layers above the first ``count``, in place: what no head reads is not computed."""
-    del encoder_layers(encoder)[count:]
-    encoder.config.num_hidden_layers = count
+    depth = len(encoder_layers(encoder))
+    parent = encoder.get_submodule(layout_of(encoder).layers.rpartition(".")[0])
+    for child in parent.children():
+        if isinstance(child, nn.ModuleList) and len(child) == depth:  # layers, or their parts list by list
+            del child[count:]
+    for holder in (encoder.config, parent):
+        for name in ("num_hidden_layers", "num_hidden_groups", "n_layers"):
+            if hasattr(holder, name):
+                setattr(holder, name, count)
+
+
+def as_last(encoder: PreTrainedModel, state: Tensor) -> Tensor:
+    """What the encoder would give if this state ``[B, T, h]`` came out of its last layer."""
+    path = layout_of(encoder).final_norm
+    return state if path is None else cast(Tensor, encoder.get_submodule(path)(state))
+
+
+def longest_input(encoder: PreTrainedModel) -> int | None:
+    """How many subwords an encoder can read at once; None where there is no limit."""
+    for name, module in encoder.named_modules():
+        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] == "position_embeddings":
+            # Encoders of the RoBERTa kind count positions from the padding id on.
+            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
+    if layout_of(encoder).any_length:
+        return None
+    return getattr(encoder.config, "max_position_embeddings", None)
 
 
 def disable_attention_dropout(encoder: PreTrainedModel) -> None:
-    """Switch off the dropout of attention weights, in place; all other dropout stays.
+    """Switch off the dropout of attention weights, in place, where the layout knows it; all other dropout stays.
 
     With it, most attention kernels must keep the whole matrix of weights for the backward pass.
     """
-    for module in encoder.modules():
-        if "attention" in type(module).__name__.lower():
-            for child in module.children():
-                if isinstance(child, nn.Dropout):
-                    child.p = 0.0
+    path = layout_of(encoder).attention_dropout
+    if path is None:
+        return
+    parent, _, name = path.rpartition(".")
+    for layer in layer_starts(encoder):
+        attention = layer.get_submodule(parent)
+        dropout = getattr(attention, name)
+        if isinstance(dropout, nn.Dropout):
+            dropout.p = 0.0
+        else:
+            setattr(attention, name, 0.0)
 
 
 def norm_modules(encoder: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
     """Every layer norm of the encoder with its name: the part of it that Hyper-X trains."""
+    seen: set[nn.Parameter] = set()
     for name, module in encoder.named_modules():
-        if re.search(r"norm", type(module).__name__, re.IGNORECASE) and any(True for _ in module.parameters(False)):
+        own = set(module.parameters(recurse=False)) - seen
+        if own and re.search(r"norm", type(module).__name__, re.IGNORECASE):
+            seen |= own
             yield name, module

@@ -18,6 +18,7 @@ import tokenizers
 import transformers
 
 from hyperx.encoders.embedded import MAGIC, embedded_encoder_folder, is_e5s1, read_source_record, weights_hash
+from hyperx.encoders.families import LAYOUTS
 from hyperx.errors import EncoderError, did_you_mean
 
 if TYPE_CHECKING:
@@ -158,16 +159,14 @@ def _load_model(folder: Path) -> PreTrainedModel:
     Raises:
         EncoderError: where it cannot be read, or weights other than the pooler's are missing.
     """
+    _refuse_foreign_code(folder)
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        model, found = transformers.AutoModel.from_pretrained(
-            folder,
-            config=config,
-            dtype="float32",
-            use_safetensors=True,
-            trust_remote_code=False,
-            output_loading_info=True,
-            **_without_pooler(config),
+        alone = LAYOUTS[config.model_type].loads_as if config.model_type in LAYOUTS else None
+        model_class: Any = transformers.AutoModel if alone is None else getattr(transformers, alone)
+        options = {} if alone else {"trust_remote_code": False, **_without_pooler(config)}
+        model, found = model_class.from_pretrained(
+            folder, config=config, dtype="float32", use_safetensors=True, output_loading_info=True, **options
         )
     except Exception as error:  # whatever the libraries raise for a folder that is not sound
         raise EncoderError(f"{folder}: the encoder could not be read: {_first_line(error)}. {_ELSE}") from error
@@ -179,6 +178,19 @@ def _load_model(folder: Path) -> PreTrainedModel:
         )
     checked: PreTrainedModel = model
     return checked
+
+
+def _refuse_foreign_code(folder: Path) -> None:
+    """Raise an EncoderError where the encoder's code comes with the encoder."""
+    with contextlib.suppress(ValueError):
+        config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
+        if isinstance(config, dict) and "auto_map" in config:
+            family = config.get("model_type")
+            if family not in transformers.CONFIG_MAPPING:
+                raise EncoderError(
+                    f"{folder}: encoders of type {family!r} are code that comes with the encoder, which is never run;"
+                    f" transformers {transformers.__version__} has none of its own. {_ELSE}"
+                )
 
 
 def _without_pooler(config: PreTrainedConfig) -> dict[str, Any]:
@@ -196,15 +208,41 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         raise EncoderError(f"{folder}: the tokenizer could not be read: {_first_line(error)}. {_ELSE}") from error
     if not tokenizer.is_fast:
         raise EncoderError(
-            f"{folder}: expected a fast tokenizer (tokenizer.json), found {type(tokenizer).__name__},"
-            f" which cannot tell the word of a subword. {_ELSE}"
+            f"{folder}: expected a fast tokenizer (tokenizer.json), found {type(tokenizer).__name__}, which cannot tell"
+            " the word of a subword. Where the same vocabulary is to be had as a tokenizer.json of the tokenizers"
+            f" library, put it into the folder. {_ELSE}"
         )
-    # Byte-level tokenizers mark a word's start by its space, which a word alone does not have.
-    before = tokenizer.backend_tokenizer.pre_tokenizer
-    if isinstance(before, tokenizers.pre_tokenizers.ByteLevel):
-        before.add_prefix_space = tokenizer.add_prefix_space = True
+    if not _splits_words_as_text(tokenizer.backend_tokenizer):
+        _put_space_before_words(folder, tokenizer)
     fast: PreTrainedTokenizerFast = tokenizer
     return fast
+
+
+def _splits_words_as_text(backend: tokenizers.Tokenizer) -> bool:
+    """Whether a word given alone has the subwords that it has inside a text."""
+    alone, text = (backend.encode(text, add_special_tokens=False).ids for text in ("a", "a a"))
+    words = backend.encode(["a", "a"], is_pretokenized=True, add_special_tokens=False).ids
+    # A tokenizer without word boundaries makes something else of the two together; there is nothing to compare then.
+    return text[: len(alone)] != alone or text[len(alone) :] in ([], words[len(words) // 2 :])
+
+
+def _put_space_before_words(folder: Path, tokenizer: Any) -> None:
+    """Many tokenizers mark a word's start by the space before it, which a word alone does not have: add it.
+
+    Raises:
+        EncoderError: where it makes no difference.
+    """
+    backend: tokenizers.Tokenizer = tokenizer.backend_tokenizer
+    given, space = backend.normalizer, tokenizers.normalizers.Prepend(" ")
+    for order in [[space]] if given is None else [[space, given], [given, space]]:
+        backend.normalizer = tokenizers.normalizers.Sequence(order)
+        if _splits_words_as_text(backend):
+            tokenizer.add_prefix_space = True
+            return
+    raise EncoderError(
+        f"{folder}: the tokenizer makes other subwords of a word alone than of a word in a text, and a space before it"
+        f" does not help. {_ELSE}"
+    )
 
 
 def _load_converted_tokenizer(folder: Path) -> PreTrainedTokenizerFast:

@@ -1,0 +1,113 @@
+"""The encoder families of the Hugging Face library: where things are inside each, one entry a family."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from torch import nn
+    from transformers import PreTrainedModel
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EncoderLayout:
+    """Where one family of encoders keeps its parts, as module paths.
+
+    Args:
+        layers: the list of layers inside the model.
+        feed_forward: inside a layer, the module whose output is the feed-forward block's, after its dropout and before
+            the residual sum; ``""`` where the "layer" is that block.
+        attention_dropout: inside a layer, the dropout of attention weights: a module, or a number on one. None where
+            it is not known; then it stays on.
+        final_norm: the norm that the encoder applies after its last layer, where it has one (pre-norm encoders).
+        first, last: where a layer is no module of its own, the lists whose i-th modules begin and end layer i;
+            ``attention_dropout`` is then inside the first.
+        any_length: positions are relative, so that there is no longest input.
+        loads_as: the class that loads the encoder alone, where ``AutoModel`` would load more.
+        unroll: makes each use of a layer that is used many times a module of its own, in place.
+    """
+
+    layers: str
+    feed_forward: str
+    attention_dropout: str | None = None
+    final_norm: str | None = None
+    first: str | None = None
+    last: str | None = None
+    any_length: bool = False
+    loads_as: str | None = None
+    unroll: Callable[[PreTrainedModel], None] | None = None
+
+
+def unroll_albert(encoder: PreTrainedModel) -> None:
+    """Make every use of ALBERT's shared layers a group of one layer; the uses share their parameters.
+
+    Nothing is computed differently, but layer i is ``albert_layer_groups[i]``, and can be adapted, cut and run again
+    on its own.
+    """
+    from torch import nn
+
+    config: Any = encoder.config
+    transformer: Any = encoder.get_submodule("encoder")
+    groups, uses = transformer.albert_layer_groups, config.num_hidden_layers
+    if len(groups) == uses and config.inner_group_num == 1:
+        return
+    order = [groups[int(use / (uses / len(groups)))] for use in range(uses)]
+    transformer.albert_layer_groups = nn.ModuleList(
+        _group_of_one(group, inner, config) for group in order for inner in range(config.inner_group_num)
+    )
+    config.num_hidden_layers = config.num_hidden_groups = len(transformer.albert_layer_groups)
+    config.inner_group_num = 1
+
+
+def _group_of_one(group: nn.Module, inner: int, config: object) -> nn.Module:
+    shared = (*group.parameters(), *group.buffers(), config)
+    own: Any = copy.deepcopy(group, {id(part): part for part in shared})
+    own.albert_layers = own.albert_layers[inner : inner + 1]
+    one: nn.Module = own
+    return one
+
+
+_BERT = EncoderLayout(layers="encoder.layer", feed_forward="output.dropout", attention_dropout="attention.self.dropout")
+_T5 = EncoderLayout(
+    layers="encoder.block",
+    feed_forward="layer.1.dropout",
+    attention_dropout="layer.0.SelfAttention.dropout",
+    final_norm="encoder.final_layer_norm",
+    any_length=True,
+)
+_ROTARY = EncoderLayout(layers="layers", feed_forward="mlp", attention_dropout="self_attn.attention_dropout")
+
+LAYOUTS: dict[str, EncoderLayout] = {
+    "albert": EncoderLayout(
+        layers="encoder.albert_layer_groups",
+        feed_forward="albert_layers.0.ffn_output",
+        attention_dropout="albert_layers.0.attention.attention_dropout",
+        unroll=unroll_albert,
+    ),
+    "bert": _BERT,
+    "camembert": _BERT,
+    "deberta": replace(_BERT, any_length=True),
+    "deberta-v2": replace(_BERT, any_length=True),
+    "distilbert": EncoderLayout(layers="transformer.layer", feed_forward="ffn", attention_dropout="attention.dropout"),
+    "electra": _BERT,
+    "eurobert": replace(_ROTARY, final_norm="norm"),
+    "modernbert": EncoderLayout(
+        layers="layers", feed_forward="mlp", attention_dropout="attn.attention_dropout", final_norm="final_norm"
+    ),
+    "mpnet": replace(_BERT, attention_dropout="attention.attn.dropout"),
+    "mt5": replace(_T5, loads_as="MT5EncoderModel"),
+    "nomic_bert": replace(_ROTARY, feed_forward="post_mlp_dropout"),
+    "rembert": _BERT,
+    "roberta": _BERT,
+    "t5": replace(_T5, loads_as="T5EncoderModel"),
+    "umt5": replace(_T5, loads_as="UMT5EncoderModel"),
+    "xlm": EncoderLayout(
+        layers="ffns", feed_forward="", attention_dropout="dropout", first="attentions", last="layer_norm2"
+    ),
+    "xlm-roberta": _BERT,
+    "xlm-roberta-xl": replace(_BERT, feed_forward="output.dense", final_norm="encoder.LayerNorm"),
+}
+"""Layouts by the model type that an encoder's configuration names."""

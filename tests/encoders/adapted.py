@@ -1,0 +1,76 @@
+"""The oracle of where adapters are: the plain encoder in which a module is followed by an adapter of its own."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from transformers import PreTrainedModel
+
+from hyperx.model import HyperX
+from hyperx.modules.adapter import AdapterWeights
+from hyperx.pairs import TaskLanguagePair
+
+LAST_LINEAR = {
+    "albert": "albert_layers.0.ffn_output", "distilbert": "ffn.lin2", "eurobert": "mlp.down_proj",
+    "modernbert": "mlp.Wo", "mt5": "layer.1.DenseReluDense.wo", "nomic_bert": "mlp.down_proj",
+    "t5": "layer.1.DenseReluDense.wo", "umt5": "layer.1.DenseReluDense.wo", "xlm": "lin2",
+}  # fmt: skip
+"""The last linear map of a feed-forward block, inside a layer; elsewhere output.dense."""
+
+LAYERS = {
+    "albert": "encoder.albert_layer_groups", "distilbert": "transformer.layer", "eurobert": "layers",
+    "modernbert": "layers", "mt5": "encoder.block", "nomic_bert": "layers", "t5": "encoder.block",
+    "umt5": "encoder.block", "xlm": "ffns",
+}  # fmt: skip
+"""The list of layers; elsewhere encoder.layer."""
+
+
+class Adapted(nn.Module):
+    """A module followed by adapters: at its i-th call the i-th of them, so that shared modules can be wrapped too."""
+
+    def __init__(self, inner: nn.Module, adapters: list[Callable[[Tensor], Tensor]]) -> None:
+        super().__init__()
+        self.inner, self.adapters, self.calls = inner, adapters, 0
+
+    def __getattr__(self, name: str) -> Any:  # some encoders look at the weights or settings of their modules
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return getattr(super().__getattr__("inner"), name)
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        output = self.inner(*args, **kwargs)
+        adapter = self.adapters[self.calls % len(self.adapters)]
+        self.calls += 1
+        return (adapter(output[0]), *output[1:]) if isinstance(output, tuple) else adapter(output)
+
+
+def literal_adapter(weights: AdapterWeights, layer: int) -> Callable[[Tensor], Tensor]:
+    """``x + U relu(D x + d) + u`` of the one pair."""
+    down, up = weights.down[0, layer], weights.up[0, layer]
+    return lambda x: x + F.relu(x @ down.T + weights.down_bias[0, layer]) @ up.T + weights.up_bias[0, layer]
+
+
+def with_adapters(encoder: PreTrainedModel, family: str, weights: AdapterWeights, *, after: bool) -> PreTrainedModel:
+    """A copy of the encoder with adapters inside, found by the names above."""
+    encoder = copy.deepcopy(encoder)
+    adapters = [literal_adapter(weights, layer) for layer in range(weights.down.shape[1])]
+    path = "layer_norm2" if after and family == "xlm" else LAYERS.get(family, "encoder.layer")
+    layers = encoder.get_submodule(path)
+    for index, layer in enumerate(layers):
+        own = adapters if family == "albert" else [adapters[index]]
+        if after:
+            layers[index] = Adapted(layer, own)
+        else:
+            parent, _, name = LAST_LINEAR.get(family, "output.dense").rpartition(".")
+            holder = layer.get_submodule(parent)
+            setattr(holder, name, Adapted(getattr(holder, name), own))
+    return encoder
+
+
+def weights_of(model: HyperX, pair: str = "ner#en") -> AdapterWeights:
+    return model.adapters([TaskLanguagePair.parse(pair)])

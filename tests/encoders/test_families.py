@@ -1,0 +1,237 @@
+"""Every family of encoders: adapters where the paper puts them, trained, run again, cut, mixed, saved and loaded.
+
+Where an oracle is needed it is the one of ``adapted.py``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from adapted import LAYERS, weights_of, with_adapters
+from torch import Tensor, nn
+from transformers import CONFIG_MAPPING, AutoModelForMaskedLM, AutoModelForSeq2SeqLM, PreTrainedModel
+
+from hyperx.encoders.families import LAYOUTS
+from hyperx.encoders.injection import checkpoint_activations
+from hyperx.encoders.layout import (
+    as_last,
+    disable_attention_dropout,
+    encoder_layers,
+    keep_layers,
+    longest_input,
+    norm_modules,
+)
+from hyperx.encoders.loading import load_encoder
+from hyperx.model import HyperX
+from hyperx.modules.adapter import AdapterWeights
+from tiny import LABELS, randomise, tiny_batch, tiny_encoder, tiny_model, tiny_tokenizer
+
+FAMILIES = sorted(family for family in LAYOUTS if family in CONFIG_MAPPING)
+PAIRS = ["ner#en", "pos#tr", "ner#de"]
+IDS, MASK = tiny_batch([7, 4, 5], pad_id=1)
+TARGETS = torch.where(MASK == 1, IDS % 3, -100)
+
+
+def upto(weights: AdapterWeights, count: int) -> AdapterWeights:
+    """The adapters of the first layers."""
+    cut = {field.name: getattr(weights, field.name) for field in fields(weights)}
+    return AdapterWeights(**{name: None if value is None else value[:, :count] for name, value in cut.items()})
+
+
+@pytest.mark.parametrize("after_layer_output", [False, True], ids=["feed_forward", "layer"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_adapters_sit_where_the_paper_puts_them(family: str, after_layer_output: bool) -> None:
+    """On the output of the feed-forward block before the residual sum, or of the layer; the gradients say so too."""
+    encoder = tiny_encoder(family, layers=3)
+    plain = copy.deepcopy(encoder)
+    model = tiny_model(encoder=encoder, after_layer_output=after_layer_output)
+    for name, parameter in plain.named_parameters():  # the norms were changed
+        parameter.data.copy_(model.encoder.get_parameter(name))
+    weights = weights_of(model)
+    oracle = with_adapters(plain, family, weights, after=after_layer_output)
+
+    wanted = oracle(input_ids=IDS, attention_mask=MASK).last_hidden_state
+    hidden = model("ner#en", IDS, MASK).hidden
+    torch.testing.assert_close(hidden, wanted, atol=1e-5, rtol=1e-5)
+    assert not torch.allclose(wanted, plain(input_ids=IDS, attention_mask=MASK).last_hidden_state, atol=1e-2)
+    parameters = list(model.hypernetwork.parameters())
+    (found, literal) = (
+        torch.autograd.grad((states**2 * MASK[..., None]).mean(), parameters, retain_graph=True, allow_unused=True)
+        for states in (hidden, wanted)
+    )
+    for one, other in zip(found, literal, strict=True):
+        assert (one is None) == (other is None)
+        if one is not None:
+            torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_every_trained_parameter_gets_a_gradient(family: str) -> None:
+    model = tiny_model(encoder=tiny_encoder(family), options={"add_layer_norm_after_adapter": True}).train()
+    model(PAIRS, IDS, MASK, TARGETS).loss.backward()
+    trained = {name for name, parameter in model.named_parameters() if parameter.requires_grad}
+    assert {name for name, parameter in model.named_parameters() if parameter.grad is not None} == trained
+    assert [name for name in trained if not model.get_parameter(name).grad.any()] == []
+
+
+@pytest.mark.parametrize("after_layer_output", [False, True], ids=["feed_forward", "layer"])
+@pytest.mark.parametrize("switch", ["library", "ours"])
+@pytest.mark.parametrize("family", FAMILIES)
+def test_activation_checkpointing_gives_the_same_gradients(family: str, switch: str, after_layer_output: bool) -> None:
+    """With dropout, and with two forward passes of other pairs before the one backward pass."""
+    encoder = tiny_encoder(family, dropout=0.2, attention_dropout=0.2)
+    model = tiny_model(encoder=encoder, after_layer_output=after_layer_output, head_layer="mix").train()
+    runs: list[int] = []
+    for index, layer in enumerate(model.encoder.get_submodule(LAYERS.get(family, "encoder.layer"))):
+        for linear in filter(lambda module: isinstance(module, nn.Linear), layer.modules()):
+            linear.register_forward_hook(lambda *_, index=index: runs.append(index))
+
+    def gradients() -> dict[str, Tensor]:
+        torch.manual_seed(5)
+        model.zero_grad()
+        loss = sum(model(pairs, IDS, MASK, TARGETS).loss for pairs in ("ner#en", "pos#tr", PAIRS))
+        runs.clear()
+        loss.backward()
+        return {name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}
+
+    wanted = gradients()
+    assert len(runs) == 0
+    if switch == "ours":
+        checkpoint_activations(model.encoder)
+    else:
+        enable_checkpointing(model.encoder)
+    found = gradients()
+    assert min(runs.count(0), runs.count(1)) >= 3, "every layer is run again for every pass"
+    assert found.keys() == wanted.keys()
+    for name, gradient in found.items():
+        torch.testing.assert_close(gradient, wanted[name], atol=1e-6, rtol=1e-5)
+
+
+def enable_checkpointing(encoder: PreTrainedModel) -> None:
+    """The library's own switch, by whichever name it has."""
+    switch = getattr(encoder, "activation_checkpointing_enable", None) or encoder.gradient_checkpointing_enable
+    switch({"use_reentrant": False})
+
+
+@pytest.mark.parametrize("after_layer_output", [False, True], ids=["feed_forward", "layer"])
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_the_mix_reads_what_an_encoder_cut_there_gives(family: str, after_layer_output: bool) -> None:
+    encoder = tiny_encoder(family, layers=3)
+    cut = {depth: copy.deepcopy(encoder) for depth in (1, 2)}
+    mix = tiny_model(encoder=encoder, after_layer_output=after_layer_output, head_layer="mix")
+    weights = weights_of(mix)
+    for depth, own in cut.items():
+        alone = tiny_model(encoder=own, after_layer_output=after_layer_output, head_layer=depth)
+        for name, parameter in alone.encoder.named_parameters():
+            parameter.copy_(mix.encoder.get_parameter(name))
+        mix.pooling.gamma.fill_(1)
+        mix.pooling.weight.copy_(torch.where(torch.arange(4) == depth, 0.0, -1e4))
+        wanted = alone("ner#en", IDS, MASK, adapters=upto(weights, depth)).hidden
+        found = mix("ner#en", IDS, MASK).hidden
+        torch.testing.assert_close(found[MASK == 1], wanted[MASK == 1], atol=1e-6, rtol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_kept_layers_compute_what_they_did(family: str) -> None:
+    encoder = tiny_encoder(family, layers=3)
+    wanted = encoder(input_ids=IDS, attention_mask=MASK, output_hidden_states=True).hidden_states[2]
+    keep_layers(encoder, 2)
+    assert encoder.config.num_hidden_layers == 2
+    assert len(encoder.get_submodule(LAYERS.get(family, "encoder.layer"))) == 2
+    found = encoder(input_ids=IDS, attention_mask=MASK).last_hidden_state
+    torch.testing.assert_close(found, as_last(encoder, wanted), atol=0, rtol=0)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_norms_are_all_norms_and_nothing_else(family: str) -> None:
+    encoder = tiny_encoder(family)
+    found = [id(parameter) for _, norm in norm_modules(encoder) for parameter in norm.parameters()]
+    named = [id(parameter) for name, parameter in encoder.named_parameters() if "norm" in name.lower()]
+    assert sorted(found) == sorted(named)
+    assert len(named) >= 4
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_dropout_of_attention_is_switched_off_and_no_other(family: str) -> None:
+    encoder = tiny_encoder(family, dropout=0.25, attention_dropout=0.5).train()
+
+    def varies() -> bool:
+        first, second = (encoder(input_ids=IDS, attention_mask=MASK).last_hidden_state for _ in range(2))
+        return not first.equal(second)
+
+    def rates(*kinds: type) -> Iterator[tuple[Any, str]]:
+        """Where dropout rates stand, as (holder, name)."""
+        for module in encoder.modules():
+            if isinstance(module, nn.Dropout) and nn.Dropout in kinds:
+                yield module, "p"
+            for name, value in vars(module).items():
+                if "dropout" in name and isinstance(value, float) and float in kinds:
+                    yield module, name
+
+    encoder_layers(encoder)  # ALBERT's are many from now on
+    before = [(holder, name, getattr(holder, name)) for holder, name in rates(nn.Dropout, float)]
+    disable_attention_dropout(encoder)
+    off = [name for holder, name, rate in before if rate and not getattr(holder, name)]
+    assert len(off) == 2, "one a layer"
+    for module in encoder.modules():
+        if hasattr(module, "config"):
+            module.config._attn_implementation = "eager"
+    attentions = encoder(input_ids=IDS, attention_mask=MASK, output_attentions=True).attentions
+    assert len(attentions) == 2
+    for weights in attentions:
+        ones = weights.sum(-1)[MASK[:, None].expand(-1, weights.shape[1], -1) == 1]
+        torch.testing.assert_close(ones, torch.ones_like(ones))  # of weights after dropout
+    assert varies() == (family != "eurobert"), "the other dropout stays; EuroBERT has none"
+    for holder, name, _ in before:
+        setattr(holder, name, 0.0)
+    assert not varies(), "no rate was overlooked here"
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_the_longest_input_is_read_and_no_longer_one(family: str) -> None:
+    encoder = tiny_encoder(family)
+    longest = longest_input(encoder)
+    wanted = {"roberta": 38, "camembert": 38, "xlm-roberta": 38, "xlm-roberta-xl": 38, "mpnet": 38}
+    wanted |= dict.fromkeys(("deberta", "deberta-v2", "t5", "mt5", "umt5"))
+    assert longest == wanted.get(family, 40)
+
+    def read(length: int) -> None:
+        ids, mask = tiny_batch([length], pad_id=1)
+        encoder(input_ids=ids, attention_mask=mask)
+
+    read(longest or 200)
+    if longest is not None and family not in ("modernbert", "eurobert", "nomic_bert"):  # rotary: a limit of training
+        with pytest.raises((IndexError, RuntimeError)):
+            read(longest + 1)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@torch.no_grad()
+def test_a_checkpoint_is_loaded_around_the_encoder_of_a_local_folder(family: str, tmp_path: Path) -> None:
+    """A folder as the hub has it: with a head, and of T5 with the decoder."""
+    config = tiny_encoder(family, layers=3).config
+    torch.manual_seed(3)
+    whole = AutoModelForSeq2SeqLM if LAYOUTS[family].loads_as else AutoModelForMaskedLM
+    whole.from_config(config).eval().save_pretrained(tmp_path / "encoder")
+    tiny_tokenizer().save_pretrained(tmp_path / "encoder")
+    loaded = load_encoder(tmp_path / "encoder")
+    assert not any(name.startswith(("decoder", "lm_head", "pooler")) for name, _ in loaded.model.named_parameters())
+    names = {"encoder": loaded.name, "encoder_hash": loaded.content_hash, "head_layer": 2}
+    model = HyperX(loaded.model, replace(tiny_model().config, **names)).eval()
+    randomise(model, seed=1)
+    model.save_pretrained(tmp_path / "model")
+    again = HyperX.from_pretrained(tmp_path / "model")
+    assert again("ner#de", IDS, MASK).logits.equal(model("ner#de", IDS, MASK).logits)
+    predictions = again.predict([["ab", "e"]], task="ner", language="en")
+    assert predictions[0].words == ("ab", "e")
+    assert len(predictions[0].labels["ner"]) == 2
+    assert set(predictions[0].labels["ner"]) <= set(LABELS["ner"])
