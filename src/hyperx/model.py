@@ -25,7 +25,7 @@ from hyperx.encoders.layout import (
     keep_layers,
     norm_modules,
 )
-from hyperx.encoders.loading import LoadedEncoder, load_encoder
+from hyperx.encoders.loading import LoadedEncoder, has_tokenizer, load_encoder
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
 from hyperx.modules.adapter import AdapterWeights
@@ -114,7 +114,10 @@ class HyperX(nn.Module):
         path = checkpoint.resolve(Path(folder))
         config = checkpoint.read_config(path)
         tensors = checkpoint.read_tensors(path)
-        loaded = load_encoder(encoder or config.encoder)
+        name = encoder or config.encoder
+        # Only an encoder inside its checkpoint may have come without a tokenizer.
+        inside = Path(name) == (path / checkpoint.ENCODER).resolve()
+        loaded = load_encoder(name, tokenizer=not inside or has_tokenizer(Path(name)))
         if loaded.content_hash != config.encoder_hash:
             raise CheckpointError(
                 f"{path} was trained on the encoder {config.encoder!r} with content {config.encoder_hash[:12]}; "
@@ -126,11 +129,12 @@ class HyperX(nn.Module):
         return model.eval()
 
     def trained_names(self) -> list[str]:
-        """Parameters that a checkpoint holds: all outside the encoder, and those inside that are trained."""
+        """Parameters that a checkpoint holds: all outside the encoder, and those inside that are or were trained."""
+        loaded = self.config.trained_inside or ()
         return [
             name
             for name, parameter in self.named_parameters()
-            if parameter.requires_grad or not name.startswith("encoder.")
+            if parameter.requires_grad or not name.startswith("encoder.") or name in loaded
         ]
 
     def save_files(self, folder: Path) -> None:

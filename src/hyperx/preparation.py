@@ -110,7 +110,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     evaluate = _eval_pairs(train, evaluate, sources)
     _check_best_by(config, train, evaluate)
     _warn_unused(data.data, tasks, languages)
-    everything = _with_all_pairs(sources, tasks, languages, data, label_map)
+    everything = with_all_pairs(sources, tasks, languages, data, label_map)
     kept = {
         "data_folder": str(data.data_folder.resolve()),
         "table": dict(data.data),
@@ -280,7 +280,7 @@ def find_sources(
         return None
 
 
-def _with_all_pairs(
+def with_all_pairs(
     sources: DataSources, tasks: Sequence[str], languages: Sequence[str], data: DataOptions, label_map: dict[str, str]
 ) -> DataSources:
     """The sources of every pair of the model that has any, so that evaluation finds them without being told."""
@@ -311,7 +311,7 @@ def prepare(config: TrainConfig, scope: Scope) -> RunData:
     """
     encoder = load_encoder(config.model.model_name_or_path)
     loader = SplitLoader(
-        scope.sources, encoder.tokenizer, max_length=checked_length(config, encoder), cache=encoded_cache()
+        scope.sources, encoder.checked_tokenizer(), max_length=checked_length(config, encoder), cache=encoded_cache()
     )
     jobs = [(pair, "train") for pair in scope.train_pairs] + [(pair, "dev") for pair in scope.eval_pairs]
     bar = tqdm(jobs, desc="reading data", unit="split", disable=config.training.disable_progress_bar, leave=False)

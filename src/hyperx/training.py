@@ -168,7 +168,7 @@ class TrainingRun:
             pairs=data.train_pairs,
             splits=data.train_splits,
             labels=[data.labels[pair.task] for pair in data.train_pairs],
-            pad_id=data.encoder.tokenizer.pad_token_id,
+            pad_id=data.encoder.checked_tokenizer().pad_token_id,
         )
         self.steps = total_steps(self.options, sum(map(len, data.train_splits)), self.batch_rows)
         optimizer = make_optimizer(model, self.options, accelerator.device)
@@ -262,7 +262,7 @@ class TrainingRun:
             self.bare_model,
             self.data.eval_splits,
             batch_size=self.options.per_device_eval_batch_size,
-            pad_id=self.data.encoder.tokenizer.pad_token_id,
+            pad_id=self.data.encoder.checked_tokenizer().pad_token_id,
         )
         averages = macro_averages({score.pair: score.value for score in scores}, self.data.train_pairs)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
