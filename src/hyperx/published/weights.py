@@ -99,15 +99,15 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     """
     size, is_archive = _check_file(path)
     try:
-        found = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
+        weights = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
         reason = " ".join(str(error).split())[:300]
         raise CheckpointError(
             f"{path} is damaged or holds more than weights; nothing of it was run: {reason}"
         ) from None
-    if not isinstance(found, dict):
-        raise CheckpointError(f"{path}: expected weights by name; found a {type(found).__name__}")
-    for name, tensor in found.items():
+    if not isinstance(weights, dict):
+        raise CheckpointError(f"{path}: expected weights by name; found a {type(weights).__name__}")
+    for name, tensor in weights.items():
         if not isinstance(name, str) or type(tensor) is not Tensor or tensor.layout != torch.strided:
             raise CheckpointError(
                 f"{path}: expected a plain tensor; found a {type(tensor).__name__} at {str(name)[:80]}"
