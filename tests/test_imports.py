@@ -16,8 +16,8 @@ modules.source modules.adapter modules.pooling modules.hypernetwork
 encoders.layout encoders.injection encoders.embedded encoders.loading
 data.sentence segmentation
 data.lines data.labels data.spans data.conllu data.columns data.formats data.hub data.resolution data.sources
-data.text data.output data.encoding data.sampling
-tasks.base tasks.tagging tasks.registry
+data.text data.output data.encoding data.storage data.sampling
+tasks.base tasks.tagging tasks.trees tasks.parsing tasks.registry
 data.splits data.collate
 device checkpoint inference prediction
 model

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -13,6 +14,8 @@ from transformers import BertConfig, BertModel
 
 from hyperx.config import HypernetworkOptions, ModelConfig
 from hyperx.model import HyperX
+from hyperx.tasks.base import HeadInput
+from hyperx.tasks.parsing import ParserLogits
 
 FILES = ["readme", "script_default", "no_layer_id", "after_layer_output"]
 CONTROLLER = "ner.bert.encoder.hypernet_source_controller."
@@ -31,7 +34,9 @@ def build(options: dict[str, object], labels: dict[str, int], encoder: BertModel
     config = ModelConfig(
         encoder="tiny",
         encoder_hash="",
-        labels={task: tuple(map(str, range(count))) for task, count in labels.items() if task != "dep"},
+        kinds={task: task for task in labels},
+        labels={task: tuple(map(str, range(count))) for task, count in labels.items()},
+        parser_projections=False,
         languages=tuple(options["languages"]),
         trained_languages=tuple(options["languages"]),
         hypernetwork=HypernetworkOptions(**shape, generator_start="published"),
@@ -48,7 +53,7 @@ def published_state(weights: dict[str, Tensor], options: dict[str, object], laye
         return torch.stack([weights[f"{CONTROLLER}{kind}_embeddings.{name}"] for name in names])
 
     state = {
-        "source.task": stack("task", [task for task in options["tasks"] if task != "dep"]),
+        "source.task": stack("task", options["tasks"]),
         "source.language": stack("lang", options["languages"]),
     }
     sets = [""]
@@ -88,14 +93,50 @@ def test_published_outputs(shared: Path, name: str) -> None:
     for task in ("ner", "pos"):
         model.heads[task].load_state_dict({part: weights[f"{task}.cls.{part}"] for part in ("weight", "bias")})
 
+    for ours, theirs in (("arcs", "biaffine_arcs"), ("relations", "biaffine_rels")):
+        model.heads["dep"].get_submodule(ours).load_state_dict({"weight": weights[f"dep.{theirs}.weight"]})
+
     input_ids, mask = tensors["in_out/input_ids"], tensors["in_out/attention_mask"]
+    words = words_of(tensors["in_out/word_starts"], input_ids.shape[1])
     compared = 0
-    for task in ("ner", "pos"):
+    for task in ("ner", "pos", "dep"):
         for language in options["languages"]:
+            place = f"in_out/{task}:{language}"
             with torch.no_grad():
-                output = model(pairs=f"{task}#{language}", input_ids=input_ids, attention_mask=mask)
-            for found, key in ((output.hidden, "hidden"), (output.logits, "logits")):
-                wanted = tensors[f"in_out/{task}:{language}:{key}"]
-                torch.testing.assert_close(found[mask.bool()], wanted[mask.bool()], atol=1e-5, rtol=0)
-                compared += 1
-    assert compared == 8
+                output = model(pairs=f"{task}#{language}", input_ids=input_ids, attention_mask=mask, words=words)
+            assert_close(output.hidden[mask.bool()], tensors[f"{place}:hidden"][mask.bool()])
+            if task == "dep":
+                scores = tensors[f"{place}:arc_logits"], tensors[f"{place}:rel_logits"]
+                given = HeadInput(tensors[f"{place}:hidden"], words, model.word_embeddings)
+                compare_trees(model.heads["dep"](given), *scores)
+                # Scores go up to 17 here, where rounding in the encoder (1e-6, within the file too) comes to 1.1e-5.
+                compare_trees(output.logits, *scores, rtol=1e-6)
+            else:
+                assert_close(output.logits[mask.bool()], tensors[f"{place}:logits"][mask.bool()])
+            compared += 1
+    assert compared == 6
+
+
+def assert_close(found: Tensor, wanted: Tensor, *, rtol: float = 0) -> None:
+    torch.testing.assert_close(found, wanted, atol=1e-5, rtol=rtol)
+
+
+def words_of(starts: Tensor, length: int) -> Tensor:
+    """The word of each subword, -1 for none: of each row's starts the last is the end of its last word."""
+    words = torch.full((len(starts), length), -1)
+    for row, own in enumerate(starts):
+        bounds = own[own >= 0].tolist()
+        for word, (start, stop) in enumerate(itertools.pairwise(bounds)):
+            words[row, start:stop] = word
+    return words
+
+
+def compare_trees(logits: ParserLogits, arcs: Tensor, relations: Tensor, *, rtol: float = 0) -> None:
+    """Word against head, at every word and every head that the sentence has."""
+    assert logits.count.tolist() == [5, 3, 9, 2]
+    for row, count in enumerate(logits.count.tolist()):
+        assert_close(logits.arcs[row, :count, : count + 1], arcs[row, :count, : count + 1], rtol=rtol)
+        assert_close(logits.relations()[row, :count, : count + 1], relations[row, :count, : count + 1], rtol=rtol)
+    heads = logits.arcs.argmax(dim=-1)
+    chosen = logits.relations().gather(2, heads[..., None, None].expand(-1, -1, 1, relations.shape[-1])).squeeze(2)
+    assert_close(logits.relations_to(heads), chosen)

@@ -88,8 +88,10 @@ def tiny_model(
         "trained_languages": ("en", "tr"), "trained_pairs": ("ner#en", "pos#tr"),
         "hypernetwork": HypernetworkOptions(**(shape | (options or {}))),
     }  # fmt: skip
+    config |= fields
+    config.setdefault("kinds", {task: task for task in config["labels"]})
     torch.manual_seed(seed)
-    model = HyperX(tiny_bert() if encoder is None else encoder, ModelConfig(**(config | fields)))
+    model = HyperX(tiny_bert() if encoder is None else encoder, ModelConfig(**config))
     randomise(model, seed=seed)
     return model.eval()
 

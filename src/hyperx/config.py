@@ -53,7 +53,8 @@ class ModelConfig:
         encoder: the encoder's name: ``embedded``, a local folder or a hub name; ``./encoder`` in a checkpoint that
             holds it.
         encoder_hash: content hash of the encoder's own weights.
-        labels: label set by task, in the order of the tasks.
+        kinds: kind of every task by its name, in order.
+        labels: label set by task.
         languages: every language of the model, in order.
         trained_languages: those that a training pair has; the others read the mean of their embeddings.
         trained_pairs: the pairs trained on, ``task#language``.
@@ -61,12 +62,14 @@ class ModelConfig:
         adapter_non_linearity: activation between the projections, by its name in the Hugging Face library.
         after_layer_output: adapters on the output of whole layers, not of feed-forward blocks.
         head_layer: the layer that the heads read, counted from 1; "last"; or "mix", a learnt mix of all.
+        parser_projections: project words before the biaffine scores of ``dep``.
         max_length: longest window in subwords, special ones included.
         trained_inside: names of the encoder's own parameters that stand in the checkpoint; None before it is saved.
     """
 
     encoder: str
     encoder_hash: str
+    kinds: Mapping[str, str]
     labels: Mapping[str, tuple[str, ...]]
     languages: tuple[str, ...]
     trained_languages: tuple[str, ...] = ()
@@ -75,6 +78,7 @@ class ModelConfig:
     adapter_non_linearity: str = "relu"
     after_layer_output: bool = False
     head_layer: int | Literal["last", "mix"] = "last"
+    parser_projections: bool = True
     max_length: int = 256
     trained_inside: tuple[str, ...] | None = None
 
@@ -106,6 +110,9 @@ class ModelOptions:
     """Activation between the adapter's projections."""
     after_layer_output: bool = False
     """Put the adapter after the whole layer instead of after its feed-forward block."""
+    parser_projections: bool = True
+    """Project words before the biaffine scores of dep, as Dozat and Manning (2017) do; without it the scores read the
+    encoder's own words, as published."""
     attention_dropout: bool = False
     """Keep the encoder's dropout of attention weights while training; it takes twice the memory and time on long
     sentences. All other dropout of the encoder stays in any case."""
@@ -123,7 +130,8 @@ class DataOptions:
     """The tasks, the languages and where their data is."""
 
     tasks: tuple[str, ...] = ()
-    """Tasks to learn, such as: ner pos. By default those of the pairs."""
+    """Tasks to learn, such as: ner pos dep. By default those of the pairs. A task may have a name of its own, so that a
+    model can have several of one kind: sentiment=cls nli=cls."""
     languages: tuple[str, ...] = ()
     """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By
     default those of the pairs."""
@@ -250,6 +258,7 @@ PUBLISHED: dict[str, Any] = {
     "generator_start": "published",
     "head_layer": "last",
     "freeze_encoder": False,
+    "parser_projections": False,
     "attention_dropout": True,
     "max_length": 256,
     "per_device_train_batch_size": 32,

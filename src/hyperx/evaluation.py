@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from hyperx.data.encoding import EncodedSplit, Window
-from hyperx.inference import PairTagger
+from hyperx.data.encoding import Window
+from hyperx.data.storage import EncodedSplit
+from hyperx.inference import PairPredictor
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.base import Scores
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.base import Scores, Subwords, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +20,7 @@ class PairScores:
 
     Args:
         pair: the task and the language.
+        task: the task.
         scores: its measures, from 0 to 1.
         sentences: how many sentences were scored.
         repeats: how many of them also stand in the training split.
@@ -26,6 +28,7 @@ class PairScores:
     """
 
     pair: TaskLanguagePair
+    task: Task
     scores: Scores
     sentences: int
     repeats: int = 0
@@ -34,12 +37,12 @@ class PairScores:
     @property
     def value(self) -> float:
         """The task's main measure."""
-        return self.scores.measures[TASKS[self.pair.task].measure]
+        return self.scores.measures[self.task.measure]
 
     @property
     def value_without_repeats(self) -> float | None:
         """The same on the sentences that do not stand in train, where some do and some do not."""
-        return None if self.without_repeats is None else self.without_repeats.measures[TASKS[self.pair.task].measure]
+        return None if self.without_repeats is None else self.without_repeats.measures[self.task.measure]
 
 
 def evaluate_pairs(
@@ -47,7 +50,7 @@ def evaluate_pairs(
     splits: Mapping[TaskLanguagePair, EncodedSplit],
     *,
     batch_size: int,
-    pad_id: int,
+    subwords: Subwords,
     repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
     done: Callable[[PairScores], object] | None = None,
 ) -> list[PairScores]:
@@ -57,7 +60,7 @@ def evaluate_pairs(
         model: put into evaluation mode for the time, then back.
         splits: gold data of each pair.
         batch_size: windows in a batch.
-        pad_id: the tokenizer's padding id.
+        subwords: the tokenizer's special ones.
         repeats: for each pair the sentences that also stand in its training split.
         done: told of each pair when it is scored.
     """
@@ -66,9 +69,10 @@ def evaluate_pairs(
     results = []
     try:
         for pair, split in splits.items():
-            tagger = PairTagger(model, pair, batch_size=batch_size, pad_id=pad_id)
-            predicted = [list(words.labels) for words in tagger.label(sentence_windows(split))]
-            results.append(_score(pair, split.gold(), predicted, (repeats or {}).get(pair, ())))
+            task = model.tasks[pair.task]
+            predictor = PairPredictor(model, pair, batch_size=batch_size, subwords=subwords)
+            predicted = [result.labels for result in predictor.predict(sentence_windows(split))]
+            results.append(_score(pair, task, task.gold(split), predicted, (repeats or {}).get(pair, ())))
             if done is not None:
                 done(results[-1])
     finally:
@@ -77,14 +81,13 @@ def evaluate_pairs(
 
 
 def _score(
-    pair: TaskLanguagePair, gold: list[list[str]], predicted: list[list[str]], repeats: Collection[int]
+    pair: TaskLanguagePair, task: Task, gold: list[Any], predicted: list[Any], repeats: Collection[int]
 ) -> PairScores:
-    score = TASKS[pair.task].score
     fresh = [index for index in range(len(gold)) if index not in repeats]
     without = None
     if repeats and fresh:
-        without = score([gold[index] for index in fresh], [predicted[index] for index in fresh])
-    return PairScores(pair, score(gold, predicted), len(gold), len(repeats), without)
+        without = task.score([gold[index] for index in fresh], [predicted[index] for index in fresh])
+    return PairScores(pair, task, task.score(gold, predicted), len(gold), len(repeats), without)
 
 
 def sentence_windows(split: EncodedSplit) -> Iterator[Sequence[Window]]:
@@ -98,3 +101,8 @@ def sentence_windows(split: EncodedSplit) -> Iterator[Sequence[Window]]:
         gathered.append(window)
     if gathered:
         yield gathered
+
+
+def averaged(scores: Sequence[PairScores]) -> dict[TaskLanguagePair, float]:
+    """The main measure of every pair that joins averages: those of auxiliary tasks are of another kind."""
+    return {score.pair: score.value for score in scores if not score.task.auxiliary}

@@ -1,20 +1,17 @@
-"""Labels for any number of sentences in constant memory, the same for any batch size and order."""
+"""Results for any number of sentences in constant memory, the same for any batch size and order."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
-from torch import Tensor
 
 from hyperx.data.collate import pad_windows
 from hyperx.data.encoding import Window
 from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.base import IGNORED, BatchFacts, Example, Result, Subwords, padded
 
 if TYPE_CHECKING:
     from hyperx.model import HyperX
@@ -24,62 +21,56 @@ POOL = 32
 """Batches read ahead and sorted by length."""
 
 
-@dataclass(frozen=True, slots=True)
-class WordLabels:
-    """What the model says of the words of one sentence.
-
-    Args:
-        labels: the label of each word.
-        confidences: its probability, from 0 to 1.
-    """
-
-    labels: tuple[str, ...]
-    confidences: tuple[float, ...]
-
-
-class PairTagger:
-    """Label words for one pair; its adapters are generated once.
+class PairPredictor:
+    """Run one pair of a model; its adapters are generated once.
 
     Args:
         model: the model, in evaluation mode while it is used.
         pair: the task and the language.
         batch_size: windows in a batch.
-        pad_id: the tokenizer's padding id.
+        subwords: the tokenizer's special ones.
     """
 
-    def __init__(self, model: HyperX, pair: TaskLanguagePair, *, batch_size: int, pad_id: int) -> None:
-        self.model, self.pair, self.batch_size, self.pad_id = model, pair, batch_size, pad_id
+    def __init__(self, model: HyperX, pair: TaskLanguagePair, *, batch_size: int, subwords: Subwords) -> None:
+        self.model, self.pair, self.batch_size, self.subwords = model, pair, batch_size, subwords
+        self.task, self.labels = model.tasks[pair.task], model.config.labels[pair.task]
         with torch.inference_mode():
             self.adapters: AdapterWeights = model.adapters([pair])
-        self.names = np.array(model.config.labels[pair.task])
 
-    def label(self, sentences: Iterable[Sequence[Window]]) -> Iterator[WordLabels]:
-        """The labels of sentences given as windows, in their order."""
+    def predict(self, sentences: Iterable[Sequence[Window]]) -> Iterator[Result]:
+        """The results of sentences given as windows, in their order."""
         sentences = iter(sentences)
         while pool := list(itertools.islice(sentences, POOL * self.batch_size)):
-            yield from self._label_pool(pool)
+            yield from self._predict_pool(pool)
 
-    def _label_pool(self, pool: list[Sequence[Window]]) -> Iterator[WordLabels]:
-        windows = [(index, window) for index, windows in enumerate(pool) for window in windows]
-        windows.sort(key=lambda item: len(item[1].ids))
-        sizes = [1 + max((int(window.words.max()) for window in windows), default=-1) for windows in pool]
-        ids = [np.zeros(size, dtype=np.int64) for size in sizes]
-        confidences = [np.zeros(size, dtype=np.float64) for size in sizes]
-        for start in range(0, len(windows), self.batch_size):
-            batch = windows[start : start + self.batch_size]
-            for (index, window), best, probability in zip(batch, *self._best([w for _, w in batch]), strict=True):
-                owned = window.words >= 0
-                ids[index][window.words[owned]] = best[: len(owned)][owned]
-                confidences[index][window.words[owned]] = probability[: len(owned)][owned]
-        for best, probability in zip(ids, confidences, strict=True):
-            yield WordLabels(tuple(self.names[best].tolist()), tuple(probability.tolist()))
+    def _predict_pool(self, pool: list[Sequence[Window]]) -> Iterator[Result]:
+        places = [(index, place) for index, windows in enumerate(pool) for place in range(len(windows))]
+        places.sort(key=lambda item: len(pool[item[0]][item[1]].ids))
+        parts: list[list[Any]] = [[None] * len(windows) for windows in pool]
+        for start in range(0, len(places), self.batch_size):
+            batch = places[start : start + self.batch_size]
+            found = self._decode([pool[index][place] for index, place in batch])
+            for (index, place), part in zip(batch, found, strict=True):
+                parts[index][place] = part
+        for windows, own in zip(pool, parts, strict=True):
+            yield self.task.join(own, windows, self.labels)
 
     @torch.inference_mode()
-    def _best(self, windows: Sequence[Window]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """The best label and its probability at every position, each ``[B, T]``."""
+    def _decode(self, windows: Sequence[Window]) -> list[Any]:
         device = next(self.model.parameters()).device
-        input_ids, mask = (tensor.to(device) for tensor in pad_windows(windows, self.pad_id))
-        logits = self.model(self.pair, input_ids, mask, adapters=self.adapters).logits
-        assert isinstance(logits, Tensor)
-        probabilities, best = logits.float().softmax(dim=-1).max(dim=-1)
-        return best.cpu().numpy(), probabilities.double().cpu().numpy()
+        ids, labels = None, None
+        if self.task.auxiliary:
+            # What such a task is asked is drawn, the same for a window in any company.
+            facts = [BatchFacts(self.subwords, len(window.ids), (window.sentence, window.start)) for window in windows]
+            drawn = [self.task.batch([Example(w, {})], own) for w, own in zip(windows, facts, strict=True)]
+            ids, labels = [rows[0] for rows, _ in drawn], padded([row[0].numpy() for _, row in drawn], IGNORED)
+        input_ids, mask, words = (tensor.to(device) for tensor in pad_windows(windows, self.subwords.pad, ids))
+        output = self.model(
+            self.pair,
+            input_ids,
+            mask,
+            words,
+            labels=None if labels is None else labels.to(device),
+            adapters=self.adapters,
+        )
+        return self.task.decode(output.logits, windows, labels)

@@ -9,11 +9,9 @@ from tqdm.auto import tqdm
 
 from hyperx.config import TrainConfig
 from hyperx.data.resolution import SPLITS
-from hyperx.data.sources import DataSources
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import check_options, label_set
-from hyperx.tasks.registry import TASKS
+from hyperx.preparation import Scope, check_options, label_set
 
 
 @dataclass
@@ -45,37 +43,36 @@ def inspect_data(config: TrainConfig) -> DataReport:
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
     for pair in tqdm(pairs, desc="reading data", unit="pair", disable=config.training.disable_progress_bar):
-        train = _inspect_split(scope.sources, pair, "train", found) if pair in scope.train_pairs else None
+        train = _inspect_split(scope, pair, "train", found) if pair in scope.train_pairs else None
         for split in SPLITS[1:]:
-            other = _inspect_split(scope.sources, pair, split, found)
+            other = _inspect_split(scope, pair, split, found)
             if train is not None and other is not None:
                 _note_duplicates(pair, split, train, other, found)
     # Faulty labels are named already, each with its line.
     for task, labels in found.seen.items() if not found.problems else ():
         try:
-            label_set(task, labels, config.data.entity_types)
+            label_set(scope.tasks[task], labels, config.data.entity_types)
         except DataError as fault:
             found.problems.append(str(fault))
     return found
 
 
-def _inspect_split(
-    sources: DataSources, pair: TaskLanguagePair, split: str, found: DataReport
-) -> list[tuple[str, ...]] | None:
+def _inspect_split(scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport) -> list[tuple[str, ...]] | None:
     """Count one split; its sentences, or None where it cannot be read."""
+    sources, column = scope.sources, scope.tasks[pair.task].label_column
     if not sources.has(pair, split):
         return None
-    column = TASKS[pair.task].column
     sentences: list[tuple[str, ...]] = []
-    labels = Counter[str]()
+    labels, words = Counter[str](), 0
 
     def note(fault: DataError) -> None:
         found.problems.append(f"{pair} {split}: {fault}")
 
     try:
         for sentence in sources.read(pair, split, note):
-            sentences.append(sentence.words)
-            labels.update(map(str, sentence.columns[column]))
+            sentences.append(sentence.words or (sentence.text or "",))
+            words += len(sentence.words) or len((sentence.text or "").split())
+            labels.update(map(str, sentence.columns[column]) if column else ())
     except DataError as fault:
         note(fault)
         return None
@@ -83,7 +80,7 @@ def _inspect_split(
         found.seen.setdefault(pair.task, set()).update(labels)
     common = "  ".join(f"{label} {count:,}" for label, count in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
-    found.rows.append([str(pair), split, f"{len(sentences):,}", f"{labels.total():,}", common + more])
+    found.rows.append([str(pair), split, f"{len(sentences):,}", f"{words:,}", common + more])
     return sentences
 
 

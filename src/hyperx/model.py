@@ -7,7 +7,7 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -33,7 +33,8 @@ from hyperx.modules.hypernetwork import Hypernetwork
 from hyperx.modules.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import as_sentences, tag
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.base import HeadFacts, HeadInput, Subwords
+from hyperx.tasks.registry import TASKS, make_tasks
 
 log = logging.getLogger(__name__)
 
@@ -49,13 +50,13 @@ class ModelOutput:
 
     Args:
         hidden: what the heads read ``[B, T, h]``.
-        logits: ``[B, T, labels]`` of the one task in the batch; where rows are of several tasks a mapping from each
-            to the logits of its rows, in their order.
+        logits: of the one task in the batch, in its own form, such as ``[B, T, labels]`` for tags; where rows are of
+            several tasks a mapping from each to the logits of its rows, in their order.
         loss: with labels, the mean over the rows' tasks, each weighted by its share of the rows.
     """
 
     hidden: Tensor
-    logits: Tensor | dict[str, Tensor]
+    logits: Any
     loss: Tensor | None = None
 
 
@@ -89,12 +90,15 @@ class HyperX(nn.Module):
             hidden_size=encoder.config.hidden_size,
             options=config.hypernetwork,
         )
-        self.heads = nn.ModuleDict(
-            {
-                task: TASKS[task].head(hidden_size=encoder.config.hidden_size, labels=labels)
-                for task, labels in config.labels.items()
-            }
+        self.tasks = make_tasks(config.kinds)
+        vocabulary, width = self.word_embeddings.shape
+        facts = HeadFacts(
+            hidden_size=encoder.config.hidden_size,
+            embedding_size=width,
+            vocabulary_size=vocabulary,
+            parser_projections=config.parser_projections,
         )
+        self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         self.pooling = LayerMix(states=depth + 1) if config.head_layer == "mix" else None
         self.activation = ACT2FN[config.adapter_non_linearity]
         self.freeze_encoder()
@@ -164,6 +168,15 @@ class HyperX(nn.Module):
             raise HyperXError("the model has no tokenizer: set model.tokenizer, or load it with HyperX.from_pretrained")
         return self.tokenizer
 
+    @property
+    def word_embeddings(self) -> Tensor:
+        """The encoder's word embeddings ``[V, E]``."""
+        return cast(Tensor, self.encoder.get_input_embeddings().weight)
+
+    def subwords(self) -> Subwords:
+        """The special subwords of the encoder's tokenizer."""
+        return special_subwords(self.checked_tokenizer())
+
     def predict(
         self,
         texts: Sequence[str | Sequence[str]],
@@ -215,7 +228,7 @@ class HyperX(nn.Module):
         Raises:
             HyperXError: where the model has no such task or language.
         """
-        tasks, languages = tuple(self.config.labels), self.config.languages
+        tasks, languages = tuple(self.tasks), self.config.languages
         if pair.task not in tasks:
             hint = did_you_mean(pair.task, tasks)
             raise HyperXError(f"the model has no task {pair.task!r}; it has {', '.join(tasks)}.{hint}")
@@ -263,7 +276,8 @@ class HyperX(nn.Module):
         pairs: Pairs,
         input_ids: Tensor,
         attention_mask: Tensor,
-        labels: Tensor | None = None,
+        words: Tensor | None = None,
+        labels: Tensor | Mapping[str, Tensor] | None = None,
         adapters: AdapterWeights | None = None,
     ) -> ModelOutput:
         """Run a batch, each row with the adapter and the head of its pair.
@@ -272,7 +286,10 @@ class HyperX(nn.Module):
             pairs: the pair of every row, or one for all.
             input_ids: subword ids ``[B, T]``.
             attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
-            labels: label ids at the first subword of each word, -100 elsewhere ``[B, T]``.
+            words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` needs it.
+            labels: the labels of the one task, in its own form: for tags ids at the first subword of each word, -100
+                elsewhere ``[B, T]``; for ``dep`` head and relation of each word ``[B, W, 2]``. Where rows are of
+                several tasks, by task those of its rows.
             adapters: what :meth:`adapters` gave for the batch's distinct pairs in order of first appearance, to
                 spare generating it again.
         """
@@ -284,11 +301,27 @@ class HyperX(nn.Module):
         weights = self.adapters(distinct) if adapters is None else adapters
         hidden = self._encode(input_ids, attention_mask, weights, rows)
         by_task = {
-            task: self._rows_of_task(task, row_pairs, hidden.device) for task in {p.task: None for p in distinct}
+            task: [row for row, pair in enumerate(row_pairs) if pair.task == task] for task in tasks_of(distinct)
         }
-        logits = {task: self.heads[task](hidden if index is None else hidden[index]) for task, index in by_task.items()}
-        loss = None if labels is None else self._loss(logits, by_task, labels)
+        given = labels_by_task(labels, list(by_task))
+        logits, loss = {}, None
+        for task, own in by_task.items():
+            inputs = self._head_input(own, hidden, words, given.get(task))
+            logits[task] = self.heads[task](inputs)
+            if inputs.labels is not None:
+                part = len(own) / len(row_pairs) * self.tasks[task].loss(logits[task], inputs.labels)
+                loss = part if loss is None else loss + part
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
+
+    def _head_input(
+        self, rows: Sequence[int], hidden: Tensor, words: Tensor | None, labels: Tensor | None
+    ) -> HeadInput:
+        """What the head of the task that has these rows reads."""
+        embeddings = self.word_embeddings
+        if len(rows) == len(hidden):
+            return HeadInput(hidden, words, embeddings, labels)
+        index = torch.tensor(rows, device=hidden.device)
+        return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
 
     def _encode(self, input_ids: Tensor, mask: Tensor, weights: AdapterWeights, rows: Tensor | None) -> Tensor:
         if self.training and getattr(encoder_layers(self.encoder)[0], "gradient_checkpointing", False):
@@ -301,26 +334,50 @@ class HyperX(nn.Module):
                 self.encoder(input_ids=input_ids, attention_mask=mask)
             return cast(Tensor, self.pooling(states))
 
-    def _rows_of_task(self, task: str, row_pairs: list[TaskLanguagePair], device: torch.device) -> Tensor | None:
-        """Indices of the rows of a task; None where it has all rows."""
-        rows = [row for row, pair in enumerate(row_pairs) if pair.task == task]
-        return None if len(rows) == len(row_pairs) else torch.tensor(rows, device=device)
 
-    def _loss(self, logits: Mapping[str, Tensor], by_task: Mapping[str, Tensor | None], labels: Tensor) -> Tensor:
-        loss = torch.zeros((), device=labels.device)
-        for task, index in by_task.items():
-            share = 1.0 if index is None else len(index) / len(labels)
-            loss = loss + share * TASKS[task].loss(logits[task], labels if index is None else labels[index])
-        return loss
+def tasks_of(pairs: Sequence[TaskLanguagePair]) -> list[str]:
+    """The distinct tasks of some pairs, in order."""
+    return list(dict.fromkeys(pair.task for pair in pairs))
+
+
+def labels_by_task(labels: Tensor | Mapping[str, Tensor] | None, tasks: Sequence[str]) -> Mapping[str, Tensor]:
+    """Labels by task, from a mapping or from the labels of the one task.
+
+    Raises:
+        HyperXError: where one tensor is given for rows of several tasks, or labels of a task that has no row.
+    """
+    if labels is None:
+        return {}
+    if isinstance(labels, Tensor):
+        if len(tasks) > 1:
+            raise HyperXError(
+                f"labels: expected a mapping for rows of several tasks ({', '.join(tasks)}); found a tensor"
+            )
+        return {tasks[0]: labels}
+    if missing := set(labels).symmetric_difference(tasks):
+        raise HyperXError(f"labels: expected those of {', '.join(tasks)}; they differ in {', '.join(sorted(missing))}")
+    return labels
+
+
+def special_subwords(tokenizer: PreTrainedTokenizerFast) -> Subwords:
+    """The special subwords of a tokenizer that batches are made with."""
+    return Subwords(
+        pad=tokenizer.pad_token_id,
+        mask=tokenizer.mask_token_id,
+        vocabulary_size=len(tokenizer),
+        special=frozenset(tokenizer.all_special_ids),
+    )
 
 
 def check_config(config: ModelConfig) -> None:
     """See that a configuration names tasks, an activation and a layer that there are; a ConfigError where not."""
     problems = [
-        f"there is no task {task!r}; there are {', '.join(TASKS)}.{did_you_mean(task, TASKS)}"
-        for task in config.labels
-        if task not in TASKS
+        f"there is no task {kind!r}; there are {', '.join(TASKS)}.{did_you_mean(kind, TASKS)}"
+        for kind in config.kinds.values()
+        if kind not in TASKS
     ]
+    if set(config.kinds) != set(config.labels):
+        problems.append(f"expected labels of {', '.join(config.kinds)}; found those of {', '.join(config.labels)}")
     if config.adapter_non_linearity not in ACT2FN:
         hint = did_you_mean(config.adapter_non_linearity, ACT2FN)
         problems.append(f"adapter_non_linearity: there is no activation {config.adapter_non_linearity!r}.{hint}")
@@ -392,6 +449,7 @@ def build_model(
     loaded: LoadedEncoder,
     config: TrainConfig,
     *,
+    kinds: Mapping[str, str],
     labels: Mapping[str, tuple[str, ...]],
     languages: Sequence[str],
     trained: Sequence[TaskLanguagePair],
@@ -401,6 +459,7 @@ def build_model(
     Args:
         loaded: the encoder; its layers above the one that the heads read are dropped.
         config: the options of the run.
+        kinds: kind of every task by its name.
         labels: label set by task.
         languages: every language of the model.
         trained: the training pairs.
@@ -413,6 +472,7 @@ def build_model(
         ModelConfig(
             encoder=loaded.name,
             encoder_hash=loaded.content_hash,
+            kinds=dict(kinds),
             labels=dict(labels),
             languages=tuple(languages),
             trained_languages=tuple(language for language in languages if canonical(language) in with_data),
@@ -421,6 +481,7 @@ def build_model(
             adapter_non_linearity=options.adapter_non_linearity,
             after_layer_output=options.after_layer_output,
             head_layer=head_layer,
+            parser_projections=options.parser_projections,
             max_length=config.data.max_length,
         ),
     )

@@ -10,7 +10,7 @@ from hyperx.data.encoding import SubwordEncoder
 from hyperx.data.output import Prediction
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
-from hyperx.inference import POOL, PairTagger
+from hyperx.inference import POOL, PairPredictor
 from hyperx.pairs import TaskLanguagePair
 from hyperx.segmentation import WordSegmenter
 
@@ -41,18 +41,24 @@ def tag(
     """
     tokenizer = model.checked_tokenizer()
     encoder = SubwordEncoder(tokenizer, max_length=model.config.max_length)
-    taggers = {
-        task: PairTagger(model, TaskLanguagePair(task, language), batch_size=batch_size, pad_id=tokenizer.pad_token_id)
+    predictors = {
+        task: PairPredictor(model, TaskLanguagePair(task, language), batch_size=batch_size, subwords=model.subwords())
         for task in tasks
     }
     sentences = iter(sentences)
     while chunk := list(itertools.islice(sentences, pool or POOL * batch_size)):
-        windows = list(encoder.windows(sentence.words for sentence in chunk))
-        results = {task: list(tagger.label(windows)) for task, tagger in taggers.items()}
+        results = {
+            task: list(predictor.predict(predictor.task.windows(encoder, chunk)))
+            for task, predictor in predictors.items()
+        }
         for index, sentence in enumerate(chunk):
-            labels = {task: words[index].labels for task, words in results.items()}
-            certain = {task: words[index].confidences for task, words in results.items()} if confidences else None
-            yield Prediction(sentence, labels, certain)
+            found = {task: own[index] for task, own in results.items()}
+            yield Prediction(
+                sentence,
+                labels={task: result.labels for task, result in found.items()},
+                confidences={task: result.confidences for task, result in found.items()} if confidences else None,
+                columns={task: model.tasks[task].annotation(result.labels) for task, result in found.items()},
+            )
 
 
 def as_sentences(texts: Iterable[str | Sequence[str]], language: str) -> Iterator[Sentence]:

@@ -12,15 +12,16 @@ from typing import Any, TypeVar
 from tqdm.auto import tqdm
 
 from hyperx.config import DataOptions, TrainConfig
-from hyperx.data.encoding import EncodedSplit
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
+from hyperx.data.storage import EncodedSplit
 from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.base import Task
+from hyperx.tasks.registry import make_tasks, read_kinds
 from hyperx.transfer import group_of
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,7 @@ class Scope:
     """The tasks, languages and pairs of a run, checked.
 
     Args:
-        tasks: every task of the model.
+        tasks: every task of the model by name.
         languages: every language of the model, as the user spells it.
         train_pairs: pairs to train on.
         eval_pairs: pairs to evaluate on while training.
@@ -43,7 +44,7 @@ class Scope:
         kept: what a checkpoint keeps of it: the sources, the folder of local data and the explicit table.
     """
 
-    tasks: tuple[str, ...]
+    tasks: Mapping[str, Task]
     languages: tuple[str, ...]
     train_pairs: tuple[TaskLanguagePair, ...]
     eval_pairs: tuple[TaskLanguagePair, ...]
@@ -57,6 +58,7 @@ class RunData:
 
     Args:
         encoder: the loaded encoder.
+        tasks: the tasks by name.
         labels: label set by task.
         languages: every language of the model.
         train_pairs: pairs to train on.
@@ -66,6 +68,7 @@ class RunData:
     """
 
     encoder: LoadedEncoder
+    tasks: Mapping[str, Task]
     labels: dict[str, tuple[str, ...]]
     languages: tuple[str, ...]
     train_pairs: tuple[TaskLanguagePair, ...]
@@ -92,15 +95,15 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
         problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
     if not data.train_task_language_pairs:
         problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
-    tasks = data.tasks or _unique(pair.task for pair in (*train, *evaluate))
+    tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in (*train, *evaluate)], problems))
     languages = data.languages or _unique(pair.language for pair in (*train, *evaluate))
-    problems += _name_problems(tasks, languages, [*train, *evaluate], declared=data)
+    problems += _name_problems(tuple(tasks), languages, [*train, *evaluate], declared=data)
     label_map = _label_map(data.label_map, problems)
     named = _unique([*train, *evaluate])
-    sources = find_sources(named, data.data_folder, data.data, label_map, problems)
+    sources = find_sources(named, tasks, data.data_folder, data.data, label_map, problems)
     for pair in train if sources is not None else ():
         assert sources is not None
-        if pair.task in TASKS and not sources.has(pair, "train"):
+        if pair.task in tasks and not sources.has(pair, "train"):
             problems.append(
                 f"--train_task_language_pairs: {pair} has no train split; name a file for it under 'train' in the data "
                 "table (its dev file may serve, its test file never)"
@@ -117,10 +120,10 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
         "label_map": label_map,
         "sources": everything.to_json(),
     }
-    return Scope(tuple(tasks), tuple(languages), train, evaluate, everything, kept)
+    return Scope(tasks, tuple(languages), train, evaluate, everything, kept)
 
 
-def _warn_unused(table: Mapping[str, Any], tasks: Sequence[str], languages: Sequence[str]) -> None:
+def _warn_unused(table: Mapping[str, Any], tasks: Iterable[str], languages: Sequence[str]) -> None:
     """Name the entries of the table that are of no pair of the run: one table may serve several, or it is a slip."""
     known = {TaskLanguagePair(task, language).key for task in tasks for language in languages}
     for name in table:
@@ -172,11 +175,7 @@ def _name_problems(
     tasks: Sequence[str], languages: Sequence[str], pairs: Iterable[TaskLanguagePair], *, declared: DataOptions
 ) -> list[str]:
     """Unknown tasks and languages, those named twice, and pairs outside of the declared ones."""
-    problems = [
-        f"--tasks: there is no task {task!r}; there are {', '.join(TASKS)}.{did_you_mean(task, TASKS)}"
-        for task in tasks
-        if task not in TASKS
-    ]
+    problems = []
     seen: dict[str, str] = {}
     for language in languages:
         if not is_language(language):
@@ -261,6 +260,7 @@ def _label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
 
 def find_sources(
     pairs: Sequence[TaskLanguagePair],
+    tasks: Mapping[str, Task],
     data_folder: Path,
     table: Mapping[str, object],
     label_map: Mapping[str, str],
@@ -269,10 +269,10 @@ def find_sources(
     """Where the data of some pairs is; None where there are problems, which join the others."""
     try:
         return DataSources.build(
-            [pair for pair in pairs if pair.task in TASKS],
+            [pair for pair in pairs if pair.task in tasks],
             data_folder=data_folder,
             table=table,
-            columns={task.name: task.column for task in TASKS.values()},
+            columns={name: task.column for name, task in tasks.items()},
             label_map=label_map,
         )
     except ConfigError as error:
@@ -281,13 +281,17 @@ def find_sources(
 
 
 def with_all_pairs(
-    sources: DataSources, tasks: Sequence[str], languages: Sequence[str], data: DataOptions, label_map: dict[str, str]
+    sources: DataSources,
+    tasks: Mapping[str, Task],
+    languages: Sequence[str],
+    data: DataOptions,
+    label_map: dict[str, str],
 ) -> DataSources:
     """The sources of every pair of the model that has any, so that evaluation finds them without being told."""
     for pair in (TaskLanguagePair(task, language) for task in tasks for language in languages):
         if pair not in sources:
             # A pair that nobody named may lack data.
-            found = find_sources([pair], data.data_folder, data.data, label_map, [])
+            found = find_sources([pair], tasks, data.data_folder, data.data, label_map, [])
             sources = sources if found is None else sources.joined(found)
     return sources
 
@@ -311,7 +315,11 @@ def prepare(config: TrainConfig, scope: Scope) -> RunData:
     """
     encoder = load_encoder(config.model.model_name_or_path)
     loader = SplitLoader(
-        scope.sources, encoder.checked_tokenizer(), max_length=checked_length(config, encoder), cache=encoded_cache()
+        scope.sources,
+        scope.tasks,
+        encoder.checked_tokenizer(),
+        max_length=checked_length(config, encoder),
+        cache=encoded_cache(),
     )
     jobs = [(pair, "train") for pair in scope.train_pairs] + [(pair, "dev") for pair in scope.eval_pairs]
     bar = tqdm(jobs, desc="reading data", unit="split", disable=config.training.disable_progress_bar, leave=False)
@@ -321,6 +329,7 @@ def prepare(config: TrainConfig, scope: Scope) -> RunData:
     log_untrained(scope)
     return RunData(
         encoder=encoder,
+        tasks=scope.tasks,
         labels=labels,
         languages=scope.languages,
         train_pairs=scope.train_pairs,
@@ -357,21 +366,21 @@ def label_sets(scope: Scope, splits: Sequence[EncodedSplit], data: DataOptions) 
     """The label set of every task; a DataError where training data has an entity type that was not declared."""
     seen: dict[str, set[str]] = {task: set() for task in scope.tasks}
     for pair, split in zip(scope.train_pairs, splits, strict=True):
-        seen[pair.task].update(split.names)
-    return {task: label_set(task, names, data.entity_types) for task, names in seen.items()}
+        seen[pair.task].update(split.names.get(scope.tasks[pair.task].label_column or "", ()))
+    return {task: label_set(scope.tasks[task], names, data.entity_types) for task, names in seen.items()}
 
 
-def label_set(task: str, seen: Collection[str], entity_types: Sequence[str]) -> tuple[str, ...]:
+def label_set(task: Task, seen: Collection[str], entity_types: Sequence[str]) -> tuple[str, ...]:
     """The labels of a task, from its training data or as declared.
 
     Raises:
         DataError: where training data has an entity type that was not declared.
     """
     declared = [f"{prefix}-{kind}" for kind in entity_types for prefix in "BI"]
-    labels = TASKS[task].label_set(declared if declared and task == "ner" else seen)
+    labels = task.label_set(declared if declared and task.column == "ner" else seen)
     if missing := sorted(set(seen).difference(labels)):
         raise DataError(
-            f"the training data of {task} has labels that were not declared: {', '.join(missing)}. Declare them "
+            f"the training data of {task.name} has labels that were not declared: {', '.join(missing)}. Declare them "
             "with --entity_types, or map them with --label_map, such as DATE=O"
         )
     return labels

@@ -10,10 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from torch import nn
 
-from hyperx.evaluation import PairScores
+from hyperx.evaluation import PairScores, averaged
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.registry import TASKS
 from hyperx.transfer import GROUP_NAMES, group_of, macro_averages
 
 Rows = Sequence[Sequence[str]]
@@ -73,19 +72,24 @@ def result_table(
             str(score.pair),
             GROUP_NAMES[group_of(score.pair, trained)],
             f"{score.sentences:,}",
-            TASKS[score.pair.task].measure,
-            f"{100 * score.value:.1f}",
+            score.task.measure,
+            shown(score, score.value),
             f"{score.repeats:,}" if score.repeats else "",
-            "" if score.value_without_repeats is None else f"{100 * score.value_without_repeats:.1f}",
+            "" if score.value_without_repeats is None else shown(score, score.value_without_repeats),
         ]
         for score in sorted(scores, key=lambda score: order.index(group_of(score.pair, trained)))
     ]
-    averages = macro_averages({score.pair: score.value for score in scores}, trained)
+    averages = macro_averages(averaged(scores), trained)
     names = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
     rows += [["macro average", names[name], "", "", f"{100 * value:.1f}", "", ""] for name, value in averages.items()]
     if any(score.repeats for score in scores):
         return [*header, "in train", "score without"], rows
     return header, [row[: len(header)] for row in rows]
+
+
+def shown(score: PairScores, value: float) -> str:
+    """A value of the main measure: percent, but a perplexity as it is."""
+    return f"{value:.1f}" if score.task.auxiliary else f"{100 * value:.1f}"
 
 
 def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:
@@ -113,9 +117,12 @@ def write_results(path: Path, title: str, scores: Sequence[PairScores], trained:
 
 
 def flat_results(scores: Sequence[PairScores], split: str) -> dict[str, float]:
-    """Results under the published program's names, such as ``test_ner:de_f1``; values from 0 to 1."""
+    """Results under the published program's names, such as ``test_ner:de_f1``, and on its scales: LAS and UAS go from 0
+    to 100, all else from 0 to 1."""
     return {
-        f"{split}_{score.pair.task}:{score.pair.language}_{name}": value
+        f"{split}_{score.pair.task}:{score.pair.language}_{name}": 100 * value
+        if name in score.task.as_percent
+        else value
         for score in scores
         for name, value in score.scores.measures.items()
     }

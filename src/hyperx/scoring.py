@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,15 +11,17 @@ from tqdm.auto import tqdm
 
 from hyperx import checkpoint, report
 from hyperx.config import EvaluateConfig
-from hyperx.data.encoding import EncodedSplit
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
+from hyperx.data.storage import EncodedSplit
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError, DataError, HyperXError
 from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import encoded_cache, find_sources
+from hyperx.tasks.base import Task
+from hyperx.tasks.registry import make_tasks
 from hyperx.transfer import group_of
 
 log = logging.getLogger(__name__)
@@ -53,7 +56,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
     settings = checkpoint.read_config(folder)
     problems: list[str] = []
     pairs = _asked_pairs(config, tuple(settings.labels), problems)
-    sources = _sources(config, folder, pairs, problems)
+    sources = _sources(config, folder, pairs, make_tasks(settings.kinds), problems)
     for pair in pairs:
         if not problems and not sources.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
@@ -65,7 +68,9 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
         raise ConfigError(problems)
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
     model.to(pick_device(no_cuda=config.no_cuda))
-    loader = SplitLoader(sources, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache())
+    loader = SplitLoader(
+        sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache()
+    )
     splits = _load(config, model, pairs, loader)
     trained = tuple(map(TaskLanguagePair.parse, settings.trained_pairs))
     with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar) as bar:
@@ -73,7 +78,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
             model,
             splits,
             batch_size=config.per_device_eval_batch_size,
-            pad_id=model.checked_tokenizer().pad_token_id,
+            subwords=model.subwords(),
             repeats=_repeats(config.split, splits, trained, loader),
             done=lambda _: bar.update(),
         )
@@ -101,7 +106,13 @@ def _asked_pairs(config: EvaluateConfig, tasks: tuple[str, ...], problems: list[
     return pairs
 
 
-def _sources(config: EvaluateConfig, folder: Path, pairs: list[TaskLanguagePair], problems: list[str]) -> DataSources:
+def _sources(
+    config: EvaluateConfig,
+    folder: Path,
+    pairs: list[TaskLanguagePair],
+    tasks: Mapping[str, Task],
+    problems: list[str],
+) -> DataSources:
     """Those kept with the checkpoint, and found anew what the options ask for or training did not know."""
     data = checkpoint.read_json(folder / checkpoint.DATA)
     kept = DataSources.from_json(data["sources"])
@@ -110,6 +121,7 @@ def _sources(config: EvaluateConfig, folder: Path, pairs: list[TaskLanguagePair]
     anew = wanted if elsewhere else [pair for pair in wanted if pair not in kept]
     found = find_sources(
         anew,
+        tasks,
         config.data_folder or Path(data["data_folder"]),
         {**data["table"], **config.data},
         data["label_map"],
@@ -159,7 +171,9 @@ def _repeats(
 
 
 def _warn_unknown_labels(model: HyperX, pair: TaskLanguagePair, split: EncodedSplit) -> None:
-    if unknown := sorted(set(split.names).difference(model.config.labels[pair.task])):
+    if unknown := sorted(
+        set(split.names.get(model.tasks[pair.task].label_column or "", ())).difference(model.config.labels[pair.task])
+    ):
         log.warning(
             "%s: %s of its data are no labels of the model and count as missed; map them with label_map in the table",
             pair,

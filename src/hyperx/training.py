@@ -20,11 +20,11 @@ from transformers import get_scheduler, set_seed
 from hyperx import checkpoint, report
 from hyperx.config import TrainConfig, TrainingOptions
 from hyperx.data.collate import Batch, Collator
-from hyperx.data.encoding import EncodedSplit
 from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
+from hyperx.data.storage import EncodedSplit
 from hyperx.errors import CheckpointError, ConfigError
-from hyperx.evaluation import PairScores, evaluate_pairs
-from hyperx.model import HyperX, build_model
+from hyperx.evaluation import PairScores, averaged, evaluate_pairs
+from hyperx.model import HyperX, build_model, special_subwords
 from hyperx.preparation import RunData, check_options, prepare
 from hyperx.transfer import macro_averages
 
@@ -77,7 +77,14 @@ def train(config: TrainConfig) -> Path:
         output_dir = claim_output_dir(config.training)
         data = prepare(config, scope)
     set_seed(config.training.seed)
-    model = build_model(data.encoder, config, labels=data.labels, languages=data.languages, trained=data.train_pairs)
+    model = build_model(
+        data.encoder,
+        config,
+        kinds={name: task.kind for name, task in data.tasks.items()},
+        labels=data.labels,
+        languages=data.languages,
+        trained=data.train_pairs,
+    )
     if accelerator.is_main_process:
         report.print_modules(model)
     run = TrainingRun(config, output_dir, accelerator, model, data)
@@ -164,11 +171,14 @@ class TrainingRun:
         self.losses: list[torch.Tensor] = []
         self.batch_rows = self.options.per_device_train_batch_size * accelerator.num_processes
         self.plan = make_plan(config, data.train_splits, self.batch_rows)
+        self.subwords = special_subwords(data.encoder.checked_tokenizer())
         self.collate = Collator(
             pairs=data.train_pairs,
             splits=data.train_splits,
-            labels=[data.labels[pair.task] for pair in data.train_pairs],
-            pad_id=data.encoder.checked_tokenizer().pad_token_id,
+            tasks=data.tasks,
+            labels=data.labels,
+            subwords=self.subwords,
+            seed=self.options.seed,
         )
         self.steps = total_steps(self.options, sum(map(len, data.train_splits)), self.batch_rows)
         optimizer = make_optimizer(model, self.options, accelerator.device)
@@ -213,20 +223,19 @@ class TrainingRun:
 
     def _batches(self, start: int) -> Iterator[Batch]:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
-        for rows in self.plan.batches(start):
+        for number, rows in enumerate(self.plan.batches(start), start=start):
             own: Sequence[Row] = rows[process::processes]
-            yield self.collate(own)
+            yield self.collate(own, number * processes + process)
 
     def _step(self, batches: Iterator[Batch]) -> torch.Tensor:
         """One optimiser step; its mean loss, still on the device."""
         self.model.train()
         total = torch.zeros((), device=self.accelerator.device)
         for _ in range(self.options.gradient_accumulation_steps):
-            batch = next(batches)
+            batch = next(batches).to(self.accelerator.device)
             with self.accelerator.accumulate(self.model):
-                device = self.accelerator.device
                 loss = self.model(
-                    batch.pairs, batch.input_ids.to(device), batch.attention_mask.to(device), batch.labels.to(device)
+                    batch.pairs, batch.input_ids, batch.attention_mask, words=batch.words, labels=batch.labels
                 ).loss
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients and self.options.max_grad_norm > 0:
@@ -262,9 +271,9 @@ class TrainingRun:
             self.bare_model,
             self.data.eval_splits,
             batch_size=self.options.per_device_eval_batch_size,
-            pad_id=self.data.encoder.checked_tokenizer().pad_token_id,
+            subwords=self.subwords,
         )
-        averages = macro_averages({score.pair: score.value for score in scores}, self.data.train_pairs)
+        averages = macro_averages(averaged(scores), self.data.train_pairs)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
         average = averages[self.options.best_by]
         self._tell(bar, scores, average)
@@ -272,7 +281,7 @@ class TrainingRun:
 
     def _tell(self, bar: tqdm[Any], scores: Sequence[PairScores], average: float) -> None:
         if self.accelerator.is_main_process:
-            cells = "  ".join(f"{score.pair} {100 * score.value:.1f}" for score in scores)
+            cells = "  ".join(f"{score.pair} {report.shown(score, score.value)}" for score in scores)
             bar.write(f"step {self.progress.step}  dev {self.options.best_by} {100 * average:.1f}  {cells}")
 
     def _keep_best(self, average: float) -> bool:

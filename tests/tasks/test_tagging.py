@@ -9,10 +9,11 @@ from hypothesis import strategies as st
 
 from hyperx.data.labels import UPOS_TAGS
 from hyperx.data.spans import spans
-from hyperx.tasks.base import IGNORED
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.base import IGNORED, HeadFacts, HeadInput
+from hyperx.tasks.registry import make_tasks
 from hyperx.tasks.tagging import TaggingTask
 
+TASKS = make_tasks({"ner": "ner", "pos": "pos"})
 NER, POS = TASKS["ner"], TASKS["pos"]
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=150)
 Span = tuple[int, str, int, int]
@@ -202,8 +203,8 @@ def test_loss_in_half_precision_is_computed_in_full() -> None:
 def test_head_gives_a_logit_for_each_label(task: str) -> None:
     assert isinstance(TASKS[task], TaggingTask)
     assert TASKS[task].name == task
-    head = TASKS[task].head(hidden_size=6, labels=("a", "b", "c"))
-    assert head(torch.zeros(2, 5, 6)).shape == (2, 5, 3)
+    head = TASKS[task].head(HeadFacts(hidden_size=6, embedding_size=6, vocabulary_size=9), ("a", "b", "c"))
+    assert head(HeadInput(torch.zeros(2, 5, 6), None, torch.zeros(9, 6))).shape == (2, 5, 3)
 
 
 @exact

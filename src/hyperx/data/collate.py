@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from hyperx.data.encoding import EncodedSplit, Ints, Window
+from hyperx.data.encoding import Ints, Window
 from hyperx.data.sampling import Row
+from hyperx.data.storage import EncodedSplit
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.base import IGNORED
+from hyperx.tasks.base import BatchFacts, Example, Subwords, Task, padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,27 +24,40 @@ class Batch:
         pairs: the pair of each row.
         input_ids: ``[B, T]``.
         attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
-        labels: label ids at first subwords, -100 elsewhere ``[B, T]``.
+        words: for each subword the index of its word in the window, -1 for none ``[B, T]``.
+        labels: by task the labels of its rows, in their order and in the form of the task.
     """
 
     pairs: list[TaskLanguagePair]
     input_ids: Tensor
     attention_mask: Tensor
-    labels: Tensor
+    words: Tensor
+    labels: dict[str, Tensor]
+
+    def to(self, device: torch.device) -> Batch:
+        """The batch on a device."""
+        return Batch(
+            self.pairs,
+            self.input_ids.to(device),
+            self.attention_mask.to(device),
+            self.words.to(device),
+            {task: labels.to(device) for task, labels in self.labels.items()},
+        )
 
 
-def pad(rows: Sequence[Ints], value: int) -> Tensor:
-    """Rows of several lengths to one tensor ``[B, T]``."""
-    padded = np.full((len(rows), max(map(len, rows))), value, dtype=np.int64)
-    for line, row in zip(padded, rows, strict=True):
-        line[: len(row)] = row
-    return torch.from_numpy(padded)
+def pad_windows(
+    windows: Sequence[Window], pad_id: int, ids: Sequence[Ints] | None = None
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Subword ids, attention mask and words of some windows, each ``[B, T]``.
 
-
-def pad_windows(windows: Sequence[Window], pad_id: int) -> tuple[Tensor, Tensor]:
-    """Subword ids and attention mask of some windows, each ``[B, T]``."""
-    mask = pad([np.ones(len(window.ids), dtype=np.int32) for window in windows], 0)
-    return pad([window.ids for window in windows], pad_id), mask
+    Args:
+        windows: the windows.
+        pad_id: the tokenizer's padding id.
+        ids: the subword ids where they are others than the windows' own.
+    """
+    mask = padded([np.ones(len(window.ids), dtype=np.int32) for window in windows], 0)
+    words = padded([window.inner_words for window in windows], -1)
+    return padded(ids or [window.ids for window in windows], pad_id), mask, words
 
 
 class Collator:
@@ -52,8 +66,10 @@ class Collator:
     Args:
         pairs: the pairs that a row's index points to.
         splits: the training split of each.
-        labels: the label set of each, by which its labels are numbered.
-        pad_id: the tokenizer's padding id.
+        tasks: the tasks by name.
+        labels: the label set of each task, by which labels are numbered.
+        subwords: the tokenizer's special ones.
+        seed: of what tasks draw.
     """
 
     def __init__(
@@ -61,25 +77,50 @@ class Collator:
         *,
         pairs: Sequence[TaskLanguagePair],
         splits: Sequence[EncodedSplit],
-        labels: Sequence[Sequence[str]],
-        pad_id: int,
+        tasks: Mapping[str, Task],
+        labels: Mapping[str, Sequence[str]],
+        subwords: Subwords,
+        seed: int = 0,
     ) -> None:
-        self.pairs, self.splits, self.pad_id = pairs, splits, pad_id
-        self.label_ids = [
-            np.array([names.index(name) for name in split.names], dtype=np.int32)[split.labels]
-            for split, names in zip(splits, labels, strict=True)
+        self.pairs, self.splits, self.tasks, self.subwords, self.seed = pairs, splits, tasks, subwords, seed
+        self.targets = [
+            {
+                column: _numbered(values, split.names.get(column), labels[pair.task])
+                for column, values in split.targets.items()
+            }
+            for pair, split in zip(pairs, splits, strict=True)
         ]
 
-    def __call__(self, rows: Sequence[Row]) -> Batch:
-        """The batch of these rows."""
-        windows = [self.splits[pair].window(index) for pair, index in rows]
-        labels = [self._labels(pair, window) for (pair, _), window in zip(rows, windows, strict=True)]
-        input_ids, mask = pad_windows(windows, self.pad_id)
-        return Batch([self.pairs[pair] for pair, _ in rows], input_ids, mask, pad(labels, IGNORED))
+    def __call__(self, rows: Sequence[Row], number: int = 0) -> Batch:
+        """The batch of these rows.
 
-    def _labels(self, pair: int, window: Window) -> Ints:
-        owned = window.words >= 0
-        labels = np.full(len(window.ids), IGNORED, dtype=np.int32)
-        first_word = self.splits[pair].label_offsets[window.sentence]
-        labels[owned] = self.label_ids[pair][first_word + window.words[owned]]
-        return labels
+        Args:
+            rows: the rows.
+            number: of the batch in the run; what tasks draw follows from it.
+        """
+        examples = [self._example(pair, index) for pair, index in rows]
+        ids: list[Ints] = [example.window.ids for example in examples]
+        by_task: dict[str, list[int]] = {}
+        for row, (pair, _) in enumerate(rows):
+            by_task.setdefault(self.pairs[pair].task, []).append(row)
+        facts = BatchFacts(self.subwords, max(map(len, ids)), (self.seed, number))
+        labels = {}
+        for task, own in by_task.items():
+            own_ids, labels[task] = self.tasks[task].batch([examples[row] for row in own], facts)
+            for row, row_ids in zip(own, own_ids, strict=True):
+                ids[row] = row_ids
+        tensors = pad_windows([example.window for example in examples], self.subwords.pad, ids)
+        return Batch([self.pairs[pair] for pair, _ in rows], *tensors, labels)
+
+    def _example(self, pair: int, index: int) -> Example:
+        split = self.splits[pair]
+        window = split.window(index)
+        part = slice(split.target_offsets[window.sentence], split.target_offsets[window.sentence + 1])
+        return Example(window, {column: values[part] for column, values in self.targets[pair].items()})
+
+
+def _numbered(values: Ints, names: Sequence[str] | None, labels: Sequence[str]) -> Ints:
+    """Numbers of a split's own label names to those of the task's label set; other numbers as they are."""
+    if names is None:
+        return values
+    return np.array([labels.index(name) for name in names], dtype=np.int32)[values]

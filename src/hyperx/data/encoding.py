@@ -1,47 +1,55 @@
-"""From sentences to windows of subwords, kept as flat arrays and cached on disk."""
+"""From sentences to windows of subwords."""
 
 from __future__ import annotations
 
-import hashlib
 import itertools
-import json
-import logging
-import os
-import tempfile
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors import SafetensorError, safe_open
-from safetensors.numpy import save_file
 from transformers import PreTrainedTokenizerFast
 
-from hyperx.data.sentence import Sentence
-
-log = logging.getLogger(__name__)
-
-FORMAT_VERSION = 1
 CHUNK = 1000
 Ints = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A run of whole words that fits the encoder.
+    """A run of whole words, or of text, that fits the encoder.
 
     Args:
         ids: subword ids ``[T]``, special ones included.
-        words: for each subword the index in its sentence of the word that it begins and that this window owns, -1
-            elsewhere ``[T]``. Every word of a sentence is owned by exactly one window.
+        words: for each subword the index of its word in the sentence, -1 for special ones ``[T]``. In text that is not
+            cut into words, 0 stands for all of it, or for the first of two texts and 1 for the second.
         sentence: index of the sentence.
+        start: the first word that this window owns. Every word of a sentence is owned by exactly one window.
+        stop: the end of those words.
     """
 
     ids: Ints
     words: Ints
     sentence: int
+    start: int = 0
+    stop: int = 0
+
+    @property
+    def first_subwords(self) -> NDArray[np.int64]:
+        """The position of the first subword of every word that the window owns ``[stop - start]``."""
+        begins = self.words != np.concatenate([[-1], self.words[:-1]])
+        return np.flatnonzero(begins & (self.words >= self.start) & (self.words < self.stop))
+
+    @property
+    def word_range(self) -> range:
+        """The words that stand in the window, owned or not."""
+        present = self.words[self.words >= 0]
+        return range(int(present[0]), int(present[-1]) + 1) if len(present) else range(0)
+
+    @property
+    def inner_words(self) -> Ints:
+        """:attr:`words` counted from the window's first word ``[T]``."""
+        return np.where(self.words >= 0, self.words - self.word_range.start, -1).astype(np.int32)
 
 
 class SubwordEncoder:
@@ -82,15 +90,14 @@ class SubwordEncoder:
                 index += 1
 
     def _cut(self, sentence: int, words: int, ids: list[int], word_ids: list[int | None]) -> Iterator[Window]:
-        first = [i for i, word in enumerate(word_ids) if i == 0 or word != word_ids[i - 1]]
-        if len(first) == words and len(ids) <= self.room:
-            yield self._window(sentence, ids, first, 0)
+        if len(ids) <= self.room and len(set(word_ids)) == words:
+            yield self._window(sentence, ids, cast(list[int], word_ids), 0, words)
             return
         subwords = self._by_word(words, ids, word_ids)
         for start, stop, own_start, own_stop in cover([len(pieces) for pieces in subwords], self.room, self.overlap):
             flat = [piece for pieces in subwords[start:stop] for piece in pieces]
-            starts = np.cumsum([0, *(len(pieces) for pieces in subwords[start:stop])])[:-1]
-            yield self._window(sentence, flat, starts[own_start - start : own_stop - start].tolist(), own_start)
+            numbers = [word for word in range(start, stop) for _ in subwords[word]]
+            yield self._window(sentence, flat, numbers, own_start, own_stop)
 
     def _by_word(self, words: int, ids: list[int], word_ids: list[int | None]) -> list[list[int]]:
         subwords: list[list[int]] = [[] for _ in range(words)]
@@ -100,11 +107,11 @@ class SubwordEncoder:
         self.shortened_words += sum(len(pieces) > self.longest_word for pieces in subwords)
         return [pieces[: self.longest_word] or [self.unknown] for pieces in subwords]
 
-    def _window(self, sentence: int, ids: list[int], starts: Sequence[int], first_word: int) -> Window:
+    def _window(self, sentence: int, ids: list[int], words: list[int], start: int, stop: int) -> Window:
+        none = [-1]
         full = np.array([*self.prefix, *ids, *self.suffix], dtype=np.int32)
-        words = np.full(len(full), -1, dtype=np.int32)
-        words[np.array(starts, dtype=np.int64) + len(self.prefix)] = np.arange(first_word, first_word + len(starts))
-        return Window(full, words, sentence)
+        numbers = np.array([*none * len(self.prefix), *words, *none * len(self.suffix)], dtype=np.int32)
+        return Window(full, numbers, sentence, start, stop)
 
 
 def cover(lengths: Sequence[int], room: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
@@ -125,130 +132,3 @@ def cover(lengths: Sequence[int], room: int, overlap: int) -> Iterator[tuple[int
         own_stop = min(max((following + stop + 1) // 2, own_start + 1), stop)
         yield start, stop, own_start, own_stop
         start, own_start = min(following, own_stop), own_stop
-
-
-@dataclass(frozen=True, slots=True)
-class EncodedSplit:
-    """One split of one pair, ready to batch.
-
-    Args:
-        ids: subword ids of all windows, end to end.
-        words: :attr:`Window.words` of all windows, end to end.
-        offsets: where window i begins, and the end ``[windows + 1]``.
-        sentences: the sentence of each window ``[windows]``.
-        labels: index into ``names`` of each word's label, sentences end to end.
-        label_offsets: where sentence i's words begin, and the end ``[sentences + 1]``.
-        names: the labels that occur.
-    """
-
-    ids: Ints
-    words: Ints
-    offsets: NDArray[np.int64]
-    sentences: Ints
-    labels: Ints
-    label_offsets: NDArray[np.int64]
-    names: tuple[str, ...]
-
-    def __len__(self) -> int:
-        return len(self.sentences)
-
-    @property
-    def lengths(self) -> NDArray[np.int64]:
-        """Subwords of each window ``[windows]``."""
-        return np.diff(self.offsets)
-
-    def window(self, index: int) -> Window:
-        """One window."""
-        part = slice(self.offsets[index], self.offsets[index + 1])
-        return Window(self.ids[part], self.words[part], int(self.sentences[index]))
-
-    def gold(self) -> list[list[str]]:
-        """The labels of every sentence."""
-        return [
-            [self.names[label] for label in self.labels[start:stop]]
-            for start, stop in itertools.pairwise(self.label_offsets)
-        ]
-
-    def repeats(self, other: EncodedSplit) -> set[int]:
-        """The sentences whose subwords are those of a sentence of ``other``, by index."""
-        known = set(other._subwords_by_sentence())
-        return {index for index, subwords in enumerate(self._subwords_by_sentence()) if subwords in known}
-
-    def _subwords_by_sentence(self) -> Iterator[bytes]:
-        for _, windows in itertools.groupby(range(len(self)), key=lambda index: self.sentences[index]):
-            yield b"".join(self.window(index).ids.tobytes() for index in windows)
-
-    def first(self, sentences: int | None) -> EncodedSplit:
-        """The first so many sentences; all of them where None."""
-        if sentences is None or sentences >= len(self.label_offsets) - 1:
-            return self
-        windows = int(np.searchsorted(self.sentences, sentences))
-        subwords, words = self.offsets[windows], self.label_offsets[sentences]
-        return EncodedSplit(
-            self.ids[:subwords],
-            self.words[:subwords],
-            self.offsets[: windows + 1],
-            self.sentences[:windows],
-            self.labels[:words],
-            self.label_offsets[: sentences + 1],
-            self.names,
-        )
-
-
-def encode(sentences: Iterable[Sentence], column: str, encoder: SubwordEncoder) -> EncodedSplit:
-    """Encode a split; sentences need the annotation ``column``."""
-    kept: list[tuple[str, ...]] = []
-
-    def words() -> Iterator[tuple[str, ...]]:
-        for sentence in sentences:
-            kept.append(tuple(str(label) for label in sentence.columns[column]))
-            yield sentence.words
-
-    windows = list(itertools.chain.from_iterable(encoder.windows(words())))
-    if encoder.shortened_words:
-        log.warning(
-            "%d words of more than %d subwords are represented by their beginning",
-            encoder.shortened_words,
-            encoder.longest_word,
-        )
-        encoder.shortened_words = 0
-    names = tuple(sorted({label for labels in kept for label in labels}))
-    index = {name: i for i, name in enumerate(names)}
-    return EncodedSplit(
-        ids=np.concatenate([window.ids for window in windows]),
-        words=np.concatenate([window.words for window in windows]),
-        offsets=np.cumsum([0, *(len(window.ids) for window in windows)]),
-        sentences=np.array([window.sentence for window in windows], dtype=np.int32),
-        labels=np.array([index[label] for labels in kept for label in labels], dtype=np.int32),
-        label_offsets=np.cumsum([0, *(len(labels) for labels in kept)]),
-        names=names,
-    )
-
-
-def cache_key(*facts: object) -> str:
-    """A file name for what follows from these facts alone."""
-    return hashlib.sha256(json.dumps([FORMAT_VERSION, *facts], sort_keys=True).encode()).hexdigest()[:32]
-
-
-def save_encoded(split: EncodedSplit, path: Path) -> None:
-    """Write a split, beside and renamed into place, so that no reader sees half of it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    arrays = {
-        name: np.ascontiguousarray(getattr(split, name))
-        for name in EncodedSplit.__dataclass_fields__
-        if name != "names"
-    }
-    handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    save_file(arrays, temporary, metadata={"names": json.dumps(split.names)})
-    Path(temporary).replace(path)
-
-
-def load_encoded(path: Path) -> EncodedSplit | None:
-    """Read what :func:`save_encoded` wrote; None where there is nothing, or nothing readable."""
-    try:
-        with safe_open(path, "np") as file:
-            arrays = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-            return EncodedSplit(**arrays, names=tuple(json.loads(file.metadata()["names"])))
-    except (FileNotFoundError, SafetensorError, TypeError, KeyError, ValueError):
-        return None

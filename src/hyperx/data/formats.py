@@ -20,40 +20,40 @@ class Format:
 
     Args:
         read: the reader, given the path, the column that is wanted, and what to do with a fault.
-        trees: whether the format holds heads and relations.
+        endings: of the names of such files.
+        columns: the columns that such files can hold.
     """
 
     read: Callable[[Path, str, OnFault], Iterator[Sentence]]
-    trees: bool = False
+    endings: tuple[str, ...]
+    columns: frozenset[str]
 
 
-_COLUMNS = Format(read_columns)
+FORMATS: tuple[Format, ...] = (
+    Format(lambda path, _, on_fault: read_conllu(path, on_fault), (".conllu",), TREE_COLUMNS | {"upos", "ner"}),
+    Format(read_columns, (".tsv", ".txt", ".conll", ".bio", ".iob2"), frozenset({"upos", "ner"})),
+)
+"""Every format; the column that is wanted tells apart those that share an ending."""
 
-FORMATS: dict[str, Format] = {
-    ".conllu": Format(lambda path, _, on_fault: read_conllu(path, on_fault), trees=True),
-    ".tsv": _COLUMNS,
-    ".txt": _COLUMNS,
-    ".conll": _COLUMNS,
-    ".bio": _COLUMNS,
-    ".iob2": _COLUMNS,
-}
-"""Ending of the file's name -> format."""
+
+def endings(column: str | None = None) -> tuple[str, ...]:
+    """The endings of the files that can hold a column; of all files where None."""
+    known = (ending for one in FORMATS if column is None or column in one.columns for ending in one.endings)
+    return tuple(dict.fromkeys(known))
 
 
 def read_file(path: Path, column: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
-    """Stream a file's sentences in the format that its ending names.
+    """Stream a file's sentences in the format that its ending and the column name.
 
     Raises:
         DataError: as the format's reader does.
     """
-    return FORMATS[path.suffix.lower()].read(path, column, on_fault)
+    ending = path.suffix.lower()
+    return next(one for one in FORMATS if ending in one.endings and column in one.columns).read(path, column, on_fault)
 
 
 def format_problem(path: Path, column: str) -> str | None:
     """Why a file cannot hold a column, judged by its name; None where it can."""
-    known = FORMATS.get(path.suffix.lower())
-    if known is None:
-        return f"expected a file that ends in {', '.join(FORMATS)}, found {path.name!r}; rename or convert it"
-    if column in TREE_COLUMNS and not known.trees:
-        return f"expected a .conllu file, since {path.suffix} holds no trees; found {path.name!r}"
-    return None
+    if path.suffix.lower() in endings(column):
+        return None
+    return f"expected a file that ends in {', '.join(endings(column))}, to hold {column}; found {path.name!r}"

@@ -22,11 +22,11 @@ OutputFormat = Literal["conllu", "jsonl", "columns"]
 
 _ID, _FORM, _MISC = 0, 1, 9
 
-# Tasks that have a column of their own in CoNLL-U; all others stand in MISC, as `NER=B-PER`.
-_COLUMN_OF_TASK = {"pos": 3}
+# Annotation that has a column of its own in CoNLL-U; all other stands in MISC under the task's name, as `NER=B-PER`.
+_PLACES = {"upos": 3, "head": 6, "deprel": 7}
 
-# Tasks whose labels are spans in BIO.
-_SPAN_TASKS = ("ner",)
+# Annotation that is spans in BIO.
+_SPANS = "ner"
 
 _CONFIDENCE_DIGITS = 4
 
@@ -35,11 +35,14 @@ _LINE_BREAKS = re.compile(r"[\t\n\r]+")
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A sentence with the labels that each task gave to its words.
+    """A sentence with what each task says of it.
 
     Args:
         sentence: the sentence as it was read.
-        labels: by task one label a word.
+        labels: by task one label a word (for ``dep`` an ``Arc`` with ``head`` and ``relation``), or one label for the
+            whole sentence.
+        columns: by task the same as columns of words, such as ``upos``, or ``head`` and ``deprel``; none for a task
+            whose label is of the whole sentence.
         confidences: by task the probability of each label, or None where nobody asked.
 
     Raises:
@@ -47,19 +50,30 @@ class Prediction:
     """
 
     sentence: Sentence
-    labels: Mapping[str, tuple[str, ...]]
-    confidences: Mapping[str, tuple[float, ...]] | None = None
+    labels: Mapping[str, Any]
+    columns: Mapping[str, Mapping[str, tuple[str | int, ...]]]
+    confidences: Mapping[str, Any] | None = None
 
     @property
     def words(self) -> tuple[str, ...]:
         """The words of the sentence."""
         return self.sentence.words
 
+    @property
+    def word_labels(self) -> dict[str, Any]:
+        """The labels of the tasks that label words."""
+        return {task: labels for task, labels in self.labels.items() if self.columns[task]}
+
+    @property
+    def sentence_labels(self) -> dict[str, str]:
+        """The labels of the tasks that label whole sentences."""
+        return {task: label for task, label in self.labels.items() if not self.columns[task]}
+
     def __post_init__(self) -> None:
         expected = len(self.words)
         for name, by_task in (("labels", self.labels), ("confidences", self.confidences or {})):
             for task, values in by_task.items():
-                if len(values) != expected:
+                if self.columns[task] and len(values) != expected:
                     raise ValueError(f"expected {expected} {name} of {task}, one a word; found {len(values)}")
 
 
@@ -102,7 +116,8 @@ class ConlluWriter(PredictionWriter):
         self._written += 1
         sentence = prediction.sentence
         rows = sentence.rows if isinstance(sentence, ConlluSentence) else tuple(_new_rows(sentence))
-        lines = [*_comments(sentence, rows, self._written), *map("\t".join, _filled(rows, prediction))]
+        comments = [*_comments(sentence, rows, self._written), *_label_comments(prediction)]
+        lines = [*comments, *map("\t".join, _filled(rows, prediction))]
         return "\n".join(lines) + "\n\n"
 
 
@@ -119,12 +134,17 @@ class JsonlWriter(PredictionWriter):
 
 
 class ColumnsWriter(PredictionWriter):
-    """A word a line, followed by each task's label, separated by tabs; a blank line after each sentence."""
+    """A word a line, followed by each task's labels, separated by tabs; a blank line after each sentence.
+
+    A label of the whole sentence stands before it, as ``# sentiment = good``.
+    """
 
     def _rendered(self, prediction: Prediction) -> str:
-        columns = [prediction.sentence.words, *prediction.labels.values()]
+        found = [column for columns in prediction.columns.values() for column in columns.values()]
+        columns = [prediction.sentence.words, *([str(value) for value in column] for column in found)]
         rows = zip(*(_checked(column, prediction.sentence) for column in columns), strict=True)
-        return "".join("\t".join(row) + "\n" for row in rows) + "\n"
+        comments = "".join(f"{comment}\n" for comment in _label_comments(prediction))
+        return comments + "".join("\t".join(row) + "\n" for row in rows) + "\n"
 
 
 OUTPUT_FORMATS: dict[str, type[PredictionWriter]] = {
@@ -154,21 +174,25 @@ def _new_rows(sentence: Sentence) -> Iterator[Row]:
 
 def _filled(rows: Iterable[Row], prediction: Prediction) -> Iterator[Row]:
     """The rows with each task's labels at the words; ranges and empty nodes pass as they are."""
-    labels = {task: _checked(values, prediction.sentence) for task, values in prediction.labels.items()}
+    columns = {
+        (task, name): _checked([str(value) for value in values], prediction.sentence)
+        for task, found in prediction.columns.items()
+        for name, values in found.items()
+    }
     word = 0
     for row in rows:
         if row[_ID].isdecimal():
-            yield _with_labels(row, {task: values[word] for task, values in labels.items()})
+            yield _with_labels(row, {place: values[word] for place, values in columns.items()})
             word += 1
         else:
             yield row
 
 
-def _with_labels(row: Row, labels: Mapping[str, str]) -> Row:
+def _with_labels(row: Row, labels: Mapping[tuple[str, str], str]) -> Row:
     columns = list(row)
-    for task, label in labels.items():
-        if task in _COLUMN_OF_TASK:
-            columns[_COLUMN_OF_TASK[task]] = label
+    for (task, name), label in labels.items():
+        if name in _PLACES:
+            columns[_PLACES[name]] = label
         else:
             columns[_MISC] = _with_attribute(columns[_MISC], task.upper(), label)
     return tuple(columns)
@@ -186,6 +210,11 @@ def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> Iterator[
     if _comment(sentence, "text") is None:
         yield f"# text = {_LINE_BREAKS.sub(' ', sentence.text or _surface_text(rows))}"
     yield from sentence.comments
+
+
+def _label_comments(prediction: Prediction) -> Iterator[str]:
+    for task, label in prediction.sentence_labels.items():
+        yield f"# {task} = {label}"
 
 
 def _comment(sentence: Sentence, name: str) -> str | None:
@@ -218,8 +247,9 @@ def _json_items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
     yield "words", sentence.words
     if sentence.space_after is not None:
         yield "space_after", sentence.space_after
-    yield from prediction.labels.items()
-    span_tasks = [task for task in _SPAN_TASKS if task in prediction.labels]
+    for task, labels in prediction.labels.items():
+        yield task, [_plain(label) for label in labels] if prediction.columns[task] else labels
+    span_tasks = [task for task, columns in prediction.columns.items() if _SPANS in columns]
     if span_tasks:
         yield "entities", [entity for task in span_tasks for entity in _entities(sentence, prediction.labels[task])]
     if prediction.confidences is not None:
@@ -234,5 +264,13 @@ def _entities(sentence: Sentence, labels: Sequence[str]) -> Iterator[dict[str, s
         yield {"type": kind, "start": start, "end": end, "text": text}
 
 
-def _rounded(confidences: Iterable[float]) -> list[float]:
-    return [round(float(confidence), _CONFIDENCE_DIGITS) for confidence in confidences]
+def _plain(label: Any) -> Any:
+    """A label as JSON has it: an arc as an object."""
+    fields: Any = getattr(label, "_asdict", None)
+    return fields() if fields else label
+
+
+def _rounded(confidences: Iterable[float] | float) -> list[float] | float:
+    if isinstance(confidences, Iterable):
+        return [round(float(confidence), _CONFIDENCE_DIGITS) for confidence in confidences]
+    return round(float(confidences), _CONFIDENCE_DIGITS)

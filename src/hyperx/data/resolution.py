@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hyperx.data.formats import FORMATS, format_problem
+from hyperx.data.formats import endings, format_problem
 from hyperx.data.hub import HUB_COLUMNS, LOCAL_ALTERNATIVES, HubSource
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
 from hyperx.languages import (
@@ -278,7 +278,7 @@ class _Resolver:
                 by_split.setdefault(split, []).append(path.resolve())
         if not by_split:
             found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-            expected = f"train, dev or test with an ending of {', '.join(FORMATS)}, or a UD release's names"
+            expected = f"train, dev or test with an ending of {', '.join(endings(column))}, or a UD release's names"
             self.problems.append(f"{place}: expected files in {folder} named {expected}; found {found}")
         for split, paths in by_split.items():
             self._check_one_source(paths, split, place)
@@ -349,7 +349,7 @@ def _split_of(path: Path) -> str | None:
     """The split that a file holds by the names in use; None for other files."""
     if path.suffix.lower() in _RELEASE_ENDINGS and (match := _RELEASE_NAME.fullmatch(path.stem)):
         return match["split"]
-    match = _PLAIN_NAME.fullmatch(path.stem) if path.suffix.lower() in FORMATS else None
+    match = _PLAIN_NAME.fullmatch(path.stem) if path.suffix.lower() in endings() else None
     return match["split"] if match else None
 
 

@@ -11,12 +11,13 @@ class Sentence:
     """Words with named columns of annotation and the place they come from.
 
     Args:
-        words: the syntactic words, in order.
+        words: the syntactic words, in order; none where the source gives a text alone.
         columns: annotation by name, one value a word: ``upos`` and ``ner`` (strings), ``head`` (integers, 0 for
             the root) and ``deprel`` (strings). Empty where the source has no annotation.
         lines: the line number in the file of each word, counted from 1; empty where there is no file.
         source: the file or data set that the sentence was read from.
-        text: the raw sentence, where the source gives it.
+        text: the raw sentence, or a text of any length, where the source gives it.
+        text_pair: the second of two texts, where the source gives two.
         space_after: for each word whether a space follows it in the raw sentence, where known.
         comments: CoNLL-U comment lines, without the line end.
     """
@@ -26,6 +27,7 @@ class Sentence:
     lines: tuple[int, ...] = ()
     source: str = ""
     text: str | None = None
+    text_pair: str | None = None
     space_after: tuple[bool, ...] | None = None
     comments: tuple[str, ...] = ()
 

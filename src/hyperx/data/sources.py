@@ -223,7 +223,8 @@ def _prepare_trees(
             on_fault(fault)
             continue
         check_tags(sentence, "deprel", UD_RELATIONS, on_fault)
-        yield sentence
+        universal = tuple(str(relation).partition(":")[0] for relation in sentence.columns["deprel"])
+        yield replace(sentence, columns={**sentence.columns, "deprel": universal})
 
 
 _Preparation = Callable[[Iterable[Sentence], PairSources, str, OnFault], Iterator[Sentence]]

@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import logging
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from transformers import PreTrainedTokenizerFast
 
-from hyperx.data.encoding import EncodedSplit, SubwordEncoder, cache_key, encode, load_encoded, save_encoded
+from hyperx.data.encoding import SubwordEncoder, Window
+from hyperx.data.sentence import Sentence
 from hyperx.data.sources import DataSources
+from hyperx.data.storage import EncodedSplit, cache_key, read_encoded, write_encoded
+from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.base import Task
 
 log = logging.getLogger(__name__)
 
@@ -21,28 +26,42 @@ class SplitLoader:
 
     Args:
         sources: where each pair's data is.
+        tasks: the tasks by name.
         tokenizer: the encoder's fast tokenizer.
         max_length: longest window in subwords.
-        cache: folder of encoded splits; None does not cache.
+        cache: folder of encoded splits.
     """
 
     def __init__(
-        self, sources: DataSources, tokenizer: PreTrainedTokenizerFast, *, max_length: int, cache: Path | None
+        self,
+        sources: DataSources,
+        tasks: Mapping[str, Task],
+        tokenizer: PreTrainedTokenizerFast,
+        *,
+        max_length: int,
+        cache: Path,
     ) -> None:
-        self.sources, self.cache, self.max_length = sources, cache, max_length
+        self.sources, self.tasks, self.cache, self.max_length = sources, tasks, cache, max_length
         self.encoder = SubwordEncoder(tokenizer, max_length=max_length)
-        self.tokenizer_hash = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest() if cache else ""
+        self.tokenizer_hash = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
     def load(self, pair: TaskLanguagePair, split: str) -> EncodedSplit:
         """The encoded split; a DataError tells what is wrong with its source."""
-        path = None
-        if self.cache is not None:
-            facts = (self.tokenizer_hash, self.max_length, TASKS[pair.task].column)
-            path = self.cache / f"{cache_key(*facts, self.sources.fingerprint(pair, split))}.safetensors"
-            if (cached := load_encoded(path)) is not None:
-                return cached
+        task = self.tasks[pair.task]
+        facts = (self.tokenizer_hash, self.max_length, task.kind, self.sources.fingerprint(pair, split))
+        path = self.cache / f"{cache_key(*facts)}.safetensors"
+        if (cached := read_encoded(path)) is not None:
+            return cached
         log.info("encoding %s %s: %s", pair, split, self.sources.describe(pair, split))
-        encoded = encode(self.sources.read(pair, split), TASKS[pair.task].column, self.encoder)
-        if path is not None:
-            save_encoded(encoded, path)
-        return encoded
+        write_encoded(path, encoded(self.sources.read(pair, split), task, self.encoder), task.columns)
+        if (written := read_encoded(path)) is None:
+            raise DataError("the encoded split cannot be read back; is the disk full?", path=path)
+        return written
+
+
+def encoded(
+    sentences: Iterator[Sentence], task: Task, encoder: SubwordEncoder
+) -> Iterator[tuple[Sequence[Window], Sentence]]:
+    """Every sentence with its windows; only some are held at a time."""
+    for_windows, kept = itertools.tee(sentences)
+    yield from zip(task.windows(encoder, for_windows), kept, strict=True)

@@ -28,6 +28,7 @@ from hyperx.preparation import with_all_pairs
 from hyperx.published.encoder import UNSEEN, Description, describe_encoder, shape_of
 from hyperx.published.run import TASKS, PublishedRun
 from hyperx.published.weights import read_tensors, read_weights, weights_path
+from hyperx.tasks.registry import make_tasks
 
 log = logging.getLogger(__name__)
 
@@ -107,6 +108,7 @@ def model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool = False) 
     return ModelConfig(
         encoder="",
         encoder_hash="",
+        kinds={task: task for task in run.kept_tasks},
         labels={task: TASKS[task].labels for task in run.kept_tasks},
         languages=run.languages,
         trained_languages=trained if mean else run.languages,
@@ -115,6 +117,7 @@ def model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool = False) 
         adapter_non_linearity=run.activation,
         after_layer_output=run.after_layer_output,
         head_layer="last",
+        parser_projections=False,
         max_length=min(run.max_length or positions, positions),
     )
 
@@ -171,7 +174,8 @@ def _changes(base: LoadedEncoder, weights: Mapping[str, Tensor]) -> dict[str, Te
 def _data(run: PublishedRun) -> dict[str, Any]:
     """Where evaluation finds data: as for a model that was trained here without a table."""
     options = DataOptions()
-    sources = with_all_pairs(DataSources(()), run.kept_tasks, run.languages, options, {})
+    tasks = make_tasks({task: task for task in run.kept_tasks})
+    sources = with_all_pairs(DataSources(()), tasks, run.languages, options, {})
     return {
         "data_folder": str(options.data_folder.resolve()),
         "table": {},

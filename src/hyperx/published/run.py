@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hyperx.config import PUBLISHED, HypernetworkOptions
+from hyperx.data.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError
 from hyperx.languages import canonical, is_language, suggestion
 from hyperx.pairs import TaskLanguagePair
@@ -37,9 +38,13 @@ _LINEAR = {"weight": "cls.weight", "bias": "cls.bias"}
 TASKS = {
     "ner": PublishedTask(tuple(_ENTITIES.split()), _LINEAR),
     "pos": PublishedTask(tuple(_TAGS.split()), _LINEAR),
+    "dep": PublishedTask(
+        ("_", *(relation for relation in UD_RELATIONS if relation != "_")),
+        {"arcs.weight": "biaffine_arcs.weight", "relations.weight": "biaffine_rels.weight"},
+    ),
 }
 """Tasks whose heads are read. The ids of labels are those of the hub's data sets."""
-AUXILIARY = ("mlm", "dep")
+AUXILIARY = ("mlm",)
 """Tasks whose heads are left out."""
 
 

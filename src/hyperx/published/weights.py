@@ -114,7 +114,7 @@ def read_weights(path: Path) -> dict[str, Tensor]:
             )
         if tensor.device.type != "cpu" or tensor.numel() * tensor.element_size() > size:
             raise CheckpointError(f"{path}: {name[:80]} is larger than the file that holds it")
-    return found
+    return weights
 
 
 def _check_file(path: Path) -> tuple[int, bool]:

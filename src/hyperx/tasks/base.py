@@ -1,13 +1,19 @@
-"""What a task is: the column that it reads, its labels, head, loss, decoding and measures."""
+"""What a task is: the columns that it reads, its labels, head, loss, decoding and measures."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import Any, ClassVar, Literal
 
+import numpy as np
+import torch
 from torch import Tensor, nn
+
+from hyperx.data.encoding import Ints, SubwordEncoder, Window
+from hyperx.data.sentence import Sentence
+from hyperx.data.storage import EncodedSplit
 
 IGNORED = -100
 """The label id of a position that has no label: the value that the Hugging Face library uses."""
@@ -18,7 +24,7 @@ class Scores:
     """The measures of one pair on one split.
 
     Args:
-        measures: value by measure, such as ``{"f1": 0.75, "accuracy": 0.97}``, from 0 to 1.
+        measures: value by measure, such as ``{"f1": 0.75, "accuracy": 0.97}``, from 0 to 1; a perplexity from 1.
         by_label: for each label its measures: ``precision``, ``recall``, ``f1`` and ``support``.
     """
 
@@ -26,28 +32,196 @@ class Scores:
     by_label: dict[str, dict[str, float]] = field(default_factory=dict)
 
 
-class Task(ABC):
-    """One task; it holds no state. A new task is a subclass and a line in :mod:`hyperx.tasks.registry`."""
+@dataclass(frozen=True, slots=True)
+class HeadFacts:
+    """What a head must know of the model that it stands in.
 
-    name: ClassVar[str]
-    """What ``--tasks`` and the pairs call it."""
+    Args:
+        hidden_size: hidden size h of the encoder.
+        embedding_size: size E of its word embeddings.
+        vocabulary_size: number V of its subwords.
+        parser_projections: project words before the biaffine scores of ``dep``.
+    """
+
+    hidden_size: int
+    embedding_size: int
+    vocabulary_size: int
+    parser_projections: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class HeadInput:
+    """What a head reads of the B rows of its task.
+
+    Args:
+        hidden: hidden states ``[B, T, h]``.
+        words: for each subword the index of its word in the window, -1 for special ones and padding ``[B, T]``; None
+            where the caller gave none.
+        embeddings: the encoder's word embeddings ``[V, E]``.
+        labels: the labels, in the form of the task, where there are any.
+    """
+
+    hidden: Tensor
+    words: Tensor | None
+    embeddings: Tensor
+    labels: Tensor | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Example:
+    """A window with its sentence's annotation.
+
+    Args:
+        window: the window.
+        targets: by column one number a word (or one for the whole sentence): label ids, or heads as they are.
+    """
+
+    window: Window
+    targets: Mapping[str, Ints]
+
+
+@dataclass(frozen=True, slots=True)
+class Subwords:
+    """The tokenizer's special subwords that batches are made with.
+
+    Args:
+        pad: id of the padding.
+        mask: id of the subword that hides another one; None where the tokenizer has none.
+        vocabulary_size: number of subwords.
+        special: ids of all special ones.
+    """
+
+    pad: int
+    mask: int | None = None
+    vocabulary_size: int = 0
+    special: frozenset[int] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class BatchFacts:
+    """What the rows of all tasks in a batch share.
+
+    Args:
+        subwords: the tokenizer's special ones.
+        length: subwords T of its longest row.
+        seed: of whatever is drawn, the same for the same batch.
+    """
+
+    subwords: Subwords
+    length: int
+    seed: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What the model says of one sentence.
+
+    Args:
+        labels: in the form of the task: a tuple with one label a word, or one label.
+        confidences: the probability of each label from 0 to 1, in the same form.
+    """
+
+    labels: Any
+    confidences: Any = None
+
+
+class Task(ABC):
+    """One task. A new kind of task is a subclass and a line in :mod:`hyperx.tasks.registry`.
+
+    Args:
+        name: what the pairs call it; by default its kind.
+    """
+
+    kind: ClassVar[str]
+    """What ``--tasks`` calls this kind of task."""
     column: ClassVar[str]
-    """The column of :class:`~hyperx.data.sentence.Sentence` that holds its annotation."""
+    """The column of :class:`~hyperx.data.sentence.Sentence` by which its data is found and checked."""
+    columns: ClassVar[tuple[str, ...]]
+    """The columns that are kept of every sentence."""
+    label_column: ClassVar[str | None]
+    """The one of them that holds its labels."""
     measure: ClassVar[str]
     """The measure by which checkpoints are chosen."""
+    reads: ClassVar[Literal["words", "text"]] = "words"
+    """Whether it needs a sentence's words or its raw text."""
+    auxiliary: ClassVar[bool] = False
+    """Whether it only serves others: its measure joins no average, and it predicts nothing."""
+    as_percent: ClassVar[frozenset[str]] = frozenset()
+    """The measures that the published program gives from 0 to 100."""
+
+    def __init__(self, name: str | None = None) -> None:
+        self.name = name or self.kind
 
     @abstractmethod
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
         """The task's labels, given those of the training data; index 0 is what a word without evidence gets."""
 
-    @abstractmethod
-    def head(self, *, hidden_size: int, labels: Sequence[str]) -> nn.Module:
-        """A new head: hidden states ``[B, T, h]`` to logits."""
+    def windows(self, encoder: SubwordEncoder, sentences: Iterable[Sentence]) -> Iterator[list[Window]]:
+        """The windows of each sentence."""
+        return encoder.windows(sentence.words for sentence in sentences)
 
     @abstractmethod
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
-        """The mean loss over the labelled positions of a batch; zero where there is none."""
+    def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
+        """A new head: a :class:`HeadInput` to logits, in the form of the task."""
 
     @abstractmethod
-    def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
+    def loss(self, logits: Any, labels: Tensor) -> Tensor:
+        """The mean loss over what is labelled in a batch; zero where nothing is."""
+
+    @abstractmethod
+    def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
+        """The subword ids of each row, and the labels of the batch, in the form of the task.
+
+        Args:
+            examples: its rows of the task.
+            facts: what they share with the others.
+        """
+
+    @abstractmethod
+    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
+        """What :meth:`join` needs of each window; labels only where :attr:`auxiliary`."""
+
+    @abstractmethod
+    def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
+        """The result for a sentence from its windows' parts."""
+
+    def gold(self, split: EncodedSplit) -> list[Any]:
+        """What :meth:`score` compares results with, sentence by sentence."""
+        return [sentence[self.columns[0]] for sentence in split.annotation()]
+
+    @abstractmethod
+    def score(self, gold: Sequence[Any], predicted: Sequence[Any]) -> Scores:
         """Measure predicted against gold labels, sentence by sentence."""
+
+    def annotation(self, labels: Any) -> dict[str, tuple[str | int, ...]]:
+        """A result as columns of words, by which it is written; nothing where it is of the whole sentence."""
+        return {self.columns[0]: tuple(labels)}
+
+
+def padded(rows: Sequence[Ints], value: int, length: int | None = None) -> Tensor:
+    """Rows of several lengths ``[n, ...]`` to one tensor ``[B, N, ...]``; N is the longest, where it is not given."""
+    shape = (len(rows), max(map(len, rows)) if length is None else length, *rows[0].shape[1:])
+    full = np.full(shape, value, dtype=np.int64)
+    for line, row in zip(full, rows, strict=True):
+        line[: len(row)] = row
+    return torch.from_numpy(full)
+
+
+def precision_recall_f1(wanted: int, found: int, both: int) -> dict[str, float]:
+    """From counts; 0 where a count is 0."""
+    return {
+        "precision": both / max(found, 1),
+        "recall": both / max(wanted, 1),
+        "f1": 2 * both / max(wanted + found, 1),
+        "support": wanted,
+    }
+
+
+def scores_by_label(
+    wanted: Mapping[str, int], found: Mapping[str, int], both: Mapping[str, int]
+) -> dict[str, dict[str, float]]:
+    """Precision, recall and F1 of every label, in alphabetical order, from counts."""
+    labels: Collection[str] = sorted({*wanted, *found})
+    return {
+        label: precision_recall_f1(wanted.get(label, 0), found.get(label, 0), both.get(label, 0)) for label in labels
+    }

@@ -4,56 +4,113 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
-import torch
+import numpy as np
 from torch import Tensor, nn
 
+from hyperx.data.encoding import Ints, Window
 from hyperx.data.labels import UPOS_TAGS
 from hyperx.data.spans import spans
-from hyperx.tasks.base import IGNORED, Scores, Task
+from hyperx.tasks.base import (
+    IGNORED,
+    BatchFacts,
+    Example,
+    HeadFacts,
+    HeadInput,
+    Result,
+    Scores,
+    Task,
+    padded,
+    precision_recall_f1,
+    scores_by_label,
+)
 
 ENTITY_TYPES = ("PER", "ORG", "LOC")
+
+
+class LinearHead(nn.Linear):
+    """A linear layer on every hidden state: ``[B, T, h]`` to ``[B, T, labels]``."""
+
+    def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
+        """Logits at every position; those at first subwords count."""
+        return super().forward(given.hidden)
+
+
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Cross-entropy of ``[..., labels]`` at the positions that are not ignored, their mean; in 32 bits."""
+    total = nn.functional.cross_entropy(
+        logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
+    )
+    return total / (labels != IGNORED).sum().clamp(min=1)
 
 
 class TaggingTask(Task):
     """A linear head on the first subword of every word."""
 
-    def head(self, *, hidden_size: int, labels: Sequence[str]) -> nn.Module:
+    def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
         """Linear, ``[B, T, h]`` to ``[B, T, labels]``."""
-        return nn.Linear(hidden_size, len(labels))
+        return LinearHead(facts.hidden_size, len(labels))
 
-    def loss(self, logits: Tensor, labels: Tensor) -> Tensor:
+    def loss(self, logits: Any, labels: Tensor) -> Tensor:
         """Cross-entropy, mean over the words."""
-        total = nn.functional.cross_entropy(
-            logits.float().flatten(0, 1), labels.flatten(), ignore_index=IGNORED, reduction="sum"
-        )
-        return total / torch.clamp((labels != IGNORED).sum(), min=1)
+        return cross_entropy(logits, labels)
+
+    def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
+        """Label ids at the first subwords of owned words ``[B, T]``."""
+        labels = [self._labels(example) for example in examples]
+        return [example.window.ids for example in examples], padded(labels, IGNORED, facts.length)
+
+    def _labels(self, example: Example) -> Ints:
+        window = example.window
+        labels = np.full(len(window.ids), IGNORED, dtype=np.int32)
+        labels[window.first_subwords] = example.targets[self.column][window.start : window.stop]
+        return labels
+
+    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
+        """The best label of each owned word and its probability."""
+        probabilities, best = (found.cpu().numpy() for found in logits.float().softmax(dim=-1).max(dim=-1))
+        places = [window.first_subwords for window in windows]
+        return [(best[row][place], probabilities[row][place]) for row, place in enumerate(places)]
+
+    def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
+        """The labels of the windows' words, one behind the other."""
+        best = np.concatenate([ids for ids, _ in parts]).tolist()
+        probabilities = np.concatenate([certain for _, certain in parts])
+        return Result(tuple(labels[label] for label in best), tuple(probabilities.astype(np.float64).tolist()))
 
 
 class PartOfSpeech(TaggingTask):
     """Universal part-of-speech tags, measured by accuracy over words."""
 
-    name = "pos"
-    column = "upos"
+    kind = "pos"
+    column = label_column = "upos"
+    columns = ("upos",)
     measure = "accuracy"
 
-    def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:  # noqa: ARG002
+    def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
         """Always the 17 universal tags and ``_``."""
         return UPOS_TAGS
 
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
         """Accuracy, and precision, recall and F1 of each tag."""
         wanted, found = _flat(gold), _flat(predicted)
-        correct = Counter(a for a, b in zip(wanted, found, strict=True) if a == b)
-        by_label = _by_label(Counter(wanted), Counter(found), correct)
-        return Scores({"accuracy": sum(correct.values()) / max(len(wanted), 1)}, by_label)
+        return label_accuracy(wanted, found)
+
+
+def label_accuracy(gold: Sequence[str], predicted: Sequence[str]) -> Scores:
+    """Accuracy, and precision, recall and F1 of each label, of two lists of labels."""
+    correct = Counter(a for a, b in zip(gold, predicted, strict=True) if a == b)
+    by_label = scores_by_label(Counter(gold), Counter(predicted), correct)
+    return Scores({"accuracy": correct.total() / max(len(gold), 1)}, by_label)
 
 
 class NamedEntities(TaggingTask):
     """Named entities in BIO, measured by the F1 of exact spans."""
 
-    name = "ner"
-    column = "ner"
+    kind = "ner"
+    column = label_column = "ner"
+    columns = ("ner",)
     measure = "f1"
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
@@ -71,25 +128,11 @@ class NamedEntities(TaggingTask):
             wanted.update(kind for kind, _, _ in gold_spans)
             found.update(kind for kind, _, _ in predicted_spans)
             both.update(kind for kind, _, _ in gold_spans & predicted_spans)
-        overall = _precision_recall_f1(wanted.total(), found.total(), both.total())
+        overall = precision_recall_f1(wanted.total(), found.total(), both.total())
         del overall["support"]
         pairs = list(zip(_flat(gold), _flat(predicted), strict=True))
         overall["accuracy"] = sum(a == b for a, b in pairs) / max(len(pairs), 1)
-        return Scores(overall, _by_label(wanted, found, both))
-
-
-def _by_label(wanted: Counter[str], found: Counter[str], both: Counter[str]) -> dict[str, dict[str, float]]:
-    return {label: _precision_recall_f1(wanted[label], found[label], both[label]) for label in sorted(wanted | found)}
-
-
-def _precision_recall_f1(wanted: int, found: int, both: int) -> dict[str, float]:
-    """From counts; 0 where a count is 0."""
-    return {
-        "precision": both / max(found, 1),
-        "recall": both / max(wanted, 1),
-        "f1": 2 * both / max(wanted + found, 1),
-        "support": wanted,
-    }
+        return Scores(overall, scores_by_label(wanted, found, both))
 
 
 def _flat(sentences: Sequence[Sequence[str]]) -> list[str]:

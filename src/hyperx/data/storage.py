@@ -1,0 +1,237 @@
+"""Encoded splits: flat arrays, written to disk as they come and mapped into memory when read."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import json
+import shutil
+import tempfile
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors import SafetensorError, safe_open
+
+from hyperx.data.encoding import Ints, Window
+from hyperx.data.sentence import Sentence
+
+FORMAT_VERSION = 2
+Offsets = NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedSplit:
+    """One split of one pair, ready to batch.
+
+    Args:
+        ids: subword ids of all windows, end to end.
+        words: :attr:`Window.words` of all windows, end to end.
+        offsets: where window i begins, and the end ``[windows + 1]``.
+        sentences: the sentence of each window ``[windows]``.
+        owned: the words that each window owns, :attr:`Window.start` and :attr:`Window.stop` ``[windows, 2]``.
+        targets: annotation by column: one number a word (or a sentence), sentences end to end. For columns of labels
+            an index into ``names``, for others the number itself.
+        target_offsets: where sentence i's numbers begin, and the end ``[sentences + 1]``.
+        names: by column of labels the labels that occur.
+    """
+
+    ids: Ints
+    words: Ints
+    offsets: Offsets
+    sentences: Ints
+    owned: Ints
+    targets: Mapping[str, Ints]
+    target_offsets: Offsets
+    names: Mapping[str, tuple[str, ...]]
+
+    def __len__(self) -> int:
+        return len(self.sentences)
+
+    @property
+    def lengths(self) -> Offsets:
+        """Subwords of each window ``[windows]``."""
+        return np.diff(self.offsets)
+
+    @property
+    def sentence_count(self) -> int:
+        """Number of sentences."""
+        return len(self.target_offsets) - 1
+
+    def window(self, index: int) -> Window:
+        """One window."""
+        part = slice(self.offsets[index], self.offsets[index + 1])
+        start, stop = self.owned[index].tolist()
+        return Window(self.ids[part], self.words[part], int(self.sentences[index]), start, stop)
+
+    def annotation(self) -> list[dict[str, list[Any]]]:
+        """By column the labels or numbers of every sentence."""
+        columns = {column: _named(values, self.names.get(column)) for column, values in self.targets.items()}
+        return [
+            {column: values[start:stop] for column, values in columns.items()}
+            for start, stop in itertools.pairwise(self.target_offsets)
+        ]
+
+    def repeats(self, other: EncodedSplit) -> set[int]:
+        """The sentences whose subwords are those of a sentence of ``other``, by index."""
+        known = set(other._subwords_by_sentence())
+        return {index for index, subwords in enumerate(self._subwords_by_sentence()) if subwords in known}
+
+    def _subwords_by_sentence(self) -> Iterator[bytes]:
+        for _, windows in itertools.groupby(range(len(self)), key=lambda index: self.sentences[index]):
+            yield b"".join(self.window(index).ids.tobytes() for index in windows)
+
+    def first(self, sentences: int | None) -> EncodedSplit:
+        """The first so many sentences; all of them where None."""
+        if sentences is None or sentences >= self.sentence_count:
+            return self
+        windows = int(np.searchsorted(self.sentences, sentences))
+        subwords, targets = self.offsets[windows], self.target_offsets[sentences]
+        return EncodedSplit(
+            ids=self.ids[:subwords],
+            words=self.words[:subwords],
+            offsets=self.offsets[: windows + 1],
+            sentences=self.sentences[:windows],
+            owned=self.owned[:windows],
+            targets={column: values[:targets] for column, values in self.targets.items()},
+            target_offsets=self.target_offsets[: sentences + 1],
+            names=self.names,
+        )
+
+
+def _named(values: Ints, names: Sequence[str] | None) -> list[Any]:
+    return values.tolist() if names is None else [names[value] for value in values]
+
+
+# Writing and reading --------------------------------------------------------------------------------------------------
+
+
+class SplitWriter:
+    """Write an encoded split sentence by sentence, in constant memory; the arrays of :class:`EncodedSplit` in a
+    safetensors file, so that reading maps them into memory.
+
+    Args:
+        path: the file, which appears when all is written.
+        columns: the columns that are kept of every sentence.
+    """
+
+    def __init__(self, path: Path, columns: Sequence[str]) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.path, self.columns = path, columns
+        self.names: dict[str, dict[str, int]] = {}
+        self.sizes = {"subwords": 0, "windows": 0, "sentences": 0, "targets": 0}
+        self._folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-")
+        self._parts: dict[str, BinaryIO] = {}
+        self._put("offsets", np.zeros(1, dtype=np.int64))
+        self._put("target_offsets", np.zeros(1, dtype=np.int64))
+        for name in ("ids", "words", "sentences", "owned", *(f"targets.{column}" for column in columns)):
+            self._put(name, np.zeros(0, dtype=np.int32))
+
+    def _put(self, name: str, values: NDArray[Any]) -> None:
+        if name not in self._parts:
+            self._parts[name] = (Path(self._folder.name) / name).open("w+b")
+        self._parts[name].write(values.tobytes())
+
+    def add(self, windows: Sequence[Window], annotation: Mapping[str, Sequence[str | int]]) -> None:
+        """One sentence: its windows and its kept columns."""
+        for window in windows:
+            self.sizes["subwords"] += len(window.ids)
+            self._put("ids", window.ids)
+            self._put("words", window.words)
+            self._put("offsets", np.array([self.sizes["subwords"]], dtype=np.int64))
+            self._put("sentences", np.array([self.sizes["sentences"]], dtype=np.int32))
+            self._put("owned", np.array([window.start, window.stop], dtype=np.int32))
+        self.sizes["windows"] += len(windows)
+        for column in self.columns:
+            self._put(f"targets.{column}", np.array(self._numbers(column, annotation[column]), dtype=np.int32))
+        self.sizes["targets"] += len(annotation[self.columns[0]]) if self.columns else 0
+        self._put("target_offsets", np.array([self.sizes["targets"]], dtype=np.int64))
+        self.sizes["sentences"] += 1
+
+    def _numbers(self, column: str, values: Sequence[str | int]) -> list[int]:
+        if values and isinstance(values[0], int):
+            return [int(value) for value in values]
+        known = self.names.setdefault(column, {})
+        return [known.setdefault(str(value), len(known)) for value in values]
+
+    def close(self) -> None:
+        """Put the file into its place, complete."""
+        header: dict[str, Any] = {
+            "__metadata__": {"names": json.dumps({column: list(known) for column, known in self.names.items()})}
+        }
+        begin = 0
+        for name, file in self._parts.items():
+            kind, size = ("I64", 8) if name.endswith("offsets") else ("I32", 4)
+            end = begin + file.tell()
+            count = file.tell() // size
+            shape = [count // 2, 2] if name == "owned" else [count]
+            header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
+            begin = end
+        self._assemble(json.dumps(header).encode())
+        self.discard()
+
+    def _assemble(self, header: bytes) -> None:
+        header += b" " * (-len(header) % 8)
+        whole = Path(self._folder.name) / "whole"
+        with whole.open("wb") as target:
+            target.write(len(header).to_bytes(8, "little") + header)
+            for file in self._parts.values():
+                file.seek(0)
+                shutil.copyfileobj(file, target)
+        whole.replace(self.path)
+
+    def discard(self) -> None:
+        """Delete what was gathered."""
+        for file in self._parts.values():
+            file.close()
+        self._folder.cleanup()
+
+
+def write_encoded(path: Path, encoded: Iterable[tuple[Sequence[Window], Sentence]], columns: Sequence[str]) -> None:
+    """Write a split from its sentences and their windows, complete or not at all."""
+    writer = SplitWriter(path, columns)
+    try:
+        for windows, sentence in encoded:
+            writer.add(windows, {column: sentence.columns[column] for column in columns})
+    except BaseException:
+        writer.discard()
+        raise
+    writer.close()
+
+
+def read_encoded(path: Path) -> EncodedSplit | None:
+    """Map what was written into memory; None where there is nothing, or nothing readable."""
+    try:
+        with safe_open(path, "np") as file:
+            names = {column: tuple(known) for column, known in json.loads(file.metadata()["names"]).items()}
+        arrays = _mapped(path)
+        targets = {
+            name.removeprefix("targets."): arrays.pop(name) for name in list(arrays) if name.startswith("targets.")
+        }
+        return EncodedSplit(**arrays, targets=targets, names=names)
+    except (FileNotFoundError, SafetensorError, TypeError, KeyError, ValueError):
+        return None
+
+
+def _mapped(path: Path) -> dict[str, NDArray[Any]]:
+    """The tensors of a safetensors file whose form the library has checked, as views of the file."""
+    with path.open("rb") as file:
+        size = int.from_bytes(file.read(8), "little")
+        header = json.loads(file.read(size))
+    header.pop("__metadata__", None)
+    whole = np.memmap(path, mode="r")
+    kinds = {"I32": np.int32, "I64": np.int64}
+    return {
+        name: whole[8 + size + facts["data_offsets"][0] : 8 + size + facts["data_offsets"][1]]
+        .view(kinds[facts["dtype"]])
+        .reshape(facts["shape"])
+        for name, facts in header.items()
+    }
+
+
+def cache_key(*facts: object) -> str:
+    """A file name for what follows from these facts alone."""
+    return hashlib.sha256(json.dumps([FORMAT_VERSION, *facts], sort_keys=True).encode()).hexdigest()[:32]

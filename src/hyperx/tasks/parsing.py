@@ -1,0 +1,280 @@
+"""Dependency parsing: biaffine arcs and relations (Dozat and Manning 2017), decoded to one tree a sentence."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+
+from hyperx.data.encoding import Ints, Window
+from hyperx.data.labels import UD_RELATIONS
+from hyperx.data.storage import EncodedSplit
+from hyperx.errors import HyperXError
+from hyperx.tasks.base import (
+    IGNORED,
+    BatchFacts,
+    Example,
+    HeadFacts,
+    HeadInput,
+    Result,
+    Scores,
+    Task,
+    padded,
+    scores_by_label,
+)
+from hyperx.tasks.tagging import cross_entropy
+from hyperx.tasks.trees import best_tree
+
+ARC_SIZE, RELATION_SIZE, DROPOUT, SLOPE = 500, 100, 0.33, 0.1
+"""Sizes, dropout and leak of the projections (Dozat and Manning 2017, table 1)."""
+
+ROOT = "root"
+OUT_OF_SIGHT = -1e4
+"""Score of an arc between words that no window holds together: possible, but the last choice."""
+
+
+class Arc(NamedTuple):
+    """How a word hangs in its tree.
+
+    Args:
+        head: number of the word that it depends on, counted from 1; 0 for the root.
+        relation: the universal relation.
+    """
+
+    head: int
+    relation: str
+
+
+@dataclass(frozen=True, slots=True)
+class ParserLogits:
+    """Scores of B windows of up to W words.
+
+    Args:
+        arcs: for each word the score of each head ``[B, W, W + 1]``; head 0 is the root, head i the window's i-th word.
+        count: words of each window ``[B]``; beyond them scores mean nothing.
+        dependents: what the relations read of words as dependents ``[B, W, r]``.
+        heads: and of the root and words as heads ``[B, W + 1, r]``.
+        scorer: the biaffine scores of relations.
+        root: number of the relation to the root.
+    """
+
+    arcs: Tensor
+    count: Tensor
+    dependents: Tensor
+    heads: Tensor
+    scorer: Biaffine
+    root: int
+
+    @property
+    def possible(self) -> Tensor:
+        """Arc scores with those of heads beyond the window's words at the bottom ``[B, W, W + 1]``."""
+        heads = torch.arange(self.arcs.shape[2], device=self.arcs.device)
+        return self.arcs.float().masked_fill((heads > self.count[:, None])[:, None], torch.finfo(torch.float32).min)
+
+    def relations(self) -> Tensor:
+        """Scores of all relations to all heads ``[B, W, W + 1, R]``."""
+        scores: Tensor = self.scorer(self.dependents, self.heads)
+        return scores
+
+    def relations_to(self, heads: Tensor) -> Tensor:
+        """Scores of all relations, each word to one head ``[B, W]``: ``[B, W, R]``."""
+        chosen = self.heads.gather(1, heads[..., None].expand(-1, -1, self.heads.shape[2]))
+        return self.scorer.pairwise(self.dependents, chosen)
+
+
+class Biaffine(nn.Module):
+    """``[x ; 1]^T W_o [y ; 1]`` for each output o (Dozat and Manning 2017, equations 6 and 9).
+
+    Args:
+        size: size of x and y.
+        outputs: number of outputs.
+        head_bias: append the 1 to y as well, not to x alone.
+    """
+
+    def __init__(self, *, size: int, outputs: int, head_bias: bool) -> None:
+        super().__init__()
+        self.head_bias = head_bias
+        self.weight = nn.Parameter(torch.zeros(outputs, size + 1, size + head_bias))
+
+    def _with_bias(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        return nn.functional.pad(x, (0, 1), value=1.0), nn.functional.pad(y, (0, int(self.head_bias)), value=1.0)
+
+    def forward(self, x: Tensor, y: Tensor) -> Tensor:
+        """``x [B, W, n]`` against every ``y [B, V, n]``: ``[B, W, V, outputs]``."""
+        x, y = self._with_bias(x, y)
+        return (x[:, None] @ self.weight @ y[:, None].transpose(2, 3)).permute(0, 2, 3, 1)
+
+    def pairwise(self, x: Tensor, y: Tensor) -> Tensor:
+        """``x [B, W, n]`` each against its ``y [B, W, n]``: ``[B, W, outputs]``."""
+        x, y = self._with_bias(x, y)
+        return (torch.einsum("bwi,oij->bwoj", x, self.weight) * y[:, :, None]).sum(dim=-1)
+
+
+def projection(inputs: int, outputs: int) -> nn.Sequential:
+    """A linear layer, a leaky rectifier and dropout."""
+    return nn.Sequential(nn.Linear(inputs, outputs), nn.LeakyReLU(SLOPE), nn.Dropout(DROPOUT))
+
+
+class ParserHead(nn.Module):
+    """Arcs and relations between word vectors, which are the means of their subwords; the root is the first position.
+
+    Args:
+        hidden_size: hidden size h of the encoder.
+        relations: the relations.
+        projections: score projected words, as Dozat and Manning do; without them the encoder's own, as published.
+    """
+
+    def __init__(self, *, hidden_size: int, relations: Sequence[str], projections: bool) -> None:
+        super().__init__()
+        self.root = relations.index(ROOT)
+        arc, relation = (ARC_SIZE, RELATION_SIZE) if projections else (hidden_size, hidden_size)
+
+        def project(size: int) -> nn.Module:
+            return projection(hidden_size, size) if projections else nn.Identity()
+
+        self.arc_dependent, self.arc_head = project(arc), project(arc)
+        self.relation_dependent, self.relation_head = project(relation), project(relation)
+        self.arcs = Biaffine(size=arc, outputs=1, head_bias=False)
+        self.relations = Biaffine(size=relation, outputs=len(relations), head_bias=True)
+        if not projections:
+            nn.init.xavier_uniform_(self.arcs.weight)
+            nn.init.xavier_uniform_(self.relations.weight)
+
+    def forward(self, given: HeadInput) -> ParserLogits:
+        """Scores of the arcs, and what relations are scored with."""
+        if given.words is None:
+            raise HyperXError("dependency parsing needs the word of each subword: pass words, [B, T], -1 for none")
+        words, count = word_means(given.hidden, given.words, None if given.labels is None else given.labels.shape[1])
+        heads = torch.cat([given.hidden[:, :1], words], dim=1)
+        arcs = self.arcs(self.arc_dependent(words), self.arc_head(heads)).squeeze(-1)
+        dependents, heads = self.relation_dependent(words), self.relation_head(heads)
+        return ParserLogits(arcs, count, dependents, heads, self.relations, self.root)
+
+
+def word_means(hidden: Tensor, words: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
+    """The mean of each word's subwords.
+
+    Args:
+        hidden: ``[B, T, h]``.
+        words: for each subword its word in the window, -1 for none ``[B, T]``.
+        width: number W of words, where it is known: asking a GPU for it means waiting.
+
+    Returns:
+        ``[B, W, h]``, zero beyond a window's words; and the number of words of each ``[B]``.
+    """
+    count = words.amax(dim=1) + 1
+    numbers = torch.arange(int(count.max()) if width is None else width, device=words.device)
+    belongs = (words[:, None] == numbers[:, None]).to(hidden.dtype)
+    return belongs @ hidden / belongs.sum(dim=-1, keepdim=True).clamp(min=1), count
+
+
+class DependencyParsing(Task):
+    """Trees of universal relations, measured by LAS and UAS over words."""
+
+    kind = "dep"
+    column = "head"
+    columns = ("head", "deprel")
+    label_column = "deprel"
+    measure = "las"
+    as_percent = frozenset({"las", "uas"})
+
+    def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
+        """Always the 37 universal relations and ``_``."""
+        return UD_RELATIONS
+
+    def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
+        """A :class:`ParserHead`."""
+        return ParserHead(hidden_size=facts.hidden_size, relations=labels, projections=facts.parser_projections)
+
+    def loss(self, logits: ParserLogits, labels: Tensor) -> Tensor:
+        """Cross-entropy of the heads, plus that of the relations to the right heads; each a mean over words.
+
+        Args:
+            logits: the scores.
+            labels: head and relation of each word ``[B, W, 2]``.
+        """
+        heads, relations = labels.unbind(dim=-1)
+        return cross_entropy(logits.possible, heads) + cross_entropy(logits.relations_to(heads.clamp(min=0)), relations)
+
+    def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
+        """Head and relation of the owned words ``[B, W, 2]``, heads counted within the window."""
+        return [example.window.ids for example in examples], padded([_arcs(e) for e in examples], IGNORED)
+
+    def decode(self, logits: ParserLogits, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
+        """For each owned word the log-probability of each head, and of the best relation to it, with its number."""
+        arcs = logits.possible.log_softmax(dim=-1).cpu().numpy()
+        certain, best = _best_relations(logits.relations(), logits.root)
+        parts = []
+        for row, window in enumerate(windows):
+            words = window.word_range
+            own = slice(window.start - words.start, window.stop - words.start)
+            parts.append(tuple(found[row, own, : len(words) + 1] for found in (arcs, certain, best)))
+        return parts
+
+    def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
+        """One tree over the whole sentence; the root's relation is ``root``, and nobody else's."""
+        count = windows[-1].stop
+        arcs = np.full((count, count + 1), OUT_OF_SIGHT)
+        relations, certain = np.zeros(arcs.shape, dtype=np.int64), np.zeros(arcs.shape)
+        for (scores, log_probabilities, best), window in zip(parts, windows, strict=True):
+            own = np.arange(window.start, window.stop)[:, None]
+            heads = np.array([0, *(word + 1 for word in window.word_range)])
+            arcs[own, heads] = np.maximum(scores, OUT_OF_SIGHT)
+            relations[own, heads], certain[own, heads] = best, log_probabilities
+        tree = best_tree(arcs)
+        chosen = np.arange(count), tree
+        root = labels.index(ROOT)
+        numbers = np.where(tree == 0, root, relations[chosen])
+        found = tuple(Arc(int(head), labels[number]) for head, number in zip(tree, numbers, strict=True))
+        return Result(found, tuple(np.exp(arcs[chosen] + np.where(tree == 0, 0.0, certain[chosen])).tolist()))
+
+    def gold(self, split: EncodedSplit) -> list[tuple[Arc, ...]]:
+        """The arcs of every sentence."""
+        return [tuple(map(Arc, found["head"], found["deprel"])) for found in split.annotation()]
+
+    def score(self, gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) -> Scores:
+        """LAS and UAS over all words, as the CoNLL 2018 shared task counts them, and each relation's F1."""
+        pairs = [
+            (wanted, found)
+            for sentence, other in zip(gold, predicted, strict=True)
+            for wanted, found in zip(sentence, other, strict=True)
+        ]
+        total = max(len(pairs), 1)
+        both = Counter(wanted.relation for wanted, found in pairs if wanted == found)
+        by_label = scores_by_label(
+            Counter(wanted.relation for wanted, _ in pairs), Counter(found.relation for _, found in pairs), both
+        )
+        attached = sum(wanted.head == found.head for wanted, found in pairs)
+        return Scores({"uas": attached / total, "las": both.total() / total}, by_label)
+
+    def annotation(self, labels: Sequence[Arc]) -> dict[str, tuple[str | int, ...]]:
+        """Heads and relations."""
+        return {"head": tuple(arc.head for arc in labels), "deprel": tuple(arc.relation for arc in labels)}
+
+
+def _arcs(example: Example) -> Ints:
+    """Head, counted within the window, and relation of each of its words ``[W, 2]``; a head outside has none."""
+    window, words = example.window, example.window.word_range
+    arcs = np.full((len(words), 2), IGNORED, dtype=np.int32)
+    own = slice(window.start, window.stop)
+    heads = np.asarray(example.targets["head"][own])
+    inside = np.where(heads == 0, 0, heads - words.start)
+    visible = (heads == 0) | ((inside >= 1) & (inside <= len(words)))
+    owned = arcs[window.start - words.start : window.stop - words.start]
+    owned[visible, 0] = inside[visible]
+    owned[visible, 1] = np.asarray(example.targets["deprel"][own])[visible]
+    return arcs
+
+
+def _best_relations(scores: Tensor, root: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The log-probability of the best relation to each head, that to the root never among them, and its number."""
+    scores = scores.float().log_softmax(dim=-1)
+    scores[..., root] = -torch.inf
+    best = scores.max(dim=-1)
+    return best.values.cpu().numpy(), best.indices.cpu().numpy()
