@@ -101,9 +101,11 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
-        reason = " ".join(str(error).split())[:300]
+        # Its own message advises to run the file's code all the same.
+        asked = re.search(r"GLOBAL (\S+)", str(error))
+        found = f"it asks for {asked[1]}" if asked else "it cannot be read"
         raise CheckpointError(
-            f"{path} is damaged or holds more than weights; nothing of it was run: {reason}"
+            f"{path}: expected weights alone; {found}. The file is damaged or no file of weights; nothing of it was run"
         ) from None
     if not isinstance(weights, dict):
         raise CheckpointError(f"{path}: expected weights by name; found a {type(weights).__name__}")

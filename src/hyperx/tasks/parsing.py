@@ -69,7 +69,7 @@ class ParserLogits:
     dependents: Tensor
     heads: Tensor
     scorer: Biaffine
-    root: int
+    root: int = UD_RELATIONS.index(ROOT)
 
     @property
     def possible(self) -> Tensor:
@@ -126,13 +126,16 @@ class ParserHead(nn.Module):
 
     Args:
         hidden_size: hidden size h of the encoder.
-        relations: the relations.
+        relations: number of relations.
         projections: score projected words, as Dozat and Manning do; without them the encoder's own, as published.
+        root: number of the relation to the root.
     """
 
-    def __init__(self, *, hidden_size: int, relations: Sequence[str], projections: bool) -> None:
+    def __init__(
+        self, *, hidden_size: int, relations: int, projections: bool, root: int = UD_RELATIONS.index(ROOT)
+    ) -> None:
         super().__init__()
-        self.root = relations.index(ROOT)
+        self.root = root
         arc, relation = (ARC_SIZE, RELATION_SIZE) if projections else (hidden_size, hidden_size)
 
         def project(size: int) -> nn.Module:
@@ -141,7 +144,7 @@ class ParserHead(nn.Module):
         self.arc_dependent, self.arc_head = project(arc), project(arc)
         self.relation_dependent, self.relation_head = project(relation), project(relation)
         self.arcs = Biaffine(size=arc, outputs=1, head_bias=False)
-        self.relations = Biaffine(size=relation, outputs=len(relations), head_bias=True)
+        self.relations = Biaffine(size=relation, outputs=relations, head_bias=True)
         if not projections:
             nn.init.xavier_uniform_(self.arcs.weight)
             nn.init.xavier_uniform_(self.relations.weight)
@@ -190,7 +193,12 @@ class DependencyParsing(Task):
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
         """A :class:`ParserHead`."""
-        return ParserHead(hidden_size=facts.hidden_size, relations=labels, projections=facts.parser_projections)
+        return ParserHead(
+            hidden_size=facts.hidden_size,
+            relations=len(labels),
+            projections=facts.parser_projections,
+            root=labels.index(ROOT),
+        )
 
     def loss(self, logits: ParserLogits, labels: Tensor) -> Tensor:
         """Cross-entropy of the heads, plus that of the relations to the right heads; each a mean over words.
