@@ -51,6 +51,7 @@ def new_model(encoder: Path, *, seed: int = 1, **fields: Any) -> HyperX:
     config = {
         "encoder": str(encoder),
         "encoder_hash": loaded.content_hash,
+        "kinds": {"ner": "ner", "pos": "pos"},
         "labels": LABELS,
         "languages": ("en", "tr", "de"),
         "trained_languages": ("en", "tr"),

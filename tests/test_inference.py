@@ -5,21 +5,24 @@ from __future__ import annotations
 import itertools
 import random
 from collections.abc import Sequence
+from pathlib import Path
 
 import pytest
 import torch
 
-from hyperx.data.encoding import SubwordEncoder, Window, encode
+from hyperx.data.encoding import SubwordEncoder, Window
 from hyperx.data.sentence import Sentence
 from hyperx.errors import HyperXError
 from hyperx.evaluation import evaluate_pairs, sentence_windows
-from hyperx.inference import POOL, PairTagger, WordLabels
+from hyperx.inference import POOL, PairPredictor
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.registry import TASKS
-from tiny import LABELS, tiny_bert, tiny_model, tiny_tokenizer
+from hyperx.tasks.base import Result, Subwords
+from hyperx.tasks.tagging import PartOfSpeech
+from tiny import LABELS, tiny_bert, tiny_model, tiny_split, tiny_tokenizer
 
 PAIR = TaskLanguagePair("pos", "de")
+SUBWORDS = Subwords(pad=0)
 RANDOM = random.Random(0)
 
 
@@ -37,11 +40,11 @@ def windows_of(sentences: Sequence[Sequence[str]]) -> list[list[Window]]:
 
 def label(
     model: HyperX, sentences: Sequence[Sequence[str]], *, batch_size: int = 4, pair: TaskLanguagePair = PAIR
-) -> list[WordLabels]:
-    return list(PairTagger(model, pair, batch_size=batch_size, pad_id=0).label(windows_of(sentences)))
+) -> list[Result]:
+    return list(PairPredictor(model, pair, batch_size=batch_size, subwords=SUBWORDS).predict(windows_of(sentences)))
 
 
-def assert_same(found: Sequence[WordLabels], wanted: Sequence[WordLabels]) -> None:
+def assert_same(found: Sequence[Result], wanted: Sequence[Result]) -> None:
     assert [words.labels for words in found] == [words.labels for words in wanted]
     for one, other in zip(found, wanted, strict=True):
         assert one.confidences == pytest.approx(other.confidences, abs=1e-5)
@@ -53,12 +56,12 @@ def model() -> HyperX:
 
 
 @pytest.fixture(scope="module")
-def alone(model: HyperX) -> list[WordLabels]:
+def alone(model: HyperX) -> list[Result]:
     """Every sentence by itself."""
     return [label(model, [sentence], batch_size=1)[0] for sentence in SENTENCES]
 
 
-def test_labels_are_the_best_logits_at_first_subwords(model: HyperX, alone: list[WordLabels]) -> None:
+def test_labels_are_the_best_logits_at_first_subwords(model: HyperX, alone: list[Result]) -> None:
     """One short sentence by hand."""
     index = 2
     encoding = tiny_tokenizer()(SENTENCES[index], is_split_into_words=True)
@@ -70,7 +73,7 @@ def test_labels_are_the_best_logits_at_first_subwords(model: HyperX, alone: list
     assert alone[index].confidences == pytest.approx(probabilities.max(dim=-1).values.tolist(), abs=1e-6)
 
 
-def test_every_word_has_a_label(alone: list[WordLabels]) -> None:
+def test_every_word_has_a_label(alone: list[Result]) -> None:
     assert [len(words.labels) for words in alone] == [len(words.confidences) for words in alone]
     assert [len(words.labels) for words in alone] == list(map(len, SENTENCES))
     assert len({label for words in alone for label in words.labels}) > 1
@@ -78,16 +81,16 @@ def test_every_word_has_a_label(alone: list[WordLabels]) -> None:
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 64])
-def test_batch_size_changes_nothing(model: HyperX, alone: list[WordLabels], batch_size: int) -> None:
+def test_batch_size_changes_nothing(model: HyperX, alone: list[Result], batch_size: int) -> None:
     assert_same(label(model, SENTENCES, batch_size=batch_size), alone)
 
 
 @pytest.mark.parametrize("order", [range(10, -1, -1), [3, 3, 0, 10, 7, 3]])
-def test_order_and_company_change_nothing(model: HyperX, alone: list[WordLabels], order: Sequence[int]) -> None:
+def test_order_and_company_change_nothing(model: HyperX, alone: list[Result], order: Sequence[int]) -> None:
     assert_same(label(model, [SENTENCES[index] for index in order]), [alone[index] for index in order])
 
 
-def test_more_sentences_than_a_pool(model: HyperX, alone: list[WordLabels]) -> None:
+def test_more_sentences_than_a_pool(model: HyperX, alone: list[Result]) -> None:
     count = 2 * POOL + 3
     wanted = list(itertools.islice(itertools.cycle(alone), count))
     assert_same(label(model, list(itertools.islice(itertools.cycle(SENTENCES), count)), batch_size=1), wanted)
@@ -101,18 +104,18 @@ def test_sentences_are_read_a_pool_at_a_time(model: HyperX) -> None:
             read.append(number)
             yield windows_of([SENTENCES[0]])[0]
 
-    tagger = PairTagger(model, PAIR, batch_size=1, pad_id=0)
-    next(tagger.label(endless()))
+    predictor = PairPredictor(model, PAIR, batch_size=1, subwords=SUBWORDS)
+    next(predictor.predict(endless()))
     assert len(read) == POOL
 
 
-def test_empty_sentence_and_no_sentences(model: HyperX, alone: list[WordLabels]) -> None:
+def test_empty_sentence_and_no_sentences(model: HyperX, alone: list[Result]) -> None:
     found = label(model, [[], SENTENCES[1], []])
     assert [words.labels for words in found] == [(), alone[1].labels, ()]
     assert label(model, []) == []
 
 
-def test_pairs_differ(model: HyperX, alone: list[WordLabels]) -> None:
+def test_pairs_differ(model: HyperX, alone: list[Result]) -> None:
     other = label(model, SENTENCES, pair=TaskLanguagePair("pos", "tr"))
     assert [words.confidences for words in other] != [words.confidences for words in alone]
 
@@ -120,27 +123,31 @@ def test_pairs_differ(model: HyperX, alone: list[WordLabels]) -> None:
 @pytest.mark.parametrize(("pair", "message"), [("poss#en", "no task 'poss'.*'pos'"), ("pos#enn", "no language 'enn'")])
 def test_unknown_pair_is_told(model: HyperX, pair: str, message: str) -> None:
     with pytest.raises(HyperXError, match=message):
-        PairTagger(model, TaskLanguagePair.parse(pair), batch_size=1, pad_id=0)
+        PairPredictor(model, TaskLanguagePair.parse(pair), batch_size=1, subwords=SUBWORDS)
 
 
-def test_evaluation_scores_what_the_tagger_says(model: HyperX) -> None:
+def test_evaluation_scores_what_the_predictor_says(model: HyperX, tmp_path: Path) -> None:
     sentences = [
         Sentence(words=tuple(words), columns={"upos": tuple(LABELS["pos"][i % 3] for i in range(len(words)))})
         for words in SENTENCES
     ]
-    split = encode(sentences, "upos", SubwordEncoder(tiny_tokenizer(), max_length=20))
+    split = tiny_split(tmp_path / "split", PartOfSpeech(), sentences, max_length=20)
     assert [len(windows) for windows in sentence_windows(split)] == list(map(len, windows_of(SENTENCES)))
     pairs = [PAIR, TaskLanguagePair("pos", "en")]
     told: list[TaskLanguagePair] = []
     model.train()
     results = evaluate_pairs(
-        model, dict.fromkeys(pairs, split), batch_size=3, pad_id=0, done=lambda scores: told.append(scores.pair)
+        model,
+        dict.fromkeys(pairs, split),
+        batch_size=3,
+        subwords=SUBWORDS,
+        done=lambda scores: told.append(scores.pair),
     )
     assert model.training
     model.eval()
     assert told == [result.pair for result in results] == pairs
     for result in results:
         predicted = [list(words.labels) for words in label(model, SENTENCES, pair=result.pair)]
-        assert result.scores == TASKS["pos"].score(split.gold(), predicted)
+        assert result.scores == PartOfSpeech().score(PartOfSpeech().gold(split), predicted)
         assert result.value == result.scores.measures["accuracy"]
         assert result.sentences == len(SENTENCES)

@@ -14,6 +14,7 @@ from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import RunData, Scope, check_options, prepare
+from hyperx.tasks.registry import TASKS
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -51,7 +52,7 @@ def test_all_problems_are_reported_together(data: Path) -> None:
     )  # fmt: skip
     text = "\n".join(problems)
     for expected in (
-        "--tasks: there is no task 'nre'; there are ner, pos. Did you mean 'ner'?",
+        f"--tasks: there is no task 'nre'; there are {', '.join(TASKS)}. Did you mean 'ner'?",
         "--languages: 'de' is the same language as 'deu'",
         "--languages: 'qqq1' is no language code",
         "--train_task_language_pairs: pos#eng is the same pair as pos#en; name it once",
@@ -136,7 +137,7 @@ def test_problems_that_were_found_before_join_the_others(base: list[str]) -> Non
 
 def test_tasks_and_languages_are_those_of_the_pairs_by_default(base: list[str]) -> None:
     scope = scope_of(*base)
-    assert (scope.tasks, scope.languages) == (("ner", "pos"), ("en", "tr"))
+    assert (list(scope.tasks), scope.languages) == (["ner", "pos"], ("en", "tr"))
     assert names(scope.train_pairs) == names(scope.eval_pairs) == ["ner#en", "pos#tr"]
 
 
@@ -163,15 +164,16 @@ def test_encoded_splits_are_cached(base: list[str], caplog: pytest.LogCaptureFix
     first = prepared(base, *options).train_splits[0]
     assert "encoding pos#tr train" in caplog.text
     caplog.clear()
-    assert prepared(base, *options).train_splits[0].gold() == first.gold()
+    assert prepared(base, *options).train_splits[0].annotation() == first.annotation()
     assert "encoding" not in caplog.text
 
 
 def test_samples_are_limited_to_the_first_sentences(base: list[str]) -> None:
     found = prepared(base, "--max_train_samples", "5", "--max_eval_samples", "3")
-    assert [len(split.gold()) for split in found.train_splits] == [5, 5]
-    assert [len(split.gold()) for split in found.eval_splits.values()] == [3, 3]
-    assert found.train_splits[0].gold() == [[label for *_, label in words] for words in toy.sentences("en", 96, 0)[:5]]
+    assert [split.sentence_count for split in found.train_splits] == [5, 5]
+    assert [split.sentence_count for split in found.eval_splits.values()] == [3, 3]
+    gold = [found["ner"] for found in found.train_splits[0].annotation()]
+    assert gold == [[label for *_, label in words] for words in toy.sentences("en", 96, 0)[:5]]
 
 
 def test_entity_types_come_from_the_training_data(base: list[str]) -> None:
@@ -181,7 +183,7 @@ def test_entity_types_come_from_the_training_data(base: list[str]) -> None:
 def test_entity_types_may_be_declared_and_mapped(base: list[str]) -> None:
     found = prepared(base, "--entity_types", "PER", "ORG", "--label_map", "LOC=ORG")
     assert found.labels["ner"] == ("O", "B-PER", "I-PER", "B-ORG", "I-ORG")
-    assert "B-ORG" in found.train_splits[0].names
+    assert "B-ORG" in found.train_splits[0].names["ner"]
 
 
 def test_undeclared_entity_types_are_refused(base: list[str]) -> None:
@@ -205,6 +207,6 @@ def test_the_data_table_wins_over_the_folder(base: list[str], tmp_path: Path) ->
     file = tmp_path / "run.yaml"
     file.write_text(f"data:\n  pos#tr:\n    train: {tmp_path}/elsewhere/mine.conllu\n")
     found = prepared(base, "--config", str(file))
-    assert len(found.train_splits[1].gold()) == 4
+    assert found.train_splits[1].sentence_count == 4
     assert names(found.eval_splits) == ["ner#en"]
     assert found.train_pairs[1] == TaskLanguagePair("pos", "tr")

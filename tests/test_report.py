@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from hyperx.evaluation import PairScores
 from hyperx.pairs import TaskLanguagePair
-from hyperx.report import markdown_table, result_table
+from hyperx.report import flat_results, markdown_table, result_table
 from hyperx.tasks.base import Scores
+from hyperx.tasks.parsing import DependencyParsing
+from hyperx.tasks.tagging import PartOfSpeech
 
 TRAINED = [TaskLanguagePair("pos", "en"), TaskLanguagePair("pos", "tr")]
 
 
 def scored(pair: str, value: float, *, repeats: int = 0, without: float | None = None) -> PairScores:
     rest = None if without is None else Scores({"accuracy": without})
-    return PairScores(TaskLanguagePair.parse(pair), Scores({"accuracy": value}), 10, repeats, rest)
+    return PairScores(TaskLanguagePair.parse(pair), PartOfSpeech(), Scores({"accuracy": value}), 10, repeats, rest)
 
 
 def test_seen_pairs_come_first_and_averages_last() -> None:
@@ -36,6 +38,21 @@ def test_repeats_get_columns_where_there_are_any() -> None:
 def test_a_split_that_train_repeats_whole_has_no_score_without() -> None:
     _, rows = result_table([scored("pos#en", 0.9, repeats=10)], TRAINED)
     assert rows[0][4:] == ["90.0", "10", ""]
+
+
+def test_trees_have_a_row_for_each_measure_and_one_in_the_averages() -> None:
+    pair = TaskLanguagePair("dep", "en")
+    _, rows = result_table([PairScores(pair, DependencyParsing(), Scores({"uas": 0.9, "las": 0.8}), 3)], [pair])
+    assert [row[3:5] for row in rows] == [["las", "80.0"], ["uas", "90.0"], ["", "80.0"], ["", "80.0"]]
+
+
+def test_results_have_the_published_names_and_scales() -> None:
+    trees = PairScores(TaskLanguagePair("dep", "tr"), DependencyParsing(), Scores({"uas": 0.9, "las": 0.8}), 3)
+    assert flat_results([trees, scored("pos#de", 0.5)], "test") == {
+        "test_dep:tr_uas": 90.0,
+        "test_dep:tr_las": 80.0,
+        "test_pos:de_accuracy": 0.5,
+    }
 
 
 def test_markdown() -> None:

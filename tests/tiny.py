@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -21,7 +22,12 @@ from transformers import (
 )
 
 from hyperx.config import HypernetworkOptions, ModelConfig
+from hyperx.data.encoding import SubwordEncoder
+from hyperx.data.sentence import Sentence
+from hyperx.data.splits import encoded
+from hyperx.data.storage import EncodedSplit, read_encoded, write_encoded
 from hyperx.model import HyperX
+from hyperx.tasks.base import Task
 
 
 def tiny_bert(*, layers: int = 3, seed: int = 0) -> BertModel:
@@ -133,3 +139,12 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(
         tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", cls_token="[CLS]", sep_token="[SEP]"
     )
+
+
+def tiny_split(path: Path, task: Task, sentences: Iterable[Sentence], *, max_length: int = 20) -> EncodedSplit:
+    """A split of the tiny tokenizer's windows, written and read back."""
+    encoder = SubwordEncoder(tiny_tokenizer(), max_length=max_length)
+    write_encoded(path, encoded(iter(sentences), task, encoder), task.columns)
+    split = read_encoded(path)
+    assert split is not None
+    return split

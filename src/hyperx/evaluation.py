@@ -39,11 +39,6 @@ class PairScores:
         """The task's main measure."""
         return self.scores.measures[self.task.measure]
 
-    @property
-    def value_without_repeats(self) -> float | None:
-        """The same on the sentences that do not stand in train, where some do and some do not."""
-        return None if self.without_repeats is None else self.without_repeats.measures[self.task.measure]
-
 
 def evaluate_pairs(
     model: HyperX,

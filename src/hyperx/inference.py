@@ -33,9 +33,9 @@ class PairPredictor:
 
     def __init__(self, model: HyperX, pair: TaskLanguagePair, *, batch_size: int, subwords: Subwords) -> None:
         self.model, self.pair, self.batch_size, self.subwords = model, pair, batch_size, subwords
-        self.task, self.labels = model.tasks[pair.task], model.config.labels[pair.task]
         with torch.inference_mode():
             self.adapters: AdapterWeights = model.adapters([pair])
+        self.task, self.labels = model.tasks[pair.task], model.config.labels[pair.task]
 
     def predict(self, sentences: Iterable[Sequence[Window]]) -> Iterator[Result]:
         """The results of sentences given as windows, in their order."""
@@ -69,8 +69,8 @@ class PairPredictor:
             self.pair,
             input_ids,
             mask,
+            None if labels is None else labels.to(device),
             words,
-            labels=None if labels is None else labels.to(device),
             adapters=self.adapters,
         )
         return self.task.decode(output.logits, windows, labels)

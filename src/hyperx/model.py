@@ -276,8 +276,8 @@ class HyperX(nn.Module):
         pairs: Pairs,
         input_ids: Tensor,
         attention_mask: Tensor,
-        words: Tensor | None = None,
         labels: Tensor | Mapping[str, Tensor] | None = None,
+        words: Tensor | None = None,
         adapters: AdapterWeights | None = None,
     ) -> ModelOutput:
         """Run a batch, each row with the adapter and the head of its pair.
@@ -286,10 +286,10 @@ class HyperX(nn.Module):
             pairs: the pair of every row, or one for all.
             input_ids: subword ids ``[B, T]``.
             attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
+            labels: the labels of every row, in the form of its task: for tags ids at the first subword of each word,
+                -100 elsewhere ``[B, T]``; for ``dep`` head and relation of each word ``[B, W, 2]``. Where the forms of
+                several tasks differ, a mapping from each task to the labels of its rows.
             words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` needs it.
-            labels: the labels of the one task, in its own form: for tags ids at the first subword of each word, -100
-                elsewhere ``[B, T]``; for ``dep`` head and relation of each word ``[B, W, 2]``. Where rows are of
-                several tasks, by task those of its rows.
             adapters: what :meth:`adapters` gave for the batch's distinct pairs in order of first appearance, to
                 spare generating it again.
         """
@@ -303,7 +303,7 @@ class HyperX(nn.Module):
         by_task = {
             task: [row for row, pair in enumerate(row_pairs) if pair.task == task] for task in tasks_of(distinct)
         }
-        given = labels_by_task(labels, list(by_task))
+        given = labels_by_task(labels, by_task)
         logits, loss = {}, None
         for task, own in by_task.items():
             inputs = self._head_input(own, hidden, words, given.get(task))
@@ -340,22 +340,24 @@ def tasks_of(pairs: Sequence[TaskLanguagePair]) -> list[str]:
     return list(dict.fromkeys(pair.task for pair in pairs))
 
 
-def labels_by_task(labels: Tensor | Mapping[str, Tensor] | None, tasks: Sequence[str]) -> Mapping[str, Tensor]:
-    """Labels by task, from a mapping or from the labels of the one task.
+def labels_by_task(
+    labels: Tensor | Mapping[str, Tensor] | None, rows: Mapping[str, Sequence[int]]
+) -> Mapping[str, Tensor]:
+    """The labels of each task's rows, where there are any.
+
+    Args:
+        labels: one tensor with the labels of every row, or those of each task's rows.
+        rows: the rows of each task.
 
     Raises:
-        HyperXError: where one tensor is given for rows of several tasks, or labels of a task that has no row.
+        HyperXError: where labels are given by task, and not for just the tasks of the rows.
     """
     if labels is None:
         return {}
     if isinstance(labels, Tensor):
-        if len(tasks) > 1:
-            raise HyperXError(
-                f"labels: expected a mapping for rows of several tasks ({', '.join(tasks)}); found a tensor"
-            )
-        return {tasks[0]: labels}
-    if missing := set(labels).symmetric_difference(tasks):
-        raise HyperXError(f"labels: expected those of {', '.join(tasks)}; they differ in {', '.join(sorted(missing))}")
+        return {task: labels if len(own) == len(labels) else labels[own] for task, own in rows.items()}
+    if set(labels) != set(rows):
+        raise HyperXError(f"labels: expected those of {', '.join(rows)}; found those of {', '.join(labels) or 'none'}")
     return labels
 
 

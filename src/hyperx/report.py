@@ -68,16 +68,9 @@ def result_table(
     order = list(GROUP_NAMES)
     header = ["pair", "group", "sentences", "measure", "score"]
     rows = [
-        [
-            str(score.pair),
-            GROUP_NAMES[group_of(score.pair, trained)],
-            f"{score.sentences:,}",
-            score.task.measure,
-            shown(score, score.value),
-            f"{score.repeats:,}" if score.repeats else "",
-            "" if score.value_without_repeats is None else shown(score, score.value_without_repeats),
-        ]
+        row
         for score in sorted(scores, key=lambda score: order.index(group_of(score.pair, trained)))
+        for row in _result_rows(score, GROUP_NAMES[group_of(score.pair, trained)])
     ]
     averages = macro_averages(averaged(scores), trained)
     names = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
@@ -85,6 +78,23 @@ def result_table(
     if any(score.repeats for score in scores):
         return [*header, "in train", "score without"], rows
     return header, [row[: len(header)] for row in rows]
+
+
+def _result_rows(score: PairScores, group: str) -> list[list[str]]:
+    """A row for each measure that tables show."""
+    without = score.without_repeats
+    return [
+        [
+            str(score.pair),
+            group,
+            f"{score.sentences:,}",
+            measure,
+            shown(score, score.scores.measures[measure]),
+            f"{score.repeats:,}" if score.repeats else "",
+            "" if without is None else shown(score, without.measures[measure]),
+        ]
+        for measure in (score.task.measure, *score.task.further_measures)
+    ]
 
 
 def shown(score: PairScores, value: float) -> str:

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Sequence
+import tempfile
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,19 +16,14 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from hyperx.data.encoding import (
-    CHUNK,
-    EncodedSplit,
-    SubwordEncoder,
-    Window,
-    cache_key,
-    cover,
-    encode,
-    load_encoded,
-    save_encoded,
-)
+from hyperx.data.encoding import CHUNK, SubwordEncoder, Window, cover
 from hyperx.data.sentence import Sentence
-from tiny import tiny_tokenizer
+from hyperx.data.splits import encoded
+from hyperx.data.storage import EncodedSplit, cache_key, read_encoded, write_encoded
+from hyperx.errors import DataError
+from hyperx.tasks.parsing import DependencyParsing
+from hyperx.tasks.tagging import PartOfSpeech
+from tiny import tiny_split, tiny_tokenizer
 
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 CLS, SEP, UNK = 2, 3, 1
@@ -53,7 +49,7 @@ TOKENIZERS = {"wordpiece": tiny_tokenizer(), "unigram": unigram_tokenizer(), "wo
 
 
 def owned(windows: Sequence[Window]) -> list[int]:
-    return [int(word) for window in windows for word in window.words if word >= 0]
+    return [int(word) for window in windows for word in window.words[window.first_subwords]]
 
 
 def sentence(words: str, tags: str = "") -> Sentence:
@@ -111,10 +107,8 @@ def test_short_sentence_is_what_the_tokenizer_makes_of_it(words: list[str]) -> N
     (windows,) = SubwordEncoder(tokenizer, max_length=10_000).windows([words])
     encoding = tokenizer(words, is_split_into_words=True)
     assert windows[0].ids.tolist() == encoding["input_ids"]
-    word_ids = encoding.word_ids()
-    for position, word in enumerate(windows[0].words.tolist()):
-        begins = word_ids[position] is not None and word_ids[position] != word_ids[position - 1]
-        assert word == (word_ids[position] if begins else -1)
+    assert windows[0].words.tolist() == [-1 if word is None else word for word in encoding.word_ids()]
+    assert (windows[0].start, windows[0].stop) == (0, len(words))
 
 
 @exact
@@ -126,7 +120,8 @@ def test_long_sentence_keeps_every_subword_with_its_word(words: list[str]) -> No
     (windows,) = SubwordEncoder(tokenizer, max_length=26).windows([words])
     for window in windows:
         assert (window.ids[0], window.ids[-1]) == (CLS, SEP)
-        for position in np.flatnonzero(window.words >= 0):
+        assert all(window.words[[0, -1]] == -1)
+        for position in window.first_subwords:
             pieces = alone[window.words[position]]
             assert window.ids[position : position + len(pieces)].tolist() == pieces
 
@@ -173,23 +168,40 @@ def test_tokenizer_that_would_cut_and_pad_does_not() -> None:
 
 
 def split_of(*sentences: Sentence, max_length: int = 16) -> EncodedSplit:
-    return encode(sentences, "upos", SubwordEncoder(tiny_tokenizer(), max_length=max_length))
+    with tempfile.TemporaryDirectory() as folder:
+        return tiny_split(Path(folder) / "split", PartOfSpeech(), sentences, max_length=max_length)
 
 
-SPLIT = split_of(
-    sentence("bad a", "ADJ NOUN"), sentence("abcde " * 9, "VERB " * 9), sentence("e", "_"), sentence("a b", "NOUN ADJ")
-)
+def gold(split: EncodedSplit) -> list[list[str]]:
+    return [found["upos"] for found in split.annotation()]
 
 
-def equal(one: EncodedSplit, other: EncodedSplit) -> bool:
-    arrays = [name for name in EncodedSplit.__dataclass_fields__ if name != "names"]
-    same = all(np.array_equal(getattr(one, name), getattr(other, name)) for name in arrays)
-    return same and one.names == other.names
+SENTENCES = [
+    sentence("bad a", "ADJ NOUN"),
+    sentence("abcde " * 9, "VERB " * 9),
+    sentence("e", "_"),
+    sentence("a b", "NOUN ADJ"),
+]
+SPLIT = split_of(*SENTENCES)
 
 
 def test_gold_is_what_was_read() -> None:
-    assert SPLIT.names == ("ADJ", "NOUN", "VERB", "_")
-    assert SPLIT.gold() == [["ADJ", "NOUN"], ["VERB"] * 9, ["_"], ["NOUN", "ADJ"]]
+    assert SPLIT.names == {"upos": ("ADJ", "NOUN", "VERB", "_")}
+    assert gold(SPLIT) == [["ADJ", "NOUN"], ["VERB"] * 9, ["_"], ["NOUN", "ADJ"]]
+    assert SPLIT.sentence_count == 4
+
+
+def test_numbers_are_kept_as_they_are(tmp_path: Path) -> None:
+    trees = [
+        Sentence(words=("a", "b"), columns={"head": (2, 0), "deprel": ("det", "root")}),
+        Sentence(words=("e",), columns={"head": (0,), "deprel": ("root",)}),
+    ]
+    split = tiny_split(tmp_path / "split", DependencyParsing(), trees)
+    assert split.names == {"deprel": ("det", "root")}
+    assert split.annotation() == [
+        {"head": [2, 0], "deprel": ["det", "root"]},
+        {"head": [0], "deprel": ["root"]},
+    ]
 
 
 def test_split_holds_the_windows() -> None:
@@ -198,19 +210,22 @@ def test_split_holds_the_windows() -> None:
     assert len(SPLIT) == len(windows) > 4
     assert SPLIT.lengths.tolist() == [len(window.ids) for window in windows]
     for index, window in enumerate(windows):
-        found = SPLIT.window(index)
-        assert found.ids.tolist() == window.ids.tolist()
-        assert found.words.tolist() == window.words.tolist()
-        assert found.sentence == window.sentence
+        assert_same_window(SPLIT.window(index), window)
+
+
+def assert_same_window(found: Window, wanted: Window) -> None:
+    assert found.ids.tolist() == wanted.ids.tolist()
+    assert found.words.tolist() == wanted.words.tolist()
+    assert (found.sentence, found.start, found.stop) == (wanted.sentence, wanted.start, wanted.stop)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])
 def test_first_sentences(count: int) -> None:
     first = SPLIT.first(count)
-    assert first.gold() == SPLIT.gold()[:count]
+    assert gold(first) == gold(SPLIT)[:count]
     assert set(first.sentences.tolist()) == set(range(count))
     for index in range(len(first)):
-        assert first.window(index).ids.tolist() == SPLIT.window(index).ids.tolist()
+        assert_same_window(first.window(index), SPLIT.window(index))
 
 
 @pytest.mark.parametrize("count", [None, 4, 100])
@@ -219,10 +234,9 @@ def test_first_of_fewer_is_everything(count: int | None) -> None:
 
 
 def test_shortened_words_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
-    encoder = SubwordEncoder(tiny_tokenizer(), max_length=18)
     with caplog.at_level(logging.WARNING):
-        encode([sentence("a " * 20 + "abcabc abcabc")], "upos", encoder)
-        encode([sentence("a")], "upos", encoder)
+        split_of(sentence("a " * 20 + "abcabc abcabc"), max_length=18)
+        split_of(sentence("a"), max_length=18)
     assert [record.getMessage() for record in caplog.records] == [
         "2 words of more than 4 subwords are represented by their beginning"
     ]
@@ -231,20 +245,59 @@ def test_shortened_words_are_told_once(caplog: pytest.LogCaptureFixture) -> None
 # Cache ------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("split", [SPLIT, SPLIT.first(2), SPLIT.first(0)], ids=["all", "part", "none"])
-def test_cached_split_comes_back(split: EncodedSplit, tmp_path: Path) -> None:
-    path = tmp_path / "new" / "folder" / "split.safetensors"
-    save_encoded(split, path)
-    loaded = load_encoded(path)
-    assert loaded is not None
-    assert equal(loaded, split)
+def written(path: Path, sentences: Iterable[Sentence] = SENTENCES) -> Path:
+    encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
+    write_encoded(path, encoded(iter(sentences), PartOfSpeech(), encoder), ["upos"])
+    return path
+
+
+def test_a_split_is_one_file_that_the_library_reads(tmp_path: Path) -> None:
+    path = written(tmp_path / "new" / "folder" / "split.safetensors")
     assert list(path.parent.iterdir()) == [path]
+    tensors = load_file(path)
+    assert tensors["ids"].tolist() == SPLIT.ids.tolist()
+    assert tensors["owned"].tolist() == SPLIT.owned.tolist()
+    assert tensors["targets.upos"].tolist() == SPLIT.targets["upos"].tolist()
+
+
+def test_writing_holds_little_at_a_time(tmp_path: Path) -> None:
+    """Sentences are read some ahead of what is written, and mapped, not loaded, when they come back."""
+    ahead = []
+
+    def endless() -> Iterator[Sentence]:
+        for number in range(5 * CHUNK):
+            ahead.append(number - len(taken))
+            yield sentence("a b")
+
+    taken: list[int] = []
+    encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
+
+    def counted() -> Iterator[tuple[Sequence[Window], Sentence]]:
+        for item in encoded(endless(), PartOfSpeech(), encoder):
+            taken.append(0)
+            yield item
+
+    write_encoded(tmp_path / "split", counted(), ["upos"])
+    assert max(ahead) <= 2 * CHUNK
+    found = read_encoded(tmp_path / "split")
+    assert found is not None
+    assert isinstance(found.ids.base, np.memmap | np.ndarray)
+    assert found.sentence_count == 5 * CHUNK
+
+
+def test_a_fault_leaves_nothing(tmp_path: Path) -> None:
+    def faulty() -> Iterator[Sentence]:
+        yield sentence("a b")
+        raise DataError("no more")
+
+    with pytest.raises(DataError, match="no more"):
+        written(tmp_path / "split", faulty())
+    assert list(tmp_path.iterdir()) == []
 
 
 @pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "other tensors", "no names", "bad names"])
 def test_damaged_cache_is_none(damage: str, tmp_path: Path) -> None:
-    path = tmp_path / "split.safetensors"
-    save_encoded(SPLIT, path)
+    path = written(tmp_path / "split.safetensors")
     tensors = load_file(path)
     match damage:
         case "missing":
@@ -256,13 +309,13 @@ def test_damaged_cache_is_none(damage: str, tmp_path: Path) -> None:
         case "text":
             path.write_text("not a cache", encoding="utf-8")
         case "other tensors":
-            del tensors["labels"]
-            save_file(tensors, path, metadata={"names": "[]"})
+            del tensors["owned"]
+            save_file(tensors, path, metadata={"names": "{}"})
         case "no names":
             save_file(tensors, path)
         case "bad names":
             save_file(tensors, path, metadata={"names": "[,"})
-    assert load_encoded(path) is None
+    assert read_encoded(path) is None
 
 
 def test_cache_key_follows_every_fact() -> None:

@@ -42,6 +42,17 @@ SOURCE = """\
 """
 
 
+COLUMNS = {"pos": "upos", "ner": "ner", "sense": "sense"}
+
+
+def predicted(
+    sentence: Sentence, labels: dict[str, tuple[str, ...]], confidences: dict[str, tuple[float, ...]] | None = None
+) -> Prediction:
+    """A prediction of tasks that label words."""
+    columns = {task: {COLUMNS[task]: values} for task, values in labels.items()}
+    return Prediction(sentence, labels, columns, confidences)
+
+
 def written(output_format: OutputFormat, *predictions: Prediction) -> str:
     stream = io.StringIO()
     writer = OUTPUT_FORMATS[output_format](stream)
@@ -57,9 +68,7 @@ def parsed(output: str) -> dict[str, Any]:
 
 def test_conllu_of_new_sentences() -> None:
     tokens = Sentence(words=("我", "是"))
-    output = written(
-        "conllu", Prediction(PARIS, {"pos": POS, "ner": NER}), Prediction(tokens, {"pos": ("PRON", "VERB")})
-    )
+    output = written("conllu", predicted(PARIS, {"pos": POS, "ner": NER}), predicted(tokens, {"pos": ("PRON", "VERB")}))
     first, second = conllu.parse(output)
     assert first.metadata == {"sent_id": "1", "text": "In New York, Ana!"}
     assert tuple(token["form"] for token in first) == PARIS.words
@@ -73,8 +82,8 @@ def test_conllu_of_new_sentences() -> None:
 def test_conllu_input_changes_in_predicted_columns_only() -> None:
     (sentence,) = read_input(io.StringIO(SOURCE), "conllu", language="es")
     labels = {"pos": ("VERB", "PRON", "ADP", "DET", "NOUN", "PUNCT"), "ner": ("O",) * 6}
-    assert written("conllu", Prediction(sentence, {})) == SOURCE
-    before, after = SOURCE.split("\n"), written("conllu", Prediction(sentence, labels)).split("\n")
+    assert written("conllu", predicted(sentence, {})) == SOURCE
+    before, after = SOURCE.split("\n"), written("conllu", predicted(sentence, labels)).split("\n")
     assert before[:4] == after[:4]
     assert after[4] == "1\tVamos\tir\tVERB\tv\tMood=Ind\t0\troot\t_\tGloss=go|NER=O"
     assert after[6:8] == before[6:8]
@@ -90,16 +99,16 @@ def test_conllu_input_changes_in_predicted_columns_only() -> None:
 def test_conllu_input_without_text_gets_the_surface() -> None:
     bare = "\n".join(line for line in SOURCE.split("\n") if not line.startswith("# "))
     (sentence,) = read_input(io.StringIO(bare), "conllu", language="es")
-    assert written("conllu", Prediction(sentence, {})).startswith("# sent_id = 1\n# text = Vámonos al mar.\n1-2\t")
+    assert written("conllu", predicted(sentence, {})).startswith("# sent_id = 1\n# text = Vámonos al mar.\n1-2\t")
 
 
 def test_another_task_stands_in_misc() -> None:
-    output = written("conllu", Prediction(Sentence(words=("a",)), {"sense": ("x.1",)}))
+    output = written("conllu", predicted(Sentence(words=("a",)), {"sense": ("x.1",)}))
     assert output.endswith("\t_\tSENSE=x.1\n\n")
 
 
 def test_a_text_with_line_ends_stays_one_comment() -> None:
-    output = written("conllu", Prediction(replace(PARIS, text="In New\nYork,\tAna!"), {}))
+    output = written("conllu", predicted(replace(PARIS, text="In New\nYork,\tAna!"), {}))
     assert "# text = In New York, Ana!\n" in output
 
 
@@ -107,8 +116,8 @@ def test_jsonl() -> None:
     confidences = {"pos": (0.123456,) * 6, "ner": (1.0,) * 6}
     first, second = written(
         "jsonl",
-        Prediction(PARIS, {"pos": POS, "ner": NER}, confidences),
-        Prediction(Sentence(words=("Größe", "我")), {"pos": ("NOUN", "X")}),
+        predicted(PARIS, {"pos": POS, "ner": NER}, confidences),
+        predicted(Sentence(words=("Größe", "我")), {"pos": ("NOUN", "X")}),
     ).splitlines()
     assert parsed(first) == {
         "text": PARIS.text,
@@ -127,12 +136,12 @@ def test_jsonl() -> None:
 
 def test_jsonl_names_the_sentence_of_a_treebank() -> None:
     (sentence,) = read_input(io.StringIO(SOURCE), "conllu", language="es")
-    assert parsed(written("jsonl", Prediction(sentence, {})))["sent_id"] == "a-1"
+    assert parsed(written("jsonl", predicted(sentence, {})))["sent_id"] == "a-1"
 
 
 def test_columns_of_several_tasks() -> None:
     short = Sentence(words=("a", "b"))
-    output = written("columns", *[Prediction(short, {"pos": ("X", "Y"), "ner": ("O", "B-PER")})] * 2)
+    output = written("columns", *[predicted(short, {"pos": ("X", "Y"), "ner": ("O", "B-PER")})] * 2)
     assert output == "a\tX\tO\nb\tY\tB-PER\n\n" * 2
 
 
@@ -141,16 +150,16 @@ def test_columns_of_several_tasks() -> None:
 def test_words_and_labels_that_would_break_the_columns(output_format: OutputFormat, bad: str) -> None:
     sentence = Sentence(words=("fine", bad), lines=(7, 8), source="f.txt")
     with pytest.raises(DataError, match=r"f\.txt:8: expected a word or label without tabs"):
-        written(output_format, Prediction(sentence, {"pos": ("X", "X")}))
+        written(output_format, predicted(sentence, {"pos": ("X", "X")}))
     with pytest.raises(DataError, match="without tabs"):
-        written(output_format, Prediction(Sentence(words=("a",)), {"pos": (bad,)}))
+        written(output_format, predicted(Sentence(words=("a",)), {"pos": (bad,)}))
 
 
 def test_labels_must_be_one_a_word() -> None:
     with pytest.raises(ValueError, match="expected 6 labels of pos, one a word; found 1"):
-        Prediction(PARIS, {"pos": ("X",)})
+        predicted(PARIS, {"pos": ("X",)})
     with pytest.raises(ValueError, match="expected 6 confidences of pos"):
-        Prediction(PARIS, {"pos": POS}, {"pos": (0.5,)})
+        predicted(PARIS, {"pos": POS}, {"pos": (0.5,)})
 
 
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)
@@ -159,7 +168,7 @@ def test_each_sentence_is_written_at_once(output_format: OutputFormat) -> None:
     writer = OUTPUT_FORMATS[output_format](stream)
     sizes = []
     for _ in range(3):
-        writer.write(Prediction(PARIS, {"pos": POS}))
+        writer.write(predicted(PARIS, {"pos": POS}))
         sizes.append(len(stream.getvalue()))
     assert sizes == [sizes[0], 2 * sizes[0], 3 * sizes[0]]
 
@@ -173,9 +182,9 @@ def test_conllu_is_read_back_whole(words: list[str], data: st.DataObject) -> Non
     spaces = tuple(data.draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words))))
     labels = tuple(data.draw(st.lists(st.sampled_from(["NOUN", "VERB"]), min_size=len(words), max_size=len(words))))
     sentence = Sentence(words=tuple(words), space_after=spaces)
-    output = written("conllu", Prediction(sentence, {"pos": labels}))
+    output = written("conllu", predicted(sentence, {"pos": labels}))
     (found,) = conllu.parse(output)
     assert [(token["form"], token["upos"]) for token in found] == list(zip(words, labels, strict=True))
     (again,) = read_input(io.BytesIO(output.encode()), "conllu", language="en")
     assert (again.words, again.space_after) == (sentence.words, spaces)
-    assert written("conllu", Prediction(again, {"pos": labels})) == output
+    assert written("conllu", predicted(again, {"pos": labels})) == output

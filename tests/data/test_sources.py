@@ -143,7 +143,10 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
         ({"dev": "empty"}, "dev: expected a file, found a folder at"),
         ({"dev": []}, "dev: expected a file or a list of files, found an empty list"),
         ({"dev": [3]}, "dev: expected a path, found 3"),
-        ({"dev": "a.json"}, "dev: expected a file that ends in .conllu, .tsv.*, found 'a.json'; rename or convert it"),
+        (
+            {"dev": "a.json"},
+            "dev: expected a file that ends in .conllu.*, which can hold ner; found 'a.json'; rename",
+        ),
         ({"folder": "empty"}, "expected files in .* found nothing"),
         ({"folder": "two"}, "found dev.bio and dev.tsv for dev in"),
         ({"folder": "two_treebanks"}, "found de_a-ud-dev.conllu and de_b-ud-dev.conllu for dev in"),
@@ -175,7 +178,7 @@ def test_two_names_of_one_pair(tmp_path: Path) -> None:
 
 def test_formats_without_trees(tmp_path: Path) -> None:
     put(tmp_path, "dep/tr/test.tsv")
-    assert "expected a .conllu file, since .tsv holds no trees" in problem(tmp_path, "dep#tr")
+    assert "expected a file that ends in .conllu, which can hold head; found 'test.tsv'" in problem(tmp_path, "dep#tr")
     put(tmp_path, "pos/tr/test.conllu", TREE)
     table = {"pos#tr": {"test": "pos/tr/test.conllu", "label_map": {"X": "NOUN"}}}
     assert "only entity types can be mapped" in problem(tmp_path, "pos#tr", table=table)

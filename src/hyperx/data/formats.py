@@ -56,4 +56,5 @@ def format_problem(path: Path, column: str) -> str | None:
     """Why a file cannot hold a column, judged by its name; None where it can."""
     if path.suffix.lower() in endings(column):
         return None
-    return f"expected a file that ends in {', '.join(endings(column))}, to hold {column}; found {path.name!r}"
+    known = f"expected a file that ends in {', '.join(endings(column))}, which can hold {column}"
+    return f"{known}; found {path.name!r}; rename or convert it"

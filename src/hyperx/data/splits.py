@@ -62,6 +62,11 @@ class SplitLoader:
 def encoded(
     sentences: Iterator[Sentence], task: Task, encoder: SubwordEncoder
 ) -> Iterator[tuple[Sequence[Window], Sentence]]:
-    """Every sentence with its windows; only some are held at a time."""
+    """Every sentence with its windows; only some are held at a time. Shortened words are told at the end."""
     for_windows, kept = itertools.tee(sentences)
+    before = encoder.shortened_words
     yield from zip(task.windows(encoder, for_windows), kept, strict=True)
+    if shortened := encoder.shortened_words - before:
+        log.warning(
+            "%d words of more than %d subwords are represented by their beginning", shortened, encoder.longest_word
+        )

@@ -142,6 +142,8 @@ class Task(ABC):
     """The one of them that holds its labels."""
     measure: ClassVar[str]
     """The measure by which checkpoints are chosen."""
+    further_measures: ClassVar[tuple[str, ...]] = ()
+    """Measures that tables show beside it."""
     reads: ClassVar[Literal["words", "text"]] = "words"
     """Whether it needs a sentence's words or its raw text."""
     auxiliary: ClassVar[bool] = False

@@ -185,6 +185,7 @@ class DependencyParsing(Task):
     columns = ("head", "deprel")
     label_column = "deprel"
     measure = "las"
+    further_measures = ("uas",)
     as_percent = frozenset({"las", "uas"})
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
