@@ -297,6 +297,15 @@ def test_a_configuration_that_does_not_fit(
     assert reason in importing(status=1)
 
 
+def test_sizes_that_no_model_has(folder: Path, importing: Callable[..., str]) -> None:
+    run = published_run(tiny_bert())
+    run.write(folder)
+    run.write_arguments(folder, adapter_dim=1 << 20, projected_source_embedding_dim=1 << 20)
+    path = folder / "config.json"
+    path.write_text(json.dumps(json.loads(path.read_text()) | {"hidden_size": 10**9}))
+    assert "no model has the sizes of its arguments and its encoder" in importing(status=1)
+
+
 def test_the_program_s_own_configuration_is_read(folder: Path, importing: Callable[..., str]) -> None:
     """It has the arguments among the encoder's names, and could name code."""
     published_run(tiny_bert()).write(folder)
@@ -305,6 +314,8 @@ def test_the_program_s_own_configuration_is_read(folder: Path, importing: Callab
     path.write_text(json.dumps(json.loads(path.read_text()) | more))
     importing()
     assert not more.keys() & json.loads(Path("new/encoder/config.json").read_text()).keys()
+    path.write_text("[" * 100_000)
+    assert "config.json is not JSON" in importing(status=1)
     path.write_text(" " * (1 << 20) + "{}")
     assert "expected an encoder's configuration; found 1,048,578 bytes" in importing(status=1)
 

@@ -66,6 +66,7 @@ def describe_encoder(folder: Path, run: PublishedRun, name: str | None) -> Descr
     elif not (any(map(_has_config, places)) and any(map(has_tokenizer, places))):
         try:
             places.append(_named_folder(run.encoder))
+            log.info("configuration and tokenizer are those of %s, which the run's arguments name", run.encoder)
         except EncoderError as error:
             reason = str(error)
     config = _read_config(folder, next(filter(_has_config, places), None), reason)

@@ -51,8 +51,7 @@ def import_published(config: ImportConfig) -> Path:
     described = describe_encoder(folder, run, config.model_name_or_path)
     settings = model_config(run, described.config, mean=config.mean_for_untrained_languages)
     shared = read_weights(weights_path(folder, run.tasks[0]))
-    with torch.device("meta"):
-        model = HyperX(shape_of(described.config), settings)
+    model = _shape_of_model(folder, described.config, settings)
     tensors = read_tensors(folder, run, shared, model)
     inside = {name.removeprefix("encoder."): tensors.pop(name) for name in list(tensors) if name.startswith("encoder.")}
     base = _base_encoder(described) if config.changes_only else None
@@ -70,6 +69,16 @@ def import_published(config: ImportConfig) -> Path:
     checkpoint.write_folder(output, fill)
     _log_run(run)
     return output
+
+
+def _shape_of_model(folder: Path, encoder: BertConfig, settings: ModelConfig) -> HyperX:
+    """A model that has shapes but no weights, by which the weights of the files are checked."""
+    try:
+        with torch.device("meta"):
+            return HyperX(shape_of(encoder), settings)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder}: no model has the sizes of its arguments and its encoder: {reason}") from None
 
 
 def _checked_options(config: ImportConfig) -> tuple[Path, Path]:
