@@ -77,6 +77,36 @@ def write_pos(path: Path, data: Sequence[Sentence]) -> None:
     path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
 
 
+def tree(words: Sentence) -> list[tuple[int, str]]:
+    """Head and relation of every word: all hangs on the verb, the second part of a name on the first."""
+    verb = 1 + next(index for index, (_, tag, _) in enumerate(words) if tag == "VERB")
+    arcs, subject = [], True
+    for index, (_, tag, label) in enumerate(words):
+        if tag == "VERB":
+            arcs.append((0, "root"))
+        elif tag == "PUNCT":
+            arcs.append((verb, "punct"))
+        elif label == "I-PER":
+            arcs.append((index, "flat:name"))
+        else:
+            arcs.append((verb, "nsubj" if subject else "obj"))
+            subject = False
+    return arcs
+
+
+def write_dep(path: Path, data: Sequence[Sentence]) -> None:
+    """A CoNLL-U file with trees."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    blocks = [
+        "".join(
+            f"{i}\t{word}\t_\t{tag}\t_\t_\t{head}\t{relation}\t_\t_\n"
+            for i, ((word, tag, _), (head, relation)) in enumerate(zip(words, tree(words), strict=True), start=1)
+        )
+        for words in data
+    ]
+    path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
+
+
 def write_ner(path: Path, data: Sequence[Sentence]) -> None:
     """A file of two columns."""
     path.parent.mkdir(parents=True, exist_ok=True)

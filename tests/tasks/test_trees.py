@@ -1,0 +1,74 @@
+"""The best tree against every tree there is."""
+
+from __future__ import annotations
+
+import itertools
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from hyperx.tasks.trees import FAST, best_tree, is_tree
+
+exact = settings(derandomize=True, database=None, deadline=None, max_examples=200)
+WAYS = [False, True] if FAST else [False]
+
+
+def reaches_root(heads: tuple[int, ...], word: int) -> bool:
+    seen = set()
+    while word:
+        if word in seen:
+            return False
+        seen.add(word)
+        word = heads[word - 1]
+    return True
+
+
+def all_trees(words: int) -> list[tuple[int, ...]]:
+    """Every choice of heads with one root that is reached from everywhere."""
+    return [
+        heads
+        for heads in itertools.product(range(words + 1), repeat=words)
+        if heads.count(0) == 1 and all(reaches_root(heads, word) for word in range(1, words + 1))
+    ]
+
+
+TREES = {words: all_trees(words) for words in range(1, 6)}
+
+
+@pytest.mark.parametrize("fast", WAYS)
+@exact
+@given(words=st.integers(1, 5), seed=st.integers(0, 2**32 - 1), low=st.booleans())
+def test_no_tree_is_better(fast: bool, words: int, seed: int, low: bool) -> None:
+    random = np.random.default_rng(seed)
+    scores = random.normal(size=(words, words + 1)) * 3
+    if low:  # arcs that are hardly possible, as those between words of different windows
+        scores[random.random(scores.shape) < 0.5] = -1e4
+    totals = {tree: sum(scores[word, head] for word, head in enumerate(tree)) for tree in TREES[words]}
+    found = best_tree(scores, fast=fast)
+    assert totals[tuple(found.tolist())] == pytest.approx(max(totals.values()))
+
+
+@pytest.mark.parametrize("fast", WAYS)
+def test_two_words_that_both_want_to_be_the_root(fast: bool) -> None:
+    scores = np.array([[9.0, 0.0, 1.0, 0.0], [9.5, 2.0, 0.0, 0.0], [9.0, 0.0, 1.0, 0.0]])
+    assert best_tree(scores, fast=fast).tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize("fast", WAYS)
+def test_a_cycle_is_broken_where_it_costs_least(fast: bool) -> None:
+    scores = np.array([[5.0, 0.0, 6.0], [0.0, 9.0, 0.0]])
+    assert best_tree(scores, fast=fast).tolist() == [0, 1]
+    assert best_tree(scores - 1e4, fast=fast).tolist() == [0, 1]
+
+
+@pytest.mark.parametrize("words", TREES)
+def test_trees_are_known(words: int) -> None:
+    found = {heads for heads in itertools.product(range(words + 1), repeat=words) if is_tree(np.array(heads))}
+    assert found == set(TREES[words])
+
+
+def test_long_sentences_have_trees() -> None:
+    scores = np.random.default_rng(0).normal(size=(300, 301))
+    assert is_tree(best_tree(scores))
