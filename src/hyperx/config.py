@@ -362,7 +362,7 @@ class ImportConfig:
     Example: hyperx import-published outputs/checkpoint-100000 --output runs/published
     """
 
-    folder: Annotated[Path | None, tyro.conf.Positional] = None
+    folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = None
     """The published checkpoint: the folder with hyperx_args.bin and a folder <task>_model for each task."""
     output: Path | None = None
     """A new folder for the checkpoint."""

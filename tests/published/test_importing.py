@@ -67,7 +67,7 @@ def outputs(model: HyperX, task: str, language: str) -> tuple[Tensor, Any]:
     ids, mask = tiny_batch([9, 4])
     words = torch.where(mask.bool(), torch.arange(9), -1)
     with torch.no_grad():
-        found = model(f"{task}#{language}", ids, mask, words)
+        found = model(f"{task}#{language}", ids, mask, words=words)
     return found.hidden[mask.bool()], found.logits
 
 
