@@ -15,7 +15,8 @@ errors languages pairs config published.pickled
 modules.source modules.adapter modules.pooling modules.hypernetwork
 encoders.layout encoders.injection encoders.embedded encoders.loading
 data.sentence segmentation
-data.lines data.labels data.spans data.conllu data.columns data.formats data.hub data.resolution data.sources
+data.lines data.labels data.spans data.conllu data.columns data.formats data.hub data.treebanks
+data.resolution data.sources
 data.text data.output data.encoding data.storage data.sampling
 tasks.base tasks.tagging tasks.trees tasks.parsing tasks.registry
 data.splits data.collate
@@ -23,7 +24,7 @@ device checkpoint inference prediction
 model
 transfer evaluation report preparation inspection training scoring
 published.run published.weights published.encoder published.importing
-cli cli.options cli.train cli.evaluate cli.predict cli.check cli.import_published
+cli cli.options cli.train cli.evaluate cli.predict cli.check cli.languages cli.import_published
 """.split()  # noqa: SIM905  (a table reads better)
 
 

@@ -2,21 +2,39 @@
 
 from __future__ import annotations
 
+import importlib.util
+import json
 import subprocess
 import sys
+from pathlib import Path
+from typing import Any
 
+import langcodes
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from hyperx.languages import (
-    UD_TREEBANKS,
-    WIKIANN_CONFIGURATIONS,
+    FORMER_TREEBANKS,
+    Language,
     canonical,
+    find_treebank,
     is_language,
+    known_languages,
     language_name,
     suggest,
-    ud_treebank,
+    treebanks_of,
     wikiann_configuration,
 )
+
+TABLE = list(known_languages().values())
+SCRIPT = Path(__file__).parents[1] / "scripts" / "make_languages.py"
+
+languages = pytest.mark.parametrize("language", TABLE, ids=lambda language: language.code)
+
+
+def default(code: str) -> str | None:
+    return treebanks_of(code)[0].name if treebanks_of(code) else None
 
 
 @pytest.mark.parametrize(
@@ -24,16 +42,21 @@ from hyperx.languages import (
     [
         *((form, "tr") for form in ("tr", "tur", "tr-TR", "tr_TR", "TR", " tr ")),
         *((form, "yue") for form in ("yue", "zh-yue", "yue-HK")),
-        *((form, "zh") for form in ("zh", "zho", "cmn", "zh-Hant", "zh_CN")),
+        *((form, "zh") for form in ("zh", "zho", "chi", "cmn", "zh-Hant", "zh_CN")),
         *((form, "sw") for form in ("sw", "swa", "swh")),
         *((form, "tl") for form in ("tl", "tgl", "fil")),
         *((form, "no") for form in ("no", "nb", "nob")),
+        *((form, "sq") for form in ("sq", "sqi", "alb", "als")),
+        *((form, "de") for form in ("de", "deu", "ger", "de-Latn-AT")),
+        *((form, "ku") for form in ("ku", "kur", "kmr")),
+        *((form, "se") for form in ("se", "sme")),
+        *((form, "kv") for form in ("kv", "kpv")),
         ("nn", "nn"),
-        ("als", "als"),
         ("sh", "sh"),
         ("sr-Latn", "sr"),
         ("iw", "he"),
         ("zh-classical", "lzh"),
+        ("qtd", "qtd"),
         ("My Language", "my language"),
     ],
 )
@@ -41,10 +64,74 @@ def test_the_forms_of_a_language_are_one(code: str, expected: str) -> None:
     assert canonical(code) == expected
 
 
-@pytest.mark.parametrize("code", UD_TREEBANKS)
-def test_canonical_is_a_fixed_point_of_the_treebanks(code: str) -> None:
-    assert canonical(code) == code
-    assert is_language(code)
+# Properties of the whole table
+
+
+def standard_codes(language: Language) -> list[str]:
+    """The language's codes in ISO 639-1, -2/T, -2/B and -3, where it has them."""
+    tag = langcodes.Language.make(language=language.code)
+    found = [language.code]
+    for variant in ("T", "B"):
+        try:
+            found.append(tag.to_alpha3(variant=variant))
+        except LookupError:
+            continue
+    return found
+
+
+@languages
+def test_a_language_is_found_under_each_of_its_codes(language: Language) -> None:
+    for code in standard_codes(language):
+        for form in (code, code.upper(), f" {code}"):
+            assert canonical(form) == language.code
+            assert is_language(form)
+    if "-" not in language.code and langcodes.tag_is_valid(language.code):
+        assert canonical(f"{language.code}-Latn-DE") == canonical(f"{language.code}_DE") == language.code
+
+
+@languages
+def test_the_canonical_form_is_a_fixed_point_with_a_name(language: Language) -> None:
+    assert canonical(language.code) == language.code
+    assert language_name(language.code) == language.name != language.code
+
+
+@languages
+def test_every_ud_code_leads_to_its_treebanks(language: Language) -> None:
+    for treebank in language.treebanks:
+        ud_code = treebank.name.partition("_")[0]
+        assert treebank in treebanks_of("gun" if treebank.name == "gun_thomas" else ud_code) or language.code == "nn"
+        folder = treebank.folder.removeprefix("UD_")
+        for name in (treebank.name, treebank.folder, folder, folder.rpartition("-")[2], treebank.name.upper()):
+            assert find_treebank(language.code, name) == treebank
+        assert treebank.splits
+        assert set(treebank.splits) <= {"train", "dev", "test"}
+
+
+def test_every_wikiann_configuration_belongs_to_one_language() -> None:
+    configurations = [language.wikiann for language in TABLE if language.wikiann]
+    assert len(configurations) == len(set(configurations)) == 176
+    for language in TABLE:
+        assert wikiann_configuration(language.code) == language.wikiann
+    others = {code for code in configurations if wikiann_configuration(code) != code}
+    assert others == {"als"}  # ISO's als is not WikiANN's
+
+
+def test_the_table_has_all_of_ud() -> None:
+    treebanks = {treebank.name for language in TABLE for treebank in language.treebanks}
+    assert len(treebanks) == 350
+    assert len({name.partition("_")[0] for name in treebanks}) == 193
+    assert {canonical(name.partition("_")[0]) for name in treebanks} <= known_languages().keys()
+    assert set(FORMER_TREEBANKS.values()) <= treebanks
+    assert not FORMER_TREEBANKS.keys() & treebanks
+    assert len({language.code for language in TABLE}) == len(TABLE) == 267
+
+
+@given(st.one_of(st.text(max_size=12), st.sampled_from([language.code for language in TABLE]).map(str.upper)))
+def test_canonical_is_idempotent(code: str) -> None:
+    assert canonical(canonical(code)) == canonical(code)
+
+
+# Data sets
 
 
 def test_each_data_set_has_codes_of_its_own() -> None:
@@ -54,20 +141,45 @@ def test_each_data_set_has_codes_of_its_own() -> None:
     assert wikiann_configuration("swa") == "sw"
     assert wikiann_configuration("kin") == "rw"
     assert wikiann_configuration("bbj") is None
-    assert ud_treebank("gn") == ud_treebank("gun") == "gun_thomas"
-    assert ud_treebank("zh-yue") == "yue_hk"
-    assert ud_treebank("kmr") == "kmr_mg"
+    assert default("gn") == default("gun") == "gun_thomas"
+    assert default("zh-yue") == "yue_hk"
+    assert default("kmr") == "kmr_kurmanji"
+    assert default("nb") == "no_bokmaal"
+    assert default("nno") == "no_nynorsk"
+    assert default("simple") is None
 
 
-def test_every_wikiann_configuration_is_reached_by_its_own_code() -> None:
-    others = {code for code in WIKIANN_CONFIGURATIONS if wikiann_configuration(code) != code}
-    assert others == {"als"}  # ISO's als is not WikiANN's
-    assert len(WIKIANN_CONFIGURATIONS) == 176
+PUBLISHED = {
+    **{"en": "ewt", "ar": "padt", "zh": "gsd", "tr": "imst", "kk": "ktb", "ta": "ttb", "br": "keb", "is": "pud"},
+    **{"tl": "trg", "yo": "ytb", "fo": "oft", "ug": "udt", "mt": "mudt", "sa": "ufal", "hsb": "ufal", "yue": "hk"},
+}
+
+
+@pytest.mark.parametrize("code", PUBLISHED)
+def test_the_published_codes_treebanks_are_the_defaults(code: str) -> None:
+    assert default(code) == f"{code}_{PUBLISHED[code]}"
+
+
+@languages
+def test_a_default_can_be_trained_on_where_any_treebank_can(language: Language) -> None:
+    published = {f"{code}_{name}" for code, name in PUBLISHED.items()} | {"gun_thomas"}
+    if language.treebanks and language.treebanks[0].name not in published:
+        trained = ["train" in treebank.splits for treebank in language.treebanks]
+        assert trained[0] == any(trained)
+
+
+def test_treebanks_are_found_by_any_name() -> None:
+    assert find_treebank("ces", "cs_pdt") == find_treebank("cs", "PDTC")
+    assert find_treebank("en", "gum") != find_treebank("en", "gumreddit")
+    assert find_treebank("en", "gsd") is None
+    assert find_treebank("so", "ewt") is None
+    assert treebanks_of("so") == treebanks_of("xx") == ()
 
 
 def test_unknown_codes_are_known_as_such() -> None:
     assert not any(map(is_language, ("", "xx", "und", "hello", "english")))
     assert is_language("bbj")
+    assert is_language("qtd")
 
 
 def test_names_and_suggestions() -> None:
@@ -78,6 +190,76 @@ def test_names_and_suggestions() -> None:
     assert suggest("qqq", ["de", "tr"]) is None
 
 
-def test_no_torch_is_needed() -> None:
-    code = "import sys, hyperx.languages; sys.exit('torch' in sys.modules or 'langcodes' in sys.modules)"
+def test_nothing_is_loaded_before_it_is_needed() -> None:
+    code = (
+        "import sys, hyperx.languages as l; "
+        "sys.exit('torch' in sys.modules or 'langcodes' in sys.modules or l.known_languages.cache_info().currsize)"
+    )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+# The script that makes the table
+
+
+@pytest.fixture
+def script(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Any:
+    """The script as a module, with choices and a target of its own."""
+    spec = importlib.util.spec_from_file_location("make_languages", SCRIPT)
+    assert spec
+    assert spec.loader
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    monkeypatch.setattr(module, "PUBLISHED", ["tr_a", "gun_thomas"])
+    monkeypatch.setattr(module, "CHOSEN", [])
+    monkeypatch.setattr(module, "TARGET", tmp_path / "languages.tsv")
+    monkeypatch.setattr(sys, "argv", ["make_languages.py", "--lists", str(tmp_path)])
+    return module
+
+
+def put_lists(folder: Path, ud: dict[str, str], wikiann: list[str]) -> None:
+    (folder / "treebanks.py").write_text(f"import os\nSHORT_NAMES = {NAMES}\nraise SystemExit\n")
+    rows = [{"config": name, "split": split} for name, splits in ud.items() for split in splits.split()]
+    (folder / "ud.json").write_text(json.dumps({"splits": rows}))
+    (folder / "wikiann.json").write_text(json.dumps({"splits": [{"config": c, "split": "test"} for c in wikiann]}))
+
+
+NAMES = {
+    "nn_nynorsk": "UD_Norwegian-Nynorsk",
+    "gun_thomas": "UD_Mbya_Guarani-Thomas",
+    "gn_oldtudet": "UD_Guarani-OldTuDeT",
+    "tr_a": "UD_Turkish-A",
+    "tr_b": "UD_Turkish-B",
+    "gsw_u": "UD_Alemannic-U",
+    "cs_x": "UD_Czech-X",
+    "cs_y": "UD_Czech-Y",
+}
+SPLITS = {
+    "no_nynorsk": "train",
+    "gun_thomas": "test",
+    "gn_oldtudet": "test",
+    "tr_a": "test",
+    "tr_b": "train test",
+    "gsw_u": "test",
+}
+
+
+def test_the_script_writes_a_row_a_language(script: Any, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    put_lists(tmp_path, {**SPLITS, "cs_x": "validation test", "cs_y": "test train"}, ["als", "cs", "simple"])
+    script.main()
+    header, *rows = (tmp_path / "languages.tsv").read_text(encoding="utf-8").splitlines()
+    assert header.split("\t") == ["code", "name", "wikiann", "treebanks"]
+    assert "cs\tCzech\tcs\tcs_y=Czech-Y:train,test cs_x=Czech-X:dev,test" in rows  # the one with a train split first
+    assert "tr\tTurkish\t\ttr_a=Turkish-A:test tr_b=Turkish-B:train,test" in rows  # the published one first
+    assert "simple\tSimple English\tsimple\t" in rows
+    assert [row.split("\t")[0] for row in rows] == ["cs", "gn", "gsw", "gun", "nn", "no", "simple", "tr"]
+    assert capsys.readouterr().out.startswith("8 languages, 8 treebanks, 3 configurations of WikiANN")
+
+
+def test_the_script_leaves_no_choice_to_chance(script: Any, tmp_path: Path) -> None:
+    put_lists(tmp_path, {**SPLITS, "cs_x": "train", "cs_y": "train"}, [])
+    with pytest.raises(SystemExit, match="choose one of each in CHOSEN:\ncs: cs_x cs_y"):
+        script.main()
+    put_lists(tmp_path, {**SPLITS, "xx_new": "train"}, [])
+    with pytest.raises(SystemExit, match="treebanks that a list lacks: xx_new"):
+        script.main()
+    assert not script.TARGET.exists()

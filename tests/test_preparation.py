@@ -121,6 +121,23 @@ def test_a_pair_without_train_split_is_refused_not_trained_on_its_test_split(dat
     assert "its dev file may serve, its test file never" in problem
 
 
+def test_a_treebank_without_train_split_is_refused_before_anything_is_loaded() -> None:
+    problems = problems_of("--train_task_language_pairs", "pos#is", "pos#fr", "pos#br", "--treebanks", "fr=PUD")
+    text = "\n".join(problems)
+    assert len(problems) == 3
+    assert "pos#is has no train split; choose a treebank that has one, such as --treebanks is=is_gc, or name" in text
+    assert "pos#fr has no train split; choose a treebank that has one, such as --treebanks fr=fr_gsd, or name" in text
+    assert "pos#br has no train split; name a file for it" in text
+
+
+def test_chosen_treebanks_are_read_and_kept_for_evaluation(caplog: pytest.LogCaptureFixture) -> None:
+    scope = scope_of("--train_task_language_pairs", "pos#isl", "--treebanks", "is=is_modern", "sv=sv_lines")
+    (pair,) = scope.train_pairs
+    assert scope.sources.describe(pair, "train") == "commul/universal_dependencies (is_modern, train)"
+    assert scope.kept["treebanks"] == ("is=is_modern", "sv=sv_lines")
+    assert "--treebanks: sv=sv_lines is of no language of this run; it is not read" in caplog.text
+
+
 def test_an_encoder_that_reads_less_is_named(base: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"--max_length: .*tiny reads at most 256 subwords; found 300"):
         prepared(base, "--max_length", "300")

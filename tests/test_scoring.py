@@ -287,6 +287,14 @@ def test_data_that_has_moved_is_named_and_may_be_shown(
     assert len(groups(run / "checkpoint-1")) == 4
 
 
+def test_another_treebank_may_be_named(ckpt: Path, error: Callable[..., str]) -> None:
+    """The choice goes before the folder of the training data; there is no hub here."""
+    chosen = ["--test_task_language_pairs", "pos#tr", "--treebanks", "tur=tr_pud"]
+    assert "commul/universal_dependencies (tr_pud, test)" in error(*chosen)
+    assert "tr has no treebank 'tr_pdu'" in error("--treebanks", "tr=tr_pdu", "--test_task_language_pairs", "pos#tr")
+    assert evaluate(ckpt, "--test_task_language_pairs", "pos#tr", "--treebanks", "de=de_pud") == 0
+
+
 def test_data_may_be_named_in_a_table(ckpt: Path, isolated: Path) -> None:
     toy.write_ner(isolated / "mine.tsv", toy.sentences("de", 6, 4))
     (isolated / "eval.yaml").write_text(f"data:\n  ner#de:\n    test: {isolated}/mine.tsv\n")

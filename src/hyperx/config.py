@@ -143,6 +143,9 @@ class DataOptions:
     """Folder of local data, <data_folder>/<task>/<lang>/{train,dev,test}.*; other pairs come from the hub."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Explicit table from pairs to files, folders or hub data sets; in the configuration file only."""
+    treebanks: tuple[str, ...] = ()
+    """UD treebanks to read instead of the default ones, such as: tr=tr_boun en=en_ewt+en_gum. 'hyperx languages' lists
+    them. A release's folders in data_folder (UD_Turkish-BOUN) are read instead of the hub."""
     label_map: tuple[str, ...] = ()
     """Entity types to read as others or as O, such as: DATE=O."""
     entity_types: tuple[str, ...] = ()
@@ -308,6 +311,8 @@ class EvaluateConfig:
     """Where the data is; by default where it was at training."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Explicit table of data, in the configuration file only; adds to the one kept with the checkpoint."""
+    treebanks: tuple[str, ...] = ()
+    """UD treebanks to read instead of those of the training run, such as: en=en_pud. 'hyperx languages' lists them."""
     no_cuda: bool = False
     """Evaluate on the CPU even where there is a GPU."""
     disable_progress_bar: bool = False
@@ -353,6 +358,17 @@ class CheckConfig(TrainConfig):
 
     Takes the options of hyperx train. Example: hyperx check --config run.yaml
     """
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LanguagesConfig:
+    """List the languages that Universal Dependencies or WikiANN has data of, with their treebanks.
+
+    Example: hyperx languages kurdish
+    """
+
+    words: tyro.conf.Positional[tuple[str, ...]] = ()
+    """Codes, or parts of the names of languages and treebanks, such as: tur kurdish EWT. By default all languages."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,10 +15,11 @@ from hyperx.config import DataOptions, TrainConfig
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
+from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
-from hyperx.languages import canonical, is_language, suggestion
+from hyperx.languages import canonical, is_language, suggestion, treebanks_of
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks, read_kinds
@@ -100,35 +101,48 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     problems += _name_problems(tuple(tasks), languages, [*train, *evaluate], declared=data)
     label_map = _label_map(data.label_map, problems)
     named = _unique([*train, *evaluate])
-    sources = find_sources(named, tasks, data.data_folder, data.data, label_map, problems)
+    sources = find_sources(named, tasks, data.data_folder, data.data, label_map, data.treebanks, problems)
     for pair in train if sources is not None else ():
         assert sources is not None
         if pair.task in tasks and not sources.has(pair, "train"):
+            advice = _other_treebank(pair, tasks[pair.task].column)
             problems.append(
-                f"--train_task_language_pairs: {pair} has no train split; name a file for it under 'train' in the data "
-                "table (its dev file may serve, its test file never)"
+                f"--train_task_language_pairs: {pair} has no train split; {advice}name a file for it "
+                "under 'train' in the data table (its dev file may serve, its test file never)"
             )
     if problems or sources is None:
         raise ConfigError(problems)
     evaluate = _eval_pairs(train, evaluate, sources)
     _check_best_by(config, train, evaluate)
-    _warn_unused(data.data, tasks, languages)
+    _warn_unused(data, tasks, languages)
     everything = with_all_pairs(sources, tasks, languages, data, label_map)
     kept = {
         "data_folder": str(data.data_folder.resolve()),
         "table": dict(data.data),
         "label_map": label_map,
+        "treebanks": data.treebanks,
         "sources": everything.to_json(),
     }
     return Scope(tasks, tuple(languages), train, evaluate, everything, kept)
 
 
-def _warn_unused(table: Mapping[str, Any], tasks: Iterable[str], languages: Sequence[str]) -> None:
-    """Name the entries of the table that are of no pair of the run: one table may serve several, or it is a slip."""
+def _other_treebank(pair: TaskLanguagePair, column: str) -> str:
+    """Advice for a pair whose treebank cannot be trained on, where another one of the language can."""
+    trained = [treebank.name for treebank in treebanks_of(pair.language) if "train" in treebank.splits]
+    if column not in UD_COLUMNS or not trained:
+        return ""
+    return f"choose a treebank that has one, such as --treebanks {pair.language}={trained[0]}, or "
+
+
+def _warn_unused(data: DataOptions, tasks: Iterable[str], languages: Sequence[str]) -> None:
+    """Name what is of no pair of the run: one table may serve several runs, or it is a slip."""
     known = {TaskLanguagePair(task, language).key for task in tasks for language in languages}
-    for name in table:
+    for name in data.data:
         if TaskLanguagePair.parse(name).key not in known:
             log.warning("data table: %s is no pair of this run's tasks and languages; it is not read", name)
+    for entry in data.treebanks:
+        if canonical(entry.partition("=")[0]) not in map(canonical, languages):
+            log.warning("--treebanks: %s is of no language of this run; it is not read", entry)
 
 
 def _check_best_by(
@@ -264,6 +278,7 @@ def find_sources(
     data_folder: Path,
     table: Mapping[str, object],
     label_map: Mapping[str, str],
+    treebanks: Sequence[str],
     problems: list[str],
 ) -> DataSources | None:
     """Where the data of some pairs is; None where there are problems, which join the others."""
@@ -274,6 +289,7 @@ def find_sources(
             table=table,
             columns={name: task.column for name, task in tasks.items()},
             label_map=label_map,
+            treebanks=treebanks,
         )
     except ConfigError as error:
         problems += error.problems
@@ -291,7 +307,7 @@ def with_all_pairs(
     for pair in (TaskLanguagePair(task, language) for task in tasks for language in languages):
         if pair not in sources:
             # A pair that nobody named may lack data.
-            found = find_sources([pair], tasks, data.data_folder, data.data, label_map, [])
+            found = find_sources([pair], tasks, data.data_folder, data.data, label_map, data.treebanks, [])
             sources = sources if found is None else sources.joined(found)
     return sources
 

@@ -17,6 +17,7 @@ from hyperx.data.storage import EncodedSplit
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError, DataError, HyperXError
 from hyperx.evaluation import PairScores, evaluate_pairs
+from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import encoded_cache, find_sources
@@ -117,17 +118,23 @@ def _sources(
     data = checkpoint.read_json(folder / checkpoint.DATA)
     kept = DataSources.from_json(data["sources"])
     elsewhere = config.data_folder is not None or bool(config.data)
-    wanted = pairs or list(kept.pairs)
-    anew = wanted if elsewhere else [pair for pair in wanted if pair not in kept]
+    chosen = [_language_of(entry) for entry in config.treebanks]
+    anew = [pair for pair in pairs or kept.pairs if elsewhere or pair not in kept or canonical(pair.language) in chosen]
     found = find_sources(
         anew,
         tasks,
         config.data_folder or Path(data["data_folder"]),
         {**data["table"], **config.data},
         data["label_map"],
+        [*config.treebanks, *(entry for entry in data["treebanks"] if _language_of(entry) not in chosen)],
         problems,
     )
     return kept if found is None else kept.joined(found)
+
+
+def _language_of(entry: str) -> str:
+    """The canonical language of an entry of --treebanks."""
+    return canonical(entry.partition("=")[0])
 
 
 def _load(

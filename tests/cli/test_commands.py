@@ -11,17 +11,17 @@ import pytest
 import hyperx
 from hyperx.cli import COMMANDS, main
 from hyperx.cli.options import option_names
-from hyperx.config import CheckConfig, EvaluateConfig, ImportConfig, PredictConfig, TrainConfig
+from hyperx.config import CheckConfig, EvaluateConfig, ImportConfig, LanguagesConfig, PredictConfig, TrainConfig
 
 CONFIGS: dict[str, type[Any]] = {
     "train": TrainConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "check": CheckConfig,
+    "languages": LanguagesConfig,
     "import-published": ImportConfig,
 }
-IN_FILES_ONLY = {"data"}
-WITHOUT_A_NAME = {"folder"}
+NO_FLAGS = {"data", "words", "folder"}
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -47,7 +47,7 @@ def test_help_explains_every_option(
         flags, _, rest = re.sub(r"\n|\s{2,}", "\t", entry).partition("\t")
         words = " ".join(rest.partition("(default:")[0].split())
         explained |= dict.fromkeys(re.findall(r"--(\w+)", flags), words)
-    names = set(option_names(CONFIGS[command])) - IN_FILES_ONLY - WITHOUT_A_NAME
+    names = set(option_names(CONFIGS[command])) - NO_FLAGS
     assert names <= explained.keys()
     for name in names:
         assert re.match(r"(?!No help).{10,}", explained[name]), f"--{name} is not explained: {explained[name]!r}"
@@ -112,3 +112,19 @@ def test_an_unknown_option_ends_with_2(capsys: pytest.CaptureFixture[str]) -> No
         main(["train", "--adapter_dims", "8"])
     assert caught.value.code == 2
     assert "--adapter_dim" in capsys.readouterr().err
+
+
+def test_languages_are_found_by_code_and_by_name(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["languages", "TUR", "kurdish"]) == 0
+    text = capsys.readouterr().out
+    assert re.search(r"tr +│ Turkish +│ tr_imst +│ tr_atis, .*tr_pud\*", text)
+    assert re.search(r"ckb +│ Central Kurdish +│ ckb_mukri ", text)
+    assert "4 of 267 languages" in text
+    assert main(["languages", "UD_English-EWT", "als"]) == 0
+    assert [line.split()[1] for line in capsys.readouterr().out.splitlines() if "│" in line and "_" in line][:1] == [
+        "en"
+    ]
+    assert main(["languages"]) == 0
+    assert "267 of 267 languages" in capsys.readouterr().out
+    assert main(["languages", "qwerty"]) == 1
+    assert capsys.readouterr().err.startswith("hyperx languages: no language or treebank is called qwerty")

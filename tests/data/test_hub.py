@@ -30,8 +30,8 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
     monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
     datasets.disable_progress_bars()
 
-    def write(features: dict[str, Any], splits: dict[str, dict[str, list[Any]]]) -> str:
-        lines = ["---", "configs:", "- config_name: tr", "  data_files:"]
+    def write(features: dict[str, Any], splits: dict[str, dict[str, list[Any]]], configuration: str = "tr") -> str:
+        lines = ["---", "configs:", f"- config_name: {configuration}", "  data_files:"]
         for split, rows in splits.items():
             (tmp_path / "set" / "tr").mkdir(parents=True, exist_ok=True)
             data = datasets.Dataset.from_dict(rows, features=datasets.Features(features))
@@ -104,10 +104,20 @@ def test_universal_dependencies_with_class_labels_and_inline_multiword_rows(make
     assert set(second.columns) == {"upos"}
 
 
+def test_a_split_named_dev_and_a_treebank_of_an_earlier_release(make: Maker) -> None:
+    name = make({"tokens": strings()}, {"dev": {"tokens": [["a"]]}, "test": {"tokens": [["b"]]}}, "cs_pdt")
+    source = HubSource(name, ("cs_pdtc", "cs_pdt"))
+    assert [sentence.words for sentence in source.read("dev")] == [("a",)] * 2
+    assert [sentence.words for sentence in source.read("test")] == [("b",)] * 2
+    assert source.describe("dev").endswith("set (cs_pdtc + cs_pdt, validation)")
+    with pytest.raises(DataError, match=r"has no split 'train'; it has dev, test"):
+        list(source.read("train"))
+
+
 def test_columns_of_ones_own(make: Maker) -> None:
     name = make({"forms": strings(), "pos": labels(UPOS)}, {"train": {"forms": [["a"]], "pos": [[6]]}})
     columns = {"words": "forms", "upos": "pos"}
-    (sentence,) = HubSource(name, "tr", columns=columns).read("train")
+    (sentence,) = HubSource(name, ("tr",), columns=columns).read("train")
     assert (sentence.words, sentence.columns) == (("a",), {"upos": ("ADJ",)})
     with pytest.raises(
         DataError, match=r"expected the column 'form' for words, found forms, pos\. Did you mean 'forms'"

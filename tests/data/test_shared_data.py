@@ -9,7 +9,10 @@ import pytest
 from hyperx.data.columns import read_columns
 from hyperx.data.conllu import check_tree, read_conllu
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
+from hyperx.data.sources import DataSources
 from hyperx.data.spans import BioConversion, bio_sentences
+from hyperx.languages import known_languages
+from hyperx.pairs import TaskLanguagePair
 
 MEGABYTE = 1 << 20
 
@@ -43,3 +46,21 @@ def test_entities(shared: Path, pattern: str) -> None:
         conversion = BioConversion()
         assert all(sentence.words for sentence in bio_sentences(read_columns(path, "ner"), conversion))
         assert conversion.scheme == "BIO"
+
+
+def test_a_folder_of_a_release_is_found_by_language(shared: Path) -> None:
+    here = {path.name for path in (shared / "data" / "ud").glob("UD_*")}
+    if not here:
+        pytest.skip("no ud/UD_* in the folder shared/")
+    for code, language in known_languages().items():
+        for treebank in language.treebanks:
+            if treebank.folder in here:
+                pair = TaskLanguagePair("pos", code)
+                sources = DataSources.build(
+                    [pair],
+                    data_folder=shared / "data" / "ud",
+                    columns={"pos": "upos"},
+                    treebanks=[f"{code}={treebank.folder}"],
+                )
+                assert sources.describe(pair, "test").endswith(f"{treebank.folder}/{treebank.name}-ud-test.conllu")
+                assert not any(sources.has(pair, split) for split in {"train", "dev"}.difference(treebank.splits))

@@ -75,13 +75,15 @@ def test_the_users_own_spelling_of_a_folder_comes_first(tmp_path: Path) -> None:
 
 def test_hub_is_the_last_resort(tmp_path: Path) -> None:
     sources = build(tmp_path, "ner#yue", "pos#gn", "dep#tur")
-    described = [sources.describe(pair, "dev") for pair in sources.pairs]
+    described = [sources.describe(pair, "test") for pair in sources.pairs]
     assert described == [
-        "unimelb-nlp/wikiann (zh-yue, validation)",
-        "commul/universal_dependencies (gun_thomas, validation)",
-        "commul/universal_dependencies (tr_imst, validation)",
+        "unimelb-nlp/wikiann (zh-yue, test)",
+        "commul/universal_dependencies (gun_thomas, test)",
+        "commul/universal_dependencies (tr_imst, test)",
     ]
-    assert sources.has(sources.pairs[0], "train")
+    assert [sources.has(pair, "train") for pair in sources.pairs] == [True, False, True]
+    with pytest.raises(DataError, match="expected a train split of pos#gn, found test"):
+        sources.read(sources.pairs[1], "train")
 
 
 def test_release_folders_by_the_table(tmp_path: Path) -> None:
@@ -93,6 +95,76 @@ def test_release_folders_by_the_table(tmp_path: Path) -> None:
     assert words(sources, "dep#tr", "train") == [("a", "b")] * 2
     assert words(sources, "dep#tr", "test") == [("a", "b")]
     assert words(sources, "ner#tr", "dev") == [("a",)]
+
+
+UD = "commul/universal_dependencies"
+
+
+def test_chosen_treebanks_are_read_one_behind_the_other(tmp_path: Path) -> None:
+    put(tmp_path, "pos/en/train.conllu", TREE)
+    put(tmp_path, "ner/en/train.tsv")
+    sources = build(tmp_path, "pos#en", "ner#en", "dep#eng", "pos#tr", treebanks=["eng=EWT+UD_English-PUD"])
+    described = {split: sources.describe(*pairs("pos#en"), split) for split in ("train", "dev", "test")}
+    assert described == {
+        "train": f"{UD} (en_ewt, train)",
+        "dev": f"{UD} (en_ewt, validation)",
+        "test": f"{UD} (en_ewt + en_pud, test)",
+    }
+    assert sources.describe(*pairs("dep#en"), "test") == described["test"]
+    assert sources.describe(*pairs("pos#tr"), "test") == f"{UD} (tr_imst, test)"
+    assert sources.describe(*pairs("ner#en"), "train").endswith("ner/en/train.tsv")
+    again = DataSources.from_json(json.loads(json.dumps(sources.to_json())))
+    assert again.fingerprint(*pairs("pos#en"), "test") == sources.fingerprint(*pairs("pos#en"), "test")
+    assert again.describe(*pairs("pos#en"), "test") == described["test"]
+    assert build(tmp_path, "pos#en").describe(*pairs("pos#en"), "train").endswith("pos/en/train.conllu")
+
+
+def test_the_table_goes_before_chosen_treebanks(tmp_path: Path) -> None:
+    hub = {"name": UD, "configuration": ["GUM", "en_xyz", "en_pud"]}
+    table = {"pos#en": {"hub": hub}, "dep#eng": {"hub": hub | {"revision": "2.7"}}}
+    sources = build(tmp_path, "pos#en", "dep#en", table=table, treebanks=["en=en_ewt"])
+    assert sources.describe(*pairs("pos#en"), "train") == f"{UD} (en_gum + en_xyz, train)"
+    assert sources.describe(*pairs("pos#en"), "test") == f"{UD} (en_gum + en_xyz + en_pud, test)"
+    assert sources.describe(*pairs("dep#en"), "train") == f"{UD} (en_gum + en_xyz + en_pud, train) at 2.7"
+    for wrong in ([], [1], "", 1):
+        table = {"pos#en": {"hub": {"name": UD, "configuration": wrong}}}
+        assert "expected text, or a list of it, for configuration" in problem(tmp_path, "pos#en", table=table)
+
+
+@pytest.mark.parametrize("release", ["", "ud/", "ud-treebanks-v2.18/"])
+def test_a_release_in_the_data_folder_is_read_instead_of_the_hub(tmp_path: Path, release: str) -> None:
+    for split in ("train-a", "train-b", "test"):
+        put(tmp_path, f"{release}UD_Turkish-IMST/tr_imst-ud-{split}.conllu", TREE)
+    put(tmp_path, f"{release}UD_Turkish-PUD/tr_pud-ud-test.conllu", TREE.replace("\ta\t", "\tpud\t"))
+    put(tmp_path, "ud-treebanks-v2.7/UD_Turkish-IMST/tr_imst-ud-test.conllu", TREE.replace("\ta\t", "\told\t"))
+    sources = build(tmp_path, "pos#tr", "dep#de")
+    assert words(sources, "pos#tr", "train") == [("a", "b")] * 2
+    assert words(sources, "pos#tr", "test") == [("a", "b")]
+    assert not sources.has(*pairs("pos#tr"), "dev")
+    assert sources.describe(*pairs("dep#de"), "dev") == f"{UD} (de_gsd, validation)"
+    both = build(tmp_path, "pos#tur", treebanks=["tr=IMST+PUD"])
+    assert words(both, "pos#tr", "test") == [("a", "b"), ("pud", "b")]
+    assert words(both, "pos#tr", "train") == [("a", "b")] * 2
+    with pytest.raises(ConfigError, match="pos#tr: expected the treebank's folder UD_Turkish-BOUN beside the others"):
+        build(tmp_path, "pos#tr", treebanks=["tr=IMST+BOUN"])
+
+
+@pytest.mark.parametrize(
+    ("entry", "message"),
+    [
+        ("en", "expected LANGUAGE=TREEBANK, such as en=en_gum; found 'en'"),
+        ("en=", "expected LANGUAGE=TREEBANK"),
+        ("en=en_gums", r"en has no treebank 'en_gums'; it has en_ewt, .*\. Did you mean 'en_gum'\?"),
+        ("en=en_ewt+de_gsd", "en has no treebank 'de_gsd'"),
+        ("so=ewt", "UD has no treebank of the language 'so'"),
+        ("xx=ewt", "'xx' is no language code"),
+    ],
+)
+def test_treebanks_that_are_not_there(tmp_path: Path, entry: str, message: str) -> None:
+    with pytest.raises(ConfigError, match=f"--treebanks: {message}") as caught:
+        build(tmp_path, "nre#tr", treebanks=[entry, "tr=imst", "tur=boun"])
+    assert len(caught.value.problems) == 3
+    assert "tur=boun: the language stands there twice; join its treebanks with +" in caught.value.problems[1]
 
 
 def test_single_splits_beside_a_folder_and_relative_paths(tmp_path: Path) -> None:

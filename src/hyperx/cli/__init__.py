@@ -1,4 +1,4 @@
-"""The command line: ``hyperx train | evaluate | predict | check | import-published``."""
+"""The command line: ``hyperx train | evaluate | predict | check | languages | import-published``."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint on any pairs, those without training data included",
     "predict": "tag text with a checkpoint",
     "check": "read the data of a run, count it, name every problem, and start nothing",
+    "languages": "list the languages of Universal Dependencies and WikiANN, and their treebanks",
     "import-published": "make a checkpoint from one of the published program",
 }
 

@@ -13,9 +13,10 @@ from typing import Any
 
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
+from hyperx.languages import FORMER_TREEBANKS
 
-HUB_SPLITS = {"train": "train", "dev": "validation", "test": "test"}
-"""Our names of the splits -> the hub's."""
+HUB_SPLITS = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
+"""Our names of the splits -> the hub's, the usual one first."""
 
 HUB_COLUMNS: dict[str, tuple[str, ...]] = {
     "words": ("tokens", "words"),
@@ -71,40 +72,63 @@ def load_hub(
 
 @dataclass(frozen=True, slots=True)
 class HubSource:
-    """A data set of the hub; see `load_hub` for the meaning of its parts."""
+    """A data set of the hub; see `load_hub` for the meaning of its parts.
+
+    Args:
+        configurations: those that are read one behind the other; empty where the data set has one only.
+    """
 
     name: str
-    configuration: str | None = None
+    configurations: tuple[str, ...] = ()
     revision: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, split: str) -> Iterator[Sentence]:
         """Stream one split; see `load_hub`."""
-        return load_hub(self.name, self.configuration, split, self.revision, self.columns)
+        for configuration in self.configurations or (None,):
+            yield from load_hub(self.name, configuration, split, self.revision, self.columns)
 
     def describe(self, split: str) -> str:
-        """The data set, configuration and split, for people."""
-        return hub_place(self.name, self.configuration, split) + (f" at {self.revision}" if self.revision else "")
+        """The data set, configurations and split, for people."""
+        place = hub_place(self.name, " + ".join(self.configurations), split)
+        return place + (f" at {self.revision}" if self.revision else "")
 
 
 def hub_place(name: str, configuration: str | None, split: str) -> str:
     """How messages name a split of a hub data set."""
-    return f"{name} ({configuration + ', ' if configuration else ''}{HUB_SPLITS.get(split, split)})"
+    return f"{name} ({configuration + ', ' if configuration else ''}{HUB_SPLITS[split][0]})"
 
 
 def _load(name: str, configuration: str | None, split: str, revision: str | None, place: str) -> Any:
     """The split as a memory-mapped data set."""
-    import datasets
+    from datasets.exceptions import DatasetsError
 
     offline = not Path(name).is_dir() and not _hub_answers(int(time.monotonic() / _PROBE_LASTS_SECONDS))
     try:
         with _offline() if offline else contextlib.nullcontext():
-            return datasets.load_dataset(name, configuration, split=HUB_SPLITS[split], revision=revision)
-    except (OSError, ValueError, datasets.exceptions.DatasetsError) as error:
+            return _load_by_any_name(name, configuration, split, revision)
+    except (OSError, ValueError, DatasetsError) as error:
         if offline:
             message = f"the Hugging Face hub cannot be reached and no copy is in its cache; {LOCAL_ALTERNATIVES}"
             raise DataError(message, path=place) from error
         raise DataError(_explain(error, configuration, split), path=place) from error
+
+
+def _load_by_any_name(name: str, configuration: str | None, split: str, revision: str | None) -> Any:
+    """Load what the data set may call otherwise: a treebank that UD renamed, a split named dev."""
+    import datasets
+
+    faults: list[ValueError] = []
+    for known in (configuration, *(old for old, new in FORMER_TREEBANKS.items() if new == configuration)):
+        for theirs in HUB_SPLITS[split]:
+            try:
+                return datasets.load_dataset(name, known, split=theirs, revision=revision)
+            except ValueError as error:
+                if not str(error).startswith(("BuilderConfig", "Unknown split")):
+                    raise
+                faults.append(error)
+    # Where the configuration is there by some name, the fault is in the split.
+    raise min(faults, key=lambda error: str(error).startswith("BuilderConfig"))
 
 
 def _explain(error: Exception, configuration: str | None, split: str) -> str:
@@ -115,7 +139,7 @@ def _explain(error: Exception, configuration: str | None, split: str) -> str:
         hint = did_you_mean(configuration or "", known) or f" It has {', '.join(known[:20])}."
         return f"the data set has no configuration {configuration!r}.{hint}"
     if text.startswith("Unknown split"):
-        return f"the data set has no split {HUB_SPLITS[split]!r}; it has {', '.join(known)}; {LOCAL_ALTERNATIVES}"
+        return f"the data set has no split {HUB_SPLITS[split][0]!r}; it has {', '.join(known)}; {LOCAL_ALTERNATIVES}"
     return f"cannot be loaded: {text[:300]}; check the name, or {LOCAL_ALTERNATIVES}"
 
 

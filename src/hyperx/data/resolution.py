@@ -4,19 +4,21 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from hyperx.data.formats import endings, format_problem
 from hyperx.data.hub import HUB_COLUMNS, LOCAL_ALTERNATIVES, HubSource
+from hyperx.data.treebanks import UD_COLUMNS, choose_treebanks, release_folder
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
 from hyperx.languages import (
-    UD_TREEBANKS,
-    WIKIANN_CONFIGURATIONS,
+    Treebank,
     canonical,
+    find_treebank,
+    known_languages,
     suggest,
-    ud_treebank,
+    treebanks_of,
     wikiann_configuration,
 )
 from hyperx.pairs import TaskLanguagePair
@@ -29,12 +31,11 @@ _UD, _UD_27, _WIKIANN = (
     "unimelb-nlp/wikiann",
 )
 _CONFIGURATIONS: dict[str, Callable[[str], str | None]] = {
-    _UD: ud_treebank,
-    _UD_27: ud_treebank,
+    _UD: lambda language: next((treebank.name for treebank in treebanks_of(language)), None),
     _WIKIANN: wikiann_configuration,
 }
-_DEFAULTS = {"upos": _UD, "head": _UD, "deprel": _UD, "ner": _WIKIANN}
-_KNOWN_LANGUAGES = {_UD: UD_TREEBANKS.keys(), _UD_27: UD_TREEBANKS.keys(), _WIKIANN: WIKIANN_CONFIGURATIONS}
+_CONFIGURATIONS[_UD_27] = _CONFIGURATIONS[_UD]
+_DEFAULTS = {**dict.fromkeys(UD_COLUMNS, _UD), "ner": _WIKIANN}
 
 _PAIR_KEYS = (*SPLITS, "folder", "hub", "label_map")
 _HUB_KEYS = ("name", "configuration", "revision", "columns")
@@ -84,13 +85,14 @@ def resolve(
     table: Mapping[str, object] | None,
     columns: Mapping[str, str],
     label_map: Mapping[str, str] | None = None,
+    treebanks: Sequence[str] = (),
 ) -> list[PairSources]:
     """Find every pair's data; nothing is opened and no network is used. See `DataSources.build`.
 
     Raises:
         ConfigError: with all problems together.
     """
-    resolver = _Resolver(data_folder, columns, dict(label_map or {}))
+    resolver = _Resolver(data_folder, columns, dict(label_map or {}), treebanks)
     entries = resolver.entries(table or {})
     found = [resolver.pair(pair, entries) for pair in resolver.distinct(pairs)]
     resolver.refuse_test_files(found, entries)
@@ -105,9 +107,16 @@ _Entries = dict[tuple[str, str], tuple[TaskLanguagePair, object]]
 class _Resolver:
     """One resolution: what it reads from, and the problems that it has found."""
 
-    def __init__(self, data_folder: Path, columns: Mapping[str, str], label_map: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        data_folder: Path,
+        columns: Mapping[str, str],
+        label_map: Mapping[str, str],
+        treebanks: Sequence[str] = (),
+    ) -> None:
         self.data_folder, self.columns, self.label_map = data_folder.expanduser().resolve(), columns, label_map
         self.problems: list[str] = []
+        self.chosen = choose_treebanks(treebanks, self.problems)
 
     def distinct(self, pairs: Iterable[TaskLanguagePair]) -> list[TaskLanguagePair]:
         """Each pair once; two spellings of one pair are a problem."""
@@ -148,9 +157,18 @@ class _Resolver:
         label_map = self.label_map if column == "ner" else {}
         if pair.key in entries:
             return self._from_table(pair, *entries[pair.key], label_map)
-        folder = self._local_folder(pair)
-        splits = self._folder(folder, column, str(pair)) if folder else self._default_hub(pair, column)
-        return PairSources(pair, column, splits, label_map)
+        return PairSources(pair, column, self._unnamed(pair, column), label_map)
+
+    def _unnamed(self, pair: TaskLanguagePair, column: str) -> dict[str, Source]:
+        """The splits of a pair that the table does not name."""
+        is_ud = column in UD_COLUMNS
+        if is_ud and (chosen := self.chosen.get(canonical(pair.language))):
+            return self._treebanks(chosen, column, str(pair))
+        if folder := self._local_folder(pair):
+            return self._folder(folder, column, str(pair))
+        if is_ud and (default := treebanks_of(pair.language)[:1]):
+            return self._treebanks(default, column, str(pair))
+        return self._default_hub(pair, column)
 
     def _unknown_task(self, pair: TaskLanguagePair) -> str:
         known = f"{pair}: unknown task {pair.task!r}; expected one of {', '.join(self.columns)}."
@@ -187,7 +205,7 @@ class _Resolver:
             folder = self._path(value["folder"], f"{place}, folder")
             return self._folder(folder, column, place) if folder else {}
         source = self._hub(pair, value["hub"], f"{place}, hub") if "hub" in value else None
-        return dict.fromkeys(SPLITS, source) if source else {}
+        return _by_split(source, treebanks_of(pair.language)) if source else {}
 
     def _check_keys(self, value: Mapping[str, Any], known: Sequence[str], place: str) -> None:
         for key in value:
@@ -236,19 +254,35 @@ class _Resolver:
             return None
         self._check_keys(value, _HUB_KEYS, place)
         columns = value.get("columns") or {}
-        for key in ("configuration", "revision"):
-            if not isinstance(value.get(key), str | None):
-                self.problems.append(f"{place}: expected text for {key}, found {value[key]!r}; write it in quotes")
+        if not isinstance(value.get("revision"), str | None):
+            found = value["revision"]
+            self.problems.append(f"{place}: expected text for revision, found {found!r}; write it in quotes")
         if isinstance(columns, Mapping) and all(isinstance(column, str) for column in columns.values()):
             self._check_keys(columns, tuple(HUB_COLUMNS), f"{place}, columns")
         else:
             self.problems.append(f"{place}, columns: expected our names and the data set's, found {columns!r}")
-        name, configuration = value["name"], value.get("configuration")
-        if configuration is None and name in _CONFIGURATIONS:
-            configuration = self._configuration(pair, name, f"{place}: ")
+        name = value["name"]
+        configurations = self._configurations(pair, name, value.get("configuration"), place)
         # A copy of a data set on this machine is found like any other path of the table.
         local = self.data_folder / Path(name).expanduser()
-        return HubSource(str(local) if local.is_dir() else name, configuration, value.get("revision"), columns)
+        return HubSource(str(local) if local.is_dir() else name, configurations, value.get("revision"), columns)
+
+    def _configurations(self, pair: TaskLanguagePair, name: str, value: object, place: str) -> tuple[str, ...]:
+        """The configurations of a data set that the table names, or else the one of the pair's language."""
+        if value is None:
+            default = self._configuration(pair, name, f"{place}: ") if name in _CONFIGURATIONS else None
+            return (default,) if default else ()
+        given = value if isinstance(value, list | tuple) else [value]
+        named = [one for one in given if isinstance(one, str) and one]
+        if not named or len(named) < len(given):
+            expected = "expected text, or a list of it, for configuration"
+            self.problems.append(f"{place}: {expected}, found {value!r}; write it in quotes")
+            return ()
+        if name not in (_UD, _UD_27):
+            return tuple(named)
+        # A name that is not among the language's treebanks may be of another release, or of another language.
+        known = [find_treebank(pair.language, one) for one in named]
+        return tuple(treebank.name if treebank else one for treebank, one in zip(known, named, strict=True))
 
     # Folders
 
@@ -292,7 +326,19 @@ class _Resolver:
             where = f"{place}: found {names} for {split} in {paths[0].parent}"
             self.problems.append(f"{where}; keep one, or name the file in the data table")
 
-    # The hub
+    # Treebanks and the hub
+
+    def _treebanks(self, treebanks: Sequence[Treebank], column: str, place: str) -> dict[str, Source]:
+        """The splits of treebanks that are read one behind the other: of a release on this machine, else of the hub."""
+        folders = {treebank.folder: release_folder(self.data_folder, treebank) for treebank in treebanks}
+        if not any(folders.values()):
+            return _by_split(HubSource(_UD, tuple(treebank.name for treebank in treebanks)), treebanks)
+        for name, folder in folders.items():
+            if folder is None:
+                self.problems.append(f"{place}: expected the treebank's folder {name} beside the others, found none")
+        found = [self._folder(folder, column, place) for folder in folders.values() if folder]
+        files = {split: tuple(path for one in found for path in _split_files(one, split)) for split in SPLITS}
+        return {split: FileSource(files[split]) for split in SPLITS if files[split]}
 
     def _default_hub(self, pair: TaskLanguagePair, column: str) -> dict[str, Source]:
         missing = f"{pair}: no folder {self.data_folder / pair.task / pair.language}"
@@ -301,13 +347,13 @@ class _Resolver:
             self.problems.append(f"{missing}, and the task has no default data set; {LOCAL_ALTERNATIVES}")
             return {}
         configuration = self._configuration(pair, name, f"{missing}, and ")
-        return dict.fromkeys(SPLITS, HubSource(name, configuration)) if configuration else {}
+        return dict.fromkeys(SPLITS, HubSource(name, (configuration,))) if configuration else {}
 
     def _configuration(self, pair: TaskLanguagePair, name: str, before: str) -> str | None:
         """A data set's own code for the pair's language; `before` begins the message where it has none."""
         configuration = _CONFIGURATIONS[name](pair.language)
         if configuration is None:
-            close = suggest(pair.language, _KNOWN_LANGUAGES[name])
+            close = suggest(pair.language, _with_data(name))
             hint = f" Did you mean {close!r}?" if close else ""
             missing = f"{before}{name} has no default for the language {pair.language!r}"
             self.problems.append(f"{missing}; {LOCAL_ALTERNATIVES}.{hint}")
@@ -366,5 +412,23 @@ def _named_test(path: Path) -> bool:
 
 
 def _paths(sources: PairSources, split: str) -> tuple[Path, ...]:
-    source = sources.splits.get(split)
+    return _split_files(sources.splits, split)
+
+
+def _split_files(splits: Mapping[str, Source], split: str) -> tuple[Path, ...]:
+    source = splits.get(split)
     return source.files if isinstance(source, FileSource) else ()
+
+
+def _by_split(source: HubSource, treebanks: Sequence[Treebank]) -> dict[str, Source]:
+    """Each split from the configurations that have it. Of all but the newest UD it is not known: all have all three."""
+    if source.name != _UD or source.revision or not source.configurations:
+        return dict.fromkeys(SPLITS, source)
+    known = {treebank.name: treebank.splits for treebank in treebanks}
+    names = {split: tuple(one for one in source.configurations if split in known.get(one, SPLITS)) for split in SPLITS}
+    return {split: replace(source, configurations=names[split]) for split in SPLITS if names[split]}
+
+
+def _with_data(name: str) -> list[str]:
+    """The codes of the languages that a data set of the hub has."""
+    return [code for code in known_languages() if _CONFIGURATIONS[name](code)]

@@ -43,11 +43,13 @@ class DataSources:
         table: Mapping[str, object] | None = None,
         columns: Mapping[str, str],
         label_map: Mapping[str, str] | None = None,
+        treebanks: Sequence[str] = (),
     ) -> DataSources:
         """Find each pair's data: as the table says where it names the pair, else in a local folder, else on the hub.
 
         Nothing is opened and no network is used. Local folders are `<data_folder>/<task>/<language>` with files
-        `{train,dev,test}.*`. The hub's defaults are UD's default treebank of the language and WikiANN.
+        `{train,dev,test}.*`. The hub's defaults are UD's default treebank of the language and WikiANN. A treebank is
+        read from the release's folder, `UD_...`, where one is in the data folder.
 
         Args:
             pairs: the pairs wanted.
@@ -56,12 +58,17 @@ class DataSources:
                 under `train`, `dev` and `test`, and `label_map`.
             columns: task -> the column that it reads: `upos`, `ner` or `head`.
             label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
+            treebanks: UD treebanks to read instead of defaults and local folders, such as `en=en_ewt+en_gum`.
 
         Raises:
             ConfigError: with all problems together: paths without data, unknown keys and endings, two data for one
                 pair, training on a test file, languages without a default.
         """
-        return cls(resolve(pairs, data_folder=data_folder, table=table, columns=columns, label_map=label_map))
+        return cls(
+            resolve(
+                pairs, data_folder=data_folder, table=table, columns=columns, label_map=label_map, treebanks=treebanks
+            )
+        )
 
     @property
     def pairs(self) -> tuple[TaskLanguagePair, ...]:
@@ -170,7 +177,9 @@ def _pair_from_json(name: str, value: Mapping[str, Any]) -> PairSources:
 
 
 def _source_from_json(value: Mapping[str, Any]) -> Source:
-    return HubSource(**value["hub"]) if "hub" in value else FileSource(tuple(map(Path, value["files"])))
+    if "hub" in value:
+        return HubSource(**{**value["hub"], "configurations": tuple(value["hub"]["configurations"])})
+    return FileSource(tuple(map(Path, value["files"])))
 
 
 def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str, on_fault: OnFault) -> Iterator[Sentence]:
