@@ -116,14 +116,18 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     _check_best_by(config, train, evaluate)
     _warn_unused(data, tasks, languages)
     everything = with_all_pairs(sources, tasks, languages, data, label_map)
-    kept = {
+    return Scope(tasks, tuple(languages), train, evaluate, everything, kept_data(everything, data, label_map))
+
+
+def kept_data(sources: DataSources, data: DataOptions, label_map: dict[str, str]) -> dict[str, Any]:
+    """What a checkpoint keeps of its data: where that of every pair of the model is, and how it was found."""
+    return {
         "data_folder": str(data.data_folder.resolve()),
         "table": dict(data.data),
         "label_map": label_map,
         "treebanks": data.treebanks,
-        "sources": everything.to_json(),
+        "sources": sources.to_json(),
     }
-    return Scope(tasks, tuple(languages), train, evaluate, everything, kept)
 
 
 def _other_treebank(pair: TaskLanguagePair, column: str) -> str:

@@ -24,7 +24,7 @@ from hyperx.data.sources import DataSources
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.model import HyperX
-from hyperx.preparation import with_all_pairs
+from hyperx.preparation import kept_data, with_all_pairs
 from hyperx.published.encoder import UNSEEN, Description, describe_encoder, shape_of
 from hyperx.published.run import TASKS, PublishedRun
 from hyperx.published.weights import read_tensors, read_weights, weights_path
@@ -184,10 +184,4 @@ def _data(run: PublishedRun) -> dict[str, Any]:
     """Where evaluation finds data: as for a model that was trained here without a table."""
     options = DataOptions()
     tasks = make_tasks({task: task for task in run.kept_tasks})
-    sources = with_all_pairs(DataSources(()), tasks, run.languages, options, {})
-    return {
-        "data_folder": str(options.data_folder.resolve()),
-        "table": {},
-        "label_map": {},
-        "sources": sources.to_json(),
-    }
+    return kept_data(with_all_pairs(DataSources(()), tasks, run.languages, options, {}), options, {})
