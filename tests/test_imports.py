@@ -12,7 +12,7 @@ SOURCE = Path(hyperx.__file__).parent
 
 LAYERS = """
 errors languages pairs config published.pickled
-modules.source modules.adapter modules.pooling modules.hypernetwork
+modules.source modules.adapter modules.pooling modules.hypernetwork modules.plain
 encoders.layout encoders.injection encoders.embedded encoders.loading
 data.sentence segmentation
 data.lines data.labels data.spans data.conllu data.columns data.formats data.hub data.treebanks
@@ -20,7 +20,7 @@ data.resolution data.sources
 data.text data.output data.encoding data.storage data.sampling
 tasks.base tasks.tagging tasks.trees tasks.parsing tasks.registry
 data.splits data.collate
-device checkpoint inference prediction
+device checkpoint inference prediction warm_start
 model
 transfer evaluation report preparation inspection training scoring
 published.run published.weights published.encoder published.importing

@@ -96,6 +96,21 @@ def test_amounts_are_not_negative(base: list[str], name: str) -> None:
     assert problems_of(*base, f"--{name}", "-0.5") == [f"--{name}: expected 0 or more; found -0.5"]
 
 
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["--adapter_sharing", "task"], "--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out"),
+        (
+            ["--no_hypernet", "--conditional_layer_norm", "--add_layer_norm_after_adapter"],
+            "--conditional_layer_norm: with --no_hypernet nothing generates norms; leave one of them out",
+        ),
+        (["--conditional_layer_norm"], "--conditional_layer_norm has no norm to generate"),
+    ],
+)
+def test_options_that_contradict_each_other(words: list[str], expected: str) -> None:
+    assert any(problem.startswith(expected) for problem in problems_of(*words))
+
+
 def test_training_needs_a_pair() -> None:
     assert problems_of() == ["--train_task_language_pairs: name at least one pair, such as ner#en"]
 
@@ -211,7 +226,7 @@ def test_undeclared_entity_types_are_refused(base: list[str]) -> None:
 def test_languages_without_training_data_are_named(base: list[str], caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level(logging.INFO, "hyperx")
     prepared(base, "--languages", "en", "tr", "de")
-    assert "no training pair has de: these languages read the mean of the trained language embeddings" in caplog.text
+    assert "no training pair has de: these read the mean of the trained languages" in caplog.text
 
 
 def test_a_task_without_training_data_is_named(base: list[str], caplog: pytest.LogCaptureFixture) -> None:

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import re
+
+import pytest
+
 from hyperx.evaluation import PairScores
+from hyperx.model import apply_freezing
 from hyperx.pairs import TaskLanguagePair
-from hyperx.report import flat_results, markdown_table, result_table
+from hyperx.report import flat_results, markdown_table, print_modules, result_table
 from hyperx.tasks.base import Scores
 from hyperx.tasks.parsing import DependencyParsing
 from hyperx.tasks.tagging import PartOfSpeech
+from tiny import tiny_model
 
 TRAINED = [TaskLanguagePair("pos", "en"), TaskLanguagePair("pos", "tr")]
 
@@ -57,3 +63,41 @@ def test_results_have_the_published_names_and_scales() -> None:
 
 def test_markdown() -> None:
     assert markdown_table(["pair", "score"], [["a", "1"]]) == "| pair | score |\n| --- | ---: |\n| a | 1 |\n"
+
+
+def modules(text: str) -> dict[str, list[int]]:
+    """The rows of the table of modules."""
+    rows = [re.split(r"\s*│\s*", line.strip("│ \n")) for line in text.splitlines() if line.startswith("│")]
+    return {name: [int(count.replace(",", "")) for count in counts] for name, *counts in rows}
+
+
+PUBLISHED_PATTERN = "^(?!.*(hypernet|LayerNorm)).*"
+
+
+def test_modules_with_what_is_trained(capsys: pytest.CaptureFixture[str]) -> None:
+    model = tiny_model(head_layer="mix")
+    print_modules(model)
+    rows = modules(capsys.readouterr().out)
+    assert rows["encoder: layer norms"] == [7 * 64, 7 * 64]
+    assert rows["encoder: embeddings"] == [60 * 32 + 40 * 32 + 2 * 32, 0]
+    assert rows["hypernetwork: source"] == [2 * 3 + 3 * 5 + 3 * 4] * 2
+    assert rows["head: ner"] == [3 * 32 + 3] * 2
+    assert rows["layer mix"] == [5, 5]
+    assert rows["all"][0] == sum(parameter.numel() for parameter in model.parameters())
+    assert rows["all"] == [sum(column) for column in zip(*(rows[name] for name in rows if name != "all"), strict=True)]
+
+
+def test_modules_with_what_the_patterns_matched(capsys: pytest.CaptureFixture[str]) -> None:
+    model = tiny_model(adapter_sharing="stacked")
+    patterns = {"--freeze_params_regex": PUBLISHED_PATTERN, "--unfreeze_params_regex": r".*task-"}
+    apply_freezing(model, *patterns.values())
+    print_modules(model, patterns)
+    out = capsys.readouterr().out
+    rows = modules(out)
+    size = 3 * (2 * 8 * 32 + 8 + 32)
+    assert all(option.removeprefix("--") in out for option in patterns)
+    assert rows["encoder: embeddings"][1:] == [rows["encoder: embeddings"][0], 0, 0]
+    assert rows["encoder: layer norms"][1:] == [0, 0, 7 * 64]
+    assert rows["adapter: language-en"] == [size, size, 0, 0]
+    assert rows["adapter: task-ner"] == [size, size, size, size]
+    assert rows["head: pos"][1:] == [0, 0, rows["head: pos"][0]]

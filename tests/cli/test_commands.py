@@ -59,7 +59,7 @@ def test_help_begins_with_what_the_command_does_and_an_example(
 ) -> None:
     text = help_of(command, capsys, monkeypatch)
     assert text.startswith(f"usage: hyperx {command}")
-    assert "Example: " in text.partition("--")[0] or f"hyperx {command} --" in text
+    assert re.search(rf"For example:\s+(echo .*)?hyperx {command} \S", text)
 
 
 def test_no_option_has_two_homes() -> None:

@@ -2,13 +2,27 @@
 
 from __future__ import annotations
 
+import re
+from dataclasses import MISSING, dataclass, fields
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hyperx.cli.options import parse
-from hyperx.config import CheckConfig, EvaluateConfig, TrainConfig
+import toy
+from hyperx.cli.options import help_texts, option_defaults, option_names, parse
+from hyperx.config import (
+    PUBLISHED,
+    CheckConfig,
+    DataOptions,
+    EvaluateConfig,
+    HypernetworkOptions,
+    ModelOptions,
+    PredictConfig,
+    SamplingOptions,
+    TrainConfig,
+    TrainingOptions,
+)
 from hyperx.errors import ConfigError
 
 PUBLISHED_DEFAULTS = {
@@ -50,9 +64,16 @@ PUBLISHED_DEFAULTS = {
     "data_folder": Path("data"),
     "output_dir": None,
     "max_train_samples": None,
+    "tasks": (),
+    "languages": (),
+    "train_task_language_pairs": (),
     "eval_task_language_pairs": (),
+    "no_hypernet": False,
+    "load_from_ckpt": None,
 }
-"""The table of the published program's options; those that have no counterpart (see below) are left out."""
+"""The options of the published training program and their defaults; its encoder must be named."""
+IN_FILES_ONLY = {"data"}
+PUBLISHED_NAMES = {*PUBLISHED_DEFAULTS, "model_name_or_path"}
 
 
 def flat(config: TrainConfig) -> dict[str, Any]:
@@ -107,6 +128,25 @@ def test_the_defaults_that_differ_can_be_undone() -> None:
     found = options("--no_condition_to_layer_id", "--no_project_source_embeddings")
     assert not found["condition_to_layer_id"]
     assert not found["project_source_embeddings"]
+
+
+def test_every_option_of_the_published_program_is_there() -> None:
+    assert option_names(TrainConfig).keys() >= PUBLISHED_NAMES
+    assert {"eval_ckpt", "test_task_language_pairs", "model_name_or_path"} <= option_names(EvaluateConfig).keys()
+
+
+def test_the_preset_sets_nothing_that_is_no_option() -> None:
+    assert set(PUBLISHED) <= option_names(TrainConfig).keys()
+
+
+def test_published_options_that_are_lists_or_flags_are_read_as_published() -> None:
+    words = ["--tasks", "ner", "pos", "--no_hypernet", "--load_from_ckpt", "runs/a", "--disable_progress_bar"]
+    found = options(*words, "--no_cuda", "--conditional_layer_norm", "--temperature", "2.5")
+    assert found["tasks"] == ("ner", "pos")
+    assert found["load_from_ckpt"] == Path("runs/a")
+    assert found["temperature"] == 2.5
+    for flag in ("no_hypernet", "disable_progress_bar", "no_cuda", "conditional_layer_norm"):
+        assert found[flag] is True
 
 
 # Precedence -----------------------------------------------------------------------------------------------------------
@@ -167,6 +207,141 @@ def test_other_commands_read_files_too(kind: type[Any], file: Path) -> None:
     config = parse(kind, ["--config", str(file)], "evaluate")
     assert (config.no_cuda if kind is EvaluateConfig else config.training.no_cuda) is True
     assert (config.data if kind is EvaluateConfig else config.data.data) == {"ner#en": "corpus"}
+
+
+OFF = [name for name, default in option_defaults(TrainConfig).items() if default is False]
+ON = [name for name, default in option_defaults(TrainConfig).items() if default is True]
+
+
+@pytest.mark.parametrize("name", OFF)
+def test_what_a_file_or_the_preset_switches_on_can_be_switched_off(name: str, file: Path) -> None:
+    file.write_text(f"{name}: true\n")
+    assert options("--config", str(file))[name] is True
+    assert options("--config", str(file), f"--no_{name}")[name] is False
+    assert options(f"--no_{name}", f"--{name}")[name] is True
+    assert options("--config", str(file), f"--no-{name.replace('_', '-')}")[name] is False
+    file.write_text(f"preset: published\n{name}: false\n")
+    assert options("--config", str(file))[name] is False
+
+
+@pytest.mark.parametrize("name", ON)
+def test_what_is_on_has_a_negative_form(name: str) -> None:
+    assert options()[name] is True
+    assert options(f"--no_{name}")[name] is False
+    assert options(f"--no_{name}", f"--{name}")[name] is True
+
+
+# Help -----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("kind", [TrainConfig, EvaluateConfig, PredictConfig, CheckConfig])
+def test_help_reads_as_a_page(
+    kind: type[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Negative forms only of what is on, no trace of the parser's types, and paragraphs that fill their lines."""
+    monkeypatch.setenv("COLUMNS", "100")
+    with pytest.raises(SystemExit):
+        parse(kind, ["--help"], "train")
+    page = capsys.readouterr().out
+    on = {name for name, default in option_defaults(kind).items() if default is True}
+    assert set(re.findall(r"--no_(\w+)", page)) - {"cuda", "hypernet"} == on
+    assert "no_no" not in page
+    for oddity in ("{None", "(default: )", "(default: None)", "(default: False)", "(default: True)"):
+        assert oddity not in page
+    assert max(map(len, page.splitlines())) <= 104
+    text = " ".join(line.strip("│ ") for line in page.splitlines())
+    for name, words in help_texts(kind).items():
+        assert name in IN_FILES_ONLY or " ".join(words.split()) in " ".join(text.split()), name
+
+
+def test_a_text_may_go_over_several_lines() -> None:
+    @dataclass
+    class Options:
+        """Two options."""
+
+        first: int = 1
+        """One text
+        on two lines."""
+        second: int = 2
+
+    assert help_texts(Options) == {"first": "One text on two lines."}
+
+
+# docs/options.md ------------------------------------------------------------------------------------------------------
+
+TABLES: dict[str, tuple[str, type[Any]]] = {
+    "Where options come from": ("train", TrainConfig),
+    "Data": ("train", DataOptions),
+    "Model": ("train", ModelOptions),
+    "Hypernetwork and adapters": ("train", HypernetworkOptions),
+    "Sampling": ("train", SamplingOptions),
+    "Training": ("train", TrainingOptions),
+    "`hyperx evaluate`": ("evaluate", EvaluateConfig),
+    "`hyperx predict`": ("predict", PredictConfig),
+}
+"""The tables of docs/options.md by the headings above them."""
+
+
+def in_words(value: Any) -> str:
+    if isinstance(value, bool):
+        return "on" if value else "off"
+    return "none" if value is None or value == () else str(value)
+
+
+def option_rows(command: str, kind: type[Any]) -> list[tuple[str, ...]]:
+    """What docs/options.md says of the options of a dataclass: name, help, default and, in training, published one."""
+    preset, rows = options("--preset", "published"), []
+    for name, text in help_texts(kind).items():
+        if name in IN_FILES_ONLY or name not in kind.__slots__:
+            continue
+        field = next(field for field in fields(kind) if field.name == name)
+        if field.default_factory is not MISSING:
+            continue
+        published = in_words(preset.get(name)) if name in PUBLISHED_NAMES | PUBLISHED.keys() else ""
+        if name == "model_name_or_path":
+            published = "to be named"
+        escaped = re.sub(r"([|<*])", r"\\\1", text)
+        row = (f"`--{name}`", escaped, in_words(field.default))
+        rows.append((*row, published) if command == "train" else row)
+    return rows
+
+
+def documented() -> dict[str, list[tuple[str, ...]]]:
+    """The rows of the tables of docs/options.md by heading."""
+    tables: dict[str, list[tuple[str, ...]]] = {}
+    heading = ""
+    for line in (toy.ROOT / "docs" / "options.md").read_text(encoding="utf-8").splitlines():
+        if line.startswith("#"):
+            heading = line.lstrip("# ")
+        elif line.startswith("| `--"):
+            tables.setdefault(heading, []).append(tuple(re.split(r" (?<!\\)\| ", line.strip("| "))))
+    return tables
+
+
+@pytest.mark.parametrize("heading", TABLES)
+def test_the_table_of_options_says_what_the_options_say(heading: str) -> None:
+    found = [row[:-1] for row in documented()[heading]]
+    for row, wanted in zip(found, option_rows(*TABLES[heading]), strict=True):
+        assert row == wanted, "docs/options.md should have: | " + " | ".join(wanted) + " |"
+
+
+def test_the_table_of_options_is_complete() -> None:
+    tables = documented()
+    assert tables.keys() == TABLES.keys()
+    for kind, headings in {
+        TrainConfig: [heading for heading, (command, _) in TABLES.items() if command == "train"],
+        EvaluateConfig: ["`hyperx evaluate`"],
+        PredictConfig: ["`hyperx predict`"],
+    }.items():
+        named = {row[0].strip("`-") for heading in headings for row in tables[heading]}
+        assert named == set(option_names(kind)) - IN_FILES_ONLY
+
+
+def test_the_tests_that_the_table_names_exist() -> None:
+    for rows in documented().values():
+        for row in rows:
+            path, _, name = row[-1].strip("`").partition("::")
+            assert f"\ndef {name}(" in (toy.ROOT / path).read_text(encoding="utf-8"), row
 
 
 # Mistakes -------------------------------------------------------------------------------------------------------------

@@ -33,6 +33,36 @@ def test_sizes_of_the_paper(projected: int, count: int) -> None:
     assert sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad) == count
 
 
+def test_sizes_follow_the_options() -> None:
+    options = HypernetworkOptions(
+        task_embedding_dim=3,
+        language_embedding_dim=5,
+        layer_id_embedding_dim=7,
+        source_hidden_dim=11,
+        projected_source_embedding_dim=13,
+        adapter_dim=4,
+    )
+    net = small(options)
+    shapes = {name: tuple(parameter.shape) for name, parameter in net.named_parameters()}
+    assert shapes == {
+        "source.task": (2, 3),
+        "source.language": (3, 5),
+        "source.layer": (3, 7),
+        "projector.0.weight": (11, 3 + 5 + 7),
+        "projector.0.bias": (11,),
+        "projector.2.weight": (13, 11),
+        "projector.2.bias": (13,),
+        "down.weight": (1, 4 * 16, 13),
+        "down.bias": (1, 4 * 16),
+        "down_bias.weight": (1, 4, 13),
+        "down_bias.bias": (1, 4),
+        "up.weight": (1, 16 * 4, 13),
+        "up.bias": (1, 16 * 4),
+        "up_bias.weight": (1, 16, 13),
+        "up_bias.bias": (1, 16),
+    }
+
+
 @pytest.mark.parametrize("layer_ids", [True, False])
 @pytest.mark.parametrize("conditional", [True, False])
 def test_shapes_of_the_generated_weights(layer_ids: bool, conditional: bool) -> None:

@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 import argparse
+import ast
+import inspect
 import logging
 import re
+import textwrap
 from collections.abc import Mapping, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import MISSING, fields, is_dataclass, replace
+from functools import cache
+from itertools import pairwise
 from pathlib import Path
-from typing import Any, TypeVar, get_type_hints
+from types import NoneType, UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 import yaml
 from rich.console import Console
 from rich.logging import RichHandler
+from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
+import hyperx.config
 from hyperx.config import PUBLISHED
 from hyperx.errors import ConfigError, did_you_mean
 
@@ -43,9 +51,88 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
     preset = given.preset or file.get("preset")
     words = as_words(PUBLISHED if preset == "published" else {}) + as_words(file) + list(arguments)
     parsed = tyro.cli(
-        kind, args=words, prog=f"hyperx {command}", use_underscores=True, config=(tyro.conf.OmitArgPrefixes,)
+        kind,
+        args=settled_flags(words, option_defaults(kind)),
+        prog=f"hyperx {command}",
+        use_underscores=True,
+        config=(tyro.conf.OmitArgPrefixes,),
+        registry=REGISTRY,
     )
     return parsed if table is None else with_table(parsed, table)
+
+
+REGISTRY = ConstructorRegistry()
+"""How the parser reads the dataclasses of options, and explains them."""
+
+
+@REGISTRY.struct_rule
+def _options(info: StructTypeInfo) -> StructConstructorSpec | None:
+    """The fields of a dataclass of options, each with the text below it as its help.
+
+    The parser's own rule breaks such a text where the source breaks its lines.
+    """
+    if not is_dataclass(info.type) or info.type.__module__ != hyperx.config.__name__:
+        return None
+    texts, hints = help_texts(info.type), get_type_hints(info.type, include_extras=True)
+    specs = []
+    for field in fields(info.type):
+        default = field.default if field.default_factory is MISSING else field.default_factory()
+        kind, text = hints[field.name], texts.get(field.name)
+        shown = kind if text is None else _explained(kind, default, text)
+        specs.append(StructFieldSpec(name=field.name, type=shown, default=default, helptext=text))
+    return StructConstructorSpec(instantiate=info.type, fields=tuple(specs))
+
+
+def _explained(kind: Any, default: Any, text: str) -> Any:
+    """A type as the help shows it: readable placeholders and defaults, and no pair of flags for what is off."""
+    hint = f"(default: {('off', 'on')[default] if isinstance(default, bool) else default})"
+    if default is None or default == ():
+        hint = "" if "default" in text else "(default: none)"
+    metavar = None if isinstance(default, bool) else _placeholder(kind, default)
+    shown = tyro.conf.arg(help_behavior_hint=hint, metavar=metavar)
+    return Annotated[kind, shown, tyro.conf.FlagCreatePairsOff] if default is False else Annotated[kind, shown]
+
+
+def _placeholder(kind: Any, default: Any) -> str:
+    """What stands for the value of an option; None only where it is not the default anyway."""
+    origin, parts = get_origin(kind), get_args(kind)
+    if origin is Annotated:
+        return "[NAME ...]" if tyro.conf.Positional in parts[1:] else _placeholder(parts[0], default)
+    if origin is Literal:
+        return f"{{{','.join(map(str, parts))}}}"
+    if origin in (Union, UnionType):
+        return "|".join(_placeholder(part, default) for part in parts if part is not NoneType or default is not None)
+    if origin is tuple:
+        return "NAME [NAME ...]"
+    return {str: "TEXT", NoneType: "None"}.get(kind) or getattr(kind, "__name__", str(kind)).upper()
+
+
+@cache
+def help_texts(kind: type[Any]) -> dict[str, str]:
+    """The text below each field of a dataclass, as one line, those of the classes that it extends included."""
+    texts: dict[str, str] = {}
+    for owner in reversed([parent for parent in kind.__mro__ if is_dataclass(parent)]):
+        (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
+        assert isinstance(tree, ast.ClassDef)
+        for field, below in pairwise(tree.body):
+            if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(field.target, ast.Name):
+                texts[field.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
+    return texts
+
+
+def settled_flags(words: Sequence[str], defaults: Mapping[str, Any]) -> list[str]:
+    """Of the flags that are off by default the last word counts, so that ``--no_fp16`` undoes what a file sets.
+
+    The parser knows no such negative form: the help would be full of ``--no_no_cuda``.
+    """
+    flags = {f"--{sign}{name}": name for name, default in defaults.items() if default is False for sign in ("", "no_")}
+    forms = [word.replace("-", "_").replace("__", "--", 1) for word in words]
+    last = {flags[form]: index for index, form in enumerate(forms) if form in flags}
+    return [
+        word
+        for index, (word, form) in enumerate(zip(words, forms, strict=True))
+        if form not in flags or (last[flags[form]] == index and form == f"--{flags[form]}")
+    ]
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -101,6 +188,15 @@ def option_names(kind: type[Any]) -> dict[str, Any]:
         hint = hints[field.name]
         names |= option_names(hint) if is_dataclass(hint) and isinstance(hint, type) else {field.name: hint}
     return names
+
+
+def option_defaults(kind: type[Any]) -> dict[str, Any]:
+    """The defaults of all options of a dataclass, those of its sections included."""
+    defaults: dict[str, Any] = {}
+    for field in fields(kind):
+        value = field.default if field.default_factory is MISSING else field.default_factory()
+        defaults |= option_defaults(type(value)) if is_dataclass(value) else {field.name: value}
+    return defaults
 
 
 def as_words(options: Mapping[str, Any]) -> list[str]:

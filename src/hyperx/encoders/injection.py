@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from hyperx.modules.adapter import AdapterWeights, bottleneck_adapter
+from hyperx.modules.adapter import Adapters, adapted
 
 Hook = Callable[[nn.Module, Any, Any], Any]
 
@@ -17,7 +17,7 @@ Hook = Callable[[nn.Module, Any, Any], Any]
 @contextmanager
 def injected(
     points: Sequence[nn.Module],
-    weights: AdapterWeights,
+    weights: Adapters,
     rows: Tensor | None,
     activation: Callable[[Tensor], Tensor],
 ) -> Iterator[None]:
@@ -68,7 +68,7 @@ def captured(layers: Sequence[nn.Module]) -> Iterator[list[Tensor]]:
         yield states
 
 
-def _adapter_hook(weights: AdapterWeights, rows: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Hook:
+def _adapter_hook(weights: Adapters, rows: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Hook:
     # Two threads may run one model at the same time: each sees the hooks of both, and must obey its own alone.
     owner = threading.get_ident()
 
@@ -76,7 +76,7 @@ def _adapter_hook(weights: AdapterWeights, rows: Tensor | None, activation: Call
         if threading.get_ident() != owner:
             return output
         if isinstance(output, tuple):
-            return (bottleneck_adapter(output[0], weights, rows, activation), *output[1:])
-        return bottleneck_adapter(output, weights, rows, activation)
+            return (adapted(output[0], weights, rows, activation), *output[1:])
+        return adapted(output, weights, rows, activation)
 
     return hook

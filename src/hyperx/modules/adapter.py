@@ -51,6 +51,25 @@ class AdapterWeights:
         return _layer(self, index)
 
 
+@dataclass(frozen=True, slots=True)
+class AdapterStack:
+    """Adapters one after the other at the same point, such as a task's on a language's (MAD-X, Pfeiffer et al. 2020).
+
+    Args:
+        parts: the adapters of the same K pairs, in the order in which they are applied.
+    """
+
+    parts: tuple[AdapterWeights, ...]
+
+    def layer(self, index: int) -> AdapterStack:
+        """The slice of one layer."""
+        return AdapterStack(tuple(part.layer(index) for part in self.parts))
+
+
+Adapters = AdapterWeights | AdapterStack
+"""What is applied at a point of the encoder: one adapter, or several in turn."""
+
+
 def _layer(weights: Weights, index: int) -> Weights:
     """Take layer ``index`` of every tensor of a weights value."""
     sliced: dict[str, Any] = {}
@@ -58,6 +77,13 @@ def _layer(weights: Weights, index: int) -> Weights:
         value = getattr(weights, field.name)
         sliced[field.name] = value[:, index] if isinstance(value, Tensor) else value and value.layer(index)
     return type(weights)(**sliced)
+
+
+def adapted(x: Tensor, adapters: Adapters, rows: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Tensor:
+    """Hidden states ``[B, T, h]`` after all adapters of a point; see :func:`bottleneck_adapter`."""
+    for weights in adapters.parts if isinstance(adapters, AdapterStack) else (adapters,):
+        x = bottleneck_adapter(x, weights, rows, activation)
+    return x
 
 
 def bottleneck_adapter(

@@ -1,0 +1,219 @@
+"""Starting from the weights of another checkpoint: what its tasks and languages are called decides what goes where."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from hyperx import checkpoint
+from hyperx.config import HypernetworkOptions, ModelConfig, TrainConfig
+from hyperx.errors import CheckpointError
+from hyperx.languages import canonical
+
+log = logging.getLogger(__name__)
+
+TASK_ROWS, LANGUAGE_ROWS = "hypernetwork.source.task", "hypernetwork.source.language"
+HEADS, PLAIN = "heads.", "plain_adapters."
+OPTION = "--load_from_ckpt"
+
+
+@dataclass(frozen=True, slots=True)
+class WarmStart:
+    """A checkpoint to start from.
+
+    Args:
+        folder: where it is.
+        config: what it is.
+    """
+
+    folder: Path
+    config: ModelConfig
+
+    @classmethod
+    def read(cls, folder: Path) -> WarmStart:
+        """Find a checkpoint: the folder itself, or of an output folder the best one.
+
+        Raises:
+            CheckpointError: where there is none, or it is damaged.
+        """
+        path = checkpoint.resolve(folder)
+        return cls(path, checkpoint.read_config(path))
+
+    def problems(self, config: TrainConfig) -> list[str]:
+        """The options that must be as they were in the checkpoint's training, and are not."""
+        options = config.model
+        then: dict[str, Any] = _shape(self.config)
+        now = _shape(
+            replace(
+                self.config,
+                hypernetwork=config.hypernetwork,
+                adapter_sharing=options.plain_sharing,
+                adapter_non_linearity=options.adapter_non_linearity,
+                after_layer_output=options.after_layer_output,
+                head_layer=self.config.head_layer if options.head_layer is None else options.head_layer,
+            )
+        )
+        return [
+            f"--{name}: the checkpoint {self.folder} has {then.get(name)}; found {now.get(name)}. Use the same"
+            for name in dict.fromkeys((*then, *now))
+            if then.get(name) != now.get(name)
+        ]
+
+    def label_sets(self, labels: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
+        """The label sets of a run, the checkpoint's own where they hold all that its data has."""
+        known = self.config.labels
+        return {
+            task: known[task] if set(found) <= set(known.get(task, ())) else found for task, found in labels.items()
+        }
+
+    def continued(self, config: ModelConfig) -> ModelConfig:
+        """What a new model is when it starts from here: what was trained then counts as trained now.
+
+        Raises:
+            CheckpointError: where the encoder, the layer of the heads or the labels of a task are others.
+        """
+        then = self.config
+        faults = [
+            f"{name}: the checkpoint has {before}; this run has {now}"
+            for name, before, now in (
+                ("encoder", f"{then.encoder!r} with content {then.encoder_hash[:12]}",
+                 f"{config.encoder!r} with content {config.encoder_hash[:12]}"),
+                ("head_layer", then.head_layer, config.head_layer),
+                *((f"kind of {task}", then.kinds[task], kind)
+                  for task, kind in config.kinds.items() if task in then.kinds),
+                *((f"labels of {task}", " ".join(then.labels[task]), " ".join(labels))
+                  for task, labels in config.labels.items() if task in then.labels),
+            )
+            if before != now and (name != "encoder" or then.encoder_hash != config.encoder_hash)
+        ]  # fmt: skip
+        if faults:
+            raise CheckpointError(f"{OPTION}: {self.folder} does not fit:\n" + "\n".join(f"  - {f}" for f in faults))
+        trained = {canonical(language) for language in (*config.trained_languages, *then.trained_languages)}
+        return replace(
+            config,
+            trained_languages=tuple(language for language in config.languages if canonical(language) in trained),
+            trained_pairs=tuple(dict.fromkeys((*config.trained_pairs, *then.trained_pairs))),
+            trained_inside=then.trained_inside,
+        )
+
+    def load_into(self, model: nn.Module, config: ModelConfig) -> None:
+        """Copy the weights into a model that :meth:`continued` describes, and say what was taken and what is new.
+
+        Raises:
+            CheckpointError: where a weight is missing or has another shape, or nothing of the adapters fits.
+        """
+        own = dict(model.named_parameters())
+        tensors = checkpoint.read_tensors(self.folder)
+        copied: dict[str, list[tuple[Tensor, Tensor]]] = {}
+        for name, tensor in tensors.items():
+            if name in own:
+                copied[name] = list(self._rows(name, own[name], tensor, config))
+        faults = [
+            f"{name}: expected shape {tuple(target.shape)}, found {tuple(source.shape)}"
+            for name, rows in copied.items()
+            for target, source in rows
+            if target.shape != source.shape
+        ]
+        faults += [f"missing: {name}" for name in own if name not in copied and self._is_due(name)]
+        faults += [f"unexpected: {name}" for name in tensors if name not in own and self._is_due(name, config.labels)]
+        if not any(name.startswith((PLAIN, TASK_ROWS)) for name in copied):
+            faults.append(f"none of its adapters is among those of this run: {', '.join(_plain_names(own))}")
+        if faults:
+            raise CheckpointError(
+                f"{OPTION}: the weights of {self.folder} do not fit the model:\n"
+                + "\n".join(f"  - {fault}" for fault in faults[:20])
+            )
+        with torch.no_grad():
+            for rows in copied.values():
+                for target, source in rows:
+                    target.copy_(source)
+        self._report(config, own, copied)
+
+    def _rows(self, name: str, own: Tensor, tensor: Tensor, config: ModelConfig) -> Iterator[tuple[Tensor, Tensor]]:
+        """What goes where: a tensor as a whole, or the embeddings of tasks and languages row by row."""
+        if name == TASK_ROWS:
+            before = list(self.config.kinds)
+            for row, task in enumerate(config.kinds):
+                if task in before:
+                    yield own.data[row], tensor[before.index(task)]
+        elif name == LANGUAGE_ROWS:
+            places = {canonical(language): row for row, language in enumerate(self.config.languages)}
+            trained = {canonical(language) for language in self.config.trained_languages} or set(places)
+            for row, language in enumerate(map(canonical, config.languages)):
+                if language in trained:
+                    yield own.data[row], tensor[places[language]]
+        else:
+            yield own.data, tensor
+
+    def _is_due(self, name: str, tasks: Collection[str] | None = None) -> bool:
+        """Whether the checkpoint must have a parameter of the model, or with its tasks the model one of the checkpoint.
+
+        Heads of other tasks, and other plain adapters, start fresh or are left out.
+        """
+        if name.startswith("encoder."):
+            return name in (self.config.trained_inside or ())
+        if name.startswith(HEADS):
+            return name.split(".")[1] in (self.config.labels if tasks is None else tasks)
+        return not name.startswith(PLAIN)
+
+    def _report(self, config: ModelConfig, own: Mapping[str, Any], copied: Mapping[str, Any]) -> None:
+        then = self.config
+        trained_then = {canonical(language) for language in then.trained_languages}
+        new = [language for language in config.trained_languages if canonical(language) not in trained_then]
+        known = [language for language in config.trained_languages if language not in new]
+        adapters = [name for name in _plain_names(own) if any(path.startswith(f"{PLAIN}{name}.") for path in copied)]
+        fresh_adapters = [name for name in _plain_names(own) if name not in adapters]
+        taken = {
+            "": [] if adapters else ["the hypernetwork"],
+            "adapters": adapters,
+            "tasks": [task for task in config.kinds if task in then.kinds],
+            "languages": [] if adapters else known,
+            "tensors of the encoder": [str(n)] if (n := sum(name.startswith("encoder.") for name in copied)) else [],
+        }
+        fresh = {
+            "adapters": fresh_adapters,
+            "tasks": [task for task in config.kinds if task not in then.kinds],
+            "languages": [] if adapters else new,
+        }
+        left = {
+            "tasks": [task for task in then.kinds if task not in config.kinds],
+            "languages": [x for x in then.languages if canonical(x) not in map(canonical, config.languages)],
+        }
+        log.info("%s %s: taken: %s", OPTION, self.folder, _listed(taken))
+        for what, parts in (("new, so starting fresh", fresh), ("not of this run, so left out", left)):
+            if any(parts.values()):
+                log.info("%s: %s: %s", OPTION, what, _listed(parts))
+
+
+def _plain_names(own: Mapping[str, Any]) -> list[str]:
+    return list(dict.fromkeys(name.split(".")[1] for name in own if name.startswith(PLAIN)))
+
+
+def _listed(parts: Mapping[str, list[str]]) -> str:
+    return "; ".join(f"{what} {', '.join(names)}".strip() for what, names in parts.items() if names)
+
+
+def _shape(config: ModelConfig) -> dict[str, Any]:
+    """The options on which the meaning or the shape of the weights depends, those without a meaning left out."""
+    shape = config.hypernetwork
+    plain = config.adapter_sharing is not None
+    unread = {name for name in HypernetworkOptions.__slots__ if plain and not name.startswith(("adapter", "add"))}
+    if not shape.condition_to_layer_id:
+        unread.add("layer_id_embedding_dim")
+    if not shape.project_source_embeddings:
+        unread |= {"source_hidden_dim", "projected_source_embedding_dim"}
+    if not shape.has_norms:
+        unread.add("conditional_layer_norm")
+    return {
+        "no_hypernet": plain,
+        **{name: getattr(shape, name) for name in HypernetworkOptions.__slots__ if name not in unread},
+        "adapter_non_linearity": config.adapter_non_linearity,
+        "after_layer_output": config.after_layer_output,
+        "head_layer": config.head_layer,
+    }
