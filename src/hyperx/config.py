@@ -415,12 +415,14 @@ class LanguagesConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportConfig:
-    """Make a checkpoint from one of the published Hyper-X program (2022), with the same outputs. Runs nothing of it.
+    """Make a checkpoint from one of the published program (2022), with the same outputs. Nothing of it is run.
 
-    Example: hyperx import-published outputs/checkpoint-100000 --output runs/published
+    For example:
+
+    hyperx import-published outputs/checkpoint-100000 --output runs/published
     """
 
-    folder: Annotated[Path | None, tyro.conf.Positional, tyro.conf.arg(metavar="FOLDER")] = None
+    folder: tyro.conf.Positional[Path | None] = None
     """The published checkpoint: the folder with hyperx_args.bin and a folder <task>_model for each task."""
     output: Path | None = None
     """A new folder for the checkpoint."""
