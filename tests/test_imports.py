@@ -13,12 +13,12 @@ SOURCE = Path(hyperx.__file__).parent
 LAYERS = """
 errors languages pairs config published.pickled
 modules.source modules.adapter modules.pooling modules.hypernetwork modules.plain
-encoders.layout encoders.injection encoders.embedded encoders.loading
+encoders.layout encoders.injection encoders.embedded encoders.loading encoders.masked_lm
 data.sentence segmentation
-data.lines data.labels data.spans data.conllu data.columns data.formats data.hub data.treebanks
-data.resolution data.sources
+data.lines data.labels data.spans data.conllu data.columns data.labelled data.passages data.formats data.hub
+data.treebanks data.resolution data.sources data.separation
 data.text data.output data.encoding data.storage data.sampling
-tasks.base tasks.tagging tasks.trees tasks.parsing tasks.registry
+tasks.base tasks.tagging tasks.classification tasks.masking tasks.trees tasks.parsing tasks.registry
 data.splits data.collate
 device checkpoint inference prediction warm_start
 model

@@ -162,8 +162,8 @@ class DataOptions:
     """The tasks, the languages and where their data is."""
 
     tasks: tuple[str, ...] = ()
-    """Tasks to learn, such as: ner pos dep. By default those of the pairs. A task may have a name of its own, so that a
-    model can have several of one kind: sentiment=cls nli=cls."""
+    """Tasks to learn, such as: ner pos dep mlm. By default those of the pairs. A task may have a name of its own, so
+    that a model can have several of one kind: sentiment=cls nli=cls."""
     languages: tuple[str, ...] = ()
     """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By
     default those of the pairs."""
@@ -374,8 +374,9 @@ class PredictConfig:
     """File to read; by default standard input."""
     output: Path | None = None
     """File to write; by default standard output."""
-    input_format: Literal["raw", "tokens", "conllu"] = "raw"
-    """'raw': a sentence a line, segmented into words; 'tokens': a sentence a line, words between spaces; 'conllu'."""
+    input_format: Literal["raw", "jsonl", "tokens", "conllu"] = "raw"
+    """'raw': a text a line, segmented where a task needs words; for cls a tab separates two texts. 'jsonl': an object a
+    line with text and, of two, text_pair. 'tokens': a sentence a line, words between spaces. 'conllu'."""
     output_format: Literal["conllu", "jsonl", "columns"] = "conllu"
     """'conllu' (entities in MISC), 'jsonl' (one object a sentence), or 'columns' (word and labels between tabs)."""
     confidence: bool = False

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from tqdm.auto import tqdm
 
 from hyperx.config import TrainConfig
 from hyperx.data.resolution import SPLITS
+from hyperx.data.splits import held_out
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import Scope, check_options, label_set, read_start
+from hyperx.preparation import Scope, check_options, label_problems, label_set, read_start
+from hyperx.warm_start import WarmStart
 
 
 @dataclass
@@ -39,64 +42,68 @@ def inspect_data(config: TrainConfig) -> DataReport:
         ConfigError: all problems with the options.
     """
     problems: list[str] = []
-    read_start(config, problems)
+    start = read_start(config, problems)
     scope = check_options(config, problems)
-    found = DataReport()
+    found = DataReport(seen={task: set() for task in scope.tasks})
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
     for pair in tqdm(pairs, desc="reading data", unit="pair", disable=config.training.disable_progress_bar):
-        train = _inspect_split(scope, pair, "train", found) if pair in scope.train_pairs else None
+        train = _inspect_split(scope, pair, "train", found) if pair in scope.train_pairs else set()
         for split in SPLITS[1:]:
-            other = _inspect_split(scope, pair, split, found)
-            if train is not None and other is not None:
-                _note_duplicates(pair, split, train, other, found)
+            _inspect_split(scope, pair, split, found, train)
     # Faulty labels are named already, each with its line.
-    for task, labels in found.seen.items() if not found.problems else ():
-        try:
-            label_set(scope.tasks[task], labels, config.data.entity_types)
-        except DataError as fault:
-            found.problems.append(str(fault))
+    if not found.problems:
+        found.problems += _label_problems(scope, found.seen, config.data.entity_types, start)
     return found
 
 
-def _inspect_split(scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport) -> list[tuple[str, ...]] | None:
-    """Count one split; its sentences, or None where it cannot be read."""
-    sources, column = scope.sources, scope.tasks[pair.task].label_column
+def _label_problems(
+    scope: Scope, seen: Mapping[str, set[str]], entity_types: Sequence[str], start: WarmStart | None
+) -> list[str]:
+    """What is wrong with the label sets that these labels of training data make."""
+    problems, labels = [], {}
+    for task, names in seen.items():
+        try:
+            labels[task] = label_set(scope.tasks[task], names, entity_types)
+        except DataError as fault:
+            problems.append(str(fault))
+    return problems + label_problems(scope.tasks, labels if start is None else start.label_sets(labels))
+
+
+def _inspect_split(
+    scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport, known: Collection[int] = ()
+) -> set[int]:
+    """Count one split, and in it the sentences that are known; the hashes of its sentences, as texts may be large."""
+    sources, task = scope.sources, scope.tasks[pair.task]
     if not sources.has(pair, split):
-        return None
-    sentences: list[tuple[str, ...]] = []
-    labels, words = Counter[str](), 0
+        return set()
+    hashes, labels, again = set[int](), Counter[str](), list[str]()
+    count = words = 0
 
     def note(fault: DataError) -> None:
         found.problems.append(f"{pair} {split}: {fault}")
 
     try:
-        for sentence in sources.read(pair, split, note):
-            sentences.append(sentence.words or (sentence.text or "",))
-            words += len(sentence.words) or len((sentence.text or "").split())
-            labels.update(map(str, sentence.columns[column]) if column else ())
+        sentences = held_out(sources, task, pair, split).removed(sources.read(pair, split, note), pair)
+        for sentence in sentences:
+            count += 1
+            texts = [text for text in (sentence.text, sentence.text_pair) if text is not None]
+            content = hash(sentence.words or tuple(texts))
+            hashes.add(content)
+            words += len(sentence.words) or sum(len(text.split()) for text in texts)
+            labels.update(map(str, sentence.columns[task.label_column]) if task.label_column else ())
+            if content in known:
+                again.append(" ".join(sentence.words or texts)[:60])
     except DataError as fault:
         note(fault)
-        return None
+        return set()
     if split == "train":
-        found.seen.setdefault(pair.task, set()).update(labels)
-    common = "  ".join(f"{label} {count:,}" for label, count in labels.most_common(8))
+        found.seen[pair.task].update(labels)
+    common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
-    found.rows.append([str(pair), split, f"{len(sentences):,}", f"{words:,}", common + more])
-    return sentences
-
-
-def _note_duplicates(
-    pair: TaskLanguagePair,
-    split: str,
-    train: list[tuple[str, ...]],
-    other: list[tuple[str, ...]],
-    found: DataReport,
-) -> None:
-    known = set(train)
-    same = [words for words in other if words in known]
-    if same:
-        example = " ".join(same[0])[:60]
+    found.rows.append([str(pair), split, f"{count:,}", f"{words:,}", common + more])
+    if again:
         found.notes.append(
-            f"{pair}: {len(same):,} of {len(other):,} {split} sentences also stand in train, such as «{example}»"
+            f"{pair}: {len(again):,} of {count:,} {split} sentences also stand in train, such as «{again[0]}»"
         )
+    return hashes

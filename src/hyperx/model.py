@@ -26,6 +26,7 @@ from hyperx.encoders.layout import (
     norm_modules,
 )
 from hyperx.encoders.loading import LoadedEncoder, has_tokenizer, load_encoder
+from hyperx.encoders.masked_lm import head_form, read_masked_lm
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
 from hyperx.modules.adapter import Adapters
@@ -34,7 +35,8 @@ from hyperx.modules.plain import PlainAdapters
 from hyperx.modules.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import as_sentences, tag
-from hyperx.tasks.base import HeadFacts, HeadInput, Subwords
+from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, special_subwords
+from hyperx.tasks.masking import MaskedLMHead
 from hyperx.tasks.registry import TASKS, make_tasks
 from hyperx.warm_start import WarmStart
 
@@ -91,11 +93,14 @@ class HyperX(nn.Module):
         self.plain_adapters = source if isinstance(source, PlainAdapters) else None
         self.tasks = make_tasks(config.kinds)
         vocabulary, width = self.word_embeddings.shape
+        activation, epsilon = head_form(encoder.config)
         facts = HeadFacts(
             hidden_size=encoder.config.hidden_size,
             embedding_size=width,
             vocabulary_size=vocabulary,
             parser_projections=config.parser_projections,
+            activation=activation,
+            norm_epsilon=epsilon,
         )
         self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         self.pooling = LayerMix(states=depth + 1) if config.head_layer == "mix" else None
@@ -184,38 +189,62 @@ class HyperX(nn.Module):
         *,
         task: str | Sequence[str],
         language: str,
+        text_pairs: Sequence[str] | None = None,
         confidences: bool = False,
         batch_size: int = 32,
     ) -> list[Prediction]:
-        """Tag sentences; any pair of the model's tasks and any language, whether trained or not.
+        """Label texts or their words; any pair of the model's tasks and any language, whether trained or not.
 
         Args:
-            texts: raw sentences, which are segmented into words, or sequences of words.
+            texts: raw texts, which are segmented into words where a task needs them, or sequences of words.
             task: the task, or several.
             language: the language of the texts.
+            text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
             confidences: also give the probability of each label.
             batch_size: windows in a batch; the labels do not depend on it.
 
         Returns:
-            For each text its words and, by task, their labels.
+            For each text by task its label, or its words and their labels.
 
         Raises:
-            HyperXError: where the model has no such task, or the code names no language.
+            HyperXError: where the model has no such task, the task predicts nothing, the code names no language, or the
+                second texts are not as many as the first.
             DataError: where a text has no word or cannot be segmented.
         """
-        if isinstance(texts, str):
+        if isinstance(texts, str) or isinstance(text_pairs, str):
             raise HyperXError("texts: expected a list of sentences, found one string; write [text]")
+        if text_pairs is not None and len(text_pairs) != len(texts):
+            raise HyperXError(f"text_pairs: expected one for each of the {len(texts)} texts; found {len(text_pairs)}")
         self.admit_language(language)
-        tasks = [task] if isinstance(task, str) else list(task)
+        tasks = self.predicted_tasks([task] if isinstance(task, str) else task)
         training = self.training
         self.eval()
         try:
-            sentences = as_sentences(texts, language)
+            sentences = as_sentences(texts, language, text_pairs=text_pairs, reads=self.reads(tasks))
             return list(
                 tag(self, sentences, tasks=tasks, language=language, confidences=confidences, batch_size=batch_size)
             )
         finally:
             self.train(training)
+
+    def predicted_tasks(self, names: Sequence[str] = ()) -> tuple[str, ...]:
+        """The tasks to predict, by default all that predict anything.
+
+        Raises:
+            HyperXError: where there are none, or a task only serves others.
+        """
+        known = tuple(name for name, task in self.tasks.items() if not task.auxiliary)
+        for name in names or known or tuple(self.tasks):
+            if name in self.tasks and name not in known:
+                raise HyperXError(
+                    f"{name} only serves other tasks in training, and predicts nothing; the model predicts "
+                    f"{', '.join(known) or 'no task'}"
+                )
+        return tuple(names) or known
+
+    def reads(self, tasks: Sequence[str]) -> set[str]:
+        """Whether some tasks need ``words``, ``text`` or both; those that the model lacks are passed over."""
+        return {self.tasks[task].reads for task in tasks if task in self.tasks}
 
     def freeze_encoder(self) -> None:
         """Freeze the encoder but for its layer norms (Hyper-X, section 2)."""
@@ -293,9 +322,11 @@ class HyperX(nn.Module):
             input_ids: subword ids ``[B, T]``.
             attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
             labels: the labels of every row, in the form of its task: for tags ids at the first subword of each word,
-                -100 elsewhere ``[B, T]``; for ``dep`` head and relation of each word ``[B, W, 2]``. Where the forms of
+                -100 elsewhere ``[B, T]``; for ``mlm`` what each hidden subword was, -100 elsewhere ``[B, T]``; for
+                ``dep`` head and relation of each word ``[B, W, 2]``; for ``cls`` ids ``[B]``. Where the forms of
                 several tasks differ, a mapping from each task to the labels of its rows.
-            words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` needs it.
+            words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` and
+                ``cls`` need it.
             adapters: what :meth:`adapters` gave for the batch's distinct pairs in order of first appearance, to
                 spare generating it again.
         """
@@ -365,16 +396,6 @@ def labels_by_task(
     if set(labels) != set(rows):
         raise HyperXError(f"labels: expected those of {', '.join(rows)}; found those of {', '.join(labels) or 'none'}")
     return labels
-
-
-def special_subwords(tokenizer: PreTrainedTokenizerFast) -> Subwords:
-    """The special subwords of a tokenizer that batches are made with."""
-    return Subwords(
-        pad=tokenizer.pad_token_id,
-        mask=tokenizer.mask_token_id,
-        vocabulary_size=len(tokenizer),
-        special=frozenset(tokenizer.all_special_ids),
-    )
 
 
 def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters:
@@ -522,6 +543,7 @@ def build_model(
     )
     model = HyperX(loaded.model, settings if start is None else start.continued(settings))
     model.tokenizer = loaded.tokenizer
+    start_masked_lm(model, loaded)
     if start is not None:
         start.load_into(model, model.config)
     if not options.attention_dropout:
@@ -533,3 +555,18 @@ def build_model(
         what = "hypernetwork" if model.plain_adapters is None else "plain adapters"
         log.warning("--freeze_params_regex: it freezes the %s as a whole; the adapters stay as they start", what)
     return model
+
+
+def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
+    """Let masked language modelling begin with the head that the encoder comes with, where it has one.
+
+    The head was trained on the encoder's last layer. Where heads read another one, it is still the best start: it knows
+    how a hidden state is turned into a word embedding, and what words are frequent.
+    """
+    heads = [head for head in model.heads.values() if isinstance(head, MaskedLMHead)]
+    own = read_masked_lm(loaded.folder, loaded.model) if heads and loaded.folder is not None else None
+    for head in heads:
+        if own is None:
+            log.info("%s comes without a masked-LM head: a new one is trained over its word embeddings", loaded.name)
+        else:
+            head.load_state_dict(own)

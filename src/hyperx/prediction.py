@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hyperx.data.encoding import SubwordEncoder
@@ -12,7 +13,7 @@ from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 from hyperx.inference import POOL, PairPredictor
 from hyperx.pairs import TaskLanguagePair
-from hyperx.segmentation import WordSegmenter
+from hyperx.segmentation import WordSegmenter, text_sentence
 
 if TYPE_CHECKING:
     from hyperx.model import HyperX
@@ -28,7 +29,7 @@ def tag(
     batch_size: int = 32,
     pool: int | None = None,
 ) -> Iterator[Prediction]:
-    """Label the words of sentences, in their order.
+    """Label sentences, or their words, in their order.
 
     Args:
         model: a model with a tokenizer, in evaluation mode.
@@ -61,15 +62,37 @@ def tag(
             )
 
 
-def as_sentences(texts: Iterable[str | Sequence[str]], language: str) -> Iterator[Sentence]:
-    """Raw sentences, segmented, or sequences of words, as they are.
+def as_sentences(
+    texts: Iterable[str | Sequence[str]],
+    language: str,
+    *,
+    text_pairs: Iterable[str] | None = None,
+    reads: Collection[str] = ("words",),
+) -> Iterator[Sentence]:
+    """Raw texts, segmented where words are needed, or sequences of words, as they are.
+
+    Args:
+        texts: the texts.
+        language: their language.
+        text_pairs: the second text of each, where texts come in pairs.
+        reads: whether tasks need ``words``, ``text`` or both.
 
     Raises:
-        DataError: where a text has no word, or is in a script that cannot be segmented.
+        DataError: where a text has no word, or is in a script that cannot be segmented and words are needed.
     """
-    segmenter = WordSegmenter(language)
-    for number, text in enumerate(texts, start=1):
-        sentence = segmenter.segment(text) if isinstance(text, str) else Sentence(words=tuple(text))
-        if sentence is None or not sentence.words:
-            raise DataError(f"text {number}: expected a sentence, found no word in {text!r}")
-        yield sentence
+    segmenter = WordSegmenter(language) if "words" in reads else None
+    pairs = itertools.repeat(None) if text_pairs is None else text_pairs
+    for number, (text, pair) in enumerate(zip(texts, pairs, strict=False), start=1):
+        sentence = _sentence(text, segmenter)
+        if sentence is None or (pair is not None and text_sentence(pair, None) is None):
+            found = text if sentence is None else pair
+            raise DataError(f"text {number}: expected a sentence, found no word in {found!r}")
+        if isinstance(text, str) and "text" in reads:
+            sentence = replace(sentence, text=text)
+        yield sentence if pair is None else replace(sentence, text_pair=pair)
+
+
+def _sentence(text: str | Sequence[str], segmenter: WordSegmenter | None) -> Sentence | None:
+    if isinstance(text, str):
+        return text_sentence(text, segmenter)
+    return Sentence(words=tuple(text)) if text else None

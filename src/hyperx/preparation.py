@@ -21,7 +21,7 @@ from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion, treebanks_of
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.base import Task
+from hyperx.tasks.base import Task, special_subwords
 from hyperx.tasks.registry import make_tasks, read_kinds
 from hyperx.transfer import group_of
 from hyperx.warm_start import WarmStart
@@ -114,7 +114,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     if problems or sources is None:
         raise ConfigError(problems)
     evaluate = _eval_pairs(train, evaluate, sources)
-    _check_best_by(config, train, evaluate)
+    _check_best_by(config, train, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
     _warn_unused(data, tasks, languages)
     everything = with_all_pairs(sources, tasks, languages, data, label_map)
     return Scope(tasks, tuple(languages), train, evaluate, everything, kept_data(everything, data, label_map))
@@ -168,17 +168,35 @@ def _warn_unused(data: DataOptions, tasks: Iterable[str], languages: Sequence[st
 
 
 def _check_best_by(
-    config: TrainConfig, train: tuple[TaskLanguagePair, ...], evaluate: tuple[TaskLanguagePair, ...]
+    config: TrainConfig,
+    train: Sequence[TaskLanguagePair],
+    averaged: Sequence[TaskLanguagePair],
+    evaluate: Sequence[TaskLanguagePair],
 ) -> None:
-    """The group that chooses the best checkpoint must have a pair to evaluate; a ConfigError where it has none."""
-    group = config.training.best_by
-    if group == "all" or config.training.evaluation_strategy == "no":
+    """Choosing the best checkpoint needs a pair to evaluate whose measure joins averages, of the group that chooses.
+
+    Raises:
+        ConfigError: where there is none. Where only auxiliary tasks are evaluated, and nobody asked for a choice, the
+            last checkpoint serves instead.
+    """
+    group, patience = config.training.best_by, config.training.early_stopping_patience
+    if config.training.evaluation_strategy == "no":
         return
-    if group not in {group_of(pair, train) for pair in evaluate}:
-        pairs = ", ".join(map(str, evaluate)) or "none"
+    pairs = ", ".join(map(str, averaged)) or "none"
+    if group != "all" and group not in {group_of(pair, train) for pair in averaged}:
         raise ConfigError(
             [f"--best_by: no evaluation pair is of the group {group}; add one to --eval_task_language_pairs ({pairs})"]
         )
+    if evaluate and not averaged:
+        alone = ", ".join(map(str, evaluate))
+        if patience is not None:
+            raise ConfigError(
+                [
+                    f"--early_stopping_patience: {alone} have no score to stop by; add a pair of another task that is "
+                    "evaluated to --eval_task_language_pairs"
+                ]
+            )
+        log.warning("%s have no score to choose a checkpoint by: the last one is the result", alone)
 
 
 def _eval_pairs(
@@ -356,6 +374,7 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
         EncoderError: where the encoder cannot be had.
     """
     encoder = load_encoder(config.model.model_name_or_path)
+    check_tasks(scope.tasks, encoder)
     loader = SplitLoader(
         scope.sources,
         scope.tasks,
@@ -370,6 +389,8 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
     labels = label_sets(scope, train_splits, config.data)
     if start is not None:
         labels = start.label_sets(labels)
+    if problems := label_problems(scope.tasks, labels):
+        raise DataError(" ".join(problems))
     log_untrained(scope, start)
     return RunData(
         encoder=encoder,
@@ -381,6 +402,14 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
         eval_splits={pair: splits[pair, "dev"].first(config.data.max_eval_samples) for pair in scope.eval_pairs},
         kept=scope.kept,
     )
+
+
+def check_tasks(tasks: Mapping[str, Task], encoder: LoadedEncoder) -> None:
+    """See that an encoder can serve the tasks; a ConfigError names those that it cannot."""
+    subwords = special_subwords(encoder.checked_tokenizer())
+    found = {name: task.problem(subwords) for name, task in tasks.items()}
+    if problems := [f"{name}: {encoder.name} cannot serve it: {what}" for name, what in found.items() if what]:
+        raise ConfigError(problems)
 
 
 def checked_length(config: TrainConfig, encoder: LoadedEncoder) -> int:
@@ -428,6 +457,16 @@ def label_set(task: Task, seen: Collection[str], entity_types: Sequence[str]) ->
             "with --entity_types, or map them with --label_map, such as DATE=O"
         )
     return labels
+
+
+def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ...]]) -> list[str]:
+    """The tasks with fewer labels than it takes to learn something."""
+    return [
+        f"{name}: expected {tasks[name].least_labels} labels or more in the training data, found "
+        f"{', '.join(known) or 'none'}; give it a training pair with more, or leave out the task."
+        for name, known in labels.items()
+        if len(known) < tasks[name].least_labels
+    ]
 
 
 def log_untrained(scope: Scope, start: WarmStart | None) -> None:

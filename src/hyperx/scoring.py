@@ -169,7 +169,9 @@ def _repeats(
     """For each seen pair the sentences that the model was trained on, as some data sets repeat them across splits."""
     found = {}
     for pair in splits:
-        if split != "train" and group_of(pair, trained) == "seen" and loader.sources.has(pair, "train"):
+        trained_on = split != "train" and group_of(pair, trained) == "seen" and loader.sources.has(pair, "train")
+        # The text of auxiliary tasks is kept apart from dev and test data before training.
+        if trained_on and not loader.tasks[pair.task].auxiliary:
             try:
                 found[pair] = splits[pair].repeats(loader.load(pair, "train"))
             except DataError as error:

@@ -93,7 +93,7 @@ class WordSegmenter:
             DataError: where the line is in a script without spaces between words (see `unspaced_script`), or holds
                 half a character, which no encoding can write.
         """
-        _check_whole(line)
+        check_whole(line)
         script = unspaced_script(line)
         if script:
             raise DataError(_refusal(script))
@@ -158,7 +158,20 @@ def is_visible(text: str) -> bool:
     return text.isalnum() or any(not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf") for char in text)
 
 
-def _check_whole(line: str) -> None:
+def text_sentence(text: str, segmenter: WordSegmenter | None) -> Sentence | None:
+    """A text with its words, or alone where no segmenter is given; None where it has no visible character.
+
+    Raises:
+        DataError: see :meth:`WordSegmenter.segment`.
+    """
+    if segmenter is not None:
+        return segmenter.segment(text)
+    check_whole(text)
+    return Sentence(words=(), text=text) if is_visible(text) else None
+
+
+def check_whole(line: str) -> None:
+    """See that a text can be written; a DataError where it holds half a character."""
     try:
         line.encode("utf-8")
     except UnicodeEncodeError as error:

@@ -27,11 +27,12 @@ from hyperx.data.storage import EncodedSplit
 from hyperx.encoders.layout import norm_modules
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
-from hyperx.model import HyperX, build_model, special_subwords
+from hyperx.model import HyperX, build_model
 from hyperx.modules.hypernetwork import PlainNorm
 from hyperx.modules.pooling import LayerMix
 from hyperx.modules.source import SourceEmbedding
 from hyperx.preparation import RunData, check_options, prepare, read_start
+from hyperx.tasks.base import special_subwords
 from hyperx.transfer import macro_averages
 
 log = logging.getLogger(__name__)
@@ -290,14 +291,16 @@ class TrainingRun:
         )
         averages = macro_averages(averaged(scores), self.data.train_pairs)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
-        average = averages[self.options.best_by]
+        # Without any: only auxiliary tasks are evaluated, and the last checkpoint is the result.
+        average = averages.get(self.options.best_by)
         self._tell(bar, scores, average)
-        return self._keep_best(average)
+        return average is not None and self._keep_best(average)
 
-    def _tell(self, bar: tqdm[Any], scores: Sequence[PairScores], average: float) -> None:
+    def _tell(self, bar: tqdm[Any], scores: Sequence[PairScores], average: float | None) -> None:
         if self.accelerator.is_main_process:
             cells = "  ".join(f"{score.pair} {report.shown(score, score.value)}" for score in scores)
-            bar.write(f"step {self.progress.step}  dev {self.options.best_by} {100 * average:.1f}  {cells}")
+            chosen_by = "" if average is None else f"{self.options.best_by} {100 * average:.1f}  "
+            bar.write(f"step {self.progress.step}  dev {chosen_by}{cells}")
 
     def _keep_best(self, average: float) -> bool:
         progress = self.progress
@@ -431,7 +434,7 @@ def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device
 
 def undecayed(model: HyperX) -> set[int]:
     """The ids of the parameters that weight decay spares: biases, norms, embeddings, layer mix and activation."""
-    whole = (nn.Embedding, SourceEmbedding, PlainNorm, LayerMix)
+    whole = (nn.Embedding, nn.LayerNorm, SourceEmbedding, PlainNorm, LayerMix)
     spared: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
     spared += [norm for _, norm in norm_modules(model.encoder)]
     if isinstance(model.activation, nn.Module):

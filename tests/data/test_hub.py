@@ -151,6 +151,61 @@ def test_broken_rows_have_a_number(make: Maker, row: dict[str, list[Any]], messa
         list(load_hub(name, "tr", "train"))
 
 
+# Labelled texts -------------------------------------------------------------------------------------------------------
+
+
+def texts(make: Maker, *labels: int) -> str:
+    """A data set of pairs with class labels, -1 where one is kept secret."""
+    from datasets import ClassLabel, Value
+
+    text = Value("string")
+    known = {"premise": text, "hypothesis": text, "label": ClassLabel(names=["no", "yes"]), "idx": Value("int32")}
+    rows = {"premise": [f"p{i}" for i in range(len(labels))], "hypothesis": ["h"] * len(labels)}
+    return make(known, {"train": rows | {"label": list(labels), "idx": list(range(len(labels)))}})
+
+
+def test_class_labels_of_pairs_go_by_their_names(make: Maker) -> None:
+    found = list(HubSource(texts(make, 1, 0), ("tr",)).read("train", "label"))
+    assert [(one.text, one.text_pair, one.columns) for one in found] == [
+        ("p0", "h", {"label": ("yes",)}),
+        ("p1", "h", {"label": ("no",)}),
+    ]
+    assert {one.source.rpartition("/")[2] for one in found} == {"set (tr, train)"}
+
+
+@pytest.mark.parametrize("labels", [["a", "b"], [3, 4]])
+def test_labels_without_a_class_and_columns_of_ones_own(make: Maker, labels: list[Any]) -> None:
+    from datasets import Value
+
+    kind = "string" if labels == ["a", "b"] else "int64"
+    rows = {"tweet": ["x", "y"], "stars": labels}
+    name = make({"tweet": Value("string"), "stars": Value(kind)}, {"train": rows})
+    columns = {"text": "tweet", "label": "stars"}
+    found = list(load_hub(name, "tr", "train", columns=columns, wanted="label"))
+    assert [one.columns["label"] for one in found] == [(str(label),) for label in labels]
+    with pytest.raises(
+        DataError, match=r"\(tr, train\): expected a column named text or .*, found tweet, stars; name it"
+    ):
+        list(load_hub(name, "tr", "train", wanted="label"))
+    with pytest.raises(DataError, match=r"expected the column 'star' for label, found tweet, stars\. Did you mean"):
+        list(load_hub(name, "tr", "train", columns=columns | {"label": "star"}, wanted="label"))
+
+
+def test_rows_without_a_label_are_passed_over_and_counted(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    found = list(load_hub(texts(make, 1, -1, -1, 0), "tr", "train", wanted="label"))
+    assert [one.text for one in found] == ["p0", "p3"]
+    assert "2 rows are passed over; the first of them is " in caplog.text
+    assert "row 2: expected a class label from 0 to 1, found -1" in caplog.text
+
+
+def test_a_split_without_labels_is_refused(make: Maker) -> None:
+    with pytest.raises(DataError, match="row 1: expected a class label from 0 to 1, found -1; is this split without"):
+        list(load_hub(texts(make, -1, -1), "tr", "train", wanted="label"))
+
+
+# The network ----------------------------------------------------------------------------------------------------------
+
+
 def test_without_a_network_it_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
     from huggingface_hub import constants
 

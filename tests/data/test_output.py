@@ -145,6 +145,38 @@ def test_columns_of_several_tasks() -> None:
     assert output == "a\tX\tO\nb\tY\tB-PER\n\n" * 2
 
 
+TEXTS = Prediction(
+    Sentence((), text="a\tb \u2028c", text_pair="d\ne"),
+    {"mood": "good", "nli": "no"},
+    {"mood": {}, "nli": {}},
+    {"mood": 0.75},
+)
+
+
+def test_labels_of_texts_without_words() -> None:
+    assert parsed(written("jsonl", TEXTS)) == {
+        "text": "a\tb \u2028c", "text_pair": "d\ne", "mood": "good", "nli": "no", "confidence": {"mood": 0.75}
+    }  # fmt: skip
+    assert written("columns", TEXTS) == "a b \u2028c\td e\tgood\tno\n"
+    assert written("conllu", TEXTS) == (
+        "# sent_id = 1\n# text = a b \u2028c\n# text_pair = d e\n# mood = good\n# nli = no\n"
+        + "".join(f"{i}\t{word}{chr(9) + '_':s}" + "\t_" * 7 + "\n" for i, word in enumerate("abc", start=1))
+        + "\n"
+    )
+
+
+def test_labels_of_texts_beside_those_of_words() -> None:
+    given = Prediction(
+        Sentence(("a", "b")), {"mood": "good", "pos": ("X", "Y")}, {"mood": {}, "pos": {"upos": ("X", "Y")}}
+    )
+    assert written("columns", given) == "# mood = good\na\tX\nb\tY\n\n"
+    assert parsed(written("jsonl", given)) == {"words": ["a", "b"], "mood": "good", "pos": ["X", "Y"]}
+    out = written("conllu", given)
+    assert out.startswith("# sent_id = 1\n# text = a b\n# mood = good\n1\ta\t_\tX\t")
+    (sentence,) = read_input(io.StringIO(out.replace("good", "bad")), "conllu", language="en")
+    assert written("conllu", replace(given, sentence=sentence)) == out
+
+
 @pytest.mark.parametrize("output_format", ["conllu", "columns"])
 @pytest.mark.parametrize("bad", ["a\tb", "a\nb", "a\rb", ""])
 def test_words_and_labels_that_would_break_the_columns(output_format: OutputFormat, bad: str) -> None:

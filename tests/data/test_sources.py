@@ -13,7 +13,7 @@ from hyperx.data.sources import DataSources
 from hyperx.errors import ConfigError, DataError, HyperXError
 from hyperx.pairs import TaskLanguagePair
 
-COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head"}
+COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head", "mood": "label"}
 TREE = "1\ta\t_\tVERB\t_\t_\t0\troot\t_\t_\n2\tb\t_\tNOUN\t_\t_\t1\tobj:x\t_\t_\n\n"
 
 
@@ -198,7 +198,7 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
     put(tmp_path, "ner/de/train.json")
     found = problems(tmp_path, "nre#tr", "ner#xx", "ner#de", "ner#fr", table={"ner#fr": "none", "ner": "x"})
     assert len(found) == 5
-    assert "expected one of pos, ner, dep. Did you mean 'ner'?" in found[1]
+    assert "expected one of pos, ner, dep, mood. Did you mean 'ner'?" in found[1]
     assert "has no default for the language 'xx'; put files at" in found[2]
     assert "found train.json" in found[3]
     assert "data table, ner#fr: expected a folder, found none at" in found[4]
@@ -207,7 +207,7 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (3, "expected a folder or a mapping with train, dev, test, folder, hub, label_map, found 3"),
+        (3, "expected a folder or a mapping with train, dev, test, folder, hub, columns, label_map, found 3"),
         ({}, "names no data; give folder, hub, or files"),
         ({"tset": "a.tsv", "dev": "a.tsv"}, "unknown key 'tset'; expected train, dev, .* Did you mean 'test'"),
         ("a.tsv", r"expected a folder, found the file .*; say which split it is, such as \{test: a.tsv\}"),
@@ -253,7 +253,7 @@ def test_formats_without_trees(tmp_path: Path) -> None:
     assert "expected a file that ends in .conllu, which can hold head; found 'test.tsv'" in problem(tmp_path, "dep#tr")
     put(tmp_path, "pos/tr/test.conllu", TREE)
     table = {"pos#tr": {"test": "pos/tr/test.conllu", "label_map": {"X": "NOUN"}}}
-    assert "only entity types can be mapped" in problem(tmp_path, "pos#tr", table=table)
+    assert "only entity types and labels of texts can be mapped" in problem(tmp_path, "pos#tr", table=table)
 
 
 @pytest.mark.parametrize("name", ["de_gsd-ud-test.conllu", "test.conllu", "TEST.conllu", "my.test.de.conllu"])
@@ -320,6 +320,48 @@ def test_reading_is_streamed(tmp_path: Path) -> None:
     put(tmp_path, "pos/tr/test.conllu", TREE + "broken")
     sentences = build(tmp_path, "pos#tr").read(*pairs("pos#tr"), "test")
     assert next(sentences).words == ("a", "b")
+
+
+def test_texts_are_read_by_their_columns_and_labels_mapped(tmp_path: Path) -> None:
+    put(tmp_path, "mood/de/train.tsv", "text\tlabel\na\tgood\n")
+    put(tmp_path, "tr/train.csv", "label,tweet,text\n1,a,no\n0,b,no\n")
+    table = {"mood#tr": {"folder": "tr", "columns": {"text": "tweet"}, "label_map": {1: "good", "0": "bad"}}}
+    sources = build(tmp_path, "mood#de", "mood#tr", table=table, label_map={"good": "O"})
+    again = DataSources.from_json(json.loads(json.dumps(sources.to_json())))
+    for source in (sources, again):
+        german, turkish = (list(source.read(pair, "train")) for pair in pairs("mood#de", "mood#tr"))
+        assert [(one.text, one.columns) for one in german] == [("a", {"label": ("good",)})]
+        assert [(one.text, one.columns["label"]) for one in turkish] == [("a", ("good",)), ("b", ("bad",))]
+    other = build(tmp_path, "mood#tr", table={"mood#tr": {**table["mood#tr"], "columns": {}}})
+    assert other.fingerprint(*other.pairs, "train") != sources.fingerprint(*other.pairs, "train")
+
+
+def test_columns_of_hub_texts_may_stand_beside_it_or_below(tmp_path: Path) -> None:
+    table = {"mood#tr": {"columns": {"text": "a", "label": "b"}, "hub": {"name": "x/y", "columns": {"text": "c"}}}}
+    found = build(tmp_path, "mood#tr", table=table).to_json()["mood#tr"]["splits"]["test"]["hub"]
+    assert found["columns"] == {"text": "c", "label": "b"}
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "message"),
+    [
+        ("mood#tr", {"columns": {"txt": "a"}}, "columns: unknown key 'txt'; expected text, text_pair, label. Did you"),
+        ("mood#tr", {"columns": ["text"]}, r"columns: expected our names and the data set's, found \['text'\]"),
+        ("mood#tr", {"label_map": {"a": True}}, "label_map: expected entity types and what to read them as"),
+        ("ner#tr", {"columns": {"words": "a"}}, "only labelled texts have columns to name here; this task reads ner"),
+    ],
+)
+def test_columns_and_maps_are_checked(tmp_path: Path, name: str, value: dict[str, object], message: str) -> None:
+    put(tmp_path, "x/test.tsv")
+    with pytest.raises(ConfigError, match=message):
+        build(tmp_path, name, table={name: {"folder": "x", **value}})
+
+
+def test_texts_have_no_default_data(tmp_path: Path) -> None:
+    assert "mood/tr, and the task has no default data set; put files at" in problem(tmp_path, "mood#tr")
+    put(tmp_path, "mood/tr/test.conllu", TREE)
+    expected = "expected a file that ends in .tsv, .csv, .jsonl, which can hold label; found 'test.conllu'"
+    assert expected in problem(tmp_path, "mood#tr")
 
 
 # What is kept

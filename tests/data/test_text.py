@@ -56,6 +56,41 @@ def test_a_raw_line_that_cannot_be_segmented_is_named() -> None:
     assert (caught.value.path, caught.value.line) == ("<stdin>", 2)
 
 
+def test_texts_without_words() -> None:
+    data = io.StringIO("好  电影\n\n a\u00a0b \tc  d\n\u200b\t \n")
+    first, second = read_input(data, "raw", language="zh", reads=["text"])
+    assert (first.text, first.text_pair, first.words, first.lines) == ("好 电影", None, (), (1,))
+    assert (second.text, second.text_pair, second.line_of(0)) == ("a b", "c d", 3)
+
+
+def test_two_texts_with_the_words_of_the_first() -> None:
+    (found,) = read_input(io.StringIO("a, bee.\tc d\n"), "raw", language="en", reads=["text", "words"])
+    assert (found.words, found.text, found.text_pair) == (("a", ",", "bee", "."), "a, bee.", "c d")
+
+
+def test_json_lines() -> None:
+    lines = '{"premise": "a,\\n b", "hypothesis": "c", "label": 3}\n\n{"text": "d "}\n'
+    first, second = read(lines, "jsonl")
+    assert (first.text, first.text_pair, first.words, first.columns) == ("a,\n b", "c", ("a", ",", "b"), {})
+    assert (second.text, second.text_pair, second.words, second.lines) == ("d ", None, ("d",), (3,))
+    (alone, _) = read_input(io.StringIO(lines), "jsonl", language="en", reads=["text"])
+    assert (alone.text, alone.words) == (first.text, ())
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("text", "<stdin>:2: expected a JSON object on one line"),
+        ('{"txt": "a"}', "<stdin>:2: expected a column named text or .* or review, found txt$"),
+        ('{"text": ""}', "<stdin>:2: expected a text in text, found ''"),
+        ('{"text": "我是学生"}', "<stdin>:2: Han script has no spaces"),
+    ],
+)
+def test_json_lines_errors_name_the_line(line: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(f"\n{line}\n", "jsonl")
+
+
 def test_tokens() -> None:
     first, second, third = read("10\u00a0000  dogs\tbark .\r\n\n我 是 学生\u3000。\na\u2028b", "tokens")
     assert first.words == ("10\u00a0000", "dogs", "bark", ".")
@@ -114,7 +149,7 @@ def test_conllu_errors_name_the_line(lines: list[str], line: int, message: str) 
 
 @pytest.mark.parametrize("input_format", INPUT_FORMATS)
 def test_text_that_is_not_utf8(input_format: InputFormat) -> None:
-    good = row("1") + "\n\n" if input_format == "conllu" else "fine\n\n"
+    good = {"conllu": row("1"), "jsonl": '{"text": "fine"}'}.get(input_format, "fine") + "\n\n"
     with pytest.raises(DataError, match="<stdin>:3: expected UTF-8, found the byte 0xe9"):
         read(good.encode() + "1 café\n".encode("latin-1"), input_format)
 

@@ -38,12 +38,14 @@ def main(arguments: Sequence[str]) -> None:
         model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path)
         model.to(pick_device(no_cuda=config.no_cuda))
         model.admit_language(config.language)
-        tasks = config.tasks or tuple(model.config.labels)
+        tasks = model.predicted_tasks(config.tasks)
         for task in tasks:
             # Told now, before the output file is touched.
             model.indices(TaskLanguagePair(task, config.language))
         name = "<stdin>" if config.input is None else str(config.input)
-        sentences = read_input(source, config.input_format, language=config.language, source=name)
+        sentences = read_input(
+            source, config.input_format, language=config.language, source=name, reads=model.reads(tasks)
+        )
         # A person at a terminal waits for an answer to every line.
         pool = 1 if config.input is None and sys.stdin.isatty() else None
         predictions = tag(

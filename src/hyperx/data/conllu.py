@@ -216,10 +216,10 @@ def _space_after(columns: list[str]) -> bool:
     return _misc(columns, "SpaceAfter") != "No"
 
 
-def text_comment(comments: list[str]) -> str | None:
-    """The raw sentence of a `# text = ...` comment, where there is one."""
+def text_comment(comments: list[str], name: str = "text") -> str | None:
+    """The raw sentence of a `# text = ...` comment, or the text of a like one, where there is one."""
     for comment in comments:
         key, separator, value = comment[1:].partition("=")
-        if separator and key.strip() == "text":
+        if separator and key.strip() == name:
             return value.strip()
     return None

@@ -9,6 +9,7 @@ from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
+from tokenizers import Encoding
 from transformers import PreTrainedTokenizerFast
 
 CHUNK = 1000
@@ -24,7 +25,8 @@ class Window:
         words: for each subword the index of its word in the sentence, -1 for special ones ``[T]``. In text that is not
             cut into words, 0 stands for all of it, or for the first of two texts and 1 for the second.
         sentence: index of the sentence.
-        start: the first word that this window owns. Every word of a sentence is owned by exactly one window.
+        start: the first word that this window owns. Every word of a sentence is owned by exactly one window. In text
+            that is not cut into words, subwords are counted instead.
         stop: the end of those words.
     """
 
@@ -73,6 +75,8 @@ class SubwordEncoder:
         full = self.backend.encode(["a"], is_pretokenized=True, add_special_tokens=True).ids
         before = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
         self.prefix, self.suffix = full[:before], full[before + len(plain) :]
+        self.max_length = max_length
+        self.templates = {1: _template(self.backend.encode("a"), 1), 2: _template(self.backend.encode("a", "a"), 2)}
         self.room = max_length - len(self.prefix) - len(self.suffix)
         self.overlap = self.longest_word = self.room // 4
         self.shortened_words = 0
@@ -88,6 +92,54 @@ class SubwordEncoder:
             for words, encoding in zip(chunk, encodings, strict=True):
                 yield list(self._cut(index, len(words), encoding.ids, encoding.word_ids))
                 index += 1
+
+    def text_windows(self, texts: Iterable[str]) -> Iterator[list[Window]]:
+        """The windows of each text that is not cut into words: successive runs of its subwords of about one length.
+
+        Nothing is left out, and nothing stands in two windows. A window's start and stop count subwords of the text. A
+        text that the tokenizer makes nothing of becomes the unknown subword.
+        """
+        texts = iter(texts)
+        index = 0
+        while chunk := list(itertools.islice(texts, CHUNK)):
+            for ids in self._subwords(chunk):
+                parts = -(-len(ids) // self.room)
+                ends = [len(ids) * part // parts for part in range(parts + 1)]
+                yield [
+                    self._window(index, ids[start:stop], [0] * (stop - start), start, stop)
+                    for start, stop in itertools.pairwise(ends)
+                ]
+                index += 1
+
+    def pair_windows(self, texts: Iterable[tuple[str, str | None]]) -> Iterator[list[Window]]:
+        """The windows of texts and of pairs of texts, with the special subwords that the tokenizer puts around and
+        between them; constant memory.
+
+        What is longer than a window is covered by several, see :func:`cover_together`. A text that the tokenizer makes
+        nothing of becomes the unknown subword.
+        """
+        texts, index = iter(texts), 0
+        while chunk := list(itertools.islice(texts, CHUNK)):
+            first = self._subwords([text for text, _ in chunk])
+            second = iter(self._subwords([pair for _, pair in chunk if pair is not None]))
+            for ids, (_, pair) in zip(first, chunk, strict=True):
+                yield list(self._around(index, [ids] if pair is None else [ids, next(second)]))
+                index += 1
+
+    def _subwords(self, texts: list[str]) -> list[list[int]]:
+        encodings = self.backend.encode_batch(texts, add_special_tokens=False)
+        return [encoding.ids or [self.unknown] for encoding in encodings]
+
+    def _around(self, sentence: int, texts: Sequence[list[int]]) -> Iterator[Window]:
+        """The windows of one text or two."""
+        template = self.templates[len(texts)]
+        for parts in cover_together(list(map(len, texts)), self.max_length - sum(map(len, template))):
+            ids, words = list(template[0]), [-1] * len(template[0])
+            for number, (text, part) in enumerate(zip(texts, parts, strict=True)):
+                between = template[number + 1]
+                ids += [*text[part], *between]
+                words += [number] * len(text[part]) + [-1] * len(between)
+            yield Window(np.array(ids, dtype=np.int32), np.array(words, dtype=np.int32), sentence)
 
     def _cut(self, sentence: int, words: int, ids: list[int], word_ids: list[int | None]) -> Iterator[Window]:
         if len(ids) <= self.room and len(set(word_ids)) == words:
@@ -114,6 +166,18 @@ class SubwordEncoder:
         return Window(full, numbers, sentence, start, stop)
 
 
+def _template(encoding: Encoding, texts: int) -> list[list[int]]:
+    """The special subwords before, between and behind encoded texts."""
+    template: list[list[int]] = [[] for _ in range(texts + 1)]
+    behind = 0
+    for piece, text in zip(encoding.ids, encoding.sequence_ids, strict=True):
+        if text is None:
+            template[behind].append(piece)
+        else:
+            behind = text + 1
+    return template
+
+
 def cover(lengths: Sequence[int], room: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
     """Cover words of given lengths by windows of at most ``room`` that overlap by about ``overlap``.
 
@@ -132,3 +196,26 @@ def cover(lengths: Sequence[int], room: int, overlap: int) -> Iterator[tuple[int
         own_stop = min(max((following + stop + 1) // 2, own_start + 1), stop)
         yield start, stop, own_start, own_stop
         start, own_start = min(following, own_stop), own_stop
+
+
+def cover_together(lengths: Sequence[int], room: int) -> Iterator[tuple[slice, ...]]:
+    """Cover one text, or two, by windows of at most ``room`` subwords.
+
+    Of two texts the shorter stands whole in every window where it takes at most half of the room; else each has one
+    half. The windows of a text are equally long, stand at even distances and overlap by a quarter or more; those of two
+    texts advance together.
+
+    Args:
+        lengths: subwords of each text.
+        room: subwords of a window.
+
+    Yields:
+        The part of each text that stands in the window.
+    """
+    rooms = [max(room // len(lengths), room - sum(lengths) + length) for length in lengths]
+    steps = [own - own // 4 for own in rooms]
+    rests = [max(length - own, 0) for length, own in zip(lengths, rooms, strict=True)]
+    last = max(-(-rest // step) for rest, step in zip(rests, steps, strict=True))
+    for window in range(last + 1):
+        starts = [rest * window // max(last, 1) for rest in rests]
+        yield tuple(slice(start, start + own) for start, own in zip(starts, rooms, strict=True))

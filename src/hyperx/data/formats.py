@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 from hyperx.data.columns import read_columns
 from hyperx.data.conllu import read_conllu
+from hyperx.data.labelled import LABEL, read_csv, read_jsonl, read_tsv
 from hyperx.data.lines import OnFault, stop
+from hyperx.data.passages import read_passages
 from hyperx.data.sentence import Sentence
 
 TREE_COLUMNS = frozenset({"head", "deprel"})
+TEXT = "text"
+"""The column of tasks that read raw text: no annotation, but the sentence's own text."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,19 +23,37 @@ class Format:
     """How files of one kind are read.
 
     Args:
-        read: the reader, given the path, the column that is wanted, and what to do with a fault.
+        read: the reader, given the path, the column that is wanted, what to do with a fault, and what the user calls
+            the columns where their names are unusual.
         endings: of the names of such files.
         columns: the columns that such files can hold.
     """
 
-    read: Callable[[Path, str, OnFault], Iterator[Sentence]]
+    read: Callable[[Path, str, OnFault, Mapping[str, str]], Iterator[Sentence]]
     endings: tuple[str, ...]
     columns: frozenset[str]
 
 
 FORMATS: tuple[Format, ...] = (
-    Format(lambda path, _, on_fault: read_conllu(path, on_fault), (".conllu",), TREE_COLUMNS | {"upos", "ner"}),
-    Format(read_columns, (".tsv", ".txt", ".conll", ".bio", ".iob2"), frozenset({"upos", "ner"})),
+    Format(
+        lambda path, _, on_fault, __: read_conllu(path, on_fault),
+        (".conllu",),
+        TREE_COLUMNS | {"upos", "ner", TEXT},
+    ),
+    Format(
+        lambda path, column, on_fault, _: read_columns(path, column, on_fault),
+        (".tsv", ".txt", ".conll", ".bio", ".iob2"),
+        frozenset({"upos", "ner"}),
+    ),
+    Format(lambda path, _, on_fault, __: read_passages(path, on_fault), (".txt",), frozenset({TEXT})),
+    Format(
+        lambda path, _, on_fault, __: read_columns(path, "tag", on_fault),
+        (".tsv", ".conll", ".bio", ".iob2"),
+        frozenset({TEXT}),
+    ),
+    Format(lambda path, _, on_fault, names: read_tsv(path, on_fault, names), (".tsv",), frozenset({LABEL})),
+    Format(lambda path, _, on_fault, names: read_csv(path, on_fault, names), (".csv",), frozenset({LABEL})),
+    Format(lambda path, _, on_fault, names: read_jsonl(path, on_fault, names), (".jsonl",), frozenset({LABEL})),
 )
 """Every format; the column that is wanted tells apart those that share an ending."""
 
@@ -42,14 +64,17 @@ def endings(column: str | None = None) -> tuple[str, ...]:
     return tuple(dict.fromkeys(known))
 
 
-def read_file(path: Path, column: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
+def read_file(
+    path: Path, column: str, on_fault: OnFault = stop, names: Mapping[str, str] | None = None
+) -> Iterator[Sentence]:
     """Stream a file's sentences in the format that its ending and the column name.
 
     Raises:
         DataError: as the format's reader does.
     """
     ending = path.suffix.lower()
-    return next(one for one in FORMATS if ending in one.endings and column in one.columns).read(path, column, on_fault)
+    chosen = next(one for one in FORMATS if ending in one.endings and column in one.columns)
+    return chosen.read(path, column, on_fault, names or {})
 
 
 def format_problem(path: Path, column: str) -> str | None:

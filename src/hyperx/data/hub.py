@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import re
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hyperx.data.labelled import LABEL, TEXT_COLUMNS, TextRows
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
 from hyperx.languages import FORMER_TREEBANKS
+
+log = logging.getLogger(__name__)
 
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
 """Our names of the splits -> the hub's, the usual one first."""
@@ -26,7 +30,7 @@ HUB_COLUMNS: dict[str, tuple[str, ...]] = {
     "ner": ("ner_tags", "ner"),
     "text": ("text",),
 }
-"""What a sentence has -> the names under which data sets of the hub keep it."""
+"""What a sentence has -> the names under which data sets of the hub keep it; labelled texts have `TEXT_COLUMNS`."""
 
 LOCAL_ALTERNATIVES = (
     "put files at <data_folder>/<task>/<language>/{train,dev,test}.* or name a file or folder for the pair "
@@ -46,6 +50,7 @@ def load_hub(
     split: str,
     revision: str | None = None,
     columns: Mapping[str, str] | None = None,
+    wanted: str = "words",
 ) -> Iterator[Sentence]:
     """Stream one split of a data set of the hub.
 
@@ -57,7 +62,9 @@ def load_hub(
         configuration: the configuration, such as `tr` or `tr_imst`; None where the data set has one only.
         split: train, dev or test.
         revision: a branch, tag or commit of the data set, such as "2.17" for a UD release.
-        columns: our names (`words`, `upos`, `head`, `deprel`, `ner`, `text`) -> the data set's, where they are unusual.
+        columns: our names (`words`, `upos`, `head`, `deprel`, `ner`, `text`; of labelled texts those of `TEXT_COLUMNS`)
+            -> the data set's, where they are unusual. A data set without words is read for its text alone.
+        wanted: the column that is wanted: `label` for labelled texts.
 
     Raises:
         DataError: where the hub cannot be reached (within seconds), or has no such data set, configuration, split or
@@ -65,6 +72,9 @@ def load_hub(
     """
     place = hub_place(name, configuration, split)
     data = _load(name, configuration, split, revision, place)
+    if wanted == LABEL:
+        yield from _LabelledReader.of(data.features, dict(columns or {}), place).sentences(data)
+        return
     reader = _RowReader.of(data.features, dict(columns or {}), place)
     for number, row in enumerate(data, start=1):
         yield reader.sentence(row, number)
@@ -83,10 +93,10 @@ class HubSource:
     revision: str | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
 
-    def read(self, split: str) -> Iterator[Sentence]:
+    def read(self, split: str, wanted: str = "words") -> Iterator[Sentence]:
         """Stream one split; see `load_hub`."""
         for configuration in self.configurations or (None,):
-            yield from load_hub(self.name, configuration, split, self.revision, self.columns)
+            yield from load_hub(self.name, configuration, split, self.revision, self.columns, wanted)
 
     def describe(self, split: str) -> str:
         """The data set, configurations and split, for people."""
@@ -197,6 +207,8 @@ class _RowReader:
                 raise DataError(message, path=place)
         usual = {ours: next((name for name in known if name in features), "") for ours, known in HUB_COLUMNS.items()}
         names = {ours: theirs for ours, theirs in {**usual, **columns}.items() if theirs}
+        if set(names) == {"text"}:
+            return cls(names, {}, place)
         if "words" not in names:
             message = f"expected a column of words, found {', '.join(features)}; name it under columns: {{words: ...}}"
             raise DataError(message, path=place)
@@ -205,6 +217,8 @@ class _RowReader:
 
     def sentence(self, row: Mapping[str, Any], number: int) -> Sentence:
         """One row as a sentence."""
+        if "words" not in self.names:
+            return Sentence(words=(), source=self.place, text=row[self.names["text"]])
         words = [str(word) for word in row[self.names["words"]]]
         if not words:
             raise self._error(number, "expected words, found an empty sentence")
@@ -252,6 +266,63 @@ class _RowReader:
 
     def _error(self, number: int, message: str) -> DataError:
         return DataError(f"row {number}: {message}", path=self.place)
+
+
+@dataclass(frozen=True)
+class _LabelledReader:
+    """Reads rows of labelled texts.
+
+    Args:
+        rows: from values by the data set's names to sentences.
+        column: the data set's name of the label.
+        labels: the names of its class labels; empty where labels are strings or integers.
+    """
+
+    rows: TextRows
+    column: str
+    labels: Sequence[str]
+
+    @classmethod
+    def of(cls, features: Mapping[str, Any], columns: Mapping[str, str], place: str) -> _LabelledReader:
+        rows = TextRows(place, columns)
+        try:
+            column = rows.names(tuple(features))[LABEL]
+        except DataError as error:
+            raise DataError(error.message, path=place) from error
+        return cls(rows, column, _label_names(features[column]))
+
+    def sentences(self, data: Iterable[Mapping[str, Any]]) -> Iterator[Sentence]:
+        """All rows but those without a text or label, which nobody can mend on the hub: their number is logged.
+
+        Raises:
+            DataError: where no row has both.
+        """
+        faults, found = [], False
+        for number, row in enumerate(data, start=1):
+            try:
+                yield self._sentence(row, number)
+                found = True
+            except DataError as fault:
+                faults.append(fault)
+        if faults and not found:
+            raise faults[0]
+        if faults:
+            log.warning("%d rows are passed over; the first of them is %s", len(faults), faults[0])
+
+    def _sentence(self, row: Mapping[str, Any], number: int) -> Sentence:
+        where, label = f"row {number}: ", row[self.column]
+        if not self.labels:
+            return self.rows.sentence(row, None, where)
+        if not isinstance(label, int) or not 0 <= label < len(self.labels):
+            # Test splits whose labels are kept secret have -1.
+            message = f"{where}expected a class label from 0 to {len(self.labels) - 1}, found {label!r}"
+            raise DataError(f"{message}; is this split without labels?", path=self.rows.place)
+        return self.rows.sentence({**row, self.column: self.labels[label]}, None, where)
+
+
+def hub_columns(column: str) -> tuple[str, ...]:
+    """What a user may name of a data set that is read for a column."""
+    return tuple(TEXT_COLUMNS if column == LABEL else HUB_COLUMNS)
 
 
 def _label_names(feature: Any) -> Sequence[str]:

@@ -29,12 +29,18 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: where the file cannot be opened, or a line is not UTF-8.
     """
+    for number, line in whole_lines(path):
+        yield number, line.rstrip("\r\n")
+
+
+def whole_lines(path: str | Path) -> Iterator[tuple[int, str]]:
+    """The same with the lines' ends."""
     try:
         with Path(path).open("rb") as file:
             for number, raw in enumerate(file, start=1):
                 if number == 1:
                     raw = raw.removeprefix(_BYTE_ORDER_MARK)
-                yield number, _decode(raw, path, number).rstrip("\r\n")
+                yield number, _decode(raw, path, number)
     except OSError as error:
         raise DataError(f"expected a readable file, found: {error.strerror or error}", path=path) from error
 

@@ -30,6 +30,9 @@ _SPANS = "ner"
 
 _CONFIDENCE_DIGITS = 4
 
+JSON_KEYS = frozenset({"sent_id", "text", "text_pair", "words", "space_after", "entities", "confidence"})
+"""What JSON lines hold besides labels, which stand under their tasks' names."""
+
 _LINE_BREAKS = re.compile(r"[\t\n\r]+")
 
 
@@ -105,7 +108,7 @@ class ConlluWriter(PredictionWriter):
     """CoNLL-U. A sentence that was read from CoNLL-U keeps all lines, columns and comments except those predicted.
 
     A sentence without ``# sent_id`` gets its number in the stream as one; without ``# text`` its words, joined as
-    their spaces say.
+    their spaces say. A text that no task needed the words of is cut at white space.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -116,15 +119,19 @@ class ConlluWriter(PredictionWriter):
         self._written += 1
         sentence = prediction.sentence
         rows = sentence.rows if isinstance(sentence, ConlluSentence) else tuple(_new_rows(sentence))
-        comments = [*_comments(sentence, rows, self._written), *_label_comments(prediction)]
-        lines = [*comments, *map("\t".join, _filled(rows, prediction))]
+        comments = [
+            comment
+            for comment in _comments(sentence, rows, self._written)
+            if _name_of(comment) not in prediction.sentence_labels
+        ]
+        lines = [*comments, *_label_comments(prediction), *map("\t".join, _filled(rows, prediction))]
         return "\n".join(lines) + "\n\n"
 
 
 class JsonlWriter(PredictionWriter):
     """One JSON object a line.
 
-    Keys: ``sent_id`` and ``text`` where known, ``words``, ``space_after`` where known, the labels under each task's
+    Keys: ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` where known, the labels under each task's
     name, ``entities`` (type, first word, word behind the last, both counted from 0, and text) where entities were
     predicted, and ``confidence`` by task where asked for.
     """
@@ -136,10 +143,13 @@ class JsonlWriter(PredictionWriter):
 class ColumnsWriter(PredictionWriter):
     """A word a line, followed by each task's labels, separated by tabs; a blank line after each sentence.
 
-    A label of the whole sentence stands before it, as ``# sentiment = good``.
+    A label of the whole sentence stands before it, as ``# sentiment = good``. Texts that no task needed the words of
+    stand one a line: the text, the second where there are two, and the labels.
     """
 
     def _rendered(self, prediction: Prediction) -> str:
+        if not prediction.words:
+            return "\t".join(_LINE_BREAKS.sub(" ", part) for part in _text_fields(prediction)) + "\n"
         found = [column for columns in prediction.columns.values() for column in columns.values()]
         columns = [prediction.sentence.words, *([str(value) for value in column] for column in found)]
         rows = zip(*(_checked(column, prediction.sentence) for column in columns), strict=True)
@@ -155,6 +165,14 @@ OUTPUT_FORMATS: dict[str, type[PredictionWriter]] = {
 """Every output format by its name."""
 
 
+def _text_fields(prediction: Prediction) -> Iterator[str]:
+    """Text or texts, and the labels of the whole."""
+    yield prediction.sentence.raw_text
+    if prediction.sentence.text_pair is not None:
+        yield prediction.sentence.text_pair
+    yield from prediction.sentence_labels.values()
+
+
 def _checked(fields: Sequence[str], sentence: Sentence) -> Sequence[str]:
     """The fields of all words, once they are known to fit into a column."""
     for word, field in enumerate(fields):
@@ -167,8 +185,9 @@ def _checked(fields: Sequence[str], sentence: Sentence) -> Sequence[str]:
 
 
 def _new_rows(sentence: Sentence) -> Iterator[Row]:
-    spaces = sentence.space_after or (True,) * len(sentence.words)
-    for number, (word, space) in enumerate(zip(_checked(sentence.words, sentence), spaces, strict=True), start=1):
+    words = sentence.words or tuple(sentence.raw_text.split())
+    spaces = sentence.space_after or (True,) * len(words)
+    for number, (word, space) in enumerate(zip(_checked(words, sentence), spaces, strict=True), start=1):
         yield (str(number), word, *"_______", "_" if space else "SpaceAfter=No")
 
 
@@ -209,6 +228,8 @@ def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> Iterator[
         yield f"# sent_id = {number}"
     if _comment(sentence, "text") is None:
         yield f"# text = {_LINE_BREAKS.sub(' ', sentence.text or _surface_text(rows))}"
+    if sentence.text_pair is not None and _comment(sentence, "text_pair") is None:
+        yield f"# text_pair = {_LINE_BREAKS.sub(' ', sentence.text_pair)}"
     yield from sentence.comments
 
 
@@ -218,11 +239,13 @@ def _label_comments(prediction: Prediction) -> Iterator[str]:
 
 
 def _comment(sentence: Sentence, name: str) -> str | None:
-    for comment in sentence.comments:
-        key, separator, value = comment[1:].partition("=")
-        if separator and key.strip() == name:
-            return value.strip()
-    return None
+    return next((comment.partition("=")[2].strip() for comment in sentence.comments if _name_of(comment) == name), None)
+
+
+def _name_of(comment: str) -> str | None:
+    """What stands before the sign of equality, where there is one."""
+    name, separator, _ = comment[1:].partition("=")
+    return name.strip() if separator else None
 
 
 def _surface_text(rows: Iterable[Row]) -> str:
@@ -244,7 +267,10 @@ def _json_items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
         yield "sent_id", sent_id
     if sentence.text is not None:
         yield "text", sentence.text
-    yield "words", sentence.words
+    if sentence.text_pair is not None:
+        yield "text_pair", sentence.text_pair
+    if sentence.words:
+        yield "words", sentence.words
     if sentence.space_after is not None:
         yield "space_after", sentence.space_after
     for task, labels in prediction.labels.items():

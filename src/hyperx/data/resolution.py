@@ -8,8 +8,9 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from hyperx.data.formats import endings, format_problem
-from hyperx.data.hub import HUB_COLUMNS, LOCAL_ALTERNATIVES, HubSource
+from hyperx.data.formats import TEXT, endings, format_problem
+from hyperx.data.hub import LOCAL_ALTERNATIVES, HubSource, hub_columns
+from hyperx.data.labelled import LABEL
 from hyperx.data.treebanks import UD_COLUMNS, choose_treebanks, release_folder
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
 from hyperx.languages import (
@@ -37,7 +38,8 @@ _CONFIGURATIONS: dict[str, Callable[[str], str | None]] = {
 _CONFIGURATIONS[_UD_27] = _CONFIGURATIONS[_UD]
 _DEFAULTS = {**dict.fromkeys(UD_COLUMNS, _UD), "ner": _WIKIANN}
 
-_PAIR_KEYS = (*SPLITS, "folder", "hub", "label_map")
+_PAIR_KEYS = (*SPLITS, "folder", "hub", "columns", "label_map")
+_MAPPED = ("ner", LABEL)
 _HUB_KEYS = ("name", "configuration", "revision", "columns")
 
 # Names by convention, and those of UD releases, whose largest treebanks have a train split in parts (-train-a, ...).
@@ -69,13 +71,15 @@ class PairSources:
         pair: the pair, in the user's spelling.
         column: the column that the task reads.
         splits: the source of each split that there is.
-        label_map: entity types to read as others, or as O.
+        label_map: entity types to read as others, or as O; labels of texts to read as others.
+        columns: what files of labelled texts call their columns, by our names, where it is unusual.
     """
 
     pair: TaskLanguagePair
     column: str
     splits: Mapping[str, Source]
     label_map: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
 
 
 def resolve(
@@ -164,8 +168,8 @@ class _Resolver:
         is_ud = column in UD_COLUMNS
         if is_ud and (chosen := self.chosen.get(canonical(pair.language))):
             return self._treebanks(chosen, column, str(pair))
-        if folder := self._local_folder(pair):
-            return self._folder(folder, column, str(pair))
+        if place := self._local(pair, column):
+            return self._folder(place, column, str(pair))
         if is_ud and (default := treebanks_of(pair.language)[:1]):
             return self._treebanks(default, column, str(pair))
         return self._default_hub(pair, column)
@@ -188,23 +192,41 @@ class _Resolver:
             )
             return PairSources(pair, column, {})
         self._check_keys(value, _PAIR_KEYS, place)
-        splits = self._whole(pair, value, column, place)
+        columns = self._columns(value.get("columns"), column, f"{place}, columns")
+        if columns and column != LABEL:
+            self.problems.append(f"{place}: only labelled texts have columns to name here; this task reads {column}")
+        splits = self._whole(pair, value, columns, place)
         for split in SPLITS:
             if split in value:
                 splits[split] = FileSource(self._files(value[split], column, f"{place}, {split}"))
         if not splits and not set(value) & {"folder", "hub"}:
             self.problems.append(f"{place}: names no data; give folder, hub, or files under {', '.join(SPLITS)}")
         own = self._label_map(value.get("label_map", {}), column, f"{place}, label_map")
-        return PairSources(pair, column, splits, {**label_map, **own})
+        return PairSources(pair, column, splits, {**label_map, **own}, columns)
 
-    def _whole(self, pair: TaskLanguagePair, value: Mapping[str, Any], column: str, place: str) -> dict[str, Source]:
+    def _columns(self, value: object, column: str, place: str) -> Mapping[str, str]:
+        """Our names of columns to the data's."""
+        if not value:
+            return {}
+        if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value.values()):
+            self.problems.append(f"{place}: expected our names and the data set's, found {value!r}")
+            return {}
+        self._check_keys(value, hub_columns(column), place)
+        return value
+
+    def _whole(
+        self, pair: TaskLanguagePair, value: Mapping[str, Any], columns: Mapping[str, str], place: str
+    ) -> dict[str, Source]:
         """The splits that a folder or a hub data set gives."""
+        column = self.columns[pair.task]
         if "folder" in value and "hub" in value:
             self.problems.append(f"{place}: found both folder and hub; keep one, and name single splits beside it")
         if "folder" in value:
             folder = self._path(value["folder"], f"{place}, folder")
             return self._folder(folder, column, place) if folder else {}
-        source = self._hub(pair, value["hub"], f"{place}, hub") if "hub" in value else None
+        source = self._hub(pair, value["hub"], columns, f"{place}, hub") if "hub" in value else None
+        if source and column == TEXT:
+            return {"train": source}  # most data sets of raw text have no other split
         return _by_split(source, treebanks_of(pair.language)) if source else {}
 
     def _check_keys(self, value: Mapping[str, Any], known: Sequence[str], place: str) -> None:
@@ -237,30 +259,30 @@ class _Resolver:
         if not value:
             return {}
         pairs = value.items() if isinstance(value, Mapping) else [("", None)]
-        if not all(isinstance(text, str) and text for pair in pairs for text in pair):
+        named = [text for pair in pairs for text in pair]
+        # Labels may be numbers; YAML's true is one to Python.
+        if not all(isinstance(text, str | int) and not isinstance(text, bool) and text != "" for text in named):
             self.problems.append(
                 f"{place}: expected entity types and what to read them as, such as {{DATE: O}}, found {value!r}"
             )
             return {}
-        if column != "ner":
-            self.problems.append(f"{place}: only entity types can be mapped; this task reads {column}")
-        return dict(pairs)
+        if column not in _MAPPED:
+            self.problems.append(
+                f"{place}: only entity types and labels of texts can be mapped; this task reads {column}"
+            )
+        return {str(label): str(target) for label, target in pairs}
 
-    def _hub(self, pair: TaskLanguagePair, value: object, place: str) -> HubSource | None:
+    def _hub(self, pair: TaskLanguagePair, value: object, columns: Mapping[str, str], place: str) -> HubSource | None:
         if isinstance(value, str):
             value = {"name": value}
         if not isinstance(value, Mapping) or not isinstance(value.get("name"), str):
             self.problems.append(f"{place}: expected a mapping with {', '.join(_HUB_KEYS)}, found {value!r}")
             return None
         self._check_keys(value, _HUB_KEYS, place)
-        columns = value.get("columns") or {}
+        columns = {**columns, **self._columns(value.get("columns"), self.columns[pair.task], f"{place}, columns")}
         if not isinstance(value.get("revision"), str | None):
             found = value["revision"]
             self.problems.append(f"{place}: expected text for revision, found {found!r}; write it in quotes")
-        if isinstance(columns, Mapping) and all(isinstance(column, str) for column in columns.values()):
-            self._check_keys(columns, tuple(HUB_COLUMNS), f"{place}, columns")
-        else:
-            self.problems.append(f"{place}, columns: expected our names and the data set's, found {columns!r}")
         name = value["name"]
         configurations = self._configurations(pair, name, value.get("configuration"), place)
         # A copy of a data set on this machine is found like any other path of the table.
@@ -286,23 +308,29 @@ class _Resolver:
 
     # Folders
 
-    def _local_folder(self, pair: TaskLanguagePair) -> Path | None:
-        """`<data_folder>/<task>/<language>` under any code of the language; the user's own spelling comes first."""
+    def _local(self, pair: TaskLanguagePair, column: str) -> Path | None:
+        """`<data_folder>/<task>/<language>`, a folder or for raw text also a file, under any code of the language; the
+        user's own spelling comes first."""
         parent = self.data_folder / pair.task
-        if (parent / pair.language).is_dir():
-            return parent / pair.language
-        wanted = canonical(pair.language)
-        folders = sorted(path for path in parent.iterdir() if path.is_dir()) if parent.is_dir() else []
-        matching = [folder for folder in folders if canonical(folder.name) == wanted]
+        places: dict[Path, str] = {}
+        for path in sorted(parent.iterdir()) if parent.is_dir() else []:
+            if path.is_dir():
+                places[path] = path.name
+            elif column == TEXT and path.suffix.lower() in endings(TEXT):
+                places[path] = path.stem
+        same = [path for path, name in places.items() if canonical(name) == canonical(pair.language)]
+        matching = [path for path in same if places[path] == pair.language] or same
         if len(matching) > 1:
             names = " and ".join(map(str, matching))
-            self.problems.append(
-                f"{pair}: found two folders of one language, {names}; keep one or name it in the data table"
-            )
+            what = "folders or files" if column == TEXT else "folders"
+            message = f"{pair}: found two {what} of one language, {names}; keep one or name it in the data table"
+            self.problems.append(message)
         return matching[0] if matching else None
 
     def _folder(self, folder: Path, column: str, place: str) -> dict[str, Source]:
-        """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release."""
+        """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release. A file of raw text is to train on."""
+        if column == TEXT and folder.is_file():
+            return {"train": FileSource(self._files(str(folder), column, place))}
         if not folder.is_dir():
             self.problems.append(f"{place}: {_no_folder(folder)}")
             return {}
@@ -341,7 +369,8 @@ class _Resolver:
         return {split: FileSource(files[split]) for split in SPLITS if files[split]}
 
     def _default_hub(self, pair: TaskLanguagePair, column: str) -> dict[str, Source]:
-        missing = f"{pair}: no folder {self.data_folder / pair.task / pair.language}"
+        place = self.data_folder / pair.task / pair.language
+        missing = f"{pair}: no folder {place}" + (f" and no file {place}.txt" if column == TEXT else "")
         name = _DEFAULTS.get(column)
         if name is None:
             self.problems.append(f"{missing}, and the task has no default data set; {LOCAL_ALTERNATIVES}")

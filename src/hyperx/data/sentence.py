@@ -14,7 +14,8 @@ class Sentence:
         words: the syntactic words, in order; none where the source gives a text alone.
         columns: annotation by name, one value a word: ``upos`` and ``ner`` (strings), ``head`` (integers, 0 for
             the root) and ``deprel`` (strings). Empty where the source has no annotation.
-        lines: the line number in the file of each word, counted from 1; empty where there is no file.
+        lines: the line number in the file of each word, counted from 1, or that of a text alone; empty where there is
+            no file.
         source: the file or data set that the sentence was read from.
         text: the raw sentence, or a text of any length, where the source gives it.
         text_pair: the second of two texts, where the source gives two.
@@ -30,6 +31,14 @@ class Sentence:
     text_pair: str | None = None
     space_after: tuple[bool, ...] | None = None
     comments: tuple[str, ...] = ()
+
+    @property
+    def raw_text(self) -> str:
+        """The text, or where none is known the words, joined as their spaces say."""
+        if self.text is not None:
+            return self.text
+        spaces = self.space_after or (True,) * len(self.words)
+        return "".join(word + " " * space for word, space in zip(self.words, spaces, strict=True)).rstrip(" ")
 
     def line_of(self, word: int) -> int | None:
         """The line number of a word, or None where the sentence has no file."""

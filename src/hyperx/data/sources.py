@@ -11,14 +11,16 @@ from pathlib import Path
 from typing import Any
 
 from hyperx.data.conllu import check_tree
-from hyperx.data.formats import TREE_COLUMNS, read_file
+from hyperx.data.formats import TEXT, TREE_COLUMNS, read_file
 from hyperx.data.hub import HubSource
+from hyperx.data.labelled import LABEL
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
 from hyperx.data.lines import OnFault, stop
 from hyperx.data.resolution import FileSource, PairSources, Source, resolve
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import BioConversion, bio_sentences, map_types
 from hyperx.errors import DataError, HyperXError
+from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
 
 logger = logging.getLogger(__name__)
@@ -48,15 +50,16 @@ class DataSources:
         """Find each pair's data: as the table says where it names the pair, else in a local folder, else on the hub.
 
         Nothing is opened and no network is used. Local folders are `<data_folder>/<task>/<language>` with files
-        `{train,dev,test}.*`. The hub's defaults are UD's default treebank of the language and WikiANN. A treebank is
-        read from the release's folder, `UD_...`, where one is in the data folder.
+        `{train,dev,test}.*`; raw text may also be a file `<data_folder>/<task>/<language>.txt`, to train on. The hub's
+        defaults are UD's default treebank of the language and WikiANN. A treebank is read from the release's folder,
+        `UD_...`, where one is in the data folder.
 
         Args:
             pairs: the pairs wanted.
             data_folder: the folder of local data; relative paths of the table start there.
             table: pair -> folder, or a mapping with `folder` or `hub` (name, configuration, revision, columns), files
-                under `train`, `dev` and `test`, and `label_map`.
-            columns: task -> the column that it reads: `upos`, `ner` or `head`.
+                under `train`, `dev` and `test`, `columns` of labelled texts, and `label_map`.
+            columns: task -> the column that it reads: `upos`, `ner`, `head` or `label`; `text` for raw text.
             label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
             treebanks: UD treebanks to read instead of defaults and local folders, such as `en=en_ewt+en_gum`.
 
@@ -90,6 +93,12 @@ class DataSources:
         """Whether any split of a pair would be read from the hub."""
         return pair in self and any(isinstance(s, HubSource) for s in self._sources[pair.key].splits.values())
 
+    def held_out(self, language: str) -> dict[Path, PairSources]:
+        """The local files of a language's dev and test splits, with a pair that each is of."""
+        own = [source for source in self._sources.values() if source.pair.key[1] == canonical(language)]
+        splits = [(source.splits.get(split), source) for source in own for split in ("dev", "test")]
+        return {path: source for split, source in splits if isinstance(split, FileSource) for path in split.files}
+
     def describe(self, pair: TaskLanguagePair, split: str) -> str:
         """Where a split is, for people.
 
@@ -109,17 +118,18 @@ class DataSources:
         """
         source, sources = self._source(pair, split), self._sources[pair.key]
         if isinstance(source, HubSource):
-            return _prepared(source.read(split), sources, source.describe(split), on_fault)
+            return _prepared(source.read(split, sources.column), sources, source.describe(split), on_fault)
         # Files are prepared one by one: each may be written in a scheme of its own.
         return chain.from_iterable(
-            _prepared(read_file(path, sources.column, on_fault), sources, str(path), on_fault) for path in source.files
+            _prepared(read_file(path, sources.column, on_fault, sources.columns), sources, str(path), on_fault)
+            for path in source.files
         )
 
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
         """A JSON value that changes whenever what `read` gives may change: files count by their content."""
         source, sources = self._source(pair, split), self._sources[pair.key]
-        what = asdict(source) if isinstance(source, HubSource) else [_content_hash(path) for path in source.files]
-        return [what, split, sources.column, dict(sources.label_map)]
+        what = asdict(source) if isinstance(source, HubSource) else [content_hash(path) for path in source.files]
+        return [what, split, sources.column, dict(sources.label_map), dict(sources.columns)]
 
     def _source(self, pair: TaskLanguagePair, split: str) -> Source:
         if pair not in self:
@@ -149,7 +159,12 @@ class DataSources:
             raise HyperXError(f"expected data sources as Hyper-X writes them, found a fault: {error!r}") from error
 
 
-def _content_hash(path: Path) -> str:
+def content_hash(path: Path) -> str:
+    """A hash of what a file holds.
+
+    Raises:
+        DataError: where it cannot be read.
+    """
     digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
     try:
         with path.open("rb") as file:
@@ -162,7 +177,12 @@ def _content_hash(path: Path) -> str:
 
 def _pair_to_json(source: PairSources) -> dict[str, Any]:
     splits = {split: _source_to_json(where) for split, where in source.splits.items()}
-    return {"column": source.column, "splits": splits, "label_map": dict(source.label_map)}
+    return {
+        "column": source.column,
+        "splits": splits,
+        "label_map": dict(source.label_map),
+        "columns": dict(source.columns),
+    }
 
 
 def _source_to_json(source: Source) -> dict[str, Any]:
@@ -173,7 +193,7 @@ def _source_to_json(source: Source) -> dict[str, Any]:
 
 def _pair_from_json(name: str, value: Mapping[str, Any]) -> PairSources:
     splits = {split: _source_from_json(where) for split, where in value["splits"].items()}
-    return PairSources(TaskLanguagePair.parse(name), value["column"], splits, value["label_map"])
+    return PairSources(TaskLanguagePair.parse(name), value["column"], splits, value["label_map"], value["columns"])
 
 
 def _source_from_json(value: Mapping[str, Any]) -> Source:
@@ -185,7 +205,7 @@ def _source_from_json(value: Mapping[str, Any]) -> Source:
 def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str, on_fault: OnFault) -> Iterator[Sentence]:
     """The sentences as the task's column needs them."""
     prepare = _PREPARATIONS.get(sources.column)
-    present = _with_column(sentences, sources.column, on_fault)
+    present = _with_text(sentences) if sources.column == TEXT else _with_column(sentences, sources.column, on_fault)
     return prepare(present, sources, place, on_fault) if prepare else present
 
 
@@ -197,6 +217,13 @@ def _with_column(sentences: Iterable[Sentence], column: str, on_fault: OnFault) 
             on_fault(DataError(message, path=sentence.source, line=sentence.line_of(0)))
         else:
             yield sentence
+
+
+def _with_text(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
+    """Sentences by their text alone; those that hold none, such as empty rows of a data set, are passed over."""
+    for sentence in sentences:
+        if sentence.raw_text.strip():
+            yield Sentence(words=(), lines=sentence.lines[:1], source=sentence.source, text=sentence.raw_text)
 
 
 def _prepare_entities(
@@ -236,9 +263,18 @@ def _prepare_trees(
         yield replace(sentence, columns={**sentence.columns, "deprel": universal})
 
 
+def _prepare_labels(
+    sentences: Iterable[Sentence], sources: PairSources, _place: str, _on_fault: OnFault
+) -> Iterator[Sentence]:
+    for sentence in sentences:
+        label = str(sentence.columns[LABEL][0])
+        yield replace(sentence, columns={LABEL: (sources.label_map.get(label, label),)})
+
+
 _Preparation = Callable[[Iterable[Sentence], PairSources, str, OnFault], Iterator[Sentence]]
 _PREPARATIONS: dict[str, _Preparation] = {
     "ner": _prepare_entities,
     "upos": _prepare_tags,
+    LABEL: _prepare_labels,
     **dict.fromkeys(TREE_COLUMNS, _prepare_trees),
 }

@@ -12,6 +12,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hyperx.data.encoding import SubwordEncoder, Window
 from hyperx.data.sentence import Sentence
+from hyperx.data.separation import HeldOutText
 from hyperx.data.sources import DataSources
 from hyperx.data.storage import EncodedSplit, cache_key, read_encoded, write_encoded
 from hyperx.errors import DataError
@@ -22,7 +23,7 @@ log = logging.getLogger(__name__)
 
 
 class SplitLoader:
-    """Read, encode and cache splits.
+    """Read, encode and cache splits. The text that an auxiliary task trains on is kept apart from dev and test data.
 
     Args:
         sources: where each pair's data is.
@@ -48,15 +49,23 @@ class SplitLoader:
     def load(self, pair: TaskLanguagePair, split: str) -> EncodedSplit:
         """The encoded split; a DataError tells what is wrong with its source."""
         task = self.tasks[pair.task]
-        facts = (self.tokenizer_hash, self.max_length, task.kind, self.sources.fingerprint(pair, split))
+        apart = held_out(self.sources, task, pair, split)
+        source = self.sources.fingerprint(pair, split)
+        facts = (self.tokenizer_hash, self.max_length, task.kind, source, apart.fingerprint())
         path = self.cache / f"{cache_key(*facts)}.safetensors"
         if (cached := read_encoded(path)) is not None:
             return cached
         log.info("encoding %s %s: %s", pair, split, self.sources.describe(pair, split))
-        write_encoded(path, encoded(self.sources.read(pair, split), task, self.encoder), task.columns)
+        sentences = apart.removed(self.sources.read(pair, split), pair)
+        write_encoded(path, encoded(sentences, task, self.encoder), task.columns)
         if (written := read_encoded(path)) is None:
             raise DataError("the encoded split cannot be read back; is the disk full?", path=path)
         return written
+
+
+def held_out(sources: DataSources, task: Task, pair: TaskLanguagePair, split: str) -> HeldOutText:
+    """What a split must not hold: where an auxiliary task trains, the dev and test data of its language."""
+    return HeldOutText(sources.held_out(pair.language) if task.auxiliary and split == "train" else {})
 
 
 def encoded(

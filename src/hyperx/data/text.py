@@ -7,17 +7,19 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import IO, Literal
 
 from hyperx.data.conllu import text_comment
+from hyperx.data.labelled import TextRows, json_rows
 from hyperx.data.lines import check_word
 from hyperx.data.sentence import Sentence
 from hyperx.errors import ConfigError, DataError, did_you_mean
-from hyperx.segmentation import WordSegmenter
+from hyperx.segmentation import WordSegmenter, is_visible, text_sentence
 
-InputFormat = Literal["raw", "tokens", "conllu"]
+InputFormat = Literal["raw", "jsonl", "tokens", "conllu"]
 """What a text may be written in; the same names as in `INPUT_FORMATS`."""
 
 Row = tuple[str, ...]
@@ -45,7 +47,12 @@ class ConlluSentence(Sentence):
 
 
 def read_input(
-    stream: IO[str] | IO[bytes], input_format: InputFormat, *, language: str, source: str = "<stdin>"
+    stream: IO[str] | IO[bytes],
+    input_format: InputFormat,
+    *,
+    language: str,
+    source: str = "<stdin>",
+    reads: Collection[str] = ("words",),
 ) -> Iterator[Sentence]:
     """Stream the sentences of a text; the memory that it takes is that of one sentence.
 
@@ -54,6 +61,8 @@ def read_input(
         input_format: a name in `INPUT_FORMATS`.
         language: the language of the text, which raw text is segmented by.
         source: what errors call the stream.
+        reads: whether tasks need ``words``, ``text`` or both. Without ``words`` running text is not segmented, with
+            ``text`` a tab separates two texts of a line.
 
     Raises:
         ConfigError: where the format is unknown.
@@ -64,7 +73,8 @@ def read_input(
         known = ", ".join(INPUT_FORMATS)
         hint = did_you_mean(input_format, INPUT_FORMATS)
         raise ConfigError([f"--input_format: expected one of {known}, found {input_format!r}.{hint}"])
-    return INPUT_FORMATS[input_format](language=language, source=source).sentences(stream_lines(stream, source))
+    reader = INPUT_FORMATS[input_format](language=language, source=source, reads=reads)
+    return reader.sentences(stream_lines(stream, source))
 
 
 def stream_lines(stream: Iterable[str | bytes], source: str) -> Iterator[tuple[int, str]]:
@@ -89,10 +99,11 @@ class InputReader(ABC):
     Args:
         language: the language of the text.
         source: what errors and sentences call the stream.
+        reads: whether tasks need ``words``, ``text`` or both.
     """
 
-    def __init__(self, *, language: str, source: str) -> None:
-        self.language, self.source = language, source
+    def __init__(self, *, language: str, source: str, reads: Collection[str] = ("words",)) -> None:
+        self.language, self.source, self.reads = language, source, reads
 
     @abstractmethod
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
@@ -103,19 +114,59 @@ class InputReader(ABC):
         """
 
 
-class RawReader(InputReader):
-    """Running text, one sentence a line. Lines without a visible character are skipped."""
+class TextReader(InputReader):
+    """Texts, which are segmented where words are needed."""
+
+    @cached_property
+    def _segmenter(self) -> WordSegmenter:
+        return WordSegmenter(self.language)
+
+    def sentence(self, text: str, number: int) -> Sentence | None:
+        """A text of a line, with its words where they are needed; None where it has no visible character.
+
+        Raises:
+            DataError: see :meth:`hyperx.segmentation.WordSegmenter.segment` for what is refused.
+        """
+        try:
+            found = text_sentence(text, self._segmenter if "words" in self.reads else None)
+        except DataError as error:
+            raise DataError(error.message, path=self.source, line=number) from error
+        return found and replace(found, lines=(number,) * max(len(found.words), 1), source=self.source)
+
+
+class RawReader(TextReader):
+    """Running text, one sentence a line. Lines without a visible character are skipped.
+
+    Every run of white space counts as one space; but where a task reads texts, a tab stands before the second of two.
+    """
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
-        """Segment every line; see :meth:`hyperx.segmentation.WordSegmenter.segment` for what is refused."""
-        segmenter = WordSegmenter(self.language)
+        """Read line by line; a line with more than two texts, or with an empty one of two, is refused."""
         for number, line in lines:
-            try:
-                sentence = segmenter.segment(line)
-            except DataError as error:
-                raise DataError(error.message, path=self.source, line=number) from error
+            texts = line.split("\t") if "text" in self.reads else [line]
+            first, *others = [" ".join(text.split()) for text in texts]
+            sentence = self.sentence(first, number)
+            if others and any(map(is_visible, [first, *others])):
+                if sentence is None or not is_visible(others[0]) or len(others) > 1:
+                    message = f"expected a text, or two with one tab between them, found {line[:60]!r}"
+                    raise DataError(message, path=self.source, line=number)
+                sentence = replace(sentence, text_pair=others[0])
             if sentence is not None:
-                yield replace(sentence, lines=(number,) * len(sentence.words), source=self.source)
+                yield sentence
+
+
+class JsonlReader(TextReader):
+    """A JSON object a line with ``text``, and ``text_pair`` for two texts (or the other names that training data may
+    have); all else in it is passed over."""
+
+    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
+        """Read line by line; texts stay as they are."""
+        rows = TextRows(self.source, labelled=False)
+        for number, row in json_rows(lines, self.source):
+            given = rows.sentence(row, number)
+            sentence = self.sentence(given.raw_text, number)
+            assert sentence is not None, "a row has a text"
+            yield replace(sentence, text=given.text, text_pair=given.text_pair)
 
 
 class TokensReader(InputReader):
@@ -166,6 +217,7 @@ class ConlluReader(InputReader):
             lines=tuple(number for number, _ in words),
             source=self.source,
             text=text_comment(comments),
+            text_pair=text_comment(comments, "text_pair"),
             space_after=_spaces([row for _, row in rows]),
             comments=tuple(comments),
             rows=tuple(row for _, row in rows),
@@ -195,7 +247,12 @@ class ConlluReader(InputReader):
                 raise DataError(message, path=self.source, line=number)
 
 
-INPUT_FORMATS: dict[str, type[InputReader]] = {"raw": RawReader, "tokens": TokensReader, "conllu": ConlluReader}
+INPUT_FORMATS: dict[str, type[InputReader]] = {
+    "raw": RawReader,
+    "jsonl": JsonlReader,
+    "tokens": TokensReader,
+    "conllu": ConlluReader,
+}
 """Every input format by its name."""
 
 

@@ -45,6 +45,7 @@ class LoadedEncoder:
         model: in float32 and evaluation mode, without a pooler.
         tokenizer: a fast one, so that subwords can be traced to words; None where it was not asked for.
         head_layer: the layer that task heads read best, where the upper ones are known to serve another purpose.
+        folder: where its files are.
     """
 
     name: str
@@ -52,6 +53,7 @@ class LoadedEncoder:
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerFast | None
     head_layer: int | None = None
+    folder: Path | None = None
 
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer; an EncoderError where there is none."""
@@ -80,7 +82,7 @@ def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
     record = read_source_record(folder) if converted else None
     content_hash = _state_hash(model) if record is None else record.content_hash
     head_layer = EMBEDDED_HEAD_LAYER if converted else None
-    return LoadedEncoder(_lasting_name(name), content_hash, model, found, head_layer)
+    return LoadedEncoder(_lasting_name(name), content_hash, model, found, head_layer, folder)
 
 
 def has_tokenizer(folder: Path) -> bool:

@@ -10,6 +10,7 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 import torch
 from torch import Tensor, nn
+from transformers import PreTrainedTokenizerFast
 
 from hyperx.data.encoding import Ints, SubwordEncoder, Window
 from hyperx.data.sentence import Sentence
@@ -41,12 +42,16 @@ class HeadFacts:
         embedding_size: size E of its word embeddings.
         vocabulary_size: number V of its subwords.
         parser_projections: project words before the biaffine scores of ``dep``.
+        activation: of the encoder's masked-LM head, by its name in the Hugging Face library.
+        norm_epsilon: of that head's norm.
     """
 
     hidden_size: int
     embedding_size: int
     vocabulary_size: int
     parser_projections: bool = True
+    activation: str = "gelu"
+    norm_epsilon: float = 1e-12
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +102,16 @@ class Subwords:
     special: frozenset[int] = frozenset()
 
 
+def special_subwords(tokenizer: PreTrainedTokenizerFast) -> Subwords:
+    """The special subwords of a tokenizer that batches are made with."""
+    return Subwords(
+        pad=tokenizer.pad_token_id,
+        mask=tokenizer.mask_token_id,
+        vocabulary_size=len(tokenizer),
+        special=frozenset(tokenizer.all_special_ids),
+    )
+
+
 @dataclass(frozen=True, slots=True)
 class BatchFacts:
     """What the rows of all tasks in a batch share.
@@ -137,15 +152,17 @@ class Task(ABC):
     column: ClassVar[str]
     """The column of :class:`~hyperx.data.sentence.Sentence` by which its data is found and checked."""
     columns: ClassVar[tuple[str, ...]]
-    """The columns that are kept of every sentence."""
+    """The columns that are kept of every sentence: labels in one of them at most, numbers in the others."""
     label_column: ClassVar[str | None]
     """The one of them that holds its labels."""
+    least_labels: ClassVar[int] = 0
+    """How many labels there must be for it to be learnt."""
     measure: ClassVar[str]
     """The measure by which checkpoints are chosen."""
     further_measures: ClassVar[tuple[str, ...]] = ()
     """Measures that tables show beside it."""
     reads: ClassVar[Literal["words", "text"]] = "words"
-    """Whether it needs a sentence's words or its raw text."""
+    """Whether it needs a sentence's words, or its raw text (or texts, where there are two), with one label for all."""
     auxiliary: ClassVar[bool] = False
     """Whether it only serves others: its measure joins no average, and it predicts nothing."""
     as_percent: ClassVar[frozenset[str]] = frozenset()
@@ -154,12 +171,18 @@ class Task(ABC):
     def __init__(self, name: str | None = None) -> None:
         self.name = name or self.kind
 
+    def problem(self, subwords: Subwords) -> str | None:
+        """Why an encoder whose tokenizer has these special subwords cannot serve the task; None where it can."""
+        return None
+
     @abstractmethod
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
         """The task's labels, given those of the training data; index 0 is what a word without evidence gets."""
 
     def windows(self, encoder: SubwordEncoder, sentences: Iterable[Sentence]) -> Iterator[list[Window]]:
-        """The windows of each sentence."""
+        """The windows of each sentence, or text."""
+        if self.reads == "text":
+            return encoder.pair_windows((sentence.raw_text, sentence.text_pair) for sentence in sentences)
         return encoder.windows(sentence.words for sentence in sentences)
 
     @abstractmethod
@@ -188,16 +211,17 @@ class Task(ABC):
         """The result for a sentence from its windows' parts."""
 
     def gold(self, split: EncodedSplit) -> list[Any]:
-        """What :meth:`score` compares results with, sentence by sentence."""
-        return [sentence[self.columns[0]] for sentence in split.annotation()]
+        """What :meth:`score` compares results with: each sentence's labels, or each text's one label."""
+        found = [sentence[self.columns[0]] for sentence in split.annotation()]
+        return found if self.reads == "words" else [label for (label,) in found]
 
     @abstractmethod
     def score(self, gold: Sequence[Any], predicted: Sequence[Any]) -> Scores:
         """Measure predicted against gold labels, sentence by sentence."""
 
     def annotation(self, labels: Any) -> dict[str, tuple[str | int, ...]]:
-        """A result as columns of words, by which it is written; nothing where it is of the whole sentence."""
-        return {self.columns[0]: tuple(labels)}
+        """A result as columns of words, by which it is written; nothing where it is of the whole text."""
+        return {self.columns[0]: tuple(labels)} if self.reads == "words" else {}
 
 
 def padded(rows: Sequence[Ints], value: int, length: int | None = None) -> Tensor:

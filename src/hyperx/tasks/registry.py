@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from hyperx.data.output import JSON_KEYS
 from hyperx.errors import did_you_mean
 from hyperx.tasks.base import Task
+from hyperx.tasks.classification import TextClassification
+from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.tasks.parsing import DependencyParsing
 from hyperx.tasks.tagging import NamedEntities, PartOfSpeech
 
@@ -15,6 +18,8 @@ TASKS: dict[str, type[Task]] = {
         NamedEntities,
         PartOfSpeech,
         DependencyParsing,
+        MaskedLanguageModelling,
+        TextClassification,
     )
 }
 """Every kind of task by its name."""
@@ -43,6 +48,8 @@ def read_kinds(entries: Sequence[str], used: Iterable[str], problems: list[str])
             problems.append(
                 f"--tasks: there is no task {kind!r}; there are {', '.join(TASKS)}.{_kind_hint(kind, entries)}"
             )
+        elif name in JSON_KEYS:
+            problems.append(f"--tasks: {name!r} has another meaning in predict's JSON lines; choose another name")
         elif not name.isidentifier():
             problems.append(f"--tasks: expected a name of letters, digits and _; found {name!r}")
         else:

@@ -1,0 +1,241 @@
+"""Labelled texts and pairs of texts, one a row: TSV, CSV and JSON lines, and the names that their columns go by."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from hyperx.data.lines import OnFault, no_sentences, numbered_lines, stop, whole_lines
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError, did_you_mean
+from hyperx.segmentation import check_whole, is_visible
+
+LABEL = "label"
+"""The column of a text's label."""
+
+TEXT_COLUMNS: dict[str, tuple[str, ...]] = {
+    "text": ("text", "sentence", "sentence1", "premise", "review"),
+    "text_pair": ("text_pair", "sentence2", "hypothesis"),
+    LABEL: ("label", "class", "category"),
+}
+"""What a row of labelled texts has -> the names under which files and data sets keep it, in any case."""
+
+_SEPARATORS = ",;\t"
+
+Row = tuple[int, Mapping[str, Any]]
+"""The number of a row's first line, and its values by name."""
+
+
+def read_tsv(
+    path: str | Path, on_fault: OnFault = stop, columns: Mapping[str, str] | None = None
+) -> Iterator[Sentence]:
+    """Stream the labelled texts of a file with a header and a row a line, its fields between tabs.
+
+    Nothing is quoted: a quotation mark is a part of its field, and a field holds neither tab nor line end. Blank lines
+    are passed over. A row with a fault is passed over where ``on_fault`` does not raise, as it does by default.
+
+    Args:
+        path: the file.
+        on_fault: told of every row with a fault.
+        columns: our names (`text`, `text_pair`, `label`) -> the file's, where they are unusual.
+
+    Raises:
+        DataError: with file and line, where the header lacks a column; for a row with another number of fields, without
+            a text or label; for a file that is not UTF-8 or has no row.
+    """
+    fields = ((number, line.split("\t")) for number, line in numbered_lines(path) if line.strip())
+    return _sentences(path, _rows(path, fields, columns or {}, on_fault), columns or {}, on_fault)
+
+
+def read_csv(
+    path: str | Path, on_fault: OnFault = stop, columns: Mapping[str, str] | None = None
+) -> Iterator[Sentence]:
+    """Stream the labelled texts of a file with a header and comma-separated rows (RFC 4180); see `read_tsv`.
+
+    A field in double quotes may hold separators, line ends, and quotes, which are doubled. The separator is the comma,
+    or the semicolon or tab where the header has more of those.
+    """
+    return _sentences(path, _rows(path, _csv_fields(path), columns or {}, on_fault), columns or {}, on_fault)
+
+
+def read_jsonl(
+    path: str | Path, on_fault: OnFault = stop, columns: Mapping[str, str] | None = None
+) -> Iterator[Sentence]:
+    """Stream the labelled texts of a file with a JSON object a line; see `read_tsv`. Labels may be integers."""
+    return _sentences(path, json_rows(numbered_lines(path), path, on_fault), columns or {}, on_fault)
+
+
+def json_rows(lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnFault = stop) -> Iterator[Row]:
+    """The objects of JSON lines; blank lines are passed over, others are faults.
+
+    Args:
+        lines: numbered lines.
+        place: what errors call the file.
+        on_fault: told of every line that is no object.
+    """
+    for number, line in lines:
+        if not line.strip():
+            continue
+        try:
+            value = json.loads(line)
+        except (ValueError, RecursionError) as error:
+            on_fault(DataError(f"expected a JSON object on one line, found a fault: {error}", path=place, line=number))
+            continue
+        if isinstance(value, dict):
+            yield number, value
+        else:
+            message = f'expected a JSON object such as {{"text": ..., "label": ...}}, found {line[:40]!r}'
+            on_fault(DataError(message, path=place, line=number))
+
+
+@dataclass
+class TextRows:
+    """Rows to sentences.
+
+    Args:
+        place: the file, stream or data set, for messages.
+        columns: our names of columns -> the data's, where they are unusual.
+        labelled: whether rows must have a label; without it none is read.
+    """
+
+    place: str
+    columns: Mapping[str, str] = field(default_factory=dict)
+    labelled: bool = True
+    _found: Sequence[str] | None = field(default=None, init=False)
+    _names: Mapping[str, str] = field(default_factory=dict, init=False)
+
+    def sentence(self, row: Mapping[str, Any], line: int | None, where: str = "") -> Sentence:
+        """One row.
+
+        Args:
+            row: its values by the data's names.
+            line: its line number in a file.
+            where: what its errors begin with.
+
+        Raises:
+            DataError: where a column, a text or the label is missing or not of its kind.
+        """
+        try:
+            if tuple(row) != self._found:
+                self._found, self._names = tuple(row), self.names(tuple(row))
+            values = {ours: row[theirs] for ours, theirs in self._names.items()}
+            pair = values.get("text_pair")
+            return Sentence(
+                words=(),
+                columns={LABEL: (_label(values[LABEL]),)} if self.labelled else {},
+                lines=() if line is None else (line,),
+                source=self.place,
+                text=_text(values["text"], self._names["text"]),
+                text_pair=None if pair is None else _text(pair, self._names["text_pair"]),
+            )
+        except DataError as error:
+            raise DataError(where + error.message, path=self.place, line=line) from error
+
+    def names(self, found: Sequence[str]) -> dict[str, str]:
+        """The data's name of each of our columns, from all its names.
+
+        Raises:
+            DataError: where there is none for a column that rows must have.
+        """
+        names = {}
+        by_lower = {name.strip().lower(): name for name in found}
+        for ours, known in TEXT_COLUMNS.items():
+            if ours == LABEL and not self.labelled:
+                continue
+            named = self.columns.get(ours)
+            usual = [by_lower[name] for name in known if name in by_lower]
+            if named is not None and named not in found:
+                hint = did_you_mean(named, found)
+                raise DataError(f"expected the column {named!r} for {ours}, found {_listed(found)}.{hint}")
+            if named is not None or usual:
+                names[ours] = usual[0] if named is None else named
+            elif ours != "text_pair":
+                advice = f"; name it under columns in the data table, such as {{{ours}: NAME}}" if self.labelled else ""
+                raise DataError(f"expected a column named {' or '.join(known)}, found {_listed(found)}{advice}")
+        return names
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(name[:40] for name in names[:20]) or "none"
+
+
+def _text(value: Any, name: str) -> str:
+    if not isinstance(value, str) or not is_visible(value):
+        raise DataError(f"expected a text in {name}, found {value!r:.40}; write one or remove the row")
+    check_whole(value)
+    return value
+
+
+def _label(value: Any) -> str:
+    # True is an integer to Python.
+    if isinstance(value, int | str) and not isinstance(value, bool):
+        label = str(value).strip()
+        if label and label.isprintable():
+            return label
+    raise DataError(f"expected a label, a word or an integer, found {value!r:.40}; add it or remove the row")
+
+
+def _sentences(
+    path: str | Path, rows: Iterable[Row], columns: Mapping[str, str], on_fault: OnFault
+) -> Iterator[Sentence]:
+    reader, found = TextRows(str(path), columns), False
+    for number, row in rows:
+        found = True
+        try:
+            yield reader.sentence(row, number)
+        except DataError as fault:
+            on_fault(fault)
+    if not found:
+        raise no_sentences(path)
+
+
+def _rows(
+    path: str | Path, fields: Iterator[tuple[int, list[str]]], columns: Mapping[str, str], on_fault: OnFault
+) -> Iterator[Row]:
+    """The rows below a header, which must name every column."""
+    line, header = next(fields, (None, None))
+    if header is None:
+        raise no_sentences(path)
+    try:
+        TextRows(str(path), columns).names(header)
+    except DataError as error:
+        raise DataError(f"the first line is no header: {error.message}", path=path, line=line) from error
+    if len(set(header)) < len(header):
+        twice = next(name for index, name in enumerate(header) if name in header[:index])
+        raise DataError(f"expected a name once in the header, found {twice!r} twice", path=path, line=line)
+    for number, values in fields:
+        if len(values) == len(header):
+            yield number, dict(zip(header, values, strict=True))
+        else:
+            message = f"expected {len(header)} fields, as the header has, found {len(values)}; mend the row"
+            on_fault(DataError(message, path=path, line=number))
+
+
+def _csv_fields(path: str | Path) -> Iterator[tuple[int, list[str]]]:
+    """The fields of each row and the number of its first line."""
+    lines = (line for _, line in whole_lines(path))
+    first = next(lines, "")
+    separator = max(_SEPARATORS, key=first.count)
+    rows = csv.reader(_before(first, lines), delimiter=separator, strict=True)
+    start = 1
+    while True:
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            message = f"expected a row of CSV, found a fault: {error}. Is a quote not closed, or not doubled inside?"
+            raise DataError(message, path=path, line=start) from error
+        if row is None:
+            return
+        if row:
+            yield start, row
+        start = rows.line_num + 1
+
+
+def _before(first: str, rest: Iterator[str]) -> Iterator[str]:
+    if first:
+        yield first
+        yield from rest

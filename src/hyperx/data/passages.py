@@ -1,0 +1,34 @@
+"""Raw text, one passage a line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from hyperx.data.lines import OnFault, check_word, no_sentences, numbered_lines, stop
+from hyperx.data.sentence import Sentence
+from hyperx.errors import DataError
+
+
+def read_passages(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence]:
+    """Stream the lines of a file as texts without words; only one is held at a time. Blank lines hold no passage.
+
+    A passage with a fault is passed over where ``on_fault`` does not raise, as it does by default.
+
+    Raises:
+        DataError: with file and line, for a line that is not UTF-8 or holds nothing but control characters; and for a
+            file without passages.
+    """
+    found = False
+    for number, line in numbered_lines(path):
+        if not line.strip():
+            continue
+        found = True
+        try:
+            check_word(line, path, number)
+        except DataError as fault:
+            on_fault(fault)
+            continue
+        yield Sentence(words=(), lines=(number,), source=str(path), text=line)
+    if not found:
+        raise no_sentences(path)

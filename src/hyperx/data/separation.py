@@ -1,0 +1,71 @@
+"""Keeping the text of dev and test data out of the raw text that a model trains on."""
+
+from __future__ import annotations
+
+import logging
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+
+from hyperx.data.formats import read_file
+from hyperx.data.resolution import PairSources
+from hyperx.data.sentence import Sentence
+from hyperx.data.sources import content_hash
+from hyperx.errors import DataError
+from hyperx.pairs import TaskLanguagePair
+
+log = logging.getLogger(__name__)
+
+
+class HeldOutText:
+    """The sentences of some files, which are not to be trained on. White space and Unicode forms make no difference.
+
+    Args:
+        files: the files, with a pair that each is of.
+    """
+
+    def __init__(self, files: Mapping[Path, PairSources]) -> None:
+        self.files = files
+
+    def fingerprint(self) -> list[str]:
+        """What changes whenever another sentence is held out."""
+        return sorted(content_hash(path) for path in self.files)
+
+    def removed(self, passages: Iterable[Sentence], pair: TaskLanguagePair) -> Iterator[Sentence]:
+        """Stream the passages that are none of the sentences, and log how many were.
+
+        Raises:
+            DataError: where a file cannot be read, and where nothing is left.
+        """
+        if not self.files:
+            yield from passages
+            return
+        known = self._texts()
+        kept = left_out = 0
+        for passage in passages:
+            if known.isdisjoint(_texts_of(passage)):
+                kept += 1
+                yield passage
+            else:
+                left_out += 1
+        if left_out and not kept:
+            names = ", ".join(map(str, self.files))
+            raise DataError(f"{pair}: all {left_out:,} passages of its train split are dev or test data ({names})")
+        if left_out:
+            message = "%s: %d of %d passages stand in dev or test data of the language and are left out of training"
+            log.warning(message, pair, left_out, kept + left_out)
+
+    def _texts(self) -> set[str]:
+        # Sentences with a fault cannot be evaluated on either.
+        return {
+            text
+            for path, source in self.files.items()
+            for sentence in read_file(path, source.column, lambda _fault: None, source.columns)
+            for text in _texts_of(sentence)
+        }
+
+
+def _texts_of(sentence: Sentence) -> set[str]:
+    """What a sentence says, without white space: its text, a second one, and its words, which may be others."""
+    texts = {sentence.text or "", sentence.text_pair or "", "".join(sentence.words)}
+    return {"".join(unicodedata.normalize("NFC", text).split()) for text in texts} - {""}

@@ -1,0 +1,87 @@
+"""Classification of texts and of pairs of texts: sentiment, topic, natural language inference and their like."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hyperx.data.encoding import Ints, Window
+from hyperx.data.labelled import LABEL
+from hyperx.errors import HyperXError
+from hyperx.tasks.base import BatchFacts, Example, HeadFacts, HeadInput, Result, Scores, Task
+from hyperx.tasks.tagging import cross_entropy, label_accuracy
+
+
+class MeanHead(nn.Linear):
+    """A linear layer on the mean of the text's hidden states ``[B, T, h]``, special ones left out: ``[B, labels]``.
+
+    The mean serves any encoder: not all put a special subword first, and where one stands there, few were trained to
+    gather the text in it. Of frozen encoders' sentences the mean is the better summary (Reimers and Gurevych 2019).
+    """
+
+    def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
+        """Logits of each row."""
+        if given.words is None:
+            raise HyperXError(
+                "classification needs to know the text's subwords: pass words, [B, T], -1 for special ones"
+            )
+        return super().forward(text_means(given.hidden, given.words))
+
+
+def text_means(hidden: Tensor, words: Tensor) -> Tensor:
+    """The mean over all subwords but special ones and padding: ``[B, T, h]`` to ``[B, h]``."""
+    inside = (words >= 0).to(hidden.dtype)[..., None]
+    return (hidden * inside).sum(dim=1) / inside.sum(dim=1).clamp(min=1)
+
+
+class TextClassification(Task):
+    """One label for a text or a pair of texts, measured by accuracy.
+
+    A text longer than a window is trained on window by window; its label is the one with the highest mean of the
+    windows' probabilities.
+    """
+
+    kind = "cls"
+    column = label_column = LABEL
+    columns = (LABEL,)
+    least_labels = 2
+    measure = "accuracy"
+    further_measures = ("macro_f1",)
+    reads = "text"
+
+    def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
+        """The labels of the training data in alphabetical order."""
+        return tuple(sorted(set(seen)))
+
+    def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
+        """Linear on the mean of the subwords, ``[B, T, h]`` to ``[B, labels]``."""
+        return MeanHead(facts.hidden_size, len(labels))
+
+    def loss(self, logits: Any, labels: Tensor) -> Tensor:
+        """Cross-entropy, mean over the windows."""
+        return cross_entropy(logits, labels)
+
+    def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
+        """Label ids ``[B]``."""
+        labels = [int(example.targets[LABEL][0]) for example in examples]
+        return [example.window.ids for example in examples], torch.tensor(labels)
+
+    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
+        """The probabilities of each window's labels."""
+        return list(logits.float().softmax(dim=-1).cpu().numpy())
+
+    def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
+        """The label with the highest mean probability over the windows."""
+        probabilities = np.stack(parts).astype(np.float64).mean(axis=0)
+        best = int(probabilities.argmax())
+        return Result(labels[best], float(probabilities[best]))
+
+    def score(self, gold: Sequence[str], predicted: Sequence[str]) -> Scores:
+        """Accuracy and macro F1 over all labels that occur or are predicted; precision, recall and F1 of each."""
+        scores = label_accuracy(gold, predicted)
+        f1 = [measures["f1"] for measures in scores.by_label.values()]
+        return Scores({**scores.measures, "macro_f1": sum(f1) / max(len(f1), 1)}, scores.by_label)

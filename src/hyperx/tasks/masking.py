@@ -1,0 +1,151 @@
+"""Masked language modelling: raw text teaches the embedding of its language (Devlin et al. 2019)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from hyperx.data.encoding import Ints, SubwordEncoder, Window
+from hyperx.data.sentence import Sentence
+from hyperx.data.storage import EncodedSplit
+from hyperx.tasks.base import (
+    IGNORED,
+    BatchFacts,
+    Example,
+    HeadFacts,
+    HeadInput,
+    Result,
+    Scores,
+    Subwords,
+    Task,
+    padded,
+)
+from hyperx.tasks.tagging import cross_entropy
+
+ASKED = 0.15
+"""Share of a window's subwords that are asked for (Devlin et al. 2019, section 3.1)."""
+MASKED, REPLACED = 0.8, 0.1
+"""Shares of those that the mask subword or a random one stands for; the others are left as they are."""
+LARGEST_EXPONENT = 700.0
+"""Beyond it a perplexity is no number any more."""
+
+
+class MaskedLMHead(nn.Module):
+    """``norm(act(dense x)) W_E^T + bias`` with the encoder's word embeddings ``W_E [V, E]``.
+
+    The embeddings are read at every call and belong to the encoder: they are frozen with it and stand in no checkpoint.
+
+    Args:
+        facts: of the model.
+    """
+
+    def __init__(self, facts: HeadFacts) -> None:
+        super().__init__()
+        from transformers.activations import ACT2FN  # takes a second, which looking at data can spare
+
+        self.dense = nn.Linear(facts.hidden_size, facts.embedding_size)
+        self.activation = ACT2FN[facts.activation]
+        self.norm = nn.LayerNorm(facts.embedding_size, eps=facts.norm_epsilon)
+        self.bias = nn.Parameter(torch.zeros(facts.vocabulary_size))
+
+    def forward(self, given: HeadInput) -> Tensor:
+        """Logits at the M positions that have labels ``[M, V]``, row by row; without labels at all ``[B, T, V]``.
+
+        A GPU is waited for: it alone knows how many positions have labels.
+        """
+        hidden = given.hidden if given.labels is None else given.hidden[given.labels != IGNORED]
+        return nn.functional.linear(self.norm(self.activation(self.dense(hidden))), given.embeddings, self.bias)
+
+
+class MaskedLanguageModelling(Task):
+    """Hidden subwords are to be guessed from those around them; measured by perplexity."""
+
+    kind = "mlm"
+    column = "text"
+    columns = ()
+    label_column = None
+    measure = "perplexity"
+    reads = "text"
+    auxiliary = True
+
+    def problem(self, subwords: Subwords) -> str | None:
+        """Without a mask subword nothing can be hidden."""
+        if subwords.mask is None:
+            return "its tokenizer has no mask subword to hide others with; choose one that was trained by masking"
+        return None
+
+    def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
+        """None: what is asked for are subwords."""
+        return ()
+
+    def windows(self, encoder: SubwordEncoder, sentences: Iterable[Sentence]) -> Iterator[list[Window]]:
+        """Successive runs of subwords."""
+        return encoder.text_windows(sentence.text or "" for sentence in sentences)
+
+    def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
+        """A :class:`MaskedLMHead`."""
+        return MaskedLMHead(facts)
+
+    def loss(self, logits: Any, labels: Tensor) -> Tensor:
+        """Negative log-likelihood of the hidden subwords, their mean."""
+        return cross_entropy(logits, labels[labels != IGNORED])
+
+    def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
+        """Subwords with some of them hidden; labels are those that were there, at their places ``[B, T]``."""
+        draw = np.random.default_rng(facts.seed)
+        rows = [mask_window(example.window, facts.subwords, draw) for example in examples]
+        return [ids for ids, _ in rows], padded([labels for _, labels in rows], IGNORED, facts.length)
+
+    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
+        """The sum of the negative log-likelihoods in each window, and their number."""
+        assert labels is not None
+        asked = labels != IGNORED
+        losses = nn.functional.cross_entropy(logits.float(), labels[asked].to(logits.device), reduction="none")
+        rows = asked.nonzero()[:, 0].numpy()
+        sums = np.bincount(rows, weights=losses.double().cpu().numpy(), minlength=len(windows))
+        return list(zip(sums.tolist(), np.bincount(rows, minlength=len(windows)).tolist(), strict=True))
+
+    def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
+        """Both added up over the windows of a passage."""
+        return Result((math.fsum(loss for loss, _ in parts), sum(count for _, count in parts)))
+
+    def gold(self, split: EncodedSplit) -> list[Any]:
+        """Nothing: the passages themselves were asked for."""
+        return [None] * split.sentence_count
+
+    def score(self, gold: Sequence[Any], predicted: Sequence[tuple[float, int]]) -> Scores:
+        """``exp(loss / count)`` over all hidden subwords."""
+        total, count = math.fsum(loss for loss, _ in predicted), sum(count for _, count in predicted)
+        return Scores({"perplexity": math.exp(min(total / max(count, 1), LARGEST_EXPONENT))})
+
+    def annotation(self, labels: Any) -> dict[str, tuple[str | int, ...]]:
+        """Nothing."""
+        return {}
+
+
+def mask_window(window: Window, subwords: Subwords, draw: np.random.Generator) -> tuple[Ints, Ints]:
+    """Hide some of a window's subwords.
+
+    Of those that are not special, 15 % are asked for, and at least one: 80 % of them are masked, 10 % replaced by a
+    random subword, 10 % left as they are.
+
+    Returns:
+        The subwords with some hidden, and the labels: what was there where it is asked for, else ignored; both ``[T]``.
+    """
+    assert subwords.mask is not None, "see MaskedLanguageModelling.problem"
+    special = list(subwords.special)
+    ordinary = np.flatnonzero((window.words >= 0) & ~np.isin(window.ids, special))
+    count = min(len(ordinary), max(1, round(ASKED * len(ordinary))))
+    asked = draw.choice(ordinary, count, replace=False)
+    ids, labels = window.ids.copy(), np.full(len(window.ids), IGNORED, dtype=np.int32)
+    labels[asked] = ids[asked]
+    fate = draw.random(count)
+    random = draw.integers(subwords.vocabulary_size, size=count)
+    random[np.isin(random, special)] = subwords.mask
+    ids[asked] = np.where(fate < MASKED, subwords.mask, np.where(fate < MASKED + REPLACED, random, ids[asked]))
+    return ids, labels

@@ -1,0 +1,301 @@
+"""Raw text: where it is found, how it is read, and what must not be trained on."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pytest
+
+from hyperx.data import splits
+from hyperx.data.hub import HubSource
+from hyperx.data.passages import read_passages
+from hyperx.data.sources import DataSources
+from hyperx.data.splits import SplitLoader, encoded
+from hyperx.errors import ConfigError, DataError
+from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.base import Task
+from hyperx.tasks.registry import make_tasks
+from tiny import tiny_tokenizer
+
+COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head", "mlm": "text", "cls": "label"}
+TASKS: dict[str, Task] = make_tasks({task: task for task in COLUMNS})
+CONLLU = (
+    "# text = Im Haus.\n1-2\tIm\t_\t_\t_\t_\t_\t_\t_\t_\n"
+    "1\tIn\t_\tADP\t_\t_\t_\t_\t_\t_\n2\tdem\t_\tDET\t_\t_\t_\t_\t_\t_\n"
+    "3\tHaus\t_\tNOUN\t_\t_\t_\t_\t_\tSpaceAfter=No\n4\t.\t_\tPUNCT\t_\t_\t_\t_\t_\t_\n\n"
+    "1\tab\t_\tNOUN\t_\t_\t_\t_\t_\t_\n2\tbad\t_\tNOUN\t_\t_\t_\t_\t_\tSpaceAfter=No\n3\t!\t_\tPUNCT\t_\t_\t_\t_\t_\t_\n\n"
+)
+
+
+def pairs(*names: str) -> list[TaskLanguagePair]:
+    return [TaskLanguagePair.parse(name) for name in names]
+
+
+def build(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> DataSources:
+    return DataSources.build(pairs(*names), data_folder=folder, table=table, columns=COLUMNS)
+
+
+def problem(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> str:
+    with pytest.raises(ConfigError) as caught:
+        build(folder, *names, table=table)
+    (found,) = caught.value.problems
+    return found
+
+
+def put(folder: Path, name: str, text: str = "a\n") -> Path:
+    path = folder / name
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def texts(sources: DataSources, name: str, split: str = "train") -> list[str | None]:
+    sentences = list(sources.read(*pairs(name), split))
+    assert all(sentence.words == () for sentence in sentences)
+    return [sentence.text for sentence in sentences]
+
+
+# Reading passages -----------------------------------------------------------------------------------------------------
+
+
+def test_a_passage_a_line(tmp_path: Path) -> None:
+    path = tmp_path / "text.txt"
+    path.write_bytes("\ufeffé \u200bb\r\n\n \t\u3000\x0c\n# c\td  \n\u2028e".encode())
+    found = list(read_passages(path))
+    assert [sentence.text for sentence in found] == ["é \u200bb", "# c\td  ", "\u2028e"]
+    assert [sentence.line_of(0) for sentence in found] == [1, 4, 5]
+    assert {sentence.source for sentence in found} == {str(path)}
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"a\n\x00\x01\n", r"text.txt:2: expected .*control characters"),
+        (b"a\nb\xff\n", r"text.txt:2: expected UTF-8, found the bytes ff"),
+        (b"\n \n", r"text.txt: expected sentences, found none"),
+    ],
+)
+def test_bad_passages_have_a_place(tmp_path: Path, content: bytes, message: str) -> None:
+    (tmp_path / "text.txt").write_bytes(content)
+    with pytest.raises(DataError, match=message):
+        list(read_passages(tmp_path / "text.txt"))
+
+
+def test_faults_can_be_read_on_behind(tmp_path: Path) -> None:
+    (tmp_path / "text.txt").write_bytes(b"\x00\na\n\x01\n")
+    faults: list[DataError] = []
+    assert [sentence.text for sentence in read_passages(tmp_path / "text.txt", faults.append)] == ["a"]
+    assert [fault.line for fault in faults] == [1, 3]
+
+
+# Where it is found ----------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", ["wo.txt", "wol.txt", "wo-SN.txt"])
+def test_one_file_is_to_train_on(tmp_path: Path, name: str) -> None:
+    put(tmp_path, f"mlm/{name}", "a b\nc\n")
+    sources = build(tmp_path, "mlm#wol")
+    assert texts(sources, "mlm#wol") == ["a b", "c"]
+    assert not sources.has(*pairs("mlm#wol"), "dev")
+    assert not sources.has(*pairs("mlm#wol"), "test")
+
+
+def test_a_folder_has_splits(tmp_path: Path) -> None:
+    for split in ("train", "dev", "test"):
+        put(tmp_path, f"mlm/wo/{split}.txt", f"{split}\n")
+    sources = build(tmp_path, "mlm#wo")
+    assert [texts(sources, "mlm#wo", split) for split in ("train", "dev", "test")] == [["train"], ["dev"], ["test"]]
+
+
+def test_the_users_own_spelling_comes_first_and_two_places_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "mlm/wo.txt", "a\n")
+    put(tmp_path, "mlm/wol.txt", "b\n")
+    assert texts(build(tmp_path, "mlm#wol"), "mlm#wol") == ["b"]
+    assert "found two folders or files of one language" in problem(tmp_path, "mlm#wo-SN")
+    put(tmp_path, "mlm/wol/train.txt", "c\n")
+    assert "found two folders or files of one language" in problem(tmp_path, "mlm#wol")
+
+
+def test_a_lone_file_is_raw_text_alone(tmp_path: Path) -> None:
+    put(tmp_path, "ner/wol.txt", "a O\n")
+    with pytest.raises(ConfigError):
+        build(tmp_path, "ner#zxx", table={"ner#zxx": "ner/wol.txt"})
+    put(tmp_path, "dep/wol.txt")
+    assert not build(tmp_path, "dep#en").has(*pairs("dep#wol"), "train")
+
+
+def test_without_raw_text_both_places_are_named(tmp_path: Path) -> None:
+    place = tmp_path / "mlm" / "wol"
+    assert f"no folder {place} and no file {place}.txt, and the task has no default data set" in problem(
+        tmp_path, "mlm#wol"
+    )
+
+
+def test_the_table(tmp_path: Path) -> None:
+    put(tmp_path, "raw/a.txt", "a\n")
+    put(tmp_path, "raw/b.txt", "b\nc\n")
+    put(tmp_path, "ud/x-ud-train.conllu", CONLLU)
+    put(tmp_path, "ner/train.tsv", "ab\tO\nbad\tB-LOC\n\ne\tO\n")
+    table = {
+        "mlm#wo": "raw/a.txt",
+        "mlm#yo": {"train": ["raw/a.txt", "raw/b.txt"], "dev": "ud/x-ud-train.conllu"},
+        "mlm#mt": "ud",
+        "mlm#sw": {"train": "ner/train.tsv"},
+        "mlm#en": {"hub": {"name": "some/set", "columns": {"text": "passage"}}},
+    }
+    sources = build(tmp_path, *table, table=table)
+    assert texts(sources, "mlm#wo") == ["a"]
+    assert texts(sources, "mlm#yo") == ["a", "b", "c"]
+    # The text as it stands, else the words with their spaces.
+    assert texts(sources, "mlm#yo", "dev") == texts(sources, "mlm#mt") == ["Im Haus.", "ab bad!"]
+    assert texts(sources, "mlm#sw") == ["ab bad", "e"]
+    (english,) = pairs("mlm#en")
+    assert sources.from_hub(english)
+    assert [split for split in ("train", "dev", "test") if sources.has(english, split)] == ["train"]
+    again = DataSources.from_json(sources.to_json())
+    assert texts(again, "mlm#sw") == ["ab bad", "e"]
+
+
+def test_other_files_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "raw/a.json")
+    assert "expected a file that ends in .conllu, .txt" in problem(
+        tmp_path, "mlm#wo", table={"mlm#wo": {"train": "raw/a.json"}}
+    )
+
+
+def test_label_maps_are_of_entities(tmp_path: Path) -> None:
+    put(tmp_path, "mlm/wo/train.txt")
+    table = {"mlm#wo": {"folder": "mlm/wo", "label_map": {"A": "B"}}}
+    assert "only entity types and labels of texts can be mapped" in problem(tmp_path, "mlm#wo", table=table)
+
+
+def test_data_sets_of_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    import datasets
+
+    monkeypatch.setattr(datasets.config, "HF_DATASETS_CACHE", tmp_path / "cache")
+    datasets.disable_progress_bars()
+    (tmp_path / "set").mkdir()
+    rows = {"id": [1, 2, 3, 4], "passage": ["a b", "", "c", None]}
+    datasets.Dataset.from_dict(rows).to_parquet(str(tmp_path / "set" / "train-00000.parquet"))
+    datasets.enable_progress_bars()
+    hub = {"name": "set", "columns": {"text": "passage"}}
+    sources = build(tmp_path, "mlm#wo", table={"mlm#wo": {"hub": hub}})
+    assert texts(sources, "mlm#wo") == ["a b", "c"]
+    with pytest.raises(DataError, match="expected a column of words, found id, passage"):
+        list(HubSource(str(tmp_path / "set")).read("train"))
+
+
+# Test data is not trained on ------------------------------------------------------------------------------------------
+
+
+def test_test_files_are_refused(tmp_path: Path) -> None:
+    put(tmp_path, "ud/a.conllu", CONLLU)
+    put(tmp_path, "ud/x-ud-test.conllu", CONLLU)
+    table = {"pos#mt": {"test": "ud/a.conllu"}, "mlm#mt": {"train": "ud/a.conllu"}}
+    # Also where the other pair is not of the run.
+    for names in (["mlm#mt"], ["mlm#mt", "pos#mt"]):
+        assert "mlm#mt: train names" in (found := problem(tmp_path, *names, table=table))
+        assert "which is the test file of pos#mt" in found
+    assert "a test file by its name" in problem(tmp_path, "mlm#mt", table={"mlm#mt": {"train": "ud/x-ud-test.conllu"}})
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Dev and test data of Wolof, and raw text that repeats some of it."""
+    put(tmp_path, "ner/wo/train.tsv", "ab\tO\nab\tO\n")
+    put(tmp_path, "ner/wo/test.tsv", "bad\tB-LOC\nde\tO\n\ne\u0301\tO\n")
+    put(tmp_path, "pos/wol/dev.conllu", CONLLU)
+    put(tmp_path, "pos/en/test.conllu", "1\tc\t_\tX\t_\t_\t_\t_\t_\t_\n\n")
+    passages = ["a b c", "bad de", "c", " ba dde ", "\u00e9", "Im Haus.", "In dem Haus .", "ab ab", "bad de bad de"]
+    put(tmp_path, "mlm/wo.txt", "\n".join(passages) + "\n")
+    return tmp_path
+
+
+def loader(folder: Path, *names: str) -> SplitLoader:
+    return SplitLoader(build(folder, *names), TASKS, tiny_tokenizer(), max_length=16, cache=folder / "cache")
+
+
+ALL = ("mlm#wo", "ner#wo", "pos#wol", "pos#en")
+
+
+def test_dev_and_test_sentences_of_the_language_are_left_out(folder: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """White space and Unicode forms make no difference; train data, and data of other languages, may stand in it."""
+    caplog.set_level(logging.INFO)
+    split = loader(folder, *ALL).load(*pairs("mlm#wo"), "train")
+    assert split.sentence_count == 4
+    encoder = loader(folder, *ALL).encoder
+    wanted = [windows[0].ids for windows in encoder.text_windows(["a b c", "c", "ab ab", "bad de bad de"])]
+    assert [split.window(index).ids.tolist() for index in range(4)] == [ids.tolist() for ids in wanted]
+    assert "mlm#wo: 5 of 9 passages stand in dev or test data of the language" in caplog.text
+
+
+def test_only_what_the_run_knows_is_left_out(folder: Path) -> None:
+    assert loader(folder, "mlm#wo").load(*pairs("mlm#wo"), "train").sentence_count == 9
+    assert loader(folder, "mlm#wo", "ner#wo").load(*pairs("mlm#wo"), "train").sentence_count == 6
+
+
+def test_both_texts_of_labelled_pairs_are_held_out(folder: Path) -> None:
+    put(folder, "nli.tsv", "premise\tclaim\tlabel\nbad  de\tc\tyes\n")
+    table = {"cls#wo": {"test": "nli.tsv", "columns": {"text": "premise", "text_pair": "claim"}}}
+    sources = build(folder, "mlm#wo", "cls#wo", table=table)
+    found = SplitLoader(sources, TASKS, tiny_tokenizer(), max_length=16, cache=folder / "cache")
+    assert found.load(*pairs("mlm#wo"), "train").sentence_count == 6
+
+
+def test_other_tasks_and_splits_keep_everything(folder: Path) -> None:
+    put(folder, "ner/wo/train.tsv", "bad\tB-LOC\nde\tO\n")
+    put(folder, "mlm/yo/train.txt", "a\n")
+    put(folder, "mlm/yo/dev.txt", "bad de\n")
+    put(folder, "pos/yo/test.conllu", CONLLU.replace("Im Haus.", "bad de"))
+    found = loader(folder, "ner#wo", "pos#yo", "mlm#yo")
+    assert found.load(*pairs("ner#wo"), "train").sentence_count == 1
+    assert found.load(*pairs("mlm#yo"), "dev").sentence_count == 1
+
+
+def test_the_cache_follows_what_is_held_out(folder: Path) -> None:
+    assert loader(folder, *ALL).load(*pairs("mlm#wo"), "train").sentence_count == 4
+    put(folder, "ner/wo/test.tsv", "c\tO\n")
+    assert loader(folder, *ALL).load(*pairs("mlm#wo"), "train").sentence_count == 6
+    count = len(list((folder / "cache").glob("*.safetensors")))
+    loader(folder, *ALL).load(*pairs("mlm#wo"), "train")
+    assert len(list((folder / "cache").glob("*.safetensors"))) == count == 2
+
+
+def test_a_file_of_held_out_text_alone_is_refused(folder: Path) -> None:
+    put(folder, "mlm/wo.txt", "bad de\nbad  de\n")
+    with pytest.raises(DataError, match="all 2 passages of its train split are dev or test data"):
+        loader(folder, *ALL).load(*pairs("mlm#wo"), "train")
+    assert not list((folder / "cache").glob("*.safetensors"))
+
+
+def test_held_out_sentences_with_faults_do_not_stop_training(folder: Path) -> None:
+    """Evaluation names them; they cannot be evaluated on."""
+    put(folder, "ner/wo/test.tsv", "bad\tB-LOC\nde\tO\n\nbroken\n\nc\tO\n")
+    assert loader(folder, "mlm#wo", "ner#wo").load(*pairs("mlm#wo"), "train").sentence_count == 6
+
+
+# Memory ---------------------------------------------------------------------------------------------------------------
+
+
+def test_text_is_streamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passages are read as they are encoded: never are more held than one chunk."""
+    monkeypatch.setattr("hyperx.data.encoding.CHUNK", 10)
+    read = written = most = 0
+
+    def counted() -> Iterator[object]:
+        nonlocal read
+        for sentence in read_passages(path):
+            read += 1
+            yield sentence
+
+    path = put(folder, "large.txt", "".join(f"ab {'bad ' * (number % 30)}\n" for number in range(500)))
+    sources = build(folder, *ALL)
+    held = splits.held_out(sources, TASKS["mlm"], *pairs("mlm#wo"), "train")
+    stream = encoded(held.removed(counted(), *pairs("mlm#wo")), TASKS["mlm"], loader(folder, "mlm#wo").encoder)  # type: ignore[arg-type]
+    for _ in stream:
+        written += 1
+        most = max(most, read - written)
+    assert (read, written) == (500, 500)
+    assert most < 20

@@ -1,0 +1,146 @@
+"""The heads that encoders come with, against the logits of the Hugging Face library's own models."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+from transformers import CONFIG_MAPPING, AutoConfig, AutoModelForMaskedLM, PreTrainedModel
+
+from hyperx.encoders.masked_lm import MASKED_LM_NAMES, head_form, read_masked_lm
+from hyperx.tasks.base import HeadFacts, HeadInput
+from hyperx.tasks.masking import MaskedLMHead
+from tiny import tiny_batch, tiny_bert
+
+SHAPE = {
+    "vocab_size": 60, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 64,
+    "max_position_embeddings": 40, "pad_token_id": 1, "embedding_size": 16, "dim": 32, "n_layers": 2, "n_heads": 4,
+    "hidden_dim": 64, "layer_norm_eps": 1e-2, "norm_eps": 1e-2, "bos_token_id": None, "eos_token_id": None,
+    "cls_token_id": None, "sep_token_id": None,
+}  # fmt: skip
+"""Sizes under the names of all families; the norms' epsilon is one that can be seen."""
+
+
+def masked_lm(family: str, *, seed: int = 0, **options: object) -> PreTrainedModel:
+    """A random model of a family with its masked-LM head, no weight of which is at its start."""
+    if family not in CONFIG_MAPPING:
+        pytest.skip(f"the installed transformers does not know {family}")
+    usual = AutoConfig.for_model(family)
+    known = {name: value for name, value in SHAPE.items() if hasattr(usual, name)}
+    torch.manual_seed(seed)
+    model = AutoModelForMaskedLM.from_config(AutoConfig.for_model(family, **{**known, **options}))
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn_like(parameter), alpha=0.2)
+    return model.eval()
+
+
+def own_head(model: PreTrainedModel, folder: Path) -> MaskedLMHead:
+    """Our head with the weights that the model's folder holds."""
+    model.save_pretrained(folder)
+    encoder = model.base_model
+    embeddings = encoder.get_input_embeddings().weight
+    activation, epsilon = head_form(encoder.config)
+    head = MaskedLMHead(
+        HeadFacts(
+            hidden_size=encoder.config.hidden_size,
+            embedding_size=embeddings.shape[1],
+            vocabulary_size=len(embeddings),
+            activation=activation,
+            norm_epsilon=epsilon,
+        )
+    )
+    found = read_masked_lm(folder, encoder)
+    assert found is not None
+    head.load_state_dict(found)
+    return head
+
+
+@torch.no_grad()
+def check(model: PreTrainedModel, folder: Path) -> None:
+    ids, mask = tiny_batch([7, 5], pad_id=1)
+    encoder = model.base_model
+    hidden = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    wanted = model(input_ids=ids, attention_mask=mask).logits
+    logits = own_head(model, folder)(HeadInput(hidden, None, encoder.get_input_embeddings().weight))
+    torch.testing.assert_close(logits[mask.bool()], wanted[mask.bool()], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", MASKED_LM_NAMES)
+def test_logits_are_those_of_the_library(family: str, tmp_path: Path) -> None:
+    check(masked_lm(family), tmp_path)
+
+
+@pytest.mark.parametrize("family", ["albert", "electra", "deberta-v2"])
+def test_embeddings_smaller_than_the_hidden_size(family: str, tmp_path: Path) -> None:
+    model = masked_lm(family, embedding_size=16)
+    assert own_head(model, tmp_path).dense.weight.shape == (16, 32)
+    check(model, tmp_path)
+
+
+@pytest.mark.parametrize("family", ["deberta", "deberta-v2"])
+def test_the_published_head_of_deberta(family: str, tmp_path: Path) -> None:
+    model = masked_lm(family, legacy=False)
+    assert hasattr(model, "lm_predictions")
+    check(model, tmp_path)
+
+
+@pytest.mark.parametrize("bias", [True, False])
+def test_modernbert_with_and_without_biases(bias: bool, tmp_path: Path) -> None:
+    check(masked_lm("modernbert", classifier_bias=bias, norm_bias=bias), tmp_path)
+
+
+@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "distilbert"])
+def test_an_activation_of_its_own(family: str, tmp_path: Path) -> None:
+    check(masked_lm(family, hidden_act="relu", activation="relu"), tmp_path)
+
+
+def test_old_names_of_norms(tmp_path: Path) -> None:
+    model = masked_lm("bert")
+    head = own_head(model, tmp_path)
+    path = tmp_path / "model.safetensors"
+    tensors = {
+        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
+        for name, tensor in load_file(path).items()
+    }
+    save_file(tensors, path, metadata={"format": "pt"})
+    found = read_masked_lm(tmp_path, model.base_model)
+    assert found is not None
+    for name, tensor in head.state_dict().items():
+        assert found[name].equal(tensor)
+
+
+def test_weights_in_several_files(tmp_path: Path) -> None:
+    model = masked_lm("roberta")
+    whole = own_head(model, tmp_path / "one").state_dict()
+    model.save_pretrained(tmp_path / "many", max_shard_size=4000)
+    assert len(list((tmp_path / "many").glob("model-*.safetensors"))) > 1
+    found = read_masked_lm(tmp_path / "many", model.base_model)
+    assert found is not None
+    assert all(found[name].equal(tensor) for name, tensor in whole.items())
+
+
+def test_an_encoder_alone_has_no_head(tmp_path: Path) -> None:
+    encoder = tiny_bert()
+    encoder.save_pretrained(tmp_path)
+    assert read_masked_lm(tmp_path, encoder) is None
+    assert head_form(encoder.config) == ("gelu", 1e-12)
+
+
+def test_output_weights_of_their_own_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The head would be trained for other weights than it is used with."""
+    model = masked_lm("bert", tie_word_embeddings=False)
+    model.save_pretrained(tmp_path)
+    assert "cls.predictions.decoder.weight" in load_file(tmp_path / "model.safetensors")
+    assert read_masked_lm(tmp_path, model.base_model) is None
+    assert "does not fit the word embeddings (output weights)" in caplog.text
+
+
+def test_a_head_for_another_vocabulary_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    model = masked_lm("bert")
+    model.save_pretrained(tmp_path)
+    model.base_model.resize_token_embeddings(61)
+    assert read_masked_lm(tmp_path, model.base_model) is None
+    assert "does not fit the word embeddings (bias)" in caplog.text
