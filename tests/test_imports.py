@@ -11,7 +11,7 @@ import hyperx
 SOURCE = Path(hyperx.__file__).parent
 
 LAYERS = """
-errors languages pairs config
+errors languages pairs config published.pickled
 modules.source modules.adapter modules.pooling modules.hypernetwork modules.plain
 encoders.families encoders.structure encoders.layout encoders.injection encoders.embedded encoders.loading
 encoders.masked_lm
@@ -24,7 +24,8 @@ data.splits data.collate
 device checkpoint inference prediction warm_start
 model
 transfer evaluation report preparation inspection training scoring
-cli cli.options cli.train cli.evaluate cli.predict cli.check cli.languages
+published.run published.weights published.encoder published.importing
+cli cli.options cli.train cli.evaluate cli.predict cli.check cli.languages cli.import_published
 """.split()  # noqa: SIM905  (a table reads better)
 
 

@@ -12,6 +12,7 @@ import re
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,9 @@ from hyperx.config import ModelConfig
 from hyperx.errors import CheckpointError
 
 CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", "state.pt"
+ENCODER = "encoder"
+INSIDE = f"./{ENCODER}"
+"""How a configuration names an encoder that stands in its checkpoint's own folder, and so moves with it."""
 OPTIONS, BEST = "options.json", "best.json"
 FORMAT = 1
 
@@ -40,7 +44,10 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
-    for path in staged.iterdir():
+    for path in staged.rglob("*"):
+        if path.is_dir():
+            path.chmod(0o755)
+            continue
         path.chmod(0o644)
         with path.open("rb") as file:
             os.fsync(file.fileno())
@@ -86,7 +93,7 @@ def read_json(path: Path) -> Any:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} is not a complete checkpoint: it has no {path.name}") from None
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise CheckpointError(f"{path} is not JSON: {error}") from None
 
 
@@ -98,7 +105,7 @@ def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor])
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """What a saved model is.
+    """What a saved model is; an encoder inside the folder is named by its path now.
 
     Raises:
         CheckpointError: where the file is missing, damaged or of another format version.
@@ -107,9 +114,10 @@ def read_config(folder: Path) -> ModelConfig:
     if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
         raise CheckpointError(f"{folder / CONFIG}: expected a checkpoint of format {FORMAT}; it is of another version")
     try:
-        return ModelConfig.from_json(value)
+        config = ModelConfig.from_json(value)
     except (TypeError, KeyError, AttributeError) as error:
         raise CheckpointError(f"{folder / CONFIG} does not describe a model: {error}") from None
+    return replace(config, encoder=str((folder / ENCODER).resolve())) if config.encoder == INSIDE else config
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:

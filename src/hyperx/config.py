@@ -65,7 +65,8 @@ class ModelConfig:
     """What a model is: enough to build it again around its encoder.
 
     Args:
-        encoder: the encoder's name: ``embedded``, a local folder or a hub name.
+        encoder: the encoder's name: ``embedded``, a local folder or a hub name; ``./encoder`` in a checkpoint that
+            holds it.
         encoder_hash: content hash of the encoder's own weights.
         kinds: kind of every task by its name, in order.
         labels: label set by task.
@@ -414,3 +415,27 @@ class LanguagesConfig:
 
     words: tyro.conf.Positional[tuple[str, ...]] = ()
     """Codes, or parts of the names of languages and treebanks, such as: tur kurdish EWT. By default all languages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportConfig:
+    """Make a checkpoint from one of the published program (2022), with the same outputs. Nothing of it is run.
+
+    For example:
+
+    hyperx import-published outputs/checkpoint-100000 --output runs/published
+    """
+
+    folder: tyro.conf.Positional[Path | None] = None
+    """The published checkpoint: the folder with hyperx_args.bin and a folder <task>_model for each task."""
+    output: Path | None = None
+    """A new folder for the checkpoint."""
+    model_name_or_path: str | None = None
+    """The encoder that the run started from, a local folder or a hub name: its configuration and tokenizer are taken.
+    By default what stands in the folder, and the name in the run's arguments."""
+    changes_only: bool = False
+    """Keep only those weights of the encoder that the run changed, and name the encoder that it started from; without
+    it the whole encoder is kept in the checkpoint."""
+    mean_for_untrained_languages: bool = False
+    """Let languages without a training pair read the mean of the trained languages' embeddings, as in models trained
+    here; without it they keep their random start, and all outputs are as published."""

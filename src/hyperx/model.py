@@ -24,7 +24,7 @@ from hyperx.encoders.layout import (
     keep_layers,
     norm_modules,
 )
-from hyperx.encoders.loading import LoadedEncoder, load_encoder
+from hyperx.encoders.loading import LoadedEncoder, has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form, read_masked_lm
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
@@ -123,7 +123,10 @@ class HyperX(nn.Module):
         path = checkpoint.resolve(Path(folder))
         config = checkpoint.read_config(path)
         tensors = checkpoint.read_tensors(path)
-        loaded = load_encoder(encoder or config.encoder)
+        name = encoder or config.encoder
+        # Only an encoder inside its checkpoint may have come without a tokenizer.
+        inside = Path(name) == (path / checkpoint.ENCODER).resolve()
+        loaded = load_encoder(name, tokenizer=not inside or has_tokenizer(Path(name)))
         if loaded.content_hash != config.encoder_hash:
             raise CheckpointError(
                 f"{path} was trained on the encoder {config.encoder!r} with content {config.encoder_hash[:12]}; "

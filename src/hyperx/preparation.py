@@ -117,15 +117,19 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     evaluate = _eval_pairs(train, evaluate, sources)
     _check_best_by(config, train, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
     _warn_unused(data, tasks, languages)
-    everything = _with_all_pairs(sources, tasks, languages, data, label_map)
-    kept = {
+    everything = with_all_pairs(sources, tasks, languages, data, label_map)
+    return Scope(tasks, tuple(languages), train, evaluate, everything, kept_data(everything, data, label_map))
+
+
+def kept_data(sources: DataSources, data: DataOptions, label_map: dict[str, str]) -> dict[str, Any]:
+    """What a checkpoint keeps of its data: where that of every pair of the model is, and how it was found."""
+    return {
         "data_folder": str(data.data_folder.resolve()),
         "table": dict(data.data),
         "label_map": label_map,
         "treebanks": data.treebanks,
-        "sources": everything.to_json(),
+        "sources": sources.to_json(),
     }
-    return Scope(tasks, tuple(languages), train, evaluate, everything, kept)
 
 
 def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
@@ -337,7 +341,7 @@ def find_sources(
         return None
 
 
-def _with_all_pairs(
+def with_all_pairs(
     sources: DataSources,
     tasks: Mapping[str, Task],
     languages: Sequence[str],
@@ -375,7 +379,7 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
     loader = SplitLoader(
         scope.sources,
         scope.tasks,
-        encoder.tokenizer,
+        encoder.checked_tokenizer(),
         max_length=checked_length(config, encoder),
         cache=encoded_cache(),
     )
@@ -403,7 +407,7 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
 
 def check_tasks(tasks: Mapping[str, Task], encoder: LoadedEncoder) -> None:
     """See that an encoder can serve the tasks; a ConfigError names those that it cannot."""
-    subwords = special_subwords(encoder.tokenizer)
+    subwords = special_subwords(encoder.checked_tokenizer())
     found = {name: task.problem(subwords) for name, task in tasks.items()}
     if problems := [f"{name}: {encoder.name} cannot serve it: {what}" for name, what in found.items() if what]:
         raise ConfigError(problems)

@@ -194,7 +194,7 @@ class TrainingRun:
         self.losses: list[torch.Tensor] = []
         self.batch_rows = self.options.per_device_train_batch_size * accelerator.num_processes
         self.plan = make_plan(config, data.train_splits, self.batch_rows)
-        self.subwords = special_subwords(data.encoder.tokenizer)
+        self.subwords = special_subwords(data.encoder.checked_tokenizer())
         self.collate = Collator(
             pairs=data.train_pairs,
             splits=data.train_splits,

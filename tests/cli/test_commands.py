@@ -11,7 +11,7 @@ import pytest
 import hyperx
 from hyperx.cli import COMMANDS, main
 from hyperx.cli.options import option_names
-from hyperx.config import CheckConfig, EvaluateConfig, LanguagesConfig, PredictConfig, TrainConfig
+from hyperx.config import CheckConfig, EvaluateConfig, ImportConfig, LanguagesConfig, PredictConfig, TrainConfig
 
 CONFIGS: dict[str, type[Any]] = {
     "train": TrainConfig,
@@ -19,8 +19,9 @@ CONFIGS: dict[str, type[Any]] = {
     "predict": PredictConfig,
     "check": CheckConfig,
     "languages": LanguagesConfig,
+    "import-published": ImportConfig,
 }
-NO_FLAGS = {"data", "words"}
+NO_FLAGS = {"data", "words", "folder"}
 
 
 def help_of(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> str:
@@ -83,7 +84,7 @@ def test_the_version(capsys: pytest.CaptureFixture[str]) -> None:
 
 def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["evalute"]) == 2
-    expected = "hyperx: no command 'evalute': train, evaluate, predict, check, languages. Did you mean 'evaluate'?\n"
+    expected = f"hyperx: no command 'evalute': {', '.join(COMMANDS)}. Did you mean 'evaluate'?\n"
     assert capsys.readouterr().err == expected
 
 
@@ -94,6 +95,7 @@ def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]
         ("evaluate", "--eval_ckpt: name a checkpoint or the output folder of a run"),
         ("predict", "--language: name the language of the text, such as de"),
         ("check", "--train_task_language_pairs: name at least one pair, such as ner#en"),
+        ("import-published", "name the folder of a published checkpoint, such as outputs/checkpoint-100000"),
     ],
 )
 def test_a_command_without_options_says_what_it_needs(

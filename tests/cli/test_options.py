@@ -17,6 +17,7 @@ from hyperx.config import (
     DataOptions,
     EvaluateConfig,
     HypernetworkOptions,
+    ImportConfig,
     ModelOptions,
     PredictConfig,
     SamplingOptions,
@@ -73,6 +74,7 @@ PUBLISHED_DEFAULTS = {
 }
 """The options of the published training program and their defaults; its encoder must be named."""
 IN_FILES_ONLY = {"data"}
+WITHOUT_A_NAME = {"folder"}
 PUBLISHED_NAMES = {*PUBLISHED_DEFAULTS, "model_name_or_path"}
 
 
@@ -234,7 +236,7 @@ def test_what_is_on_has_a_negative_form(name: str) -> None:
 # Help -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("kind", [TrainConfig, EvaluateConfig, PredictConfig, CheckConfig])
+@pytest.mark.parametrize("kind", [TrainConfig, EvaluateConfig, PredictConfig, CheckConfig, ImportConfig])
 def test_help_reads_as_a_page(
     kind: type[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -278,6 +280,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "Training": ("train", TrainingOptions),
     "`hyperx evaluate`": ("evaluate", EvaluateConfig),
     "`hyperx predict`": ("predict", PredictConfig),
+    "`hyperx import-published`": ("import-published", ImportConfig),
 }
 """The tables of docs/options.md by the headings above them."""
 
@@ -292,7 +295,7 @@ def option_rows(command: str, kind: type[Any]) -> list[tuple[str, ...]]:
     """What docs/options.md says of the options of a dataclass: name, help, default and, in training, published one."""
     preset, rows = options("--preset", "published"), []
     for name, text in help_texts(kind).items():
-        if name in IN_FILES_ONLY or name not in kind.__slots__:
+        if name in IN_FILES_ONLY | WITHOUT_A_NAME or name not in kind.__slots__:
             continue
         field = next(field for field in fields(kind) if field.name == name)
         if field.default_factory is not MISSING:
@@ -332,9 +335,10 @@ def test_the_table_of_options_is_complete() -> None:
         TrainConfig: [heading for heading, (command, _) in TABLES.items() if command == "train"],
         EvaluateConfig: ["`hyperx evaluate`"],
         PredictConfig: ["`hyperx predict`"],
+        ImportConfig: ["`hyperx import-published`"],
     }.items():
         named = {row[0].strip("`-") for heading in headings for row in tables[heading]}
-        assert named == set(option_names(kind)) - IN_FILES_ONLY
+        assert named == set(option_names(kind)) - IN_FILES_ONLY - WITHOUT_A_NAME
 
 
 def test_the_tests_that_the_table_names_exist() -> None:

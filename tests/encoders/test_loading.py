@@ -8,6 +8,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Iterator
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import Any
 
@@ -30,7 +31,7 @@ from transformers import (
 
 from hyperx.data.encoding import SubwordEncoder
 from hyperx.encoders import embedded, loading
-from hyperx.encoders.loading import EMBEDDED, LoadedEncoder, load_encoder
+from hyperx.encoders.loading import EMBEDDED, LoadedEncoder, description_folder, load_encoder, load_tokenizer
 from hyperx.errors import EncoderError
 
 CONFIG = BertConfig(
@@ -236,6 +237,35 @@ def test_a_hub_model_is_the_same_as_its_local_copy(folder: Path, monkeypatch: py
     encoder = load_encoder("someone/encoder")
     assert encoder.name == "someone/encoder"
     assert encoder.content_hash == load_encoder(folder).content_hash
+
+
+def test_a_description_spares_the_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: dict[str, Any] = {}
+
+    def download(name: str, **options: Any) -> str:
+        asked.update(options, name=name)
+        return str(folder)
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
+    assert description_folder("someone/encoder") == folder
+    assert asked["name"] == "someone/encoder"
+    assert not any(fnmatch("model.safetensors", pattern) for pattern in asked["allow_patterns"])
+    for name in ("config.json", "tokenizer.json", "vocab.txt"):
+        assert any(fnmatch(name, pattern) for pattern in asked["allow_patterns"])
+    assert description_folder(str(folder)) == folder
+    with pytest.raises(EncoderError, match="found no such folder"):
+        description_folder("no/such/folder")
+
+
+def test_a_tokenizer_by_itself_and_an_encoder_without_one(folder: Path) -> None:
+    assert len(load_tokenizer(folder)) == len(load_encoder(folder).checked_tokenizer())
+    for path in folder.glob("tokenizer*"):
+        path.unlink()
+    with pytest.raises(EncoderError, match=r"expected a tokenizer, found none of tokenizer\.json"):
+        load_tokenizer(folder)
+    encoder = load_encoder(folder, tokenizer=False)
+    with pytest.raises(EncoderError, match="expected a tokenizer, found none"):
+        encoder.checked_tokenizer()
 
 
 @pytest.mark.usefixtures("tiny_cache")

@@ -94,7 +94,7 @@ def test_every_option_with_every_other(case: dict[str, Any], tmp_path: Path, mon
     model.eval()
     model.save_pretrained(tmp_path / "saved")
     loaded = LoadedEncoder("tiny", "", tiny_bert(layers=2), tiny_tokenizer())
-    monkeypatch.setattr(hyperx.model, "load_encoder", lambda _: loaded)
+    monkeypatch.setattr(hyperx.model, "load_encoder", lambda *_, **__: loaded)
     with torch.no_grad():
         again = HyperX.from_pretrained(tmp_path / "saved")
         assert again(PAIRS, IDS, MASK).hidden.equal(model(PAIRS, IDS, MASK).hidden)

@@ -1,4 +1,4 @@
-"""The command line: ``hyperx train | evaluate | predict | check | languages``."""
+"""The command line: ``hyperx train | evaluate | predict | check | languages | import-published``."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ COMMANDS = {
     "predict": "tag text with a checkpoint",
     "check": "read the data of a run, count it, name every problem, and start nothing",
     "languages": "list the languages of Universal Dependencies and WikiANN, and their treebanks",
+    "import-published": "make a checkpoint from one of the published program",
 }
 
 USAGE = """usage: hyperx COMMAND [OPTIONS]
@@ -31,7 +32,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; the exit status: 0 done, 1 a problem that the message explains, 2 a misused command line."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
-        print(USAGE.format(commands="\n".join(f"  {name:<10}{line}" for name, line in COMMANDS.items())))
+        print(USAGE.format(commands="\n".join(f"  {name:<18}{line}" for name, line in COMMANDS.items())))
         return 0 if words else 2
     if words[0] == "--version":
         import hyperx
@@ -48,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing what a user can mend without a traceback."""
     # Only the command's own module is imported: help and prediction should not wait for training's libraries.
-    module = importlib.import_module(f"hyperx.cli.{command}")
+    module = importlib.import_module(f"hyperx.cli.{command.replace('-', '_')}")
     try:
         module.main(list(arguments))
         sys.stdout.flush()

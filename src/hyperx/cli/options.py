@@ -97,7 +97,8 @@ def _placeholder(kind: Any, default: Any) -> str:
     """What stands for the value of an option; None only where it is not the default anyway."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
-        return "[NAME ...]" if tyro.conf.Positional in parts[1:] else _placeholder(parts[0], default)
+        several = tyro.conf.Positional in parts[1:] and get_origin(parts[0]) is tuple
+        return "[NAME ...]" if several else _placeholder(parts[0], default)
     if origin is Literal:
         return f"{{{','.join(map(str, parts))}}}"
     if origin in (Union, UnionType):

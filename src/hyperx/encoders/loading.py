@@ -30,7 +30,9 @@ EMBEDDED_HEAD_LAYER = 10
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_SECONDS = 10.0
-_HUB_FILES = ["*.json", "*.txt", "*.model", "model.safetensors", "model-*.safetensors"]
+_HUB_DESCRIPTION = ["*.json", "*.txt", "*.model"]
+_HUB_FILES = [*_HUB_DESCRIPTION, "model.safetensors", "model-*.safetensors"]
+_TOKENIZER_FILES = ["tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model"]
 _ELSE = f"Name another encoder: {EMBEDDED}, a local folder or a model of the hub."
 
 
@@ -42,7 +44,7 @@ class LoadedEncoder:
         name: as the user spelled it, but absolute where it is a path.
         content_hash: of the weights; the same for every copy of them, wherever it was loaded from.
         model: in float32 and evaluation mode, without a pooler.
-        tokenizer: a fast one, so that subwords can be traced to words.
+        tokenizer: a fast one, so that subwords can be traced to words; None where it was not asked for.
         head_layer: the layer that task heads read best, where the upper ones are known to serve another purpose.
         folder: where its files are.
     """
@@ -50,16 +52,23 @@ class LoadedEncoder:
     name: str
     content_hash: str
     model: PreTrainedModel
-    tokenizer: PreTrainedTokenizerFast
+    tokenizer: PreTrainedTokenizerFast | None
     head_layer: int | None = None
     folder: Path | None = None
 
+    def checked_tokenizer(self) -> PreTrainedTokenizerFast:
+        """The tokenizer; an EncoderError where there is none."""
+        if self.tokenizer is None:
+            raise EncoderError(f"{self.name}: expected a tokenizer, found none. {_ELSE}")
+        return self.tokenizer
 
-def load_encoder(name: str | Path) -> LoadedEncoder:
+
+def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
     """Load an encoder and its tokenizer. Never runs code or reads pickles that come with an encoder.
 
     Args:
         name: ``embedded``; the path of an E5S1 file or of a Hugging Face folder; or a model of the hub.
+        tokenizer: also load its tokenizer.
 
     Raises:
         EncoderError: where it cannot be found, or is not an encoder with safetensors weights and a fast tokenizer.
@@ -67,12 +76,43 @@ def load_encoder(name: str | Path) -> LoadedEncoder:
     folder, converted = _find(name)
     with _quiet():
         model = _load_model(folder)
-        tokenizer = _load_converted_tokenizer(folder) if converted else _load_tokenizer(folder)
+        found = None
+        if tokenizer:
+            found = _load_converted_tokenizer(folder) if converted else _load_tokenizer(folder)
     # A record is believed only in the cache: next to weights that somebody else wrote it could be another model's.
     record = read_source_record(folder) if converted else None
     content_hash = _state_hash(model) if record is None else record.content_hash
     head_layer = EMBEDDED_HEAD_LAYER if converted else None
-    return LoadedEncoder(_lasting_name(name), content_hash, model, tokenizer, head_layer, folder)
+    return LoadedEncoder(_lasting_name(name), content_hash, model, found, head_layer, folder)
+
+
+def has_tokenizer(folder: Path) -> bool:
+    """Whether a folder holds a tokenizer. Asked for one, the library makes an empty one where there is none."""
+    return any((folder / name).is_file() for name in _TOKENIZER_FILES)
+
+
+def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
+    """The fast tokenizer in a folder, without its encoder; an EncoderError where it cannot be read."""
+    if not has_tokenizer(folder):
+        raise EncoderError(f"{folder}: expected a tokenizer, found none of {', '.join(_TOKENIZER_FILES)}")
+    with _quiet():
+        return _load_tokenizer(folder)
+
+
+def description_folder(name: str) -> Path:
+    """A folder with an encoder's configuration and tokenizer; of a model of the hub its weights are not fetched.
+
+    Raises:
+        EncoderError: where it cannot be found.
+    """
+    if name == EMBEDDED:
+        return embedded_encoder_folder()
+    path = Path(name)
+    if path.is_dir():
+        return path
+    if not _is_hub_name(name):
+        raise EncoderError(f"{name}: expected an encoder, found no such folder")
+    return _download(name, _HUB_DESCRIPTION)
 
 
 def _lasting_name(name: str | Path) -> str:
@@ -97,9 +137,13 @@ def _find(name: str | Path) -> tuple[Path, bool]:
         return embedded_encoder_folder(path), True
     if path.is_dir():
         return _checked_folder(path), False
-    if isinstance(name, Path) or not _HUB_NAME.fullmatch(name) or name.startswith(".") or name.endswith(".bin"):
+    if isinstance(name, Path) or not _is_hub_name(name):
         raise EncoderError(f"{name}: expected an encoder, found no such file or folder. {_ELSE}")
-    return _checked_folder(_download(name)), False
+    return _checked_folder(_download(name, _HUB_FILES)), False
+
+
+def _is_hub_name(name: str) -> bool:
+    return _HUB_NAME.fullmatch(name) is not None and not name.startswith(".") and not name.endswith(".bin")
 
 
 def _checked_folder(folder: Path) -> Path:
@@ -117,16 +161,14 @@ def _checked_folder(folder: Path) -> Path:
     return folder
 
 
-def _download(name: str) -> Path:
+def _download(name: str, files: list[str]) -> Path:
     """The hub model's folder in the hub's cache. One look at the hub, so that it fails at once without a network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
         # Sub-folders of hub models hold other formats (onnx, openvino), which are not read here.
-        return Path(
-            snapshot_download(name, etag_timeout=_HUB_SECONDS, allow_patterns=_HUB_FILES, ignore_patterns=["*/*"])
-        )
+        return Path(snapshot_download(name, etag_timeout=_HUB_SECONDS, allow_patterns=files, ignore_patterns=["*/*"]))
     except LocalEntryNotFoundError as error:
         raise EncoderError(
             f"{name}: found no such local folder, and the hub cannot be reached ({_first_line(error)}).{_hint(name)}"

@@ -61,6 +61,7 @@ class ParserLogits:
         dependents: what the relations read of words as dependents ``[B, W, r]``.
         heads: and of the root and words as heads ``[B, W + 1, r]``.
         scorer: the biaffine scores of relations.
+        root: number of the relation to the root.
     """
 
     arcs: Tensor
@@ -68,6 +69,7 @@ class ParserLogits:
     dependents: Tensor
     heads: Tensor
     scorer: Biaffine
+    root: int = UD_RELATIONS.index(ROOT)
 
     @property
     def possible(self) -> Tensor:
@@ -126,10 +128,14 @@ class ParserHead(nn.Module):
         hidden_size: hidden size h of the encoder.
         relations: number of relations.
         projections: score projected words, as Dozat and Manning do; without them the encoder's own, as published.
+        root: number of the relation to the root.
     """
 
-    def __init__(self, *, hidden_size: int, relations: int, projections: bool) -> None:
+    def __init__(
+        self, *, hidden_size: int, relations: int, projections: bool, root: int = UD_RELATIONS.index(ROOT)
+    ) -> None:
         super().__init__()
+        self.root = root
         arc, relation = (ARC_SIZE, RELATION_SIZE) if projections else (hidden_size, hidden_size)
 
         def project(size: int) -> nn.Module:
@@ -150,7 +156,8 @@ class ParserHead(nn.Module):
         words, count = word_means(given.hidden, given.words, None if given.labels is None else given.labels.shape[1])
         heads = torch.cat([given.hidden[:, :1], words], dim=1)
         arcs = self.arcs(self.arc_dependent(words), self.arc_head(heads)).squeeze(-1)
-        return ParserLogits(arcs, count, self.relation_dependent(words), self.relation_head(heads), self.relations)
+        dependents, heads = self.relation_dependent(words), self.relation_head(heads)
+        return ParserLogits(arcs, count, dependents, heads, self.relations, self.root)
 
 
 def word_means(hidden: Tensor, words: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
@@ -187,7 +194,12 @@ class DependencyParsing(Task):
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
         """A :class:`ParserHead`."""
-        return ParserHead(hidden_size=facts.hidden_size, relations=len(labels), projections=facts.parser_projections)
+        return ParserHead(
+            hidden_size=facts.hidden_size,
+            relations=len(labels),
+            projections=facts.parser_projections,
+            root=labels.index(ROOT),
+        )
 
     def loss(self, logits: ParserLogits, labels: Tensor) -> Tensor:
         """Cross-entropy of the heads, plus that of the relations to the right heads; each a mean over words.
@@ -206,7 +218,7 @@ class DependencyParsing(Task):
     def decode(self, logits: ParserLogits, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
         """For each owned word the log-probability of each head, and of the best relation to it, with its number."""
         arcs = logits.possible.log_softmax(dim=-1).cpu().numpy()
-        certain, best = _best_relations(logits.relations())
+        certain, best = _best_relations(logits.relations(), logits.root)
         parts = []
         for row, window in enumerate(windows):
             words = window.word_range
@@ -269,9 +281,9 @@ def _arcs(example: Example) -> Ints:
     return arcs
 
 
-def _best_relations(scores: Tensor) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The log-probability of the best relation to each head, ``root`` never among them, and its number."""
+def _best_relations(scores: Tensor, root: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
+    """The log-probability of the best relation to each head, that to the root never among them, and its number."""
     scores = scores.float().log_softmax(dim=-1)
-    scores[..., UD_RELATIONS.index(ROOT)] = -torch.inf
+    scores[..., root] = -torch.inf
     best = scores.max(dim=-1)
     return best.values.cpu().numpy(), best.indices.cpu().numpy()

@@ -1,0 +1,187 @@
+"""Checkpoints of the published program, made into checkpoints of this one whose outputs are the same.
+
+A folder of the published program holds, for every task, the whole encoder with the hypernetwork inside it and the
+task's head (``<task>_model/pytorch_model.bin``), and its arguments (``hyperx_args.bin``). Nothing in them is run.
+``trainer_args.bin`` is never opened.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+from torch import Tensor
+from transformers import BertConfig, PreTrainedModel
+
+from hyperx import checkpoint
+from hyperx.config import DataOptions, ImportConfig, ModelConfig
+from hyperx.data.sources import DataSources
+from hyperx.encoders.loading import LoadedEncoder, load_encoder
+from hyperx.errors import CheckpointError, ConfigError
+from hyperx.model import HyperX
+from hyperx.preparation import kept_data, with_all_pairs
+from hyperx.published.encoder import UNSEEN, Description, describe_encoder, shape_of
+from hyperx.published.run import TASKS, PublishedRun
+from hyperx.published.weights import read_tensors, read_weights, weights_path
+from hyperx.tasks.registry import make_tasks
+
+log = logging.getLogger(__name__)
+
+ARGUMENTS = "hyperx_args.bin"
+
+
+def import_published(config: ImportConfig) -> Path:
+    """Make a checkpoint of ours from one of the published program.
+
+    Returns:
+        The new checkpoint's folder.
+
+    Raises:
+        ConfigError: all problems with the options.
+        CheckpointError: where the folder is no published checkpoint, is not sound, or has no hypernetwork.
+        EncoderError: where the encoder that the options name cannot be had.
+    """
+    folder, output = _checked_options(config)
+    run = PublishedRun.read(folder / ARGUMENTS)
+    described = describe_encoder(folder, run, config.model_name_or_path)
+    settings = model_config(run, described.config, mean=config.mean_for_untrained_languages)
+    shared = read_weights(weights_path(folder, run.tasks[0]))
+    model = _shape_of_model(folder, described.config, settings)
+    tensors = read_tensors(folder, run, shared, model)
+    inside = {name.removeprefix("encoder."): tensors.pop(name) for name in list(tensors) if name.startswith("encoder.")}
+    base = _base_encoder(described) if config.changes_only else None
+
+    def fill(staged: Path) -> None:
+        if base is None:
+            name, content_hash = checkpoint.INSIDE, _write_encoder(staged / checkpoint.ENCODER, described, inside)
+            changed = {}
+        else:
+            name, content_hash, changed = base.name, base.content_hash, _changes(base, inside)
+        found = replace(settings, encoder=name, encoder_hash=content_hash, trained_inside=tuple(changed))
+        checkpoint.save_model(staged, found, {**tensors, **changed})
+        checkpoint.write_json(staged / checkpoint.DATA, _data(run))
+
+    checkpoint.write_folder(output, fill)
+    _log_run(run)
+    return output
+
+
+def _shape_of_model(folder: Path, encoder: BertConfig, settings: ModelConfig) -> HyperX:
+    """A model that has shapes but no weights, by which the weights of the files are checked."""
+    try:
+        with torch.device("meta"):
+            return HyperX(shape_of(encoder), settings)
+    except RuntimeError as error:
+        reason = " ".join(str(error).split())[:200]
+        raise CheckpointError(f"{folder}: no model has the sizes of its arguments and its encoder: {reason}") from None
+
+
+def _checked_options(config: ImportConfig) -> tuple[Path, Path]:
+    problems = []
+    folder, output = config.folder or Path(), config.output or Path()
+    if config.folder is None:
+        problems.append("name the folder of a published checkpoint, such as outputs/checkpoint-100000")
+    elif not (folder / ARGUMENTS).is_file():
+        inner = sorted(path.parent.name for path in folder.glob(f"checkpoint-*/{ARGUMENTS}"))
+        hint = f"; name one of the checkpoints in it, such as {inner[-1]}" if inner else ""
+        what = f"has no {ARGUMENTS}" if folder.is_dir() else "is no folder"
+        problems.append(f"{folder} {what}: expected a checkpoint of the published program{hint}")
+    if config.output is None:
+        problems.append("--output: name a new folder for the checkpoint")
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        problems.append(f"--output: {output} exists already; name a new folder")
+    if problems:
+        raise ConfigError(problems)
+    return folder, output
+
+
+def model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool = False) -> ModelConfig:
+    """What the model of a run is; its encoder is not named yet.
+
+    Args:
+        run: its arguments.
+        encoder: the encoder's configuration.
+        mean: let languages without a training pair read the mean of the others.
+    """
+    trained = tuple(language for language in run.languages if language in {pair.language for pair in run.pairs})
+    if len(trained) < len(run.languages) and trained:
+        others = ", ".join(language for language in run.languages if language not in trained)
+        how = "read the mean of the trained ones here" if mean else "keep their random start, as published"
+        log.warning("no training pair has the languages %s: their embeddings %s", others, how)
+    positions = encoder.max_position_embeddings
+    return ModelConfig(
+        encoder="",
+        encoder_hash="",
+        kinds={task: task for task in run.kept_tasks},
+        labels={task: TASKS[task].labels for task in run.kept_tasks},
+        languages=run.languages,
+        trained_languages=trained if mean else run.languages,
+        trained_pairs=tuple(map(str, run.pairs)),
+        hypernetwork=run.hypernetwork,
+        adapter_non_linearity=run.activation,
+        after_layer_output=run.after_layer_output,
+        head_layer="last",
+        parser_projections=False,
+        max_length=min(run.max_length or positions, positions),
+    )
+
+
+def _log_run(run: PublishedRun) -> None:
+    log.info("tasks %s, languages %s", ", ".join(run.kept_tasks), ", ".join(run.languages))
+    if left_out := [task for task in run.tasks if task not in TASKS]:
+        log.warning("the heads of %s are left out", ", ".join(left_out))
+
+
+def _write_encoder(folder: Path, described: Description, weights: Mapping[str, Tensor]) -> str:
+    """Write the encoder as the hub has it; the hash of its weights as they are read back."""
+    folder.mkdir()
+    described.config.save_pretrained(folder)
+    save_file(dict(weights), folder / checkpoint.WEIGHTS, {"format": "pt"})
+    if described.tokenizer is not None:
+        described.tokenizer.save_pretrained(folder)
+    return load_encoder(folder, tokenizer=False).content_hash
+
+
+def _base_encoder(described: Description) -> LoadedEncoder:
+    """The encoder that the run started from.
+
+    Raises:
+        CheckpointError: where it is another one.
+    """
+    if described.named is None:
+        raise ConfigError(["--changes_only: name the encoder that the run started from with --model_name_or_path"])
+    base = load_encoder(described.named)
+    own = shape_of(described.config)
+    different = [name for name in UNSEEN if getattr(base.model.config, name, None) != getattr(own.config, name)]
+    if _shapes(base.model) != _shapes(own):
+        different.append("the shapes of their weights")
+    if different:
+        raise CheckpointError(
+            f"--changes_only: {base.name} is not the encoder that the run started from: they differ in "
+            f"{', '.join(different)}"
+        )
+    return base
+
+
+def _shapes(model: PreTrainedModel) -> dict[str, torch.Size]:
+    return {name: tensor.shape for name, tensor in model.state_dict().items()}
+
+
+def _changes(base: LoadedEncoder, weights: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """The weights, by their names in the model, that differ from those of the encoder that the run started from."""
+    own = base.model.state_dict()
+    changed = {f"encoder.{name}": tensor for name, tensor in weights.items() if not torch.equal(tensor, own[name])}
+    log.info("%d of the encoder's %d weights differ from %s", len(changed), len(weights), base.name)
+    return changed
+
+
+def _data(run: PublishedRun) -> dict[str, Any]:
+    """Where evaluation finds data: as for a model that was trained here without a table."""
+    options = DataOptions()
+    tasks = make_tasks({task: task for task in run.kept_tasks})
+    return kept_data(with_all_pairs(DataSources(()), tasks, run.languages, options, {}), options, {})

@@ -1,0 +1,288 @@
+"""A pickled ``argparse.Namespace``, read without running anything: the file's instructions are interpreted here.
+
+Python's own unpickler calls whatever a file names. This one knows the instructions that plain values need, calls
+nothing, and admits two names: ``argparse.Namespace`` and the scheduler type of the transformers library, which stand
+for a mapping and for a string.
+"""
+
+from __future__ import annotations
+
+import pickletools
+import zipfile
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from io import BytesIO
+from pathlib import Path
+from typing import Any
+
+from hyperx.errors import CheckpointError
+
+LIMIT = 1 << 20
+"""Bytes of the largest file of arguments that is read; real ones have some thousand."""
+
+TORCH_MAGIC = 0x1950A86A20F9469CFC6C
+"""What files of ``torch.save`` older than its zip format begin with."""
+
+
+@dataclass(frozen=True)
+class _Name:
+    """A name that the file asks for; never looked up."""
+
+    module: str
+    name: str
+
+    def __str__(self) -> str:
+        return f"{self.module}.{self.name}"
+
+
+@dataclass
+class _Namespace:
+    """What the file builds for ``argparse.Namespace``."""
+
+    values: dict[str, Any] = field(default_factory=dict)
+
+
+NAMESPACE = _Name("argparse", "Namespace")
+SCHEDULER = _Name("transformers.trainer_utils", "SchedulerType")
+
+
+class _Refused(Exception):
+    """The file holds something that is no plain value."""
+
+
+def read_arguments(path: Path) -> dict[str, Any]:
+    """The arguments that a file holds, by name: texts, numbers, truth values, None, and lists and mappings of them.
+
+    Reads what ``pickle.dump`` or ``torch.save``, in its present and its older form, wrote.
+
+    Raises:
+        CheckpointError: where the file is missing, too large or damaged, or names anything but the two classes.
+    """
+    stream = BytesIO(_pickle_of(path))
+    try:
+        value = _Reader().read(stream)
+        if value == TORCH_MAGIC:
+            for _ in ("protocol version", "system", "value"):
+                value = _Reader().read(stream)
+    except _Refused as error:
+        raise CheckpointError(
+            f"{path}: expected a plain {NAMESPACE} of texts, numbers and lists; found {error}. "
+            "Nothing of the file was run"
+        ) from None
+    except (ValueError, LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise CheckpointError(f"{path} is damaged or no pickle: {' '.join(str(error).split())[:200]}") from None
+    if not isinstance(value, _Namespace):
+        raise CheckpointError(f"{path}: expected an {NAMESPACE}; found {_what(value)}")
+    return value.values
+
+
+def _pickle_of(path: Path) -> bytes:
+    """The file's bytes, or those of the pickle inside a zip archive of ``torch.save``."""
+    try:
+        with path.open("rb") as file:
+            data = file.read(LIMIT + 1)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
+    _check_size(path, len(data))
+    if not data.startswith(b"PK\x03\x04"):
+        return data
+    try:
+        with zipfile.ZipFile(BytesIO(data)) as archive:
+            names = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
+            if len(names) != 1:
+                raise CheckpointError(f"{path}: expected one data.pkl in the archive; found {len(names)}")
+            # The size that an archive states can be a lie: it is what comes out that counts.
+            with archive.open(names[0]) as member:
+                data = member.read(LIMIT + 1)
+    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
+        raise CheckpointError(f"{path} is a damaged archive: {error}") from None
+    _check_size(path, len(data))
+    return data
+
+
+def _check_size(path: Path, size: int) -> None:
+    if size > LIMIT:
+        raise CheckpointError(f"{path}: expected arguments of at most {LIMIT:,} bytes; it holds more")
+
+
+class _Reader:
+    """A stack machine for one pickle. Each instruction is a line of :meth:`step`; all others are refused."""
+
+    def __init__(self) -> None:
+        self.stack: list[Any] = []
+        self.marks: list[int] = []
+        self.memo: dict[int, Any] = {}
+
+    def read(self, stream: BytesIO) -> Any:
+        """The value of the pickle at the stream's position, which is then behind it."""
+        for instruction, argument, _ in pickletools.genops(stream):
+            if instruction.name == "STOP":
+                return self.pop()
+            self.step(instruction.name, argument)
+        raise ValueError("it has no end")
+
+    def step(self, instruction: str, argument: Any) -> None:
+        """Carry out one instruction."""
+        if instruction in _CONSTANTS:
+            self.stack.append(_CONSTANTS[instruction]())
+        elif instruction in _LITERALS:
+            self.stack.append(argument)
+        elif instruction in _INSTRUCTIONS:
+            _INSTRUCTIONS[instruction](self, argument)
+        else:
+            raise _Refused(f"the instruction {instruction}" + (f" {argument}" if isinstance(argument, str) else ""))
+
+    # The stack --------------------------------------------------------------------------------------------------------
+
+    def pop(self) -> Any:
+        """The topmost value above the last mark."""
+        if self.marks and len(self.stack) <= self.marks[-1]:
+            raise ValueError("a value is missing")
+        return self.stack.pop()
+
+    def plain(self) -> Any:
+        """The topmost value, which must be a plain one."""
+        value = self.pop()
+        if isinstance(value, _Name | _Namespace):
+            raise _Refused(f"{_what(value)} as a value")
+        return value
+
+    def plains(self) -> list[Any]:
+        """The values above the last mark, which is taken away."""
+        found = [self.plain() for _ in range(len(self.stack) - self.marks[-1])]
+        self.marks.pop()
+        return found[::-1]
+
+    def top(self, kind: type[Any]) -> Any:
+        """The topmost value, which must be of a kind and stays."""
+        value = self.stack[-1]
+        if not isinstance(value, kind):
+            raise ValueError(f"expected a {kind.__name__}, found a {type(value).__name__}")
+        return value
+
+    # Instructions -----------------------------------------------------------------------------------------------------
+
+    def mark(self, _: Any) -> None:
+        self.marks.append(len(self.stack))
+
+    def append(self, _: Any) -> None:
+        value = self.plain()
+        self.top(list).append(value)
+
+    def appends(self, _: Any) -> None:
+        values = self.plains()
+        self.top(list).extend(values)
+
+    def set_item(self, _: Any) -> None:
+        value, key = self.plain(), self.plain()
+        self.update([key, value])
+
+    def set_items(self, _: Any) -> None:
+        self.update(self.plains())
+
+    def update(self, values: list[Any]) -> None:
+        """Add keys and values in turn to the topmost mapping."""
+        if not all(key is None or isinstance(key, str | int | float) for key in values[::2]):
+            raise _Refused("a mapping whose keys are no texts or numbers")
+        self.top(dict).update(zip(values[::2], values[1::2], strict=True))
+
+    def make_tuple(self, _: Any) -> None:
+        self.stack.append(tuple(self.plains()))
+
+    def make_tuple_of(self, count: int) -> None:
+        values = [self.plain() for _ in range(count)]
+        self.stack.append(tuple(values[::-1]))
+
+    def put(self, index: Any) -> None:
+        self.memo[len(self.memo) if index is None else index] = self.stack[-1]
+
+    def get(self, index: Any) -> None:
+        self.stack.append(self.memo[index])
+
+    def name(self, argument: Any) -> None:
+        """A name from the instruction itself, or from the stack; only the two that are known."""
+        if argument is None:
+            name, module = self.plain(), self.plain()
+        else:
+            module, _, name = argument.partition(" ")
+        if not isinstance(module, str) or not isinstance(name, str):
+            raise ValueError("a name that is no text")
+        found = _Name(module, name)
+        if found not in (NAMESPACE, SCHEDULER):
+            raise _Refused(f"the name {found}")
+        self.stack.append(found)
+
+    def call(self, _: Any) -> None:
+        """Only ``SchedulerType(text)``, which gives the text."""
+        arguments, called = self.plain(), self.pop()
+        if called != SCHEDULER or not (
+            isinstance(arguments, tuple) and len(arguments) == 1 and isinstance(arguments[0], str)
+        ):
+            raise _Refused(f"a call of {_what(called)}")
+        self.stack.append(arguments[0])
+
+    def new(self, _: Any) -> None:
+        """Only ``Namespace()``."""
+        arguments, made = self.plain(), self.pop()
+        if made != NAMESPACE or arguments != ():
+            raise _Refused(f"an object of {_what(made)}")
+        self.stack.append(_Namespace())
+
+    def build(self, _: Any) -> None:
+        """The values of a namespace."""
+        values = self.plain()
+        target = self.stack[-1]
+        if not isinstance(target, _Namespace) or not isinstance(values, dict):
+            raise _Refused(f"a state of {_what(target)}")
+        if not all(isinstance(key, str) for key in values):
+            raise _Refused("arguments whose names are no texts")
+        target.values.update(values)
+
+
+def _what(value: Any) -> str:
+    """A value in an error: the kind alone, as a hostile value may be too deep to print."""
+    if isinstance(value, _Name):
+        return f"the class {value}"
+    return f"an {NAMESPACE}" if isinstance(value, _Namespace) else f"a {type(value).__name__}"
+
+
+def _nothing(_reader: _Reader, _argument: Any) -> None:
+    """For instructions that only help a reader."""
+
+
+_CONSTANTS: dict[str, Callable[[], Any]] = {
+    "NONE": lambda: None,
+    "NEWTRUE": lambda: True,
+    "NEWFALSE": lambda: False,
+    "EMPTY_LIST": list,
+    "EMPTY_TUPLE": tuple,
+    "EMPTY_DICT": dict,
+}
+
+_LITERALS = frozenset(
+    ["LONG1", "LONG4", "BININT", "BININT1", "BININT2", "BINFLOAT", "SHORT_BINUNICODE", "BINUNICODE", "BINUNICODE8"]
+)
+
+_INSTRUCTIONS: dict[str, Callable[[_Reader, Any], None]] = {
+    "PROTO": _nothing,
+    "FRAME": _nothing,
+    "MARK": _Reader.mark,
+    "APPEND": _Reader.append,
+    "APPENDS": _Reader.appends,
+    "SETITEM": _Reader.set_item,
+    "SETITEMS": _Reader.set_items,
+    "TUPLE": _Reader.make_tuple,
+    "TUPLE1": lambda reader, _: reader.make_tuple_of(1),
+    "TUPLE2": lambda reader, _: reader.make_tuple_of(2),
+    "TUPLE3": lambda reader, _: reader.make_tuple_of(3),
+    "BINPUT": _Reader.put,
+    "LONG_BINPUT": _Reader.put,
+    "MEMOIZE": _Reader.put,
+    "BINGET": _Reader.get,
+    "LONG_BINGET": _Reader.get,
+    "GLOBAL": _Reader.name,
+    "STACK_GLOBAL": _Reader.name,
+    "REDUCE": _Reader.call,
+    "NEWOBJ": _Reader.new,
+    "BUILD": _Reader.build,
+}
