@@ -234,6 +234,16 @@ def test_a_task_without_training_data_is_named(base: list[str], caplog: pytest.L
     assert "no training pair has the task pos: its head stays untrained" in caplog.text
 
 
+def test_a_table_may_serve_other_tasks_too(base: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    file = tmp_path / "run.yaml"
+    file.write_text("data:\n  mlm#tr: {train: nowhere.txt}\n  dep#tr: nowhere\n", encoding="utf-8")
+    scope_of(*base, "--config", str(file))
+    for pair in ("mlm#tr", "dep#tr"):
+        assert f"data table: {pair} is no pair of this run's tasks and languages; it is not read" in caplog.text
+    file.write_text("data:\n  dpe#tr: nowhere\n", encoding="utf-8")
+    assert "data table: dpe#tr: unknown task 'dpe'" in "\n".join(problems_of(*base, "--config", str(file)))
+
+
 def test_the_data_table_wins_over_the_folder(base: list[str], tmp_path: Path) -> None:
     toy.write_pos(tmp_path / "elsewhere" / "mine.conllu", toy.sentences("tr", 4, 5))
     file = tmp_path / "run.yaml"

@@ -276,7 +276,7 @@ class HyperX(nn.Module):
         """
         if canonical(language) in map(canonical, self.config.languages):
             if canonical(language) not in map(canonical, self.config.trained_languages):
-                log.info("no training pair had %s: it reads the mean of the trained language embeddings", language)
+                log.info("no training pair had %s: it reads the mean of the trained languages", language)
             return
         if not is_language(language):
             hint = suggestion(language, self.config.languages)
@@ -287,13 +287,13 @@ class HyperX(nn.Module):
         self.add_language(language)
 
     def add_language(self, language: str) -> None:
-        """Give the model one language more, which reads the mean of the trained language embeddings."""
+        """Give the model one language more, which reads the mean of the trained languages."""
         if self.hypernetwork is not None:
             self.hypernetwork.source.add_language()
         if self.plain_adapters is not None:
             self.plain_adapters.add_language(canonical(language))
         self.config = replace(self.config, languages=(*self.config.languages, language))
-        log.warning("language %s is new to the model: it reads the mean of the trained language embeddings", language)
+        log.warning("language %s is new to the model: it reads the mean of the trained languages", language)
 
     def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters:
         """The adapters of K distinct pairs for all layers: generated, or the plain ones."""

@@ -23,7 +23,7 @@ from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, 
 from hyperx.languages import canonical, is_language, suggestion, treebanks_of
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task, special_subwords
-from hyperx.tasks.registry import make_tasks, read_kinds
+from hyperx.tasks.registry import TASKS, make_tasks, read_kinds
 from hyperx.transfer import group_of
 from hyperx.warm_start import WarmStart
 
@@ -332,7 +332,8 @@ def find_sources(
             [pair for pair in pairs if pair.task in tasks],
             data_folder=data_folder,
             table=table,
-            columns={name: task.column for name, task in tasks.items()},
+            # A table may serve several runs, so its pairs need not be of this one's tasks.
+            columns={kind: task.column for kind, task in TASKS.items()} | {n: task.column for n, task in tasks.items()},
             label_map=label_map,
             treebanks=treebanks,
         )

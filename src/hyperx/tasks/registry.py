@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
+from torch import nn
+
 from hyperx.data.output import JSON_KEYS
 from hyperx.errors import did_you_mean
 from hyperx.tasks.base import Task
@@ -48,6 +50,8 @@ def read_kinds(entries: Sequence[str], used: Iterable[str], problems: list[str])
             problems.append(
                 f"--tasks: there is no task {kind!r}; there are {', '.join(TASKS)}.{_kind_hint(kind, entries)}"
             )
+        elif hasattr(nn.ModuleDict, name):
+            problems.append(f"--tasks: {name!r} is a word that PyTorch keeps for itself; choose another name")
         elif name in JSON_KEYS:
             problems.append(f"--tasks: {name!r} has another meaning in predict's JSON lines; choose another name")
         elif not name.isidentifier():
