@@ -150,6 +150,17 @@ def test_every_schedule_resumes_exactly(name: str, stop: int) -> None:
     assert max(whole) == pytest.approx(1e-3)
 
 
+@pytest.mark.parametrize("name", get_args(Scheduler))
+@pytest.mark.parametrize("warmup", [STEPS - 1, STEPS, STEPS + 1])
+def test_a_warm_up_may_be_as_long_as_the_run(name: str, warmup: int) -> None:
+    optimizer = optimizer_of()
+    found = rates(
+        optimizer, make_scheduler(optimizer, TrainingOptions(lr_scheduler_type=name, warmup_steps=warmup), STEPS), STEPS
+    )
+    expected = [1e-3 if name == "constant" else 1e-3 * step / warmup for step in range(1, STEPS)]
+    assert found[:-1] == pytest.approx(expected)
+
+
 def test_every_schedule_of_the_library_that_can_be_had_by_its_name_is_there() -> None:
     """The others need an argument that has no default, or the value of an evaluation at every step."""
     by_evaluation = {"reduce_lr_on_plateau", "greedy"}
