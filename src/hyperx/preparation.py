@@ -43,6 +43,7 @@ class Scope:
         languages: every language of the model, as the user spells it.
         train_pairs: pairs to train on.
         eval_pairs: pairs to evaluate on while training.
+        trained_pairs: every pair that the model will have been trained on, in this run or in one that it starts from.
         sources: where the data of the pairs is.
         kept: what a checkpoint keeps of it: the sources, the folder of local data and the explicit table.
     """
@@ -51,6 +52,7 @@ class Scope:
     languages: tuple[str, ...]
     train_pairs: tuple[TaskLanguagePair, ...]
     eval_pairs: tuple[TaskLanguagePair, ...]
+    trained_pairs: tuple[TaskLanguagePair, ...]
     sources: DataSources
     kept: Mapping[str, Any]
 
@@ -80,12 +82,13 @@ class RunData:
     kept: Mapping[str, Any]
 
 
-def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
+def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmStart | None = None) -> Scope:
     """Check all options of a run without reading data or loading a model.
 
     Args:
         config: the options.
         found: problems that were found before; they are reported with the others.
+        start: the checkpoint that the run starts from.
 
     Raises:
         ConfigError: all problems together, each naming its option.
@@ -115,10 +118,12 @@ def check_options(config: TrainConfig, found: Iterable[str] = ()) -> Scope:
     if problems or sources is None:
         raise ConfigError(problems)
     evaluate = _eval_pairs(train, evaluate, sources)
-    _check_best_by(config, train, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
+    trained = train if start is None else (*train, *map(TaskLanguagePair.parse, start.config.trained_pairs))
+    _check_best_by(config, trained, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
     _warn_unused(data, tasks, languages)
     everything = with_all_pairs(sources, tasks, languages, data, label_map)
-    return Scope(tasks, tuple(languages), train, evaluate, everything, kept_data(everything, data, label_map))
+    kept = kept_data(everything, data, label_map)
+    return Scope(tasks, tuple(languages), train, evaluate, trained, everything, kept)
 
 
 def kept_data(sources: DataSources, data: DataOptions, label_map: dict[str, str]) -> dict[str, Any]:
@@ -170,7 +175,7 @@ def _warn_unused(data: DataOptions, tasks: Iterable[str], languages: Sequence[st
 
 def _check_best_by(
     config: TrainConfig,
-    train: Sequence[TaskLanguagePair],
+    trained: Sequence[TaskLanguagePair],
     averaged: Sequence[TaskLanguagePair],
     evaluate: Sequence[TaskLanguagePair],
 ) -> None:
@@ -184,7 +189,7 @@ def _check_best_by(
     if config.training.evaluation_strategy == "no":
         return
     pairs = ", ".join(map(str, averaged)) or "none"
-    if group != "all" and group not in {group_of(pair, train) for pair in averaged}:
+    if group != "all" and group not in {group_of(pair, trained) for pair in averaged}:
         raise ConfigError(
             [f"--best_by: no evaluation pair is of the group {group}; add one to --eval_task_language_pairs ({pairs})"]
         )
@@ -388,12 +393,10 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
     bar = tqdm(jobs, desc="reading data", unit="split", disable=config.training.disable_progress_bar, leave=False)
     splits = {(pair, split): loader.load(pair, split) for pair, split in bar}
     train_splits = [splits[pair, "train"].first(config.data.max_train_samples) for pair in scope.train_pairs]
-    labels = label_sets(scope, train_splits, config.data)
-    if start is not None:
-        labels = start.label_sets(labels)
+    labels = label_sets(scope, train_splits, config.data, {} if start is None else start.config.labels)
     if problems := label_problems(scope.tasks, labels):
         raise DataError(" ".join(problems))
-    log_untrained(scope, start)
+    log_untrained(scope)
     return RunData(
         encoder=encoder,
         tasks=scope.tasks,
@@ -428,22 +431,30 @@ def checked_length(config: TrainConfig, encoder: LoadedEncoder) -> int:
     return config.data.max_length
 
 
-def label_sets(scope: Scope, splits: Sequence[EncodedSplit], data: DataOptions) -> dict[str, tuple[str, ...]]:
-    """The label set of every task; a DataError where training data has an entity type that was not declared."""
+def label_sets(
+    scope: Scope, splits: Sequence[EncodedSplit], data: DataOptions, known: Mapping[str, tuple[str, ...]]
+) -> dict[str, tuple[str, ...]]:
+    """The label set of every task, see :func:`label_set`; those known are of the checkpoint that a run starts from."""
     seen: dict[str, set[str]] = {task: set() for task in scope.tasks}
     for pair, split in zip(scope.train_pairs, splits, strict=True):
         seen[pair.task].update(split.names.get(scope.tasks[pair.task].label_column or "", ()))
-    return {task: label_set(scope.tasks[task], names, data.entity_types) for task, names in seen.items()}
+    return {
+        task: label_set(scope.tasks[task], names, data.entity_types, known.get(task, ()))
+        for task, names in seen.items()
+    }
 
 
-def label_set(task: Task, seen: Collection[str], entity_types: Sequence[str]) -> tuple[str, ...]:
-    """The labels of a task, from its training data or as declared.
+def label_set(
+    task: Task, seen: Collection[str], entity_types: Sequence[str], known: tuple[str, ...] = ()
+) -> tuple[str, ...]:
+    """The labels of a task, from its training data or as declared; those known where they hold all of these.
 
     Raises:
         DataError: where training data has an entity type that was not declared.
     """
     declared = [f"{prefix}-{kind}" for kind in entity_types for prefix in "BI"]
-    labels = task.label_set(declared if declared and task.column == "ner" else seen)
+    wanted = declared if declared and task.column == "ner" else seen
+    labels = known if known and set(wanted) <= set(known) else task.label_set(wanted)
     if missing := sorted(set(seen).difference(labels)):
         raise DataError(
             f"the training data of {task.name} has labels that were not declared: {', '.join(missing)}. Declare them "
@@ -462,13 +473,11 @@ def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ..
     ]
 
 
-def log_untrained(scope: Scope, start: WarmStart | None) -> None:
+def log_untrained(scope: Scope) -> None:
     """Say which tasks and languages of the model no training pair has, in this run or where it starts from."""
-    before = [] if start is None else map(TaskLanguagePair.parse, start.config.trained_pairs)
-    pairs = [*scope.train_pairs, *before]
-    trained = {canonical(pair.language) for pair in pairs}
+    trained = {canonical(pair.language) for pair in scope.trained_pairs}
     if untrained := [language for language in scope.languages if canonical(language) not in trained]:
         log.info("no training pair has %s: these read the mean of the trained languages", ", ".join(untrained))
     for task in scope.tasks:
-        if task not in {pair.task for pair in pairs}:
+        if task not in {pair.task for pair in scope.trained_pairs}:
             log.warning("no training pair has the task %s: its head stays untrained", task)

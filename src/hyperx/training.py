@@ -32,6 +32,7 @@ from hyperx.model import HyperX, build_model
 from hyperx.modules.hypernetwork import PlainNorm
 from hyperx.modules.pooling import LayerMix
 from hyperx.modules.source import SourceEmbedding
+from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import RunData, check_options, prepare, read_start
 from hyperx.tasks.base import special_subwords
 from hyperx.transfer import macro_averages
@@ -80,7 +81,7 @@ def train(config: TrainConfig) -> Path:
     """
     problems = output_dir_problems(config.training)
     start = read_start(config, problems)
-    scope = check_options(config, problems)
+    scope = check_options(config, problems, start)
     if config.training.resume and (found := checkpoint.checkpoints(config.training.output_dir or Path())):
         check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(config))
     accelerator = make_accelerator(config.training)
@@ -207,6 +208,7 @@ class TrainingRun:
         optimizer = make_optimizer(model, self.options, accelerator.device)
         scheduler = make_scheduler(optimizer, self.options, self.steps)
         self.bare_model = model
+        self.trained = tuple(map(TaskLanguagePair.parse, model.config.trained_pairs))
         # The scheduler stays outside: the library would step it once a process.
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.scheduler = scheduler
@@ -293,7 +295,7 @@ class TrainingRun:
             batch_size=self.options.per_device_eval_batch_size,
             subwords=self.subwords,
         )
-        averages = macro_averages(averaged(scores), self.data.train_pairs)
+        averages = macro_averages(averaged(scores), self.trained)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
         # Without any: only auxiliary tasks are evaluated, and the last checkpoint is the result.
         average = averages.get(self.options.best_by)

@@ -291,11 +291,14 @@ def _json_items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
         yield task, [_plain(label) for label in labels] if prediction.columns[task] else labels
     span_tasks = [task for task, columns in prediction.columns.items() if _SPANS in columns]
     if span_tasks:
-        yield "entities", [
-            entity | ({"task": task} if len(span_tasks) > 1 else {})
-            for task in span_tasks
-            for entity in _entities(sentence, prediction.labels[task])
-        ]
+        yield (
+            "entities",
+            [
+                entity | ({"task": task} if len(span_tasks) > 1 else {})
+                for task in span_tasks
+                for entity in _entities(sentence, prediction.labels[task])
+            ],
+        )
     if prediction.confidences is not None:
         yield "confidence", {task: _rounded(values) for task, values in prediction.confidences.items()}
 
