@@ -128,8 +128,9 @@ class DataSources:
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
         """A JSON value that changes whenever what `read` gives may change: files count by their content."""
         source, sources = self._source(pair, split), self._sources[pair.key]
-        what = asdict(source) if isinstance(source, HubSource) else [content_hash(path) for path in source.files]
-        return [what, split, sources.column, dict(sources.label_map), dict(sources.columns)]
+        what = asdict(source) if isinstance(source, HubSource) else None
+        files = source.local_files() if isinstance(source, HubSource) else source.files
+        return [what, list(map(content_hash, files)), split, sources.column, dict(sources.label_map), dict(sources.columns)]
 
     def _source(self, pair: TaskLanguagePair, split: str) -> Source:
         if pair not in self:
