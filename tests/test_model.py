@@ -366,13 +366,6 @@ def test_freezing_trains_everything_else() -> None:
     assert frozen == {name for name, _ in model.named_parameters() if name.startswith("encoder.embeddings.")}
 
 
-def test_pattern_that_never_matches_freezes_nothing() -> None:
-    """The published default: ``(?!)`` stands for it in ``--preset published``."""
-    model = tiny_model()
-    apply_freezing(model, "(?!)", None)
-    assert trained(model) == {name for name, _ in model.named_parameters()}
-
-
 def test_unfreezing_adds() -> None:
     model = tiny_model()
     before = trained(model)

@@ -41,9 +41,6 @@ from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 
-NOTHING = "(?!)"
-"""The pattern that is known to match nothing: with it as --freeze_params_regex everything is trained."""
-
 Pairs = str | TaskLanguagePair | Sequence[str | TaskLanguagePair]
 
 
@@ -483,7 +480,7 @@ def apply_freezing(model: HyperX, freeze: str | None, unfreeze: str | None) -> N
         except re.error as error:
             problems.append(f"{option}: {text!r} is not a regular expression: {error}")
             continue
-        if text != NOTHING and not any(patterns[option].match(name) for name, _ in public_names(model)):
+        if not any(patterns[option].match(name) for name, _ in public_names(model)):
             names = ", ".join(name for name, _ in list(public_names(model))[:3])
             problems.append(f"{option}: {text!r} matches no parameter; names are such as {names}")
     if problems:

@@ -63,11 +63,6 @@ class Prediction:
         return self.sentence.words
 
     @property
-    def word_labels(self) -> dict[str, Any]:
-        """The labels of the tasks that label words."""
-        return {task: labels for task, labels in self.labels.items() if self.columns[task]}
-
-    @property
     def sentence_labels(self) -> dict[str, str]:
         """The labels of the tasks that label whole sentences."""
         return {task: label for task, label in self.labels.items() if not self.columns[task]}
