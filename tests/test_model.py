@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
+from hyperx.building import apply_freezing, public_names
 from hyperx.encoders.layout import LAYOUTS, norm_modules
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.model import HyperX, ModelOutput, apply_freezing, public_names, rows_of
+from hyperx.model import HyperX, ModelOutput, rows_of
 from hyperx.pairs import TaskLanguagePair
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_encoder, tiny_model
 

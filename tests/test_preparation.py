@@ -13,7 +13,8 @@ from hyperx.cli.options import parse
 from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import RunData, Scope, check_options, label_set, prepare
+from hyperx.preparation import RunData, label_set, prepare
+from hyperx.scope import Scope, check_options
 from hyperx.tasks.registry import TASKS
 from hyperx.tasks.tagging import NamedEntities
 

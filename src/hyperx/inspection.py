@@ -13,7 +13,8 @@ from hyperx.data.resolution import SPLITS
 from hyperx.data.splits import held_out
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import Scope, check_options, label_problems, label_set, read_start
+from hyperx.preparation import label_problems, label_set
+from hyperx.scope import Scope, check_options, read_start
 from hyperx.warm_start import WarmStart
 
 

@@ -14,10 +14,11 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 
 import hyperx.model
+from hyperx.building import apply_freezing
 from hyperx.config import Activation
 from hyperx.encoders.layout import norm_modules
 from hyperx.encoders.loading import LoadedEncoder
-from hyperx.model import HyperX, ModelOutput, apply_freezing
+from hyperx.model import HyperX, ModelOutput
 from hyperx.modules.adapter import bottleneck_adapter
 from hyperx.pairs import TaskLanguagePair
 from literal import literal_adapters, literal_output

@@ -130,7 +130,8 @@ class DataSources:
         source, sources = self._source(pair, split), self._sources[pair.key]
         what = asdict(source) if isinstance(source, HubSource) else None
         files = source.local_files() if isinstance(source, HubSource) else source.files
-        return [what, list(map(content_hash, files)), split, sources.column, dict(sources.label_map), dict(sources.columns)]
+        read_as = [sources.column, dict(sources.label_map), dict(sources.columns)]
+        return [what, list(map(content_hash, files)), split, *read_as]
 
     def _source(self, pair: TaskLanguagePair, split: str) -> Source:
         if pair not in self:
