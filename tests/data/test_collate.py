@@ -15,6 +15,7 @@ from hyperx.data.encoding import SubwordEncoder
 from hyperx.data.sentence import Sentence
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Subwords, padded
+from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.tasks.registry import make_tasks
 from tiny import tiny_split, tiny_tokenizer
 
@@ -90,3 +91,20 @@ def test_every_word_is_labelled_once(sentences: list[list[tuple[str, int]]]) -> 
             assert label == (sentences[window.sentence][first[position]][1] if position in first else -100)
     # In the order of the windows the labels are the sentences' own: each word's once.
     assert found[found != -100].tolist() == [tag for sentence in sentences for _, tag in sentence]
+
+
+def test_what_is_drawn_follows_from_the_seed_and_the_number_of_the_batch(tmp_path: Path) -> None:
+    task = MaskedLanguageModelling()
+    split = tiny_split(tmp_path / "text", task, [Sentence(words=(), text="abcde bad " * 4)], max_length=60)
+    pair = TaskLanguagePair("mlm", "en")
+    subwords = Subwords(pad=0, mask=59, vocabulary_size=14, special=frozenset(range(4)))
+
+    def labels(seed: int, number: int) -> list[int]:
+        collate = Collator(
+            pairs=[pair], splits=[split], tasks={"mlm": task}, labels={"mlm": ()}, subwords=subwords, seed=seed
+        )
+        return collate([(0, 0)], number).labels["mlm"][0].tolist()
+
+    drawn = {(seed, number): labels(seed, number) for seed in range(3) for number in range(3)}
+    assert all(labels(*which) == found for which, found in drawn.items())
+    assert len(set(map(tuple, drawn.values()))) == len(drawn)

@@ -149,6 +149,7 @@ HOSTILE = {
     "bytes": (pickle.dumps(argparse.Namespace(a=b"x")), "the instruction SHORT_BINBYTES"),
     "a tuple as a key": (pickle.dumps(argparse.Namespace(a={(1,): 2})), "keys are no texts"),
     "a mapping": (pickle.dumps({"tasks": ["ner"]}), "expected an argparse.Namespace; found a dict"),
+    "a namespace called": (NAMESPACE + b"X\x01\x00\x00\x00a\x85R.", "a call of the class argparse.Namespace"),
     "a class": (NAMESPACE + b".", "found the class argparse.Namespace"),
     "nothing": (b"", "damaged or no pickle"),
     "a text file": (b"tasks: ner\n", "damaged or no pickle"),

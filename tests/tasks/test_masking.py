@@ -273,6 +273,15 @@ def test_results_do_not_depend_on_the_company() -> None:
     assert len(set(losses)) == len(losses)
 
 
+def test_the_same_passage_is_asked_otherwise_at_another_place() -> None:
+    model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
+    predictor = PairPredictor(model, TaskLanguagePair("mlm", "en"), batch_size=4, subwords=SUBWORDS)
+    passages = [[window(list(range(5, 25)), *place)] for place in ((0, 0), (0, 20), (1, 0), (0, 0))]
+    losses = [result.labels[0] for result in predictor.predict(passages)]
+    assert losses[0] == losses[3]
+    assert len(set(losses)) == 3
+
+
 # Windows of text ------------------------------------------------------------------------------------------------------
 
 ENCODER = SubwordEncoder(tiny_tokenizer(), max_length=16)

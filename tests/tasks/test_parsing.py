@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 from collections.abc import Sequence
 from dataclasses import replace
@@ -19,6 +20,7 @@ from hyperx.data.output import ConlluWriter, Prediction
 from hyperx.data.sentence import Sentence
 from hyperx.errors import HyperXError
 from hyperx.inference import PairPredictor
+from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import IGNORED, BatchFacts, Example, HeadInput, Subwords
 from hyperx.tasks.parsing import OUT_OF_SIGHT, Arc, DependencyParsing, ParserHead, ParserLogits, word_means
@@ -185,7 +187,7 @@ def test_labels_count_heads_within_the_window_and_leave_out_what_it_does_not_see
 
 
 @pytest.fixture(scope="module")
-def parser() -> object:
+def parser() -> HyperX:
     return tiny_model(
         encoder=tiny_bert(layers=2),
         max_length=20,
@@ -199,13 +201,13 @@ def parser() -> object:
 SENTENCES = [["bad", "a", "e"], ["a"], ["ab", "cd", "e"] * 7, ["abc"] * 30, ["\u200b", "ab"]]
 
 
-def predicted(parser: object, *, batch_size: int) -> list[tuple[Arc, ...]]:
+def predicted(parser: HyperX, *, batch_size: int) -> list[tuple[Arc, ...]]:
     windows = SubwordEncoder(tiny_tokenizer(), max_length=20).windows(SENTENCES)
     predictor = PairPredictor(parser, TaskLanguagePair("dep", "de"), batch_size=batch_size, subwords=SUBWORDS)
     return [result.labels for result in predictor.predict(windows)]
 
 
-def test_every_sentence_is_one_tree_whatever_its_company(parser: object) -> None:
+def test_every_sentence_is_one_tree_whatever_its_company(parser: HyperX) -> None:
     found = predicted(parser, batch_size=1)
     assert [len(arcs) for arcs in found] == list(map(len, SENTENCES))
     for arcs in found:
@@ -214,7 +216,16 @@ def test_every_sentence_is_one_tree_whatever_its_company(parser: object) -> None
     assert predicted(parser, batch_size=3) == predicted(parser, batch_size=64) == found
 
 
-def test_confidences_are_probabilities(parser: object) -> None:
+def test_nothing_but_the_root_is_called_root(parser: HyperX) -> None:
+    eager = copy.deepcopy(parser)
+    with torch.no_grad():
+        # The last row is the bias of the words: `root` is the likeliest relation to every head.
+        eager.heads["dep"].relations.weight[LABELS.index("root"), -1, -1] += 1e4
+    for arcs in predicted(eager, batch_size=4):
+        assert [arc.relation == "root" for arc in arcs] == [arc.head == 0 for arc in arcs]
+
+
+def test_confidences_are_probabilities(parser: HyperX) -> None:
     windows = SubwordEncoder(tiny_tokenizer(), max_length=20).windows(SENTENCES)
     predictor = PairPredictor(parser, TaskLanguagePair("dep", "en"), batch_size=4, subwords=SUBWORDS)
     for result in predictor.predict(windows):
