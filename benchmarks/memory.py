@@ -17,13 +17,14 @@ from pathlib import Path
 
 import torch
 
+from hyperx.building import build_model
 from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
 from hyperx.encoders.layout import norm_modules
 from hyperx.encoders.loading import load_encoder
-from hyperx.model import HyperX, build_model
+from hyperx.model import HyperX
+from hyperx.optimisation import make_optimizer
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.registry import make_tasks
-from hyperx.training import make_optimizer
 
 STEPS, ROWS, SUBWORDS = 5, 32, 32
 PAIRS = [TaskLanguagePair.parse(name) for name in ("ner#en", "ner#ru", "pos#en", "pos#tr", "pos#es")]

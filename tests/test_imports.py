@@ -22,8 +22,8 @@ data.text data.output data.encoding data.storage data.sampling
 tasks.base tasks.tagging tasks.classification tasks.masking tasks.trees tasks.parsing tasks.registry
 data.splits data.collate
 device checkpoint inference prediction warm_start
-model
-transfer evaluation report preparation inspection training scoring
+model building
+transfer evaluation report scope preparation inspection optimisation training scoring
 published.run published.weights published.encoder published.importing
 cli cli.options cli.train cli.evaluate cli.predict cli.check cli.languages cli.import_published
 """.split()  # noqa: SIM905  (a table reads better)

@@ -19,8 +19,9 @@ from hyperx.config import CheckConfig, TrainConfig
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.inspection import inspect_data
 from hyperx.model import HyperX
-from hyperx.preparation import check_options, prepare
-from hyperx.training import undecayed
+from hyperx.optimisation import undecayed
+from hyperx.preparation import prepare
+from hyperx.scope import check_options
 from tiny import tiny_model
 
 pytest_plugins = ["world"]

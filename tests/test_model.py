@@ -11,9 +11,10 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
+from hyperx.building import apply_freezing, public_names
 from hyperx.encoders.layout import LAYOUTS, norm_modules
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.model import HyperX, ModelOutput, apply_freezing, public_names, rows_of
+from hyperx.model import HyperX, ModelOutput, rows_of
 from hyperx.pairs import TaskLanguagePair
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_encoder, tiny_model
 
@@ -364,13 +365,6 @@ def test_freezing_trains_everything_else() -> None:
     apply_freezing(model, r"encoder\.embeddings", None)
     frozen = {name for name, _ in model.named_parameters()} - trained(model)
     assert frozen == {name for name, _ in model.named_parameters() if name.startswith("encoder.embeddings.")}
-
-
-def test_pattern_that_never_matches_freezes_nothing() -> None:
-    """The published default: ``(?!)`` stands for it in ``--preset published``."""
-    model = tiny_model()
-    apply_freezing(model, "(?!)", None)
-    assert trained(model) == {name for name, _ in model.named_parameters()}
 
 
 def test_unfreezing_adds() -> None:

@@ -12,7 +12,7 @@ from transformers import SchedulerType, get_scheduler
 from hyperx.config import Scheduler, TrainingOptions
 from hyperx.encoders.layout import norm_modules
 from hyperx.model import HyperX
-from hyperx.training import make_optimizer, make_scheduler, undecayed
+from hyperx.optimisation import make_optimizer, make_scheduler, undecayed
 from tiny import tiny_batch, tiny_model
 
 PAIRS = ["ner#en", "pos#tr"]
@@ -148,6 +148,17 @@ def test_every_schedule_resumes_exactly(name: str, stop: int) -> None:
     if name != "constant":
         assert whole[0] == pytest.approx(1e-3 / 3), "warm-up"
     assert max(whole) == pytest.approx(1e-3)
+
+
+@pytest.mark.parametrize("name", get_args(Scheduler))
+@pytest.mark.parametrize("warmup", [STEPS - 1, STEPS, STEPS + 1])
+def test_a_warm_up_may_be_as_long_as_the_run(name: str, warmup: int) -> None:
+    optimizer = optimizer_of()
+    found = rates(
+        optimizer, make_scheduler(optimizer, TrainingOptions(lr_scheduler_type=name, warmup_steps=warmup), STEPS), STEPS
+    )
+    expected = [1e-3 if name == "constant" else 1e-3 * step / warmup for step in range(1, STEPS)]
+    assert found[:-1] == pytest.approx(expected)
 
 
 def test_every_schedule_of_the_library_that_can_be_had_by_its_name_is_there() -> None:

@@ -13,8 +13,10 @@ from hyperx.cli.options import parse
 from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import RunData, Scope, check_options, prepare
+from hyperx.preparation import RunData, label_set, prepare
+from hyperx.scope import Scope, check_options
 from hyperx.tasks.registry import TASKS
+from hyperx.tasks.tagging import NamedEntities
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -252,3 +254,20 @@ def test_the_data_table_wins_over_the_folder(base: list[str], tmp_path: Path) ->
     assert found.train_splits[1].sentence_count == 4
     assert names(found.eval_splits) == ["ner#en"]
     assert found.train_pairs[1] == TaskLanguagePair("pos", "tr")
+
+
+@pytest.mark.parametrize(
+    ("seen", "entity_types", "expected"),
+    [
+        ([], [], "O B-PER I-PER B-GPE I-GPE"),
+        (["O", "B-GPE"], [], "O B-PER I-PER B-GPE I-GPE"),
+        (["O"], ["GPE", "PER"], "O B-PER I-PER B-GPE I-GPE"),
+        (["O", "B-LOC"], [], "O B-LOC I-LOC"),
+        (["O"], ["LOC"], "O B-LOC I-LOC"),
+    ],
+)
+def test_labels_of_an_earlier_run_stay_where_they_suffice(
+    seen: list[str], entity_types: list[str], expected: str
+) -> None:
+    known = ("O", "B-PER", "I-PER", "B-GPE", "I-GPE")
+    assert label_set(NamedEntities(), seen, entity_types, known) == tuple(expected.split())

@@ -6,8 +6,8 @@ import re
 
 import pytest
 
+from hyperx.building import apply_freezing
 from hyperx.evaluation import PairScores
-from hyperx.model import apply_freezing
 from hyperx.pairs import TaskLanguagePair
 from hyperx.report import flat_results, markdown_table, print_modules, result_table
 from hyperx.tasks.base import Scores

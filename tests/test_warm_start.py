@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import toy
 from hyperx import checkpoint
 from hyperx.cli import main
+from hyperx.data.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError
 from hyperx.model import HyperX
 from hyperx.warm_start import WarmStart
@@ -163,6 +164,15 @@ def test_other_encoders_layers_and_labels_are_refused(tmp_path: Path, fields: di
     assert message in str(error.value)
 
 
+def test_another_form_of_a_parsers_head_is_refused_where_it_would_be_taken(tmp_path: Path) -> None:
+    trees = {"dep": UD_RELATIONS}
+    start = saved(tmp_path / "old", labels=trees, parser_projections=True)
+    with pytest.raises(CheckpointError, match="parser_projections: the checkpoint has True; this run has False"):
+        started(start, parser_projections=False)
+    model = started(start, labels={"trees": UD_RELATIONS}, kinds={"trees": "dep"}, parser_projections=False)
+    assert list(model.heads) == ["trees"]
+
+
 def edited(folder: Path, change: Callable[[dict[str, torch.Tensor]], object]) -> WarmStart:
     start = saved(folder)
     tensors = load_file(folder / "model.safetensors")
@@ -197,12 +207,6 @@ def test_a_start_without_any_adapter_is_refused(tmp_path: Path) -> None:
         started(start, adapter_sharing="task")
 
 
-def test_the_labels_of_the_checkpoint_stay_where_they_suffice(tmp_path: Path) -> None:
-    start = saved(tmp_path / "old")
-    found = start.label_sets({"ner": ("O",), "pos": ("NOUN", "X"), "dep": ("root",)})
-    assert found == {"ner": ("O", "B-PER", "I-PER"), "pos": ("NOUN", "X"), "dep": ("root",)}
-
-
 # Whole runs -----------------------------------------------------------------------------------------------------------
 
 SHORT = ["--per_device_train_batch_size", "8", "--max_eval_samples", "8", "--logging_steps", "1"]
@@ -226,6 +230,15 @@ def test_a_run_goes_on_from_the_weights_of_a_trained_one(go: Callable[..., int],
     assert toy.losses(tmp_path / "run")[1] < 0.7
     assert go("fresh", *options) == 0
     assert toy.losses(tmp_path / "fresh")[1] > 1.5
+
+
+def test_pairs_of_the_earlier_run_are_seen_ones(go: Callable[..., int], trained: Path, tmp_path: Path) -> None:
+    options = ["--train_task_language_pairs", "pos#tr", "--eval_task_language_pairs", "ner#en", "--best_by", "seen"]
+    start = ["--load_from_ckpt", str(trained), "--tasks", "pos", "ner", "--languages", "en", "tr"]
+    assert go("run", *options, *start, "--max_train_steps", "1") == 0
+    line = toy.read_log(tmp_path / "run")[-1]
+    assert line["dev_seen"] == line["dev_ner#en"]
+    assert "dev_new_language" not in line
 
 
 @pytest.mark.parametrize("stop", [1, 3])

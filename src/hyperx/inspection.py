@@ -13,7 +13,8 @@ from hyperx.data.resolution import SPLITS
 from hyperx.data.splits import held_out
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import Scope, check_options, label_problems, label_set, read_start
+from hyperx.preparation import label_problems, label_set
+from hyperx.scope import Scope, check_options, read_start
 from hyperx.warm_start import WarmStart
 
 
@@ -43,7 +44,7 @@ def inspect_data(config: TrainConfig) -> DataReport:
     """
     problems: list[str] = []
     start = read_start(config, problems)
-    scope = check_options(config, problems)
+    scope = check_options(config, problems, start)
     found = DataReport(seen={task: set() for task in scope.tasks})
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
@@ -64,10 +65,11 @@ def _label_problems(
     problems, labels = [], {}
     for task, names in seen.items():
         try:
-            labels[task] = label_set(scope.tasks[task], names, entity_types)
+            known = () if start is None else start.config.labels.get(task, ())
+            labels[task] = label_set(scope.tasks[task], names, entity_types, known)
         except DataError as fault:
             problems.append(str(fault))
-    return problems + label_problems(scope.tasks, labels if start is None else start.label_sets(labels))
+    return problems + label_problems(scope.tasks, labels)
 
 
 def _inspect_split(

@@ -10,8 +10,9 @@ from typing import Literal
 from rich.console import Console
 from rich.table import Table
 
+from hyperx.building import public_names
 from hyperx.evaluation import PairScores, averaged
-from hyperx.model import HyperX, public_names
+from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.transfer import GROUP_NAMES, group_of, macro_averages
 
@@ -48,8 +49,8 @@ def print_modules(model: HyperX, patterns: Mapping[str, str] | None = None) -> N
 
     Args:
         model: the model.
-        patterns: regular expressions over :func:`~hyperx.model.public_names` by the option that gave them; for each a
-            column says how many parameters it matched.
+        patterns: regular expressions over :func:`~hyperx.building.public_names` by the option that gave them; for each
+            a column says how many parameters it matched.
     """
     given = {option: re.compile(pattern) for option, pattern in (patterns or {}).items()}
     rows: dict[str, list[int]] = {}

@@ -20,7 +20,8 @@ from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import encoded_cache, find_sources
+from hyperx.preparation import encoded_cache
+from hyperx.scope import find_sources
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
 from hyperx.transfer import group_of

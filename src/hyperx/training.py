@@ -9,36 +9,32 @@ import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from torch import nn
-from torch.optim import AdamW
-from torch.optim.lr_scheduler import LRScheduler
 from tqdm.auto import tqdm
-from transformers import get_scheduler, set_seed
+from transformers import set_seed
 
 from hyperx import checkpoint, report
+from hyperx.building import build_model
 from hyperx.config import ModelOptions, TrainConfig, TrainingOptions
 from hyperx.data.collate import Batch, Collator
 from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.data.storage import EncodedSplit
 from hyperx.encoders.injection import checkpoint_activations
-from hyperx.encoders.layout import norm_modules
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
-from hyperx.model import HyperX, build_model
-from hyperx.modules.hypernetwork import PlainNorm
-from hyperx.modules.pooling import LayerMix
-from hyperx.modules.source import SourceEmbedding
-from hyperx.preparation import RunData, check_options, prepare, read_start
+from hyperx.model import HyperX
+from hyperx.optimisation import make_optimizer, make_scheduler, total_steps
+from hyperx.pairs import TaskLanguagePair
+from hyperx.preparation import RunData, prepare
+from hyperx.scope import check_options, read_start
 from hyperx.tasks.base import special_subwords
 from hyperx.transfer import macro_averages
 
 log = logging.getLogger(__name__)
 
-DEFAULT_STEPS = 2000
 LOG = "log.jsonl"
 TRACKER = "hyperx"
 CHANGEABLE = {
@@ -80,7 +76,7 @@ def train(config: TrainConfig) -> Path:
     """
     problems = output_dir_problems(config.training)
     start = read_start(config, problems)
-    scope = check_options(config, problems)
+    scope = check_options(config, problems, start)
     if config.training.resume and (found := checkpoint.checkpoints(config.training.output_dir or Path())):
         check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(config))
     accelerator = make_accelerator(config.training)
@@ -207,6 +203,7 @@ class TrainingRun:
         optimizer = make_optimizer(model, self.options, accelerator.device)
         scheduler = make_scheduler(optimizer, self.options, self.steps)
         self.bare_model = model
+        self.trained = tuple(map(TaskLanguagePair.parse, model.config.trained_pairs))
         # The scheduler stays outside: the library would step it once a process.
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.scheduler = scheduler
@@ -293,7 +290,7 @@ class TrainingRun:
             batch_size=self.options.per_device_eval_batch_size,
             subwords=self.subwords,
         )
-        averages = macro_averages(averaged(scores), self.data.train_pairs)
+        averages = macro_averages(averaged(scores), self.trained)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
         # Without any: only auxiliary tasks are evaluated, and the last checkpoint is the result.
         average = averages.get(self.options.best_by)
@@ -413,45 +410,6 @@ def make_plan(config: TrainConfig, splits: Sequence[EncodedSplit], batch_rows: i
         mixed=sampling.mixed_batches,
         bucketed=sampling.length_bucketing,
     )
-
-
-def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
-    """Optimiser steps of the run: as many as asked for, or those of the epochs where they alone are given."""
-    if options.max_train_steps is not None:
-        return options.max_train_steps
-    if options.num_train_epochs is not None:
-        rows_of_step = batch_rows * options.gradient_accumulation_steps
-        return max(1, math.ceil(options.num_train_epochs * windows / rows_of_step))
-    return DEFAULT_STEPS
-
-
-def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device) -> AdamW:
-    """Fused AdamW over what is trained, weight decay on the weight matrices alone: one pass instead of several."""
-    exempt = undecayed(model)
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if id(p) not in exempt], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if id(p) in exempt], "weight_decay": 0.0},
-    ]
-    return AdamW(groups, lr=options.learning_rate, fused=device.type in ("cpu", "cuda"))
-
-
-def undecayed(model: HyperX) -> set[int]:
-    """The ids of the parameters that weight decay spares: biases, norms, embeddings, layer mix and activation."""
-    whole = (nn.Embedding, nn.LayerNorm, SourceEmbedding, PlainNorm, LayerMix)
-    spared: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
-    spared += [norm for _, norm in norm_modules(model.encoder)]
-    if isinstance(model.activation, nn.Module):
-        spared.append(model.activation)
-    exempt = {id(parameter) for module in spared for parameter in module.parameters()}
-    return exempt | {id(parameter) for name, parameter in model.named_parameters() if name.endswith("bias")}
-
-
-def make_scheduler(optimizer: AdamW, options: TrainingOptions, steps: int) -> LRScheduler:
-    """The course of the learning rate over a run of so many steps."""
-    warmup = steps // 10 if options.warmup_steps is None else options.warmup_steps
-    scheduler = get_scheduler(options.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=steps)
-    return cast(LRScheduler, scheduler)
 
 
 def resumable_options(config: TrainConfig) -> dict[str, str]:

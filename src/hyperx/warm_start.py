@@ -15,6 +15,7 @@ from hyperx import checkpoint
 from hyperx.config import HypernetworkOptions, ModelConfig, TrainConfig
 from hyperx.errors import CheckpointError
 from hyperx.languages import canonical
+from hyperx.tasks.parsing import DependencyParsing
 
 log = logging.getLogger(__name__)
 
@@ -65,26 +66,23 @@ class WarmStart:
             if then.get(name) != now.get(name)
         ]
 
-    def label_sets(self, labels: Mapping[str, tuple[str, ...]]) -> dict[str, tuple[str, ...]]:
-        """The label sets of a run, the checkpoint's own where they hold all that its data has."""
-        known = self.config.labels
-        return {
-            task: known[task] if set(found) <= set(known.get(task, ())) else found for task, found in labels.items()
-        }
-
     def continued(self, config: ModelConfig) -> ModelConfig:
         """What a new model is when it starts from here: what was trained then counts as trained now.
 
         Raises:
-            CheckpointError: where the encoder, the layer of the heads or the labels of a task are others.
+            CheckpointError: where the encoder, the layer of the heads, or the head or the labels of a task are others.
         """
         then = self.config
+        parsers = [
+            task for task, kind in config.kinds.items() if kind == then.kinds.get(task) == DependencyParsing.kind
+        ]
         faults = [
             f"{name}: the checkpoint has {before}; this run has {now}"
             for name, before, now in (
                 ("encoder", f"{then.encoder!r} with content {then.encoder_hash[:12]}",
                  f"{config.encoder!r} with content {config.encoder_hash[:12]}"),
                 ("head_layer", then.head_layer, config.head_layer),
+                *([("parser_projections", then.parser_projections, config.parser_projections)] if parsers else []),
                 *((f"kind of {task}", then.kinds[task], kind)
                   for task, kind in config.kinds.items() if task in then.kinds),
                 *((f"labels of {task}", " ".join(then.labels[task]), " ".join(labels))

@@ -107,6 +107,27 @@ def test_another_task_stands_in_misc() -> None:
     assert output.endswith("\t_\tSENSE=x.1\n\n")
 
 
+def test_tasks_of_one_kind_all_stand_somewhere() -> None:
+    columns = {
+        "pos": {"upos": ("NOUN", "VERB")},
+        "tags": {"upos": ("ADJ", "X")},
+        "dep": {"head": (2, 0), "deprel": ("nsubj", "root")},
+        "trees": {"head": (0, 1), "deprel": ("root", "obj")},
+        "ner": {"ner": ("O", "B-PER")},
+        "places": {"ner": ("B-LOC", "O")},
+    }
+    labels = {task: tuple(zip(*own.values(), strict=True)) for task, own in columns.items()}
+    labels |= {task: columns[task]["ner"] for task in ("ner", "places")}
+    prediction = Prediction(Sentence(words=("a", "b")), labels=labels, columns=columns)
+    _, _, first, second = written("conllu", prediction).split("\n")[:4]
+    misc = "TAGS=ADJ|TREES_HEAD=0|TREES_DEPREL=root|NER=O|PLACES=B-LOC"
+    assert first.split("\t") == ["1", "a", "_", "NOUN", "_", "_", "2", "nsubj", "_", misc]
+    misc = "TAGS=X|TREES_HEAD=1|TREES_DEPREL=obj|NER=B-PER|PLACES=O"
+    assert second.split("\t") == ["2", "b", "_", "VERB", "_", "_", "0", "root", "_", misc]
+    person, place = parsed(written("jsonl", prediction))["entities"]
+    assert (person["task"], place["task"]) == ("ner", "places")
+
+
 def test_a_text_with_line_ends_stays_one_comment() -> None:
     output = written("conllu", predicted(replace(PARIS, text="In New\nYork,\tAna!"), {}))
     assert "# text = In New York, Ana!\n" in output

@@ -404,6 +404,15 @@ def test_fingerprints_follow_content(tmp_path: Path) -> None:
         sources.fingerprint(pair, "test")
 
 
+def test_fingerprints_follow_the_content_of_a_local_copy_of_a_data_set(tmp_path: Path) -> None:
+    path = put(tmp_path, "copy/tr/train.parquet")
+    sources, (pair,) = build(tmp_path, "ner#tr", table={"ner#tr": {"hub": "copy"}}), pairs("ner#tr")
+    before = sources.fingerprint(pair, "train")
+    assert sources.fingerprint(pair, "train") == before
+    path.write_text("b\tO\n")
+    assert sources.fingerprint(pair, "train") != before
+
+
 def test_standard_experiments_resolve(shared: Path) -> None:
     data = shared / "data"
     if not (data / "ud").is_dir():

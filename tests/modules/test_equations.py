@@ -14,15 +14,17 @@ from torch import Tensor
 from transformers.activations import ACT2FN
 
 import hyperx.model
+from hyperx.building import apply_freezing
 from hyperx.config import Activation
 from hyperx.encoders.layout import norm_modules
 from hyperx.encoders.loading import LoadedEncoder
-from hyperx.model import NOTHING, HyperX, ModelOutput, apply_freezing
+from hyperx.model import HyperX, ModelOutput
 from hyperx.modules.adapter import bottleneck_adapter
 from hyperx.pairs import TaskLanguagePair
 from literal import literal_adapters, literal_output
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_model, tiny_tokenizer
 
+NOTHING = "nothing"
 PUBLISHED_PATTERN = "^(?!.*(hypernet|LayerNorm)).*"
 COMMON: dict[str, list[Any]] = {
     "adapter_non_linearity": ["relu", "gelu", "tanh", "silu", "leaky_relu", "mish"],
@@ -89,7 +91,10 @@ def test_every_option_with_every_other(case: dict[str, Any], tmp_path: Path, mon
     equals_the_equations(copy.deepcopy(model).double())
     # What is frozen must be the encoder's own, as it is not saved.
     model.encoder.load_state_dict(tiny_bert(layers=2).state_dict(), strict=False)
-    apply_freezing(model, case["frozen"], None)
+    if case["frozen"] == NOTHING:
+        model.requires_grad_(True)
+    else:
+        apply_freezing(model, case["frozen"], None)
     trains(model)
     model.eval()
     model.save_pretrained(tmp_path / "saved")

@@ -241,6 +241,22 @@ def test_only_what_changed(toy_run: Published, encoder: Path, folder: Path, impo
     assert model.predict([["cat"]], task="ner", language="en")
 
 
+def test_training_goes_on_from_it(toy_run: Published, folder: Path, importing: Callable[..., str], data: Path) -> None:
+    toy_run.write(folder, config=False)
+    importing()
+    names = ("task_embedding_dim", "language_embedding_dim", "layer_id_embedding_dim", "source_hidden_dim")
+    names += ("projected_source_embedding_dim", "adapter_dim")
+    shape = [word for name in names for word in (f"--{name}", str(toy_run.options[name]))]
+    options = [*shape, "--preset", "published", "--condition_to_layer_id", "--project_source_embeddings", *toy.QUIET]
+    words = ["--load_from_ckpt", "new", "--model_name_or_path", "new/encoder", "--data_folder", str(data)]
+    words += ["--tasks", "ner", "pos", "dep", "--languages", "en", "tr", "de", "--train_task_language_pairs", "pos#tr"]
+    assert main(["train", *options, *words, "--max_train_steps", "1", "--output_dir", "run"]) == 0
+    before, after = HyperX.from_pretrained("new"), HyperX.from_pretrained("run")
+    assert after.config.labels == before.config.labels
+    # The first of 4,000 steps of warm-up moves hardly anything.
+    torch.testing.assert_close(outputs(after, "ner", "en"), outputs(before, "ner", "en"), atol=1e-3, rtol=0)
+
+
 def test_changes_outside_the_norms_outlast_saving(
     toy_run: Published, folder: Path, importing: Callable[..., str]
 ) -> None:

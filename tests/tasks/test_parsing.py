@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -115,6 +116,19 @@ def test_padding_changes_nothing() -> None:
     torch.testing.assert_close(alone.arcs[0], found.arcs[1, :2, :3])
     torch.testing.assert_close(alone.possible.softmax(-1)[0], found.possible.softmax(-1)[1, :2, :3])
     assert found.possible.softmax(-1)[1, :2, 3:].eq(0).all()
+
+
+def test_trees_are_decoded_outside_of_mixed_precision() -> None:
+    made, hidden = head(projections=True), seeded(2, 8, SIZE)
+    windows = [Window(row.numpy(), row.numpy(), index, 0, COUNTS[index]) for index, row in enumerate(WORDS)]
+    with torch.no_grad():
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            short = made(HeadInput(hidden, WORDS, torch.zeros(9, SIZE)))
+        assert short.dependents.dtype == torch.bfloat16
+        long = replace(short, dependents=short.dependents.float(), heads=short.heads.float())
+        for found, expected in zip(DEP.decode(short, windows, None), DEP.decode(long, windows, None), strict=True):
+            for one, other in zip(found, expected, strict=True):
+                np.testing.assert_array_equal(one, other)
 
 
 def test_words_are_needed() -> None:

@@ -98,6 +98,10 @@ class HubSource:
         for configuration in self.configurations or (None,):
             yield from load_hub(self.name, configuration, split, self.revision, self.columns, wanted)
 
+    def local_files(self) -> list[Path]:
+        """The files of a copy on this machine; none where the data set is read from the hub."""
+        return sorted(path for path in Path(self.name).rglob("*") if path.is_file()) if Path(self.name).is_dir() else []
+
     def describe(self, split: str) -> str:
         """The data set, configurations and split, for people."""
         place = hub_place(self.name, " + ".join(self.configurations), split)

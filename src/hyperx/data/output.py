@@ -23,7 +23,7 @@ OutputFormat = Literal["conllu", "jsonl", "columns"]
 _ID, _FORM, _MISC = 0, 1, 9
 
 # Annotation that has a column of its own in CoNLL-U; all other stands in MISC under the task's name, as `NER=B-PER`.
-_PLACES = {"upos": 3, "head": 6, "deprel": 7}
+_COLUMNS = {"upos": 3, "head": 6, "deprel": 7}
 
 # Annotation that is spans in BIO.
 _SPANS = "ner"
@@ -61,11 +61,6 @@ class Prediction:
     def words(self) -> tuple[str, ...]:
         """The words of the sentence."""
         return self.sentence.words
-
-    @property
-    def word_labels(self) -> dict[str, Any]:
-        """The labels of the tasks that label words."""
-        return {task: labels for task, labels in self.labels.items() if self.columns[task]}
 
     @property
     def sentence_labels(self) -> dict[str, str]:
@@ -108,7 +103,8 @@ class ConlluWriter(PredictionWriter):
     """CoNLL-U. A sentence that was read from CoNLL-U keeps all lines, columns and comments except those predicted.
 
     A sentence without ``# sent_id`` gets its number in the stream as one; without ``# text`` its words, joined as
-    their spaces say. A text that no task needed the words of is cut at white space.
+    their spaces say. A text that no task needed the words of is cut at white space. Where several tasks give tags or
+    trees, the first has the column, and the others stand in MISC under their names: ``TAGS=NOUN``, ``TREES_HEAD=2``.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -132,8 +128,8 @@ class JsonlWriter(PredictionWriter):
     """One JSON object a line.
 
     Keys: ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` where known, the labels under each task's
-    name, ``entities`` (type, first word, word behind the last, both counted from 0, and text) where entities were
-    predicted, and ``confidence`` by task where asked for.
+    name, ``entities`` (type, first word, word behind the last, both counted from 0, text, and of several tasks which)
+    where entities were predicted, and ``confidence`` by task where asked for.
     """
 
     def _rendered(self, prediction: Prediction) -> str:
@@ -194,9 +190,8 @@ def _new_rows(sentence: Sentence) -> Iterator[Row]:
 def _filled(rows: Iterable[Row], prediction: Prediction) -> Iterator[Row]:
     """The rows with each task's labels at the words; ranges and empty nodes pass as they are."""
     columns = {
-        (task, name): _checked([str(value) for value in values], prediction.sentence)
-        for task, found in prediction.columns.items()
-        for name, values in found.items()
+        place: _checked([str(value) for value in prediction.columns[task][name]], prediction.sentence)
+        for place, (task, name) in _places(prediction).items()
     }
     word = 0
     for row in rows:
@@ -207,13 +202,27 @@ def _filled(rows: Iterable[Row], prediction: Prediction) -> Iterator[Row]:
             yield row
 
 
-def _with_labels(row: Row, labels: Mapping[tuple[str, str], str]) -> Row:
+def _places(prediction: Prediction) -> dict[int | str, tuple[str, str]]:
+    """The task and column that stand in each column of CoNLL-U, by its number, or attribute of MISC, by its name.
+
+    Of several tasks for one column the first has it.
+    """
+    places: dict[int | str, tuple[str, str]] = {}
+    for task, columns in prediction.columns.items():
+        for name in columns:
+            column = _COLUMNS.get(name)
+            attribute = (task if len(columns) == 1 else f"{task}_{name}").upper()
+            places[attribute if column is None or column in places else column] = task, name
+    return places
+
+
+def _with_labels(row: Row, labels: Mapping[int | str, str]) -> Row:
     columns = list(row)
-    for (task, name), label in labels.items():
-        if name in _PLACES:
-            columns[_PLACES[name]] = label
+    for place, label in labels.items():
+        if isinstance(place, int):
+            columns[place] = label
         else:
-            columns[_MISC] = _with_attribute(columns[_MISC], task.upper(), label)
+            columns[_MISC] = _with_attribute(columns[_MISC], place, label)
     return tuple(columns)
 
 
@@ -277,7 +286,14 @@ def _json_items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
         yield task, [_plain(label) for label in labels] if prediction.columns[task] else labels
     span_tasks = [task for task, columns in prediction.columns.items() if _SPANS in columns]
     if span_tasks:
-        yield "entities", [entity for task in span_tasks for entity in _entities(sentence, prediction.labels[task])]
+        yield (
+            "entities",
+            [
+                entity | ({"task": task} if len(span_tasks) > 1 else {})
+                for task in span_tasks
+                for entity in _entities(sentence, prediction.labels[task])
+            ],
+        )
     if prediction.confidences is not None:
         yield "confidence", {task: _rounded(values) for task, values in prediction.confidences.items()}
 

@@ -128,8 +128,10 @@ class DataSources:
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
         """A JSON value that changes whenever what `read` gives may change: files count by their content."""
         source, sources = self._source(pair, split), self._sources[pair.key]
-        what = asdict(source) if isinstance(source, HubSource) else [content_hash(path) for path in source.files]
-        return [what, split, sources.column, dict(sources.label_map), dict(sources.columns)]
+        what = asdict(source) if isinstance(source, HubSource) else None
+        files = source.local_files() if isinstance(source, HubSource) else source.files
+        read_as = [sources.column, dict(sources.label_map), dict(sources.columns)]
+        return [what, list(map(content_hash, files)), split, *read_as]
 
     def _source(self, pair: TaskLanguagePair, split: str) -> Source:
         if pair not in self:

@@ -103,6 +103,8 @@ class Biaffine(nn.Module):
         self.weight = nn.Parameter(torch.zeros(outputs, size + 1, size + head_bias))
 
     def _with_bias(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+        # Trees are decoded outside of autocast, which may have made the words shorter numbers than the weights.
+        x, y = x.to(self.weight.dtype), y.to(self.weight.dtype)
         return nn.functional.pad(x, (0, 1), value=1.0), nn.functional.pad(y, (0, int(self.head_bias)), value=1.0)
 
     def forward(self, x: Tensor, y: Tensor) -> Tensor:

@@ -1,0 +1,155 @@
+"""A new model around an encoder, ready to train: what it starts from, and what of it is frozen."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+
+from torch import nn
+
+from hyperx.config import ModelConfig, TrainConfig
+from hyperx.encoders.layout import disable_attention_dropout, norm_modules
+from hyperx.encoders.loading import LoadedEncoder
+from hyperx.encoders.masked_lm import read_masked_lm
+from hyperx.errors import ConfigError
+from hyperx.languages import canonical
+from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.masking import MaskedLMHead
+from hyperx.warm_start import WarmStart
+
+log = logging.getLogger(__name__)
+
+
+def build_model(
+    loaded: LoadedEncoder,
+    config: TrainConfig,
+    *,
+    kinds: Mapping[str, str],
+    labels: Mapping[str, tuple[str, ...]],
+    languages: Sequence[str],
+    trained: Sequence[TaskLanguagePair],
+    start: WarmStart | None = None,
+) -> HyperX:
+    """A new model around an encoder, ready to train.
+
+    Args:
+        loaded: the encoder; its layers above the one that the heads read are dropped.
+        config: the options of the run.
+        kinds: kind of every task by its name.
+        labels: label set by task.
+        languages: every language of the model.
+        trained: the training pairs.
+        start: a checkpoint to start from.
+
+    Raises:
+        CheckpointError: where the checkpoint does not fit.
+    """
+    options = config.model
+    settings = model_config(loaded, config, kinds=kinds, labels=labels, languages=languages, trained=trained)
+    model = HyperX(loaded.model, settings if start is None else start.continued(settings))
+    model.tokenizer = loaded.tokenizer
+    start_masked_lm(model, loaded)
+    if start is not None:
+        start.load_into(model, model.config)
+    if not options.attention_dropout:
+        disable_attention_dropout(model.encoder)
+    if not options.freeze_encoder:
+        model.requires_grad_(True)
+    apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)
+    if not any(parameter.requires_grad for name, parameter in public_names(model) if not name.startswith("encoder.")):
+        what = "hypernetwork" if model.plain_adapters is None else "plain adapters"
+        log.warning("--freeze_params_regex: it freezes the %s as a whole; the adapters stay as they start", what)
+    return model
+
+
+def model_config(
+    loaded: LoadedEncoder,
+    config: TrainConfig,
+    *,
+    kinds: Mapping[str, str],
+    labels: Mapping[str, tuple[str, ...]],
+    languages: Sequence[str],
+    trained: Sequence[TaskLanguagePair],
+) -> ModelConfig:
+    """What a model of these options is; see :func:`build_model`."""
+    options = config.model
+    with_data = {canonical(pair.language) for pair in trained}
+    return ModelConfig(
+        encoder=loaded.name,
+        encoder_hash=loaded.content_hash,
+        kinds=dict(kinds),
+        labels=dict(labels),
+        languages=tuple(languages),
+        trained_languages=tuple(language for language in languages if canonical(language) in with_data),
+        trained_pairs=tuple(map(str, trained)),
+        hypernetwork=config.hypernetwork,
+        adapter_sharing=options.plain_sharing,
+        adapter_non_linearity=options.adapter_non_linearity,
+        after_layer_output=options.after_layer_output,
+        head_layer=options.head_layer if options.head_layer is not None else loaded.head_layer or "last",
+        parser_projections=options.parser_projections,
+        max_length=config.data.max_length,
+    )
+
+
+def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
+    """Let masked language modelling begin with the head that the encoder comes with, where it has one.
+
+    The head was trained on the encoder's last layer. Where heads read another one, it is still the best start: it knows
+    how a hidden state is turned into a word embedding, and what words are frequent.
+    """
+    heads = [head for head in model.heads.values() if isinstance(head, MaskedLMHead)]
+    own = read_masked_lm(loaded.folder, loaded.model) if heads and loaded.folder is not None else None
+    for head in heads:
+        if own is None:
+            log.info("%s comes without a masked-LM head: a new one is trained over its word embeddings", loaded.name)
+        else:
+            head.load_state_dict(own)
+
+
+def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
+    """The names that a user's pattern sees, in the published program's terms.
+
+    Names of the hypernetwork contain ``hypernet``, those of plain adapters ``adapter``; every norm of any encoder
+    answers to ``LayerNorm``. Heads, the layer mix and an activation's own weights are always trained, so never here.
+    """
+    norms = {id(parameter) for _, norm in norm_modules(model.encoder) for parameter in norm.parameters()}
+    for name, parameter in model.named_parameters():
+        if name.startswith(("heads.", "pooling.", "activation.")):
+            continue
+        if id(parameter) in norms and "LayerNorm" not in name:
+            name = re.sub(r"\.(\w+)$", r".LayerNorm.\1", name)
+        yield name, parameter
+
+
+def apply_freezing(model: HyperX, freeze: str | None, unfreeze: str | None) -> None:
+    """Freeze by patterns, as the published program does: all is trained but what ``freeze`` matches at its start
+    and ``unfreeze`` does not. Without patterns nothing changes.
+
+    Raises:
+        ConfigError: where a pattern is not a regular expression or matches nothing.
+    """
+    if freeze is None and unfreeze is None:
+        return
+    problems: list[str] = []
+    patterns = {}
+    for option, text in (("--freeze_params_regex", freeze), ("--unfreeze_params_regex", unfreeze)):
+        if text is None:
+            continue
+        try:
+            patterns[option] = re.compile(text)
+        except re.error as error:
+            problems.append(f"{option}: {text!r} is not a regular expression: {error}")
+            continue
+        if not any(patterns[option].match(name) for name, _ in public_names(model)):
+            names = ", ".join(name for name, _ in list(public_names(model))[:3])
+            problems.append(f"{option}: {text!r} matches no parameter; names are such as {names}")
+    if problems:
+        raise ConfigError(problems)
+    for name, parameter in public_names(model):
+        if freeze is not None:
+            parameter.requires_grad_(not patterns["--freeze_params_regex"].match(name))
+        if unfreeze is not None and patterns["--unfreeze_params_regex"].match(name):
+            parameter.requires_grad_(True)

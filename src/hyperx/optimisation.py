@@ -1,0 +1,63 @@
+"""How long a run is, how its rate goes, and what its optimiser does with which parameter."""
+
+from __future__ import annotations
+
+import math
+from typing import cast
+
+import torch
+from torch import nn
+from torch.optim import AdamW
+from torch.optim.lr_scheduler import LRScheduler
+from transformers import get_scheduler
+
+from hyperx.config import TrainingOptions
+from hyperx.encoders.layout import norm_modules
+from hyperx.model import HyperX
+from hyperx.modules.hypernetwork import PlainNorm
+from hyperx.modules.pooling import LayerMix
+from hyperx.modules.source import SourceEmbedding
+
+DEFAULT_STEPS = 2000
+
+
+def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
+    """Optimiser steps of the run: as many as asked for, or those of the epochs where they alone are given."""
+    if options.max_train_steps is not None:
+        return options.max_train_steps
+    if options.num_train_epochs is not None:
+        rows_of_step = batch_rows * options.gradient_accumulation_steps
+        return max(1, math.ceil(options.num_train_epochs * windows / rows_of_step))
+    return DEFAULT_STEPS
+
+
+def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device) -> AdamW:
+    """Fused AdamW over what is trained, weight decay on the weight matrices alone: one pass instead of several."""
+    exempt = undecayed(model)
+    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
+    groups = [
+        {"params": [p for p in parameters if id(p) not in exempt], "weight_decay": options.weight_decay},
+        {"params": [p for p in parameters if id(p) in exempt], "weight_decay": 0.0},
+    ]
+    return AdamW(groups, lr=options.learning_rate, fused=device.type in ("cpu", "cuda"))
+
+
+def undecayed(model: HyperX) -> set[int]:
+    """The ids of the parameters that weight decay spares: biases, norms, embeddings, layer mix and activation."""
+    whole = (nn.Embedding, nn.LayerNorm, SourceEmbedding, PlainNorm, LayerMix)
+    spared: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
+    spared += [norm for _, norm in norm_modules(model.encoder)]
+    if isinstance(model.activation, nn.Module):
+        spared.append(model.activation)
+    exempt = {id(parameter) for module in spared for parameter in module.parameters()}
+    return exempt | {id(parameter) for name, parameter in model.named_parameters() if name.endswith("bias")}
+
+
+def make_scheduler(optimizer: AdamW, options: TrainingOptions, steps: int) -> LRScheduler:
+    """The course of the learning rate over a run of so many steps."""
+    warmup = steps // 10 if options.warmup_steps is None else options.warmup_steps
+    # The polynomial one divides by the steps behind the warm-up, of which a short run with a long one has none.
+    scheduler = get_scheduler(
+        options.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=max(steps, warmup + 1)
+    )
+    return cast(LRScheduler, scheduler)

@@ -1,0 +1,341 @@
+"""What a run is about: all problems with its options are found together, before data is read or a model is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from hyperx.config import DataOptions, TrainConfig
+from hyperx.data.sources import DataSources
+from hyperx.data.treebanks import UD_COLUMNS
+from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
+from hyperx.languages import canonical, is_language, suggestion, treebanks_of
+from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.base import Task
+from hyperx.tasks.registry import TASKS, make_tasks, read_kinds
+from hyperx.transfer import group_of
+from hyperx.warm_start import WarmStart
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+POLYNOMIAL_END = 1e-7
+"""Where the polynomial schedule of the Hugging Face library ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Scope:
+    """The tasks, languages and pairs of a run, checked.
+
+    Args:
+        tasks: every task of the model by name.
+        languages: every language of the model, as the user spells it.
+        train_pairs: pairs to train on.
+        eval_pairs: pairs to evaluate on while training.
+        trained_pairs: every pair that the model will have been trained on, in this run or in one that it starts from.
+        sources: where the data of the pairs is.
+        kept: what a checkpoint keeps of it: the sources, the folder of local data and the explicit table.
+    """
+
+    tasks: Mapping[str, Task]
+    languages: tuple[str, ...]
+    train_pairs: tuple[TaskLanguagePair, ...]
+    eval_pairs: tuple[TaskLanguagePair, ...]
+    trained_pairs: tuple[TaskLanguagePair, ...]
+    sources: DataSources
+    kept: Mapping[str, Any]
+
+
+def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmStart | None = None) -> Scope:
+    """Check all options of a run without reading data or loading a model.
+
+    Args:
+        config: the options.
+        found: problems that were found before; they are reported with the others.
+        start: the checkpoint that the run starts from.
+
+    Raises:
+        ConfigError: all problems together, each naming its option.
+    """
+    problems = [*found, *number_problems(config), *contradictions(config)]
+    data = config.data
+    train = _pairs(data.train_task_language_pairs, "--train_task_language_pairs", problems)
+    evaluate = _pairs(data.eval_task_language_pairs, "--eval_task_language_pairs", problems)
+    if data.data_folder != DataOptions().data_folder and not data.data_folder.is_dir():
+        problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
+    if not data.train_task_language_pairs:
+        problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
+    tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in (*train, *evaluate)], problems))
+    languages = data.languages or _unique(pair.language for pair in (*train, *evaluate))
+    problems += _name_problems(tuple(tasks), languages, [*train, *evaluate], declared=data)
+    label_map = _label_map(data.label_map, problems)
+    named = _unique([*train, *evaluate])
+    sources = find_sources(named, tasks, data.data_folder, data.data, label_map, data.treebanks, problems)
+    for pair in train if sources is not None else ():
+        assert sources is not None
+        if pair.task in tasks and not sources.has(pair, "train"):
+            advice = _other_treebank(pair, tasks[pair.task].column)
+            problems.append(
+                f"--train_task_language_pairs: {pair} has no train split; {advice}name a file for it "
+                "under 'train' in the data table (its dev file may serve, its test file never)"
+            )
+    if problems or sources is None:
+        raise ConfigError(problems)
+    evaluate = _eval_pairs(train, evaluate, sources)
+    trained = train if start is None else (*train, *map(TaskLanguagePair.parse, start.config.trained_pairs))
+    _check_best_by(config, trained, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
+    _warn_unused(data, tasks, languages)
+    everything = with_all_pairs(sources, tasks, languages, data, label_map)
+    kept = kept_data(everything, data, label_map)
+    return Scope(tasks, tuple(languages), train, evaluate, trained, everything, kept)
+
+
+def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
+    """The checkpoint to start from; what keeps this run from doing so joins the other problems."""
+    if config.model.load_from_ckpt is None:
+        return None
+    try:
+        start = WarmStart.read(config.model.load_from_ckpt)
+    except CheckpointError as error:
+        problems.append(f"--load_from_ckpt: {error}")
+        return None
+    output_dir = config.training.output_dir
+    inside = output_dir is not None and output_dir.resolve() in start.folder.resolve().parents
+    if inside and config.training.overwrite_output_dir:
+        problems.append(f"--load_from_ckpt: --overwrite_output_dir deletes {start.folder}; name another --output_dir")
+    problems += start.problems(config)
+    return start
+
+
+def number_problems(config: TrainConfig) -> list[str]:
+    """Numbers out of their range."""
+    training, sampling, shape = config.training, config.sampling, config.hypernetwork
+    at_least_one = {
+        "per_device_train_batch_size": training.per_device_train_batch_size,
+        "per_device_eval_batch_size": training.per_device_eval_batch_size,
+        "gradient_accumulation_steps": training.gradient_accumulation_steps,
+        "eval_steps": training.eval_steps,
+        "save_steps": training.save_steps,
+        "logging_steps": training.logging_steps,
+        "max_train_steps": training.max_train_steps,
+        "save_total_limit": training.save_total_limit,
+        "early_stopping_patience": training.early_stopping_patience,
+        "max_train_samples": config.data.max_train_samples,
+        "max_eval_samples": config.data.max_eval_samples,
+        **{name: getattr(shape, name) for name in shape.__slots__ if name.endswith("_dim")},
+    }
+    problems = [
+        f"--{name}: expected 1 or more; found {value}"
+        for name, value in at_least_one.items()
+        if value is not None and value < 1
+    ]
+    positive = {"temperature": sampling.temperature, "learning_rate": training.learning_rate}
+    if training.num_train_epochs is not None:
+        positive["num_train_epochs"] = training.num_train_epochs
+    problems += [f"--{name}: expected more than 0; found {value}" for name, value in positive.items() if not value > 0]
+    not_negative = {
+        "weight_decay": training.weight_decay,
+        "max_grad_norm": training.max_grad_norm,
+        "warmup_steps": training.warmup_steps or 0,
+    }
+    problems += [f"--{name}: expected 0 or more; found {value}" for name, value in not_negative.items() if value < 0]
+    if training.lr_scheduler_type == "polynomial" and 0 < training.learning_rate <= POLYNOMIAL_END:
+        problems.append(
+            f"--learning_rate: the polynomial schedule ends at {POLYNOMIAL_END}; expected more, found "
+            f"{training.learning_rate}"
+        )
+    if config.data.max_length < 16:
+        problems.append(f"--max_length: expected 16 or more subwords; found {config.data.max_length}")
+    return problems
+
+
+def contradictions(config: TrainConfig) -> list[str]:
+    """Options that contradict each other, or ask for what is not installed."""
+    training, shape, problems = config.training, config.hypernetwork, []
+    if training.resume and training.overwrite_output_dir:
+        problems.append("--resume goes on with what --overwrite_output_dir deletes; give one of them")
+    if training.report_to != "none" and importlib.util.find_spec(training.report_to) is None:
+        problems.append(
+            f"--report_to: {training.report_to} is not installed; pip install 'hyperx-nlp[{training.report_to}]'"
+        )
+    if training.early_stopping_patience is not None and training.evaluation_strategy == "no":
+        problems.append("--early_stopping_patience needs evaluations; --evaluation_strategy no has none")
+    if config.model.adapter_sharing is not None and not config.model.no_hypernet:
+        problems.append("--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out")
+    if shape.conditional_layer_norm and config.model.no_hypernet:
+        problems.append("--conditional_layer_norm: with --no_hypernet nothing generates norms; leave one of them out")
+    elif shape.conditional_layer_norm and not shape.has_norms:
+        problems.append(
+            "--conditional_layer_norm has no norm to generate; add --add_layer_norm_after_adapter or "
+            "--add_layer_norm_before_adapter"
+        )
+    return problems
+
+
+def _pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
+    """Parse pairs; two spellings of one pair are a problem."""
+    pairs: dict[tuple[str, str], TaskLanguagePair] = {}
+    for name in names:
+        try:
+            pair = TaskLanguagePair.parse(name)
+        except HyperXError as error:
+            problems.append(f"{option}: {error}")
+            continue
+        if pair.key in pairs:
+            problems.append(f"{option}: {pair} is the same pair as {pairs[pair.key]}; name it once")
+        pairs.setdefault(pair.key, pair)
+    return tuple(pairs.values())
+
+
+def _name_problems(
+    tasks: Sequence[str], languages: Sequence[str], pairs: Iterable[TaskLanguagePair], *, declared: DataOptions
+) -> list[str]:
+    """Unknown tasks and languages, those named twice, and pairs outside of the declared ones."""
+    problems = []
+    seen: dict[str, str] = {}
+    for language in languages:
+        if not is_language(language):
+            hint = suggestion(language, [*languages, "en", "de", "tr"])
+            problems.append(f"--languages: {language!r} is no language code of ISO 639 or BCP 47.{hint}")
+        elif canonical(language) in seen:
+            problems.append(f"--languages: {language!r} is the same language as {seen[canonical(language)]!r}")
+        seen.setdefault(canonical(language), language)
+    for pair in _unique(pairs):
+        if declared.tasks and pair.task not in tasks:
+            problems.append(f"{pair}: its task is not among --tasks {' '.join(tasks)}.{did_you_mean(pair.task, tasks)}")
+        if declared.languages and canonical(pair.language) not in seen:
+            hint = suggestion(pair.language, languages)
+            problems.append(f"{pair}: its language is not among --languages {' '.join(languages)}.{hint}")
+    return problems
+
+
+def _label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
+    mapped = {}
+    for entry in entries:
+        kind, separator, target = entry.partition("=")
+        if not (kind and separator and target):
+            problems.append(f"--label_map: expected TYPE=TYPE or TYPE=O, such as DATE=O; found {entry!r}")
+        mapped[kind] = target
+    return mapped
+
+
+def _other_treebank(pair: TaskLanguagePair, column: str) -> str:
+    """Advice for a pair whose treebank cannot be trained on, where another one of the language can."""
+    trained = [treebank.name for treebank in treebanks_of(pair.language) if "train" in treebank.splits]
+    if column not in UD_COLUMNS or not trained:
+        return ""
+    return f"choose a treebank that has one, such as --treebanks {pair.language}={trained[0]}, or "
+
+
+def _eval_pairs(
+    train: tuple[TaskLanguagePair, ...], evaluate: tuple[TaskLanguagePair, ...], sources: DataSources
+) -> tuple[TaskLanguagePair, ...]:
+    """The pairs asked for, by default the training pairs; those without a dev split are named and left out."""
+    with_dev = tuple(pair for pair in evaluate or train if sources.has(pair, "dev"))
+    for pair in evaluate or train:
+        if pair not in with_dev:
+            log.warning("%s has no dev split: it is not evaluated while training", pair)
+    return with_dev
+
+
+def _check_best_by(
+    config: TrainConfig,
+    trained: Sequence[TaskLanguagePair],
+    averaged: Sequence[TaskLanguagePair],
+    evaluate: Sequence[TaskLanguagePair],
+) -> None:
+    """Choosing the best checkpoint needs a pair to evaluate whose measure joins averages, of the group that chooses.
+
+    Raises:
+        ConfigError: where there is none. Where only auxiliary tasks are evaluated, and nobody asked for a choice, the
+            last checkpoint serves instead.
+    """
+    group, patience = config.training.best_by, config.training.early_stopping_patience
+    if config.training.evaluation_strategy == "no":
+        return
+    pairs = ", ".join(map(str, averaged)) or "none"
+    if group != "all" and group not in {group_of(pair, trained) for pair in averaged}:
+        raise ConfigError(
+            [f"--best_by: no evaluation pair is of the group {group}; add one to --eval_task_language_pairs ({pairs})"]
+        )
+    if evaluate and not averaged:
+        alone = ", ".join(map(str, evaluate))
+        if patience is not None:
+            raise ConfigError(
+                [
+                    f"--early_stopping_patience: {alone} have no score to stop by; add a pair of another task that is "
+                    "evaluated to --eval_task_language_pairs"
+                ]
+            )
+        log.warning("%s have no score to choose a checkpoint by: the last one is the result", alone)
+
+
+def _warn_unused(data: DataOptions, tasks: Iterable[str], languages: Sequence[str]) -> None:
+    """Name what is of no pair of the run: one table may serve several runs, or it is a slip."""
+    known = {TaskLanguagePair(task, language).key for task in tasks for language in languages}
+    for name in data.data:
+        if TaskLanguagePair.parse(name).key not in known:
+            log.warning("data table: %s is no pair of this run's tasks and languages; it is not read", name)
+    for entry in data.treebanks:
+        if canonical(entry.partition("=")[0]) not in map(canonical, languages):
+            log.warning("--treebanks: %s is of no language of this run; it is not read", entry)
+
+
+def find_sources(
+    pairs: Sequence[TaskLanguagePair],
+    tasks: Mapping[str, Task],
+    data_folder: Path,
+    table: Mapping[str, object],
+    label_map: Mapping[str, str],
+    treebanks: Sequence[str],
+    problems: list[str],
+) -> DataSources | None:
+    """Where the data of some pairs is; None where there are problems, which join the others."""
+    try:
+        return DataSources.build(
+            [pair for pair in pairs if pair.task in tasks],
+            data_folder=data_folder,
+            table=table,
+            # A table may serve several runs, so its pairs need not be of this one's tasks.
+            columns={kind: task.column for kind, task in TASKS.items()} | {n: task.column for n, task in tasks.items()},
+            label_map=label_map,
+            treebanks=treebanks,
+        )
+    except ConfigError as error:
+        problems += error.problems
+        return None
+
+
+def with_all_pairs(
+    sources: DataSources,
+    tasks: Mapping[str, Task],
+    languages: Sequence[str],
+    data: DataOptions,
+    label_map: dict[str, str],
+) -> DataSources:
+    """The sources of every pair of the model that has any, so that evaluation finds them without being told."""
+    for pair in (TaskLanguagePair(task, language) for task in tasks for language in languages):
+        if pair not in sources:
+            # A pair that nobody named may lack data.
+            found = find_sources([pair], tasks, data.data_folder, data.data, label_map, data.treebanks, [])
+            sources = sources if found is None else sources.joined(found)
+    return sources
+
+
+def kept_data(sources: DataSources, data: DataOptions, label_map: dict[str, str]) -> dict[str, Any]:
+    """What a checkpoint keeps of its data: where that of every pair of the model is, and how it was found."""
+    return {
+        "data_folder": str(data.data_folder.resolve()),
+        "table": dict(data.data),
+        "label_map": label_map,
+        "treebanks": data.treebanks,
+        "sources": sources.to_json(),
+    }
+
+
+def _unique(items: Iterable[T]) -> tuple[T, ...]:
+    return tuple(dict.fromkeys(items))
