@@ -31,10 +31,10 @@ def standardise(x: Tensor, eps: float) -> Tensor:
 
 
 def source_embedding(net: Hypernetwork, task: int, language: int, layer: int) -> Tensor:
-    """``[e_task(t) ; e_lang(g) ; e_layer(l)]``; an untrained language reads the mean of the trained ones."""
-    trained = net.source.trained.tolist()
-    known = [net.source.language[i] for i in range(len(trained)) if trained[i]]
-    vector = net.source.language[language] if trained[language] else sum(known) / len(known)
+    """``[e_task(t) ; e_lang(g) ; e_layer(l)]``; a language not learnt for the task reads the mean of those that are."""
+    learnt = net.source.learnt[task].tolist()
+    known = [net.source.language[i] for i in range(len(learnt)) if learnt[i]]
+    vector = net.source.language[language] if learnt[language] else sum(known) / len(known)
     parts = [net.source.task[task], vector]
     if net.options.condition_to_layer_id:
         parts.append(net.source.layer[layer])

@@ -459,7 +459,7 @@ def test_kill_while_pruning_leaves_nothing_that_looks_complete(output: Path, mon
 
 
 def test_state_comes_back(tmp_path: Path) -> None:
-    net = Hypernetwork(tasks=2, trained_languages=[True], layers=2, hidden_size=8, options=SHAPE)
+    net = Hypernetwork(learnt=[[True]] * 2, layers=2, hidden_size=8, options=SHAPE)
     optimizer = torch.optim.AdamW(net.parameters())
     sum(parameter.sum() for parameter in net.parameters()).backward()
     optimizer.step()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import warnings
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pytest
 import torch
@@ -14,7 +15,7 @@ from torch.utils.checkpoint import CheckpointError
 from hyperx.building import apply_freezing, public_names
 from hyperx.encoders.layout import LAYOUTS, norm_modules
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.model import HyperX, ModelOutput, rows_of
+from hyperx.model import HyperX, ModelOutput, learnt_languages, rows_of
 from hyperx.pairs import TaskLanguagePair
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_encoder, tiny_model
 
@@ -406,3 +407,47 @@ def test_names_that_patterns_see(family: str) -> None:
     for name, parameter in public_names(model):
         assert ("LayerNorm" in name) == (id(parameter) in norms)
         assert ("hypernet" in name) == (id(parameter) in hypernetwork)
+
+
+# Languages that only raw text was read in -----------------------------------------------------------------------------
+
+
+def raw_text_model(**fields: Any) -> HyperX:
+    kinds = {"pos": "pos", "mlm": "mlm"}
+    config = {
+        "kinds": kinds,
+        "labels": {"pos": ("NOUN", "VERB"), "mlm": ()},
+        "languages": ("en", "tr", "de", "wo"),
+        "trained_languages": ("en", "tr", "de"),
+        "trained_pairs": ("pos#en", "pos#tr", "mlm#tr", "mlm#deu"),
+    }
+    return tiny_model(**(config | fields))
+
+
+def test_a_language_of_raw_text_alone_reads_its_own_embedding_in_that_task_only() -> None:
+    model = raw_text_model()
+    assert learnt_languages(model.config) == {"pos": {"en", "tr"}, "mlm": {"en", "tr", "de"}}
+    source = model.hypernetwork.source
+    own = source.language
+    read = source.language_vectors(torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 3, 2, 3]))
+    labelled, trained = (own[0] + own[1]) / 2, (own[0] + own[1] + own[2]) / 3
+    torch.testing.assert_close(read, torch.stack([own[0], own[1], labelled, labelled, own[2], trained]))
+
+
+def test_where_nothing_but_raw_text_was_read_all_tasks_read_what_there_is() -> None:
+    model = raw_text_model(trained_languages=("de",), trained_pairs=("mlm#de",))
+    assert learnt_languages(model.config) == {"pos": {"de"}, "mlm": {"de"}}
+
+
+def test_a_language_without_labels_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    model = raw_text_model()
+    caplog.set_level("INFO", "hyperx")
+    for language in ("en", "tr"):
+        model.admit_language(language)
+    assert not caplog.messages
+    model.admit_language("de")
+    model.admit_language("wo")
+    assert caplog.messages == [
+        "of de raw text alone was read: it reads the mean of the languages with labels",
+        "no training pair had wo: it reads the mean of the trained languages",
+    ]

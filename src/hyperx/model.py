@@ -264,8 +264,7 @@ class HyperX(nn.Module):
             HyperXError: where the code names no language.
         """
         if canonical(language) in map(canonical, self.config.languages):
-            if canonical(language) not in map(canonical, self.config.trained_languages):
-                log.info("no training pair had %s: it reads the mean of the trained languages", language)
+            self._tell_mean(canonical(language))
             return
         if not is_language(language):
             hint = suggestion(language, self.config.languages)
@@ -274,6 +273,14 @@ class HyperX(nn.Module):
                 f"{', '.join(self.config.languages)}.{hint}"
             )
         self.add_language(language)
+
+    def _tell_mean(self, language: str) -> None:
+        """Say where a language of the model does not read what is its own."""
+        labelled = [own for task, own in learnt_languages(self.config).items() if not self.tasks[task].auxiliary]
+        if language not in map(canonical, self.config.trained_languages):
+            log.info("no training pair had %s: it reads the mean of the trained languages", language)
+        elif self.hypernetwork is not None and labelled and language not in set.union(*labelled):
+            log.info("of %s raw text alone was read: it reads the mean of the languages with labels", language)
 
     def add_language(self, language: str) -> None:
         """Give the model one language more, which reads the mean of the trained languages."""
@@ -389,8 +396,7 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
     languages = [canonical(language) for language in config.languages]
     if config.adapter_sharing is None:
         return Hypernetwork(
-            tasks=len(config.kinds),
-            trained_languages=[language in trained for language in languages],
+            learnt=[[language in own for language in languages] for own in learnt_languages(config).values()],
             layers=layers,
             hidden_size=hidden_size,
             options=config.hypernetwork,
@@ -405,6 +411,20 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
         hidden_size=hidden_size,
         options=config.hypernetwork,
     )
+
+
+def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
+    """By task the languages whose own embeddings it reads, in canonical form: those of the training pairs.
+
+    A language that only auxiliary tasks were trained on has an embedding that says how to read raw text in it. To other
+    tasks that is an outlier, and the adapters that it gives them are worse than those of the mean.
+    """
+    trained = {canonical(language) for language in config.trained_languages}
+    pairs = [TaskLanguagePair.parse(pair) for pair in config.trained_pairs]
+    auxiliary = {name for name, kind in config.kinds.items() if TASKS[kind].auxiliary}
+    labelled = {pair.key[1] for pair in pairs if pair.task not in auxiliary}
+    raw_only = {pair.key[1] for pair in pairs if pair.task in auxiliary} - labelled
+    return {name: trained if name in auxiliary else (trained - raw_only) or trained for name in config.kinds}
 
 
 def check_config(config: ModelConfig) -> None:

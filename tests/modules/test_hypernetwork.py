@@ -17,7 +17,7 @@ NORMS = {"add_layer_norm_before_adapter": True, "add_layer_norm_after_adapter": 
 
 def small(options: HypernetworkOptions, *, hidden: int = 16, layers: int = 3) -> Hypernetwork:
     torch.manual_seed(0)
-    return Hypernetwork(tasks=2, trained_languages=[True] * 3, layers=layers, hidden_size=hidden, options=options)
+    return Hypernetwork(learnt=[[True] * 3] * 2, layers=layers, hidden_size=hidden, options=options)
 
 
 @pytest.mark.parametrize(("projected", "count"), [(32, 13_105_888), (192, 76_460_928)])
@@ -29,7 +29,7 @@ def test_sizes_of_the_paper(projected: int, count: int) -> None:
         conditional_layer_norm=True,
     )
     with torch.device("meta"):
-        net = Hypernetwork(tasks=3, trained_languages=[True] * 17, layers=12, hidden_size=768, options=options)
+        net = Hypernetwork(learnt=[[True] * 17] * 3, layers=12, hidden_size=768, options=options)
     assert sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad) == count
 
 
@@ -118,7 +118,7 @@ def test_unit_scale_gives_length_one() -> None:
 
 def source(trained: list[bool]) -> SourceEmbedding:
     torch.manual_seed(0)
-    return SourceEmbedding(tasks=2, trained_languages=trained, layers=0, task_dim=2, language_dim=4, layer_dim=0)
+    return SourceEmbedding(learnt=[trained] * 2, layers=0, task_dim=2, language_dim=4, layer_dim=0)
 
 
 def test_untrained_language_reads_the_mean_of_the_trained_ones() -> None:
@@ -126,6 +126,17 @@ def test_untrained_language_reads_the_mean_of_the_trained_ones() -> None:
     mean = (embedding.language[0] + embedding.language[2]) / 2
     read = embedding(torch.tensor([0, 0, 0, 0]), torch.arange(4))[:, 0, 2:]
     torch.testing.assert_close(read, torch.stack([embedding.language[0], mean, embedding.language[2], mean]))
+
+
+def test_each_task_reads_the_languages_that_it_has_learnt() -> None:
+    torch.manual_seed(0)
+    learnt = [[True, True, False], [False, True, True], [False, False, False]]
+    embedding = SourceEmbedding(learnt=learnt, layers=0, task_dim=2, language_dim=4, layer_dim=0)
+    own = embedding.language
+    first, second = (own[0] + own[1]) / 2, (own[1] + own[2]) / 2
+    wanted = [own[0], own[1], first, second, own[1], own[2], own[0], own[1], own[2]]
+    tasks, languages = torch.arange(3).repeat_interleave(3), torch.arange(3).repeat(3)
+    torch.testing.assert_close(embedding(tasks, languages)[:, 0, 2:], torch.stack(wanted))
 
 
 def test_gradient_of_an_untrained_language_reaches_the_trained_ones_only() -> None:

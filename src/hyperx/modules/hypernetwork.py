@@ -70,8 +70,7 @@ class Hypernetwork(nn.Module):
     """Source embedding, source projector and generators (Hyper-X, section 2).
 
     Args:
-        tasks: number of tasks.
-        trained_languages: for each language whether a training pair has it.
+        learnt: for each task and language whether the language's own embedding is read ``[T, G]``.
         layers: number L of adapted layers.
         hidden_size: hidden size h of the encoder.
         options: everything else.
@@ -80,8 +79,7 @@ class Hypernetwork(nn.Module):
     def __init__(
         self,
         *,
-        tasks: int,
-        trained_languages: Sequence[bool],
+        learnt: Sequence[Sequence[bool]],
         layers: int,
         hidden_size: int,
         options: HypernetworkOptions,
@@ -89,8 +87,7 @@ class Hypernetwork(nn.Module):
         super().__init__()
         self.options = options
         self.source = SourceEmbedding(
-            tasks=tasks,
-            trained_languages=trained_languages,
+            learnt=learnt,
             layers=layers if options.condition_to_layer_id else 0,
             task_dim=options.task_embedding_dim,
             language_dim=options.language_embedding_dim,

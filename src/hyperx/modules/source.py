@@ -13,57 +13,58 @@ from torch.nn import functional as F
 class SourceEmbedding(nn.Module):
     """``[e_task(t) ; e_lang(g) ; e_layer(l)]``, each part learnt, N(0, 1) at the start (Hyper-X, section 2).
 
-    A language without training data reads the mean of the trained language embeddings: its own random start would
-    be an outlier to the projector.
+    A language that has not been learnt for a task reads the mean of those that have: its own embedding, at a random
+    start or shaped by another kind of task alone, would be an outlier to the projector.
 
     Args:
-        tasks: number of tasks T.
-        trained_languages: for each language whether a training pair has it; all False counts as all True.
+        learnt: for each task and language whether the language's own embedding is read ``[T, G]``. A task without any
+            reads all of them.
         layers: number of adapted layers L; 0 where each layer has generators of its own (no layer embedding).
         task_dim: size of a task embedding.
         language_dim: size of a language embedding.
         layer_dim: size of a layer embedding.
     """
 
-    trained: Tensor
+    learnt: Tensor
 
     def __init__(
         self,
         *,
-        tasks: int,
-        trained_languages: Sequence[bool],
+        learnt: Sequence[Sequence[bool]],
         layers: int,
         task_dim: int,
         language_dim: int,
         layer_dim: int,
     ) -> None:
         super().__init__()
-        self.task = nn.Parameter(torch.randn(tasks, task_dim))
-        self.language = nn.Parameter(torch.randn(len(trained_languages), language_dim))
+        self.task = nn.Parameter(torch.randn(len(learnt), task_dim))
+        self.language = nn.Parameter(torch.randn(len(learnt[0]), language_dim))
         self.layer = nn.Parameter(torch.randn(layers, layer_dim)) if layers else None
-        trained = list(trained_languages) if any(trained_languages) else [True] * len(trained_languages)
-        self.register_buffer("trained", torch.tensor(trained), persistent=False)
+        rows = [list(own) if any(own) else [True] * len(own) for own in learnt]
+        self.register_buffer("learnt", torch.tensor(rows), persistent=False)
         # Kept beside the buffer, which may live on a device whose answer would have to be waited for.
-        self.has_untrained = not all(trained)
+        self.has_means = not all(map(all, rows))
 
     @property
     def dim(self) -> int:
         """Size S of the concatenated source embedding."""
         return self.task.shape[1] + self.language.shape[1] + (0 if self.layer is None else self.layer.shape[1])
 
-    def language_vectors(self) -> Tensor:
-        """Language embeddings ``[G, language_dim]``, untrained rows replaced by the mean of the trained ones."""
-        if not self.has_untrained:
-            return self.language
-        shares = self.trained.to(self.language.dtype) / self.trained.sum()
-        return torch.where(self.trained[:, None], self.language, shares @ self.language)
+    def language_vectors(self, tasks: Tensor, languages: Tensor) -> Tensor:
+        """What K pairs read of their languages ``[K, language_dim]``: an embedding, or the mean of the learnt ones."""
+        own = self.language[languages]
+        if not self.has_means:
+            return own
+        learnt = self.learnt[tasks]
+        shares = learnt.to(own.dtype) / learnt.sum(dim=1, keepdim=True)
+        return torch.where(learnt.gather(1, languages[:, None]), own, shares @ self.language)
 
     @torch.no_grad()
     def add_language(self) -> None:
         """Append a language without training data."""
         self.language = nn.Parameter(torch.cat([self.language, torch.zeros_like(self.language[:1])]))
-        self.trained = torch.cat([self.trained, torch.zeros_like(self.trained[:1])])
-        self.has_untrained = True
+        self.learnt = torch.cat([self.learnt, torch.zeros_like(self.learnt[:, :1])], dim=1)
+        self.has_means = True
 
     def forward(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """Source embeddings of K pairs.
@@ -75,7 +76,7 @@ class SourceEmbedding(nn.Module):
         Returns:
             ``[K, L, S]``, or ``[K, 1, S]`` without layer embeddings.
         """
-        pair = torch.cat([self.task[tasks], self.language_vectors()[languages]], dim=-1)[:, None]
+        pair = torch.cat([self.task[tasks], self.language_vectors(tasks, languages)], dim=-1)[:, None]
         if self.layer is None:
             return pair
         layers = self.layer.expand(len(tasks), -1, -1)

@@ -1,0 +1,325 @@
+"""Speed: every figure is a ratio of two things that are timed in turn, in one run.
+
+    python benchmarks/speed.py --treebank DATA/ud/UD_English-EWT            # all rows
+    python benchmarks/speed.py --treebank ... --rows step mixed languages   # some of them
+
+Each row times two things one after the other, several rounds of both, and prints the median of the rounds' ratios and
+their spread (lowest to highest). The bound is the least that training inside a frozen encoder can cost: the encoder's
+forward pass and the backward pass of the sum of its output, with nothing trained but its first layer norm.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
+from hyperx.data.conllu import read_conllu
+from hyperx.data.encoding import SubwordEncoder
+from hyperx.data.splits import encoded
+from hyperx.data.storage import EncodedSplit, read_encoded, write_encoded
+from hyperx.encoders.layout import norm_modules
+from hyperx.encoders.loading import LoadedEncoder, load_encoder
+from hyperx.evaluation import evaluate_pairs, sentence_windows
+from hyperx.model import HyperX, build_model
+from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction import tag
+from hyperx.preparation import RunData
+from hyperx.tasks.base import special_subwords
+from hyperx.tasks.registry import make_tasks
+from hyperx.training import TrainingRun, make_accelerator
+from published_way import PublishedWay
+
+ROWS, SUBWORDS = 32, 32
+LANGUAGES = ("en", "ru", "tr", "es", "de", "nl", "pl", "fr")
+
+
+@dataclass(frozen=True)
+class Figure:
+    """One line of the table.
+
+    Args:
+        what: what is compared.
+        target: what the ratio should come to.
+        ratios: of every round.
+        detail: absolute times, for people.
+    """
+
+    what: str
+    target: str
+    ratios: Sequence[float]
+    detail: str
+
+    def line(self) -> str:
+        """As a row of Markdown."""
+        low, high = min(self.ratios), max(self.ratios)
+        median = statistics.median(self.ratios)
+        return f"| {self.what} | {self.target} | {median:.3f} | {low:.3f} to {high:.3f} | {self.detail} |"
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """How long something takes."""
+    begin = time.perf_counter()
+    work()
+    return time.perf_counter() - begin
+
+
+def compare(
+    what: str, target: str, ours: Callable[[], object], other: Callable[[], object], *, rounds: int, times: int = 1
+) -> Figure:
+    """Time two things in turn, each a first time that does not count."""
+    pairs = []
+    for number in range(rounds + 1):
+        mine, theirs = (statistics.median(seconds(work) for _ in range(times)) for work in (ours, other))
+        if number:
+            pairs.append((mine, theirs))
+    medians = [statistics.median(column) for column in zip(*pairs, strict=True)]
+    return Figure(what, target, [mine / theirs for mine, theirs in pairs], f"{medians[0]:.3f} s / {medians[1]:.3f} s")
+
+
+class Bench:
+    """What the rows share.
+
+    Args:
+        treebank: folder of a treebank of Universal Dependencies with train and test files.
+        rounds: how often each thing is timed.
+        folder: for what is written on the way.
+    """
+
+    def __init__(self, treebank: Path, rounds: int, folder: Path) -> None:
+        self.rounds, self.folder = rounds, folder
+        (self.train_file,), (self.test_file,) = (
+            tuple(treebank.glob(f"*-ud-{split}.conllu")) for split in ("train", "test")
+        )
+        self.tasks = make_tasks({"ner": "ner", "pos": "pos"})
+        self.labels = {name: task.label_set(()) for name, task in self.tasks.items()}
+
+    # What is timed
+
+    def config(self, size: int) -> TrainConfig:
+        """The options of a run around all twelve layers of the embedded encoder."""
+        return TrainConfig(
+            model=ModelOptions(head_layer="last"),
+            hypernetwork=HypernetworkOptions(adapter_dim=size),
+            training=TrainingOptions(
+                output_dir=self.folder / "run", max_train_steps=10_000, no_cuda=True, disable_progress_bar=True
+            ),
+        )
+
+    def run(
+        self,
+        pairs: Sequence[str],
+        splits: Sequence[EncodedSplit],
+        *,
+        size: int = 64,
+        languages: Sequence[str] = LANGUAGES,
+        kinds: dict[str, str] | None = None,
+    ) -> TrainingRun:
+        """A training run as the command line makes it, ready for its first step."""
+        kinds = kinds or {"ner": "ner", "pos": "pos"}
+        tasks = make_tasks(kinds)
+        labels = {name: task.label_set(()) for name, task in tasks.items()}
+        loaded, config = load_encoder("embedded"), self.config(size)
+        parsed = tuple(map(TaskLanguagePair.parse, pairs))
+        model = build_model(loaded, config, kinds=kinds, labels=labels, languages=languages, trained=parsed)
+        data = RunData(
+            encoder=loaded,
+            tasks=tasks,
+            labels=labels,
+            languages=tuple(languages),
+            train_pairs=parsed,
+            train_splits=list(splits),
+            eval_splits={},
+            kept={},
+        )
+        return TrainingRun(config, self.folder, make_accelerator(config.training), model, data)
+
+    def steps(self, run: TrainingRun) -> Callable[[], object]:
+        """The run's own training step, over the run's own batches."""
+        batches = run._batches(0)
+        return lambda: run._step(batches)
+
+    def bound(self, batches: Iterator[dict[str, Tensor]], loaded: LoadedEncoder) -> Callable[[], object]:
+        """The frozen encoder's forward and backward."""
+        encoder = loaded.model.train()
+        encoder.requires_grad_(False)
+        next(norm for _, norm in norm_modules(encoder)).requires_grad_(True)
+
+        def once() -> None:
+            encoder(**next(batches)).last_hidden_state.sum().backward()
+            encoder.zero_grad()
+
+        return once
+
+    def square(self, windows: int = 512) -> EncodedSplit:
+        """Windows of 32 random subwords, each subword a word of its own."""
+        random = np.random.default_rng(0)
+        count = windows * SUBWORDS
+        return EncodedSplit(
+            ids=random.integers(10, 100_000, count).astype(np.int32),
+            words=np.tile(np.arange(SUBWORDS, dtype=np.int32), windows),
+            offsets=np.arange(0, count + 1, SUBWORDS, dtype=np.int64),
+            sentences=np.arange(windows, dtype=np.int32),
+            owned=np.tile(np.array([0, SUBWORDS], dtype=np.int32), (windows, 1)),
+            targets={"upos": np.zeros(count, dtype=np.int32)},
+            target_offsets=np.arange(0, count + 1, SUBWORDS, dtype=np.int64),
+            names={"upos": ("NOUN",)},
+        )
+
+    def square_batches(self) -> Iterator[dict[str, Tensor]]:
+        """The same as plain batches."""
+        random = torch.Generator().manual_seed(0)
+        while True:
+            ids = torch.randint(10, 100_000, (ROWS, SUBWORDS), generator=random)
+            yield {"input_ids": ids, "attention_mask": torch.ones_like(ids)}
+
+    def written(self, file: Path) -> EncodedSplit:
+        """A file's tags, encoded."""
+        path = self.folder / file.stem
+        encoder = SubwordEncoder(load_encoder("embedded").checked_tokenizer(), max_length=256)
+        task = self.tasks["pos"]
+        write_encoded(path, encoded(read_conllu(file), task, encoder), task.columns)
+        split = read_encoded(path)
+        assert split is not None
+        return split
+
+    # Rows
+
+    def step(self) -> Iterator[Figure]:
+        """A training step against the bound."""
+        bound = self.bound(self.square_batches(), load_encoder("embedded"))
+        for size, target in ((64, "1.06"), (256, "1.23")):
+            ours = self.steps(self.run(["pos#en"], [self.square()], size=size))
+            what = f"training step / bound, 32 x 32, P = 192, b = {size}"
+            yield compare(what, target, ours, bound, rounds=self.rounds, times=3)
+
+    def mixed(self) -> Iterator[Figure]:
+        """Eight pairs in a batch against one."""
+        pairs = [f"pos#{language}" for language in LANGUAGES]
+        many, one = self.run(pairs, [self.square()] * len(pairs)), self.run(["pos#en"], [self.square()])
+        what = "step with 8 pairs mixed in a batch / one pair"
+        yield compare(what, "1.05", self.steps(many), self.steps(one), rounds=self.rounds, times=3)
+
+    def languages(self) -> Iterator[Figure]:
+        """A hundred languages against ten, ten tasks against three."""
+        codes = [f"x{first}{second}" for first, second in itertools.product("abcdefghij", repeat=2)]
+        many = self.run([f"pos#{codes[0]}"], [self.square()], languages=codes)
+        few = self.run([f"pos#{codes[0]}"], [self.square()], languages=codes[:10])
+        what = "step with 100 languages / 10"
+        yield compare(what, "1.02", self.steps(many), self.steps(few), rounds=self.rounds, times=3)
+        kinds = {f"pos{number}": "pos" for number in range(10)}
+        three = dict(list(kinds.items())[:3])
+        many, few = (self.run(["pos0#en"], [self.square()], kinds=chosen) for chosen in (kinds, three))
+        what = "step with 10 tasks / 3"
+        yield compare(what, "1.02", self.steps(many), self.steps(few), rounds=self.rounds, times=3)
+
+    def published(self) -> Iterator[Figure]:
+        """Sentences a second in training, against the published way."""
+        split = self.written(self.train_file)
+        steps, theirs = 8, PublishedWay(load_encoder("embedded").model, split)
+        ours = self.steps(self.run(["pos#en"], [split]))
+        ratios, details = [], []
+        for number in range(3):
+            mine = seconds(lambda: [ours() for _ in range(steps)]) / steps
+            other = seconds(theirs.step)
+            if number:
+                ratios.append(other / mine)
+                details.append((ROWS / mine, ROWS / other))
+        detail = f"{details[-1][0]:.1f} / {details[-1][1]:.1f} sentences a second"
+        yield Figure("training, sentences a second / the published way", "25", ratios, detail)
+
+    def inference(self) -> Iterator[Figure]:
+        """Evaluation and prediction against the encoder alone over the same batches."""
+        split = self.written(self.test_file).first(800)
+        pair = TaskLanguagePair.parse("pos#en")
+        run = self.run(["pos#en"], [split])
+        model: HyperX = run.bare_model.eval()
+        model.tokenizer = run.data.encoder.tokenizer
+        subwords = special_subwords(model.checked_tokenizer())
+        plain = self.plain_pass(load_encoder("embedded"), split, subwords.pad)
+        evaluate = lambda: evaluate_pairs(model, {pair: split}, batch_size=ROWS, subwords=subwords)  # noqa: E731
+        yield compare("evaluation of en_ewt test / plain encoder", "1.08", evaluate, plain, rounds=min(self.rounds, 3))
+        sentences = list(itertools.islice(read_conllu(self.test_file), 800))
+        predict = lambda: list(tag(model, sentences, tasks=["pos"], language="en"))  # noqa: E731
+        yield compare("prediction of the same / plain encoder", "1.08", predict, plain, rounds=min(self.rounds, 3))
+
+    def plain_pass(self, loaded: LoadedEncoder, split: EncodedSplit, pad: int) -> Callable[[], object]:
+        """The plain encoder over a split in batches of like length."""
+        from hyperx.data.collate import pad_windows
+
+        encoder = loaded.model.eval()
+        windows = sorted(itertools.chain.from_iterable(sentence_windows(split)), key=lambda window: len(window.ids))
+        batches = [pad_windows(windows[start : start + ROWS], pad) for start in range(0, len(windows), ROWS)]
+
+        @torch.inference_mode()
+        def once() -> None:
+            for ids, mask, _ in batches:
+                encoder(input_ids=ids, attention_mask=mask)
+
+        return once
+
+    def encoding(self) -> Iterator[Figure]:
+        """Reading words into windows on disk against the tokenizer library's own time."""
+        tokenizer = load_encoder("embedded").checked_tokenizer()
+        sentences, task = list(read_conllu(self.train_file)), self.tasks["pos"]
+        encoder = SubwordEncoder(tokenizer, max_length=256)
+        path = self.folder / "encoding"
+        words = [list(sentence.words) for sentence in sentences]
+        ours = lambda: write_encoded(path, encoded(iter(sentences), task, encoder), task.columns)  # noqa: E731
+        theirs = lambda: tokenizer.backend_tokenizer.encode_batch(words, is_pretokenized=True)  # noqa: E731
+        yield compare("encoding en_ewt train / the tokenizer alone", "1.3", ours, theirs, rounds=self.rounds)
+
+    def start(self) -> Iterator[Figure]:
+        """The first prediction of a new process against the imports alone."""
+        run = self.run(["pos#en"], [self.square(32)])
+        run.bare_model.save_pretrained(self.folder / "checkpoint")
+        code = (
+            "from hyperx import HyperX; "
+            f"m = HyperX.from_pretrained({str(self.folder / 'checkpoint')!r}); "
+            "m.predict([['The', 'cat']], task='pos', language='en')"
+        )
+        imports = "import torch, transformers; transformers.AutoModel, transformers.PreTrainedTokenizerFast"
+        process = lambda text: subprocess.run([sys.executable, "-c", text], check=True)  # noqa: E731
+        figure = compare(
+            "first prediction of a new process / the imports alone",
+            "at most 1.5 s more",
+            lambda: process(code),
+            lambda: process(imports),
+            rounds=min(self.rounds, 5),
+        )
+        mine, other = (float(part.strip(" s")) for part in figure.detail.split("/"))
+        yield replace(figure, detail=f"{figure.detail}: {mine - other:.2f} s more")
+
+
+TABLE = ("step", "mixed", "languages", "published", "inference", "encoding", "start")
+
+
+def main() -> None:
+    """Measure and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--treebank", type=Path, required=True, help="folder of a UD treebank, such as UD_English-EWT")
+    parser.add_argument("--rows", nargs="+", choices=TABLE, default=TABLE, help="what to measure")
+    parser.add_argument("--rounds", type=int, default=7, help="how often each thing is timed")
+    options = parser.parse_args()
+    print("| what | target | median | spread | times |\n| --- | --- | ---: | ---: | --- |", flush=True)
+    with tempfile.TemporaryDirectory() as folder:
+        bench = Bench(options.treebank, options.rounds, Path(folder))
+        for row in options.rows:
+            for figure in getattr(bench, row)():
+                print(figure.line(), flush=True)
+
+
+if __name__ == "__main__":
+    main()
