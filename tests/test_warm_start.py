@@ -18,6 +18,7 @@ from hyperx.cli import main
 from hyperx.data.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError
 from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
 from hyperx.warm_start import WarmStart
 from tiny import randomise, tiny_batch, tiny_bert, tiny_model
 
@@ -96,6 +97,20 @@ def test_an_embedding_that_nobody_trained_is_not_taken(tmp_path: Path) -> None:
     old = tiny_model().hypernetwork.source.language
     rows = [model.hypernetwork.source.language[row].equal(old[row]) for row in range(3)]
     assert rows == [True, True, False]
+
+
+@pytest.mark.parametrize("sharing", [None, "language"])
+def test_a_language_of_raw_text_alone_is_read_as_before_without_the_task_that_read_it(
+    tmp_path: Path, sharing: str | None
+) -> None:
+    labels = {"ner": ("O", "B-PER", "I-PER"), "mlm": ()}
+    pairs = {"trained_pairs": ("ner#en", "mlm#tr"), "trained_languages": ("en", "tr")}
+    start = saved(tmp_path / "old", labels=labels, adapter_sharing=sharing, **pairs)
+    before = tiny_model(labels=labels, adapter_sharing=sharing, **pairs)
+    after = started(start, labels={"ner": labels["ner"]}, trained_pairs=("ner#en",), trained_languages=("en",))
+    for language in ("en", "tr", "de"):
+        old, new = (model.adapters([TaskLanguagePair("ner", language)]) for model in (before, after))
+        torch.testing.assert_close(new.down, old.down)
 
 
 def test_adapters_of_languages_may_be_stacked_upon(tmp_path: Path) -> None:

@@ -15,7 +15,9 @@ from hyperx import checkpoint
 from hyperx.config import HypernetworkOptions, ModelConfig, TrainConfig
 from hyperx.errors import CheckpointError
 from hyperx.languages import canonical
+from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.parsing import DependencyParsing
+from hyperx.tasks.registry import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -92,13 +94,29 @@ class WarmStart:
         ]  # fmt: skip
         if faults:
             raise CheckpointError(f"{OPTION}: {self.folder} does not fit:\n" + "\n".join(f"  - {f}" for f in faults))
-        trained = {canonical(language) for language in (*config.trained_languages, *then.trained_languages)}
+        trained = self._trained_languages(config)
         return replace(
             config,
             trained_languages=tuple(language for language in config.languages if canonical(language) in trained),
             trained_pairs=tuple(dict.fromkeys((*config.trained_pairs, *then.trained_pairs))),
             trained_inside=then.trained_inside,
         )
+
+    def _trained_languages(self, config: ModelConfig) -> set[str]:
+        """The languages that were trained then or are now, in canonical form.
+
+        Of a hypernetwork, the embedding of a language that an auxiliary task alone was trained on speaks to that task.
+        Where a run leaves the task out, nothing reads it.
+        """
+        then = self.config
+        trained = {canonical(language) for language in (*config.trained_languages, *then.trained_languages)}
+        if config.adapter_sharing is not None:
+            return trained
+        auxiliary = {name for name, kind in then.kinds.items() if kind in TASKS and TASKS[kind].auxiliary}
+        left_out = auxiliary.difference(config.kinds)
+        pairs = [TaskLanguagePair.parse(pair) for pair in (*config.trained_pairs, *then.trained_pairs)]
+        kept = {pair.key[1] for pair in pairs if pair.task not in left_out}
+        return trained - ({pair.key[1] for pair in pairs if pair.task in left_out} - kept)
 
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
         """Copy the weights into a model that :meth:`continued` describes, and say what was taken and what is new.
