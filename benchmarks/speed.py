@@ -25,6 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from hyperx.building import build_model
 from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
 from hyperx.data.conllu import read_conllu
 from hyperx.data.encoding import SubwordEncoder
@@ -33,7 +34,7 @@ from hyperx.data.storage import EncodedSplit, read_encoded, write_encoded
 from hyperx.encoders.layout import norm_modules
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.evaluation import evaluate_pairs, sentence_windows
-from hyperx.model import HyperX, build_model
+from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import tag
 from hyperx.preparation import RunData
