@@ -258,7 +258,8 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         raise EncoderError(
             f"{folder}: expected a tokenizer with subwords, found a {type(tokenizer).__name__} without any, as the"
             " library makes where a folder has no tokenizer files. Save the encoder's tokenizer into the folder:"
-            " python -c \"from transformers import AutoTokenizer as T; T.from_pretrained('SOURCE').save_pretrained('FOLDER')\""
+            ' python -c "from transformers import AutoTokenizer as T;'
+            " T.from_pretrained('SOURCE').save_pretrained('FOLDER')\""
         )
     if not _splits_words_as_text(tokenizer.backend_tokenizer):
         _put_space_before_words(folder, tokenizer)
