@@ -135,6 +135,7 @@ def test_the_ids_of_json_lines_stay_with_their_sentences(predict: Callable[..., 
     ]
     assert [line.get("sent_id") for line in found] == ["7", "b-2", None]
     out = predict(text, "--input_format", "jsonl")
+    assert out.startswith("# sent_id = 7\n# text = cat sees dog.\n1\tcat\t")
     assert [line for line in out.splitlines() if "sent_id" in line] == [
         f"# sent_id = {name}" for name in ("7", "b-2", "3")
     ]
