@@ -26,6 +26,7 @@ model building
 transfer evaluation report scope preparation inspection optimisation training scoring
 published.run published.weights published.encoder published.importing
 cli cli.options cli.train cli.evaluate cli.predict cli.check cli.languages cli.import_published
+__main__
 """.split()  # noqa: SIM905  (a table reads better)
 
 

@@ -11,7 +11,7 @@ import toy
 from hyperx.cli import main
 from hyperx.cli.options import parse
 from hyperx.config import CheckConfig
-from hyperx.inspection import DataReport, inspect_data
+from hyperx.inspection import MOST_FAULTS, DataReport, inspect_data
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -102,6 +102,18 @@ def test_every_problem_of_a_file_is_named(own: Path, look: Callable[..., DataRep
     text = "\n".join(look().problems)
     assert "train.conllu:2: " in text
     assert "train.conllu:3: " in text
+
+
+def test_of_very_many_problems_the_first_are_named_and_the_others_counted(
+    own: Path, look: Callable[..., DataReport]
+) -> None:
+    path = own / "pos" / "tr" / "train.conllu"
+    path.write_text(path.read_text().replace("\t", " "))
+    problems = look().problems
+    assert len(problems) == MOST_FAULTS + 1
+    assert all("train.conllu" in problem for problem in problems[:-1])
+    # One a sentence, and one that there is no sentence left.
+    assert problems[-1] == f"pos#tr train: and {96 - MOST_FAULTS} more faults, not listed"
 
 
 def test_entity_types_that_training_would_refuse_are_a_problem(look: Callable[..., DataReport]) -> None:

@@ -188,6 +188,7 @@ def test_names_and_suggestions() -> None:
     assert suggest("tur", ["de", "tr"]) == "tr"
     assert suggest("de_gsd", ["de_gds", "tr"]) == "de_gds"
     assert suggest("qqq", ["de", "tr"]) is None
+    assert suggest("turkish", ["de"]) == "tr"
 
 
 def test_nothing_is_loaded_before_it_is_needed() -> None:

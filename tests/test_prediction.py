@@ -115,6 +115,32 @@ def test_files_give_the_same_as_streams(predict: Callable[..., str], tmp_path: P
     assert streamed.count("# sent_id") == 40
 
 
+def test_the_endings_of_files_tell_their_formats(predict: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "in.conllu").write_text(CONLLU)
+    (tmp_path / "in.jsonl").write_text('{"text": "cat sees dog."}\n')
+    assert predict("", "--input", "in.conllu") == predict(CONLLU, "--input_format", "conllu")
+    predict("", "--input", "in.jsonl", "--output", "out.jsonl", "--confidence")
+    assert json.loads((tmp_path / "out.jsonl").read_text())["words"] == ["cat", "sees", "dog", "."]
+    predict("", "--input", "in.jsonl", "--output", "out.tsv")
+    assert columns((tmp_path / "out.tsv").read_text())[0][0] == "cat"
+    predict("", "--input", "in.jsonl", "--output", "out.tsv", "--output_format", "conllu")
+    assert (tmp_path / "out.tsv").read_text().startswith("# sent_id = 1\n")
+    assert "conllu has no place for it" in predict("", "--output", "out.txt", "--confidence", status=1)
+
+
+def test_the_ids_of_json_lines_stay_with_their_sentences(predict: Callable[..., str]) -> None:
+    text = '{"id": 7, "text": "cat sees dog."}\n{"sent_id": "b-2", "id": 8, "text": "dog."}\n{"id": "", "text": "a."}\n'
+    found = [
+        json.loads(line) for line in predict(text, "--input_format", "jsonl", "--output_format", "jsonl").splitlines()
+    ]
+    assert [line.get("sent_id") for line in found] == ["7", "b-2", None]
+    out = predict(text, "--input_format", "jsonl")
+    assert out.startswith("# sent_id = 7\n# text = cat sees dog.\n1\tcat\t")
+    assert [line for line in out.splitlines() if "sent_id" in line] == [
+        f"# sent_id = {name}" for name in ("7", "b-2", "3")
+    ]
+
+
 def test_nothing_in_nothing_out(predict: Callable[..., str]) -> None:
     assert predict("") == predict("\n \n") == ""
 

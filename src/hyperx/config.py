@@ -377,11 +377,13 @@ class PredictConfig:
     """File to read; by default standard input."""
     output: Path | None = None
     """File to write; by default standard output."""
-    input_format: Literal["raw", "jsonl", "tokens", "conllu"] = "raw"
+    input_format: Literal["raw", "jsonl", "tokens", "conllu"] | None = None
     """'raw': a text a line, segmented where a task needs words; for cls a tab separates two texts. 'jsonl': an object a
-    line with text and, of two, text_pair. 'tokens': a sentence a line, words between spaces. 'conllu'."""
-    output_format: Literal["conllu", "jsonl", "columns"] = "conllu"
-    """'conllu' (entities in MISC), 'jsonl' (one object a sentence), or 'columns' (word and labels between tabs)."""
+    line with text and, of two, text_pair. 'tokens': a sentence a line, words between spaces. 'conllu'. By default raw,
+    but what the input's ending says where that is .jsonl or .conllu."""
+    output_format: Literal["conllu", "jsonl", "columns"] | None = None
+    """'conllu' (entities in MISC), 'jsonl' (one object a sentence), or 'columns' (word and labels between tabs). By
+    default conllu, but what the output's ending says where that is .jsonl or .tsv."""
     confidence: bool = False
     """Also write the probability of each label (jsonl only)."""
     batch_size: int = 32

@@ -51,3 +51,9 @@ def did_you_mean(found: str, known: Iterable[str]) -> str:
     """A hint for a misspelt name: " Did you mean 'ner'?", or "" where nothing is close."""
     close = difflib.get_close_matches(found, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
+
+
+def listing(names: Sequence[str], *, most: int) -> str:
+    """Names between commas; of more than ``most`` the others are counted."""
+    more = len(names) - most
+    return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")

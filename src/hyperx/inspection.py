@@ -17,6 +17,9 @@ from hyperx.preparation import label_problems, label_set
 from hyperx.scope import Scope, check_options, read_start
 from hyperx.warm_start import WarmStart
 
+MOST_FAULTS = 20
+"""So many faults of a split are listed one by one."""
+
 
 @dataclass
 class DataReport:
@@ -34,6 +37,29 @@ class DataReport:
     problems: list[str] = field(default_factory=list)
     seen: dict[str, set[str]] = field(default_factory=dict)
     header = ("pair", "split", "sentences", "words", "labels")
+
+
+@dataclass
+class _Faults:
+    """The faults of one split, the first of them one by one: a file with spaces for tabs has one a line.
+
+    Args:
+        place: the pair and the split.
+        problems: where they are noted.
+    """
+
+    place: str
+    problems: list[str]
+    total: int = 0
+
+    def note(self, fault: DataError) -> None:
+        self.total += 1
+        if self.total <= MOST_FAULTS:
+            self.problems.append(f"{self.place}: {fault}")
+
+    def count_others(self) -> None:
+        if self.total > MOST_FAULTS:
+            self.problems.append(f"{self.place}: and {self.total - MOST_FAULTS:,} more faults, not listed")
 
 
 def inspect_data(config: TrainConfig) -> DataReport:
@@ -81,12 +107,10 @@ def _inspect_split(
         return set()
     hashes, labels, again = set[int](), Counter[str](), list[str]()
     count = words = 0
-
-    def note(fault: DataError) -> None:
-        found.problems.append(f"{pair} {split}: {fault}")
+    faults = _Faults(f"{pair} {split}", found.problems)
 
     try:
-        sentences = held_out(sources, task, pair, split).removed(sources.read(pair, split, note), pair)
+        sentences = held_out(sources, task, pair, split).removed(sources.read(pair, split, faults.note), pair)
         for sentence in sentences:
             count += 1
             texts = [text for text in (sentence.text, sentence.text_pair) if text is not None]
@@ -97,8 +121,10 @@ def _inspect_split(
             if content in known:
                 again.append(" ".join(sentence.words or texts)[:60])
     except DataError as fault:
-        note(fault)
+        faults.note(fault)
         return set()
+    finally:
+        faults.count_others()
     if split == "train":
         found.seen[pair.task].update(labels)
     common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))

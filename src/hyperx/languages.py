@@ -159,10 +159,12 @@ def language_name(code: str) -> str:
 
 
 def suggest(code: str, known: Iterable[str]) -> str | None:
-    """The one of some known codes that a user most likely meant: the same language, else the closest spelling."""
+    """The code that a user most likely meant: of some known ones that of the same language; that of the language which
+    has this name; else the known one of the closest spelling."""
     codes = list(known)
     same = [candidate for candidate in codes if canonical(candidate) == canonical(code)]
-    close = same or difflib.get_close_matches(code, codes, n=1, cutoff=0.5)
+    named = [language.code for language in known_languages().values() if language.name.lower() == code.lower()]
+    close = same or named or difflib.get_close_matches(code, codes, n=1, cutoff=0.5)
     return close[0] if close else None
 
 

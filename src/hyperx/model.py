@@ -176,7 +176,7 @@ class HyperX(nn.Module):
         self,
         texts: Sequence[str | Sequence[str]],
         *,
-        task: str | Sequence[str],
+        task: str | Sequence[str] = (),
         language: str,
         text_pairs: Sequence[str] | None = None,
         confidences: bool = False,
@@ -186,7 +186,7 @@ class HyperX(nn.Module):
 
         Args:
             texts: raw texts, which are segmented into words where a task needs them, or sequences of words.
-            task: the task, or several.
+            task: the task, or several; by default all that predict anything.
             language: the language of the texts.
             text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
             confidences: also give the probability of each label.

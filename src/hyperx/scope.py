@@ -199,7 +199,7 @@ def _name_problems(
     seen: dict[str, str] = {}
     for language in languages:
         if not is_language(language):
-            hint = suggestion(language, [*languages, "en", "de", "tr"])
+            hint = suggestion(language, [*filter(is_language, languages), "en", "de", "tr"])
             problems.append(f"--languages: {language!r} is no language code of ISO 639 or BCP 47.{hint}")
         elif canonical(language) in seen:
             problems.append(f"--languages: {language!r} is the same language as {seen[canonical(language)]!r}")

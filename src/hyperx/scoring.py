@@ -15,7 +15,7 @@ from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
 from hyperx.device import pick_device
-from hyperx.errors import ConfigError, DataError, HyperXError
+from hyperx.errors import ConfigError, DataError, HyperXError, listing
 from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.languages import canonical
 from hyperx.model import HyperX
@@ -187,5 +187,5 @@ def _warn_unknown_labels(model: HyperX, pair: TaskLanguagePair, split: EncodedSp
         log.warning(
             "%s: %s of its data are no labels of the model and count as missed; map them with label_map in the table",
             pair,
-            ", ".join(unknown),
+            listing(unknown, most=10),
         )

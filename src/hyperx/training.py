@@ -428,7 +428,8 @@ def check_same_options(then: dict[str, str], now: dict[str, str]) -> None:
         ConfigError: naming each that differs.
     """
     changed = [
-        f"--{name}: the run began with {then.get(name)!r}; found {now.get(name)!r}. Resume with the same options"
+        f"--{name}: the run began with {then.get(name)!r}; found {now.get(name)!r}. Resume with the same options, or "
+        "start a new run from its weights with --load_from_ckpt"
         for name in sorted(then.keys() | now.keys())
         if then.get(name) != now.get(name)
     ]

@@ -62,10 +62,11 @@ class WarmStart:
                 head_layer=self.config.head_layer if options.head_layer is None else options.head_layer,
             )
         )
+        # What only one of them has a use for follows from another option, which differs.
         return [
-            f"--{name}: the checkpoint {self.folder} has {then.get(name)}; found {now.get(name)}. Use the same"
-            for name in dict.fromkeys((*then, *now))
-            if then.get(name) != now.get(name)
+            f"--{name}: the checkpoint {self.folder} has {_shown(then[name])}; found {_shown(now[name])}. Use the same"
+            for name in then
+            if name in now and then[name] != now[name]
         ]
 
     def continued(self, config: ModelConfig) -> ModelConfig:
@@ -213,6 +214,11 @@ def _plain_names(own: Mapping[str, Any]) -> list[str]:
 
 def _listed(parts: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{what} {', '.join(names)}".strip() for what, names in parts.items() if names)
+
+
+def _shown(value: Any) -> str:
+    """A value as the help shows it."""
+    return str({True: "on", False: "off"}[value] if isinstance(value, bool) else value)
 
 
 def _shape(config: ModelConfig) -> dict[str, Any]:

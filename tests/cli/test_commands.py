@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import runpy
 from dataclasses import fields
 from typing import Any
 
@@ -31,6 +32,14 @@ def help_of(command: str, capsys: pytest.CaptureFixture[str], monkeypatch: pytes
         main([command, "--help"])
     assert caught.value.code == 0
     return re.sub("[│╭╮╰╯─]", " ", capsys.readouterr().out)
+
+
+def test_the_package_runs_as_a_module(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.argv", ["hyperx", "--version"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("hyperx", run_name="__main__")
+    assert caught.value.code == 0
+    assert capsys.readouterr().out == f"hyperx {hyperx.__version__}\n"
 
 
 def test_all_commands_are_tested() -> None:

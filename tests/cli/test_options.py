@@ -187,6 +187,16 @@ def test_a_file_may_hold_every_kind_of_value(file: Path) -> None:
     assert found["data"] == {"ner#en": {"folder": "corpus", "label_map": {"DATE": "O"}}}
 
 
+def test_names_with_values_may_stand_in_a_mapping(file: Path) -> None:
+    file.write_text(
+        "label_map: {DATE: O}\ntasks: {ner: ner, sentiment: cls}\ntreebanks: {en: [en_ewt, en_gum], tr: tr_boun}\n"
+    )
+    found = options("--config", str(file))
+    assert found["label_map"] == ("DATE=O",)
+    assert found["tasks"] == ("ner=ner", "sentiment=cls")
+    assert found["treebanks"] == ("en=en_ewt+en_gum", "tr=tr_boun")
+
+
 def test_a_file_may_undo_what_the_preset_sets(file: Path) -> None:
     file.write_text("max_train_steps: null\nwarmup_steps: null\n")
     found = options("--config", str(file), "--preset", "published")

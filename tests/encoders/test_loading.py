@@ -145,7 +145,9 @@ def test_words_alone_are_split_as_in_a_text(make: Callable[[], Tokenizer], folde
     assert encoding.word_ids() == [0, 0, 1, 1, 1, 2, 2]
 
 
-@pytest.mark.parametrize("model", [models.WordPiece({"[UNK]": 0, "a": 1}), models.WordLevel({"[UNK]": 0}, "[UNK]")])
+@pytest.mark.parametrize(
+    "model", [models.WordPiece({"[UNK]": 0, "a": 1}), models.WordLevel({"[UNK]": 0, "b": 1}, "[UNK]")]
+)
 @pytest.mark.parametrize("split", [pre_tokenizers.BertPreTokenizer(), pre_tokenizers.Metaspace(), None])
 def test_other_tokenizers_stay_as_they_are(model: Any, split: Any, folder: Path) -> None:
     tokenizer = Tokenizer(model)
@@ -263,6 +265,8 @@ def test_a_tokenizer_by_itself_and_an_encoder_without_one(folder: Path) -> None:
         path.unlink()
     with pytest.raises(EncoderError, match=r"expected a tokenizer, found none of tokenizer\.json"):
         load_tokenizer(folder)
+    with pytest.raises(EncoderError, match=r"expected a tokenizer with subwords, found a \w+ without any"):
+        load_encoder(folder)
     encoder = load_encoder(folder, tokenizer=False)
     with pytest.raises(EncoderError, match="expected a tokenizer, found none"):
         encoder.checked_tokenizer()

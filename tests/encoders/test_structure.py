@@ -66,7 +66,6 @@ def test_other_families_work_by_their_structure(
 @pytest.mark.parametrize(
     ("family", "problem"),
     [
-        ("gpt2", "it is no encoder: its first subword does not see the last one"),
         ("bart", "the model has a decoder too"),
         ("flaubert", "expected one list of 2 layers, found attentions, layer_norm1, ffns, layer_norm2"),
         ("fnet", "padding changes what it makes of the subwords"),
@@ -82,6 +81,12 @@ def test_unclear_structures_are_refused_with_advice(family: str, problem: str) -
     assert advice.startswith(f"encoders of type {family!r} are not in the table (which has albert, bert, ")
     assert f"LAYOUTS[{family!r}] = EncoderLayout(layers=" in advice
     assert "\n" not in advice
+
+
+def test_a_decoder_is_refused_without_advice() -> None:
+    with pytest.raises(EncoderError, match="are no encoders: its first subword does not see the last one") as caught:
+        layout_by_structure(tiny_encoder("gpt2"))
+    assert "EncoderLayout" not in str(caught.value)
 
 
 def test_advice_names_the_modules_of_a_layer() -> None:

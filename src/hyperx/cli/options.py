@@ -208,9 +208,17 @@ def as_words(options: Mapping[str, Any]) -> list[str]:
             words.append(f"--{name}" if value else f"--no_{name}")
         elif isinstance(value, list | tuple):
             words += [f"--{name}", *map(str, value)]
+        elif isinstance(value, dict):
+            # As the command line has `label_map`, `tasks` and `treebanks`.
+            words += [f"--{name}", *(f"{key}={'+'.join(map(str, as_list(found)))}" for key, found in value.items())]
         else:
             words += [f"--{name}", str(value)]
     return words
+
+
+def as_list(value: Any) -> Sequence[Any]:
+    """A value that may be one or several."""
+    return value if isinstance(value, list | tuple) else [value]
 
 
 def with_table(config: Config, table: Any) -> Config:

@@ -7,7 +7,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TextIO
+from typing import IO, TYPE_CHECKING, TextIO
 
 from tqdm import tqdm
 
@@ -16,6 +16,10 @@ from hyperx.config import PredictConfig
 from hyperx.data.output import Prediction
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.pairs import TaskLanguagePair
+
+if TYPE_CHECKING:
+    from hyperx.data.output import OutputFormat
+    from hyperx.data.text import InputFormat
 
 log = logging.getLogger(__name__)
 
@@ -44,7 +48,7 @@ def main(arguments: Sequence[str]) -> None:
             model.indices(TaskLanguagePair(task, config.language))
         name = "<stdin>" if config.input is None else str(config.input)
         sentences = read_input(
-            source, config.input_format, language=config.language, source=name, reads=model.reads(tasks)
+            source, input_format(config), language=config.language, source=name, reads=model.reads(tasks)
         )
         # A person at a terminal waits for an answer to every line.
         pool = 1 if config.input is None and sys.stdin.isatty() else None
@@ -58,7 +62,7 @@ def main(arguments: Sequence[str]) -> None:
             pool=pool,
         )
         target = open_output(config.output, files)
-        writer = OUTPUT_FORMATS[config.output_format](target)
+        writer = OUTPUT_FORMATS[output_format(config)](target)
         written = False
         for prediction in progress(predictions, config):
             writer.write(prediction)
@@ -80,14 +84,28 @@ def validate(config: PredictConfig) -> None:
         problems.append("--checkpoint: name a checkpoint or the output folder of a run")
     if config.language is None:
         problems.append("--language: name the language of the text, such as de")
-    if config.confidence and config.output_format != "jsonl":
-        problems.append(f"--confidence: {config.output_format} has no place for it; choose --output_format jsonl")
+    if config.confidence and (chosen := output_format(config)) != "jsonl":
+        problems.append(f"--confidence: {chosen} has no place for it; choose --output_format jsonl")
     if config.batch_size < 1:
         problems.append(f"--batch_size: expected 1 or more; found {config.batch_size}")
     if config.input is not None and config.output is not None and config.input.resolve() == config.output.resolve():
         problems.append(f"--output: {config.output} is the input; it would be overwritten while it is read")
     if problems:
         raise ConfigError(problems)
+
+
+def input_format(config: PredictConfig) -> InputFormat:
+    """The format that is asked for, else that of the input's ending, else raw text."""
+    ending = "" if config.input is None else config.input.suffix.lower()
+    by_ending: dict[str, InputFormat] = {".jsonl": "jsonl", ".conllu": "conllu"}
+    return config.input_format or by_ending.get(ending, "raw")
+
+
+def output_format(config: PredictConfig) -> OutputFormat:
+    """The format that is asked for, else that of the output's ending, else CoNLL-U."""
+    ending = "" if config.output is None else config.output.suffix.lower()
+    by_ending: dict[str, OutputFormat] = {".jsonl": "jsonl", ".tsv": "columns"}
+    return config.output_format or by_ending.get(ending, "conllu")
 
 
 def open_input(path: Path | None) -> IO[bytes]:

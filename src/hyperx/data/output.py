@@ -232,14 +232,16 @@ def _with_attribute(misc: str, key: str, value: str) -> str:
     return "|".join([*others, f"{key}={value}"])
 
 
-def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> Iterator[str]:
-    if _comment(sentence, "sent_id") is None:
-        yield f"# sent_id = {number}"
+def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> list[str]:
+    """The sentence's own comments, and behind its id, or first, those that it lacks."""
+    given = list(sentence.comments)
+    place = next((index for index, comment in enumerate(given, start=1) if _name_of(comment) == "sent_id"), 0)
+    new = [] if place else [f"# sent_id = {number}"]
     if _comment(sentence, "text") is None:
-        yield f"# text = {_LINE_BREAKS.sub(' ', sentence.text or _surface_text(rows))}"
+        new.append(f"# text = {_LINE_BREAKS.sub(' ', sentence.text or _surface_text(rows))}")
     if sentence.text_pair is not None and _comment(sentence, "text_pair") is None:
-        yield f"# text_pair = {_LINE_BREAKS.sub(' ', sentence.text_pair)}"
-    yield from sentence.comments
+        new.append(f"# text_pair = {_LINE_BREAKS.sub(' ', sentence.text_pair)}")
+    return [*given[:place], *new, *given[place:]]
 
 
 def _label_comments(prediction: Prediction) -> Iterator[str]:

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import IO, Literal
+from typing import IO, Any, Literal
 
 from hyperx.data.conllu import text_comment
 from hyperx.data.labelled import TextRows, json_rows
@@ -157,7 +157,7 @@ class RawReader(TextReader):
 
 class JsonlReader(TextReader):
     """A JSON object a line with ``text``, and ``text_pair`` for two texts (or the other names that training data may
-    have); all else in it is passed over."""
+    have). Its ``sent_id``, or else ``id``, goes with the sentence; all else in it is passed over."""
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
         """Read line by line; texts stay as they are."""
@@ -166,7 +166,7 @@ class JsonlReader(TextReader):
             given = rows.sentence(row, number)
             sentence = self.sentence(given.raw_text, number)
             assert sentence is not None, "a row has a text"
-            yield replace(sentence, text=given.text, text_pair=given.text_pair)
+            yield replace(sentence, text=given.text, text_pair=given.text_pair, comments=_sent_id(row))
 
 
 class TokensReader(InputReader):
@@ -281,6 +281,15 @@ def _range(identifier: str) -> tuple[int, int] | None:
     """First and last word of a multiword range such as `1-2`, else None."""
     first, _, last = identifier.partition("-")
     return (int(first), int(last)) if first.isdecimal() and last.isdecimal() else None
+
+
+def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """What a JSON object calls itself, as a comment of CoNLL-U; nothing where it has no such name on one line."""
+    for key in ("sent_id", "id"):
+        value = row.get(key)
+        if isinstance(value, int | str) and str(value).strip() and str(value).isprintable():
+            return (f"# sent_id = {str(value).strip()}",)
+    return ()
 
 
 def _spaces(rows: Iterable[Row]) -> tuple[bool, ...]:

@@ -254,10 +254,26 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             " the word of a subword. Where the same vocabulary is to be had as a tokenizer.json of the tokenizers"
             f" library, put it into the folder. {_ELSE}"
         )
+    if not _knows_subwords(tokenizer):
+        raise EncoderError(
+            f"{folder}: expected a tokenizer with subwords, found a {type(tokenizer).__name__} without any, as the"
+            " library makes where a folder has no tokenizer files. Save the encoder's tokenizer into the folder:"
+            ' python -c "from transformers import AutoTokenizer as T;'
+            " T.from_pretrained('SOURCE').save_pretrained('FOLDER')\""
+        )
     if not _splits_words_as_text(tokenizer.backend_tokenizer):
         _put_space_before_words(folder, tokenizer)
     fast: PreTrainedTokenizerFast = tokenizer
     return fast
+
+
+def _knows_subwords(tokenizer: Any) -> bool:
+    """Whether there is any subword besides the special ones and the mark of a word's start."""
+    # Only an empty tokenizer is small enough to be all special; the vocabulary of others is not copied for this.
+    if len(tokenizer) > 2 * len(tokenizer.all_special_ids):
+        return True
+    special = set(tokenizer.all_special_tokens)
+    return any(any(map(str.isalnum, subword)) for subword in tokenizer.get_vocab() if subword not in special)
 
 
 def _splits_words_as_text(backend: tokenizers.Tokenizer) -> bool:

@@ -32,6 +32,10 @@ class _Unclear(Exception):
     """Why the structure does not tell."""
 
 
+class _NoEncoder(_Unclear):
+    """Why an entry in the table would not help either."""
+
+
 @dataclass(slots=True)
 class _Layer:
     """What happened in one layer.
@@ -127,6 +131,11 @@ def layout_by_structure(encoder: PreTrainedModel) -> EncoderLayout:
         trace, last = _run(encoder, layers)
         layout = EncoderLayout(layers=path, feed_forward=_feed_forward(trace), final_norm=_final_norm(trace, last))
         _check(encoder, layers, layout, last)
+    except _NoEncoder as problem:
+        raise EncoderError(
+            f"models of type {family!r} are no encoders: {problem}. Name an encoder, such as one of the families "
+            f"{', '.join(LAYOUTS)}"
+        ) from problem
     except _Unclear as problem:
         raise EncoderError(
             f"encoders of type {family!r} are not in the table (which has {', '.join(LAYOUTS)}), and their structure "
@@ -253,7 +262,7 @@ def _depends(value: Tensor, on: Tensor, beyond: int = 0) -> bool:
 def _final_norm(trace: _Trace, last: Tensor) -> str | None:
     """The norm after the last layer; None where there is none."""
     if not _depends(last[:, :1], trace.first, beyond=_SUBWORDS - 1):
-        raise _Unclear("it is no encoder: its first subword does not see the last one")
+        raise _NoEncoder("its first subword does not see the last one")
     output = trace.layers[-1].output
     if last is output:
         return None
