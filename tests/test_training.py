@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import json
+import re
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -168,14 +170,22 @@ def test_a_pattern_that_freezes_all_adapters_is_warned_of(
     assert f"--freeze_params_regex: it freezes the {what} as a whole" in caplog.text
 
 
+@pytest.fixture
+def falling(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every evaluation is worse than the one before."""
+    averages = itertools.count(100, -1)
+    monkeypatch.setattr(training, "macro_averages", lambda *_: {"all": next(averages) / 100})
+
+
+@pytest.mark.usefixtures("falling")
 def test_checkpoints_beyond_the_limit_are_deleted_but_never_the_best(go: Callable[..., int], tmp_path: Path) -> None:
-    # Hardly anything is learnt, so that the first evaluation remains the best.
     options = ["--max_train_steps", "6", "--eval_steps", "2", "--save_steps", "1", "--learning_rate", "1e-9"]
     assert go("run", *options, "--save_total_limit", "3") == 0
     assert toy.steps_of(tmp_path / "run") == [2, 5, 6]
     assert json.loads((tmp_path / "run" / "best.json").read_text())["checkpoint"] == "checkpoint-2"
 
 
+@pytest.mark.usefixtures("falling")
 def test_a_run_stops_early(go: Callable[..., int], tmp_path: Path) -> None:
     options = ["--max_train_steps", "20", "--eval_steps", "2", "--learning_rate", "1e-9"]
     assert go("run", *options, "--early_stopping_patience", "2") == 0
@@ -199,6 +209,26 @@ def test_the_best_checkpoint_may_be_chosen_by_one_group(go: Callable[..., int], 
     assert go("run", *pairs, "--best_by", "new_pair", "--max_train_steps", "2") == 0
     best, line = json.loads((tmp_path / "run" / "best.json").read_text()), toy.read_log(tmp_path / "run")[-1]
     assert (best["of"], best["average"]) == ("new_pair", line["dev_ner#tr"])
+
+
+def test_of_equal_averages_the_later_checkpoint_is_the_best(go: Callable[..., int], tmp_path: Path) -> None:
+    still = ["--freeze_params_regex", ".*", "--learning_rate", "1e-9", "--lr_scheduler_type", "constant"]
+    steps = ["--max_train_steps", "4", "--eval_steps", "2", "--save_steps", "4"]
+    assert go("run", *still, *steps) == 0
+    lines = [line for line in toy.read_log(tmp_path / "run") if "dev_all" in line]
+    assert lines[0]["dev_all"] == lines[1]["dev_all"]
+    assert json.loads((tmp_path / "run" / "best.json").read_text())["checkpoint"] == "checkpoint-4"
+
+
+def test_without_a_terminal_the_losses_are_lines_of_the_log(
+    go: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level("INFO", "hyperx")
+    assert go("run", "--max_train_steps", "4", "--logging_steps", "2", *NO_EVALUATION) == 0
+    assert re.findall(r"step \d of 4: loss \d+\.\d{3}", caplog.text) == re.findall(
+        r"step [24] of 4: loss \S+", caplog.text
+    )
+    assert "step 2 of 4: loss " in caplog.text
 
 
 def test_choosing_by_a_group_without_pairs_is_refused_before_training(error: Callable[..., str]) -> None:

@@ -6,6 +6,7 @@ import json
 import logging
 import math
 import shutil
+import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -218,7 +219,8 @@ class TrainingRun:
             initial=progress.step,
             desc="training",
             unit="step",
-            disable=options.disable_progress_bar or not self.accelerator.is_main_process,
+            # A file that takes the place of a terminal gets lines of the log instead.
+            disable=options.disable_progress_bar or not self.accelerator.is_main_process or not sys.stderr.isatty(),
         )
         batches = self._batches(progress.step * options.gradient_accumulation_steps)
         while progress.step < self.steps and not self._out_of_patience():
@@ -272,6 +274,8 @@ class TrainingRun:
                 f"--learning_rate than {self.options.learning_rate}"
             )
         bar.set_postfix(loss=f"{mean:.3f}")
+        if bar.disable and self.accelerator.is_main_process:
+            log.info("step %d of %d: loss %.3f", self.progress.step, self.steps, mean)
         self._log({"loss": mean, "learning_rate": self.scheduler.get_last_lr()[0]})
 
     def _log(self, values: dict[str, Any]) -> None:
@@ -304,22 +308,21 @@ class TrainingRun:
             bar.write(f"step {self.progress.step}  dev {chosen_by}{cells}")
 
     def _keep_best(self, average: float) -> bool:
+        """Save where no average was better yet; whether to stop early. Of equals the one that has learnt longer counts:
+        at first an F1 may stay at 0 for a while."""
         progress = self.progress
-        if progress.best is None or average > progress.best:
-            progress.best, progress.evaluations_since_best = average, 0
-            progress.best_checkpoint = f"checkpoint-{progress.step}"
+        better = progress.best is None or average > progress.best
+        progress.evaluations_since_best = 0 if better else progress.evaluations_since_best + 1
+        best = better or average == progress.best
+        if best:
+            progress.best, progress.best_checkpoint = average, f"checkpoint-{progress.step}"
+        stop = self._out_of_patience()
+        if stop:
+            evaluations = progress.evaluations_since_best
+            log.info("stopping early at step %d: no better average in %d evaluations", progress.step, evaluations)
+        if best or stop:
             self._save()
-            return False
-        progress.evaluations_since_best += 1
-        if self._out_of_patience():
-            log.info(
-                "stopping early at step %d: no better average in %d evaluations",
-                progress.step,
-                progress.evaluations_since_best,
-            )
-            self._save()
-            return True
-        return False
+        return stop
 
     def _out_of_patience(self) -> bool:
         patience = self.options.early_stopping_patience
