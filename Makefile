@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test quickstart lint format wheel constraints clean
+.PHONY: help install test quickstart bench lint format wheel constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,10 @@ test: $(INSTALLED) ## run the tests
 
 quickstart: $(INSTALLED) ## train on the sample corpus, evaluate, tag a sentence: a few minutes, no network
 	. $(BIN)/activate && sh examples/quickstart.sh
+
+# TREEBANK names the folder of a treebank of Universal Dependencies, such as UD_English-EWT.
+bench: $(INSTALLED) ## measure speed: make bench TREEBANK=DATA/ud/UD_English-EWT (about 6 minutes)
+	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/speed.py --treebank $(TREEBANK)
 
 lint: $(INSTALLED) ## check style and types
 	$(BIN)/ruff check
