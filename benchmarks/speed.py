@@ -40,6 +40,7 @@ from hyperx.prediction import tag
 from hyperx.preparation import RunData
 from hyperx.tasks.base import special_subwords
 from hyperx.tasks.registry import make_tasks
+from hyperx.tasks.tagging import PartOfSpeech
 from hyperx.training import TrainingRun, make_accelerator
 from published_way import PublishedWay
 
@@ -104,8 +105,6 @@ class Bench:
         (self.train_file,), (self.test_file,) = (
             tuple(treebank.glob(f"*-ud-{split}.conllu")) for split in ("train", "test")
         )
-        self.tasks = make_tasks({"ner": "ner", "pos": "pos"})
-        self.labels = {name: task.label_set(()) for name, task in self.tasks.items()}
 
     # What is timed
 
@@ -190,7 +189,7 @@ class Bench:
         """A file's tags, encoded."""
         path = self.folder / file.stem
         encoder = SubwordEncoder(load_encoder("embedded").checked_tokenizer(), max_length=256)
-        task = self.tasks["pos"]
+        task = PartOfSpeech()
         write_encoded(path, encoded(read_conllu(file), task, encoder), task.columns)
         split = read_encoded(path)
         assert split is not None
@@ -274,7 +273,7 @@ class Bench:
     def encoding(self) -> Iterator[Figure]:
         """Reading words into windows on disk against the tokenizer library's own time."""
         tokenizer = load_encoder("embedded").checked_tokenizer()
-        sentences, task = list(read_conllu(self.train_file)), self.tasks["pos"]
+        sentences, task = list(read_conllu(self.train_file)), PartOfSpeech()
         encoder = SubwordEncoder(tokenizer, max_length=256)
         path = self.folder / "encoding"
         words = [list(sentence.words) for sentence in sentences]

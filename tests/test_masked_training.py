@@ -73,21 +73,6 @@ def go(base: list[str], own: Path) -> Callable[..., int]:
     return run
 
 
-@pytest.fixture
-def error(go: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """What a run that is refused says."""
-
-    def run(folder: Path | str, *options: str) -> str:
-        assert go(folder, *options) == 1
-        return " ".join(capsys.readouterr().err.split())
-
-    return run
-
-
-def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
-    return load_file(run / f"checkpoint-{step}" / "model.safetensors")
-
-
 def perplexities(run: Path, pair: str = "mlm#tr") -> dict[int, float]:
     return {line["step"]: line[f"dev_{pair}"] for line in toy.read_log(run) if f"dev_{pair}" in line}
 
@@ -119,7 +104,7 @@ def test_a_language_of_raw_text_alone_is_trained(go: Callable[..., int], tmp_pat
 
 def test_checkpoints_hold_the_head_and_no_embeddings(go: Callable[..., int], tmp_path: Path) -> None:
     assert go("run", *MIXED, "--max_train_steps", "2") == 0
-    names = set(weights(tmp_path / "run", 2))
+    names = set(toy.weights(tmp_path / "run", 2))
     assert {name for name in names if name.startswith("heads.mlm.")} == {
         "heads.mlm.dense.weight", "heads.mlm.dense.bias", "heads.mlm.norm.weight", "heads.mlm.norm.bias",
         "heads.mlm.bias",
@@ -138,7 +123,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(go: Callable[..., int], tmp_path
         shutil.rmtree(tmp_path / "resumed" / f"checkpoint-{step}")
     assert go("resumed", *options, "--resume") == 0
     assert toy.losses(tmp_path / "whole") == toy.losses(tmp_path / "resumed")
-    first, second = weights(tmp_path / "whole", 5), weights(tmp_path / "resumed", 5)
+    first, second = toy.weights(tmp_path / "whole", 5), toy.weights(tmp_path / "resumed", 5)
     assert all(torch.equal(first[name], second[name]) for name in first)
 
 
@@ -172,7 +157,7 @@ def test_the_encoders_own_head_is_the_start(
     """Also where the heads read a lower layer: nothing better is known."""
     options = ["--model_name_or_path", str(with_head), "--head_layer", head_layer, "--learning_rate", "1e-9"]
     assert go("run", *MIXED, *options, "--max_train_steps", "1") == 0
-    own, found = load_file(with_head / "model.safetensors"), weights(tmp_path / "run", 1)
+    own, found = load_file(with_head / "model.safetensors"), toy.weights(tmp_path / "run", 1)
     names = {
         "dense.weight": "transform.dense.weight", "dense.bias": "transform.dense.bias",
         "norm.weight": "transform.LayerNorm.weight", "norm.bias": "transform.LayerNorm.bias", "bias": "bias",
@@ -191,7 +176,7 @@ def test_checkpoints_bring_the_head_that_was_trained(go: Callable[..., int], wit
     assert go("run", *MIXED, *options, "--max_train_steps", "2") == 0
     bias = HyperX.from_pretrained(tmp_path / "run").heads["mlm"].bias
     own = load_file(with_head / "model.safetensors")["cls.predictions.bias"]
-    assert torch.equal(bias, weights(tmp_path / "run", 2)["heads.mlm.bias"])
+    assert torch.equal(bias, toy.weights(tmp_path / "run", 2)["heads.mlm.bias"])
     assert not torch.allclose(bias, own, atol=1e-4)
 
 

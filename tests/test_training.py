@@ -14,7 +14,6 @@ from typing import Any, get_args
 import pytest
 import torch
 from allpairspy import AllPairs
-from safetensors.torch import load_file
 
 import toy
 from hyperx import checkpoint, training
@@ -41,21 +40,6 @@ def go(base: list[str]) -> Callable[..., int]:
         return main(["train", *base, *SHORT, "--output_dir", str(folder), *options])
 
     return run
-
-
-@pytest.fixture
-def error(go: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
-    """What a run that is refused says."""
-
-    def run(folder: Path | str, *options: str) -> str:
-        assert go(folder, *options) == 1
-        return " ".join(capsys.readouterr().err.split())
-
-    return run
-
-
-def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
-    return load_file(run / f"checkpoint-{step}" / "model.safetensors")
 
 
 def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
@@ -111,7 +95,7 @@ def test_a_run_follows_from_its_seed(go: Callable[..., int], tmp_path: Path) -> 
         assert go(name, *options, "--seed", seed) == 0
     a, b, c = (tmp_path / name for name in "abc")
     assert toy.losses(a) == toy.losses(b)
-    assert same(weights(a, 3), weights(b, 3))
+    assert same(toy.weights(a, 3), toy.weights(b, 3))
     assert toy.losses(a) != toy.losses(c)
 
 
@@ -157,7 +141,7 @@ def test_every_way_to_train_with_every_other(go: Callable[..., int], values: lis
         words += [f"--{value}{name}"] if value in ("", "no_") else [f"--{name}", value]
     assert go("run", *words, "--max_train_steps", "2", "--warmup_steps", "1", *NO_EVALUATION) == 0
     assert all(0 < loss < 10 for loss in toy.losses(tmp_path / "run").values())
-    assert all(torch.isfinite(tensor).all() for tensor in weights(tmp_path / "run", 2).values())
+    assert all(torch.isfinite(tensor).all() for tensor in toy.weights(tmp_path / "run", 2).values())
 
 
 @pytest.mark.parametrize(
@@ -277,7 +261,7 @@ def test_gradients_are_clipped(go: Callable[..., int], tmp_path: Path) -> None:
     options = ["--max_train_steps", "1", "--lr_scheduler_type", "constant", *NO_EVALUATION]
     for name, rate, norm in (("start", "1e-12", "1"), ("clipped", "1e-3", "1e-13"), ("free", "1e-3", "0")):
         assert go(name, *options, "--learning_rate", rate, "--max_grad_norm", norm) == 0
-    start, clipped, free = (weights(tmp_path / name, 1)["heads.pos.bias"] for name in ("start", "clipped", "free"))
+    start, clipped, free = (toy.weights(tmp_path / name, 1)["heads.pos.bias"] for name in ("start", "clipped", "free"))
     torch.testing.assert_close(clipped, start, atol=1e-6, rtol=0)
     assert (free - start).abs().max() == pytest.approx(1e-3, rel=0.01)
 
@@ -344,7 +328,7 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert go("run", *options, "--resume") == 0
     assert toy.read_log(tmp_path / "run") == toy.read_log(tmp_path / "whole")
     assert toy.steps_of(tmp_path / "run") == toy.steps_of(tmp_path / "whole")
-    assert same(weights(tmp_path / "run", 7), weights(tmp_path / "whole", 7))
+    assert same(toy.weights(tmp_path / "run", 7), toy.weights(tmp_path / "whole", 7))
     assert (tmp_path / "run" / "best.json").read_text() == (tmp_path / "whole" / "best.json").read_text()
 
 
@@ -414,7 +398,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
     assert not list(run.glob(".*"))
     assert go("whole", *options) == 0
     assert toy.losses(run) == toy.losses(tmp_path / "whole")
-    assert same(weights(run, 4), weights(tmp_path / "whole", 4))
+    assert same(toy.weights(run, 4), toy.weights(tmp_path / "whole", 4))
 
 
 def test_a_folder_without_its_description_is_no_checkpoint(go: Callable[..., int], tmp_path: Path) -> None:

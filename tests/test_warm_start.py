@@ -234,10 +234,6 @@ def go(base: list[str], isolated: Path) -> Callable[..., int]:
     return lambda folder, *options: main(["train", *base, *SHORT, "--output_dir", folder, *options])
 
 
-def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
-    return load_file(run / f"checkpoint-{step}" / "model.safetensors")
-
-
 def test_a_run_goes_on_from_the_weights_of_a_trained_one(go: Callable[..., int], trained: Path, tmp_path: Path) -> None:
     """New languages and a new pair, at once nearly as good as the old run was at its end."""
     options = ["--max_train_steps", "2", "--learning_rate", "1e-6", "--languages", "de", "tr", "en"]
@@ -277,7 +273,7 @@ def test_a_run_that_started_so_resumes_exactly(
         for path in (tmp_path / "run" / f"checkpoint-{step}").iterdir():
             path.unlink()
     assert go("run", *options, "--resume") == 0
-    whole, resumed = weights(tmp_path / "whole", 4), weights(tmp_path / "run", 4)
+    whole, resumed = toy.weights(tmp_path / "whole", 4), toy.weights(tmp_path / "run", 4)
     assert whole.keys() == resumed.keys()
     assert all(resumed[name].equal(whole[name]) for name in whole)
 
@@ -328,7 +324,7 @@ def test_adapters_stacked_as_in_mad_x(go: Callable[..., int], tmp_path: Path) ->
     tasks = ["--train_task_language_pairs", "ner#en", "--languages", "en", "tr", "--load_from_ckpt", "languages"]
     assert go("tasks", *options, *tasks, "--adapter_sharing", "stacked",
               "--freeze_params_regex", "^(?!.*task-).*") == 0  # fmt: skip
-    before, after = weights(tmp_path / "languages", 2), weights(tmp_path / "tasks", 2)
+    before, after = toy.weights(tmp_path / "languages", 2), toy.weights(tmp_path / "tasks", 2)
     for language in ("en", "tr"):
         assert after[f"plain_adapters.language-{language}.down"].equal(
             before[f"plain_adapters.language-{language}.down"]

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -167,6 +168,11 @@ def read_log(run: Path) -> list[dict[str, Any]]:
 def losses(run: Path) -> dict[int, float]:
     """The logged loss by step."""
     return {line["step"]: line["loss"] for line in read_log(run) if "loss" in line}
+
+
+def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
+    """The trained weights of one of a run's checkpoints."""
+    return load_file(run / f"checkpoint-{step}" / "model.safetensors")
 
 
 def steps_of(run: Path) -> list[int]:

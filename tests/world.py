@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -62,4 +62,15 @@ def trained(base: list[str], cache_folder: Path, tmp_path_factory: pytest.TempPa
         patch.setenv("HF_HUB_OFFLINE", "1")
         assert main(["train", *base, *options, *rates, "--output_dir", str(run)]) == 0
     logger.handlers.clear()
+    return run
+
+
+@pytest.fixture
+def error(go: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a run that is refused says; the module that asks has a fixture ``go``, which trains."""
+
+    def run(folder: Path | str, *options: str) -> str:
+        assert go(folder, *options) == 1
+        return " ".join(capsys.readouterr().err.split())
+
     return run

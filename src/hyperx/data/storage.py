@@ -122,7 +122,7 @@ class SplitWriter:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.columns = path, columns
         self.names: dict[str, dict[str, int]] = {}
-        self.sizes = {"subwords": 0, "windows": 0, "sentences": 0, "targets": 0}
+        self._subwords = self._sentences = self._targets = 0
         self._folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-")
         self._parts: dict[str, BinaryIO] = {}
         self._put("offsets", np.zeros(1, dtype=np.int64))
@@ -138,18 +138,17 @@ class SplitWriter:
     def add(self, windows: Sequence[Window], annotation: Mapping[str, Sequence[str | int]]) -> None:
         """One sentence: its windows and its kept columns."""
         for window in windows:
-            self.sizes["subwords"] += len(window.ids)
+            self._subwords += len(window.ids)
             self._put("ids", window.ids)
             self._put("words", window.words)
-            self._put("offsets", np.array([self.sizes["subwords"]], dtype=np.int64))
-            self._put("sentences", np.array([self.sizes["sentences"]], dtype=np.int32))
+            self._put("offsets", np.array([self._subwords], dtype=np.int64))
+            self._put("sentences", np.array([self._sentences], dtype=np.int32))
             self._put("owned", np.array([window.start, window.stop], dtype=np.int32))
-        self.sizes["windows"] += len(windows)
         for column in self.columns:
             self._put(f"targets.{column}", np.array(self._numbers(column, annotation[column]), dtype=np.int32))
-        self.sizes["targets"] += len(annotation[self.columns[0]]) if self.columns else 0
-        self._put("target_offsets", np.array([self.sizes["targets"]], dtype=np.int64))
-        self.sizes["sentences"] += 1
+        self._targets += len(annotation[self.columns[0]]) if self.columns else 0
+        self._put("target_offsets", np.array([self._targets], dtype=np.int64))
+        self._sentences += 1
 
     def _numbers(self, column: str, values: Sequence[str | int]) -> list[int]:
         if values and isinstance(values[0], int):
