@@ -354,7 +354,9 @@ class HyperX(nn.Module):
         embeddings = self.word_embeddings
         if len(rows) == len(hidden):
             return HeadInput(hidden, words, embeddings, labels)
-        index = torch.tensor(rows, device=hidden.device)
+        index: slice | Tensor = slice(rows[0], rows[-1] + 1)
+        if len(rows) != rows[-1] + 1 - rows[0]:
+            index = torch.tensor(rows, device=hidden.device)
         return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
 
     def _encode(self, input_ids: Tensor, mask: Tensor, weights: Adapters, rows: Tensor | None) -> Tensor:

@@ -150,7 +150,7 @@ def test_one_adapter_equals_its_equation(mixed: bool) -> None:
     weights = model.adapters(pairs)
     x = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(0))
     rows = torch.tensor([1, 0, 1]) if mixed else None
-    found = bottleneck_adapter(x, weights.layer(2), rows, torch.nn.functional.relu)
+    found = bottleneck_adapter(x, weights.layers()[2], rows, torch.nn.functional.relu)
     for row in range(3):
         pair = pairs[0 if rows is None else int(rows[row])]
         (adapter,) = literal_adapters(model, pair.task, pair.language, 2)

@@ -77,8 +77,8 @@ def test_shapes_of_the_generated_weights(layer_ids: bool, conditional: bool) -> 
     for norm in (weights.norm_pre, weights.norm_post):
         assert norm is not None
         assert norm.weight.shape == norm.bias.shape == (4, 3, 16)
-        assert norm.layer(2).weight.equal(norm.weight[:, 2])
-    assert weights.layer(1).up.equal(weights.up[:, 1])
+        assert norm.layers()[2].weight.equal(norm.weight[:, 2])
+    assert weights.layers()[1].up.equal(weights.up[:, 1])
 
 
 def test_no_norms_unless_asked_for() -> None:

@@ -69,7 +69,7 @@ def test_shapes_are_those_of_generated_adapters(sharing: str) -> None:
         assert weights.up.shape == (4, 3, 16, 5)
         assert weights.up_bias.shape == (4, 3, 16)
         assert weights.norm_pre.weight.shape == weights.norm_post.bias.shape == (4, 3, 16)
-        assert weights.layer(1).norm_pre.bias.equal(weights.norm_pre.bias[:, 1])
+        assert weights.layers()[1].norm_pre.bias.equal(weights.norm_pre.bias[:, 1])
 
 
 def test_who_shares_what() -> None:
@@ -92,7 +92,7 @@ def test_a_stack_is_the_language_and_then_the_task() -> None:
     language, task = stack.parts
     assert language.up[0].equal(net["language-en"].up)
     assert task.up[0].equal(net["task-pos"].up)
-    assert [part.up.shape for part in stack.layer(0).parts] == [(1, 16, 5)] * 2
+    assert [part.up.shape for part in stack.layers()[0].parts] == [(1, 16, 5)] * 2
 
 
 def mean(net: PlainAdapters, *names: str) -> Tensor:

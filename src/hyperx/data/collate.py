@@ -92,12 +92,13 @@ class Collator:
         ]
 
     def __call__(self, rows: Sequence[Row], number: int = 0) -> Batch:
-        """The batch of these rows.
+        """The batch of these rows, those of a task and of a pair one behind the other.
 
         Args:
             rows: the rows.
             number: of the batch in the run; what tasks draw follows from it.
         """
+        rows = sorted(rows, key=lambda row: (self.pairs[row[0]].task, row[0]))
         examples = [self._example(pair, index) for pair, index in rows]
         ids: list[Ints] = [example.window.ids for example in examples]
         by_task: dict[str, list[int]] = {}

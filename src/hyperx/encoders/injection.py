@@ -8,7 +8,7 @@ backward pass (activation checkpointing) is run inside the forward pass that it 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -39,13 +39,13 @@ class _Pass:
 
     Args:
         injection: whose hooks obey it.
-        weights: the adapters of K pairs in all layers.
+        weights: for each layer the adapters of K pairs.
         rows: for each row of the batch the index of its pair ``[B]``; None where K is 1.
         read: what every layer reads ``[B, T, h]``, collected on the way; None where nobody asks.
     """
 
     injection: Injection
-    weights: Adapters
+    weights: Sequence[Adapters]
     rows: Tensor | None
     read: list[Tensor] | None
 
@@ -99,13 +99,13 @@ class Injection:
             weights: the adapters of K pairs in all layers.
             rows: for each row of the batch the index of its pair ``[B]``; None where K is 1.
         """
-        return self._run(encoder, inputs, _Pass(self, weights, rows, None))
+        return self._run(encoder, inputs, _Pass(self, weights.layers(), rows, None))
 
     def states(
         self, encoder: PreTrainedModel, inputs: dict[str, Tensor], weights: Adapters, rows: Tensor | None
     ) -> list[Tensor]:
         """The L + 1 states ``[B, T, h]`` of the encoder, each as it would be were it cut there: with its final norm."""
-        running = _Pass(self, weights, rows, [])
+        running = _Pass(self, weights.layers(), rows, [])
         last = self._run(encoder, inputs, running)
         assert running.read is not None
         return [*(as_last(encoder, state) for state in running.read), last]
@@ -123,7 +123,7 @@ class Injection:
         if running is None or running.injection is not self:
             return output
         states = output[0] if isinstance(output, tuple) else output
-        states = adapted(states, running.weights.layer(index), running.rows, self.activation)
+        states = adapted(states, running.weights[index], running.rows, self.activation)
         return (states, *output[1:]) if isinstance(output, tuple) else states
 
     def _read(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 from torch import Tensor
 from torch.nn import functional as F
+
+from hyperx.modules.pair_linear import pair_linear
 
 Weights = TypeVar("Weights", "NormWeights", "AdapterWeights")
 
@@ -19,9 +21,9 @@ class NormWeights:
     weight: Tensor
     bias: Tensor
 
-    def layer(self, index: int) -> NormWeights:
-        """The slice of one layer."""
-        return _layer(self, index)
+    def layers(self) -> list[NormWeights]:
+        """One value a layer, without the L dimension."""
+        return _layers(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +38,7 @@ class AdapterWeights:
         norm_pre: layer norm before the down-projection, where there is one.
         norm_post: layer norm after the up-projection, where there is one.
 
-    :meth:`layer` gives the same value without the L dimension.
+    :meth:`layers` gives the same values without the L dimension.
     """
 
     down: Tensor
@@ -46,9 +48,9 @@ class AdapterWeights:
     norm_pre: NormWeights | None = None
     norm_post: NormWeights | None = None
 
-    def layer(self, index: int) -> AdapterWeights:
-        """The slice of one layer."""
-        return _layer(self, index)
+    def layers(self) -> list[AdapterWeights]:
+        """One value a layer, without the L dimension."""
+        return _layers(self)
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,22 +63,22 @@ class AdapterStack:
 
     parts: tuple[AdapterWeights, ...]
 
-    def layer(self, index: int) -> AdapterStack:
-        """The slice of one layer."""
-        return AdapterStack(tuple(part.layer(index) for part in self.parts))
+    def layers(self) -> list[AdapterStack]:
+        """One value a layer, without the L dimension."""
+        return [AdapterStack(parts) for parts in zip(*(part.layers() for part in self.parts), strict=True)]
 
 
 Adapters = AdapterWeights | AdapterStack
 """What is applied at a point of the encoder: one adapter, or several in turn."""
 
 
-def _layer(weights: Weights, index: int) -> Weights:
-    """Take layer ``index`` of every tensor of a weights value."""
-    sliced: dict[str, Any] = {}
-    for field in fields(weights):
-        value = getattr(weights, field.name)
-        sliced[field.name] = value[:, index] if isinstance(value, Tensor) else value and value.layer(index)
-    return type(weights)(**sliced)
+def _layers(weights: Weights) -> list[Weights]:
+    """Cut every tensor of a weights value into its layers at once: so their gradients are put together at once too."""
+    present = {field.name: value for field in fields(weights) if (value := getattr(weights, field.name)) is not None}
+    columns: list[Sequence[Any]] = [
+        value.unbind(1) if isinstance(value, Tensor) else value.layers() for value in present.values()
+    ]
+    return [type(weights)(**dict(zip(present, layer, strict=True))) for layer in zip(*columns, strict=True)]
 
 
 def adapted(x: Tensor, adapters: Adapters, rows: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Tensor:
@@ -109,6 +111,8 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor, rows: Tensor | None) -> Te
     weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     if rows is None:
         return F.linear(x, weight[0], bias[0])
+    if x.is_cpu:
+        return cast(Tensor, pair_linear(x, weight, bias, rows))
     return bias[rows, None].baddbmm(x, weight[rows].transpose(1, 2))
 
 

@@ -33,7 +33,7 @@ class Generator(nn.Module):
     def forward(self, source: Tensor) -> Tensor:
         """``s [K, L, P]`` (``[K, 1, P]`` where each layer has its own set) to ``[K, L, *shape]``."""
         if self.weight.shape[0] == 1:
-            flat = nn.functional.linear(source, self.weight[0], self.bias[0])
+            flat = nn.functional.linear(source, self.weight.squeeze(0), self.bias.squeeze(0))
         else:
             flat = torch.einsum("kp,lop->klo", source[:, 0], self.weight) + self.bias
         return flat.view(*flat.shape[:2], *self.shape)
