@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 from types import ModuleType
@@ -64,6 +65,32 @@ def test_a_row_that_fails_says_why_and_the_others_go_on(
     first, second = (line for line in capsys.readouterr().out.splitlines() if "row" in line)
     assert first.startswith("| a row |  | failed |  | ValueError: one / other line (")
     assert "TimeoutError: the time was over" in second
+
+
+@pytest.mark.filterwarnings("ignore:.*synchronizing")
+def test_the_places_where_a_step_waits(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """PyTorch's watch is switched on and off, and what it says is told from what others say."""
+    bench, modes = gpu.Bench(torch.device("cpu"), gpu.TINY, tmp_path, 60.0), []
+    bench.gpu = True
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def waits() -> None:
+        warnings.warn("detects all synchronizing operations but some", UserWarning, stacklevel=1)
+        for _ in range(2):
+            if modes[-1] == "error":
+                raise RuntimeError("called a synchronizing CUDA operation")
+            warnings.warn("called a synchronizing CUDA operation (Triggered internally)", UserWarning, stacklevel=1)
+
+    found = bench.places(waits)
+    assert modes == ["warn", "default", "error", "default"]
+    assert found.total() == 3
+    assert all("test_gpu_benchmark.py" in place for place in found)
+    with pytest.raises(RuntimeError, match="something else"):
+        bench.places(fail)
+
+
+def fail() -> None:
+    raise RuntimeError("something else")
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
