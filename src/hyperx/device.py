@@ -15,4 +15,5 @@ def placed(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device. A GPU fetches it by itself, from memory that stays in place, while Python goes on."""
     if tensor.device.type == "cpu" and device.type == "cuda":
         tensor = tensor.pin_memory()
-    return tensor.to(device, non_blocking=True)
+    # Another kind of device might read the memory when it is somebody else's already.
+    return tensor.to(device, non_blocking=device.type in ("cuda", "meta"))
