@@ -13,6 +13,8 @@ def pick_device(*, no_cuda: bool) -> torch.device:
 
 def placed(tensor: Tensor, device: torch.device) -> Tensor:
     """A tensor on a device. A GPU fetches it by itself, from memory that stays in place, while Python goes on."""
+    if torch.compiler.is_compiling():  # pinning is nothing that can be in a graph
+        return tensor.to(device)
     if tensor.device.type == "cpu" and device.type == "cuda":
         tensor = tensor.pin_memory()
     # Another kind of device might read the memory when it is somebody else's already.
