@@ -8,10 +8,10 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test quickstart bench lint format wheel constraints clean
+.PHONY: help install test quickstart bench bench-gpu lint format wheel constraints clean
 
 help: ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
 
 install: $(INSTALLED) ## install the package, the embedded encoder and the tools into .venv
 
@@ -32,6 +32,9 @@ quickstart: $(INSTALLED) ## train on the sample corpus, evaluate, tag a sentence
 # TREEBANK names the folder of a treebank of Universal Dependencies, such as UD_English-EWT.
 bench: $(INSTALLED) ## measure speed: make bench TREEBANK=DATA/ud/UD_English-EWT (about 6 minutes)
 	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/speed.py --treebank $(TREEBANK)
+
+bench-gpu: $(INSTALLED) ## measure a training step on a GPU (under 5 minutes, no data, no network)
+	$(BIN)/python benchmarks/gpu.py
 
 lint: $(INSTALLED) ## check style and types
 	$(BIN)/ruff check

@@ -19,7 +19,7 @@ import torch
 
 from hyperx.building import build_model
 from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
-from hyperx.encoders.layout import norm_modules
+from hyperx.encoders.layout import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import load_encoder
 from hyperx.model import HyperX
 from hyperx.optimisation import make_optimizer
@@ -78,6 +78,7 @@ def run_encoder(variant: str) -> None:
     encoder = load_encoder("embedded").model
     if variant == "encoder":
         return
+    disable_attention_dropout(encoder)
     encoder.train().requires_grad_(variant == "full")
     next(norm for _, norm in norm_modules(encoder)).requires_grad_(True)
     optimizer = torch.optim.AdamW(encoder.parameters(), fused=True) if variant == "full" else None

@@ -31,7 +31,7 @@ from hyperx.data.conllu import read_conllu
 from hyperx.data.encoding import SubwordEncoder
 from hyperx.data.splits import encoded
 from hyperx.data.storage import EncodedSplit, read_encoded, write_encoded
-from hyperx.encoders.layout import norm_modules
+from hyperx.encoders.layout import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.evaluation import evaluate_pairs, sentence_windows
 from hyperx.model import HyperX
@@ -152,8 +152,9 @@ class Bench:
         return lambda: run._step(batches)
 
     def bound(self, batches: Iterator[dict[str, Tensor]], loaded: LoadedEncoder) -> Callable[[], object]:
-        """The frozen encoder's forward and backward."""
+        """The frozen encoder's forward and backward; as in the step, attention weights are not dropped."""
         encoder = loaded.model.train()
+        disable_attention_dropout(encoder)
         encoder.requires_grad_(False)
         next(norm for _, norm in norm_modules(encoder)).requires_grad_(True)
 

@@ -11,7 +11,7 @@ import hyperx
 SOURCE = Path(hyperx.__file__).parent
 
 LAYERS = """
-errors languages pairs config published.pickled
+errors languages pairs config device published.pickled
 modules.source modules.pair_linear modules.adapter modules.pooling modules.hypernetwork modules.plain
 encoders.families encoders.structure encoders.layout encoders.injection encoders.embedded encoders.loading
 encoders.masked_lm
@@ -21,7 +21,7 @@ data.treebanks data.resolution data.sources data.separation
 data.text data.output data.encoding data.storage data.sampling
 tasks.base tasks.tagging tasks.classification tasks.masking tasks.trees tasks.parsing tasks.registry
 data.splits data.collate
-device checkpoint inference prediction warm_start
+checkpoint inference prediction warm_start
 model building
 transfer evaluation report scope preparation inspection optimisation training scoring
 published.run published.weights published.encoder published.importing

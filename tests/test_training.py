@@ -154,6 +154,20 @@ def test_a_pattern_that_freezes_all_adapters_is_warned_of(
     assert f"--freeze_params_regex: it freezes the {what} as a whole" in caplog.text
 
 
+def test_all_of_the_model_is_in_training_mode_at_every_step(
+    go: Callable[..., int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step, modes = training.TrainingRun._step, []
+
+    def watched(self: Any, batches: Any) -> torch.Tensor:
+        modes.append({module.training for module in self.bare_model.modules()})
+        return step(self, batches)
+
+    monkeypatch.setattr(training.TrainingRun, "_step", watched)
+    assert go("run", "--max_train_steps", "3", "--eval_steps", "1") == 0
+    assert modes == [{True}] * 3
+
+
 @pytest.fixture
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every evaluation is worse than the one before."""

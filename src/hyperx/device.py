@@ -1,10 +1,21 @@
-"""Where a model runs outside training."""
+"""Where a model runs, and how tensors get there."""
 
 from __future__ import annotations
 
 import torch
+from torch import Tensor
 
 
 def pick_device(*, no_cuda: bool) -> torch.device:
     """The GPU where there is one and it is wanted, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() and not no_cuda else "cpu")
+
+
+def placed(tensor: Tensor, device: torch.device) -> Tensor:
+    """A tensor on a device. A GPU fetches it by itself, from memory that stays in place, while Python goes on."""
+    if torch.compiler.is_compiling():  # pinning is nothing that can be in a graph
+        return tensor.to(device)
+    if tensor.device.type == "cpu" and device.type == "cuda":
+        tensor = tensor.pin_memory()
+    # Another kind of device might read the memory when it is somebody else's already.
+    return tensor.to(device, non_blocking=device.type in ("cuda", "meta"))

@@ -10,6 +10,7 @@ import torch
 
 from hyperx.data.collate import pad_windows
 from hyperx.data.encoding import Window
+from hyperx.device import placed
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import IGNORED, BatchFacts, Example, Result, Subwords, padded
 
@@ -64,12 +65,12 @@ class PairPredictor:
             facts = [BatchFacts(self.subwords, len(window.ids), (window.sentence, window.start)) for window in windows]
             drawn = [self.task.batch([Example(w, {})], own) for w, own in zip(windows, facts, strict=True)]
             ids, labels = [rows[0] for rows, _ in drawn], padded([row[0].numpy() for _, row in drawn], IGNORED)
-        input_ids, mask, words = (tensor.to(device) for tensor in pad_windows(windows, self.subwords.pad, ids))
+        input_ids, mask, words = (placed(tensor, device) for tensor in pad_windows(windows, self.subwords.pad, ids))
         output = self.model(
             self.pair,
             input_ids,
             mask,
-            None if labels is None else labels.to(device),
+            labels,
             words,
             adapters=self.adapters,
         )

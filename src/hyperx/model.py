@@ -16,8 +16,9 @@ from transformers.activations import ACT2FN
 from hyperx import checkpoint
 from hyperx.config import ModelConfig
 from hyperx.data.output import Prediction
+from hyperx.device import placed
 from hyperx.encoders.injection import Injection, not_compiled
-from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules
+from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask
 from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
@@ -298,16 +299,14 @@ class HyperX(nn.Module):
             assert self.plain_adapters is not None
             return cast(Adapters, self.plain_adapters(tasks, languages))
         device = self.hypernetwork.source.task.device
-        return cast(
-            Adapters, self.hypernetwork(torch.tensor(tasks, device=device), torch.tensor(languages, device=device))
-        )
+        return cast(Adapters, self.hypernetwork(*placed(torch.tensor([tasks, languages]), device)))
 
     @not_compiled
     def forward(
         self,
         pairs: Pairs,
         input_ids: Tensor,
-        attention_mask: Tensor,
+        attention_mask: Tensor | None,
         labels: Tensor | Mapping[str, Tensor] | None = None,
         words: Tensor | None = None,
         adapters: Adapters | None = None,
@@ -317,11 +316,11 @@ class HyperX(nn.Module):
         Args:
             pairs: the pair of every row, or one for all.
             input_ids: subword ids ``[B, T]``.
-            attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
-            labels: the labels of every row, in the form of its task: for tags ids at the first subword of each word,
-                -100 elsewhere ``[B, T]``; for ``mlm`` what each hidden subword was, -100 elsewhere ``[B, T]``; for
-                ``dep`` head and relation of each word ``[B, W, 2]``; for ``cls`` ids ``[B]``. Where the forms of
-                several tasks differ, a mapping from each task to the labels of its rows.
+            attention_mask: 1 for subwords, 0 for padding ``[B, T]``; None where nothing is padded.
+            labels: the labels of every row, also on the CPU, in the form of its task: for tags ids at the first subword
+                of each word, -100 elsewhere ``[B, T]``; for ``mlm`` what each hidden subword was, -100 elsewhere
+                ``[B, T]``; for ``dep`` head and relation of each word ``[B, W, 2]``; for ``cls`` ids ``[B]``. Where the
+                forms of several tasks differ, a mapping from each task to the labels of its rows.
             words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` and
                 ``cls`` need it.
             adapters: what :meth:`adapters` gave for the batch's distinct pairs in order of first appearance, to
@@ -331,7 +330,7 @@ class HyperX(nn.Module):
         distinct = list(dict.fromkeys(row_pairs))
         rows = None
         if len(distinct) > 1:
-            rows = torch.tensor([distinct.index(pair) for pair in row_pairs], device=input_ids.device)
+            rows = placed(torch.tensor([distinct.index(pair) for pair in row_pairs]), input_ids.device)
         weights = self.adapters(distinct) if adapters is None else adapters
         hidden = self._encode(input_ids, attention_mask, weights, rows)
         by_task = {
@@ -340,7 +339,7 @@ class HyperX(nn.Module):
         given = labels_by_task(labels, by_task)
         logits, loss = {}, None
         for task, own in by_task.items():
-            inputs = self._head_input(own, hidden, words, given.get(task))
+            inputs = self._head_input(task, own, hidden, words, given.get(task))
             logits[task] = self.heads[task](inputs)
             if inputs.labels is not None:
                 part = len(own) / len(row_pairs) * self.tasks[task].loss(logits[task], inputs.labels)
@@ -348,19 +347,21 @@ class HyperX(nn.Module):
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
 
     def _head_input(
-        self, rows: Sequence[int], hidden: Tensor, words: Tensor | None, labels: Tensor | None
+        self, task: str, rows: Sequence[int], hidden: Tensor, words: Tensor | None, labels: Tensor | None
     ) -> HeadInput:
         """What the head of the task that has these rows reads."""
+        if labels is not None and not self.tasks[task].counts_labels:
+            labels = placed(labels, hidden.device)
         embeddings = self.word_embeddings
         if len(rows) == len(hidden):
             return HeadInput(hidden, words, embeddings, labels)
         index: slice | Tensor = slice(rows[0], rows[-1] + 1)
         if len(rows) != rows[-1] + 1 - rows[0]:
-            index = torch.tensor(rows, device=hidden.device)
+            index = placed(torch.tensor(rows), hidden.device)
         return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
 
-    def _encode(self, input_ids: Tensor, mask: Tensor, weights: Adapters, rows: Tensor | None) -> Tensor:
-        inputs = {"input_ids": input_ids, "attention_mask": mask}
+    def _encode(self, input_ids: Tensor, mask: Tensor | None, weights: Adapters, rows: Tensor | None) -> Tensor:
+        inputs = {"input_ids": input_ids, "attention_mask": prepared_mask(self.encoder, input_ids, mask)}
         if self.pooling is None:
             return self.injection.encode(self.encoder, inputs, weights, rows)
         return cast(Tensor, self.pooling(self.injection.states(self.encoder, inputs, weights, rows)))
@@ -386,7 +387,10 @@ def labels_by_task(
     if labels is None:
         return {}
     if isinstance(labels, Tensor):
-        return {task: labels if len(own) == len(labels) else labels[own] for task, own in rows.items()}
+        return {
+            task: labels if len(own) == len(labels) else labels[placed(torch.tensor(own), labels.device)]
+            for task, own in rows.items()
+        }
     if set(labels) != set(rows):
         raise HyperXError(f"labels: expected those of {', '.join(rows)}; found those of {', '.join(labels) or 'none'}")
     return labels

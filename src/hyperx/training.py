@@ -208,6 +208,9 @@ class TrainingRun:
         # The scheduler stays outside: the library would step it once a process.
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.scheduler = scheduler
+        self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
+        # The encoder came in evaluation mode; whatever evaluates leaves the model as it was.
+        self.model.train()
         if self.options.report_to != "none":
             accelerator.init_trackers(TRACKER, config=resumable_options(config))
 
@@ -247,8 +250,11 @@ class TrainingRun:
             yield self.collate(own, number * processes + process)
 
     def _step(self, batches: Iterator[Batch]) -> torch.Tensor:
-        """One optimiser step; its mean loss, still on the device."""
-        self.model.train()
+        """One optimiser step; its mean loss, still on the device.
+
+        Nothing here waits for a GPU: Python asks for the next step while the card is at this one. So no value of the
+        device is read, and what Python does for every step is kept short.
+        """
         total = torch.zeros((), device=self.accelerator.device)
         for _ in range(self.options.gradient_accumulation_steps):
             batch = next(batches).to(self.accelerator.device)
@@ -258,7 +264,7 @@ class TrainingRun:
                 ).loss
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients and self.options.max_grad_norm > 0:
-                    self.accelerator.clip_grad_norm_(self.model.parameters(), self.options.max_grad_norm)
+                    self.accelerator.clip_grad_norm_(self.parameters, self.options.max_grad_norm)
                 self.optimizer.step()
                 self.optimizer.zero_grad()
             total += loss.detach()

@@ -26,6 +26,7 @@ from hyperx.encoders.layout import (
     keep_layers,
     longest_input,
     norm_modules,
+    prepared_mask,
 )
 from hyperx.encoders.loading import load_encoder
 from hyperx.model import HyperX
@@ -69,6 +70,25 @@ def test_adapters_sit_where_the_paper_puts_them(family: str, after_layer_output:
         assert (one is None) == (other is None)
         if one is not None:
             torch.testing.assert_close(one, other, atol=1e-5, rtol=1e-3)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_prepared_mask_says_the_same(family: str) -> None:
+    """The form that is handed over on a GPU, where an encoder's question would have to be waited for."""
+    encoder = tiny_encoder(family)
+    shape = prepared_mask(encoder, IDS.to("meta"), MASK.to("meta")).shape
+    none = prepared_mask(encoder, IDS, None)
+    assert prepared_mask(encoder, IDS, MASK) is MASK
+    if none is None:
+        assert shape == (3, 1, 7, 7)
+        square = MASK.bool()[:, None, None].expand(shape)
+        found, wanted = (encoder(input_ids=IDS, attention_mask=mask).last_hidden_state for mask in (square, MASK))
+        torch.testing.assert_close(found * MASK[..., None], wanted * MASK[..., None])
+    else:
+        assert shape == MASK.shape
+    whole = encoder(input_ids=IDS, attention_mask=torch.ones_like(MASK)).last_hidden_state
+    torch.testing.assert_close(encoder(input_ids=IDS, attention_mask=none).last_hidden_state, whole)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -12,6 +12,7 @@ from torch import Tensor
 from hyperx.data.encoding import Ints, Window
 from hyperx.data.sampling import Row
 from hyperx.data.storage import EncodedSplit
+from hyperx.device import placed
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import BatchFacts, Example, Subwords, Task, padded
 
@@ -23,25 +24,29 @@ class Batch:
     Args:
         pairs: the pair of each row.
         input_ids: ``[B, T]``.
-        attention_mask: 1 for subwords, 0 for padding ``[B, T]``.
+        attention_mask: 1 for subwords, 0 for padding ``[B, T]``; None where nothing is padded, as :meth:`to` has it.
         words: for each subword the index of its word in the window, -1 for none ``[B, T]``.
         labels: by task the labels of its rows, in their order and in the form of the task.
     """
 
     pairs: list[TaskLanguagePair]
     input_ids: Tensor
-    attention_mask: Tensor
+    attention_mask: Tensor | None
     words: Tensor
     labels: dict[str, Tensor]
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device."""
+        """The batch on a device, but for the labels, which the model moves: some tasks count theirs before.
+
+        Whether anything is padded is asked here, on the CPU: encoders ask otherwise, and wait for the answer of a GPU.
+        """
+        mask = self.attention_mask
         return Batch(
             self.pairs,
-            self.input_ids.to(device),
-            self.attention_mask.to(device),
-            self.words.to(device),
-            {task: labels.to(device) for task, labels in self.labels.items()},
+            placed(self.input_ids, device),
+            None if mask is None or bool(mask.all()) else placed(mask, device),
+            placed(self.words, device),
+            self.labels,
         )
 
 

@@ -25,6 +25,7 @@ class EncoderLayout:
         final_norm: the norm that the encoder applies after its last layer, where it has one (pre-norm encoders).
         first, last: where a layer is no module of its own, the lists whose i-th modules begin and end layer i;
             ``attention_dropout`` is then inside the first.
+        square_mask: it takes an attention mask of ``[B, 1, T, T]`` as it is, and None for one without padding.
         any_length: positions are relative, so that there is no longest input.
         loads_as: the class that loads the encoder alone, where ``AutoModel`` would load more.
         unroll: makes each use of a layer that is used many times a module of its own, in place.
@@ -36,6 +37,7 @@ class EncoderLayout:
     final_norm: str | None = None
     first: str | None = None
     last: str | None = None
+    square_mask: bool = False
     any_length: bool = False
     loads_as: str | None = None
     unroll: Callable[[PreTrainedModel], None] | None = None
@@ -70,28 +72,39 @@ def _group_of_one(group: nn.Module, inner: int, config: object) -> nn.Module:
     return one
 
 
-_BERT = EncoderLayout(layers="encoder.layer", feed_forward="output.dropout", attention_dropout="attention.self.dropout")
+_BERT = EncoderLayout(
+    layers="encoder.layer",
+    feed_forward="output.dropout",
+    attention_dropout="attention.self.dropout",
+    square_mask=True,
+)
 _T5 = EncoderLayout(
     layers="encoder.block",
     feed_forward="layer.1.dropout",
     attention_dropout="layer.0.SelfAttention.dropout",
     final_norm="encoder.final_layer_norm",
+    square_mask=True,
     any_length=True,
 )
-_ROTARY = EncoderLayout(layers="layers", feed_forward="mlp", attention_dropout="self_attn.attention_dropout")
+_ROTARY = EncoderLayout(
+    layers="layers", feed_forward="mlp", attention_dropout="self_attn.attention_dropout", square_mask=True
+)
 
 LAYOUTS: dict[str, EncoderLayout] = {
     "albert": EncoderLayout(
         layers="encoder.albert_layer_groups",
         feed_forward="albert_layers.0.ffn_output",
         attention_dropout="albert_layers.0.attention.attention_dropout",
+        square_mask=True,
         unroll=unroll_albert,
     ),
     "bert": _BERT,
     "camembert": _BERT,
-    "deberta": replace(_BERT, any_length=True),
-    "deberta-v2": replace(_BERT, any_length=True),
-    "distilbert": EncoderLayout(layers="transformer.layer", feed_forward="ffn", attention_dropout="attention.dropout"),
+    "deberta": replace(_BERT, square_mask=False, any_length=True),
+    "deberta-v2": replace(_BERT, square_mask=False, any_length=True),
+    "distilbert": EncoderLayout(
+        layers="transformer.layer", feed_forward="ffn", attention_dropout="attention.dropout", square_mask=True
+    ),
     "electra": _BERT,
     "eurobert": replace(_ROTARY, final_norm="norm"),
     "modernbert": EncoderLayout(

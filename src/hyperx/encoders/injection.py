@@ -8,7 +8,7 @@ backward pass (activation checkpointing) is run inside the forward pass that it 
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -89,7 +89,7 @@ class Injection:
             start.register_forward_pre_hook(self._read, with_kwargs=True)
 
     def encode(
-        self, encoder: PreTrainedModel, inputs: dict[str, Tensor], weights: Adapters, rows: Tensor | None
+        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters, rows: Tensor | None
     ) -> Tensor:
         """The encoder's last hidden states ``[B, T, h]``, with an adapter in every layer.
 
@@ -102,7 +102,7 @@ class Injection:
         return self._run(encoder, inputs, _Pass(self, weights.layers(), rows, None))
 
     def states(
-        self, encoder: PreTrainedModel, inputs: dict[str, Tensor], weights: Adapters, rows: Tensor | None
+        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters, rows: Tensor | None
     ) -> list[Tensor]:
         """The L + 1 states ``[B, T, h]`` of the encoder, each as it would be were it cut there: with its final norm."""
         running = _Pass(self, weights.layers(), rows, [])
@@ -111,7 +111,7 @@ class Injection:
         return [*(as_last(encoder, state) for state in running.read), last]
 
     @not_compiled
-    def _run(self, encoder: PreTrainedModel, inputs: dict[str, Tensor], running: _Pass) -> Tensor:
+    def _run(self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], running: _Pass) -> Tensor:
         for layer in self.layers:
             _take_pass_along(layer)
         with _inside(running):

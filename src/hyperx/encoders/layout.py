@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from typing import cast
 from weakref import WeakKeyDictionary
 
+import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
@@ -78,6 +79,25 @@ def as_last(encoder: PreTrainedModel, state: Tensor) -> Tensor:
     """What the encoder would give if this state ``[B, T, h]`` came out of its last layer."""
     path = layout_of(encoder).final_norm
     return state if path is None else cast(Tensor, encoder.get_submodule(path)(state))
+
+
+def prepared_mask(encoder: PreTrainedModel, input_ids: Tensor, mask: Tensor | None) -> Tensor | None:
+    """An attention mask in the form in which an encoder has no question about it.
+
+    Encoders that use PyTorch's attention ask whether anything is padded, for the fastest of its kernels takes no mask.
+    A GPU that is asked has to be waited for. So the caller tells (None, where nothing is), and any mask is needed.
+
+    Args:
+        encoder: any encoder.
+        input_ids: subword ids ``[B, T]``.
+        mask: 1 for subwords, 0 for padding ``[B, T]``; None where nothing is padded.
+    """
+    knows = layout_of(encoder).square_mask and encoder.config._attn_implementation == "sdpa"
+    if mask is None:
+        return None if knows else torch.ones_like(input_ids)
+    if not knows or mask.device.type == "cpu":
+        return mask
+    return mask.bool()[:, None, None].expand(-1, 1, mask.shape[1], -1)
 
 
 def longest_input(encoder: PreTrainedModel) -> int | None:

@@ -63,7 +63,8 @@ class HeadInput:
         words: for each subword the index of its word in the window, -1 for special ones and padding ``[B, T]``; None
             where the caller gave none.
         embeddings: the encoder's word embeddings ``[V, E]``.
-        labels: the labels, in the form of the task, where there are any.
+        labels: the labels, in the form of the task, where there are any; beside the hidden states, but for tasks that
+            count them (:attr:`Task.counts_labels`).
     """
 
     hidden: Tensor
@@ -165,6 +166,9 @@ class Task(ABC):
     """Whether it needs a sentence's words, or its raw text (or texts, where there are two), with one label for all."""
     auxiliary: ClassVar[bool] = False
     """Whether it only serves others: its measure joins no average, and it predicts nothing."""
+    counts_labels: ClassVar[bool] = False
+    """Whether the head's work depends on how many labels there are. They then stay where they are, in training on the
+    CPU: a GPU that was asked for their number would have to be waited for."""
     as_percent: ClassVar[frozenset[str]] = frozenset()
     """The measures that the published program gives from 0 to 100."""
 

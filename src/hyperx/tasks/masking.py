@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from hyperx.data.encoding import Ints, SubwordEncoder, Window
 from hyperx.data.sentence import Sentence
 from hyperx.data.storage import EncodedSplit
+from hyperx.device import placed
 from hyperx.tasks.base import (
     IGNORED,
     BatchFacts,
@@ -56,9 +57,12 @@ class MaskedLMHead(nn.Module):
     def forward(self, given: HeadInput) -> Tensor:
         """Logits at the M positions that have labels ``[M, V]``, row by row; without labels at all ``[B, T, V]``.
 
-        A GPU is waited for: it alone knows how many positions have labels.
+        Labels on the CPU tell there how many they are. A GPU would be waited for.
         """
-        hidden = given.hidden if given.labels is None else given.hidden[given.labels != IGNORED]
+        hidden = given.hidden
+        if given.labels is not None:
+            asked = (given.labels.flatten() != IGNORED).nonzero().squeeze(1)
+            hidden = hidden.flatten(0, 1).index_select(0, placed(asked, hidden.device))
         return nn.functional.linear(self.norm(self.activation(self.dense(hidden))), given.embeddings, self.bias)
 
 
@@ -72,6 +76,7 @@ class MaskedLanguageModelling(Task):
     measure = "perplexity"
     reads = "text"
     auxiliary = True
+    counts_labels = True
 
     def problem(self, subwords: Subwords) -> str | None:
         """Without a mask subword nothing can be hidden."""
@@ -93,7 +98,7 @@ class MaskedLanguageModelling(Task):
 
     def loss(self, logits: Any, labels: Tensor) -> Tensor:
         """Negative log-likelihood of the hidden subwords, their mean."""
-        return cross_entropy(logits, labels[labels != IGNORED])
+        return cross_entropy(logits, placed(labels[labels != IGNORED], logits.device))
 
     def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
         """Subwords with some of them hidden; labels are those that were there, at their places ``[B, T]``."""

@@ -168,7 +168,7 @@ def word_means(hidden: Tensor, words: Tensor, width: int | None = None) -> tuple
     Args:
         hidden: ``[B, T, h]``.
         words: for each subword its word in the window, -1 for none ``[B, T]``.
-        width: number W of words, where it is known: asking a GPU for it means waiting.
+        width: number W of words, where it is known: a GPU that was asked for it would have to be waited for.
 
     Returns:
         ``[B, W, h]``, zero beyond a window's words; and the number of words of each ``[B]``.

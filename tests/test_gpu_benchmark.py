@@ -1,0 +1,100 @@
+"""The benchmark of a GPU, run through on the CPU with a tiny encoder, so that it works where there is a GPU."""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from collections.abc import Iterator
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState
+
+from toy import ROOT
+
+
+@pytest.fixture
+def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+    """The benchmark's module, and Accelerate's state, which has one precision a process, as it was before any run."""
+    monkeypatch.syspath_prepend(ROOT / "benchmarks")
+    AcceleratorState._reset_state(reset_partial_state=True)
+    import gpu
+
+    yield gpu
+    AcceleratorState._reset_state(reset_partial_state=True)
+    torch._dynamo.reset()
+    del sys.modules["gpu"]
+
+
+# What users of a compiled encoder are not told either: see encoders/test_compile.py.
+@pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
+@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning")
+def test_all_rows_are_measured(gpu: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    gpu.main(["--device", "cpu", "--tiny"])
+    head, _, *table = capsys.readouterr().out.splitlines()
+    assert f"torch {torch.__version__}" in head
+    assert all(line.count("|") == 6 for line in table)
+    assert [line for line in table if "failed" in line or "not run" in line] == []
+    found = [line.split("|")[1].strip() for line in table]
+    for what in (
+        "training step / bound, 4 x 8, b = 8",
+        "training step / bound, 8 x 8, b = 8",
+        "the step's share of the card's peak, 8 x 8",
+        "Python's part of one step on an idle card, 8 x 8",
+        *(f"a step that waits for the card is an error, {kind}, 4 x 8, padded" for kind in gpu.KINDS),
+        "a profile's signs of waiting in 3 steps, 8 x 8",
+        "step with 8 pairs mixed in a batch / one pair, 8 x 8",
+        "peak memory of the step / of the bound, 8 x 8",
+        "variant: encoder compiled / the bound compiled, 8 x 8, {'backend': 'eager'}",
+    ):
+        assert found.count(what) == 1, what
+
+
+def test_a_row_that_fails_says_why_and_the_others_go_on(
+    gpu: ModuleType, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    bench = gpu.Bench(torch.device("cpu"), gpu.TINY, tmp_path, 60.0)
+    with bench.guarded("a row"):
+        raise ValueError("one | other\nline")
+    late = gpu.Bench(torch.device("cpu"), gpu.TINY, tmp_path, 0.0)
+    with late.guarded("a late row"):
+        bench.peak()
+        pytest.fail("the time was over")
+    first, second = (line for line in capsys.readouterr().out.splitlines() if "row" in line)
+    assert first.startswith("| a row |  | failed |  | ValueError: one / other line (")
+    assert "TimeoutError: the time was over" in second
+
+
+@pytest.mark.filterwarnings("ignore:.*synchronizing")
+def test_the_places_where_a_step_waits(gpu: ModuleType, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """PyTorch's watch is switched on and off, and what it says is told from what others say."""
+    bench, modes = gpu.Bench(torch.device("cpu"), gpu.TINY, tmp_path, 60.0), []
+    bench.gpu = True
+    monkeypatch.setattr(torch.cuda, "set_sync_debug_mode", modes.append)
+
+    def waits() -> None:
+        warnings.warn("detects all synchronizing operations but some", UserWarning, stacklevel=1)
+        for _ in range(2):
+            if modes[-1] == "error":
+                raise RuntimeError("called a synchronizing CUDA operation")
+            warnings.warn("called a synchronizing CUDA operation (Triggered internally)", UserWarning, stacklevel=1)
+
+    found = bench.places(waits)
+    assert modes == ["warn", "default", "error", "default"]
+    assert found.total() == 3
+    assert all("test_gpu_benchmark.py" in place for place in found)
+    with pytest.raises(RuntimeError, match="something else"):
+        bench.places(fail)
+
+
+def fail() -> None:
+    raise RuntimeError("something else")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU here")
+def test_without_a_gpu_it_says_so(gpu: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        gpu.main([])
+    assert "there is no GPU here" in capsys.readouterr().err

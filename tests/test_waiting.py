@@ -1,0 +1,184 @@
+"""A training step never waits for a GPU, and the watch over that sees what would."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+import torch
+from accelerate.state import AcceleratorState, PartialState
+from torch import Tensor
+
+import toy
+from hyperx.building import build_model
+from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
+from hyperx.data.collate import Batch
+from hyperx.data.encoding import SubwordEncoder
+from hyperx.data.sentence import Sentence
+from hyperx.data.splits import encoded
+from hyperx.data.storage import read_encoded, write_encoded
+from hyperx.encoders.loading import load_encoder
+from hyperx.pairs import TaskLanguagePair
+from hyperx.preparation import RunData
+from hyperx.tasks.base import IGNORED, Task
+from hyperx.tasks.registry import make_tasks
+from hyperx.training import TrainingRun, make_accelerator
+from waiting import DEVICE, WaitingError, never_answers
+
+pytest_plugins = ["world"]
+
+KINDS = {"pos": "pos", "ner": "ner", "dep": "dep", "mlm": "mlm", "mood": "cls"}
+LABELS = {"mood": ("bad", "good")}
+
+
+def sentences(language: str, *, count: int = 12) -> Iterator[Sentence]:
+    """Sentences of several lengths with all that any task asks for."""
+    for number, rows in enumerate(toy.sentences(language, count, 0)):
+        words, tags, entities = zip(*rows, strict=True)
+        arcs = toy.tree(list(rows))
+        columns = {
+            "upos": tags,
+            "ner": entities,
+            "head": tuple(head for head, _ in arcs),
+            "deprel": tuple(relation.partition(":")[0] for _, relation in arcs),
+        }
+        yield Sentence(words, columns, text=" ".join(words), comments=(LABELS["mood"][number % 2],))
+
+
+def labelled(task: Task, found: Iterator[Sentence]) -> Iterator[Sentence]:
+    """The same with the one column that classification reads."""
+    for sentence in found:
+        columns = {"label": (sentence.comments[0],)} if task.kind == "cls" else sentence.columns
+        yield Sentence(sentence.words if task.reads == "words" else (), columns, text=sentence.text)
+
+
+@pytest.fixture
+def run(encoder: Path, tmp_path: Path) -> Iterator[Callable[..., TrainingRun]]:
+    """A run over some pairs, on the device that never answers."""
+
+    def make(pairs: Sequence[str], *, rows: int = 16, **fields: object) -> TrainingRun:
+        loaded, tasks = load_encoder(encoder), make_tasks(KINDS)
+        labels = {name: LABELS.get(name) or task.label_set(()) for name, task in tasks.items()}
+        config = TrainConfig(
+            model=ModelOptions(**fields),
+            hypernetwork=HypernetworkOptions(adapter_dim=8, add_layer_norm_after_adapter=True),
+            training=TrainingOptions(output_dir=tmp_path, max_train_steps=9, per_device_train_batch_size=rows),
+        )
+        trained = tuple(map(TaskLanguagePair.parse, pairs))
+        languages = ("en", "tr", "de")
+        model = build_model(loaded, config, kinds=KINDS, labels=labels, languages=languages, trained=trained).to(DEVICE)
+        splits = []
+        for pair in trained:
+            task, path = tasks[pair.task], tmp_path / str(pair).replace("#", "-")
+            windows = encoded(
+                labelled(task, sentences(pair.language)), task, SubwordEncoder(loaded.tokenizer, max_length=40)
+            )
+            write_encoded(path, windows, task.columns)
+            splits.append(read_encoded(path))
+        data = RunData(loaded, tasks, labels, languages, trained, splits, {}, {})
+        return TrainingRun(config, tmp_path, make_accelerator(config.training), model, data)
+
+    AcceleratorState._reset_state(reset_partial_state=True)
+    PartialState(cpu=True).device = DEVICE
+    yield make
+    AcceleratorState._reset_state(reset_partial_state=True)
+
+
+PAIRS = {"pos": ["pos#en"], "dep": ["dep#en"], "mlm": ["mlm#en"], "cls": ["mood#en"]}
+PAIRS["several languages"] = ["pos#en", "pos#tr", "pos#de"]
+PAIRS["all"] = ["pos#en", "ner#tr", "dep#de", "mlm#en", "mood#tr"]
+
+
+@pytest.mark.parametrize("pairs", PAIRS.values(), ids=PAIRS)
+def test_a_step_never_waits(run: Callable[..., TrainingRun], pairs: list[str]) -> None:
+    training = run(pairs)
+    batches = training._batches(0)
+    with never_answers():
+        loss = training._step(batches)
+        training._step(batches)
+    assert loss.device == DEVICE
+    trained = {name for name, parameter in training.model.named_parameters() if parameter in training.optimizer.state}
+    assert any(name.startswith("hypernetwork.up") for name in trained)
+    assert {name.split(".")[1] for name in trained if name.startswith("heads.")} == {
+        pair.split("#")[0] for pair in pairs
+    }
+
+
+def test_a_step_over_batches_without_padding_never_waits(run: Callable[..., TrainingRun]) -> None:
+    training = run(["pos#en"], rows=1)
+    batch = next(training._batches(0))
+    assert batch.to(DEVICE).attention_mask is None
+    with never_answers():
+        training._step(iter([batch]))
+
+
+@pytest.mark.parametrize(
+    "fields", [{"head_layer": "mix"}, {"no_hypernet": True, "adapter_sharing": "stacked"}, {"freeze_encoder": False}]
+)
+def test_a_step_of_other_models_never_waits(run: Callable[..., TrainingRun], fields: dict[str, object]) -> None:
+    training = run(PAIRS["all"], **fields)
+    batches = training._batches(0)
+    with never_answers():
+        training._step(batches)
+
+
+# The watch sees what would wait ---------------------------------------------------------------------------------------
+
+
+def far(values: Tensor) -> Tensor:
+    return values.to(DEVICE, non_blocking=True)
+
+
+VALUES, NUMBERS = torch.ones(3, 4, device=DEVICE), torch.tensor([2, 0])
+WAITS: dict[str, Callable[[], object]] = {
+    "a value": lambda: VALUES.sum().item(),
+    "a question": lambda: bool((VALUES > 0).all()),
+    "a mask": lambda: VALUES[VALUES > 0],
+    "a mask to write at": lambda: VALUES.clone().__setitem__(VALUES > 0, 0.0),
+    "places": lambda: VALUES.nonzero(),
+    "different values": lambda: VALUES.unique(),
+    "a copy back": lambda: VALUES.cpu(),
+    "a copy into the CPU's memory": lambda: torch.empty(3, 4).copy_(VALUES),
+    "a copy there": lambda: NUMBERS.to(DEVICE),
+    "a copy into its memory": lambda: torch.empty(2, device=DEVICE).copy_(NUMBERS),
+    "a list made a tensor": lambda: torch.tensor([2, 0], device=DEVICE),
+    "a list as an index": lambda: VALUES[[2, 0]],
+    "an index on the CPU": lambda: VALUES[NUMBERS],
+}
+
+
+@pytest.mark.parametrize("waits", WAITS.values(), ids=WAITS)
+def test_what_waits_is_seen(waits: Callable[[], object]) -> None:
+    with never_answers(), pytest.raises(WaitingError):
+        waits()
+
+
+def test_what_does_not_wait_passes() -> None:
+    with never_answers():
+        index = far(NUMBERS)
+        chosen = VALUES[index] * 2 + torch.zeros((), device=DEVICE)
+        chosen.masked_fill(chosen > 1, 0.5).clamp(min=0)[:, 1:].sum().detach()
+        assert NUMBERS[NUMBERS > 0].tolist() == [2]
+
+
+@pytest.mark.parametrize("task", ["mlm", "dep"])
+def test_labels_on_the_device_would_be_waited_for(run: Callable[..., TrainingRun], task: str) -> None:
+    """Of mlm their number; of dep nothing, for the number of words is the width of the labels."""
+    training = run([f"{task}#en"])
+    batch: Batch = next(training._batches(0))
+    moved = replace(batch, labels={task: far(labels) for task, labels in batch.labels.items()})
+    with never_answers():
+        if task == "dep":
+            training._step(iter([moved]))
+        else:
+            with pytest.raises(WaitingError):
+                training._step(iter([moved]))
+
+
+def test_only_labels_at_some_places_are_asked_for_wherever_they_are(run: Callable[..., TrainingRun]) -> None:
+    training = run(["mlm#en"])
+    batch = next(training._batches(0)).to(DEVICE)
+    logits = training.model(batch.pairs, batch.input_ids, batch.attention_mask, batch.labels, batch.words).logits
+    assert logits.shape[0] == (batch.labels["mlm"] != IGNORED).sum()
