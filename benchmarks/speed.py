@@ -27,6 +27,7 @@ from torch import Tensor
 
 from hyperx.building import build_model
 from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
+from hyperx.data.collate import pad_windows
 from hyperx.data.conllu import read_conllu
 from hyperx.data.encoding import SubwordEncoder
 from hyperx.data.splits import encoded
@@ -34,6 +35,7 @@ from hyperx.data.storage import EncodedSplit, read_encoded, write_encoded
 from hyperx.encoders.layout import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.evaluation import evaluate_pairs, sentence_windows
+from hyperx.inference import ENOUGH, batches_alike
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import tag
@@ -257,12 +259,12 @@ class Bench:
         yield compare("prediction of the same / plain encoder", "1.08", predict, plain, rounds=min(self.rounds, 3))
 
     def plain_pass(self, loaded: LoadedEncoder, split: EncodedSplit, pad: int) -> Callable[[], object]:
-        """The plain encoder over a split in batches of like length."""
-        from hyperx.data.collate import pad_windows
+        """The plain encoder over a split in the same batches."""
 
         encoder = loaded.model.eval()
         windows = sorted(itertools.chain.from_iterable(sentence_windows(split)), key=lambda window: len(window.ids))
-        batches = [pad_windows(windows[start : start + ROWS], pad) for start in range(0, len(windows), ROWS)]
+        rows = batches_alike([len(window.ids) for window in windows], ROWS, ENOUGH["cpu"])
+        batches = [pad_windows(windows[own.start : own.stop], pad) for own in rows]
 
         @torch.inference_mode()
         def once() -> None:
@@ -275,10 +277,14 @@ class Bench:
         """Reading words into windows on disk against the tokenizer library's own time."""
         tokenizer = load_encoder("embedded").checked_tokenizer()
         sentences, task = list(read_conllu(self.train_file)), PartOfSpeech()
-        encoder = SubwordEncoder(tokenizer, max_length=256)
         path = self.folder / "encoding"
         words = [list(sentence.words) for sentence in sentences]
-        ours = lambda: write_encoded(path, encoded(iter(sentences), task, encoder), task.columns)  # noqa: E731
+
+        def ours() -> None:
+            # A new one, which knows no word yet.
+            encoder = SubwordEncoder(tokenizer, max_length=256)
+            write_encoded(path, encoded(iter(sentences), task, encoder), task.columns)
+
         theirs = lambda: tokenizer.backend_tokenizer.encode_batch(words, is_pretokenized=True)  # noqa: E731
         yield compare("encoding en_ewt train / the tokenizer alone", "1.3", ours, theirs, rounds=self.rounds)
 

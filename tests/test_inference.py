@@ -9,12 +9,14 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from hyperx.data.encoding import SubwordEncoder, Window
 from hyperx.data.sentence import Sentence
 from hyperx.errors import HyperXError
 from hyperx.evaluation import evaluate_pairs, sentence_windows
-from hyperx.inference import POOL, PairPredictor
+from hyperx.inference import POOL, SPREAD, PairPredictor, batches_alike
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Result, Subwords
@@ -88,6 +90,28 @@ def test_batch_size_changes_nothing(model: HyperX, alone: list[Result], batch_si
 @pytest.mark.parametrize("order", [range(10, -1, -1), [3, 3, 0, 10, 7, 3]])
 def test_order_and_company_change_nothing(model: HyperX, alone: list[Result], order: Sequence[int]) -> None:
     assert_same(label(model, [SENTENCES[index] for index in order]), [alone[index] for index in order])
+
+
+@pytest.mark.parametrize("enough", [0, 9, 30])
+def test_small_batches_of_like_length_change_nothing(
+    model: HyperX, alone: list[Result], enough: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hyperx.inference.ENOUGH", {"cpu": enough})
+    assert_same(label(model, SENTENCES, batch_size=64), alone)
+
+
+@settings(derandomize=True, database=None, deadline=None)
+@given(st.lists(st.integers(2, 60)).map(sorted), st.integers(1, 10), st.integers(0, 300))
+def test_batches_hold_all_windows_and_differ_little_in_length(lengths: list[int], batch_size: int, enough: int) -> None:
+    batches = list(batches_alike(lengths, batch_size, enough))
+    assert [place for rows in batches for place in rows] == list(range(len(lengths)))
+    for rows, following in itertools.pairwise(batches):
+        reason = lengths[following.start] > lengths[rows.start] * SPREAD
+        assert len(rows) == batch_size or (reason and sum(lengths[rows.start : rows.stop]) >= enough)
+    for rows in batches:
+        assert 1 <= len(rows) <= batch_size
+        before_last = lengths[rows.start : rows.stop - 1]
+        assert sum(before_last) < enough or lengths[rows.stop - 1] <= lengths[rows.start] * SPREAD
 
 
 def test_more_sentences_than_a_pool(model: HyperX, alone: list[Result]) -> None:

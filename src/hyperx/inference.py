@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 POOL = 32
 """Batches read ahead and sorted by length."""
+SPREAD = 9 / 8
+"""How much longer than the shortest window of a batch the longest should be at most."""
+ENOUGH = {"cpu": 256}
+"""By type of device the subwords from which on a larger batch takes no less time for each of them."""
+ENOUGH_ELSEWHERE = 2**14
 
 
 class PairPredictor:
@@ -48,8 +53,10 @@ class PairPredictor:
         places = [(index, place) for index, windows in enumerate(pool) for place in range(len(windows))]
         places.sort(key=lambda item: len(pool[item[0]][item[1]].ids))
         parts: list[list[Any]] = [[None] * len(windows) for windows in pool]
-        for start in range(0, len(places), self.batch_size):
-            batch = places[start : start + self.batch_size]
+        lengths = [len(pool[index][place].ids) for index, place in places]
+        device = next(self.model.parameters()).device
+        for rows in batches_alike(lengths, self.batch_size, ENOUGH.get(device.type, ENOUGH_ELSEWHERE)):
+            batch = places[rows.start : rows.stop]
             found = self._decode([pool[index][place] for index, place in batch])
             for (index, place), part in zip(batch, found, strict=True):
                 parts[index][place] = part
@@ -75,3 +82,23 @@ class PairPredictor:
             adapters=self.adapters,
         )
         return self.task.decode(output.logits, windows, labels)
+
+
+def batches_alike(lengths: Sequence[int], batch_size: int, enough: int) -> Iterator[range]:
+    """Cut windows into batches that need little padding.
+
+    A batch that has enough subwords ends before a window that is much longer than its shortest one, see :data:`SPREAD`.
+
+    Args:
+        lengths: the subwords of each window, in ascending order.
+        batch_size: the most windows in a batch.
+        enough: subwords from which on a larger batch is no gain.
+    """
+    start = subwords = 0
+    for place, length in enumerate(lengths):
+        if place - start == batch_size or (subwords >= enough and length > lengths[start] * SPREAD):
+            yield range(start, place)
+            start, subwords = place, 0
+        subwords += length
+    if lengths:
+        yield range(start, len(lengths))

@@ -13,7 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from safetensors.numpy import load_file, save_file
-from tokenizers import Tokenizer, models, pre_tokenizers, processors
+from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
 from hyperx.data.encoding import CHUNK, SubwordEncoder, Window, cover
@@ -45,7 +45,51 @@ def word_level_tokenizer() -> PreTrainedTokenizerFast:
     return PreTrainedTokenizerFast(tokenizer_object=backend, unk_token="[UNK]", pad_token="[PAD]")
 
 
-TOKENIZERS = {"wordpiece": tiny_tokenizer(), "unigram": unigram_tokenizer(), "word level": word_level_tokenizer()}
+def byte_tokenizer() -> PreTrainedTokenizerFast:
+    """Merged bytes, with a space before every word, an added subword, and post-processing in several steps."""
+    letters = sorted(pre_tokenizers.ByteLevel.alphabet())
+    known = {piece: number for number, piece in enumerate(["<s>", "<pad>", "</s>", "<unk>", *letters, "ab", "Ġab"])}
+    backend = Tokenizer(models.BPE(known, [("a", "b"), ("Ġ", "ab")], unk_token="<unk>"))
+    backend.normalizer = normalizers.Sequence([normalizers.NFKC(), normalizers.Replace("\u200b", "")])
+    backend.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)
+    backend.post_processor = processors.RobertaProcessing(("</s>", 2), ("<s>", 0))
+    backend.add_tokens(["cde"])
+    return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="<pad>", unk_token="<unk>")
+
+
+TOKENIZERS = {
+    "wordpiece": tiny_tokenizer(),
+    "unigram": unigram_tokenizer(),
+    "word level": word_level_tokenizer(),
+    "bytes": byte_tokenizer(),
+}
+
+
+def literal_windows(
+    tokenizer: PreTrainedTokenizerFast, sentence: int, words: Sequence[str], max_length: int
+) -> Iterator[Window]:
+    """What the tokenizer makes of one whole sentence, cut by hand."""
+    backend, whole = tokenizer.backend_tokenizer, len(words)
+    encoding = backend.encode(words, is_pretokenized=True, add_special_tokens=False)
+    pieces: list[list[int]] = [[] for _ in words]
+    for piece, word in zip(encoding.ids, encoding.word_ids, strict=True):
+        pieces[word].append(piece)
+    alone = backend.encode(["a"], is_pretokenized=True, add_special_tokens=False).ids
+    around = backend.encode(["a"], is_pretokenized=True).ids
+    begin = next(place for place in range(len(around)) if around[place : place + len(alone)] == alone)
+    before, behind = around[:begin], around[begin + len(alone) :]
+    room = max_length - len(around) + len(alone)
+    ranges: Iterable[tuple[int, int, int, int]] = [(0, whole, 0, whole)]
+    if len(encoding.ids) > room or not all(pieces):
+        pieces = [own[: room // 4] or [tokenizer.unk_token_id] for own in pieces]
+        ranges = cover(list(map(len, pieces)), room, room // 4)
+    for start, stop, own_start, own_stop in ranges:
+        ids, numbers = list(before), [-1] * len(before)
+        for word in range(start, stop):
+            ids += pieces[word]
+            numbers += [word] * len(pieces[word])
+        numbers += [-1] * len(behind)
+        yield Window(np.array([*ids, *behind], np.int32), np.array(numbers, np.int32), sentence, own_start, own_stop)
 
 
 def owned(windows: Sequence[Window]) -> list[int]:
@@ -99,6 +143,30 @@ def test_every_word_is_owned_once_and_windows_fit(name: str, words: list[str], m
     assert all(window.sentence == 0 for window in windows)
 
 
+@pytest.mark.parametrize("name", TOKENIZERS)
+@settings(exact, max_examples=50)
+@given(sentences=st.lists(st.one_of(WORDS, st.just([])), min_size=1, max_size=6), max_length=st.integers(10, 60))
+def test_windows_are_those_of_whole_sentences(name: str, sentences: list[list[str]], max_length: int) -> None:
+    """A tokenizer that reads words one by one, each once, says what it says of the sentence."""
+    encoder = SubwordEncoder(TOKENIZERS[name], max_length=max_length)
+    for _ in range(2):
+        for index, (windows, words) in enumerate(zip(encoder.windows(sentences), sentences, strict=True)):
+            wanted = literal_windows(TOKENIZERS[name], index, words, max_length)
+            for window, literal in zip(windows, wanted, strict=True):
+                assert_same_window(window, literal)
+
+
+def test_the_words_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hyperx.data.encoding.CHUNK", 5)
+    monkeypatch.setattr("hyperx.data.encoding.REMEMBERED", 40)
+    encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
+    words = ["".join(letters) for letters in itertools.product("abc", repeat=4)]
+    for word, windows in zip(words, encoder.windows([word, "e"] for word in words), strict=True):
+        (literal,) = literal_windows(tiny_tokenizer(), windows[0].sentence, [word, "e"], 16)
+        assert_same_window(windows[0], literal)
+        assert sum(map(len, encoder._known)) <= 40 + 5 * 4 + 1
+
+
 @exact
 @given(WORDS)
 def test_short_sentence_is_what_the_tokenizer_makes_of_it(words: list[str]) -> None:
@@ -138,7 +206,7 @@ def test_word_of_100000_characters(name: str) -> None:
     (windows,) = encoder.windows([["a", "ab" * 50_000, "a"]])
     assert owned(windows) == [0, 1, 2]
     assert all(len(window.ids) <= 64 for window in windows)
-    assert encoder.shortened_words == (name == "unigram")
+    assert encoder.shortened_words == (name in ("unigram", "bytes"))
 
 
 def test_sentence_of_20000_words() -> None:
@@ -217,6 +285,30 @@ def assert_same_window(found: Window, wanted: Window) -> None:
     assert found.ids.tolist() == wanted.ids.tolist()
     assert found.words.tolist() == wanted.words.tolist()
     assert (found.sentence, found.start, found.stop) == (wanted.sentence, wanted.start, wanted.stop)
+
+
+@pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5])
+def test_a_split_does_not_depend_on_how_many_are_written_together(
+    chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hyperx.data.storage.CHUNK", chunk)
+    trees = [
+        Sentence(words=("a", "b"), columns={"head": (2, 0), "deprel": ("det", "root")}),
+        Sentence(words=(), columns={"head": (), "deprel": ()}),
+        Sentence(words=("abcde",) * 9, columns={"head": (*range(9),), "deprel": ("root", *["conj"] * 8)}),
+        Sentence(words=("e",), columns={"head": (0,), "deprel": ("root",)}),
+    ]
+    split = tiny_split(tmp_path / "split", DependencyParsing(), trees, max_length=16)
+    encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
+    windows = list(itertools.chain.from_iterable(encoder.windows(tree.words for tree in trees)))
+    assert split.ids.tolist() == [piece for window in windows for piece in window.ids]
+    assert split.words.tolist() == [word for window in windows for word in window.words]
+    assert split.offsets.tolist() == [0, *itertools.accumulate(len(window.ids) for window in windows)]
+    assert split.sentences.tolist() == [window.sentence for window in windows]
+    assert split.owned.tolist() == [[window.start, window.stop] for window in windows]
+    assert split.target_offsets.tolist() == [0, 2, 2, 11, 12]
+    assert split.names == {"deprel": ("det", "root", "conj")}
+    assert split.annotation() == [{name: list(column) for name, column in tree.columns.items()} for tree in trees]
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 3])

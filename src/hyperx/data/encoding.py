@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +12,9 @@ from tokenizers import Encoding
 from transformers import PreTrainedTokenizerFast
 
 CHUNK = 1000
+"""Sentences that are encoded, or written, together."""
+REMEMBERED = 2**18
+"""Characters of the words whose subwords are kept from one chunk to the next, about."""
 Ints = NDArray[np.int32]
 
 
@@ -80,18 +82,47 @@ class SubwordEncoder:
         self.room = max_length - len(self.prefix) - len(self.suffix)
         self.overlap = self.longest_word = self.room // 4
         self.shortened_words = 0
+        self._known: dict[str, list[int]] = {}
+        self._remembered = 0
 
     def windows(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[Window]]:
         """The windows of each sentence, given its words; constant memory."""
-        sentences = iter(sentences)
-        index = 0
+        sentences, index = iter(sentences), 0
         while chunk := list(itertools.islice(sentences, CHUNK)):
-            encodings = self.backend.encode_batch(
-                [list(words) for words in chunk], is_pretokenized=True, add_special_tokens=False
-            )
-            for words, encoding in zip(chunk, encodings, strict=True):
-                yield list(self._cut(index, len(words), encoding.ids, encoding.word_ids))
-                index += 1
+            yield from self._chunk_windows(index, chunk)
+            index += len(chunk)
+
+    def _chunk_windows(self, first: int, chunk: Sequence[Sequence[str]]) -> Iterator[list[Window]]:
+        """The windows of some sentences, of which the first has this index: parts of one array for all that fit."""
+        known = self._subwords_of_words(chunk)
+        subwords = [[known[word] for word in words] for words in chunk]
+        pieces = list(itertools.chain.from_iterable([self.prefix, *own, self.suffix] for own in subwords))
+        numbers = list(itertools.chain.from_iterable([-1, *range(len(own)), -1] for own in subwords))
+        lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
+        ids = np.fromiter(itertools.chain.from_iterable(pieces), np.int32, int(lengths.sum()))
+        words = np.repeat(np.array(numbers, dtype=np.int32), lengths)
+        end = 0
+        for index, own in enumerate(subwords, start=first):
+            begin, end = end, end + len(self.prefix) + sum(map(len, own)) + len(self.suffix)
+            if end - begin <= self.max_length and all(own):
+                yield [Window(ids[begin:end], words[begin:end], index, 0, len(own))]
+            else:
+                yield list(self._cut(index, own))
+
+    def _subwords_of_words(self, chunk: Sequence[Sequence[str]]) -> Mapping[str, list[int]]:
+        """The subwords of all words of some sentences.
+
+        A tokenizer reads each word of a sentence by itself, so it is asked once for those that come again and again.
+        """
+        if self._remembered > REMEMBERED:
+            self._known, self._remembered = {}, 0
+        new = list(set(itertools.chain.from_iterable(chunk)).difference(self._known))
+        encodings = self.backend.encode_batch_fast(
+            [[word] for word in new], is_pretokenized=True, add_special_tokens=False
+        )
+        self._known.update(zip(new, [encoding.ids for encoding in encodings], strict=True))
+        self._remembered += sum(map(len, new))
+        return self._known
 
     def text_windows(self, texts: Iterable[str]) -> Iterator[list[Window]]:
         """The windows of each text that is not cut into words: successive runs of its subwords of about one length.
@@ -127,7 +158,7 @@ class SubwordEncoder:
                 index += 1
 
     def _subwords(self, texts: list[str]) -> list[list[int]]:
-        encodings = self.backend.encode_batch(texts, add_special_tokens=False)
+        encodings = self.backend.encode_batch_fast(texts, add_special_tokens=False)
         return [encoding.ids or [self.unknown] for encoding in encodings]
 
     def _around(self, sentence: int, texts: Sequence[list[int]]) -> Iterator[Window]:
@@ -141,23 +172,14 @@ class SubwordEncoder:
                 words += [number] * len(text[part]) + [-1] * len(between)
             yield Window(np.array(ids, dtype=np.int32), np.array(words, dtype=np.int32), sentence)
 
-    def _cut(self, sentence: int, words: int, ids: list[int], word_ids: list[int | None]) -> Iterator[Window]:
-        if len(ids) <= self.room and len(set(word_ids)) == words:
-            yield self._window(sentence, ids, cast(list[int], word_ids), 0, words)
-            return
-        subwords = self._by_word(words, ids, word_ids)
+    def _cut(self, sentence: int, words: Sequence[list[int]]) -> Iterator[Window]:
+        """The windows of a sentence, given the subwords of each word, that is too long or has a word without any."""
+        self.shortened_words += sum(len(pieces) > self.longest_word for pieces in words)
+        subwords = [pieces[: self.longest_word] or [self.unknown] for pieces in words]
         for start, stop, own_start, own_stop in cover([len(pieces) for pieces in subwords], self.room, self.overlap):
             flat = [piece for pieces in subwords[start:stop] for piece in pieces]
             numbers = [word for word in range(start, stop) for _ in subwords[word]]
             yield self._window(sentence, flat, numbers, own_start, own_stop)
-
-    def _by_word(self, words: int, ids: list[int], word_ids: list[int | None]) -> list[list[int]]:
-        subwords: list[list[int]] = [[] for _ in range(words)]
-        for piece, word in zip(ids, word_ids, strict=True):
-            # Without special subwords every subword has a word.
-            subwords[cast(int, word)].append(piece)
-        self.shortened_words += sum(len(pieces) > self.longest_word for pieces in subwords)
-        return [pieces[: self.longest_word] or [self.unknown] for pieces in subwords]
 
     def _window(self, sentence: int, ids: list[int], words: list[int], start: int, stop: int) -> Window:
         none = [-1]

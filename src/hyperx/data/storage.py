@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from hyperx.data.encoding import Ints, Window
+from hyperx.data.encoding import CHUNK, Ints, Window
 from hyperx.data.sentence import Sentence
 
 FORMAT_VERSION = 2
@@ -121,8 +121,10 @@ class SplitWriter:
     def __init__(self, path: Path, columns: Sequence[str]) -> None:
         path.parent.mkdir(parents=True, exist_ok=True)
         self.path, self.columns = path, columns
-        self.names: dict[str, dict[str, int]] = {}
-        self._subwords = self._sentences = self._targets = 0
+        self.names: dict[str, dict[str | int, int]] = {}
+        self._held: list[tuple[Sequence[Window], Mapping[str, Sequence[str | int]]]] = []
+        self._sentences = 0
+        self._ends: dict[str, int] = {}
         self._folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-")
         self._parts: dict[str, BinaryIO] = {}
         self._put("offsets", np.zeros(1, dtype=np.int64))
@@ -137,27 +139,48 @@ class SplitWriter:
 
     def add(self, windows: Sequence[Window], annotation: Mapping[str, Sequence[str | int]]) -> None:
         """One sentence: its windows and its kept columns."""
-        for window in windows:
-            self._subwords += len(window.ids)
-            self._put("ids", window.ids)
-            self._put("words", window.words)
-            self._put("offsets", np.array([self._subwords], dtype=np.int64))
-            self._put("sentences", np.array([self._sentences], dtype=np.int32))
-            self._put("owned", np.array([window.start, window.stop], dtype=np.int32))
-        for column in self.columns:
-            self._put(f"targets.{column}", np.array(self._numbers(column, annotation[column]), dtype=np.int32))
-        self._targets += len(annotation[self.columns[0]]) if self.columns else 0
-        self._put("target_offsets", np.array([self._targets], dtype=np.int64))
-        self._sentences += 1
+        self._held.append((windows, annotation))
+        if len(self._held) == CHUNK:
+            self._write_held()
 
-    def _numbers(self, column: str, values: Sequence[str | int]) -> list[int]:
-        if values and isinstance(values[0], int):
-            return [int(value) for value in values]
+    def _write_held(self) -> None:
+        """Write the sentences that were gathered."""
+        if not self._held:
+            return
+        sentences, annotations = zip(*self._held, strict=True)
+        windows = list(itertools.chain.from_iterable(sentences))
+        self._put("ids", np.concatenate([window.ids for window in windows]))
+        self._put("words", np.concatenate([window.words for window in windows]))
+        self._put_ends("offsets", [len(window.ids) for window in windows])
+        indices = np.arange(self._sentences, self._sentences + len(sentences), dtype=np.int32)
+        self._put("sentences", np.repeat(indices, list(map(len, sentences))))
+        self._put("owned", np.array([(window.start, window.stop) for window in windows], dtype=np.int32))
+        for column in self.columns:
+            values = list(itertools.chain.from_iterable(annotation[column] for annotation in annotations))
+            self._put(f"targets.{column}", self._numbers(column, values))
+        counts = [len(annotation[self.columns[0]]) if self.columns else 0 for annotation in annotations]
+        self._put_ends("target_offsets", counts)
+        self._sentences += len(sentences)
+        self._held.clear()
+
+    def _put_ends(self, name: str, lengths: Sequence[int]) -> None:
+        """Where pieces of these lengths end that stand behind all that were written before."""
+        ends = np.cumsum([self._ends.get(name, 0), *lengths], dtype=np.int64)
+        self._put(name, ends[1:])
+        self._ends[name] = int(ends[-1])
+
+    def _numbers(self, column: str, values: Sequence[str | int]) -> Ints:
+        # Sentences without words do not tell what a column holds.
+        if not values or isinstance(values[0], int):
+            return np.array(values, dtype=np.int32)
         known = self.names.setdefault(column, {})
-        return [known.setdefault(str(value), len(known)) for value in values]
+        for name in dict.fromkeys(values):
+            known.setdefault(name, len(known))
+        return np.fromiter(map(known.__getitem__, values), np.int32, len(values))
 
     def close(self) -> None:
         """Put the file into its place, complete."""
+        self._write_held()
         header: dict[str, Any] = {
             "__metadata__": {"names": json.dumps({column: list(known) for column, known in self.names.items()})}
         }
@@ -221,7 +244,8 @@ def _mapped(path: Path) -> dict[str, NDArray[Any]]:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
     header.pop("__metadata__", None)
-    whole = np.memmap(path, mode="r")
+    # Not as np.memmap, which costs a call of Python for every slice.
+    whole = np.memmap(path, mode="r").view(np.ndarray)
     kinds = {"I32": np.int32, "I64": np.int64}
     return {
         name: whole[8 + size + facts["data_offsets"][0] : 8 + size + facts["data_offsets"][1]]
