@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import ast
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -63,3 +65,13 @@ def test_imports_go_one_way() -> None:
         if imported and LAYERS.index(imported) >= LAYERS.index(name)
     ]
     assert not wrong
+
+
+def test_what_a_prediction_does_not_need_is_not_imported() -> None:
+    unneeded = "datasets networkx spacy langcodes hyperx.training hyperx.building hyperx.optimisation".split()  # noqa: SIM905
+    code = (
+        "import sys; from hyperx import HyperX; from hyperx.languages import canonical; canonical('en');"
+        f" print(*[name for name in {unneeded} if name in sys.modules])"
+    )
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout.split() == []

@@ -126,6 +126,9 @@ def canonical(code: str) -> str:
     primary = lowered.partition("-")[0]
     if primary in _KEPT:
         return _KEPT[primary]
+    # The table's codes are canonical. Most codes are among them, and do not wait for the standard's data to be read.
+    if lowered in known_languages():
+        return lowered
     standard = _standard(lowered) or lowered
     return _SAME_LANGUAGE.get(standard, standard)
 
