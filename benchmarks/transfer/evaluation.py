@@ -22,6 +22,7 @@ from hyperx.inference import PairPredictor
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import encoded_cache
 from hyperx.tasks.base import Task
+from hyperx.transfer import group_of
 
 BATCH = 32
 
@@ -37,7 +38,7 @@ class CellScore:
         pair: the cell.
         measure: what is counted.
         counts: of every sentence.
-        in_train: which of them also stand in the pair's train split, where it has one.
+        in_train: which of them also stand in the pair's train split, where the model was trained on it.
     """
 
     pair: TaskLanguagePair
@@ -62,7 +63,7 @@ def score(counts: NDArray[Any]) -> NDArray[np.float64]:
     """``2 right / (found + wanted)`` of sums ``[..., 3]``: the F1 of spans, and where as many are found as wanted the
     accuracy."""
     right, found, wanted = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
-    return 2 * right / np.maximum(found + wanted, 1)
+    return np.asarray(2 * right / np.maximum(found + wanted, 1), dtype=np.float64)
 
 
 def count(task: Task, gold: Sequence[Any], predicted: Sequence[Any]) -> Counts:
@@ -108,6 +109,7 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
     loader = SplitLoader(
         sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache()
     )
+    trained = tuple(map(TaskLanguagePair.parse, model.config.trained_pairs))
     found = []
     for pair in tqdm(pairs, desc="evaluating", unit="cell", disable=None):
         task, gold = model.tasks[pair.task], loader.load(pair, split).first(limit)
@@ -115,7 +117,7 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
         predicted = [result.labels for result in predictor.predict(sentence_windows(gold))]
         counts = count(task, task.gold(gold), predicted)
         in_train = None
-        if split != "train" and sources.has(pair, "train"):
+        if split != "train" and group_of(pair, trained) == "seen":
             repeats = gold.repeats(loader.load(pair, "train"))
             in_train = np.isin(np.arange(len(counts)), list(repeats))
         found.append(CellScore(pair, task.measure, counts, in_train))

@@ -1,4 +1,4 @@
-"""The methods that are compared: each a few options of ``hyperx train``, one or two phases, and rates to choose from."""
+"""The methods that are compared: each some options of ``hyperx train``, one or two phases, rates to choose from."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ class Method:
     warmup: float | None = None
 
 
-# An adapter that stays at its start adds nothing, and a pattern in place of the frozen encoder trains all that it spares.
+# An adapter that stays at its start adds nothing, and a pattern, in place of the frozen encoder, trains what it spares.
 FINE_TUNING = {
     "no_hypernet": True,
     "adapter_sharing": "shared",

@@ -55,7 +55,7 @@ def heat_map(comparison: Comparison) -> Figure:
     size = (1.8 + 0.62 * len(languages), 1.2 + count * (0.65 + 0.4 * len(tasks)))
     figure = Figure(figsize=size, layout="constrained")
     panels = figure.subplots(count, 1, squeeze=False)[:, 0]
-    groups = {pair: group for pair, group in zip(first["pair"], first["group"], strict=True)}
+    groups = dict(zip(first["pair"], first["group"], strict=True))
     for axes, (name, rows) in zip(panels, comparison.systems.items(), strict=True):
         scores = {str(pair): 100 * float(value) for pair, value in rows.groupby("pair")["score"].mean().items()}
         values = np.array([[scores.get(f"{task}#{language}", np.nan) for language in languages] for task in tasks])

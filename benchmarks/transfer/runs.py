@@ -150,7 +150,7 @@ def phase_options(run: Run, experiment: Experiment, phase: Phase) -> dict[str, A
     """The options of one training."""
     how = method(run.method)
     dev = [str(pair) for pair in experiment.cells("dev") if pair.task in phase.tasks]
-    curve = {"evaluation_strategy": "no", "eval_task_language_pairs": []}
+    curve: dict[str, Any] = {"evaluation_strategy": "no", "eval_task_language_pairs": []}
     if run.curve_steps is not None:
         curve = {
             "evaluation_strategy": "steps",
@@ -205,6 +205,7 @@ def _common_options(
         "save_steps": run.save_steps,
         "save_total_limit": 1,
         "output_dir": str(folder),
+        "disable_progress_bar": not sys.stderr.isatty(),
     }
 
 

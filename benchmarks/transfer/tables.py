@@ -20,6 +20,11 @@ from .results import Results, counts_name
 GROUPS = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
 """All groups that have an average, by their names."""
 
+INTRODUCTION = """# Transfer
+
+Percent. Averages are macro averages over cells; ± is the 95 % interval over seeds (Student's t).
+"""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -64,7 +69,7 @@ def comparisons(results: Results, stage: str) -> list[Comparison]:
     rows = rows[rows["stage"] == stage]
     found = []
     for (experiment, steps, limit), part in rows.groupby(["experiment", "steps", "limit"], dropna=False, sort=True):
-        systems = {name: own for name, own in _systems(part)}
+        systems = dict(_systems(part))
         _check_cells(systems)
         found.append(Comparison(str(experiment), int(steps), None if pd.isna(limit) else int(limit), systems))
     return found
@@ -87,8 +92,8 @@ def _check_cells(systems: Mapping[str, pd.DataFrame]) -> None:
     if len(cells) > 1:
         (some, one), (others, other), *_ = cells.items()
         raise DataError(
-            f"{one} and {other} do not compare, for one alone has {', '.join(sorted(some ^ others))}; delete the rows of "
-            "one of them and run it again"
+            f"{one} and {other} do not compare, for one alone has {', '.join(sorted(some ^ others))}; delete the rows "
+            "of one of them and run it again"
         )
 
 
@@ -155,10 +160,8 @@ def differences_table(comparison: Comparison, baseline: str, results: Results) -
         DataError: where there is no such method, or the counts of a run are gone.
     """
     if baseline not in comparison.systems:
-        known = ", ".join(comparison.systems)
-        raise DataError(
-            f"--baseline: {comparison.experiment} has no {baseline!r}: {known}.{did_you_mean(baseline, comparison.systems)}"
-        )
+        known, hint = ", ".join(comparison.systems), did_you_mean(baseline, comparison.systems)
+        raise DataError(f"--baseline: {comparison.experiment} has no {baseline!r}: {known}.{hint}")
     counts = {name: _counts(comparison, rows, results) for name, rows in comparison.systems.items()}
     first = comparison.systems[baseline]
     groups = {group: list(dict.fromkeys(in_group(first, group)["pair"])) for group in GROUPS}
@@ -198,10 +201,8 @@ def rates_table(results: Results) -> str:
         ["experiment", "steps", "method", "options"], sort=False
     ):
         means = part.groupby("rate")["score"].mean()
-        values = [
-            f"{'**' if rate == means.idxmax() else ''}{rate:g}: {100 * value:.1f}{'**' if rate == means.idxmax() else ''}"
-            for rate, value in means.items()
-        ]
+        shown = {rate: f"{rate:g}: {100 * value:.1f}" for rate, value in means.items()}
+        values = [f"**{text}**" if rate == means.idxmax() else text for rate, text in shown.items()]
         table.append(
             [
                 str(experiment),
@@ -230,9 +231,7 @@ def curve_table(comparison: Comparison) -> str:
 
 def write_tables(results: Results, baseline: str, path: Path) -> None:
     """Write all tables as one page of Markdown."""
-    parts = [
-        "# Transfer\n\nPercent. Averages are macro averages over cells; ± is the 95 % interval over seeds (Student's t).\n"
-    ]
+    parts = [INTRODUCTION]
     if rates := rates_table(results):
         parts.append(f"## Rates\n\n{rates}")
     for comparison in comparisons(results, "final"):
