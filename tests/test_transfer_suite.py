@@ -21,7 +21,6 @@ from hyperx.encoders.embedded import CACHE_VARIABLE
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.registry import make_tasks
-
 from transfer import bootstrap, evaluation
 from transfer.__main__ import main, read_changes
 from transfer.experiment import Experiment
