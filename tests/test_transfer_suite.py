@@ -17,17 +17,22 @@ from safetensors.torch import load_file
 from scipy import stats
 
 import toy
+from hyperx.config import EvaluateConfig
+from hyperx.data.sources import DataSources
+from hyperx.data.splits import SplitLoader
 from hyperx.encoders.embedded import CACHE_VARIABLE
+from hyperx.encoders.loading import load_encoder
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
+from hyperx.scoring import evaluate_checkpoint
 from hyperx.tasks.registry import make_tasks
-from transfer import bootstrap, evaluation
+from transfer import bootstrap, evaluation, runs
 from transfer.__main__ import main, read_changes
 from transfer.experiment import Experiment
 from transfer.methods import METHODS, method
 from transfer.results import Results, Row, found_rates
 from transfer.runs import Run, phases, train_once
-from transfer.tables import comparisons
+from transfer.tables import comparisons, write_tables
 
 pytest_plugins = ["world"]
 
@@ -144,6 +149,9 @@ def test_fine_tuning_trains_the_encoder_and_no_adapter(experiment: Path, tmp_pat
     options = ["--methods", "fine-tuning", "--seeds", "1", "--keep_checkpoints", "--max_eval_samples", "2"]
     assert suite("run", tmp_path, *options, experiment=experiment) == 0
     (folder,) = tmp_path.rglob(f"checkpoint-{STEPS}")
+    # The scores are those of `hyperx evaluate`.
+    known = evaluate_checkpoint(EvaluateConfig(eval_ckpt=folder, max_eval_samples=2, disable_progress_bar=True)).scores
+    assert {row.pair: row.score for row in Results(tmp_path).rows()} == {str(one.pair): one.value for one in known}
     weights = load_file(folder / "model.safetensors")
     assert any("word_embeddings" in name for name in weights)
     assert any("attention" in name for name in weights)
@@ -166,18 +174,25 @@ def test_mad_x_keeps_its_language_adapters(experiment: Path, tmp_path: Path) -> 
     assert not any("LayerNorm" in name and name.startswith("encoder") for name in after)
 
 
-def test_raw_text_keeps_clear_of_dev_and_test_data(experiment: Path) -> None:
+def test_raw_text_keeps_clear_of_dev_and_test_data(experiment: Path, encoder: Path, data: Path, tmp_path: Path) -> None:
     table = Experiment.read(str(experiment)).text_table()
     assert set(table) == {"mlm#en", "mlm#tr"}
-    names = {
-        split: {Path(path).parent.name + "/" + Path(path).name for path in files}
-        for split, files in table["mlm#en"].items()
+    files = {split: {str(Path(path).relative_to(data)) for path in paths} for split, paths in table["mlm#en"].items()}
+    assert files == {
+        "train": {"ner/en/train.tsv"},
+        "dev": {"ner/en/dev.tsv", "pos/en/dev.conllu"},
+        "test": {"ner/en/test.tsv", "pos/en/test.conllu"},
     }
-    assert names == {
-        "train": {"en/train.tsv"},
-        "dev": {"en/dev.tsv", "en/dev.conllu"},
-        "test": {"en/test.tsv", "en/test.conllu"},
-    }
+    # As the training on raw text reads it, nothing is left of any test sentence, of whatever task.
+    pair = TaskLanguagePair.parse("mlm#en")
+    sources = DataSources.build([pair], data_folder=data, table=table, columns={"mlm": "text"})
+    tokenizer = load_encoder(str(encoder)).checked_tokenizer()
+    loader = SplitLoader(sources, make_tasks({"mlm": "mlm"}), tokenizer, max_length=64, cache=tmp_path)
+    texts = {split: [" ".join(word for word, *_ in words) for words in toy.sentences("en", count, seed)]
+             for seed, (split, count) in enumerate({"train": 96, "dev": 24, "test": 30}.items())}  # fmt: skip
+    kept = [text for text in texts["train"] if text not in {*texts["dev"], *texts["test"]}]
+    assert 0 < len(kept) < len(texts["train"])
+    assert loader.load(pair, "train").sentence_count == len(kept)
 
 
 def test_what_is_done_is_skipped(done: Path, experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -267,7 +282,10 @@ def test_each_run_is_a_process_of_its_own(experiment: Path, tmp_path: Path, monk
     words = ["run", "--experiment", str(experiment), "--output_dir", str(tmp_path), "--steps", "2", "--seeds", "1"]
     assert main([*words, "--methods", "hyper-x", "--max_eval_samples", "2"]) == 0
     assert {row.pair for row in Results(tmp_path).rows()} == set(CELLS)
-    assert main([*words, "--methods", "hyper-x", "--max_eval_samples", "3", "--options", "max_length=3"]) == 1
+    run = Run(method="hyper-x", seed=1, steps=2, rate=1.0, stage="final", limit=2, changes={"max_length": 3})
+    with pytest.raises(SystemExit) as status:
+        runs._exit_with(run, Experiment.read(str(experiment)), tmp_path)
+    assert status.value.code == 1
 
 
 def test_rendering_gives_tables_and_plots(done: Path) -> None:
@@ -426,12 +444,18 @@ def test_what_is_unknown_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
 
 def test_faults_in_results_are_named(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["render", "--output_dir", str(done), "--baseline", "hyper"]) == 1
-    assert "toy has no 'hyper'" in capsys.readouterr().err
+    assert "no run of 'hyper' is there" in capsys.readouterr().err
     rows = rows_of(done, "final", "hyper-x")
     lame = Results(tmp_path)
     lame.append([*rows[:5], replace(rows[5], seed=9)])
     with pytest.raises(DataError, match="do not compare"):
         comparisons(lame, "final")
+    counts, changed = Results(done).counts(rows[0].run, "test-10"), Results(tmp_path / "changed")
+    changed.append(replace(row, run=name, method=name, seed=1) for name in ("one", "other") for row in rows[:6])
+    changed.write_counts("one", "test-10", counts)
+    changed.write_counts("other", "test-10", {pair: found[1:] for pair, found in counts.items()})
+    with pytest.raises(DataError, match="one and other were scored on other sentences"):
+        write_tables(changed, "one", tmp_path / "tables.md")
     with pytest.raises(DataError, match="delete its rows and run it again"):
         lame.counts(rows[0].run, "test-10")
     with lame.path.open("a", encoding="utf-8") as file:

@@ -25,6 +25,11 @@ INTRODUCTION = """# Transfer
 Percent. Averages are macro averages over cells; ± is the 95 % interval over seeds (Student's t).
 """
 
+DIFFERENCES = """Differences of macro averages, and the 95 % interval of the paired bootstrap: resampled are the
+sentences within each cell, the same for both methods, and the seeds where there are two or more.
+
+"""
+
 
 @dataclass(frozen=True)
 class Comparison:
@@ -157,11 +162,8 @@ def differences_table(comparison: Comparison, baseline: str, results: Results) -
     """A row a method: what the baseline's macro averages have more, with the intervals of the paired bootstrap.
 
     Raises:
-        DataError: where there is no such method, or the counts of a run are gone.
+        DataError: where the counts of a run are gone, or are of other sentences than another's.
     """
-    if baseline not in comparison.systems:
-        known, hint = ", ".join(comparison.systems), did_you_mean(baseline, comparison.systems)
-        raise DataError(f"--baseline: {comparison.experiment} has no {baseline!r}: {known}.{hint}")
     counts = {name: _counts(comparison, rows, results) for name, rows in comparison.systems.items()}
     first = comparison.systems[baseline]
     groups = {group: list(dict.fromkeys(in_group(first, group)["pair"])) for group in GROUPS}
@@ -178,10 +180,18 @@ def differences_table(comparison: Comparison, baseline: str, results: Results) -
             ours, theirs = (
                 [{pair: counts[who][seed][pair] for pair in pairs} for seed in seeds] for who in (baseline, name)
             )
-            found = difference(ours, theirs)
+            try:
+                found = difference(ours, theirs)
+            except ValueError:
+                message = (
+                    f"{baseline} and {name} were scored on other sentences; delete the rows of one and run it again"
+                )
+                raise DataError(message, path=results.path) from None
             shown.append(f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})")
         table.append([name, str(len(seeds)), *shown])
-    return markdown_table(["less", "seeds", *(GROUPS[group] for group, pairs in groups.items() if pairs)], table)
+    return markdown_table(
+        [f"{baseline} less", "seeds", *(GROUPS[group] for group, pairs in groups.items() if pairs)], table
+    )
 
 
 def _counts(comparison: Comparison, rows: pd.DataFrame, results: Results) -> dict[int, dict[str, Counts]]:
@@ -230,18 +240,21 @@ def curve_table(comparison: Comparison) -> str:
 
 
 def write_tables(results: Results, baseline: str, path: Path) -> None:
-    """Write all tables as one page of Markdown."""
+    """Write all tables as one page of Markdown; a DataError where no experiment has the baseline."""
     parts = [INTRODUCTION]
     if rates := rates_table(results):
         parts.append(f"## Rates\n\n{rates}")
-    for comparison in comparisons(results, "final"):
+    compared = comparisons(results, "final")
+    names = list(dict.fromkeys(name for comparison in compared for name in comparison.systems))
+    if compared and baseline not in names:
+        raise DataError(
+            f"--baseline: no run of {baseline!r} is there: {', '.join(names)}.{did_you_mean(baseline, names)}",
+            path=results.path,
+        )
+    for comparison in compared:
         parts.append(f"## {comparison.title}: test data\n\n{averages_table(comparison)}")
-        if len(comparison.systems) > 1:
-            parts.append(
-                f"`{baseline}` less each other method, and the 95 % interval of the paired bootstrap: resampled are "
-                "sentences within cells, and seeds where there are two or more.\n\n"
-                + differences_table(comparison, baseline, results)
-            )
+        if baseline in comparison.systems and len(comparison.systems) > 1:
+            parts.append(DIFFERENCES + differences_table(comparison, baseline, results))
         parts.append(cells_table(comparison))
         if repeats := repeats_table(comparison):
             parts.append(f"Without the test sentences that also stand in train:\n\n{repeats}")
