@@ -1,0 +1,221 @@
+"""The command line: ``python -m benchmarks.transfer search | run | render``. See docs/transfer-suite.md."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import tyro
+import yaml
+
+from hyperx.cli.options import OptionLoader, option_names
+from hyperx.config import TrainConfig
+from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
+
+from .experiment import Experiment
+from .methods import METHODS, method
+from .results import Results, found_rates
+from .runs import Run, attempt, attempt_apart, options_text
+
+OUTPUT = Path("runs/transfer")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommonOptions:
+    """What a search and a run share."""
+
+    experiment: str
+    """mixed-6, african-16, or the path of a configuration of hyperx train with a table of data."""
+    data_folder: Path | None = None
+    """Where the data is; by default where the experiment says."""
+    methods: tuple[str, ...] = tuple(METHODS)
+    """Methods to train."""
+    steps: int = 300
+    """Steps of training."""
+    text_steps: int = 100
+    """Steps on raw text for each language, of methods that have any; they come on top."""
+    options: tuple[str, ...] = ()
+    """Options of hyperx train to change in every method, such as: adapter_dim=256 warmup_steps=30."""
+    output_dir: Path = OUTPUT
+    """Where results and checkpoints go."""
+    save_steps: int = 100
+    """Steps between checkpoints, from which an interrupted run goes on."""
+    keep_checkpoints: bool = False
+    """Keep the last checkpoint of every run."""
+    in_process: bool = False
+    """Run everything in this process, not each run in one of its own."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class SearchOptions(CommonOptions):
+    """Try some learning rates for each method and score the seen pairs on dev data."""
+
+    rates: tuple[float, ...] = ()
+    """Rates to try; by default the four of each method."""
+    seeds: tuple[int, ...] = (1,)
+    """Seeds to train with."""
+    max_eval_samples: int | None = 500
+    """Sentences of each cell, from the first on; None for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(CommonOptions):
+    """Train methods and score all cells of an experiment on test data."""
+
+    seeds: tuple[int, ...] = (1, 2, 3)
+    """Seeds to train with."""
+    rate: float | None = None
+    """Learning rate for all methods; by default the best one that a search has found, else the method's own."""
+    rates_from: int | None = None
+    """Take the rates of a search of so many steps; by default of as many as are trained."""
+    max_eval_samples: int | None = 1_000
+    """Sentences of each cell, from the first on; None for all."""
+    curve_steps: int | None = None
+    """Score the cells with dev data every so many steps, for learning curves."""
+    curve_samples: int | None = 500
+    """Sentences of each cell for them; None for all."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RenderOptions:
+    """Write tables and plots of all results."""
+
+    output_dir: Path = OUTPUT
+    """Where the results are; tables.md and plots go there too."""
+    baseline: str = "hyper-x"
+    """The method that the others are compared with."""
+    formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png", "svg")
+    """Formats of the plots."""
+
+
+COMMANDS: dict[str, type[Any]] = {"search": SearchOptions, "run": RunOptions, "render": RenderOptions}
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a command; the exit status: 0 done, 1 a problem that was printed, 2 a misused command line."""
+    words = list(sys.argv[1:] if arguments is None else arguments)
+    if not words or words[0] not in COMMANDS:
+        print(f"usage: python -m benchmarks.transfer {{{','.join(COMMANDS)}}} [OPTIONS]", file=sys.stderr)
+        return 2
+    name = f"benchmarks.transfer {words[0]}"
+    options = tyro.cli(COMMANDS[words[0]], args=words[1:], prog=f"python -m {name}", use_underscores=True)
+    try:
+        if isinstance(options, RenderOptions):
+            return render(options)
+        return train_all(options)
+    except HyperXError as error:
+        print(f"{name}: {error}", file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        print(f"{name}: interrupted; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def train_all(options: SearchOptions | RunOptions) -> int:
+    """Perform all runs that have no rows yet, one after the other."""
+    experiment = Experiment.read(options.experiment, options.data_folder)
+    results = Results(options.output_dir.resolve())
+    runs = list(_planned(options, experiment, results))
+    rows = results.rows()
+    due = [run for run in runs if not run.is_done(experiment, rows)]
+    print(f"{experiment.name}: {len(runs)} runs, {len(runs) - len(due)} of them have their rows already", flush=True)
+    failed, begin = [], time.monotonic()
+    for number, run in enumerate(due):
+        left = (
+            f", about {(time.monotonic() - begin) / number * (len(due) - number) / 60:.0f} min left" if number else ""
+        )
+        what = f"{run.method}, rate {run.rate:g}, seed {run.seed}, {run.steps} steps"
+        print(f"[{number + 1} of {len(due)}{left}] {what}", flush=True)
+        status = (attempt if options.in_process else attempt_apart)(run, experiment, results.folder)
+        if status == 130:
+            raise KeyboardInterrupt
+        if status:
+            failed.append(what)
+    if isinstance(options, SearchOptions):
+        _print_rates(options, experiment, results)
+    if failed:
+        raise HyperXError(f"{len(failed)} of {len(due)} runs failed, see above: {'; '.join(failed)}")
+    return 0
+
+
+def _planned(options: SearchOptions | RunOptions, experiment: Experiment, results: Results) -> Iterator[Run]:
+    """The runs that the options ask for, seed by seed: after the first one all methods can be compared."""
+    changes = read_changes(options.options)
+    rows = results.rows()
+    for seed in options.seeds:
+        for name in options.methods:
+            how = method(name)
+            curve: dict[str, Any] = {}
+            if isinstance(options, SearchOptions):
+                rates: tuple[float, ...] = options.rates or how.rates
+            else:
+                text = options_text(name, changes, options.text_steps)
+                steps = options.rates_from or options.steps
+                found = found_rates(rows, experiment=experiment.name, method=name, options=text, steps=steps)
+                rates = (options.rate or (max(found, key=lambda rate: found[rate]) if found else how.rate),)
+                why = "as asked for" if options.rate else "the best on dev data" if found else "its default, no search"
+                if seed == options.seeds[0]:
+                    print(f"{name}: rate {rates[0]:g}, {why}", flush=True)
+                curve = {"curve_steps": options.curve_steps, "curve_limit": options.curve_samples}
+            for rate in rates:
+                yield Run(
+                    method=name,
+                    seed=seed,
+                    steps=options.steps,
+                    rate=rate,
+                    stage="search" if isinstance(options, SearchOptions) else "final",
+                    limit=options.max_eval_samples,
+                    changes=changes,
+                    text_steps=options.text_steps,
+                    save_steps=options.save_steps,
+                    keep=options.keep_checkpoints,
+                    **curve,
+                )
+
+
+def read_changes(entries: Sequence[str]) -> dict[str, Any]:
+    """Options of ``hyperx train`` given as ``name=value``; a ConfigError names what is none."""
+    known, changes, problems = option_names(TrainConfig), {}, []
+    for entry in entries:
+        name, separator, value = entry.partition("=")
+        if not separator or name not in known:
+            problems.append(f"--options: expected NAME=VALUE; found {entry!r}.{did_you_mean(name, known)}")
+        changes[name] = yaml.load(value, Loader=OptionLoader)  # a SafeLoader
+    if problems:
+        raise ConfigError(problems)
+    return changes
+
+
+def _print_rates(options: SearchOptions, experiment: Experiment, results: Results) -> None:
+    rows, changes = results.rows(), read_changes(options.options)
+    for name in options.methods:
+        text = options_text(name, changes, options.text_steps)
+        found = found_rates(rows, experiment=experiment.name, method=name, options=text, steps=options.steps)
+        shown = "  ".join(f"{rate:g}: {100 * value:.1f}" for rate, value in found.items())
+        print(f"{name}: {shown}  best: {max(found, key=lambda rate: found[rate]):g}" if found else f"{name}: none")
+
+
+def render(options: RenderOptions) -> int:
+    """Write all tables and plots."""
+    # The library for plots is slow to import, and no training needs it.
+    from .plots import curves, heat_map, save
+    from .tables import comparisons, write_tables
+
+    results = Results(options.output_dir)
+    if not results.rows():
+        raise DataError("there are no results; `run` writes some", path=results.path)
+    write_tables(results, options.baseline, results.folder / "tables.md")
+    print(results.folder / "tables.md")
+    for stage, draw, kind in (("final", heat_map, "cells"), ("curve", curves, "curves")):
+        for comparison in comparisons(results, stage):
+            for path in save(draw(comparison), results.folder, f"{kind}-{comparison.file}", options.formats):
+                print(path)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

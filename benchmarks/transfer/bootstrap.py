@@ -1,0 +1,122 @@
+"""Intervals: of a mean over seeds, and of the difference of two methods by the paired bootstrap."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from .evaluation import Counts, score
+
+LEVEL = 0.95
+RESAMPLES = 2_000
+BATCH = 50
+"""Resamples computed together."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over seeds.
+
+    Args:
+        value: the mean.
+        half: half the width of its interval; None of one seed.
+    """
+
+    value: float
+    half: float | None
+
+
+@dataclass(frozen=True)
+class Difference:
+    """How much better one method is than another.
+
+    Args:
+        value: of their macro averages, mean over the seeds.
+        low: lower end of its interval.
+        high: upper end.
+        seeds: how many seeds both have.
+    """
+
+    value: float
+    low: float
+    high: float
+    seeds: int
+
+
+def mean_interval(values: Sequence[float]) -> Mean:
+    """Mean and interval of Student's t: ``mean ± t s / sqrt(n)``."""
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return Mean(mean, None)
+    spread = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return Mean(mean, float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * spread)
+
+
+def difference(
+    first: Sequence[Mapping[str, Counts]],
+    second: Sequence[Mapping[str, Counts]],
+    *,
+    resamples: int = RESAMPLES,
+    seed: int = 0,
+) -> Difference:
+    """The macro average of one method minus another's, with the interval of a paired bootstrap.
+
+    Resampled are the sentences within each cell, the same for both methods and for all seeds, and the seeds, the same
+    for both methods and for all cells; a single seed, or a cell of a single sentence, stays as it is.
+
+    Args:
+        first: for each seed the counts of every cell.
+        second: the same of the other method: seeds, cells and sentences in the same order.
+        resamples: how many are drawn.
+        seed: of drawing them.
+
+    Raises:
+        ValueError: where seeds, cells or sentences of the two do not pair.
+    """
+    cells = [_paired([counts[name] for counts in first], [counts[name] for counts in second]) for name in first[0]]
+    wholes = [np.arange(len(cell)) for cell in cells] + [np.arange(len(first))]
+    drawn = [index for index, whole in enumerate(wholes) if len(whole) > 1]
+
+    def statistic(*samples: NDArray[Any], axis: int = -1) -> NDArray[np.float64]:
+        """The difference on resampled indices ``[..., n]`` of each cell, and of the seeds."""
+        assert axis == -1
+        chosen: list[NDArray[Any]] = list(wholes)
+        for index, sample in zip(drawn, samples, strict=True):
+            chosen[index] = sample
+        of_cells = [_differences(cell, rows) for cell, rows in zip(cells, chosen, strict=False)]
+        by_seed = sum(of_cells[1:], start=of_cells[0]) / len(of_cells)
+        seeds = np.broadcast_to(chosen[-1], (*by_seed.shape[:-1], chosen[-1].shape[-1]))
+        return np.asarray(np.take_along_axis(by_seed, seeds, axis=-1).mean(axis=-1), dtype=np.float64)
+
+    value = float(statistic(*(wholes[index] for index in drawn)))
+    if not drawn:
+        return Difference(value, value, value, len(first))
+    found = stats.bootstrap(
+        [wholes[index] for index in drawn],
+        statistic,
+        n_resamples=resamples,
+        batch=BATCH,
+        vectorized=True,
+        confidence_level=LEVEL,
+        method="percentile",
+        rng=np.random.default_rng(seed),
+    ).confidence_interval
+    return Difference(value, float(found.low), float(found.high), len(first))
+
+
+def _paired(first: Sequence[Counts], second: Sequence[Counts]) -> NDArray[np.int64]:
+    """The counts of one cell ``[sentences, seeds, methods, 3]``."""
+    stacked = np.stack([np.stack(list(counts)) for counts in (first, second)])
+    return np.ascontiguousarray(stacked.transpose(2, 1, 0, 3), dtype=np.int64)
+
+
+def _differences(cell: NDArray[np.int64], rows: NDArray[Any]) -> NDArray[np.float64]:
+    """The first method's score minus the second's on some sentences ``[..., n]``, for each seed ``[..., seeds]``."""
+    scores = score(cell[rows].sum(axis=-4))
+    return np.asarray(scores[..., 0] - scores[..., 1], dtype=np.float64)

@@ -1,0 +1,124 @@
+"""The evaluation of a checkpoint that keeps what is right, found and wanted of every sentence."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from tqdm.auto import tqdm
+
+from hyperx import HyperX, checkpoint
+from hyperx.data.sources import DataSources
+from hyperx.data.spans import spans
+from hyperx.data.splits import SplitLoader
+from hyperx.device import pick_device
+from hyperx.errors import ConfigError
+from hyperx.evaluation import sentence_windows
+from hyperx.inference import PairPredictor
+from hyperx.pairs import TaskLanguagePair
+from hyperx.preparation import encoded_cache
+from hyperx.tasks.base import Task
+from hyperx.transfer import group_of
+
+BATCH = 32
+
+Counts = NDArray[np.int32]
+"""Right, found and wanted of every sentence ``[sentences, 3]``."""
+
+
+@dataclass(frozen=True)
+class CellScore:
+    """What an evaluation found of one cell.
+
+    Args:
+        pair: the cell.
+        measure: what is counted.
+        counts: of every sentence.
+        in_train: which of them also stand in the pair's train split, where the model was trained on it.
+    """
+
+    pair: TaskLanguagePair
+    measure: str
+    counts: Counts
+    in_train: NDArray[np.bool_] | None
+
+    @property
+    def score(self) -> float:
+        """Over all sentences."""
+        return float(score(self.counts.sum(axis=0)))
+
+    @property
+    def score_without(self) -> float | None:
+        """Over those that are not in train, where there are some of both."""
+        if self.in_train is None or not self.in_train.any() or self.in_train.all():
+            return None
+        return float(score(self.counts[~self.in_train].sum(axis=0)))
+
+
+def score(counts: NDArray[Any]) -> NDArray[np.float64]:
+    """``2 right / (found + wanted)`` of sums ``[..., 3]``: the F1 of spans, and where as many are found as wanted the
+    accuracy."""
+    right, found, wanted = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
+    return np.asarray(2 * right / np.maximum(found + wanted, 1), dtype=np.float64)
+
+
+def count(task: Task, gold: Sequence[Any], predicted: Sequence[Any]) -> Counts:
+    """Count a task's results, sentence by sentence.
+
+    Raises:
+        ConfigError: for a task whose measure does not follow from such counts.
+    """
+    check_countable(task)
+    one = _spans if task.measure == "f1" else _labels
+    return np.array([one(*pair) for pair in zip(gold, predicted, strict=True)], dtype=np.int32).reshape(-1, 3)
+
+
+def check_countable(task: Task) -> None:
+    """See that a task can be scored sentence by sentence; a ConfigError where not."""
+    if task.kind not in ("ner", "pos", "cls"):
+        raise ConfigError([f"{task.name}: the suite scores ner, pos and cls; found a task of the kind {task.kind}"])
+
+
+def _spans(gold: Sequence[str], predicted: Sequence[str]) -> tuple[int, int, int]:
+    wanted, found = set(spans(gold)), set(spans(predicted))
+    return len(wanted & found), len(found), len(wanted)
+
+
+def _labels(gold: str | Sequence[str], predicted: str | Sequence[str]) -> tuple[int, int, int]:
+    if isinstance(gold, str):
+        return int(gold == predicted), 1, 1
+    return sum(a == b for a, b in zip(gold, predicted, strict=True)), len(gold), len(gold)
+
+
+def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit: int | None) -> list[CellScore]:
+    """Score some cells of a checkpoint on the data that it knows.
+
+    Args:
+        folder: the checkpoint.
+        pairs: the cells.
+        split: the split to score.
+        limit: at most so many sentences of each cell, from the first on; None for all.
+    """
+    model = HyperX.from_pretrained(folder)
+    model.to(pick_device(no_cuda=False)).eval()
+    sources = DataSources.from_json(checkpoint.read_json(folder / checkpoint.DATA)["sources"])
+    loader = SplitLoader(
+        sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache()
+    )
+    trained = tuple(map(TaskLanguagePair.parse, model.config.trained_pairs))
+    found = []
+    for pair in tqdm(pairs, desc="evaluating", unit="cell", disable=None):
+        task, gold = model.tasks[pair.task], loader.load(pair, split).first(limit)
+        predictor = PairPredictor(model, pair, batch_size=BATCH, subwords=model.subwords())
+        predicted = [result.labels for result in predictor.predict(sentence_windows(gold))]
+        counts = count(task, task.gold(gold), predicted)
+        in_train = None
+        if split != "train" and group_of(pair, trained) == "seen":
+            repeats = gold.repeats(loader.load(pair, "train"))
+            in_train = np.isin(np.arange(len(counts)), list(repeats))
+        found.append(CellScore(pair, task.measure, counts, in_train))
+    return found

@@ -1,0 +1,138 @@
+"""An experiment: a configuration of ``hyperx train`` whose table of data names the cells to score."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+from hyperx.cli.options import read_options
+from hyperx.config import DataOptions, SamplingOptions, TrainConfig
+from hyperx.data.sampling import pair_probabilities
+from hyperx.data.sources import DataSources
+from hyperx.errors import ConfigError
+from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.base import Task
+from hyperx.tasks.registry import make_tasks, read_kinds
+from hyperx.transfer import Group, group_of
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
+
+Pairs = tuple[TaskLanguagePair, ...]
+
+
+@dataclass(frozen=True)
+class Experiment:
+    """What is trained on and what is scored.
+
+    Args:
+        name: the name of its file.
+        options: what the file says, with the folder of data that was asked for.
+        kinds: kind of every task by its name.
+        sources: where the data of every pair of its table is.
+    """
+
+    name: str
+    options: Mapping[str, Any]
+    kinds: Mapping[str, str]
+    sources: DataSources
+    _counts: dict[tuple[TaskLanguagePair, str], int] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def read(cls, name: str, data_folder: Path | None = None) -> Experiment:
+        """Read an experiment by its name among the examples, or by its path.
+
+        Args:
+            name: ``mixed-6``, or the path of a configuration.
+            data_folder: where the data is, if not where the file says.
+
+        Raises:
+            ConfigError: where there is no such file, it trains nothing, or data of its table is missing.
+        """
+        path = Path(name) if Path(name).suffix else EXAMPLES / f"{name}.yaml"
+        options = read_options(path, TrainConfig)
+        folder = (data_folder or Path(options.get("data_folder", DataOptions().data_folder))).resolve()
+        pairs = _pairs(options.get("data", {}))
+        if not pairs or not options.get("train_task_language_pairs"):
+            raise ConfigError(
+                [f"{path}: expected train_task_language_pairs and a table 'data' with the cells to score"]
+            )
+        problems: list[str] = []
+        kinds = read_kinds(options.get("tasks", ()), [pair.task for pair in pairs], problems)
+        if problems:
+            raise ConfigError(problems)
+        sources = DataSources.build(
+            pairs,
+            data_folder=folder,
+            table=options["data"],
+            columns={name: task.column for name, task in make_tasks(kinds).items()},
+        )
+        return cls(path.stem, {**options, "data_folder": str(folder)}, kinds, sources)
+
+    @cached_property
+    def train_pairs(self) -> Pairs:
+        """The pairs with training data, in the file's order."""
+        return _pairs(self.options["train_task_language_pairs"])
+
+    @cached_property
+    def tasks(self) -> Mapping[str, Task]:
+        """Its tasks by name."""
+        return make_tasks(self.kinds)
+
+    @cached_property
+    def languages(self) -> tuple[str, ...]:
+        """Its languages."""
+        return tuple(self.options.get("languages") or dict.fromkeys(pair.language for pair in self.sources.pairs))
+
+    def cells(self, split: str) -> Pairs:
+        """The pairs of the table that have a split."""
+        return tuple(pair for pair in self.sources.pairs if self.sources.has(pair, split))
+
+    def group(self, pair: TaskLanguagePair) -> Group:
+        """The group of a cell: it depends on the experiment, not on what a single model was shown."""
+        return group_of(pair, self.train_pairs)
+
+    def sentences(self, pair: TaskLanguagePair, split: str) -> int:
+        """How many sentences a split has."""
+        if (pair, split) not in self._counts:
+            self._counts[pair, split] = sum(1 for _ in self.sources.read(pair, split))
+        return self._counts[pair, split]
+
+    def share(self, task: str) -> float:
+        """The share of the rows of a joint batch that are of a task."""
+        known = {name: self.options[name] for name in ("sampling_strategy", "temperature") if name in self.options}
+        options = SamplingOptions(**known)
+        shares = pair_probabilities(
+            [self.sentences(pair, "train") for pair in self.train_pairs],
+            strategy=options.sampling_strategy,
+            temperature=options.temperature,
+        )
+        return float(sum(share for pair, share in zip(self.train_pairs, shares, strict=True) if pair.task == task))
+
+    def text_table(self) -> dict[str, dict[str, list[str]]]:
+        """Raw text by pair (``mlm#de``): that of the train splits of the language's pairs.
+
+        The dev and test splits stand in the table too, so that none of their sentences is trained on. Languages without
+        a train split are left out.
+        """
+        table: dict[str, dict[str, list[str]]] = {}
+        where = self.sources.to_json()
+        for language in self.languages:
+            own = [where[str(pair)]["splits"] for pair in self.sources.pairs if pair.language == language]
+            files = {
+                split: sorted({path for splits in own for path in splits.get(split, {}).get("files", ())})
+                for split in ("train", "dev", "test")
+            }
+            if files["train"]:
+                table[f"mlm#{language}"] = {split: paths for split, paths in files.items() if paths}
+        return table
+
+    def table(self, tasks: Sequence[str]) -> dict[str, Any]:
+        """The rows of the table of data that are of some tasks."""
+        return {name: row for name, row in self.options["data"].items() if TaskLanguagePair.parse(name).task in tasks}
+
+
+def _pairs(names: Sequence[str] | Mapping[str, Any]) -> Pairs:
+    return tuple(map(TaskLanguagePair.parse, names))

@@ -1,0 +1,87 @@
+"""The methods that are compared: each some options of ``hyperx train``, one or two phases, rates to choose from."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from hyperx.errors import ConfigError, did_you_mean
+
+ADAPTER_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
+ENCODER_RATES = (5e-5, 1e-4, 2e-4, 4e-4)
+
+PUBLISHED_WARMUP = 4_000 / 100_000
+"""The share of the published program's steps in which its rate rises."""
+
+
+@dataclass(frozen=True)
+class Method:
+    """One way of training on an experiment.
+
+    Args:
+        options: options of ``hyperx train`` in place of the experiment's.
+        rates: learning rates that a search tries; as many for every method.
+        rate: the rate without a search.
+        by_task: a model of its own for each task, with its share of the steps.
+        text: options of a run on raw text that goes before, whose checkpoint the others start from.
+        warmup: share of the steps in which the rate rises; None leaves it to the library.
+    """
+
+    options: Mapping[str, Any]
+    rates: tuple[float, ...]
+    rate: float
+    by_task: bool = False
+    text: Mapping[str, Any] = field(default_factory=dict)
+    warmup: float | None = None
+
+
+# An adapter that stays at its start adds nothing, and a pattern, in place of the frozen encoder, trains what it spares.
+FINE_TUNING = {
+    "no_hypernet": True,
+    "adapter_sharing": "shared",
+    "adapter_dim": 1,
+    "freeze_params_regex": "^plain_adapters",
+}
+
+METHODS = {
+    "hyper-x": Method({}, ADAPTER_RATES, 1e-3),
+    "fine-tuning": Method(FINE_TUNING, ENCODER_RATES, 1e-4),
+    "fine-tuning-single": Method(FINE_TUNING, ENCODER_RATES, 1e-4, by_task=True),
+    "adapter-shared": Method({"no_hypernet": True, "adapter_sharing": "shared"}, ADAPTER_RATES, 1e-3),
+    "adapter-task": Method({"no_hypernet": True, "adapter_sharing": "task"}, ADAPTER_RATES, 1e-3),
+    # The encoder is frozen, norms included; on top of the language adapters so are these.
+    "mad-x": Method(
+        {"no_hypernet": True, "adapter_sharing": "stacked", "freeze_params_regex": "^(?!.*task-).*"},
+        ADAPTER_RATES,
+        1e-3,
+        text={"no_hypernet": True, "adapter_sharing": "language", "freeze_params_regex": "^(?!.*adapter).*"},
+    ),
+    "hyper-x-published": Method(
+        {
+            "preset": "published",
+            "condition_to_layer_id": True,
+            "project_source_embeddings": True,
+            "freeze_params_regex": "^(?!.*(hypernet|LayerNorm)).*",
+            # The batches are those of all methods.
+            "mixed_batches": True,
+            "length_bucketing": True,
+        },
+        (1e-4, 2e-4, 5e-4, 1e-3),
+        1e-4,
+        warmup=PUBLISHED_WARMUP,
+    ),
+}
+
+
+def method(name: str) -> Method:
+    """A method by its name.
+
+    Raises:
+        ConfigError: where there is none.
+    """
+    if name not in METHODS:
+        raise ConfigError(
+            [f"--methods: there is no method {name!r}: {', '.join(METHODS)}.{did_you_mean(name, METHODS)}"]
+        )
+    return METHODS[name]

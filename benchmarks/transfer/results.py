@@ -1,0 +1,154 @@
+"""The file of results: a JSON object a line, one for each cell that was scored."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass, fields
+from functools import cache
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+import hyperx
+from hyperx.errors import DataError
+
+FILE = "results.jsonl"
+
+Stage = Literal["search", "curve", "final"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Row:
+    """The score of a cell.
+
+    Args:
+        experiment: name of the experiment.
+        method: name of the method.
+        options: what was changed of it, as text.
+        rate: learning rate.
+        seed: seed of the training.
+        steps: steps of the training, the joint ones where each task has a model of its own.
+        stage: ``search`` for a rate, ``curve`` while training, or ``final``.
+        step: the step at which the cell was scored.
+        split: the split that was scored.
+        limit: at most so many of its sentences; None for all.
+        pair: the cell.
+        group: how far it is from the experiment's training pairs.
+        measure: what the score is.
+        score: from 0 to 1.
+        sentences: how many sentences were scored.
+        in_train: how many of them also stand in the pair's train split; None where nobody looked.
+        score_without: the score on the others, where there are some of both.
+        seconds: of training, evaluation while training included; of all models of the run.
+        text_seconds: of training on raw text before that.
+        run: folder of the run, from that of the results on.
+        version: of the package, and the commit.
+    """
+
+    experiment: str
+    method: str
+    options: str
+    rate: float
+    seed: int
+    steps: int
+    stage: Stage
+    step: int
+    split: str
+    limit: int | None
+    pair: str
+    group: str
+    measure: str
+    score: float
+    sentences: int
+    in_train: int | None = None
+    score_without: float | None = None
+    seconds: float
+    text_seconds: float
+    run: str
+    version: str
+
+
+class Results:
+    """The rows in an output folder, and the counts of every scored sentence beside them.
+
+    Args:
+        folder: the output folder; it need not exist yet.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self.folder, self.path = folder, folder / FILE
+
+    def append(self, rows: Iterable[Row]) -> None:
+        """Add rows, all of them in one piece."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
+
+    def rows(self) -> list[Row]:
+        """All rows; a DataError names a line that is none."""
+        if not self.path.is_file():
+            return []
+        rows = []
+        for number, line in enumerate(self.path.read_text(encoding="utf-8").splitlines(), start=1):
+            try:
+                rows.append(Row(**json.loads(line)))
+            except (ValueError, TypeError) as error:
+                raise DataError(
+                    f"expected a row of results ({error}); delete it", path=self.path, line=number
+                ) from None
+        return rows
+
+    def frame(self) -> pd.DataFrame:
+        """All rows as a table, the later one where a cell was scored twice."""
+        frame = pd.DataFrame([asdict(row) for row in self.rows()], columns=[field.name for field in fields(Row)])
+        what = ["experiment", "method", "options", "rate", "seed", "steps", "stage", "step", "split", "limit", "pair"]
+        return frame.drop_duplicates(what, keep="last", ignore_index=True)
+
+    def write_counts(self, run: str, name: str, counts: dict[str, NDArray[np.int32]]) -> None:
+        """Keep what is right, found and wanted of every sentence of some cells."""
+        path = self.folder / run / f"{name}.npz"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        np.savez_compressed(path, allow_pickle=False, **counts)
+
+    def counts(self, run: str, name: str) -> dict[str, NDArray[np.int32]]:
+        """What :meth:`write_counts` kept; a DataError where it is gone."""
+        path = self.folder / run / f"{name}.npz"
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                return {pair: file[pair] for pair in file.files}
+        except (OSError, ValueError) as error:
+            raise DataError(
+                f"the counts of a run cannot be read ({error}); delete its rows and run it again", path=path
+            ) from None
+
+
+def counts_name(split: str, limit: int | None) -> str:
+    """The name of the file of counts of a split's first sentences."""
+    return f"{split}-{'all' if limit is None else limit}"
+
+
+def found_rates(rows: Sequence[Row], *, experiment: str, method: str, options: str, steps: int) -> dict[float, float]:
+    """What a search has found: for each rate the average of the seen pairs on dev data, and over seeds."""
+    scores: dict[float, list[float]] = {}
+    for row in rows:
+        key = (row.experiment, row.method, row.options, row.steps, row.stage)
+        if key == (experiment, method, options, steps, "search"):
+            scores.setdefault(row.rate, []).append(row.score)
+    return {rate: sum(values) / len(values) for rate, values in sorted(scores.items())}
+
+
+@cache
+def version() -> str:
+    """The version of the package, and the commit where it runs from a repository."""
+    command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
+    try:
+        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
+        commit = found.stdout.strip()
+    except OSError:
+        commit = ""
+    return f"{hyperx.__version__} {commit}".strip()

@@ -1,0 +1,275 @@
+"""From the rows of results to tables: averages of the groups, cells, differences, rates."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pandas as pd
+
+from hyperx.errors import DataError, did_you_mean
+from hyperx.pairs import TaskLanguagePair
+from hyperx.report import markdown_table
+from hyperx.transfer import GROUP_NAMES
+
+from .bootstrap import Mean, difference, mean_interval
+from .evaluation import Counts
+from .results import Results, counts_name
+
+GROUPS = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
+"""All groups that have an average, by their names."""
+
+INTRODUCTION = """# Transfer
+
+Percent. Averages are macro averages over cells; ± is the 95 % interval over seeds (Student's t).
+"""
+
+DIFFERENCES = """Differences of macro averages, and the 95 % interval of the paired bootstrap: resampled are the
+sentences within each cell, the same for both methods, and the seeds where there are two or more.
+
+"""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """Runs of one experiment that compare: of as many steps, scored on the same sentences.
+
+    Args:
+        experiment: its name.
+        steps: of training.
+        limit: sentences of each cell; None for all.
+        systems: the rows of each method, by how tables call it.
+    """
+
+    experiment: str
+    steps: int
+    limit: int | None
+    systems: Mapping[str, pd.DataFrame]
+
+    @property
+    def title(self) -> str:
+        """For people."""
+        what = "all sentences" if self.limit is None else f"the first {self.limit:,} sentences of each cell"
+        return f"{self.experiment}, {self.steps:,} steps, {what}"
+
+    @property
+    def file(self) -> str:
+        """For names of files."""
+        return f"{self.experiment}-{self.steps}-{'all' if self.limit is None else self.limit}"
+
+    def averages(self, name: str) -> pd.DataFrame:
+        """The macro averages of a method: a row a seed (and a step), a column a group."""
+        rows = self.systems[name]
+        return pd.DataFrame({group: _average(rows, group) for group in GROUPS}).dropna(axis="columns", how="all")
+
+
+def comparisons(results: Results, stage: str) -> list[Comparison]:
+    """All that was run, sorted into what compares.
+
+    Raises:
+        DataError: where two runs that should compare have different cells.
+    """
+    rows = results.frame()
+    rows = rows[rows["stage"] == stage]
+    found = []
+    for (experiment, steps, limit), part in rows.groupby(["experiment", "steps", "limit"], dropna=False, sort=True):
+        systems = dict(_systems(part))
+        _check_cells(systems)
+        found.append(Comparison(str(experiment), int(steps), None if pd.isna(limit) else int(limit), systems))
+    return found
+
+
+def _systems(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
+    """The rows of each method, changes and rates being told where there are several."""
+    for (method, options), part in rows.groupby(["method", "options"], sort=False):
+        rates = sorted(part["rate"].unique())
+        for rate in rates:
+            name = f"{method} {options}".strip() + (f" rate={rate:g}" if len(rates) > 1 else "")
+            yield name, part[part["rate"] == rate]
+
+
+def _check_cells(systems: Mapping[str, pd.DataFrame]) -> None:
+    cells: dict[frozenset[str], str] = {}
+    for name, rows in systems.items():
+        for seed, own in rows.groupby("seed"):
+            cells.setdefault(frozenset(own["pair"]), f"{name}, seed {seed}")
+    if len(cells) > 1:
+        (some, one), (others, other), *_ = cells.items()
+        raise DataError(
+            f"{one} and {other} do not compare, for one alone has {', '.join(sorted(some ^ others))}; delete the rows "
+            "of one of them and run it again"
+        )
+
+
+def _average(rows: pd.DataFrame, group: str) -> pd.Series:
+    return in_group(rows, group).groupby(["step", "seed"])["score"].mean()
+
+
+def in_group(rows: pd.DataFrame, group: str) -> pd.DataFrame:
+    """The rows of a group, or of both new ones, or all."""
+    if group == "all":
+        return rows
+    return rows[rows["group"] != "seen"] if group == "zero_shot" else rows[rows["group"] == group]
+
+
+def averages_table(comparison: Comparison) -> str:
+    """A row a method: macro averages of the groups, mean over the seeds and its interval; time of training."""
+    groups = [group for group in GROUPS if any(len(in_group(rows, group)) for rows in comparison.systems.values())]
+    table = []
+    for name, rows in comparison.systems.items():
+        averages = comparison.averages(name)
+        runs = rows.drop_duplicates(["seed"])
+        table.append([
+            name,
+            " ".join(f"{rate:g}" for rate in sorted(rows["rate"].unique())),
+            str(len(runs)),
+            *(_shown(mean_interval(list(averages[group]))) for group in groups),
+            f"{runs['seconds'].mean():,.0f}",
+            f"{runs['text_seconds'].mean():,.0f}" if runs["text_seconds"].any() else "",
+        ])  # fmt: skip
+    header = ["method", "rate", "seeds", *(GROUPS[group] for group in groups), "seconds", "on raw text"]
+    return markdown_table(header, table)
+
+
+def cells_table(comparison: Comparison) -> str:
+    """A row a cell, the groups one after the other, and a column a method: means over the seeds."""
+    table = []
+    first = next(iter(comparison.systems.values()))
+    for group, name in GROUP_NAMES.items():
+        for pair in dict.fromkeys(in_group(first, group)["pair"]):
+            cell = first[first["pair"] == pair].iloc[0]
+            values = [
+                _shown(mean_interval(list(rows[rows["pair"] == pair]["score"]))) for rows in comparison.systems.values()
+            ]
+            table.append([pair, name, str(cell["measure"]), f"{cell['sentences']:,}", *values])
+    return markdown_table(["cell", "group", "measure", "sentences", *comparison.systems], table, text_columns=3)
+
+
+def repeats_table(comparison: Comparison) -> str:
+    """The cells some of whose sentences also stand in train, with the scores on the others; "" where there are none."""
+    table = []
+    systems = comparison.systems.values()
+    first = next(iter(systems))
+    for pair in dict.fromkeys(first[first["in_train"].fillna(0) > 0]["pair"]):
+        own = [rows[rows["pair"] == pair] for rows in systems]
+        counts = f"{int(own[0].iloc[0]['in_train']):,}"
+        table.append([pair, counts, *(_shown(mean_interval(list(rows["score_without"].dropna()))) for rows in own)])
+    return markdown_table(["cell", "in train", *comparison.systems], table) if table else ""
+
+
+def differences_table(comparison: Comparison, baseline: str, results: Results) -> str:
+    """A row a method: what the baseline's macro averages have more, with the intervals of the paired bootstrap.
+
+    Raises:
+        DataError: where the counts of a run are gone, or are of other sentences than another's.
+    """
+    counts = {name: _counts(comparison, rows, results) for name, rows in comparison.systems.items()}
+    first = comparison.systems[baseline]
+    groups = {group: list(dict.fromkeys(in_group(first, group)["pair"])) for group in GROUPS}
+    table = []
+    for name in comparison.systems:
+        if name == baseline:
+            continue
+        seeds = sorted(counts[baseline].keys() & counts[name].keys())
+        if not seeds:
+            table.append([name, "0", *("" for pairs in groups.values() if pairs)])
+            continue
+        shown = []
+        for pairs in filter(None, groups.values()):
+            ours, theirs = (
+                [{pair: counts[who][seed][pair] for pair in pairs} for seed in seeds] for who in (baseline, name)
+            )
+            try:
+                found = difference(ours, theirs)
+            except ValueError:
+                message = (
+                    f"{baseline} and {name} were scored on other sentences; delete the rows of one and run it again"
+                )
+                raise DataError(message, path=results.path) from None
+            shown.append(f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})")
+        table.append([name, str(len(seeds)), *shown])
+    return markdown_table(
+        [f"{baseline} less", "seeds", *(GROUPS[group] for group, pairs in groups.items() if pairs)], table
+    )
+
+
+def _counts(comparison: Comparison, rows: pd.DataFrame, results: Results) -> dict[int, dict[str, Counts]]:
+    runs = rows.drop_duplicates(["seed"])
+    return {
+        int(seed): results.counts(str(run), counts_name(str(split), comparison.limit))
+        for seed, run, split in zip(runs["seed"], runs["run"], runs["split"], strict=True)
+    }
+
+
+def rates_table(results: Results) -> str:
+    """What searches found: a row a method, a column a rate of its own, the best one marked; "" without any."""
+    rows = results.frame()
+    rows = rows[rows["stage"] == "search"]
+    table = []
+    for (experiment, steps, method, options), part in rows.groupby(
+        ["experiment", "steps", "method", "options"], sort=False
+    ):
+        means = part.groupby("rate")["score"].mean()
+        shown = {rate: f"{rate:g}: {100 * value:.1f}" for rate, value in means.items()}
+        values = [f"**{text}**" if rate == means.idxmax() else text for rate, text in shown.items()]
+        table.append(
+            [
+                str(experiment),
+                f"{method} {options}".strip(),
+                f"{steps:,}",
+                str(part["seed"].nunique()),
+                ", ".join(values),
+            ]
+        )
+    header = ["experiment", "method", "steps", "seeds", "average of the seen pairs on dev, by rate"]
+    return markdown_table(header, table, text_columns=2) if table else ""
+
+
+def curve_table(comparison: Comparison) -> str:
+    """A row a method, group and step: the macro average on dev data, mean over the seeds."""
+    table = []
+    for name in comparison.systems:
+        averages = comparison.averages(name)
+        by_step = averages.groupby("step").mean()
+        for group in by_step.columns:
+            table.append(
+                [name, GROUPS[group], ", ".join(f"{step}: {100 * value:.1f}" for step, value in by_step[group].items())]
+            )
+    return markdown_table(["method", "group", "average by step"], table, text_columns=3)
+
+
+def write_tables(results: Results, baseline: str, path: Path) -> None:
+    """Write all tables as one page of Markdown; a DataError where no experiment has the baseline."""
+    parts = [INTRODUCTION]
+    if rates := rates_table(results):
+        parts.append(f"## Rates\n\n{rates}")
+    compared = comparisons(results, "final")
+    names = list(dict.fromkeys(name for comparison in compared for name in comparison.systems))
+    if compared and baseline not in names:
+        raise DataError(
+            f"--baseline: no run of {baseline!r} is there: {', '.join(names)}.{did_you_mean(baseline, names)}",
+            path=results.path,
+        )
+    for comparison in compared:
+        parts.append(f"## {comparison.title}: test data\n\n{averages_table(comparison)}")
+        if baseline in comparison.systems and len(comparison.systems) > 1:
+            parts.append(DIFFERENCES + differences_table(comparison, baseline, results))
+        parts.append(cells_table(comparison))
+        if repeats := repeats_table(comparison):
+            parts.append(f"Without the test sentences that also stand in train:\n\n{repeats}")
+    for comparison in comparisons(results, "curve"):
+        parts.append(f"## {comparison.title}: dev data while training\n\n{curve_table(comparison)}")
+    versions = ", ".join(sorted(results.frame()["version"].unique()))
+    parts.append(f"Versions: {versions}\n")
+    path.write_text("\n".join(parts), encoding="utf-8")
+
+
+def _shown(mean: Mean) -> str:
+    return f"{100 * mean.value:.1f}" + ("" if mean.half is None else f" ± {100 * mean.half:.1f}")
+
+
+def tasks_and_languages(pairs: Sequence[str]) -> tuple[list[str], list[str]]:
+    """The tasks and the languages of some cells, in their order."""
+    parsed = list(map(TaskLanguagePair.parse, pairs))
+    return list(dict.fromkeys(pair.task for pair in parsed)), list(dict.fromkeys(pair.language for pair in parsed))

@@ -1,0 +1,479 @@
+"""The transfer suite, whole and small: every method on a toy experiment, its rows, tables and plots, its statistics."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from safetensors.torch import load_file
+from scipy import stats
+
+import toy
+from hyperx.config import EvaluateConfig
+from hyperx.data.sources import DataSources
+from hyperx.data.splits import SplitLoader
+from hyperx.encoders.embedded import CACHE_VARIABLE
+from hyperx.encoders.loading import load_encoder
+from hyperx.errors import ConfigError, DataError
+from hyperx.pairs import TaskLanguagePair
+from hyperx.scoring import evaluate_checkpoint
+from hyperx.tasks.registry import make_tasks
+from transfer import bootstrap, evaluation, runs
+from transfer.__main__ import main, read_changes
+from transfer.experiment import Experiment
+from transfer.methods import METHODS, method
+from transfer.results import Results, Row, found_rates
+from transfer.runs import Run, phases, train_once
+from transfer.tables import comparisons, write_tables
+
+pytest_plugins = ["world"]
+
+CELLS = {
+    "ner#en": "seen", "pos#tr": "seen", "ner#tr": "new_pair", "pos#en": "new_pair", "ner#de": "new_language",
+    "pos#de": "new_language",
+}  # fmt: skip
+STEPS = 4
+
+
+@pytest.fixture(scope="module")
+def experiment(encoder: Path, data: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A configuration of `hyperx train`, like those of examples/: two pairs to train on, six cells to score."""
+    sizes = dict(zip((name[2:] for name in toy.SHAPE[::2]), map(int, toy.SHAPE[1::2]), strict=True))
+    table = {f"{task}#{language}": f"{task}/{language}" for task in ("ner", "pos") for language in toy.ORDERS}
+    values = {
+        "model_name_or_path": str(encoder), "data_folder": str(data), "languages": list(toy.ORDERS),
+        "train_task_language_pairs": ["ner#en", "pos#tr"], "no_cuda": True, "data": table, **sizes,
+    }  # fmt: skip
+    path = tmp_path_factory.mktemp("experiment") / "toy.yaml"
+    path.write_text(yaml.safe_dump(values), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module", autouse=True)
+def environment(cache_folder: Path) -> Iterator[None]:
+    """A cache of the tests' own, and no network."""
+    logger = logging.getLogger("hyperx")
+    handlers, level = list(logger.handlers), logger.level
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv(CACHE_VARIABLE, str(cache_folder))
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        yield
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+def suite(command: str, output: Path, *options: str | Path, experiment: Path | None = None) -> int:
+    """A command of the suite, in this process."""
+    words = [command, "--output_dir", str(output), *map(str, options)]
+    if experiment is not None:
+        words += ["--experiment", str(experiment), "--steps", str(STEPS), "--text_steps", "2", "--in_process"]
+    return main(words)
+
+
+@pytest.fixture(scope="module")
+def done(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of all methods, with curves, two seeds of two of them."""
+    output = tmp_path_factory.mktemp("suite")
+    few = ["--max_eval_samples", "10", "--curve_steps", "2", "--curve_samples", "5"]
+    assert suite("run", output, *few, "--seeds", "1", experiment=experiment) == 0
+    two = ["--methods", "hyper-x", "adapter-shared", "--seeds", "1", "2"]
+    assert suite("run", output, *few, *two, experiment=experiment) == 0
+    return output
+
+
+def rows_of(output: Path, stage: str, name: str) -> list[Row]:
+    return [row for row in Results(output).rows() if row.stage == stage and row.method == name]
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_every_method_scores_every_cell(done: Path, name: str) -> None:
+    rows = [row for row in rows_of(done, "final", name) if row.seed == 1]
+    assert {row.pair: row.group for row in rows} == CELLS
+    assert {(row.split, row.limit, row.sentences, row.steps, row.step) for row in rows} == {
+        ("test", 10, 10, STEPS, STEPS)
+    }
+    assert {row.measure for row in rows if row.pair.startswith("ner")} == {"f1"}
+    assert {row.measure for row in rows if row.pair.startswith("pos")} == {"accuracy"}
+    assert all(row.seconds > 0 and (row.text_seconds > 0) == bool(METHODS[name].text) for row in rows)
+    assert {row.rate for row in rows} == {METHODS[name].rate}
+    counts = Results(done).counts(rows[0].run, "test-10")
+    assert {pair: float(evaluation.score(found.sum(axis=0))) for pair, found in counts.items()} == {
+        row.pair: row.score for row in rows
+    }
+    assert not list((done / rows[0].run).rglob("checkpoint-*"))
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_curves_come_from_dev_data(done: Path, name: str) -> None:
+    rows = [row for row in rows_of(done, "curve", name) if row.seed == 1]
+    assert {(row.step, row.pair) for row in rows} == {(step, pair) for step in (2, 4) for pair in CELLS}
+    assert {(row.split, row.sentences) for row in rows} == {("dev", 5)}
+
+
+def options_of(done: Path, name: str, part: str = "model") -> dict[str, Any]:
+    """The options of a training of a method's first run."""
+    found = yaml.safe_load((done / rows_of(done, "final", name)[0].run / f"{part}.yaml").read_text(encoding="utf-8"))
+    assert isinstance(found, dict)
+    return found
+
+
+def test_joint_methods_share_data_batches_and_seeds(done: Path) -> None:
+    shared = [
+        "train_task_language_pairs", "tasks", "languages", "data", "seed", "max_train_steps", "mixed_batches",
+        "length_bucketing", "temperature", "per_device_train_batch_size",
+    ]  # fmt: skip
+    default = {"mixed_batches": True, "length_bucketing": True}
+    joint = [name for name in METHODS if not METHODS[name].by_task]
+    options = [{**default, **options_of(done, name)} for name in joint]
+    assert len({json.dumps([one.get(key) for key in shared]) for one in options}) == 1
+
+
+def test_a_task_of_its_own_has_its_share_of_the_steps(experiment: Path, tmp_path: Path) -> None:
+    world = Experiment.read(str(experiment))
+    run = Run(method="fine-tuning-single", seed=1, steps=300, rate=1e-4, stage="final", limit=None)
+    # As many sentences of both.
+    assert [(phase.tasks, phase.steps) for phase in phases(run, world, tmp_path)] == [(("ner",), 150), (("pos",), 150)]
+    joint = phases(replace(run, method="fine-tuning"), world, tmp_path)
+    assert [(phase.tasks, phase.steps) for phase in joint] == [(("ner", "pos"), 300)]
+
+
+def test_fine_tuning_trains_the_encoder_and_no_adapter(experiment: Path, tmp_path: Path) -> None:
+    options = ["--methods", "fine-tuning", "--seeds", "1", "--keep_checkpoints", "--max_eval_samples", "2"]
+    assert suite("run", tmp_path, *options, experiment=experiment) == 0
+    (folder,) = tmp_path.rglob(f"checkpoint-{STEPS}")
+    # The scores are those of `hyperx evaluate`.
+    known = evaluate_checkpoint(EvaluateConfig(eval_ckpt=folder, max_eval_samples=2, disable_progress_bar=True)).scores
+    assert {row.pair: row.score for row in Results(tmp_path).rows()} == {str(one.pair): one.value for one in known}
+    weights = load_file(folder / "model.safetensors")
+    assert any("word_embeddings" in name for name in weights)
+    assert any("attention" in name for name in weights)
+    # An adapter that adds nothing.
+    up = [tensor for name, tensor in weights.items() if name.startswith("plain_adapters.") and ".up" in name]
+    assert all(not tensor.any() for tensor in up)
+
+
+def test_mad_x_keeps_its_language_adapters(experiment: Path, tmp_path: Path) -> None:
+    options = ["--methods", "mad-x", "--seeds", "1", "--keep_checkpoints", "--max_eval_samples", "2"]
+    assert suite("run", tmp_path, *options, experiment=experiment) == 0
+    (text,) = tmp_path.rglob("text_*/checkpoint-*")
+    (tasks,) = tmp_path.rglob("model/checkpoint-*")
+    before, after = load_file(text / "model.safetensors"), load_file(tasks / "model.safetensors")
+    kept = [name for name in before if name.startswith("plain_adapters.language-")]
+    assert {name.split(".")[1] for name in kept} == {"language-en", "language-tr"}  # German has no train split
+    assert all((before[name] == after[name]).all() for name in kept)
+    assert any(before[name].any() for name in kept if ".up" in name)
+    assert {name.split(".")[1] for name in after if "task-" in name} == {"task-ner", "task-pos"}
+    assert not any("LayerNorm" in name and name.startswith("encoder") for name in after)
+
+
+def test_raw_text_keeps_clear_of_dev_and_test_data(experiment: Path, encoder: Path, data: Path, tmp_path: Path) -> None:
+    table = Experiment.read(str(experiment)).text_table()
+    assert set(table) == {"mlm#en", "mlm#tr"}
+    files = {split: {str(Path(path).relative_to(data)) for path in paths} for split, paths in table["mlm#en"].items()}
+    assert files == {
+        "train": {"ner/en/train.tsv"},
+        "dev": {"ner/en/dev.tsv", "pos/en/dev.conllu"},
+        "test": {"ner/en/test.tsv", "pos/en/test.conllu"},
+    }
+    # As the training on raw text reads it, nothing is left of any test sentence, of whatever task.
+    pair = TaskLanguagePair.parse("mlm#en")
+    sources = DataSources.build([pair], data_folder=data, table=table, columns={"mlm": "text"})
+    tokenizer = load_encoder(str(encoder)).checked_tokenizer()
+    loader = SplitLoader(sources, make_tasks({"mlm": "mlm"}), tokenizer, max_length=64, cache=tmp_path)
+    texts = {split: [" ".join(word for word, *_ in words) for words in toy.sentences("en", count, seed)]
+             for seed, (split, count) in enumerate({"train": 96, "dev": 24, "test": 30}.items())}  # fmt: skip
+    kept = [text for text in texts["train"] if text not in {*texts["dev"], *texts["test"]}]
+    assert 0 < len(kept) < len(texts["train"])
+    assert loader.load(pair, "train").sentence_count == len(kept)
+
+
+def test_what_is_done_is_skipped(done: Path, experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = (done / "results.jsonl").read_bytes()
+    again = ["--max_eval_samples", "10", "--curve_steps", "2", "--curve_samples", "5", "--seeds", "1"]
+    assert suite("run", done, *again, experiment=experiment) == 0
+    assert f"{len(METHODS)} runs, {len(METHODS)} of them have their rows already" in capsys.readouterr().out
+    assert (done / "results.jsonl").read_bytes() == before
+
+
+def test_an_interrupted_training_goes_on(
+    experiment: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    from hyperx.training import TrainingRun
+
+    step, taken = TrainingRun._step, []
+
+    def interrupted(run: TrainingRun, batches: Any) -> Any:
+        taken.append(run.progress.step)
+        if len(taken) == 4:
+            raise KeyboardInterrupt
+        return step(run, batches)
+
+    monkeypatch.setattr(TrainingRun, "_step", interrupted)
+    options = ["--methods", "hyper-x", "--seeds", "1", "--save_steps", "2", "--max_eval_samples", "5"]
+    assert suite("run", tmp_path, *options, experiment=experiment) == 130
+    assert "the same command goes on" in capsys.readouterr().err
+    assert not Results(tmp_path).rows()
+    assert suite("run", tmp_path, *options, experiment=experiment) == 0
+    assert taken == [0, 1, 2, 3, 2, 3]
+    assert len(Results(tmp_path).rows()) == len(CELLS)
+    whole = tmp_path / "whole"
+    assert suite("run", whole, *options, experiment=experiment) == 0
+    assert [row.score for row in Results(whole).rows()] == [row.score for row in Results(tmp_path).rows()]
+
+
+def test_a_search_chooses_the_rate_by_seen_pairs(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    rates = ["--rates", "1e-5", "3e-2", "--methods", "adapter-task"]
+    assert suite("search", tmp_path, *rates, experiment=experiment) == 0
+    rows = rows_of(tmp_path, "search", "adapter-task")
+    assert {(row.pair, row.split, row.group) for row in rows} == {("ner#en", "dev", "seen"), ("pos#tr", "dev", "seen")}
+    found = found_rates(rows, experiment="toy", method="adapter-task", options="", steps=STEPS)
+    assert set(found) == {1e-5, 3e-2}
+    best = max(found, key=lambda rate: found[rate])
+    assert (
+        suite(
+            "run",
+            tmp_path,
+            "--methods",
+            "adapter-task",
+            "--seeds",
+            "1",
+            "--max_eval_samples",
+            "2",
+            experiment=experiment,
+        )
+        == 0
+    )
+    assert f"adapter-task: rate {best:g}, the best on dev data" in capsys.readouterr().out
+    assert {row.rate for row in rows_of(tmp_path, "final", "adapter-task")} == {best}
+    assert suite("render", tmp_path, "--baseline", "adapter-task", "--formats", "svg") == 0
+    assert f"**{best:g}: {100 * found[best]:.1f}**" in (tmp_path / "tables.md").read_text(encoding="utf-8")
+
+
+def test_a_run_that_fails_is_named_and_the_others_go_on(
+    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--methods", "adapter-shared", "hyper-x", "--seeds", "1", "--max_eval_samples", "2"]
+    # An option that plain adapters have no use for.
+    changed = ["--options", "conditional_layer_norm=true", "add_layer_norm_after_adapter=true"]
+    assert suite("run", tmp_path, *options, *changed, experiment=experiment) == 1
+    error = capsys.readouterr().err
+    assert "toy adapter-shared seed 1 rate 0.001: 1 problem with the options" in error
+    assert "1 of 2 runs failed" in error
+    rows = Results(tmp_path).rows()
+    assert {row.method for row in rows} == {"hyper-x"}
+    assert {row.options for row in rows} == {"add_layer_norm_after_adapter=true conditional_layer_norm=true"}
+
+
+def test_each_run_is_a_process_of_its_own(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OMP_NUM_THREADS", "1")
+    words = ["run", "--experiment", str(experiment), "--output_dir", str(tmp_path), "--steps", "2", "--seeds", "1"]
+    assert main([*words, "--methods", "hyper-x", "--max_eval_samples", "2"]) == 0
+    assert {row.pair for row in Results(tmp_path).rows()} == set(CELLS)
+    run = Run(method="hyper-x", seed=1, steps=2, rate=1.0, stage="final", limit=2, changes={"max_length": 3})
+    with pytest.raises(SystemExit) as status:
+        runs._exit_with(run, Experiment.read(str(experiment)), tmp_path)
+    assert status.value.code == 1
+
+
+def test_rendering_gives_tables_and_plots(done: Path) -> None:
+    assert suite("render", done) == 0
+    plots = {path.name: path for path in done.iterdir() if path.suffix in (".png", ".svg")}
+    assert set(plots) == {f"{name}.{kind}" for name in ("cells-toy-4-10", "curves-toy-4-5") for kind in ("png", "svg")}
+    assert plots["cells-toy-4-10.png"].read_bytes().startswith(b"\x89PNG")
+    assert "<svg" in plots["curves-toy-4-5.svg"].read_text(encoding="utf-8")
+    text = (done / "tables.md").read_text(encoding="utf-8")
+    assert "## toy, 4 steps, the first 10 sentences of each cell: test data" in text
+    groups = "seen | new pair | new language | zero-shot (both new) | all"
+    header = f"| method | rate | seeds | {groups} | seconds | on raw text |"
+    assert header in text
+    # Two seeds have an interval, one has none.
+    averages = dict(zip(METHODS, text.split(header)[1].splitlines()[2:], strict=False))
+    assert averages["hyper-x"].count("±") == averages["adapter-shared"].count("±") == 5
+    assert averages["mad-x"].count("±") == 0
+    assert "| adapter-shared | 2 | " in text
+    for group in ("| seen | f1 | 10 |", "| new pair | accuracy | 10 |", "| new language | f1 | 10 |"):
+        assert group in text
+
+
+def test_averages_are_those_of_the_cells(done: Path) -> None:
+    (comparison,) = comparisons(Results(done), "final")
+    rows = [row for row in rows_of(done, "final", "hyper-x") if row.seed == 2]
+    averages = comparison.averages("hyper-x").loc[STEPS, 2]
+
+    def mean(*groups: str) -> float:
+        return float(np.mean([row.score for row in rows if row.group in groups]))
+
+    assert averages["seen"] == pytest.approx(mean("seen"))
+    assert averages["zero_shot"] == pytest.approx(mean("new_pair", "new_language"))
+    assert averages["all"] == pytest.approx(mean("seen", "new_pair", "new_language"))
+
+
+@pytest.mark.parametrize("name", ["mixed-6", "african-16"])
+def test_the_experiments_have_their_cells(shared: Path, name: str) -> None:
+    experiment = Experiment.read(name, shared / "data")
+    groups = {str(pair): experiment.group(pair) for pair in experiment.cells("test")}
+    if name == "mixed-6":
+        assert Counter(groups.values()) == {"seen": 5, "new_pair": 2, "new_language": 6}
+        assert {pair for pair in groups if groups[pair] == "new_pair"} == {"ner#es", "pos#ru"}
+    else:
+        assert len(groups) == 32
+        assert {pair for pair in groups if groups[pair] == "new_pair"} == {
+            "pos#hau", "pos#ibo", "pos#swa", "pos#yor", "ner#kin", "ner#wol", "ner#zul", "ner#sna",
+        }  # fmt: skip
+    # Every language has some raw text, and none of it is of a test file.
+    table = experiment.text_table()
+    assert len(table) == len(experiment.languages)
+    assert not any(set(row["train"]) & set(row.get("test", ())) for row in table.values())
+
+
+# Counts and statistics ------------------------------------------------------------------------------------------------
+
+
+def test_counts_give_the_scores_of_the_tasks() -> None:
+    draw = np.random.default_rng(0)
+    tasks = make_tasks({"ner": "ner", "pos": "pos"})
+    labels = {"ner": ["O", "B-PER", "I-PER", "B-LOC"], "pos": ["NOUN", "VERB"]}
+    for name, task in tasks.items():
+        gold, predicted = ([tuple(draw.choice(labels[name], size=n)) for n in range(1, 40)] for _ in range(2))
+        counts = evaluation.count(task, gold, predicted)
+        assert counts.shape == (39, 3)
+        assert float(evaluation.score(counts.sum(axis=0))) == pytest.approx(
+            task.score(gold, predicted).measures[task.measure]
+        )
+
+
+def test_other_tasks_are_refused() -> None:
+    with pytest.raises(ConfigError, match="the suite scores ner, pos and cls; found a task of the kind dep"):
+        evaluation.check_countable(make_tasks({"dep": "dep"})["dep"])
+
+
+def words(right: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """The counts of sentences of one word each."""
+    return np.stack([right, np.ones_like(right), np.ones_like(right)], axis=-1).astype(np.int32)
+
+
+def test_a_paired_bootstrap_of_one_cell_is_that_of_its_differences() -> None:
+    draw = np.random.default_rng(1)
+    one = draw.random(400) < 0.8
+    other = np.where(draw.random(400) < 0.1, ~one, one)
+    found = bootstrap.difference([{"pos#en": words(one)}], [{"pos#en": words(other)}], resamples=4000)
+    differences = one.astype(float) - other
+    known = stats.bootstrap(
+        (differences,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(5)
+    )
+    assert found.value == pytest.approx(differences.mean())
+    assert found.low == pytest.approx(known.confidence_interval.low, abs=0.006)
+    assert found.high == pytest.approx(known.confidence_interval.high, abs=0.006)
+    # 1.96 standard errors on both sides; methods that were not paired would have an interval twice as wide.
+    error = differences.std(ddof=1) / 20
+    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
+    alone = np.sqrt((one.var() + other.var()) / 400)
+    assert found.high - found.low < 0.7 * 2 * 1.96 * alone
+
+
+def test_equal_methods_differ_by_nothing() -> None:
+    counts = [{"pos#en": words(np.arange(30) % 3 > 0), "ner#de": words(np.arange(20) % 2)} for _ in range(3)]
+    assert bootstrap.difference(counts, counts, resamples=100) == bootstrap.Difference(0.0, 0.0, 0.0, 3)
+
+
+def test_cells_count_alike_and_seeds_are_resampled() -> None:
+    # Every sentence of a cell has the same outcome, so that seeds alone are left to vary.
+    def cells(*scores: float) -> list[Mapping[str, Any]]:
+        large, small = (lambda score, n: words(np.full(n, round(score)))), 10
+        return [{"a": large(score, 1000), "b": large(score, small)} for score in scores]
+
+    zero = cells(0, 0, 0, 0)
+    found = bootstrap.difference(cells(1, 0, 0, 1), zero, resamples=3000)
+    assert found.value == pytest.approx(0.5)
+    # Binomial of four draws: 0 and 1 have a chance of 1/16 each, more than 2.5 %.
+    assert (found.low, found.high) == (0.0, 1.0)
+    mixed = [{"a": words(np.ones(1000)), "b": words(np.zeros(10))}]
+    assert bootstrap.difference(mixed, cells(0), resamples=100).value == pytest.approx(0.5)
+
+
+def test_what_cannot_be_resampled_stays() -> None:
+    one, other = [{"a": words(np.ones(1))}], [{"a": words(np.zeros(1))}]
+    assert bootstrap.difference(one, other) == bootstrap.Difference(1.0, 1.0, 1.0, 1)
+    with pytest.raises(ValueError, match="same shape"):
+        bootstrap.difference(one, [{"a": words(np.ones(2))}])
+
+
+def test_the_mean_over_seeds_has_the_interval_of_students_t() -> None:
+    values = [0.7, 0.74, 0.75]
+    mean = bootstrap.mean_interval(values)
+    known = stats.ttest_1samp(values, 0).confidence_interval(0.95)
+    assert mean.half is not None
+    assert (mean.value - mean.half, mean.value + mean.half) == pytest.approx((known.low, known.high))
+    assert bootstrap.mean_interval([0.5]) == bootstrap.Mean(0.5, None)
+    assert bootstrap.mean_interval([0.5, 0.5]) == bootstrap.Mean(0.5, 0.0)
+
+
+# Errors ---------------------------------------------------------------------------------------------------------------
+
+
+def test_what_is_unknown_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(ConfigError, match=r"no method 'hyperx'.*Did you mean 'hyper-x'"):
+        method("hyperx")
+    with pytest.raises(ConfigError, match=r"expected NAME=VALUE; found 'adapter_dims=3'\. Did you mean 'adapter_dim'"):
+        read_changes(["adapter_dims=3"])
+    assert read_changes(["adapter_dim=3", "languages=[no, en]"]) == {"adapter_dim": 3, "languages": ["no", "en"]}
+    assert main(["run", "--experiment", "mixed-7"]) == 1
+    assert "cannot read" in capsys.readouterr().err
+    assert main(["rnu"]) == 2
+    assert "usage: python -m benchmarks.transfer {search,run,render}" in capsys.readouterr().err
+    assert main(["render", "--output_dir", str(tmp_path)]) == 1
+    assert "there are no results" in capsys.readouterr().err
+    empty = tmp_path / "empty.yaml"
+    empty.write_text("tasks: [ner]", encoding="utf-8")
+    with pytest.raises(ConfigError, match="expected train_task_language_pairs and a table 'data'"):
+        Experiment.read(str(empty))
+
+
+def test_faults_in_results_are_named(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["render", "--output_dir", str(done), "--baseline", "hyper"]) == 1
+    assert "no run of 'hyper' is there" in capsys.readouterr().err
+    rows = rows_of(done, "final", "hyper-x")
+    lame = Results(tmp_path)
+    lame.append([*rows[:5], replace(rows[5], seed=9)])
+    with pytest.raises(DataError, match="do not compare"):
+        comparisons(lame, "final")
+    counts, changed = Results(done).counts(rows[0].run, "test-10"), Results(tmp_path / "changed")
+    changed.append(replace(row, run=name, method=name, seed=1) for name in ("one", "other") for row in rows[:6])
+    changed.write_counts("one", "test-10", counts)
+    changed.write_counts("other", "test-10", {pair: found[1:] for pair, found in counts.items()})
+    with pytest.raises(DataError, match="one and other were scored on other sentences"):
+        write_tables(changed, "one", tmp_path / "tables.md")
+    with pytest.raises(DataError, match="delete its rows and run it again"):
+        lame.counts(rows[0].run, "test-10")
+    with lame.path.open("a", encoding="utf-8") as file:
+        file.write(json.dumps({**asdict(rows[0]), "colour": 1}) + "\n")
+    with pytest.raises(DataError, match=r"results\.jsonl:7: expected a row of results .*colour"):
+        lame.rows()
+
+
+def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    (folder / "checkpoint-3").mkdir(parents=True)
+    (folder / "checkpoint-3" / "hyperx.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "model.seconds.json").write_text("7.5", encoding="utf-8")
+    assert train_once({"output_dir": str(folder), "max_train_steps": 3}) == 7.5
+
+
+def test_pairs_of_a_table_name_their_groups(experiment: Path) -> None:
+    world = Experiment.read(str(experiment))
+    assert {str(pair): world.group(pair) for pair in world.cells("test")} == CELLS
+    assert world.sentences(TaskLanguagePair.parse("ner#en"), "train") == 96
+    assert world.share("ner") == pytest.approx(0.5)
