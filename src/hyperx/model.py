@@ -24,6 +24,7 @@ from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
 from hyperx.modules.adapter import Adapters
+from hyperx.modules.dropout import quicken_dropout
 from hyperx.modules.hypernetwork import Hypernetwork
 from hyperx.modules.plain import PlainAdapters
 from hyperx.modules.pooling import LayerMix
@@ -96,6 +97,7 @@ class HyperX(nn.Module):
         # Two of them have weights, one pair of them in half precision.
         self.activation = ACT2FN[config.adapter_non_linearity].float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=config.after_layer_output)
+        quicken_dropout(encoder)
         self.freeze_encoder()
 
     @classmethod
