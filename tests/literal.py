@@ -42,13 +42,13 @@ def source_embedding(net: Hypernetwork, task: int, language: int, layer: int) ->
 
 
 def projected(net: Hypernetwork, source: Tensor) -> Tensor:
-    """``W2 relu(W1 source + c1) + c2``, and with the scaled start ``LayerNorm(s) / sqrt(P)``."""
+    """``W2 relu(W1 source + c1) + c2``, and with the scaled start ``sqrt(192) LayerNorm(s) / P``."""
     s = source
     if net.options.project_source_embeddings:
         first, second = net.projector[0], net.projector[2]
         s = second.weight @ ACTIVATIONS["relu"](first.weight @ source + first.bias) + second.bias
     if net.options.generator_start == "scaled":
-        s = standardise(s, 1e-5) / math.sqrt(len(s))
+        s = math.sqrt(192) * standardise(s, 1e-5) / len(s)
     return s
 
 

@@ -7,9 +7,9 @@ import torch
 
 from hyperx.config import HypernetworkOptions
 from hyperx.modules.adapter import AdapterWeights
-from hyperx.modules.hypernetwork import PUBLISHED_STD, Hypernetwork
+from hyperx.modules.hypernetwork import PUBLISHED_STD, Generator, Hypernetwork
 from hyperx.modules.pooling import LayerMix
-from hyperx.modules.source import SourceEmbedding, UnitScale
+from hyperx.modules.source import Pace, SourceEmbedding
 from tiny import tiny_batch, tiny_bert, tiny_model
 
 NORMS = {"add_layer_norm_before_adapter": True, "add_layer_norm_after_adapter": True}
@@ -88,14 +88,18 @@ def test_no_norms_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-def test_scaled_start_adds_nothing(conditional: bool) -> None:
-    net = small(HypernetworkOptions(conditional_layer_norm=conditional, **NORMS), hidden=64)
+@pytest.mark.parametrize("projected", [16, 192])
+def test_scaled_start_adds_nothing(projected: int, conditional: bool) -> None:
+    options = HypernetworkOptions(
+        projected_source_embedding_dim=projected, conditional_layer_norm=conditional, **NORMS
+    )
+    net = small(options, hidden=64)
     weights = net(torch.tensor([0, 1]), torch.tensor([1, 2]))
     for zero in (weights.up, weights.up_bias, weights.down_bias, weights.norm_pre.bias, weights.norm_post.bias):
         assert zero.equal(torch.zeros_like(zero))
     for one in (weights.norm_pre.weight, weights.norm_post.weight):
         assert one.equal(torch.ones_like(one))
-    # A generator's input has length 1, so D has the variance 1/h of a linear layer.
+    # The variance of a linear layer's weights, whatever the length of s.
     assert float(weights.down.detach().var()) == pytest.approx(1 / 64, rel=0.1)
 
 
@@ -111,9 +115,25 @@ def test_published_start_is_normal_with_deviation_001() -> None:
     assert float(net.source.task.detach().std()) == pytest.approx(1, rel=0.2)
 
 
-def test_unit_scale_gives_length_one() -> None:
-    source = 100 * torch.randn(5, 3, 192, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(UnitScale()(source).norm(dim=-1), torch.ones(5, 3), atol=1e-5, rtol=0)
+def paced(size: int) -> torch.Tensor:
+    return Pace()(3 + 100 * torch.randn(5, 3, size, generator=torch.Generator().manual_seed(0)))
+
+
+@pytest.mark.parametrize(("size", "length"), [(12, 4.0), (48, 2.0), (192, 1.0), (768, 0.5)])
+def test_what_the_generators_read_has_a_fixed_length(size: int, length: float) -> None:
+    assert Pace.length(size) == pytest.approx(length)
+    torch.testing.assert_close(paced(size).norm(dim=-1), torch.full((5, 3), length), atol=1e-5, rtol=0)
+
+
+@pytest.mark.parametrize("size", [16, 64, 192, 768])
+def test_a_rate_moves_generated_weights_alike_for_every_size(size: int) -> None:
+    source = paced(size)[:1, :1]
+    generator = Generator(source_dim=size, shape=(4, 5), layers=1)
+    optimizer = torch.optim.AdamW(generator.parameters(), lr=1e-3, weight_decay=0)
+    generator(source).sum().backward()
+    optimizer.step()
+    moved = -generator(source).detach() / 1e-3
+    torch.testing.assert_close(moved, torch.full_like(moved, 1 + 0.8 * Pace.SIZE), rtol=0.15, atol=0)
 
 
 def source(trained: list[bool]) -> SourceEmbedding:

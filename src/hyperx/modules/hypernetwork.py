@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from hyperx.config import HypernetworkOptions
 from hyperx.modules.adapter import AdapterWeights, NormWeights
-from hyperx.modules.source import SourceEmbedding, SourceProjector, UnitScale
+from hyperx.modules.source import Pace, SourceEmbedding, SourceProjector
 
 PUBLISHED_STD = 0.01
 
@@ -102,7 +102,7 @@ class Hypernetwork(nn.Module):
                 projected_dim=options.projected_source_embedding_dim,
             )
             source_dim = options.projected_source_embedding_dim
-        self.scale = UnitScale() if options.generator_start == "scaled" else nn.Identity()
+        self.scale = Pace() if options.generator_start == "scaled" else nn.Identity()
         self._add_generators(source_dim, hidden_size, layers)
         self.reset_parameters()
 
@@ -141,7 +141,8 @@ class Hypernetwork(nn.Module):
 
     def _start_scaled(self) -> None:
         """Down-projections of a linear layer's usual variance 1/h; everything added to the encoder starts at zero."""
-        nn.init.normal_(self.down.weight, std=self.down.shape[1] ** -0.5)
+        length = Pace.length(self.down.weight.shape[-1])
+        nn.init.normal_(self.down.weight, std=self.down.shape[1] ** -0.5 / length)
         for norm in (self.norm_pre, self.norm_post):
             if isinstance(norm, NormGenerator):
                 nn.init.ones_(norm.weight.bias)
