@@ -51,8 +51,8 @@ class HypernetworkOptions:
     conditional_layer_norm: bool = False
     """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
     generator_start: GeneratorStart = "scaled"
-    """'scaled': what the generators read is scaled so that a rate trains alike for every P, and the adapters start as the
-    identity. 'published': all weights start as N(0, 0.01), and what the generators read keeps its length."""
+    """'scaled': what the generators read is scaled so that a rate trains alike for every P, and the adapters start as
+    the identity. 'published': all weights start as N(0, 0.01), and what the generators read keeps its length."""
 
     @property
     def has_norms(self) -> bool:

@@ -90,9 +90,7 @@ def test_no_norms_unless_asked_for() -> None:
 @pytest.mark.parametrize("conditional", [True, False])
 @pytest.mark.parametrize("projected", [16, 192])
 def test_scaled_start_adds_nothing(projected: int, conditional: bool) -> None:
-    options = HypernetworkOptions(
-        projected_source_embedding_dim=projected, conditional_layer_norm=conditional, **NORMS
-    )
+    options = HypernetworkOptions(projected_source_embedding_dim=projected, conditional_layer_norm=conditional, **NORMS)
     net = small(options, hidden=64)
     weights = net(torch.tensor([0, 1]), torch.tensor([1, 2]))
     for zero in (weights.up, weights.up_bias, weights.down_bias, weights.norm_pre.bias, weights.norm_post.bias):

@@ -97,7 +97,7 @@ class SourceProjector(nn.Sequential):
 
 
 class Pace(nn.Module):
-    """``c LayerNorm(s) / P`` with ``c = sqrt(192)``, without weights: what the generators read sets the pace of training.
+    """``c LayerNorm(s) / P`` with ``c = sqrt(192)``, without weights: the scale of s sets the pace of training.
 
     Adam moves a generated weight by about ``lr * sum_i |s_i|`` a step. Entries of a normalised s have a mean size of
     0.8, so the sum is 0.8 c = 11 and a rate means the same for every P. At the default P of 192 the length of s is 1.
