@@ -33,6 +33,14 @@ def test_sizes_of_the_paper(projected: int, count: int) -> None:
     assert sum(parameter.numel() for parameter in net.parameters() if parameter.requires_grad) == count
 
 
+@pytest.mark.parametrize(("projected", "count"), [(192, 9_648_128), (16, 884_560)])
+def test_sizes_of_the_default_and_of_a_tenth(projected: int, count: int) -> None:
+    options = HypernetworkOptions(projected_source_embedding_dim=projected)
+    with torch.device("meta"):
+        net = Hypernetwork(learnt=[[True] * 7] * 2, layers=10, hidden_size=384, options=options)
+    assert sum(parameter.numel() for parameter in net.parameters()) == count
+
+
 def test_sizes_follow_the_options() -> None:
     options = HypernetworkOptions(
         task_embedding_dim=3,
