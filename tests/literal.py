@@ -42,13 +42,13 @@ def source_embedding(net: Hypernetwork, task: int, language: int, layer: int) ->
 
 
 def projected(net: Hypernetwork, source: Tensor) -> Tensor:
-    """``W2 relu(W1 source + c1) + c2``, and with the scaled start ``sqrt(192) LayerNorm(s) / P``."""
+    """``W2 relu(W1 source + c1) + c2``, and with the scaled start ``LayerNorm(s) / sqrt(P)``."""
     s = source
     if net.options.project_source_embeddings:
         first, second = net.projector[0], net.projector[2]
         s = second.weight @ ACTIVATIONS["relu"](first.weight @ source + first.bias) + second.bias
     if net.options.generator_start == "scaled":
-        s = math.sqrt(192) * standardise(s, 1e-5) / len(s)
+        s = standardise(s, 1e-5) / math.sqrt(len(s))
     return s
 
 
@@ -90,6 +90,10 @@ def generated_adapter(model: HyperX, task: str, language: str, layer: int) -> Li
         if name.startswith("norm") and not net.options.conditional_layer_norm:
             return net.get_parameter(name)[layer]
         generator = net.get_submodule(name)
+        if name in ("down", "up") and net.options.generator_rank is not None:
+            shares = generator.coefficients.weight[chosen] @ s + generator.coefficients.bias[chosen]
+            matrices, mean = generator.basis.weight[chosen].T, generator.basis.bias[chosen]
+            return mean + sum(share * matrix for share, matrix in zip(shares, matrices, strict=True))
         return (generator.weight[chosen] @ s + generator.bias[chosen]).reshape(-1)
 
     hidden = model.encoder.config.hidden_size

@@ -42,6 +42,9 @@ class HypernetworkOptions:
     """Hidden size of the source projector."""
     projected_source_embedding_dim: int = 192
     """Output size P of the source projector: what every generator reads."""
+    generator_rank: int | None = None
+    """Generate both projections as mixtures of so many shared matrices: about generator_rank / P of the parameters. By
+    default each weight has a generator of its own."""
     adapter_dim: int = 64
     """Bottleneck size b of the adapters."""
     add_layer_norm_before_adapter: bool = False
@@ -51,8 +54,8 @@ class HypernetworkOptions:
     conditional_layer_norm: bool = False
     """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
     generator_start: GeneratorStart = "scaled"
-    """'scaled': what the generators read is scaled so that a rate trains alike for every P, and the adapters start as
-    the identity. 'published': all weights start as N(0, 0.01), and what the generators read keeps its length."""
+    """'scaled': what the generators read has length 1, and the adapters start as the identity. 'published': all weights
+    start as N(0, 0.01), and what the generators read keeps its length."""
 
     @property
     def has_norms(self) -> bool:

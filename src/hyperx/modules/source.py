@@ -96,21 +96,13 @@ class SourceProjector(nn.Sequential):
         super().__init__(nn.Linear(source_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, projected_dim))
 
 
-class Pace(nn.Module):
-    """``c LayerNorm(s) / P`` with ``c = sqrt(192)``, without weights: the scale of s sets the pace of training.
+class UnitScale(nn.Module):
+    """``LayerNorm(s) / sqrt(P)``, without weights: a generator's input always has length 1.
 
-    Adam moves a generated weight by about ``lr * sum_i |s_i|`` a step. Entries of a normalised s have a mean size of
-    0.8, so the sum is 0.8 c = 11 and a rate means the same for every P. At the default P of 192 the length of s is 1.
+    Adam moves a generated weight by about ``lr * sum_i |s_i|`` a step, so the length of s sets the pace of training.
     """
 
-    SIZE = math.sqrt(192)
-
-    @classmethod
-    def length(cls, source_dim: int) -> float:
-        """The length of every s of size P, ``c / sqrt(P)``."""
-        return cls.SIZE / math.sqrt(source_dim)
-
     def forward(self, source: Tensor) -> Tensor:
-        """``[..., P]`` to ``[..., P]``."""
+        """``[..., P]`` to ``[..., P]`` of unit length."""
         size = source.shape[-1]
-        return F.layer_norm(source, (size,)) * (self.SIZE / size)
+        return F.layer_norm(source, (size,)) / math.sqrt(size)
