@@ -43,8 +43,8 @@ class HypernetworkOptions:
     projected_source_embedding_dim: int = 192
     """Output size P of the source projector: what every generator reads."""
     generator_rank: int | None = None
-    """Generate both projections as mixtures of so many shared matrices: about generator_rank / P of the parameters. By
-    default each weight has a generator of its own."""
+    """Train generators that mix so many shared matrices, about generator_rank / P of the parameters; by default each
+    weight has its own. Worse after short runs than compressing a full model (HyperX.compress)."""
     adapter_dim: int = 64
     """Bottleneck size b of the adapters."""
     add_layer_norm_before_adapter: bool = False
