@@ -90,6 +90,10 @@ def generated_adapter(model: HyperX, task: str, language: str, layer: int) -> Li
         if name.startswith("norm") and not net.options.conditional_layer_norm:
             return net.get_parameter(name)[layer]
         generator = net.get_submodule(name)
+        if name in ("down", "up") and net.options.generator_rank is not None:
+            shares = generator.coefficients.weight[chosen] @ s + generator.coefficients.bias[chosen]
+            matrices, mean = generator.basis.weight[chosen].T, generator.basis.bias[chosen]
+            return mean + sum(share * matrix for share, matrix in zip(shares, matrices, strict=True))
         return (generator.weight[chosen] @ s + generator.bias[chosen]).reshape(-1)
 
     hidden = model.encoder.config.hidden_size

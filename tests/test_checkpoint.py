@@ -139,6 +139,23 @@ def test_language_added_later_is_saved(encoder: Path, tmp_path: Path) -> None:
         assert loaded("ner#fi", IDS, MASK).hidden.equal(model("ner#fi", IDS, MASK).hidden)
 
 
+def test_compressed_model_is_saved(encoder: Path, tmp_path: Path) -> None:
+    model = new_model(encoder)
+    before = outputs(model)
+    model.compress(3)
+    found = outputs(model)
+    assert not torch.allclose(found, before, atol=1e-4)
+    model.save_pretrained(tmp_path / "compressed")
+    again = HyperX.from_pretrained(tmp_path / "compressed")
+    assert again.config.hypernetwork.generator_rank == 3
+    assert outputs(again).equal(found)
+
+
+def test_plain_adapters_cannot_be_compressed(encoder: Path) -> None:
+    with pytest.raises(HyperXError, match="only a hypernetwork can be compressed"):
+        new_model(encoder, adapter_sharing="shared").compress(3)
+
+
 def test_output_folder_stands_for_its_best_checkpoint(encoder: Path, tmp_path: Path) -> None:
     models = {step: new_model(encoder, seed=step) for step in (5, 10)}
     for step, model in models.items():

@@ -85,7 +85,8 @@ def test_a_language_called_by_its_name_is_told_its_code(data: Path) -> None:
         "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "eval_steps",
         "save_steps", "logging_steps", "max_train_steps", "save_total_limit", "early_stopping_patience",
         "max_train_samples", "max_eval_samples", "task_embedding_dim", "language_embedding_dim",
-        "layer_id_embedding_dim", "source_hidden_dim", "projected_source_embedding_dim", "adapter_dim",
+        "layer_id_embedding_dim", "source_hidden_dim", "projected_source_embedding_dim", "generator_rank",
+        "adapter_dim",
     ],
 )  # fmt: skip
 def test_numbers_of_things_are_one_or_more(base: list[str], name: str) -> None:

@@ -68,7 +68,7 @@ def test_a_run_writes_checkpoints_the_best_and_a_log(trained: Path) -> None:
     averages = {line["step"]: line["dev_all"] for line in toy.read_log(trained) if "dev_all" in line}
     best = json.loads((trained / "best.json").read_text())
     assert best == {
-        "checkpoint": f"checkpoint-{max(averages, key=lambda step: averages[step])}",
+        "checkpoint": f"checkpoint-{max(averages, key=lambda step: (averages[step], step))}",
         "average": max(averages.values()),
         "of": "all",
     }

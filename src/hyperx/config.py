@@ -42,6 +42,9 @@ class HypernetworkOptions:
     """Hidden size of the source projector."""
     projected_source_embedding_dim: int = 192
     """Output size P of the source projector: what every generator reads."""
+    generator_rank: int | None = None
+    """Train generators that mix so many shared matrices, about generator_rank / P of the parameters; by default each
+    weight has its own. Worse after short runs than compressing a full model (HyperX.compress)."""
     adapter_dim: int = 64
     """Bottleneck size b of the adapters."""
     add_layer_norm_before_adapter: bool = False

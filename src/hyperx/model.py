@@ -294,6 +294,20 @@ class HyperX(nn.Module):
         self.config = replace(self.config, languages=(*self.config.languages, language))
         log.warning("language %s is new to the model: it reads the mean of the trained languages", language)
 
+    def compress(self, rank: int) -> None:
+        """Write both projections as mixtures of R matrices: about R / P of the hypernetwork's parameters.
+
+        Args:
+            rank: number R of basis matrices, the principal components of the adapters of all pairs of the model.
+
+        Raises:
+            HyperXError: where the model has no hypernetwork, it is compressed already, or there are fewer components.
+        """
+        if self.hypernetwork is None:
+            raise HyperXError("the model has plain adapters: only a hypernetwork can be compressed")
+        self.hypernetwork.compress(rank)
+        self.config = replace(self.config, hypernetwork=self.hypernetwork.options)
+
     def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters:
         """The adapters of K distinct pairs for all layers: generated, or the plain ones."""
         tasks, languages = zip(*map(self.indices, pairs), strict=True)

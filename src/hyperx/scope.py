@@ -126,7 +126,7 @@ def number_problems(config: TrainConfig) -> list[str]:
         "early_stopping_patience": training.early_stopping_patience,
         "max_train_samples": config.data.max_train_samples,
         "max_eval_samples": config.data.max_eval_samples,
-        **{name: getattr(shape, name) for name in shape.__slots__ if name.endswith("_dim")},
+        **{name: getattr(shape, name) for name in shape.__slots__ if name.endswith(("_dim", "_rank"))},
     }
     problems = [
         f"--{name}: expected 1 or more; found {value}"

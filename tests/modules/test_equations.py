@@ -37,6 +37,7 @@ GENERATED: dict[str, list[Any]] = COMMON | {
     "norms": ["", "before", "after", "before after", "before generated", "after generated", "before after generated"],
     "condition_to_layer_id": [True, False],
     "project_source_embeddings": [True, False],
+    "generator_rank": [None, 3],
     "frozen": [None, PUBLISHED_PATTERN, ".*embeddings.*", NOTHING],
 }
 PLAIN: dict[str, list[Any]] = COMMON | {
@@ -55,6 +56,7 @@ def model_of(case: dict[str, Any]) -> HyperX:
         "generator_start": case["generator_start"],
         "condition_to_layer_id": case.get("condition_to_layer_id", True),
         "project_source_embeddings": case.get("project_source_embeddings", True),
+        "generator_rank": case.get("generator_rank"),
         "add_layer_norm_before_adapter": "before" in case["norms"],
         "add_layer_norm_after_adapter": "after" in case["norms"],
         "conditional_layer_norm": "generated" in case["norms"],

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
 
 from hyperx.config import HypernetworkOptions
+from hyperx.errors import HyperXError
 from hyperx.modules.adapter import AdapterWeights, NormWeights
 from hyperx.modules.source import SourceEmbedding, SourceProjector, UnitScale
 
@@ -31,12 +33,55 @@ class Generator(nn.Module):
         self.bias = nn.Parameter(torch.zeros(layers, size))
 
     def forward(self, source: Tensor) -> Tensor:
-        """``s [K, L, P]`` (``[K, 1, P]`` where each layer has its own set) to ``[K, L, *shape]``."""
+        """``s [K, L, P]`` (or ``[K, 1, P]`` where each layer has its own set) to ``[K, L, *shape]``."""
         if self.weight.shape[0] == 1:
             flat = nn.functional.linear(source, self.weight.squeeze(0), self.bias.squeeze(0))
         else:
-            flat = torch.einsum("kp,lop->klo", source[:, 0], self.weight) + self.bias
+            flat = torch.einsum("klp,lop->klo", source.expand(-1, len(self.weight), -1), self.weight) + self.bias
         return flat.view(*flat.shape[:2], *self.shape)
+
+
+class SharedBasis(nn.Module):
+    """A generator of few parameters, ``reshape(B (C s + c) + a)``: every weight is a mixture of the same R matrices.
+
+    Args:
+        source_dim: size P of s.
+        shape: shape of the generated weight.
+        layers: number of generator sets.
+        rank: number R of basis matrices, the columns of B.
+    """
+
+    def __init__(self, *, source_dim: int, shape: Sequence[int], layers: int, rank: int) -> None:
+        super().__init__()
+        self.coefficients = Generator(source_dim=source_dim, shape=(rank,), layers=layers)
+        self.basis = Generator(source_dim=rank, shape=shape, layers=layers)
+        self.shape = self.basis.shape
+
+    @classmethod
+    def of(cls, full: Generator, sources: Tensor, rank: int) -> SharedBasis:
+        """The closest one to a full generator: the principal components of the weights that it writes.
+
+        Args:
+            full: the generator ``A s + a``.
+            sources: every s that counts ``[N, L, P]`` (``[N, 1, P]`` where each layer has its own set).
+            rank: number of components.
+        """
+        sets, _, source_dim = full.weight.shape
+        found = cls(source_dim=source_dim, shape=full.shape, layers=sets, rank=rank).to(full.weight)
+        for index, weight in enumerate(full.weight):
+            mean = sources.flatten(0, 1).mean(0)
+            # A times this has the singular vectors of all weights that are written, in P columns instead of N L.
+            spread = torch.linalg.svd((sources.flatten(0, 1) - mean).T, full_matrices=False)
+            basis = torch.linalg.svd(weight @ (spread.U * spread.S), full_matrices=False).U[:, :rank]
+            found.basis.weight[index], found.basis.bias[index] = basis, full.bias[index] + weight @ mean
+            found.coefficients.weight[index] = basis.T @ weight
+            found.coefficients.bias[index] = -basis.T @ weight @ mean
+        return found
+
+    def forward(self, source: Tensor) -> Tensor:
+        """``s [K, L, P]`` (or ``[K, 1, P]``) to ``[K, L, *shape]``."""
+        mixed: Tensor = self.basis(self.coefficients(source))
+        return mixed
 
 
 class NormGenerator(nn.Module):
@@ -113,6 +158,11 @@ class Hypernetwork(nn.Module):
         def generator(*shape: int) -> Generator:
             return Generator(source_dim=source_dim, shape=shape, layers=sets)
 
+        def projection(*shape: int) -> Generator | SharedBasis:
+            if options.generator_rank is None:
+                return generator(*shape)
+            return SharedBasis(source_dim=source_dim, shape=shape, layers=sets, rank=options.generator_rank)
+
         def norm(wanted: bool) -> nn.Module | None:
             if not wanted:
                 return None
@@ -120,8 +170,8 @@ class Hypernetwork(nn.Module):
                 return NormGenerator(source_dim=source_dim, hidden_size=hidden_size, layers=sets)
             return PlainNorm(hidden_size=hidden_size, layers=layers)
 
-        self.down, self.down_bias = generator(options.adapter_dim, hidden_size), generator(options.adapter_dim)
-        self.up, self.up_bias = generator(hidden_size, options.adapter_dim), generator(hidden_size)
+        self.down, self.down_bias = projection(options.adapter_dim, hidden_size), generator(options.adapter_dim)
+        self.up, self.up_bias = projection(hidden_size, options.adapter_dim), generator(hidden_size)
         self.norm_pre = norm(options.add_layer_norm_before_adapter)
         self.norm_post = norm(options.add_layer_norm_after_adapter)
 
@@ -141,10 +191,41 @@ class Hypernetwork(nn.Module):
 
     def _start_scaled(self) -> None:
         """Down-projections of a linear layer's usual variance 1/h; everything added to the encoder starts at zero."""
-        nn.init.normal_(self.down.weight, std=self.down.shape[1] ** -0.5)
+        down = self.down if isinstance(self.down, Generator) else self.down.basis
+        nn.init.normal_(down.weight, std=self.down.shape[1] ** -0.5)
+        for projection in (self.down, self.up):
+            if isinstance(projection, SharedBasis):
+                # Of length 1, as s is: a product of two zeros would never move.
+                nn.init.normal_(projection.coefficients.weight, std=projection.basis.weight.shape[-1] ** -0.5)
         for norm in (self.norm_pre, self.norm_post):
             if isinstance(norm, NormGenerator):
                 nn.init.ones_(norm.weight.bias)
+
+    @torch.no_grad()
+    def compress(self, rank: int) -> None:
+        """Replace the generators of both projections by mixtures of R matrices, the closest for all pairs together.
+
+        Args:
+            rank: number R of basis matrices.
+
+        Raises:
+            HyperXError: where they are mixtures already, or there are fewer matrices than that.
+        """
+        tasks, languages = len(self.source.task), len(self.source.language)
+        pairs = torch.cartesian_prod(torch.arange(tasks), torch.arange(languages)).to(self.source.task.device)
+        sources = self.read(pairs[:, 0], pairs[:, 1])
+        if not isinstance(self.down, Generator) or not isinstance(self.up, Generator):
+            raise HyperXError(f"the generators are mixtures of {self.options.generator_rank} matrices already")
+        most = min(sources[..., 0].numel(), *self.down.weight.shape[1:])
+        if not 1 <= rank <= most:
+            raise HyperXError(f"rank: expected 1 to {most}, what the generators can tell apart; found {rank}")
+        self.down, self.up = SharedBasis.of(self.down, sources, rank), SharedBasis.of(self.up, sources, rank)
+        self.options = replace(self.options, generator_rank=rank)
+
+    def read(self, tasks: Tensor, languages: Tensor) -> Tensor:
+        """What the generators read of K pairs, ``s [K, L, P]`` (``[K, 1, P]`` where each layer has its own set)."""
+        source: Tensor = self.scale(self.projector(self.source(tasks, languages)))
+        return source
 
     def forward(self, tasks: Tensor, languages: Tensor) -> AdapterWeights:
         """The adapters of K distinct pairs in all L layers.
@@ -153,7 +234,7 @@ class Hypernetwork(nn.Module):
             tasks: task indices ``[K]``.
             languages: language indices ``[K]``.
         """
-        source = self.scale(self.projector(self.source(tasks, languages)))
+        source = self.read(tasks, languages)
         return AdapterWeights(
             down=self.down(source),
             down_bias=self.down_bias(source),
