@@ -55,16 +55,16 @@ def _gradients(grad: Tensor, x: Tensor, weight: Tensor, rows: Tensor) -> tuple[T
 
 
 @pair_linear.register_fake
-def _(x: Tensor, weight: Tensor, bias: Tensor, rows: Tensor) -> Tensor:
+def _(x: Tensor, weight: Tensor, _bias: Tensor, _rows: Tensor) -> Tensor:
     return x.new_empty(*x.shape[:2], weight.shape[1])
 
 
 @_gradients.register_fake
-def _(grad: Tensor, x: Tensor, weight: Tensor, rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _(_grad: Tensor, x: Tensor, weight: Tensor, _rows: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return x.new_empty(x.shape), weight.new_empty(weight.shape), weight.new_empty(weight.shape[:2])
 
 
-def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:
+def _keep(ctx: Any, inputs: tuple[Tensor, ...], output: Tensor) -> None:  # noqa: ARG001
     x, weight, _, rows = inputs
     ctx.save_for_backward(x, weight, rows)
 
