@@ -14,7 +14,7 @@ SOURCE = Path(hyperx.__file__).parent
 
 LAYERS = """
 errors languages pairs config device published.pickled
-modules.dropout modules.source modules.pair_linear modules.adapter modules.pooling modules.hypernetwork modules.plain
+modules.dropout modules.source modules.adapter modules.pooling modules.hypernetwork modules.plain
 encoders.families encoders.structure encoders.layout encoders.injection encoders.embedded encoders.loading
 encoders.masked_lm
 data.sentence segmentation

@@ -23,7 +23,7 @@ from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion
-from hyperx.modules.adapter import Adapters
+from hyperx.modules.adapter import Adapters, Rows
 from hyperx.modules.dropout import quicken_dropout
 from hyperx.modules.hypernetwork import Hypernetwork
 from hyperx.modules.plain import PlainAdapters
@@ -244,6 +244,7 @@ class HyperX(nn.Module):
         for _, norm in norm_modules(self.encoder):
             norm.requires_grad_(True)
 
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
     def indices(self, pair: TaskLanguagePair) -> tuple[int, int]:
         """Indices of the pair's task and language, which may be spelled in any standard form.
 
@@ -346,7 +347,7 @@ class HyperX(nn.Module):
         distinct = list(dict.fromkeys(row_pairs))
         rows = None
         if len(distinct) > 1:
-            rows = placed(torch.tensor([distinct.index(pair) for pair in row_pairs]), input_ids.device)
+            rows = Rows.of([distinct.index(pair) for pair in row_pairs], input_ids.device)
         weights = self.adapters(distinct) if adapters is None else adapters
         hidden = self._encode(input_ids, attention_mask, weights, rows)
         by_task = {
@@ -376,7 +377,7 @@ class HyperX(nn.Module):
             index = placed(torch.tensor(rows), hidden.device)
         return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
 
-    def _encode(self, input_ids: Tensor, mask: Tensor | None, weights: Adapters, rows: Tensor | None) -> Tensor:
+    def _encode(self, input_ids: Tensor, mask: Tensor | None, weights: Adapters, rows: Rows | None) -> Tensor:
         inputs = {"input_ids": input_ids, "attention_mask": prepared_mask(self.encoder, input_ids, mask)}
         if self.pooling is None:
             return self.injection.encode(self.encoder, inputs, weights, rows)

@@ -17,8 +17,6 @@ from tiny import tiny_batch, tiny_encoder, tiny_model
 pytestmark = [
     # The compiler looks at the gradients of its inputs, and the generated adapters are no leaves; users are not told.
     pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning"),
-    # Language codes are looked up in a cache.
-    pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning"),
 ]
 
 SEVERAL = ["ner#en", "pos#tr", "pos#de"]

@@ -19,7 +19,7 @@ from hyperx.config import Activation
 from hyperx.encoders.layout import norm_modules
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.model import HyperX, ModelOutput
-from hyperx.modules.adapter import bottleneck_adapter
+from hyperx.modules.adapter import Rows, bottleneck_adapter
 from hyperx.pairs import TaskLanguagePair
 from literal import literal_adapters, literal_output
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_model, tiny_tokenizer
@@ -144,17 +144,19 @@ def test_cases_tell_wrong_equations_apart() -> None:
                 assert not torch.allclose(hidden, literal_output(model, ids[0], *other)[0], atol=1e-2)
 
 
-@pytest.mark.parametrize("mixed", [True, False])
-def test_one_adapter_equals_its_equation(mixed: bool) -> None:
+@pytest.mark.parametrize("of_rows", [[0, 0, 1], [1, 0, 1], [0, 0, 0]])
+@pytest.mark.parametrize("size", [8, 6])
+def test_one_adapter_equals_its_equation(of_rows: list[int], size: int) -> None:
+    """With the rows of a pair together or not, of a size that the grouped product can have or not."""
     options = dict.fromkeys(("add_layer_norm_before_adapter", "add_layer_norm_after_adapter"), True)
-    model = tiny_model(options=options | {"conditional_layer_norm": True})
-    pairs = [TaskLanguagePair("pos", "tr"), TaskLanguagePair("ner", "en")][: 1 + mixed]
+    model = tiny_model(options=options | {"conditional_layer_norm": True, "adapter_dim": size})
+    pairs = [TaskLanguagePair("pos", "tr"), TaskLanguagePair("ner", "en")][: 1 + max(of_rows)]
     weights = model.adapters(pairs)
     x = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(0))
-    rows = torch.tensor([1, 0, 1]) if mixed else None
+    rows = Rows.of(of_rows, x.device) if max(of_rows) else None
     found = bottleneck_adapter(x, weights.layers()[2], rows, torch.nn.functional.relu)
     for row in range(3):
-        pair = pairs[0 if rows is None else int(rows[row])]
+        pair = pairs[of_rows[row]]
         (adapter,) = literal_adapters(model, pair.task, pair.language, 2)
         for position in range(4):
             torch.testing.assert_close(found[row, position], adapter(x[row, position]), atol=1e-5, rtol=1e-5)

@@ -22,7 +22,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hyperx.encoders.layout import adapter_points, as_last, encoder_layers, layer_starts
 from hyperx.errors import HyperXError
-from hyperx.modules.adapter import Adapters, adapted
+from hyperx.modules.adapter import Adapters, Rows, adapted
 
 Activation = Callable[[Tensor], Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
@@ -40,13 +40,13 @@ class _Pass:
     Args:
         injection: whose hooks obey it.
         weights: for each layer the adapters of K pairs.
-        rows: for each row of the batch the index of its pair ``[B]``; None where K is 1.
+        rows: of which pair each row of the batch is; None where K is 1.
         read: what every layer reads ``[B, T, h]``, collected on the way; None where nobody asks.
     """
 
     injection: Injection
     weights: Sequence[Adapters]
-    rows: Tensor | None
+    rows: Rows | None
     read: list[Tensor] | None
 
 
@@ -89,7 +89,7 @@ class Injection:
             start.register_forward_pre_hook(self._read, with_kwargs=True)
 
     def encode(
-        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters, rows: Tensor | None
+        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters, rows: Rows | None
     ) -> Tensor:
         """The encoder's last hidden states ``[B, T, h]``, with an adapter in every layer.
 
@@ -97,12 +97,12 @@ class Injection:
             encoder: the one that this was made for, or its compiled form.
             inputs: what it reads.
             weights: the adapters of K pairs in all layers.
-            rows: for each row of the batch the index of its pair ``[B]``; None where K is 1.
+            rows: of which pair each row of the batch is; None where K is 1.
         """
         return self._run(encoder, inputs, _Pass(self, weights.layers(), rows, None))
 
     def states(
-        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters, rows: Tensor | None
+        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters, rows: Rows | None
     ) -> list[Tensor]:
         """The L + 1 states ``[B, T, h]`` of the encoder, each as it would be were it cut there: with its final norm."""
         running = _Pass(self, weights.layers(), rows, [])

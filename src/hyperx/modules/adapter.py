@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
+import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from hyperx.modules.pair_linear import pair_linear
+from hyperx.device import placed
 
 Weights = TypeVar("Weights", "NormWeights", "AdapterWeights")
 
@@ -72,6 +74,27 @@ Adapters = AdapterWeights | AdapterStack
 """What is applied at a point of the encoder: one adapter, or several in turn."""
 
 
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Which of K pairs each row of a batch is of.
+
+    Args:
+        pairs: for each row the index of its pair ``[B]``.
+        ends: for each pair the row before which its rows end ``[K]``; only on a CPU, for rows in the order of pairs.
+    """
+
+    pairs: Tensor
+    ends: Tensor | None = None
+
+    @classmethod
+    def of(cls, pairs: Sequence[int], device: torch.device) -> Rows:
+        """Of rows in any order, each given by the index of its pair."""
+        ends = None
+        if device.type == "cpu" and all(first <= second for first, second in itertools.pairwise(pairs)):
+            ends = torch.bincount(torch.tensor(pairs)).cumsum(0, dtype=torch.int32)
+        return cls(placed(torch.tensor(pairs), device), ends)
+
+
 def _layers(weights: Weights) -> list[Weights]:
     """Cut every tensor of a weights value into its layers at once: so their gradients are put together at once too."""
     present = {field.name: value for field in fields(weights) if (value := getattr(weights, field.name)) is not None}
@@ -81,7 +104,7 @@ def _layers(weights: Weights) -> list[Weights]:
     return [type(weights)(**dict(zip(present, layer, strict=True))) for layer in zip(*columns, strict=True)]
 
 
-def adapted(x: Tensor, adapters: Adapters, rows: Tensor | None, activation: Callable[[Tensor], Tensor]) -> Tensor:
+def adapted(x: Tensor, adapters: Adapters, rows: Rows | None, activation: Callable[[Tensor], Tensor]) -> Tensor:
     """Hidden states ``[B, T, h]`` after all adapters of a point; see :func:`bottleneck_adapter`."""
     for weights in adapters.parts if isinstance(adapters, AdapterStack) else (adapters,):
         x = bottleneck_adapter(x, weights, rows, activation)
@@ -89,14 +112,14 @@ def adapted(x: Tensor, adapters: Adapters, rows: Tensor | None, activation: Call
 
 
 def bottleneck_adapter(
-    x: Tensor, weights: AdapterWeights, rows: Tensor | None, activation: Callable[[Tensor], Tensor]
+    x: Tensor, weights: AdapterWeights, rows: Rows | None, activation: Callable[[Tensor], Tensor]
 ) -> Tensor:
     """``x + norm_post(U act(D norm_pre(x) + d) + u)`` (Hyper-X, equation of the adapter).
 
     Args:
         x: hidden states ``[B, T, h]``.
         weights: the adapters of K pairs in this layer.
-        rows: for each row of the batch the index of its pair ``[B]``; None where K is 1.
+        rows: of which pair each row of the batch is; None where K is 1.
         activation: the non-linearity between the projections.
 
     Returns:
@@ -106,19 +129,29 @@ def bottleneck_adapter(
     return x + _norm(_project(narrow, weights.up, weights.up_bias, rows), weights.norm_post, rows)
 
 
-def _project(x: Tensor, weight: Tensor, bias: Tensor, rows: Tensor | None) -> Tensor:
+def _project(x: Tensor, weight: Tensor, bias: Tensor, rows: Rows | None) -> Tensor:
     """``W x + b`` with the weights of each row's pair: ``[B, T, n]`` to ``[B, T, m]``."""
     weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     if rows is None:
         return F.linear(x, weight[0], bias[0])
-    if x.is_cpu:
-        return cast(Tensor, pair_linear(x, weight, bias, rows))
-    return bias[rows, None].baddbmm(x, weight[rows].transpose(1, 2))
+    if rows.ends is not None and _can_be_grouped(x, weight):
+        y = F.grouped_mm(x.flatten(0, 1), weight.transpose(1, 2), offs=rows.ends * x.shape[1])
+        return y.view(*x.shape[:2], -1) + bias[rows.pairs, None]
+    return bias[rows.pairs, None].baddbmm(x, weight[rows.pairs].transpose(1, 2))
 
 
-def _norm(x: Tensor, norm: NormWeights | None, rows: Tensor | None) -> Tensor:
+def _can_be_grouped(x: Tensor, weight: Tensor) -> bool:
+    """Whether PyTorch can multiply the rows of each pair at once: since 2.10, not in every size and precision, and not
+    compiled."""
+    aligned = all(size * x.element_size() % 16 == 0 for size in weight.shape[1:])
+    known = hasattr(F, "grouped_mm") and not torch.compiler.is_compiling()
+    return known and aligned and x.dtype != torch.float64
+
+
+def _norm(x: Tensor, norm: NormWeights | None, rows: Rows | None) -> Tensor:
     if norm is None:
         return x
     if rows is None:
         return F.layer_norm(x, x.shape[-1:], norm.weight[0].to(x.dtype), norm.bias[0].to(x.dtype))
-    return F.layer_norm(x, x.shape[-1:]) * norm.weight[rows, None].to(x.dtype) + norm.bias[rows, None].to(x.dtype)
+    weight, bias = norm.weight[rows.pairs, None].to(x.dtype), norm.bias[rows.pairs, None].to(x.dtype)
+    return F.layer_norm(x, x.shape[-1:]) * weight + bias
