@@ -23,6 +23,7 @@ from hyperx.config import ModelOptions, TrainConfig, TrainingOptions
 from hyperx.data.collate import Batch, Collator
 from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.data.storage import EncodedSplit
+from hyperx.device import keep_freed_memory
 from hyperx.encoders.injection import checkpoint_activations
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
@@ -187,6 +188,8 @@ class TrainingRun:
     ) -> None:
         self.config, self.output_dir, self.accelerator, self.data = config, output_dir, accelerator, data
         self.options = config.training
+        if accelerator.device.type == "cpu":
+            keep_freed_memory()
         self.progress = Progress()
         self.losses: list[torch.Tensor] = []
         self.batch_rows = self.options.per_device_train_batch_size * accelerator.num_processes
