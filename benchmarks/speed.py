@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import itertools
+import resource
 import statistics
 import subprocess
 import sys
@@ -48,6 +49,10 @@ from published_way import PublishedWay
 
 ROWS, SUBWORDS = 32, 32
 LANGUAGES = ("en", "ru", "tr", "es", "de", "nl", "pl", "fr")
+
+
+PEAKS = {"Hyper-X, b = 64": "1.3", "Hyper-X, b = 256": "", "full fine-tuning": ""}
+MEMORY_ROUNDS = 5
 
 
 @dataclass(frozen=True)
@@ -103,7 +108,7 @@ class Bench:
     """
 
     def __init__(self, treebank: Path, rounds: int, folder: Path) -> None:
-        self.rounds, self.folder = rounds, folder
+        self.treebank, self.rounds, self.folder = treebank, rounds, folder
         (self.train_file,), (self.test_file,) = (
             tuple(treebank.glob(f"*-ud-{split}.conllu")) for split in ("train", "test")
         )
@@ -153,16 +158,32 @@ class Bench:
         batches = run._batches(0)
         return lambda: run._step(batches)
 
-    def bound(self, batches: Iterator[dict[str, Tensor]], loaded: LoadedEncoder) -> Callable[[], object]:
-        """The frozen encoder's forward and backward; as in the step, attention weights are not dropped."""
+    def bound(
+        self, batches: Iterator[dict[str, Tensor]], loaded: LoadedEncoder, *, attention_dropout: bool = False
+    ) -> Callable[[], object]:
+        """The frozen encoder's forward and backward; unless asked to, as in the step, it drops no attention weights."""
         encoder = loaded.model.train()
-        disable_attention_dropout(encoder)
+        if not attention_dropout:
+            disable_attention_dropout(encoder)
         encoder.requires_grad_(False)
         next(norm for _, norm in norm_modules(encoder)).requires_grad_(True)
 
         def once() -> None:
             encoder(**next(batches)).last_hidden_state.sum().backward()
             encoder.zero_grad()
+
+        return once
+
+    def full(self) -> Callable[[], object]:
+        """A step that trains all of the encoder."""
+        encoder, batches = load_encoder("embedded").model.train().requires_grad_(True), self.square_batches()
+        disable_attention_dropout(encoder)
+        optimizer = torch.optim.AdamW(encoder.parameters(), fused=True)
+
+        def once() -> None:
+            encoder(**next(batches)).last_hidden_state.sum().backward()
+            optimizer.step()
+            optimizer.zero_grad()
 
         return once
 
@@ -203,10 +224,15 @@ class Bench:
     def step(self) -> Iterator[Figure]:
         """A training step against the bound."""
         bound = self.bound(self.square_batches(), load_encoder("embedded"))
+        dropping = self.bound(self.square_batches(), load_encoder("embedded"), attention_dropout=True)
         for size, target in ((64, "1.06"), (256, "1.23")):
             ours = self.steps(self.run(["pos#en"], [self.square()], size=size))
             what = f"training step / bound, 32 x 32, P = 192, b = {size}"
             yield compare(what, target, ours, bound, rounds=self.rounds, times=3)
+            what = f"the same, the bound with attention dropout, b = {size}"
+            yield compare(what, "", ours, dropping, rounds=self.rounds, times=3)
+        full = self.full()
+        yield compare("full fine-tuning with fused AdamW / bound", "", full, bound, rounds=self.rounds, times=3)
 
     def mixed(self) -> Iterator[Figure]:
         """Eight pairs in a batch against one."""
@@ -228,13 +254,36 @@ class Bench:
         what = "step with 10 tasks / 3"
         yield compare(what, "1.02", self.steps(many), self.steps(few), rounds=self.rounds, times=3)
 
+    def memory(self) -> Iterator[Figure]:
+        """Peak resident memory of some steps, each in a process of its own, its libraries included."""
+        peaks = {name: [self.peak(name) for _ in range(MEMORY_ROUNDS)] for name in ("bound", *PEAKS)}
+        for name, target in PEAKS.items():
+            ratios = [mine / other for mine, other in zip(peaks[name], peaks["bound"], strict=True)]
+            mine, other = (statistics.median(peaks[one]) for one in (name, "bound"))
+            yield Figure(f"peak memory, {name} / bound", target, ratios, f"{mine:,.0f} MiB / {other:,.0f} MiB")
+
+    def peak(self, name: str) -> float:
+        """Peak resident memory of a process that takes five of some kind of step, in MiB."""
+        command = [sys.executable, __file__, "--treebank", self.treebank, "--steps_of", name]
+        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+
+    def steps_of(self, name: str) -> Callable[[], object]:
+        """A step whose memory is measured."""
+        if name == "bound":
+            # Kept whole, as a run keeps it: the tokenizer takes some 250 MiB.
+            self.loaded = load_encoder("embedded")
+            return self.bound(self.square_batches(), self.loaded)
+        if name == "full fine-tuning":
+            return self.full()
+        return self.steps(self.run(["pos#en"], [self.square()], size=int(name.rpartition(" ")[2])))
+
     def published(self) -> Iterator[Figure]:
         """Sentences a second in training, against the published way."""
         split = self.written(self.train_file)
         steps, theirs = 8, PublishedWay(load_encoder("embedded").model, split)
         ours = self.steps(self.run(["pos#en"], [split]))
         ratios, details = [], []
-        for number in range(3):
+        for number in range(self.rounds + 1):
             mine = seconds(lambda: [ours() for _ in range(steps)]) / steps
             other = seconds(theirs.step)
             if number:
@@ -253,10 +302,10 @@ class Bench:
         subwords = special_subwords(model.checked_tokenizer())
         plain = self.plain_pass(load_encoder("embedded"), split, subwords.pad)
         evaluate = lambda: evaluate_pairs(model, {pair: split}, batch_size=ROWS, subwords=subwords)  # noqa: E731
-        yield compare("evaluation of en_ewt test / plain encoder", "1.08", evaluate, plain, rounds=min(self.rounds, 3))
+        yield compare("evaluation of en_ewt test / plain encoder", "1.08", evaluate, plain, rounds=self.rounds)
         sentences = list(itertools.islice(read_conllu(self.test_file), 800))
         predict = lambda: list(tag(model, sentences, tasks=["pos"], language="en"))  # noqa: E731
-        yield compare("prediction of the same / plain encoder", "1.08", predict, plain, rounds=min(self.rounds, 3))
+        yield compare("prediction of the same / plain encoder", "1.08", predict, plain, rounds=self.rounds)
 
     def plain_pass(self, loaded: LoadedEncoder, split: EncodedSplit, pad: int) -> Callable[[], object]:
         """The plain encoder over a split in the same batches."""
@@ -304,13 +353,13 @@ class Bench:
             "at most 1.5 s more",
             lambda: process(code),
             lambda: process(imports),
-            rounds=min(self.rounds, 5),
+            rounds=self.rounds,
         )
         mine, other = (float(part.strip(" s")) for part in figure.detail.split("/"))
         yield replace(figure, detail=f"{figure.detail}: {mine - other:.2f} s more")
 
 
-TABLE = ("step", "mixed", "languages", "published", "inference", "encoding", "start")
+TABLE = ("step", "mixed", "languages", "published", "inference", "encoding", "start", "memory")
 
 
 def main() -> None:
@@ -318,8 +367,16 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--treebank", type=Path, required=True, help="folder of a UD treebank, such as UD_English-EWT")
     parser.add_argument("--rows", nargs="+", choices=TABLE, default=TABLE, help="what to measure")
-    parser.add_argument("--rounds", type=int, default=7, help="how often each thing is timed")
+    parser.add_argument("--rounds", type=int, default=5, help="how often each thing is timed")
+    parser.add_argument("--steps_of", help=argparse.SUPPRESS)
     options = parser.parse_args()
+    if options.steps_of:
+        with tempfile.TemporaryDirectory() as folder:
+            step = Bench(options.treebank, 1, Path(folder)).steps_of(options.steps_of)
+            for _ in range(5):
+                step()
+        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+        return
     print("| what | target | median | spread | times |\n| --- | --- | ---: | ---: | --- |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
         bench = Bench(options.treebank, options.rounds, Path(folder))
