@@ -31,7 +31,7 @@ quickstart: $(INSTALLED) ## train on the sample corpus, evaluate, tag a sentence
 
 # TREEBANK names the folder of a treebank of Universal Dependencies, such as UD_English-EWT.
 bench: $(INSTALLED) ## measure speed and memory: make bench TREEBANK=DATA/ud/UD_English-EWT (under 15 minutes)
-	OMP_WAIT_POLICY=passive $(BIN)/python benchmarks/speed.py --treebank $(TREEBANK)
+	$(BIN)/python benchmarks/speed.py --treebank $(TREEBANK)
 
 bench-gpu: $(INSTALLED) ## measure a training step on a GPU (under 5 minutes, no data, no network)
 	$(BIN)/python benchmarks/gpu.py

@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import argparse
 import itertools
-import resource
 import statistics
 import subprocess
 import sys
@@ -21,6 +20,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -52,7 +52,16 @@ LANGUAGES = ("en", "ru", "tr", "es", "de", "nl", "pl", "fr")
 
 
 PEAKS = {"Hyper-X, b = 64": "1.3", "Hyper-X, b = 256": "", "full fine-tuning": ""}
-MEMORY_ROUNDS = 5
+
+STEPS_OF_TEXT = 40
+"""Enough for batches of all lengths."""
+
+
+class Apart(NamedTuple):
+    """What was measured of a process of its own: its last step, and its peak resident memory."""
+
+    seconds: float
+    mebibytes: float
 
 
 @dataclass(frozen=True)
@@ -256,41 +265,52 @@ class Bench:
 
     def memory(self) -> Iterator[Figure]:
         """Peak resident memory of some steps, each in a process of its own, its libraries included."""
-        peaks = {name: [self.peak(name) for _ in range(MEMORY_ROUNDS)] for name in ("bound", *PEAKS)}
+        peaks = {name: [self.apart(name).mebibytes for _ in range(self.rounds)] for name in ("bound", *PEAKS)}
         for name, target in PEAKS.items():
             ratios = [mine / other for mine, other in zip(peaks[name], peaks["bound"], strict=True)]
             mine, other = (statistics.median(peaks[one]) for one in (name, "bound"))
             yield Figure(f"peak memory, {name} / bound", target, ratios, f"{mine:,.0f} MiB / {other:,.0f} MiB")
 
-    def peak(self, name: str) -> float:
-        """Peak resident memory of a process that takes five of some kind of step, in MiB."""
+    def apart(self, name: str) -> Apart:
+        """Some steps in a process of their own: it shares neither memory nor what ours tells the allocator."""
         command = [sys.executable, __file__, "--treebank", self.treebank, "--steps_of", name]
-        return float(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+        output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+        return Apart(*map(float, output.split()))
+
+    def measured(self, name: str) -> Apart:
+        """What :meth:`apart` gives, measured in this process."""
+        step = self.steps_of(name)
+        last = [seconds(step) for _ in range(2 if name == "the published way" else 5)][-1]
+        # Not ru_maxrss, which a process takes over from the one that started it. Linux alone tells.
+        (peak,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
+        return Apart(last, int(peak) / 1024)
 
     def steps_of(self, name: str) -> Callable[[], object]:
-        """A step whose memory is measured."""
+        """A step that is measured apart."""
         if name == "bound":
             # Kept whole, as a run keeps it: the tokenizer takes some 250 MiB.
             self.loaded = load_encoder("embedded")
             return self.bound(self.square_batches(), self.loaded)
         if name == "full fine-tuning":
             return self.full()
+        if name == "the published way":
+            return PublishedWay(load_encoder("embedded").model, self.written(self.train_file)).step
         return self.steps(self.run(["pos#en"], [self.square()], size=int(name.rpartition(" ")[2])))
 
     def published(self) -> Iterator[Figure]:
         """Sentences a second in training, against the published way."""
         split = self.written(self.train_file)
-        steps, theirs = 8, PublishedWay(load_encoder("embedded").model, split)
         ours = self.steps(self.run(["pos#en"], [split]))
         ratios, details = [], []
         for number in range(self.rounds + 1):
-            mine = seconds(lambda: [ours() for _ in range(steps)]) / steps
-            other = seconds(theirs.step)
+            mine = seconds(lambda: [ours() for _ in range(STEPS_OF_TEXT)]) / STEPS_OF_TEXT
+            other = self.apart("the published way").seconds
             if number:
                 ratios.append(other / mine)
                 details.append((ROWS / mine, ROWS / other))
-        detail = f"{details[-1][0]:.1f} / {details[-1][1]:.1f} sentences a second"
-        yield Figure("training, sentences a second / the published way", "25", ratios, detail)
+        mine, other = (statistics.median(column) for column in zip(*details, strict=True))
+        what = "training, sentences a second / the published way"
+        yield Figure(what, "25", ratios, f"{mine:.1f} / {other:.1f} sentences a second")
 
     def inference(self) -> Iterator[Figure]:
         """Evaluation and prediction against the encoder alone over the same batches."""
@@ -372,10 +392,7 @@ def main() -> None:
     options = parser.parse_args()
     if options.steps_of:
         with tempfile.TemporaryDirectory() as folder:
-            step = Bench(options.treebank, 1, Path(folder)).steps_of(options.steps_of)
-            for _ in range(5):
-                step()
-        print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+            print(*Bench(options.treebank, 1, Path(folder)).measured(options.steps_of))
         return
     print("| what | target | median | spread | times |\n| --- | --- | ---: | ---: | --- |", flush=True)
     with tempfile.TemporaryDirectory() as folder:
