@@ -262,6 +262,16 @@ def test_a_search_chooses_the_rate_by_seen_pairs(
     assert f"**{best:g}: {100 * found[best]:.1f}**" in (tmp_path / "tables.md").read_text(encoding="utf-8")
 
 
+def test_all_cells_with_dev_data_are_scored_to_choose_by(experiment: Path, tmp_path: Path) -> None:
+    options = ["--methods", "adapter-task", "--seeds", "1", "--max_eval_samples", "2", "--split", "dev"]
+    assert suite("run", tmp_path, *options, experiment=experiment) == 0
+    rows = rows_of(tmp_path, "dev", "adapter-task")
+    assert {row.pair for row in rows} == set(map(str, Experiment.read(str(experiment)).cells("dev")))
+    assert {(row.split, row.sentences) for row in rows} == {("dev", 2)}
+    assert suite("render", tmp_path, "--baseline", "adapter-task", "--formats", "svg") == 0
+    assert "dev data, to choose by" in (tmp_path / "tables.md").read_text(encoding="utf-8")
+
+
 def test_a_run_that_fails_is_named_and_the_others_go_on(
     experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

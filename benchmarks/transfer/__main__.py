@@ -18,7 +18,7 @@ from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
 
 from .experiment import Experiment
 from .methods import METHODS, method
-from .results import Results, found_rates
+from .results import Results, Stage, found_rates
 from .runs import Run, attempt, attempt_apart, options_text
 
 OUTPUT = Path("runs/transfer")
@@ -64,7 +64,7 @@ class SearchOptions(CommonOptions):
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(CommonOptions):
-    """Train methods and score all cells of an experiment on test data."""
+    """Train methods and score all cells of an experiment, on test data or on what has dev data."""
 
     seeds: tuple[int, ...] = (1, 2, 3)
     """Seeds to train with."""
@@ -72,6 +72,8 @@ class RunOptions(CommonOptions):
     """Learning rate for all methods; by default the best one that a search has found, else the method's own."""
     rates_from: int | None = None
     """Take the rates of a search of so many steps; by default of as many as are trained."""
+    split: Literal["test", "dev"] = "test"
+    """Split to score: dev to choose by, test to report."""
     max_eval_samples: int | None = 1_000
     """Sentences of each cell, from the first on; None for all."""
     curve_steps: int | None = None
@@ -146,6 +148,7 @@ def _planned(options: SearchOptions | RunOptions, experiment: Experiment, result
     """The runs that the options ask for, seed by seed: after the first one all methods can be compared."""
     changes = read_changes(options.options)
     rows = results.rows()
+    stage: Stage = "search" if isinstance(options, SearchOptions) else "final" if options.split == "test" else "dev"
     for seed in options.seeds:
         for name in options.methods:
             how = method(name)
@@ -167,7 +170,7 @@ def _planned(options: SearchOptions | RunOptions, experiment: Experiment, result
                     seed=seed,
                     steps=options.steps,
                     rate=rate,
-                    stage="search" if isinstance(options, SearchOptions) else "final",
+                    stage=stage,
                     limit=options.max_eval_samples,
                     changes=changes,
                     text_steps=options.text_steps,
@@ -210,7 +213,7 @@ def render(options: RenderOptions) -> int:
         raise DataError("there are no results; `run` writes some", path=results.path)
     write_tables(results, options.baseline, results.folder / "tables.md")
     print(results.folder / "tables.md")
-    for stage, draw, kind in (("final", heat_map, "cells"), ("curve", curves, "curves")):
+    for stage, draw, kind in (("final", heat_map, "cells"), ("dev", heat_map, "dev"), ("curve", curves, "curves")):
         for comparison in comparisons(results, stage):
             for path in save(draw(comparison), results.folder, f"{kind}-{comparison.file}", options.formats):
                 print(path)

@@ -19,7 +19,7 @@ from hyperx.errors import DataError
 
 FILE = "results.jsonl"
 
-Stage = Literal["search", "curve", "final"]
+Stage = Literal["search", "curve", "dev", "final"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +33,7 @@ class Row:
         rate: learning rate.
         seed: seed of the training.
         steps: steps of the training, the joint ones where each task has a model of its own.
-        stage: ``search`` for a rate, ``curve`` while training, or ``final``.
+        stage: ``search`` for a rate, ``curve`` while training, ``dev`` to choose, or ``final``.
         step: the step at which the cell was scored.
         split: the split that was scored.
         limit: at most so many of its sentences; None for all.

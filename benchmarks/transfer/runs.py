@@ -40,7 +40,7 @@ class Run:
         seed: seed of the training.
         steps: its steps.
         rate: its learning rate.
-        stage: ``search`` scores the seen pairs on dev data, ``final`` all cells on test data.
+        stage: ``search`` scores the seen pairs on dev data, ``dev`` all cells, ``final`` all cells on test data.
         limit: sentences of each cell; None for all.
         changes: options in place of the method's.
         text_steps: steps on raw text for each language, where the method has any.
@@ -66,7 +66,7 @@ class Run:
     @property
     def split(self) -> str:
         """The split that is scored."""
-        return "dev" if self.stage == "search" else "test"
+        return "test" if self.stage == "final" else "dev"
 
     @property
     def options(self) -> str:

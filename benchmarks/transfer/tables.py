@@ -239,25 +239,34 @@ def curve_table(comparison: Comparison) -> str:
     return markdown_table(["method", "group", "average by step"], table, text_columns=3)
 
 
+def comparison_tables(comparison: Comparison, baseline: str, results: Results) -> Iterator[str]:
+    """The tables of what compares."""
+    yield averages_table(comparison)
+    if baseline in comparison.systems and len(comparison.systems) > 1:
+        yield DIFFERENCES + differences_table(comparison, baseline, results)
+    yield cells_table(comparison)
+    if repeats := repeats_table(comparison):
+        yield "Without the sentences that also stand in train:\n\n" + repeats
+
+
 def write_tables(results: Results, baseline: str, path: Path) -> None:
     """Write all tables as one page of Markdown; a DataError where no experiment has the baseline."""
     parts = [INTRODUCTION]
     if rates := rates_table(results):
         parts.append(f"## Rates\n\n{rates}")
-    compared = comparisons(results, "final")
-    names = list(dict.fromkeys(name for comparison in compared for name in comparison.systems))
-    if compared and baseline not in names:
+    compared = {stage: comparisons(results, stage) for stage in ("final", "dev")}
+    names = list(
+        dict.fromkeys(name for each in compared.values() for comparison in each for name in comparison.systems)
+    )
+    if names and baseline not in names:
         raise DataError(
             f"--baseline: no run of {baseline!r} is there: {', '.join(names)}.{did_you_mean(baseline, names)}",
             path=results.path,
         )
-    for comparison in compared:
-        parts.append(f"## {comparison.title}: test data\n\n{averages_table(comparison)}")
-        if baseline in comparison.systems and len(comparison.systems) > 1:
-            parts.append(DIFFERENCES + differences_table(comparison, baseline, results))
-        parts.append(cells_table(comparison))
-        if repeats := repeats_table(comparison):
-            parts.append(f"Without the test sentences that also stand in train:\n\n{repeats}")
+    for stage, data in (("final", "test data"), ("dev", "dev data, to choose by")):
+        for comparison in compared[stage]:
+            parts.append(f"## {comparison.title}: {data}\n")
+            parts += comparison_tables(comparison, baseline, results)
     for comparison in comparisons(results, "curve"):
         parts.append(f"## {comparison.title}: dev data while training\n\n{curve_table(comparison)}")
     versions = ", ".join(sorted(results.frame()["version"].unique()))
