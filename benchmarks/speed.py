@@ -185,7 +185,8 @@ class Bench:
 
     def full(self) -> Callable[[], object]:
         """A step that trains all of the encoder."""
-        encoder, batches = load_encoder("embedded").model.train().requires_grad_(True), self.square_batches()
+        self.loaded, batches = load_encoder("embedded"), self.square_batches()
+        encoder = self.loaded.model.train().requires_grad_(True)
         disable_attention_dropout(encoder)
         optimizer = torch.optim.AdamW(encoder.parameters(), fused=True)
 

@@ -1,12 +1,16 @@
-"""Memory that a training run keeps."""
+"""Memory that a training run keeps, and from which a GPU fetches."""
 
 from __future__ import annotations
 
 import platform
 import subprocess
 import sys
+from unittest import mock
 
 import pytest
+import torch
+
+from hyperx.device import placed
 
 PROGRAM = """
 import resource, sys
@@ -36,3 +40,12 @@ def test_freed_memory_is_not_fetched_anew() -> None:
     }
     # Beyond 32 MiB the library always gives back; 64 are 16,384 pages.
     assert faults["keep"] < 16_384 < faults["give"]
+
+
+@pytest.mark.parametrize(("kind", "pinned"), [("cuda", True), ("cpu", False), ("meta", False)])
+def test_only_a_gpu_fetches_from_memory_that_stays_in_place(kind: str, pinned: bool) -> None:
+    tensor = mock.Mock(spec=["device", "pin_memory", "to"], device=torch.device("cpu"))
+    placed(tensor, torch.device(kind))
+    source = tensor.pin_memory.return_value if pinned else tensor
+    assert tensor.pin_memory.called == pinned
+    source.to.assert_called_once_with(torch.device(kind), non_blocking=kind != "cpu")

@@ -12,13 +12,10 @@ import pytest
 import torch
 from accelerate.state import AcceleratorState
 
-from toy import ROOT
-
 
 @pytest.fixture
-def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
+def gpu() -> Iterator[ModuleType]:
     """The benchmark's module, and Accelerate's state, which has one precision a process, as it was before any run."""
-    monkeypatch.syspath_prepend(ROOT / "benchmarks")
     AcceleratorState._reset_state(reset_partial_state=True)
     import gpu
 
@@ -30,7 +27,6 @@ def gpu(monkeypatch: pytest.MonkeyPatch) -> Iterator[ModuleType]:
 
 # What users of a compiled encoder are not told either: see encoders/test_compile.py.
 @pytest.mark.filterwarnings("ignore:The .grad attribute of a Tensor that is not a leaf:UserWarning")
-@pytest.mark.filterwarnings("ignore:Dynamo detected a call to a `functools.lru_cache`:UserWarning")
 def test_all_rows_are_measured(gpu: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     gpu.main(["--device", "cpu", "--tiny"])
     head, _, *table = capsys.readouterr().out.splitlines()

@@ -67,7 +67,7 @@ def test_imports_go_one_way() -> None:
     assert not wrong
 
 
-def test_what_a_prediction_does_not_need_is_not_imported() -> None:
+def test_the_model_imports_nothing_that_prediction_does_not_need() -> None:
     unneeded = "datasets networkx spacy langcodes hyperx.training hyperx.building hyperx.optimisation".split()  # noqa: SIM905
     code = (
         "import sys; from hyperx import HyperX; from hyperx.languages import canonical; canonical('en');"

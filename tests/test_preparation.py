@@ -93,6 +93,15 @@ def test_numbers_of_things_are_one_or_more(base: list[str], name: str) -> None:
     assert problems_of(*base, f"--{name}", "0") == [f"--{name}: expected 1 or more; found 0"]
 
 
+@pytest.mark.parametrize("projected", [True, False])
+def test_more_shared_matrices_than_inputs_save_nothing(base: list[str], projected: bool) -> None:
+    sizes = ["--task_embedding_dim", "2", "--language_embedding_dim", "3", "--layer_id_embedding_dim", "4"]
+    project = ["--projected_source_embedding_dim", "9"] if projected else ["--no-project_source_embeddings"]
+    (problem,) = problems_of(*base, *sizes, *project, "--generator_rank", "10")
+    assert "--generator_rank: expected at most 9, the size of what the generators read; found 10" in problem
+    scope_of(*base, *sizes, *project, "--generator_rank", "9")
+
+
 @pytest.mark.parametrize("name", ["temperature", "learning_rate", "num_train_epochs"])
 @pytest.mark.parametrize("value", ["0", "-1", "nan"])
 def test_rates_are_more_than_zero(base: list[str], name: str, value: str) -> None:

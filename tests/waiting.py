@@ -2,7 +2,7 @@
 
 Tensors on the device ``meta`` have shapes and no values. So a training step that gets through on it reads nothing back,
 which on a GPU would mean waiting until all that was asked of it before is done. What that device lets pass and a GPU
-does not, the two modes of :func:`never_answers` refuse: copies from memory that may move, of tensors and of lists.
+does not, the two modes of :func:`never_answers` refuse: copies that wait, of tensors and of lists.
 """
 
 from __future__ import annotations

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import copy
 import itertools
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
+from unittest import mock
 
 import pytest
 import torch
@@ -19,7 +22,7 @@ from hyperx.config import Activation
 from hyperx.encoders.layout import norm_modules
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.model import HyperX, ModelOutput
-from hyperx.modules.adapter import Rows, bottleneck_adapter
+from hyperx.modules.adapter import AdapterWeights, Rows, bottleneck_adapter
 from hyperx.pairs import TaskLanguagePair
 from literal import literal_adapters, literal_output
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_model, tiny_tokenizer
@@ -160,6 +163,39 @@ def test_one_adapter_equals_its_equation(of_rows: list[int], size: int) -> None:
         (adapter,) = literal_adapters(model, pair.task, pair.language, 2)
         for position in range(4):
             torch.testing.assert_close(found[row, position], adapter(x[row, position]), atol=1e-5, rtol=1e-5)
+
+
+TWO = [TaskLanguagePair("pos", "tr"), TaskLanguagePair("ner", "en")]
+
+
+def grouped_and_gathered(x: torch.Tensor, adapter: AdapterWeights) -> Iterator[torch.Tensor]:
+    """The adapted states of the same rows by one product for each pair, and with weights gathered by row."""
+    rows = Rows.of([0, 0, 1], x.device)
+    assert rows.ends is not None
+    for each in (rows, replace(rows, ends=None)):
+        yield bottleneck_adapter(x, adapter, each, torch.nn.functional.relu)
+
+
+def test_a_grouped_product_has_the_gradients_of_gathered_weights() -> None:
+    model = tiny_model()
+    x = torch.randn(3, 4, 32, generator=torch.Generator().manual_seed(0)).requires_grad_()
+    wanted: list[torch.Tensor] = []
+    with mock.patch.object(torch.nn.functional, "grouped_mm", wraps=torch.nn.functional.grouped_mm) as product:
+        adapter = model.adapters(TWO).layers()[0]
+        for states in grouped_and_gathered(x, adapter):
+            # The gradient of a sum is one value, spread out.
+            found = torch.autograd.grad(states.sum(), [x, *model.hypernetwork.parameters()], retain_graph=True)
+            for one, other in zip(found, wanted or found, strict=True):
+                torch.testing.assert_close(one, other)
+            wanted = wanted or list(found)
+    assert product.call_count == 2
+
+
+def test_automatic_precision_is_the_same_however_rows_are_ordered() -> None:
+    adapter = tiny_model().adapters(TWO).layers()[0]
+    with torch.autocast("cpu", torch.bfloat16):
+        grouped, gathered = grouped_and_gathered(torch.randn(3, 4, 32), adapter)
+    assert grouped.equal(gathered)
 
 
 # Activations ----------------------------------------------------------------------------------------------------------

@@ -219,6 +219,15 @@ def test_fewer_matrices_are_the_principal_components(layer_ids: bool) -> None:
             torch.testing.assert_close(found[:, layer].reshape(-1, 64), wanted, atol=1e-4, rtol=1e-4)
 
 
+def test_compressed_generators_stay_frozen_and_in_their_precision() -> None:
+    net = random_net(layer_ids=True).to(torch.bfloat16).requires_grad_(False)
+    before = written(net)
+    net.compress(9)
+    assert not any(parameter.requires_grad for parameter in net.parameters())
+    assert {parameter.dtype for parameter in net.parameters()} == {torch.bfloat16}
+    torch.testing.assert_close(written(net).up, before.up, atol=0.3, rtol=0.1)
+
+
 def test_what_cannot_be_compressed_says_so() -> None:
     net = random_net(layer_ids=True)
     for rank in (0, 10):

@@ -136,16 +136,19 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor, rows: Rows | None) -> Tens
         return F.linear(x, weight[0], bias[0])
     if rows.ends is not None and _can_be_grouped(x, weight):
         y = F.grouped_mm(x.flatten(0, 1), weight.transpose(1, 2), offs=rows.ends * x.shape[1])
+        if y.requires_grad:
+            # Its backward pass takes no gradient that is one value spread out, as that of a sum is.
+            y.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:2], -1) + bias[rows.pairs, None]
     return bias[rows.pairs, None].baddbmm(x, weight[rows.pairs].transpose(1, 2))
 
 
 def _can_be_grouped(x: Tensor, weight: Tensor) -> bool:
-    """Whether PyTorch can multiply the rows of each pair at once: since 2.10, not in every size and precision, and not
-    compiled."""
+    """Whether PyTorch can multiply the rows of each pair at once: since 2.10, not in every size and precision, and
+    neither compiled nor with automatic precision, which it is unknown to."""
     aligned = all(size * x.element_size() % 16 == 0 for size in weight.shape[1:])
-    known = hasattr(F, "grouped_mm") and not torch.compiler.is_compiling()
-    return known and aligned and x.dtype != torch.float64
+    plain = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+    return hasattr(F, "grouped_mm") and plain and aligned and x.dtype != torch.float64
 
 
 def _norm(x: Tensor, norm: NormWeights | None, rows: Rows | None) -> Tensor:

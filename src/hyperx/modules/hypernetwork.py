@@ -68,7 +68,10 @@ class SharedBasis(nn.Module):
         """
         sets, _, source_dim = full.weight.shape
         found = cls(source_dim=source_dim, shape=full.shape, layers=sets, rank=rank).to(full.weight)
-        for index, weight in enumerate(full.weight):
+        found.requires_grad_(full.weight.requires_grad)
+        # No decomposition is made in half precision.
+        sources = sources.float()
+        for index, weight in enumerate(full.weight.float()):
             mean = sources.flatten(0, 1).mean(0)
             # A times this has the singular vectors of all weights that are written, in P columns instead of N L.
             spread = torch.linalg.svd((sources.flatten(0, 1) - mean).T, full_matrices=False)
