@@ -93,6 +93,12 @@ def test_numbers_of_things_are_one_or_more(base: list[str], name: str) -> None:
     assert problems_of(*base, f"--{name}", "0") == [f"--{name}: expected 1 or more; found 0"]
 
 
+@pytest.mark.parametrize("value", ["-0.1", "1.5", "nan"])
+def test_a_chance_is_between_0_and_1(base: list[str], value: str) -> None:
+    problem = f"--language_dropout: expected 0 to 1; found {float(value)}"
+    assert problems_of(*base, "--language_dropout", value) == [problem]
+
+
 @pytest.mark.parametrize("projected", [True, False])
 def test_more_shared_matrices_than_inputs_save_nothing(base: list[str], projected: bool) -> None:
     sizes = ["--task_embedding_dim", "2", "--language_embedding_dim", "3", "--layer_id_embedding_dim", "4"]

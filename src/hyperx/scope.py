@@ -157,6 +157,8 @@ def number_problems(config: TrainConfig) -> list[str]:
             f"--generator_rank: expected at most {read}, the size of what the generators read; found "
             f"{shape.generator_rank}, which would take more parameters than generators without it"
         )
+    if not 0 <= shape.language_dropout <= 1:
+        problems.append(f"--language_dropout: expected 0 to 1; found {shape.language_dropout}")
     if training.lr_scheduler_type == "polynomial" and 0 < training.learning_rate <= POLYNOMIAL_END:
         problems.append(
             f"--learning_rate: the polynomial schedule ends at {POLYNOMIAL_END}; expected more, found "

@@ -127,9 +127,9 @@ def test_unit_scale_gives_length_one() -> None:
     torch.testing.assert_close(UnitScale()(source).norm(dim=-1), torch.ones(5, 3), atol=1e-5, rtol=0)
 
 
-def source(trained: list[bool]) -> SourceEmbedding:
+def source(trained: list[bool], dropout: float = 0.0) -> SourceEmbedding:
     torch.manual_seed(0)
-    return SourceEmbedding(learnt=[trained] * 2, layers=0, task_dim=2, language_dim=4, layer_dim=0)
+    return SourceEmbedding(learnt=[trained] * 2, layers=0, task_dim=2, language_dim=4, layer_dim=0, dropout=dropout)
 
 
 def test_untrained_language_reads_the_mean_of_the_trained_ones() -> None:
@@ -154,6 +154,20 @@ def test_gradient_of_an_untrained_language_reaches_the_trained_ones_only() -> No
     embedding = source([True, False, True])
     embedding(torch.tensor([0]), torch.tensor([1]))[..., 2:].sum().backward()
     assert embedding.language.grad.tolist() == [[0.5] * 4, [0.0] * 4, [0.5] * 4]
+
+
+@pytest.mark.parametrize("trained", [[True, True, True], [True, False, True]])
+@pytest.mark.parametrize("dropout", [0.25, 1.0])
+def test_in_training_a_pair_reads_the_mean_now_and_then(trained: list[bool], dropout: float) -> None:
+    embedding = source(trained, dropout)
+    own = embedding.language[0]
+    mean = embedding.language[torch.tensor(trained)].mean(dim=0)
+    pairs = torch.zeros(4_000, dtype=torch.long)
+    read = embedding(pairs, pairs)[:, 0, 2:]
+    reads_mean = torch.isclose(read, mean).all(dim=1)
+    assert bool((reads_mean | torch.isclose(read, own).all(dim=1)).all())
+    assert float(reads_mean.float().mean()) == pytest.approx(dropout, abs=0.03)
+    assert torch.equal(embedding.eval()(pairs, pairs)[:, 0, 2:], own.expand(4_000, -1))
 
 
 @pytest.mark.parametrize("trained", [[True, True], [True, False], [False, False]])
@@ -189,15 +203,17 @@ def random_net(*, layer_ids: bool) -> Hypernetwork:
     net = small(HypernetworkOptions(condition_to_layer_id=layer_ids, adapter_dim=4, projected_source_embedding_dim=9))
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter)
-    return net
+    return net.eval()
 
 
 @pytest.mark.parametrize(("layer_ids", "enough"), [(True, 9), (False, 5)])
 def test_as_many_matrices_as_the_adapters_span_change_nothing(layer_ids: bool, enough: int) -> None:
     net = random_net(layer_ids=layer_ids)
     before = written(net)
-    net.compress(enough)
-    after = written(net)
+    # What is read now and then in training only does not count.
+    net.train().compress(enough)
+    assert net.training
+    after = written(net.eval())
     torch.testing.assert_close(after.down, before.down, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(after.up, before.up, atol=1e-4, rtol=1e-4)
     assert after.up_bias.equal(before.up_bias)

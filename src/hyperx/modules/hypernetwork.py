@@ -140,6 +140,7 @@ class Hypernetwork(nn.Module):
             task_dim=options.task_embedding_dim,
             language_dim=options.language_embedding_dim,
             layer_dim=options.layer_id_embedding_dim,
+            dropout=options.language_dropout,
         )
         self.projector: nn.Module = nn.Identity()
         source_dim = self.source.dim
@@ -216,7 +217,9 @@ class Hypernetwork(nn.Module):
         """
         tasks, languages = len(self.source.task), len(self.source.language)
         pairs = torch.cartesian_prod(torch.arange(tasks), torch.arange(languages)).to(self.source.task.device)
-        sources = self.read(pairs[:, 0], pairs[:, 1])
+        training = self.training
+        sources = self.eval().read(pairs[:, 0], pairs[:, 1])
+        self.train(training)
         if not isinstance(self.down, Generator) or not isinstance(self.up, Generator):
             raise HyperXError(f"the generators are mixtures of {self.options.generator_rank} matrices already")
         most = min(sources[..., 0].numel(), *self.down.weight.shape[1:])

@@ -14,7 +14,8 @@ class SourceEmbedding(nn.Module):
     """``[e_task(t) ; e_lang(g) ; e_layer(l)]``, each part learnt, N(0, 1) at the start (Hyper-X, section 2).
 
     A language that has not been learnt for a task reads the mean of those that have: its own embedding, at a random
-    start or shaped by another kind of task alone, would be an outlier to the projector.
+    start or shaped by another kind of task alone, would be an outlier to the projector. So that this mean is none
+    either, a pair reads it in training too, now and then.
 
     Args:
         learnt: for each task and language whether the language's own embedding is read ``[T, G]``. A task without any
@@ -23,6 +24,7 @@ class SourceEmbedding(nn.Module):
         task_dim: size of a task embedding.
         language_dim: size of a language embedding.
         layer_dim: size of a layer embedding.
+        dropout: chance that a pair reads the mean in a step of training.
     """
 
     learnt: Tensor
@@ -35,8 +37,10 @@ class SourceEmbedding(nn.Module):
         task_dim: int,
         language_dim: int,
         layer_dim: int,
+        dropout: float = 0.0,
     ) -> None:
         super().__init__()
+        self.dropout = dropout
         self.task = nn.Parameter(torch.randn(len(learnt), task_dim))
         self.language = nn.Parameter(torch.randn(len(learnt[0]), language_dim))
         self.layer = nn.Parameter(torch.randn(layers, layer_dim)) if layers else None
@@ -53,11 +57,15 @@ class SourceEmbedding(nn.Module):
     def language_vectors(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """What K pairs read of their languages ``[K, language_dim]``: an embedding, or the mean of the learnt ones."""
         own = self.language[languages]
-        if not self.has_means:
+        drops = self.training and self.dropout > 0
+        if not self.has_means and not drops:
             return own
         learnt = self.learnt[tasks]
         shares = learnt.to(own.dtype) / learnt.sum(dim=1, keepdim=True)
-        return torch.where(learnt.gather(1, languages[:, None]), own, shares @ self.language)
+        kept = learnt.gather(1, languages[:, None])
+        if drops:
+            kept = kept & (torch.rand(kept.shape, device=kept.device) >= self.dropout)
+        return torch.where(kept, own, shares @ self.language)
 
     @torch.no_grad()
     def add_language(self) -> None:
