@@ -53,7 +53,7 @@ class HypernetworkOptions:
     """Normalise what the adapter adds."""
     conditional_layer_norm: bool = False
     """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
-    language_dropout: float = 0.5
+    language_dropout: float = 0.0
     """Chance that a pair, in a step of training, reads the mean of the trained languages, as a new language will."""
     generator_start: GeneratorStart = "scaled"
     """'scaled': what the generators read has length 1, and the adapters start as the identity. 'published': all weights
@@ -301,7 +301,6 @@ PUBLISHED: dict[str, Any] = {
     "condition_to_layer_id": False,
     "project_source_embeddings": False,
     "generator_start": "published",
-    "language_dropout": 0.0,
     "head_layer": "last",
     "freeze_encoder": False,
     "parser_projections": False,

@@ -14,8 +14,8 @@ class SourceEmbedding(nn.Module):
     """``[e_task(t) ; e_lang(g) ; e_layer(l)]``, each part learnt, N(0, 1) at the start (Hyper-X, section 2).
 
     A language that has not been learnt for a task reads the mean of those that have: its own embedding, at a random
-    start or shaped by another kind of task alone, would be an outlier to the projector. So that this mean is none
-    either, a pair reads it in training too, now and then.
+    start or shaped by another kind of task alone, would be an outlier to the projector. With dropout a pair
+    reads it in training too, now and then.
 
     Args:
         learnt: for each task and language whether the language's own embedding is read ``[T, G]``. A task without any

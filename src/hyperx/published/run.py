@@ -102,7 +102,7 @@ class PublishedRun:
             languages=found.texts("languages"),
             pairs=tuple(map(_pair, found.texts("train_task_language_pairs", required=False))),
             encoder=found.take("model_name_or_path", str, "") or None,
-            hypernetwork=HypernetworkOptions(**shape, **flags, generator_start="published", language_dropout=0.0),
+            hypernetwork=HypernetworkOptions(**shape, **flags, generator_start="published"),
             activation=found.take("adapter_non_linearity", str, "relu").lower(),
             after_layer_output=found.take("after_layer_output", bool, False),
             max_length=found.take("max_length", int, 256) or 0,
