@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
 import pytest
 import torch
 from hypothesis import given, settings
@@ -222,3 +226,48 @@ def test_span_f1_is_that_of_nervaluate(sentences: tuple[list[list[str]], list[li
     results = evaluator.Evaluator([listed(t) for t in gold], [listed(t) for t in predicted], tags=kinds, loader="dict")
     expected = results.evaluate()["overall"]["strict"].f1
     assert NER.score(gold, predicted).measures["f1"] == pytest.approx(expected)
+
+
+# Decoding ---------------------------------------------------------------------------------------------------------
+
+LABELS = NER.label_set([])
+
+
+def is_bio(tags: Sequence[str]) -> bool:
+    """Whether every I- stands behind a label of its type."""
+    return all(tag[0] != "I" or before[1:] == tag[1:] for before, tag in itertools.pairwise(("O", *tags)))
+
+
+@exact
+@given(st.lists(st.lists(st.integers(-4, 0), min_size=7, max_size=7), min_size=1, max_size=3))
+def test_entities_are_the_best_well_formed_labels(rows: list[list[int]]) -> None:
+    """Against all sequences of labels. Small whole numbers: some sequences are equally good."""
+    scores = np.array(rows, dtype=np.float32)
+    found = NER.join([scores], [], LABELS)
+    assert is_bio(found.labels)
+    sequences = itertools.product(range(len(LABELS)), repeat=len(rows))
+    well_formed = [path for path in sequences if is_bio([LABELS[label] for label in path])]
+    best = max(sum(rows[word][label] for word, label in enumerate(path)) for path in well_formed)
+    path = [LABELS.index(label) for label in found.labels]
+    assert sum(rows[word][label] for word, label in enumerate(path)) == best
+    assert found.confidences == pytest.approx([np.exp(rows[word][label]) for word, label in enumerate(path)])
+
+
+@exact
+@given(st.lists(st.sampled_from(LABELS), min_size=1, max_size=12), st.integers(1, 11))
+def test_well_formed_labels_are_found_as_they_are_over_windows(tags: list[str], cut: int) -> None:
+    for word, (before, tag) in enumerate(itertools.pairwise(("O", *tags))):
+        tags[word] = tag if is_bio([before.replace("I-", "B-"), tag]) else tag.replace("I-", "B-")
+    scores = np.log(np.where(np.array(tags)[:, None] == np.array(LABELS), 0.4, 0.1))
+    parts = [part for part in (scores[:cut], scores[cut:]) if len(part)]
+    assert NER.join(parts, [], LABELS).labels == tuple(tags)
+
+
+def test_an_entity_is_mended_by_what_is_most_probable() -> None:
+    """Labels that no sentence can have, taken one by one: PER continued as ORG, and an I- at the beginning."""
+    scores = np.full((2, 7), -9.0)
+    scores[0, LABELS.index("B-PER")], scores[0, LABELS.index("B-ORG")] = -0.5, -0.6
+    scores[1, LABELS.index("I-ORG")], scores[1, LABELS.index("I-PER")] = -0.1, -0.8
+    assert NER.join([scores], [], LABELS).labels == ("B-ORG", "I-ORG")
+    assert NER.join([scores[1:]], [], LABELS).labels == ("O",)
+    assert POS.join([scores], [], LABELS).labels == ("B-PER", "I-ORG")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hyperx.data.encoding import Ints, Window
@@ -25,6 +27,8 @@ from hyperx.tasks.base import (
     precision_recall_f1,
     scores_by_label,
 )
+
+Floats = NDArray[np.floating[Any]]
 
 ENTITY_TYPES = ("PER", "ORG", "LOC")
 
@@ -68,16 +72,20 @@ class TaggingTask(Task):
         return labels
 
     def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
-        """The best label of each owned word and its probability."""
-        probabilities, best = (found.cpu().numpy() for found in logits.float().softmax(dim=-1).max(dim=-1))
-        places = [window.first_subwords for window in windows]
-        return [(best[row][place], probabilities[row][place]) for row, place in enumerate(places)]
+        """The log-probability of each label at each owned word ``[words, labels]``."""
+        scores = logits.float().log_softmax(dim=-1).cpu().numpy()
+        return [scores[row][window.first_subwords] for row, window in enumerate(windows)]
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
         """The labels of the windows' words, one behind the other."""
-        best = np.concatenate([ids for ids, _ in parts]).tolist()
-        probabilities = np.concatenate([certain for _, certain in parts])
-        return Result(tuple(labels[label] for label in best), tuple(probabilities.astype(np.float64).tolist()))
+        scores = np.concatenate(parts)
+        best = self.best(scores, labels)
+        probabilities = np.exp(scores[np.arange(len(best)), best], dtype=np.float64)
+        return Result(tuple(labels[label] for label in best.tolist()), tuple(probabilities.tolist()))
+
+    def best(self, scores: Floats, labels: Sequence[str]) -> Ints:
+        """The label of each word ``[words]``, given the log-probabilities of all ``[words, labels]``."""
+        return np.asarray(scores.argmax(axis=1), dtype=np.int32)
 
 
 class PartOfSpeech(TaggingTask):
@@ -106,7 +114,7 @@ def label_accuracy(gold: Sequence[str], predicted: Sequence[str]) -> Scores:
 
 
 class NamedEntities(TaggingTask):
-    """Named entities in BIO, measured by the F1 of exact spans."""
+    """Named entities in BIO, measured by the F1 of exact spans. What is predicted is always well-formed BIO."""
 
     kind = "ner"
     column = label_column = "ner"
@@ -119,6 +127,10 @@ class NamedEntities(TaggingTask):
         ordered = [known for known in ENTITY_TYPES if known in types or not types]
         ordered += sorted(types.difference(ENTITY_TYPES))
         return ("O", *(f"{prefix}-{kind}" for kind in ordered for prefix in "BI"))
+
+    def best(self, scores: Floats, labels: Sequence[str]) -> Ints:
+        """The most probable labels in which every I- continues an entity of its type: else it would be of no span."""
+        return best_path(scores, bio_moves(tuple(labels)))
 
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
         """Span F1, precision and recall (type and both ends must agree), and accuracy over words."""
@@ -133,6 +145,37 @@ class NamedEntities(TaggingTask):
         pairs = list(zip(_flat(gold), _flat(predicted), strict=True))
         overall["accuracy"] = sum(a == b for a, b in pairs) / max(len(pairs), 1)
         return Scores(overall, scores_by_label(wanted, found, both))
+
+
+@cache
+def bio_moves(labels: tuple[str, ...]) -> NDArray[np.bool_]:
+    """Whether each label may stand behind each other one ``[before, behind]``; as behind O it may begin a sentence."""
+    inside = [label.removeprefix("I-") if label.startswith("I-") else None for label in labels]
+    return np.array(
+        [[kind is None or before in (f"B-{kind}", f"I-{kind}") for kind in inside] for before in (*labels, "O")]
+    )
+
+
+def best_path(scores: Floats, moves: NDArray[np.bool_]) -> Ints:
+    """The allowed path of the highest sum (Viterbi 1967).
+
+    Args:
+        scores: of each label at each word ``[words, labels]``.
+        moves: whether a label may follow another; the last row is for the first word ``[labels + 1, labels]``.
+    """
+    best = np.asarray(scores.argmax(axis=1), dtype=np.int32)
+    if not len(best) or moves[np.r_[-1, best[:-1]], best].all():
+        return best
+    cost = np.where(moves, 0.0, -np.inf)
+    total, back = scores[0] + cost[-1], np.zeros(scores.shape, dtype=np.int32)
+    for word in range(1, len(scores)):
+        paths = total[:, None] + cost[:-1]
+        back[word] = paths.argmax(axis=0)
+        total = paths.max(axis=0) + scores[word]
+    best[-1] = total.argmax()
+    for word in range(len(best) - 1, 0, -1):
+        best[word - 1] = back[word, best[word]]
+    return best
 
 
 def _flat(sentences: Sequence[Sequence[str]]) -> list[str]:
