@@ -94,7 +94,7 @@ def test_perplexity_falls(go: Callable[..., int], tmp_path: Path) -> None:
 def test_a_language_of_raw_text_alone_is_trained(go: Callable[..., int], tmp_path: Path) -> None:
     assert go("run", *MIXED, "--max_train_steps", "3", "--eval_task_language_pairs", "pos#tr", "pos#de") == 0
     config = json.loads((tmp_path / "run" / "checkpoint-3" / "hyperx.json").read_text())
-    assert sorted(config["trained_languages"]) == ["de", "tr"]
+    assert sorted(config["trained_pairs"]) == ["mlm#de", "pos#tr"]
     assert config["labels"]["mlm"] == []
     line = toy.read_log(tmp_path / "run")[-1]
     # German is no new language any more: its embedding was trained.

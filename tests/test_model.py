@@ -182,8 +182,7 @@ def test_two_pairs_in_one_backward_pass_are_the_sum_of_two(head_layer: str) -> N
 
 
 def test_gradient_equals_a_finite_difference() -> None:
-    languages = ("en", "tr", "de")
-    model = tiny_model(adapter_non_linearity="gelu", languages=languages, trained_languages=languages).double()
+    model = tiny_model(adapter_non_linearity="gelu", options={"mean_for_untrained": False}).double()
 
     def loss() -> Tensor:
         return (model(PAIRS, IDS, MASK).hidden ** 3 * MASK[..., None]).mean()
@@ -236,7 +235,7 @@ def test_other_spellings_are_the_same_language(pair: str) -> None:
 
 @torch.no_grad()
 def test_untrained_language_is_the_mean_of_the_trained_ones() -> None:
-    model = tiny_model()
+    model = tiny_model(trained_pairs=("ner#en", "ner#tr"))
     wanted = model("ner#de", IDS, MASK).hidden
     language = model.hypernetwork.source.language
     language[2] = 1000  # its own embedding is never read
@@ -409,40 +408,55 @@ def test_names_that_patterns_see(family: str) -> None:
         assert ("hypernet" in name) == (id(parameter) in hypernetwork)
 
 
-# Languages that only raw text was read in -----------------------------------------------------------------------------
+# What pairs without training data read -------------------------------------------------------------------------------
 
 
-def raw_text_model(**fields: Any) -> HyperX:
-    kinds = {"pos": "pos", "mlm": "mlm"}
+def several_tasks(**fields: Any) -> HyperX:
+    """Two labelled tasks, in two languages and in one; raw text in one of them and in a third; and a task untrained."""
+    kinds = {"pos": "pos", "mlm": "mlm", "ner": "ner", "dep": "dep"}
     config = {
         "kinds": kinds,
-        "labels": {"pos": ("NOUN", "VERB"), "mlm": ()},
-        "languages": ("en", "tr", "de", "wo"),
-        "trained_languages": ("en", "tr", "de"),
-        "trained_pairs": ("pos#en", "pos#tr", "mlm#tr", "mlm#deu"),
+        "labels": {"pos": ("NOUN", "VERB"), "mlm": (), "ner": ("O", "B-PER"), "dep": ("_", "root")},
+        "languages": ("en", "tr", "de", "wo", "fi"),
+        "trained_pairs": ("pos#en", "pos#tr", "mlm#tr", "mlm#deu", "ner#fin"),
     }
     return tiny_model(**(config | fields))
 
 
-def test_a_language_of_raw_text_alone_reads_its_own_embedding_in_that_task_only() -> None:
-    model = raw_text_model()
-    assert learnt_languages(model.config) == {"pos": {"en", "tr"}, "mlm": {"en", "tr", "de"}}
+def read_languages(model: HyperX, task: str) -> Tensor:
+    """What a task reads of every language ``[G, language_dim]``."""
     source = model.hypernetwork.source
-    own = source.language
-    read = source.language_vectors(torch.tensor([0, 0, 0, 0, 1, 1]), torch.tensor([0, 1, 2, 3, 2, 3]))
-    labelled, trained = (own[0] + own[1]) / 2, (own[0] + own[1] + own[2]) / 3
-    torch.testing.assert_close(read, torch.stack([own[0], own[1], labelled, labelled, own[2], trained]))
+    return source.language_vectors(torch.full((5,), list(model.tasks).index(task)), torch.arange(5)).detach()
+
+
+def test_a_pair_without_data_reads_the_mean_of_its_task_s_languages() -> None:
+    model = several_tasks()
+    en, tr, de, _, fi = own = model.hypernetwork.source.language.detach()
+    labelled = (en + tr) / 2
+    torch.testing.assert_close(read_languages(model, "pos"), torch.stack([en, tr, labelled, labelled, labelled]))
+    torch.testing.assert_close(read_languages(model, "ner"), torch.stack([fi] * 5))
+    raw = (tr + de) / 2
+    torch.testing.assert_close(read_languages(model, "mlm"), torch.stack([raw, tr, de, raw, raw]))
+    # No pair has it: it reads the languages that have labels of any kind.
+    everything = (en + tr + fi) / 3
+    torch.testing.assert_close(read_languages(model, "dep"), torch.stack([en, tr, everything, everything, own[4]]))
+
+
+def test_every_pair_may_read_its_own_language() -> None:
+    model = several_tasks(options={"mean_for_untrained": False})
+    for task in model.tasks:
+        assert read_languages(model, task).equal(model.hypernetwork.source.language)
 
 
 def test_where_nothing_but_raw_text_was_read_all_tasks_read_what_there_is() -> None:
-    model = raw_text_model(trained_languages=("de",), trained_pairs=("mlm#de",))
-    assert learnt_languages(model.config) == {"pos": {"de"}, "mlm": {"de"}}
+    model = several_tasks(trained_pairs=("mlm#de",))
+    assert learnt_languages(model.config) == {task: {"de"} for task in model.tasks}
 
 
 def test_a_language_without_labels_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    model = raw_text_model()
+    model = several_tasks()
     caplog.set_level("INFO", "hyperx")
-    for language in ("en", "tr"):
+    for language in ("en", "tr", "fi"):
         model.admit_language(language)
     assert not caplog.messages
     model.admit_language("de")

@@ -37,7 +37,7 @@ def saved(folder: Path, **fields: Any) -> WarmStart:
 def started(start: WarmStart, **fields: Any) -> HyperX:
     """A new model of random weights that has started from a checkpoint."""
     fields.setdefault("kinds", {task: task for task in fields.get("labels", start.config.labels)})
-    fresh = replace(start.config, trained_inside=None, trained_pairs=(), trained_languages=())
+    fresh = replace(start.config, trained_inside=None, trained_pairs=())
     model = HyperX(tiny_bert(), start.continued(replace(fresh, **fields)))
     randomise(model, seed=77)
     start.load_into(model, model.config)
@@ -64,9 +64,7 @@ def test_names_count_and_not_positions(tmp_path: Path, sharing: str | None) -> N
     old = tiny_model(adapter_sharing=sharing)
     start = saved(tmp_path / "old", adapter_sharing=sharing)
     labels = {"pos": start.config.labels["pos"], "ner": start.config.labels["ner"]}
-    model = started(start, labels=labels, languages=("fi", "tur", "de", "eng"), trained_languages=("fi",),
-                    trained_pairs=("ner#fi",))  # fmt: skip
-    assert model.config.trained_languages == ("fi", "tur", "eng")
+    model = started(start, labels=labels, languages=("fi", "tur", "de", "eng"), trained_pairs=("ner#fi",))
     assert model.config.trained_pairs == ("ner#fi", "ner#en", "pos#tr")
     with torch.no_grad():
         for pair in ("ner#en", "pos#tr"):
@@ -74,14 +72,13 @@ def test_names_count_and_not_positions(tmp_path: Path, sharing: str | None) -> N
 
 
 def test_new_rows_stay_as_they_were(tmp_path: Path) -> None:
-    start = saved(tmp_path / "old", labels={"ner": ("O", "B-PER")}, trained_pairs=("ner#en",), languages=("en", "tr"),
-                  trained_languages=("en",))  # fmt: skip
+    start = saved(tmp_path / "old", labels={"ner": ("O", "B-PER")}, trained_pairs=("ner#en",), languages=("en", "tr"))
     labels = {"pos": ("NOUN",), "ner": ("O", "B-PER")}
-    fields = {"labels": labels, "languages": ("tr", "en"), "trained_languages": ("tr",), "trained_pairs": ("pos#tr",)}
+    fields = {"labels": labels, "languages": ("tr", "en"), "trained_pairs": ("pos#tr",)}
     model = started(start, **fields)
     untouched = HyperX(tiny_bert(), model.config)
     randomise(untouched, seed=77)
-    old = tiny_model(labels={"ner": ("O", "B-PER")}, languages=("en", "tr"), trained_languages=("en",))
+    old = tiny_model(labels={"ner": ("O", "B-PER")}, languages=("en", "tr"))
     for name, row, other_row in (("task", 0, 0), ("language", 0, 0)):
         found = getattr(model.hypernetwork.source, name)
         assert found[row].equal(getattr(untouched.hypernetwork.source, name)[row])
@@ -92,8 +89,8 @@ def test_new_rows_stay_as_they_were(tmp_path: Path) -> None:
 
 def test_an_embedding_that_nobody_trained_is_not_taken(tmp_path: Path) -> None:
     start = saved(tmp_path / "old")
-    model = started(start, trained_languages=("de",), trained_pairs=("ner#de",))
-    assert model.config.trained_languages == ("en", "tr", "de")
+    model = started(start, trained_pairs=("ner#de",))
+    assert model.config.trained_pairs == ("ner#de", "ner#en", "pos#tr")
     old = tiny_model().hypernetwork.source.language
     rows = [model.hypernetwork.source.language[row].equal(old[row]) for row in range(3)]
     assert rows == [True, True, False]
@@ -104,10 +101,10 @@ def test_a_language_of_raw_text_alone_is_read_as_before_without_the_task_that_re
     tmp_path: Path, sharing: str | None
 ) -> None:
     labels = {"ner": ("O", "B-PER", "I-PER"), "mlm": ()}
-    pairs = {"trained_pairs": ("ner#en", "mlm#tr"), "trained_languages": ("en", "tr")}
+    pairs = {"trained_pairs": ("ner#en", "mlm#tr")}
     start = saved(tmp_path / "old", labels=labels, adapter_sharing=sharing, **pairs)
     before = tiny_model(labels=labels, adapter_sharing=sharing, **pairs)
-    after = started(start, labels={"ner": labels["ner"]}, trained_pairs=("ner#en",), trained_languages=("en",))
+    after = started(start, labels={"ner": labels["ner"]}, trained_pairs=("ner#en",))
     for language in ("en", "tr", "de"):
         old, new = (model.adapters([TaskLanguagePair("ner", language)]) for model in (before, after))
         torch.testing.assert_close(new.down, old.down)
@@ -144,7 +141,7 @@ def test_the_log_says_what_is_what(tmp_path: Path, caplog: pytest.LogCaptureFixt
     start = saved(tmp_path / "old")
     caplog.set_level(logging.INFO, "hyperx")
     labels = {"ner": start.config.labels["ner"]}
-    started(start, labels=labels, languages=("en", "fi"), trained_languages=("en", "fi"), trained_pairs=("ner#fi",))
+    started(start, labels=labels, languages=("en", "fi"), trained_pairs=("ner#fi",))
     assert "taken: the hypernetwork; tasks ner; languages en; tensors of the encoder 14" in caplog.text
     assert "new, so starting fresh: languages fi" in caplog.text
     assert "not of this run, so left out: tasks pos; languages tr, de" in caplog.text
@@ -332,7 +329,7 @@ def test_adapters_stacked_as_in_mad_x(go: Callable[..., int], tmp_path: Path) ->
     assert not any(name.startswith("encoder.") for name in after)
     assert after["plain_adapters.task-ner.up"].any()
     model = HyperX.from_pretrained("tasks")
-    assert model.config.trained_languages == ("en", "tr")
+    assert list(model.plain_adapters) == ["language-en", "language-tr", "task-ner"]
     (found,) = model.predict(["cat sees Ada Lovelace ."], task="ner", language="tr")
     assert len(found.labels["ner"]) == 5
     assert main(["evaluate", "--eval_ckpt", "tasks", "--max_eval_samples", "4", *toy.QUIET]) == 0

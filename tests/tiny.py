@@ -121,7 +121,7 @@ def tiny_model(
     }  # fmt: skip
     config = {
         "encoder": "tiny", "encoder_hash": "", "labels": LABELS, "languages": ("en", "tr", "de"),
-        "trained_languages": ("en", "tr"), "trained_pairs": ("ner#en", "pos#tr"),
+        "trained_pairs": ("ner#en", "pos#tr"),
         "hypernetwork": HypernetworkOptions(**(shape | (options or {}))),
     }  # fmt: skip
     config |= fields

@@ -13,7 +13,6 @@ from hyperx.encoders.layout import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.encoders.masked_lm import read_masked_lm
 from hyperx.errors import ConfigError
-from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.masking import MaskedLMHead
@@ -75,14 +74,12 @@ def model_config(
 ) -> ModelConfig:
     """What a model of these options is; see :func:`build_model`."""
     options = config.model
-    with_data = {canonical(pair.language) for pair in trained}
     return ModelConfig(
         encoder=loaded.name,
         encoder_hash=loaded.content_hash,
         kinds=dict(kinds),
         labels=dict(labels),
         languages=tuple(languages),
-        trained_languages=tuple(language for language in languages if canonical(language) in with_data),
         trained_pairs=tuple(map(str, trained)),
         hypernetwork=config.hypernetwork,
         adapter_sharing=options.plain_sharing,

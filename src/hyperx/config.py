@@ -53,8 +53,11 @@ class HypernetworkOptions:
     """Normalise what the adapter adds."""
     conditional_layer_norm: bool = False
     """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
+    mean_for_untrained: bool = True
+    """Let a pair without training data read the mean of its task's trained languages in place of its own language's
+    embedding; without it every pair reads its own, as published."""
     language_dropout: float = 0.0
-    """Chance that a pair, in a step of training, reads the mean of the trained languages, as a new language will."""
+    """Chance that a pair, in a step of training, reads the mean of its task's trained languages, as others will."""
     generator_start: GeneratorStart = "scaled"
     """'scaled': what the generators read has length 1, and the adapters start as the identity. 'published': all weights
     start as N(0, 0.01), and what the generators read keeps its length."""
@@ -76,7 +79,6 @@ class ModelConfig:
         kinds: kind of every task by its name, in order.
         labels: label set by task.
         languages: every language of the model, in order.
-        trained_languages: those that a training pair has; the others read the mean of their embeddings.
         trained_pairs: the pairs trained on, ``task#language``.
         hypernetwork: shape of the hypernetwork and of the adapters.
         adapter_sharing: what shares a plain adapter; None where the hypernetwork writes the adapters.
@@ -93,7 +95,6 @@ class ModelConfig:
     kinds: Mapping[str, str]
     labels: Mapping[str, tuple[str, ...]]
     languages: tuple[str, ...]
-    trained_languages: tuple[str, ...] = ()
     trained_pairs: tuple[str, ...] = ()
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
     adapter_sharing: AdapterSharing | None = None
@@ -113,7 +114,7 @@ class ModelConfig:
         """Read what :meth:`to_json` wrote; unknown or missing fields raise TypeError."""
         fields = dict(value)
         fields["labels"] = {task: tuple(labels) for task, labels in fields["labels"].items()}
-        for name in ("languages", "trained_languages", "trained_pairs", "trained_inside"):
+        for name in ("languages", "trained_pairs", "trained_inside"):
             fields[name] = None if fields[name] is None else tuple(fields[name])
         fields["hypernetwork"] = HypernetworkOptions(**fields["hypernetwork"])
         return cls(**fields)
@@ -301,6 +302,7 @@ PUBLISHED: dict[str, Any] = {
     "condition_to_layer_id": False,
     "project_source_embeddings": False,
     "generator_start": "published",
+    "mean_for_untrained": False,
     "head_layer": "last",
     "freeze_encoder": False,
     "parser_projections": False,
@@ -444,5 +446,5 @@ class ImportConfig:
     """Keep only those weights of the encoder that the run changed, and name the encoder that it started from; without
     it the whole encoder is kept in the checkpoint."""
     mean_for_untrained_languages: bool = False
-    """Let languages without a training pair read the mean of the trained languages' embeddings, as in models trained
-    here; without it they keep their random start, and all outputs are as published."""
+    """Let pairs that were not trained read the mean of their task's trained languages, as in models trained here;
+    without it they read their language's own embedding, and all outputs are as published."""

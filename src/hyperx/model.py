@@ -279,11 +279,13 @@ class HyperX(nn.Module):
         self.add_language(language)
 
     def _tell_mean(self, language: str) -> None:
-        """Say where a language of the model does not read what is its own."""
-        labelled = [own for task, own in learnt_languages(self.config).items() if not self.tasks[task].auxiliary]
-        if language not in map(canonical, self.config.trained_languages):
+        """Say where a language of the model has nothing of its own to read."""
+        tasks = {
+            pair.task for pair in map(TaskLanguagePair.parse, self.config.trained_pairs) if pair.key[1] == language
+        }
+        if not tasks:
             log.info("no training pair had %s: it reads the mean of the trained languages", language)
-        elif self.hypernetwork is not None and labelled and language not in set.union(*labelled):
+        elif self.hypernetwork is not None and tasks.isdisjoint(self.predicted_tasks()):
             log.info("of %s raw text alone was read: it reads the mean of the languages with labels", language)
 
     def add_language(self, language: str) -> None:
@@ -415,8 +417,8 @@ def labels_by_task(
 
 def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters:
     """What the adapters of a model come from: a new hypernetwork, or new plain adapters."""
-    trained = {canonical(language) for language in config.trained_languages}
     languages = [canonical(language) for language in config.languages]
+    pairs = {TaskLanguagePair.parse(pair).key for pair in config.trained_pairs}
     if config.adapter_sharing is None:
         return Hypernetwork(
             learnt=[[language in own for language in languages] for own in learnt_languages(config).values()],
@@ -428,8 +430,8 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
         sharing=config.adapter_sharing,
         tasks=tuple(config.kinds),
         languages=languages,
-        trained_languages=trained,
-        trained_pairs={TaskLanguagePair.parse(pair).key for pair in config.trained_pairs},
+        trained_languages={language for _, language in pairs},
+        trained_pairs=pairs,
         layers=layers,
         hidden_size=hidden_size,
         options=config.hypernetwork,
@@ -437,17 +439,18 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
 
 
 def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
-    """By task the languages whose own embeddings it reads, in canonical form: those of the training pairs.
+    """By task the languages whose own embeddings it reads, in canonical form: those of its training pairs.
 
-    A language that only auxiliary tasks were trained on has an embedding that says how to read raw text in it. To other
-    tasks that is an outlier, and the adapters that it gives them are worse than those of the mean.
+    What another task made of an embedding says nothing about this one: to its adapters that point is an outlier. A task
+    without training pairs reads what the labelled ones read.
     """
-    trained = {canonical(language) for language in config.trained_languages}
-    pairs = [TaskLanguagePair.parse(pair) for pair in config.trained_pairs]
-    auxiliary = {name for name, kind in config.kinds.items() if TASKS[kind].auxiliary}
-    labelled = {pair.key[1] for pair in pairs if pair.task not in auxiliary}
-    raw_only = {pair.key[1] for pair in pairs if pair.task in auxiliary} - labelled
-    return {name: trained if name in auxiliary else (trained - raw_only) or trained for name in config.kinds}
+    if not config.hypernetwork.mean_for_untrained:
+        return {name: {canonical(language) for language in config.languages} for name in config.kinds}
+    pairs = [TaskLanguagePair.parse(pair).key for pair in config.trained_pairs]
+    own = {name: {language for task, language in pairs if task == name} for name in config.kinds}
+    labelled = set().union(*(own[name] for name, kind in config.kinds.items() if not TASKS[kind].auxiliary))
+    trained = {language for _, language in pairs}
+    return {name: languages or labelled or trained for name, languages in own.items()}
 
 
 def check_config(config: ModelConfig) -> None:

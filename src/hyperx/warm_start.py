@@ -17,7 +17,6 @@ from hyperx.errors import CheckpointError
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.parsing import DependencyParsing
-from hyperx.tasks.registry import TASKS
 
 log = logging.getLogger(__name__)
 
@@ -95,29 +94,11 @@ class WarmStart:
         ]  # fmt: skip
         if faults:
             raise CheckpointError(f"{OPTION}: {self.folder} does not fit:\n" + "\n".join(f"  - {f}" for f in faults))
-        trained = self._trained_languages(config)
         return replace(
             config,
-            trained_languages=tuple(language for language in config.languages if canonical(language) in trained),
             trained_pairs=tuple(dict.fromkeys((*config.trained_pairs, *then.trained_pairs))),
             trained_inside=then.trained_inside,
         )
-
-    def _trained_languages(self, config: ModelConfig) -> set[str]:
-        """The languages that were trained then or are now, in canonical form.
-
-        Of a hypernetwork, the embedding of a language that an auxiliary task alone was trained on speaks to that task.
-        Where a run leaves the task out, nothing reads it.
-        """
-        then = self.config
-        trained = {canonical(language) for language in (*config.trained_languages, *then.trained_languages)}
-        if config.adapter_sharing is not None:
-            return trained
-        auxiliary = {name for name, kind in then.kinds.items() if kind in TASKS and TASKS[kind].auxiliary}
-        left_out = auxiliary.difference(config.kinds)
-        pairs = [TaskLanguagePair.parse(pair) for pair in (*config.trained_pairs, *then.trained_pairs)]
-        kept = {pair.key[1] for pair in pairs if pair.task not in left_out}
-        return trained - ({pair.key[1] for pair in pairs if pair.task in left_out} - kept)
 
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
         """Copy the weights into a model that :meth:`continued` describes, and say what was taken and what is new.
@@ -161,7 +142,9 @@ class WarmStart:
                     yield own.data[row], tensor[before.index(task)]
         elif name == LANGUAGE_ROWS:
             places = {canonical(language): row for row, language in enumerate(self.config.languages)}
-            trained = {canonical(language) for language in self.config.trained_languages} or set(places)
+            trained = _trained_languages(self.config)
+            if not trained or not self.config.hypernetwork.mean_for_untrained:
+                trained = set(places)
             for row, language in enumerate(map(canonical, config.languages)):
                 if language in trained:
                     yield own.data[row], tensor[places[language]]
@@ -181,9 +164,9 @@ class WarmStart:
 
     def _report(self, config: ModelConfig, own: Mapping[str, Any], copied: Mapping[str, Any]) -> None:
         then = self.config
-        trained_then = {canonical(language) for language in then.trained_languages}
-        new = [language for language in config.trained_languages if canonical(language) not in trained_then]
-        known = [language for language in config.trained_languages if language not in new]
+        trained = [language for language in config.languages if canonical(language) in _trained_languages(config)]
+        new = [language for language in trained if canonical(language) not in _trained_languages(then)]
+        known = [language for language in trained if language not in new]
         adapters = [name for name in _plain_names(own) if any(path.startswith(f"{PLAIN}{name}.") for path in copied)]
         fresh_adapters = [name for name in _plain_names(own) if name not in adapters]
         taken = {
@@ -212,6 +195,10 @@ def _plain_names(own: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(name.split(".")[1] for name in own if name.startswith(PLAIN)))
 
 
+def _trained_languages(config: ModelConfig) -> set[str]:
+    return {TaskLanguagePair.parse(pair).key[1] for pair in config.trained_pairs}
+
+
 def _listed(parts: Mapping[str, list[str]]) -> str:
     return "; ".join(f"{what} {', '.join(names)}".strip() for what, names in parts.items() if names)
 
@@ -225,7 +212,8 @@ def _shape(config: ModelConfig) -> dict[str, Any]:
     """The options on which the meaning or the shape of the weights depends, those without a meaning left out."""
     shape = config.hypernetwork
     plain = config.adapter_sharing is not None
-    unread = {name for name in HypernetworkOptions.__slots__ if plain and not name.startswith(("adapter", "add"))}
+    unread = {"mean_for_untrained", "language_dropout"}  # what is read of the weights, not what they are
+    unread |= {name for name in HypernetworkOptions.__slots__ if plain and not name.startswith(("adapter", "add"))}
     if not shape.condition_to_layer_id:
         unread.add("layer_id_embedding_dim")
     if not shape.project_source_embeddings:

@@ -188,13 +188,13 @@ def test_mixed_batch_equals_its_rows_alone(sharing: str) -> None:
 def test_languages_whose_codes_are_names_of_methods() -> None:
     """A module cannot hold another by the name ``to``, which is Tongan; nor ``pop`` or ``cpu``."""
     languages = ("to", "pop", "cpu")
-    model = tiny_model(adapter_sharing="language", languages=languages, trained_languages=languages)
+    model = tiny_model(adapter_sharing="language", languages=languages, trained_pairs=("ner#to", "ner#pop", "pos#cpu"))
     assert list(model.plain_adapters) == [f"language-{language}" for language in languages]
     assert model("ner#pop", IDS, MASK).hidden.shape == (2, 6, 32)
 
 
 def test_other_spellings_are_the_same_language() -> None:
-    model = tiny_model(adapter_sharing="pair", languages=("eng", "tr-TR"), trained_languages=("eng", "tur"),
+    model = tiny_model(adapter_sharing="pair", languages=("eng", "tr-TR"),
                        trained_pairs=("ner#en", "pos#tur"))  # fmt: skip
     assert list(model.plain_adapters) == ["pair-ner#en", "pair-pos#tr"]
     with torch.no_grad():
