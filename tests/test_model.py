@@ -17,7 +17,7 @@ from hyperx.encoders.layout import LAYOUTS, norm_modules
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.model import HyperX, ModelOutput, learnt_languages, rows_of
 from hyperx.pairs import TaskLanguagePair
-from tiny import LABELS, tiny_batch, tiny_bert, tiny_encoder, tiny_model
+from tiny import LABELS, tiny_batch, tiny_bert, tiny_encoder, tiny_model, tiny_tokenizer
 
 PUBLISHED_PATTERN = "^(?!.*(hypernet|LayerNorm)).*"
 PAIRS, LENGTHS = ["ner#en", "pos#tr", "ner#de", "pos#tr", "pos#en"], [5, 3, 7, 4, 1]
@@ -465,3 +465,19 @@ def test_a_language_without_labels_is_told(caplog: pytest.LogCaptureFixture) -> 
         "of de raw text alone was read: it reads the mean of the languages with labels",
         "no training pair had wo: it reads the mean of the trained languages",
     ]
+
+
+# Inputs ---------------------------------------------------------------------------------------------------------------
+
+
+def test_inputs_are_the_windows_of_sentences() -> None:
+    model = tiny_model(max_length=16)
+    model.tokenizer = tiny_tokenizer()
+    sentences = [["a", "ab"], ["b"]]
+    inputs = model.inputs(sentences)
+    assert inputs["input_ids"].equal(model.tokenizer(sentences, is_split_into_words=True, padding=True,
+                                                     return_tensors="pt").input_ids)  # fmt: skip
+    assert inputs["words"].tolist() == [[-1, 0, 1, 1, -1], [-1, 0, -1, -1, -1]]
+    assert inputs["attention_mask"].sum(dim=1).tolist() == [5, 3]
+    with pytest.raises(HyperXError, match="sentence 1: expected at most 16 subwords, found more"):
+        model.inputs([["a"], ["a"] * 20])

@@ -63,6 +63,17 @@ class HypernetworkOptions:
     start as N(0, 0.01), and what the generators read keeps its length."""
 
     @property
+    def source_dim(self) -> int:
+        """Size S of a source embedding: a task's, a language's and, with layer ids, a layer's behind each other."""
+        layer = self.layer_id_embedding_dim if self.condition_to_layer_id else 0
+        return self.task_embedding_dim + self.language_embedding_dim + layer
+
+    @property
+    def generators_read(self) -> int:
+        """Size P of what the generators read: the projected source embedding, or itself."""
+        return self.projected_source_embedding_dim if self.project_source_embeddings else self.source_dim
+
+    @property
     def has_norms(self) -> bool:
         """Whether the adapters have layer norms of their own."""
         return self.add_layer_norm_before_adapter or self.add_layer_norm_after_adapter

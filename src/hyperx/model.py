@@ -15,6 +15,8 @@ from transformers.activations import ACT2FN
 
 from hyperx import checkpoint
 from hyperx.config import ModelConfig
+from hyperx.data.collate import pad_windows
+from hyperx.data.encoding import SubwordEncoder
 from hyperx.data.output import Prediction
 from hyperx.device import placed
 from hyperx.encoders.injection import Injection, not_compiled
@@ -174,6 +176,25 @@ class HyperX(nn.Module):
     def subwords(self) -> Subwords:
         """The special subwords of the encoder's tokenizer."""
         return special_subwords(self.checked_tokenizer())
+
+    def inputs(self, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+        """What :meth:`forward` reads of sentences given as words: ``input_ids``, ``attention_mask`` and ``words``, each
+        ``[B, T]``.
+
+        Raises:
+            HyperXError: where a sentence is longer than a window; :meth:`predict` cuts it.
+        """
+        encoder = SubwordEncoder(self.checked_tokenizer(), max_length=self.config.max_length)
+        windows = list(encoder.windows(sentences))
+        for number, own in enumerate(windows):
+            if len(own) > 1:
+                raise HyperXError(
+                    f"sentence {number}: expected at most {self.config.max_length} subwords, found more; cut it, or "
+                    "use predict, which does"
+                )
+        tensors = pad_windows([window for own in windows for window in own], self.subwords().pad)
+        names = ("input_ids", "attention_mask", "words")
+        return {name: tensor.to(self.word_embeddings.device) for name, tensor in zip(names, tensors, strict=True)}
 
     def predict(
         self,

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hyperx.config import DataOptions, HypernetworkOptions, TrainConfig
+from hyperx.config import DataOptions, TrainConfig
 from hyperx.data.sources import DataSources
 from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
@@ -111,14 +111,6 @@ def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
     return start
 
 
-def generators_read(shape: HypernetworkOptions) -> int:
-    """Size of what the generators read."""
-    if shape.project_source_embeddings:
-        return shape.projected_source_embedding_dim
-    layer = shape.layer_id_embedding_dim if shape.condition_to_layer_id else 0
-    return shape.task_embedding_dim + shape.language_embedding_dim + layer
-
-
 def number_problems(config: TrainConfig) -> list[str]:
     """Numbers out of their range."""
     training, sampling, shape = config.training, config.sampling, config.hypernetwork
@@ -151,10 +143,9 @@ def number_problems(config: TrainConfig) -> list[str]:
         "warmup_steps": training.warmup_steps or 0,
     }
     problems += [f"--{name}: expected 0 or more; found {value}" for name, value in not_negative.items() if value < 0]
-    read = generators_read(shape)
-    if shape.generator_rank is not None and shape.generator_rank > read:
+    if shape.generator_rank is not None and shape.generator_rank > shape.generators_read:
         problems.append(
-            f"--generator_rank: expected at most {read}, the size of what the generators read; found "
+            f"--generator_rank: expected at most {shape.generators_read}, the size of what the generators read; found "
             f"{shape.generator_rank}, which would take more parameters than generators without it"
         )
     if not 0 <= shape.language_dropout <= 1:

@@ -27,7 +27,7 @@ from tiny import tiny_split, tiny_tokenizer
 
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 CLS, SEP, UNK = 2, 3, 1
-WORDS = st.lists(st.text("abcdex\u200b", min_size=1, max_size=30), min_size=1, max_size=40)
+WORDS = st.lists(st.text("abcdex \u200b", min_size=1, max_size=30), min_size=1, max_size=40)
 
 
 def unigram_tokenizer() -> PreTrainedTokenizerFast:
@@ -87,7 +87,8 @@ def literal_windows(
         ids, numbers = list(before), [-1] * len(before)
         for word in range(start, stop):
             ids += pieces[word]
-            numbers += [word] * len(pieces[word])
+            space = len(pieces[word]) > 1 and tokenizer.convert_ids_to_tokens(pieces[word][0]) in ("▁", "Ġ")
+            numbers += [-1 if space and not place else word for place in range(len(pieces[word]))]
         numbers += [-1] * len(behind)
         yield Window(np.array([*ids, *behind], np.int32), np.array(numbers, np.int32), sentence, own_start, own_stop)
 
@@ -170,7 +171,7 @@ def test_the_words_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPat
 @exact
 @given(WORDS)
 def test_short_sentence_is_what_the_tokenizer_makes_of_it(words: list[str]) -> None:
-    words = [word.replace("\u200b", "a") for word in words]
+    words = [word.strip().replace("\u200b", "a") or "a" for word in words]
     tokenizer = tiny_tokenizer()
     (windows,) = SubwordEncoder(tokenizer, max_length=10_000).windows([words])
     encoding = tokenizer(words, is_split_into_words=True)
@@ -192,6 +193,24 @@ def test_long_sentence_keeps_every_subword_with_its_word(words: list[str]) -> No
         for position in window.first_subwords:
             pieces = alone[window.words[position]]
             assert window.ids[position : position + len(pieces)].tolist() == pieces
+
+
+@pytest.mark.parametrize(
+    ("name", "words", "pieces"),
+    [
+        ("unigram", ["ba", "a", "aba", "▁"], [["ba"], ["▁a"], ["▁a", "ba"], ["▁"]]),
+        ("unigram", ["a ba", "ba ba"], [["▁a", "▁", "ba"], ["ba", "▁", "ba"]]),
+        ("bytes", ["ab", "b", "cab"], [["Ġab"], ["b"], ["c", "ab"]]),
+        ("wordpiece", ["a", "ab"], [["a"], ["a", "##b"]]),
+    ],
+)
+def test_a_space_alone_is_of_no_word(name: str, words: list[str], pieces: list[list[str]]) -> None:
+    tokenizer = TOKENIZERS[name]
+    (window,) = next(SubwordEncoder(tokenizer, max_length=20).windows([words]))
+    tokens = np.array(tokenizer.convert_ids_to_tokens(window.ids.tolist()))
+    assert [tokens[window.words == word].tolist() for word in range(len(words))] == pieces
+    assert window.first_subwords.tolist() == [window.words.tolist().index(word) for word in range(len(words))]
+    assert window.ids.tolist() == tokenizer(words, is_split_into_words=True).input_ids
 
 
 def test_word_without_subwords_becomes_unknown() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,8 @@ CHUNK = 1000
 """Sentences that are encoded, or written, together."""
 REMEMBERED = 2**18
 """Characters of the words whose subwords are kept from one chunk to the next, about."""
+SPACES = ("\u2581", "\u0120")
+"""What stands for a space in front of a word: of SentencePiece, and of BPE over bytes."""
 Ints = NDArray[np.int32]
 
 
@@ -24,8 +26,8 @@ class Window:
 
     Args:
         ids: subword ids ``[T]``, special ones included.
-        words: for each subword the index of its word in the sentence, -1 for special ones ``[T]``. In text that is not
-            cut into words, 0 stands for all of it, or for the first of two texts and 1 for the second.
+        words: for each subword the index of its word in the sentence, -1 for special ones and for a space ``[T]``. In
+            text that is not cut into words, 0 stands for all of it, or for the first of two texts and 1 for the second.
         sentence: index of the sentence.
         start: the first word that this window owns. Every word of a sentence is owned by exactly one window. In text
             that is not cut into words, subwords are counted instead.
@@ -63,6 +65,10 @@ class SubwordEncoder:
     the window in which it stands farther from the end. A word that the tokenizer makes nothing of (zero-width
     characters) becomes the unknown subword; a word longer than a quarter of a window is represented by its beginning.
 
+    A subword that stands for nothing but the space in front of a word is of no word. Tokenizers have one before what
+    seldom follows a space: most punctuation, and nearly every word of a script without spaces. As the first subword of
+    its word it would say the same of all of them.
+
     Args:
         tokenizer: a fast tokenizer.
         max_length: longest window in subwords, special ones included.
@@ -72,6 +78,8 @@ class SubwordEncoder:
         self.backend = tokenizer.backend_tokenizer
         self.backend.no_truncation()
         self.backend.no_padding()
+        vocabulary = tokenizer.get_vocab()
+        self.spaces = [vocabulary[space] for space in SPACES if space in vocabulary]
         self.unknown: int = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else tokenizer.pad_token_id
         plain = self.backend.encode(["a"], is_pretokenized=True, add_special_tokens=False).ids
         full = self.backend.encode(["a"], is_pretokenized=True, add_special_tokens=True).ids
@@ -100,7 +108,7 @@ class SubwordEncoder:
         numbers = list(itertools.chain.from_iterable([-1, *range(len(own)), -1] for own in subwords))
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
         ids = np.fromiter(itertools.chain.from_iterable(pieces), np.int32, int(lengths.sum()))
-        words = np.repeat(np.array(numbers, dtype=np.int32), lengths)
+        words = self._without_spaces(ids, np.repeat(np.array(numbers, dtype=np.int32), lengths))
         end = 0
         for index, own in enumerate(subwords, start=first):
             begin, end = end, end + len(self.prefix) + sum(map(len, own)) + len(self.suffix)
@@ -123,6 +131,12 @@ class SubwordEncoder:
         self._known.update(zip(new, [encoding.ids for encoding in encodings], strict=True))
         self._remembered += sum(map(len, new))
         return self._known
+
+    def _without_spaces(self, ids: Ints, words: Ints) -> Ints:
+        """The word of each subword, -1 where it is a space and its word has another one behind it."""
+        before, behind = np.r_[-1, words[:-1]], np.r_[words[1:], -1]
+        alone = np.isin(ids, self.spaces) & (before != words) & (words == behind)
+        return np.where(alone, np.int32(-1), words)
 
     def text_windows(self, texts: Iterable[str]) -> Iterator[list[Window]]:
         """The windows of each text that is not cut into words: successive runs of its subwords of about one length.
@@ -179,7 +193,8 @@ class SubwordEncoder:
         for start, stop, own_start, own_stop in cover([len(pieces) for pieces in subwords], self.room, self.overlap):
             flat = [piece for pieces in subwords[start:stop] for piece in pieces]
             numbers = [word for word in range(start, stop) for _ in subwords[word]]
-            yield self._window(sentence, flat, numbers, own_start, own_stop)
+            window = self._window(sentence, flat, numbers, own_start, own_stop)
+            yield replace(window, words=self._without_spaces(window.ids, window.words))
 
     def _window(self, sentence: int, ids: list[int], words: list[int], start: int, stop: int) -> Window:
         none = [-1]

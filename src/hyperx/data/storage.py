@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from hyperx.data.encoding import CHUNK, Ints, Window
 from hyperx.data.sentence import Sentence
 
-FORMAT_VERSION = 2
+FORMAT_VERSION = 3
 Offsets = NDArray[np.int64]
 
 

@@ -143,20 +143,19 @@ class Hypernetwork(nn.Module):
             dropout=options.language_dropout,
         )
         self.projector: nn.Module = nn.Identity()
-        source_dim = self.source.dim
         if options.project_source_embeddings:
             self.projector = SourceProjector(
-                source_dim=source_dim,
+                source_dim=options.source_dim,
                 hidden_dim=options.source_hidden_dim,
-                projected_dim=options.projected_source_embedding_dim,
+                projected_dim=options.generators_read,
             )
-            source_dim = options.projected_source_embedding_dim
         self.scale = UnitScale() if options.generator_start == "scaled" else nn.Identity()
-        self._add_generators(source_dim, hidden_size, layers)
+        self._add_generators(hidden_size, layers)
         self.reset_parameters()
 
-    def _add_generators(self, source_dim: int, hidden_size: int, layers: int) -> None:
+    def _add_generators(self, hidden_size: int, layers: int) -> None:
         options = self.options
+        source_dim = options.generators_read
         sets = 1 if options.condition_to_layer_id else layers
 
         def generator(*shape: int) -> Generator:
@@ -215,13 +214,13 @@ class Hypernetwork(nn.Module):
         Raises:
             HyperXError: where they are mixtures already, or there are fewer matrices than that.
         """
+        if not isinstance(self.down, Generator) or not isinstance(self.up, Generator):
+            raise HyperXError(f"the generators are mixtures of {self.options.generator_rank} matrices already")
         tasks, languages = len(self.source.task), len(self.source.language)
         pairs = torch.cartesian_prod(torch.arange(tasks), torch.arange(languages)).to(self.source.task.device)
         training = self.training
         sources = self.eval().read(pairs[:, 0], pairs[:, 1])
         self.train(training)
-        if not isinstance(self.down, Generator) or not isinstance(self.up, Generator):
-            raise HyperXError(f"the generators are mixtures of {self.options.generator_rank} matrices already")
         most = min(sources[..., 0].numel(), *self.down.weight.shape[1:])
         if not 1 <= rank <= most:
             raise HyperXError(f"rank: expected 1 to {most}, what the generators can tell apart; found {rank}")

@@ -49,11 +49,6 @@ class SourceEmbedding(nn.Module):
         # Kept beside the buffer, which may live on a device whose answer would have to be waited for.
         self.has_means = not all(map(all, rows))
 
-    @property
-    def dim(self) -> int:
-        """Size S of the concatenated source embedding."""
-        return self.task.shape[1] + self.language.shape[1] + (0 if self.layer is None else self.layer.shape[1])
-
     def language_vectors(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """What K pairs read of their languages ``[K, language_dim]``: an embedding, or the mean of the learnt ones."""
         own = self.language[languages]
