@@ -27,7 +27,7 @@ from tiny import tiny_split, tiny_tokenizer
 
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 CLS, SEP, UNK = 2, 3, 1
-WORDS = st.lists(st.text("abcdex \u200b", min_size=1, max_size=30), min_size=1, max_size=40)
+WORDS = st.lists(st.text("abcdex. \u200b", min_size=1, max_size=30), min_size=1, max_size=40)
 
 
 def unigram_tokenizer() -> PreTrainedTokenizerFast:
@@ -65,6 +65,10 @@ TOKENIZERS = {
 }
 
 
+def is_space(tokenizer: PreTrainedTokenizerFast, piece: int) -> bool:
+    return tokenizer.convert_ids_to_tokens(piece) in ("▁", "Ġ")
+
+
 def literal_windows(
     tokenizer: PreTrainedTokenizerFast, sentence: int, words: Sequence[str], max_length: int
 ) -> Iterator[Window]:
@@ -74,20 +78,24 @@ def literal_windows(
     pieces: list[list[int]] = [[] for _ in words]
     for piece, word in zip(encoding.ids, encoding.word_ids, strict=True):
         pieces[word].append(piece)
+    pieces = [
+        own[1:] if len(own) > 1 and is_space(tokenizer, own[0]) and word[0] not in "abcdex" else own
+        for own, word in zip(pieces, words, strict=True)
+    ]
     alone = backend.encode(["a"], is_pretokenized=True, add_special_tokens=False).ids
     around = backend.encode(["a"], is_pretokenized=True).ids
     begin = next(place for place in range(len(around)) if around[place : place + len(alone)] == alone)
     before, behind = around[:begin], around[begin + len(alone) :]
     room = max_length - len(around) + len(alone)
     ranges: Iterable[tuple[int, int, int, int]] = [(0, whole, 0, whole)]
-    if len(encoding.ids) > room or not all(pieces):
+    if sum(map(len, pieces)) > room or not all(pieces):
         pieces = [own[: room // 4] or [tokenizer.unk_token_id] for own in pieces]
         ranges = cover(list(map(len, pieces)), room, room // 4)
     for start, stop, own_start, own_stop in ranges:
         ids, numbers = list(before), [-1] * len(before)
         for word in range(start, stop):
             ids += pieces[word]
-            space = len(pieces[word]) > 1 and tokenizer.convert_ids_to_tokens(pieces[word][0]) in ("▁", "Ġ")
+            space = len(pieces[word]) > 1 and is_space(tokenizer, pieces[word][0])
             numbers += [-1 if space and not place else word for place in range(len(pieces[word]))]
         numbers += [-1] * len(behind)
         yield Window(np.array([*ids, *behind], np.int32), np.array(numbers, np.int32), sentence, own_start, own_stop)
@@ -211,6 +219,24 @@ def test_a_space_alone_is_of_no_word(name: str, words: list[str], pieces: list[l
     assert [tokens[window.words == word].tolist() for word in range(len(words))] == pieces
     assert window.first_subwords.tolist() == [window.words.tolist().index(word) for word in range(len(words))]
     assert window.ids.tolist() == tokenizer(words, is_split_into_words=True).input_ids
+
+
+@pytest.mark.parametrize(
+    ("words", "kept"),
+    [
+        (["ba", "éa", "жa", "அa", "ሀa", "한a", "1a", "\u0301a"], True),
+        (["中a", "のa", "カa", "กa", "ລa", "ကa", "ខa", ".a", "，", "$", "☺"], False),
+    ],
+)
+def test_a_space_is_left_out_where_text_has_none(words: list[str], kept: bool) -> None:
+    pieces = [("[UNK]", -9.0), ("▁", -3.0), *((word, -2.0) for word in words)]
+    backend = Tokenizer(models.Unigram(pieces, unk_id=0))
+    backend.pre_tokenizer = pre_tokenizers.Metaspace()
+    tokenizer = PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[UNK]", unk_token="[UNK]")
+    encoder = SubwordEncoder(tokenizer, max_length=40)
+    for number, (window,) in enumerate(encoder.windows([[word] for word in words])):
+        assert window.ids.tolist() == ([1, number + 2] if kept else [number + 2])
+        assert window.words.tolist() == ([-1, 0] if kept else [0])
 
 
 def test_word_without_subwords_becomes_unknown() -> None:

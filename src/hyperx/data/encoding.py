@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import itertools
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,6 +18,10 @@ REMEMBERED = 2**18
 """Characters of the words whose subwords are kept from one chunk to the next, about."""
 SPACES = ("\u2581", "\u0120")
 """What stands for a space in front of a word: of SentencePiece, and of BPE over bytes."""
+SCRIPTS_WITHOUT_SPACES = frozenset(
+    ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "YI")
+)
+"""As the Unicode names of their letters begin."""
 Ints = NDArray[np.int32]
 
 
@@ -65,9 +70,10 @@ class SubwordEncoder:
     the window in which it stands farther from the end. A word that the tokenizer makes nothing of (zero-width
     characters) becomes the unknown subword; a word longer than a quarter of a window is represented by its beginning.
 
-    A subword that stands for nothing but the space in front of a word is of no word. Tokenizers have one before what
-    seldom follows a space: most punctuation, and nearly every word of a script without spaces. As the first subword of
-    its word it would say the same of all of them.
+    Tokenizers have a subword that stands for nothing but the space in front of a word, where what follows seldom
+    comes behind a space: most punctuation, and nearly every word of a script without spaces. There text has no space,
+    and the subword is left out. Elsewhere it is of no word: as the first subword of its word it would say the same
+    of all of them.
 
     Args:
         tokenizer: a fast tokenizer.
@@ -108,7 +114,9 @@ class SubwordEncoder:
         numbers = list(itertools.chain.from_iterable([-1, *range(len(own)), -1] for own in subwords))
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
         ids = np.fromiter(itertools.chain.from_iterable(pieces), np.int32, int(lengths.sum()))
-        words = self._without_spaces(ids, np.repeat(np.array(numbers, dtype=np.int32), lengths))
+        words = np.repeat(np.array(numbers, dtype=np.int32), lengths)
+        firsts = (np.cumsum(lengths) - lengths)[lengths > 1]
+        words[firsts[np.isin(ids[firsts], self.spaces)]] = -1
         end = 0
         for index, own in enumerate(subwords, start=first):
             begin, end = end, end + len(self.prefix) + sum(map(len, own)) + len(self.suffix)
@@ -128,15 +136,17 @@ class SubwordEncoder:
         encodings = self.backend.encode_batch_fast(
             [[word] for word in new], is_pretokenized=True, add_special_tokens=False
         )
-        self._known.update(zip(new, [encoding.ids for encoding in encodings], strict=True))
+        pieces = [self._written(word, encoding.ids) for word, encoding in zip(new, encodings, strict=True)]
+        self._known.update(zip(new, pieces, strict=True))
         self._remembered += sum(map(len, new))
         return self._known
 
-    def _without_spaces(self, ids: Ints, words: Ints) -> Ints:
-        """The word of each subword, -1 where it is a space and its word has another one behind it."""
-        before, behind = np.r_[-1, words[:-1]], np.r_[words[1:], -1]
-        alone = np.isin(ids, self.spaces) & (before != words) & (words == behind)
-        return np.where(alone, np.int32(-1), words)
+    def _written(self, word: str, ids: list[int]) -> list[int]:
+        """The subwords of a word, a space in front left out where text has none."""
+        return ids[1:] if self._has_space(ids) and not follows_space(word) else ids
+
+    def _has_space(self, ids: list[int]) -> bool:
+        return len(ids) > 1 and ids[0] in self.spaces
 
     def text_windows(self, texts: Iterable[str]) -> Iterator[list[Window]]:
         """The windows of each text that is not cut into words: successive runs of its subwords of about one length.
@@ -192,15 +202,25 @@ class SubwordEncoder:
         subwords = [pieces[: self.longest_word] or [self.unknown] for pieces in words]
         for start, stop, own_start, own_stop in cover([len(pieces) for pieces in subwords], self.room, self.overlap):
             flat = [piece for pieces in subwords[start:stop] for piece in pieces]
-            numbers = [word for word in range(start, stop) for _ in subwords[word]]
-            window = self._window(sentence, flat, numbers, own_start, own_stop)
-            yield replace(window, words=self._without_spaces(window.ids, window.words))
+            numbers = [
+                -1 if place == 0 and self._has_space(subwords[word]) else word
+                for word in range(start, stop)
+                for place in range(len(subwords[word]))
+            ]
+            yield self._window(sentence, flat, numbers, own_start, own_stop)
 
     def _window(self, sentence: int, ids: list[int], words: list[int], start: int, stop: int) -> Window:
         none = [-1]
         full = np.array([*self.prefix, *ids, *self.suffix], dtype=np.int32)
         numbers = np.array([*none * len(self.prefix), *words, *none * len(self.suffix)], dtype=np.int32)
         return Window(full, numbers, sentence, start, stop)
+
+
+def follows_space(word: str) -> bool:
+    """Whether a word begins with a digit, or a letter of a script that puts spaces between words."""
+    first = word[:1]
+    script = unicodedata.name(first, "").partition(" ")[0]
+    return unicodedata.category(first)[0] in "LMN" and script not in SCRIPTS_WITHOUT_SPACES
 
 
 def _template(encoding: Encoding, texts: int) -> list[list[int]]:
