@@ -84,8 +84,7 @@ class SubwordEncoder:
         self.backend = tokenizer.backend_tokenizer
         self.backend.no_truncation()
         self.backend.no_padding()
-        vocabulary = tokenizer.get_vocab()
-        self.spaces = [vocabulary[space] for space in SPACES if space in vocabulary]
+        self.spaces = [piece for space in SPACES if (piece := self.backend.token_to_id(space)) is not None]
         self.unknown: int = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else tokenizer.pad_token_id
         plain = self.backend.encode(["a"], is_pretokenized=True, add_special_tokens=False).ids
         full = self.backend.encode(["a"], is_pretokenized=True, add_special_tokens=True).ids
