@@ -9,6 +9,8 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from hyperx.pairs import TaskLanguagePair
+
 # Every activation of the Hugging Face library, and every schedule of it that needs no further argument.
 Activation = Literal[
     "relu", "gelu", "silu", "tanh", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python",
@@ -115,6 +117,16 @@ class ModelConfig:
     parser_projections: bool = True
     max_length: int = 256
     trained_inside: tuple[str, ...] | None = None
+
+    @property
+    def trained_keys(self) -> set[tuple[str, str]]:
+        """Task and language, in canonical form, of the pairs trained on."""
+        return {TaskLanguagePair.parse(pair).key for pair in self.trained_pairs}
+
+    @property
+    def trained_languages(self) -> set[str]:
+        """The languages of the pairs trained on, in canonical form."""
+        return {language for _, language in self.trained_keys}
 
     def to_json(self) -> dict[str, Any]:
         """A JSON value that :meth:`from_json` reads back."""

@@ -301,9 +301,7 @@ class HyperX(nn.Module):
 
     def _tell_mean(self, language: str) -> None:
         """Say where a language of the model has nothing of its own to read."""
-        tasks = {
-            pair.task for pair in map(TaskLanguagePair.parse, self.config.trained_pairs) if pair.key[1] == language
-        }
+        tasks = {task for task, own in self.config.trained_keys if own == language}
         if not tasks:
             log.info("no training pair had %s: it reads the mean of the trained languages", language)
         elif self.hypernetwork is not None and tasks.isdisjoint(self.predicted_tasks()):
@@ -439,7 +437,6 @@ def labels_by_task(
 def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters:
     """What the adapters of a model come from: a new hypernetwork, or new plain adapters."""
     languages = [canonical(language) for language in config.languages]
-    pairs = {TaskLanguagePair.parse(pair).key for pair in config.trained_pairs}
     if config.adapter_sharing is None:
         return Hypernetwork(
             learnt=[[language in own for language in languages] for own in learnt_languages(config).values()],
@@ -451,8 +448,7 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
         sharing=config.adapter_sharing,
         tasks=tuple(config.kinds),
         languages=languages,
-        trained_languages={language for _, language in pairs},
-        trained_pairs=pairs,
+        trained_pairs=config.trained_keys,
         layers=layers,
         hidden_size=hidden_size,
         options=config.hypernetwork,
@@ -467,11 +463,9 @@ def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
     """
     if not config.hypernetwork.mean_for_untrained:
         return {name: {canonical(language) for language in config.languages} for name in config.kinds}
-    pairs = [TaskLanguagePair.parse(pair).key for pair in config.trained_pairs]
-    own = {name: {language for task, language in pairs if task == name} for name in config.kinds}
+    own = {name: {language for task, language in config.trained_keys if task == name} for name in config.kinds}
     labelled = set().union(*(own[name] for name, kind in config.kinds.items() if not TASKS[kind].auxiliary))
-    trained = {language for _, language in pairs}
-    return {name: languages or labelled or trained for name, languages in own.items()}
+    return {name: languages or labelled or config.trained_languages for name, languages in own.items()}
 
 
 def check_config(config: ModelConfig) -> None:

@@ -15,7 +15,6 @@ from hyperx import checkpoint
 from hyperx.config import HypernetworkOptions, ModelConfig, TrainConfig
 from hyperx.errors import CheckpointError
 from hyperx.languages import canonical
-from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.parsing import DependencyParsing
 
 log = logging.getLogger(__name__)
@@ -142,7 +141,7 @@ class WarmStart:
                     yield own.data[row], tensor[before.index(task)]
         elif name == LANGUAGE_ROWS:
             places = {canonical(language): row for row, language in enumerate(self.config.languages)}
-            trained = _trained_languages(self.config)
+            trained = self.config.trained_languages
             if not trained or not self.config.hypernetwork.mean_for_untrained:
                 trained = set(places)
             for row, language in enumerate(map(canonical, config.languages)):
@@ -164,8 +163,9 @@ class WarmStart:
 
     def _report(self, config: ModelConfig, own: Mapping[str, Any], copied: Mapping[str, Any]) -> None:
         then = self.config
-        trained = [language for language in config.languages if canonical(language) in _trained_languages(config)]
-        new = [language for language in trained if canonical(language) not in _trained_languages(then)]
+        trained_now, trained_then = config.trained_languages, then.trained_languages
+        trained = [language for language in config.languages if canonical(language) in trained_now]
+        new = [language for language in trained if canonical(language) not in trained_then]
         known = [language for language in trained if language not in new]
         adapters = [name for name in _plain_names(own) if any(path.startswith(f"{PLAIN}{name}.") for path in copied)]
         fresh_adapters = [name for name in _plain_names(own) if name not in adapters]
@@ -193,10 +193,6 @@ class WarmStart:
 
 def _plain_names(own: Mapping[str, Any]) -> list[str]:
     return list(dict.fromkeys(name.split(".")[1] for name in own if name.startswith(PLAIN)))
-
-
-def _trained_languages(config: ModelConfig) -> set[str]:
-    return {TaskLanguagePair.parse(pair).key[1] for pair in config.trained_pairs}
 
 
 def _listed(parts: Mapping[str, list[str]]) -> str:

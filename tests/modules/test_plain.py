@@ -28,7 +28,6 @@ def adapters(sharing: str, *, pairs: Sequence[str] = ("ner#en", "pos#tr"), **opt
         sharing=sharing,
         tasks=("ner", "pos"),
         languages=("en", "tr", "de"),
-        trained_languages={language for _, language in trained},
         trained_pairs=trained,
         layers=3,
         hidden_size=16,
@@ -165,7 +164,7 @@ def test_both_starts(start: str) -> None:
     config = HypernetworkOptions(generator_start=start)
     torch.manual_seed(0)
     net = PlainAdapters(
-        sharing="shared", tasks=("ner",), languages=("en",), trained_languages=(), trained_pairs=(),
+        sharing="shared", tasks=("ner",), languages=("en",), trained_pairs=(),
         layers=2, hidden_size=64, options=config,
     )  # fmt: skip
     down, up = net["shared"].down.detach(), net["shared"].up.detach()

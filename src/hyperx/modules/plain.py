@@ -76,7 +76,6 @@ class PlainAdapters(nn.ModuleDict):
         sharing: who shares an adapter; ``stacked`` puts the task's on the language's.
         tasks: names of all tasks.
         languages: names of all languages.
-        trained_languages: names of those that have training data; none counts as all.
         trained_pairs: task and language of those that have; none counts as all.
         layers: number L of adapted layers.
         hidden_size: hidden size h of the encoder.
@@ -89,7 +88,6 @@ class PlainAdapters(nn.ModuleDict):
         sharing: AdapterSharing,
         tasks: Sequence[str],
         languages: Sequence[str],
-        trained_languages: Collection[str],
         trained_pairs: Collection[tuple[str, str]],
         layers: int,
         hidden_size: int,
@@ -100,6 +98,7 @@ class PlainAdapters(nn.ModuleDict):
         everything = [(task, language) for task in tasks for language in languages]
         pairs = [pair for pair in everything if pair in trained_pairs] or everything
         trained_tasks = {task for task, _ in pairs}
+        trained_languages = {language for _, language in trained_pairs}
         names = {
             "shared": ["shared"],
             "task": [f"task-{task}" for task in tasks if task in trained_tasks],
