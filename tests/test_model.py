@@ -367,6 +367,18 @@ def test_freezing_trains_everything_else() -> None:
     assert frozen == {name for name, _ in model.named_parameters() if name.startswith("encoder.embeddings.")}
 
 
+def test_parts_of_the_encoder_that_are_trained() -> None:
+    model = tiny_model()
+    norms = {f"encoder.{norm}.{kind}" for norm, _ in norm_modules(model.encoder) for kind in ("weight", "bias")}
+    everything = {f"encoder.{name}" for name, _ in model.encoder.named_parameters()}
+    embeddings = {name for name in everything if "embeddings" in name} - norms
+    outside = trained(model) - norms
+    assert embeddings
+    for part, wanted in {"all": everything, "layers": everything - embeddings, "norms": norms}.items():
+        model.train_encoder(part)
+        assert trained(model) == outside | wanted
+
+
 def test_unfreezing_adds() -> None:
     model = tiny_model()
     before = trained(model)

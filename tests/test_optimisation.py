@@ -32,9 +32,11 @@ def decayed(model: HyperX) -> set[str]:
 def test_two_steps_follow_the_equation_of_adamw(sharing: str | None) -> None:
     """``p <- p - lr (wd p + m / (sqrt(v) + eps))`` with m and v without their bias towards zero (Loshchilov 2019)."""
     model = tiny_model(adapter_sharing=sharing, options=NORMS, head_layer="mix").requires_grad_(True)
-    rate, decay, beta1, beta2 = 1e-2, 0.3, 0.9, 0.999
-    optimizer = make_optimizer(model, TrainingOptions(learning_rate=rate, weight_decay=decay), CPU)
+    decay, beta1, beta2 = 0.3, 0.9, 0.999
+    options = TrainingOptions(learning_rate=1e-2, encoder_learning_rate_scale=0.2, weight_decay=decay)
+    optimizer = make_optimizer(model, options, CPU)
     names = decayed(model)
+    norms = {f"encoder.{name}.{kind}" for name, _ in norm_modules(model.encoder) for kind in ("weight", "bias")}
     wanted = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     first = {name: torch.zeros_like(tensor) for name, tensor in wanted.items()}
     second = {name: torch.zeros_like(tensor) for name, tensor in wanted.items()}
@@ -47,6 +49,7 @@ def test_two_steps_follow_the_equation_of_adamw(sharing: str | None) -> None:
             first[name] = beta1 * first[name] + (1 - beta1) * parameter.grad
             second[name] = beta2 * second[name] + (1 - beta2) * parameter.grad**2
             m, v = first[name] / (1 - beta1**step), second[name] / (1 - beta2**step)
+            rate = 2e-3 if name.startswith("encoder.") and name not in norms else 1e-2
             shrunk = wanted[name] * (1 - rate * decay) if name in names else wanted[name]
             wanted[name] = shrunk - rate * m / (v.sqrt() + 1e-8)
         optimizer.step()

@@ -19,7 +19,7 @@ import toy
 from hyperx import checkpoint, training
 from hyperx.cli import main
 from hyperx.cli.options import parse
-from hyperx.config import SamplingStrategy, Scheduler, TrainConfig, TrainingOptions
+from hyperx.config import EncoderPart, SamplingStrategy, Scheduler, TrainConfig, TrainingOptions
 from hyperx.errors import ConfigError
 
 pytest_plugins = ["world"]
@@ -106,7 +106,7 @@ def test_a_run_follows_from_its_seed(go: Callable[..., int], tmp_path: Path) -> 
         ["--no_condition_to_layer_id", "--no_project_source_embeddings", "--generator_start", "published"],
         ["--add_layer_norm_before_adapter", "--add_layer_norm_after_adapter", "--conditional_layer_norm"],
         ["--head_layer", "mix", "--after_layer_output", "--adapter_non_linearity", "gelu"],
-        ["--head_layer", "1", "--no_freeze_encoder", "--max_grad_norm", "0"],
+        ["--head_layer", "1", "--train_encoder", "all", "--max_grad_norm", "0"],
         ["--no_hypernet", "--adapter_sharing", "pair", "--add_layer_norm_after_adapter"],
         ["--adapter_sharing", "stacked", "--no_hypernet", "--languages", "en", "tr", "de"],
     ],
@@ -127,7 +127,7 @@ HOW: dict[str, list[str]] = {
     "mixed_batches": ["", "no_"],
     "length_bucketing": ["", "no_"],
     "attention_dropout": ["", "no_"],
-    "freeze_encoder": ["", "no_"],
+    "train_encoder": list(get_args(EncoderPart)),
     "sharing": ["", "shared", "stacked"],
 }
 

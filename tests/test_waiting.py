@@ -115,7 +115,7 @@ def test_a_step_over_batches_without_padding_never_waits(run: Callable[..., Trai
 
 
 @pytest.mark.parametrize(
-    "fields", [{"head_layer": "mix"}, {"no_hypernet": True, "adapter_sharing": "stacked"}, {"freeze_encoder": False}]
+    "fields", [{"head_layer": "mix"}, {"no_hypernet": True, "adapter_sharing": "stacked"}, {"train_encoder": "all"}]
 )
 def test_a_step_of_other_models_never_waits(run: Callable[..., TrainingRun], fields: dict[str, object]) -> None:
     training = run(PAIRS["all"], **fields)

@@ -42,10 +42,12 @@ FINE_TUNING = {
     "adapter_sharing": "shared",
     "adapter_dim": 1,
     "freeze_params_regex": "^plain_adapters",
+    "encoder_learning_rate_scale": 1.0,
 }
 
 METHODS = {
     "hyper-x": Method({}, ADAPTER_RATES, 1e-3),
+    "hyper-x-layers": Method({"train_encoder": "layers"}, ADAPTER_RATES, 1e-3),
     "fine-tuning": Method(FINE_TUNING, ENCODER_RATES, 1e-4),
     "fine-tuning-single": Method(FINE_TUNING, ENCODER_RATES, 1e-4, by_task=True),
     "adapter-shared": Method({"no_hypernet": True, "adapter_sharing": "shared"}, ADAPTER_RATES, 1e-3),

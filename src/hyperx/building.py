@@ -54,8 +54,7 @@ def build_model(
         start.load_into(model, model.config)
     if not options.attention_dropout:
         disable_attention_dropout(model.encoder)
-    if not options.freeze_encoder:
-        model.requires_grad_(True)
+    model.train_encoder(options.train_encoder)
     apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)
     if not any(parameter.requires_grad for name, parameter in public_names(model) if not name.startswith("encoder.")):
         what = "hypernetwork" if model.plain_adapters is None else "plain adapters"

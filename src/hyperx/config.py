@@ -22,6 +22,7 @@ Scheduler = Literal[
 ]  # fmt: skip
 
 AdapterSharing = Literal["shared", "task", "language", "pair", "stacked"]
+EncoderPart = Literal["norms", "layers", "all"]
 GeneratorStart = Literal["scaled", "published"]
 SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 
@@ -171,10 +172,11 @@ class ModelOptions:
     attention_dropout: bool = False
     """Keep the encoder's dropout of attention weights while training; it takes twice the memory and time on long
     sentences. All other dropout of the encoder stays in any case."""
-    freeze_encoder: bool = True
-    """Freeze the encoder but for its layer norms; without it everything is trained, as published."""
+    train_encoder: EncoderPart = "norms"
+    """What is trained of the encoder itself: 'norms', its layer norms alone; 'layers', all but its embeddings; 'all',
+    as published."""
     freeze_params_regex: str | None = None
-    """In place of --freeze_encoder, freeze the parameters whose names this matches from their start, and train all
+    """In place of --train_encoder, freeze the parameters whose names this matches from their start, and train all
     others. Names of the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of every norm of the
     encoder 'LayerNorm'; heads are always trained. What was matched is shown before training."""
     unfreeze_params_regex: str | None = None
@@ -258,6 +260,9 @@ class TrainingOptions:
     """Batches in one optimiser step, whose losses are averaged."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
+    encoder_learning_rate_scale: float = 0.1
+    """The part of learning_rate that the encoder's own weights have where they are trained; its norms have all of
+    it."""
     weight_decay: float = 0.0
     """Decoupled weight decay, as in AdamW; of weight matrices alone, not of biases, norms and embeddings."""
     max_grad_norm: float = 1.0
@@ -327,7 +332,8 @@ PUBLISHED: dict[str, Any] = {
     "generator_start": "published",
     "mean_for_untrained": False,
     "head_layer": "last",
-    "freeze_encoder": False,
+    "train_encoder": "all",
+    "encoder_learning_rate_scale": 1.0,
     "parser_projections": False,
     "attention_dropout": True,
     "max_length": 256,

@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.activations import ACT2FN
 
 from hyperx import checkpoint
-from hyperx.config import ModelConfig
+from hyperx.config import EncoderPart, ModelConfig
 from hyperx.data.collate import pad_windows
 from hyperx.data.encoding import SubwordEncoder
 from hyperx.data.output import Prediction
@@ -100,7 +100,7 @@ class HyperX(nn.Module):
         self.activation = ACT2FN[config.adapter_non_linearity].float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=config.after_layer_output)
         quicken_dropout(encoder)
-        self.freeze_encoder()
+        self.train_encoder("norms")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, encoder: str | None = None) -> HyperX:
@@ -259,9 +259,13 @@ class HyperX(nn.Module):
         """Whether some tasks need ``words``, ``text`` or both; those that the model lacks are passed over."""
         return {self.tasks[task].reads for task in tasks if task in self.tasks}
 
-    def freeze_encoder(self) -> None:
-        """Freeze the encoder but for its layer norms (Hyper-X, section 2)."""
-        self.encoder.requires_grad_(False)
+    def train_encoder(self, part: EncoderPart) -> None:
+        """Freeze the encoder but for its layer norms (Hyper-X, section 2), all but its embeddings, or all of it."""
+        self.encoder.requires_grad_(part != "norms")
+        if part == "layers":
+            for module in self.encoder.modules():
+                if isinstance(module, nn.Embedding):
+                    module.requires_grad_(False)
         for _, norm in norm_modules(self.encoder):
             norm.requires_grad_(True)
 

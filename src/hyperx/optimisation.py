@@ -33,13 +33,25 @@ def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
 
 def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device) -> AdamW:
     """Fused AdamW over what is trained, weight decay on the weight matrices alone: one pass instead of several."""
-    exempt = undecayed(model)
+    exempt, slow = undecayed(model), slowed(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = [
-        {"params": [p for p in parameters if id(p) not in exempt], "weight_decay": options.weight_decay},
-        {"params": [p for p in parameters if id(p) in exempt], "weight_decay": 0.0},
-    ]
+    groups = []
+    # The rate of the first group is the one that is logged.
+    for scale, chosen in (
+        (1.0, [p for p in parameters if id(p) not in slow]),
+        (options.encoder_learning_rate_scale, [p for p in parameters if id(p) in slow]),
+    ):
+        rate = options.learning_rate * scale
+        decayed, spared = [p for p in chosen if id(p) not in exempt], [p for p in chosen if id(p) in exempt]
+        groups.append({"params": decayed, "lr": rate, "weight_decay": options.weight_decay})
+        groups.append({"params": spared, "lr": rate, "weight_decay": 0.0})
     return AdamW(groups, lr=options.learning_rate, fused=device.type in ("cpu", "cuda"))
+
+
+def slowed(model: HyperX) -> set[int]:
+    """The ids of the parameters with a rate of their own: the encoder's, but for its norms."""
+    norms = {id(parameter) for _, norm in norm_modules(model.encoder) for parameter in norm.parameters()}
+    return {id(parameter) for parameter in model.encoder.parameters()} - norms
 
 
 def undecayed(model: HyperX) -> set[int]:

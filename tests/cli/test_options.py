@@ -113,7 +113,8 @@ def test_the_published_preset_batches_starts_and_freezes_as_published() -> None:
     found = options("--preset", "published")
     assert found["mixed_batches"] is False
     assert found["generator_start"] == "published"
-    assert found["freeze_encoder"] is False
+    assert found["train_encoder"] == "all"
+    assert found["encoder_learning_rate_scale"] == 1
     assert found["head_layer"] == "last"
 
 
