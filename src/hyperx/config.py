@@ -260,7 +260,7 @@ class TrainingOptions:
     """Batches in one optimiser step, whose losses are averaged."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
-    encoder_learning_rate_scale: float = 0.1
+    encoder_learning_rate_scale: float = 0.2
     """The part of learning_rate that the encoder's own weights have where they are trained; its norms have all of
     it."""
     weight_decay: float = 0.0
