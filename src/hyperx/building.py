@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from torch import nn
 
 from hyperx.config import ModelConfig, TrainConfig
-from hyperx.encoders.layout import disable_attention_dropout, norm_modules
+from hyperx.encoders.layout import disable_attention_dropout, norm_parameters
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.encoders.masked_lm import read_masked_lm
 from hyperx.errors import ConfigError
@@ -111,7 +111,7 @@ def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
     Names of the hypernetwork contain ``hypernet``, those of plain adapters ``adapter``; every norm of any encoder
     answers to ``LayerNorm``. Heads, the layer mix and an activation's own weights are always trained, so never here.
     """
-    norms = {id(parameter) for _, norm in norm_modules(model.encoder) for parameter in norm.parameters()}
+    norms = norm_parameters(model.encoder)
     for name, parameter in model.named_parameters():
         if name.startswith(("heads.", "pooling.", "activation.")):
             continue

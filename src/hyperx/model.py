@@ -467,7 +467,8 @@ def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
     """
     if not config.hypernetwork.mean_for_untrained:
         return {name: {canonical(language) for language in config.languages} for name in config.kinds}
-    own = {name: {language for task, language in config.trained_keys if task == name} for name in config.kinds}
+    pairs = config.trained_keys
+    own = {name: {language for task, language in pairs if task == name} for name in config.kinds}
     labelled = set().union(*(own[name] for name, kind in config.kinds.items() if not TASKS[kind].auxiliary))
     return {name: languages or labelled or config.trained_languages for name, languages in own.items()}
 

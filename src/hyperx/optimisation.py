@@ -12,7 +12,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from hyperx.config import TrainingOptions
-from hyperx.encoders.layout import norm_modules
+from hyperx.encoders.layout import norm_parameters
 from hyperx.model import HyperX
 from hyperx.modules.hypernetwork import PlainNorm
 from hyperx.modules.pooling import LayerMix
@@ -35,33 +35,33 @@ def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device
     """Fused AdamW over what is trained, weight decay on the weight matrices alone: one pass instead of several."""
     exempt, slow = undecayed(model), slowed(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    groups = []
+    scales = {False: 1.0, True: options.encoder_learning_rate_scale}
+    decays = {False: options.weight_decay, True: 0.0}
     # The rate of the first group is the one that is logged.
-    for scale, chosen in (
-        (1.0, [p for p in parameters if id(p) not in slow]),
-        (options.encoder_learning_rate_scale, [p for p in parameters if id(p) in slow]),
-    ):
-        rate = options.learning_rate * scale
-        decayed, spared = [p for p in chosen if id(p) not in exempt], [p for p in chosen if id(p) in exempt]
-        groups.append({"params": decayed, "lr": rate, "weight_decay": options.weight_decay})
-        groups.append({"params": spared, "lr": rate, "weight_decay": 0.0})
+    groups = [
+        {
+            "params": [p for p in parameters if (id(p) in slow, id(p) in exempt) == (is_slow, is_exempt)],
+            "lr": options.learning_rate * scales[is_slow],
+            "weight_decay": decays[is_exempt],
+        }
+        for is_slow in scales
+        for is_exempt in decays
+    ]
     return AdamW(groups, lr=options.learning_rate, fused=device.type in ("cpu", "cuda"))
 
 
 def slowed(model: HyperX) -> set[int]:
     """The ids of the parameters with a rate of their own: the encoder's, but for its norms."""
-    norms = {id(parameter) for _, norm in norm_modules(model.encoder) for parameter in norm.parameters()}
-    return {id(parameter) for parameter in model.encoder.parameters()} - norms
+    return {id(parameter) for parameter in model.encoder.parameters()} - norm_parameters(model.encoder)
 
 
 def undecayed(model: HyperX) -> set[int]:
     """The ids of the parameters that weight decay spares: biases, norms, embeddings, layer mix and activation."""
     whole = (nn.Embedding, nn.LayerNorm, SourceEmbedding, PlainNorm, LayerMix)
     spared: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
-    spared += [norm for _, norm in norm_modules(model.encoder)]
     if isinstance(model.activation, nn.Module):
         spared.append(model.activation)
-    exempt = {id(parameter) for module in spared for parameter in module.parameters()}
+    exempt = {id(parameter) for module in spared for parameter in module.parameters()} | norm_parameters(model.encoder)
     return exempt | {id(parameter) for name, parameter in model.named_parameters() if name.endswith("bias")}
 
 

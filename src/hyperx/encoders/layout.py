@@ -137,3 +137,8 @@ def norm_modules(encoder: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
         if own and re.search(r"norm", type(module).__name__, re.IGNORECASE):
             seen |= own
             yield name, module
+
+
+def norm_parameters(encoder: PreTrainedModel) -> set[int]:
+    """The ids of the parameters of :func:`norm_modules`."""
+    return {id(parameter) for _, norm in norm_modules(encoder) for parameter in norm.parameters()}
