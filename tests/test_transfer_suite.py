@@ -4,6 +4,9 @@ from __future__ import annotations
 
 import json
 import logging
+import os
+import subprocess
+import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -296,6 +299,37 @@ def test_each_run_is_a_process_of_its_own(experiment: Path, tmp_path: Path, monk
     with pytest.raises(SystemExit) as status:
         runs._exit_with(run, Experiment.read(str(experiment)), tmp_path)
     assert status.value.code == 1
+
+
+STARTS_A_CHILD = """
+import multiprocessing, sys, time
+
+def child():
+    from transfer.runs import stop_with_parent
+    stop_with_parent()
+    print("ready", flush=True)
+    try:
+        time.sleep(60)
+    except KeyboardInterrupt:
+        print("interrupted", flush=True)
+
+if __name__ == "__main__":
+    multiprocessing.get_context("spawn").Process(target=child).start()
+    time.sleep(60)
+"""
+
+
+def test_a_run_does_not_outlive_the_suite(tmp_path: Path) -> None:
+    script = tmp_path / "script.py"
+    script.write_text(STARTS_A_CHILD, encoding="utf-8")
+    paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
+    with subprocess.Popen(
+        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env={**os.environ, **paths}
+    ) as parent:
+        assert parent.stdout is not None
+        assert parent.stdout.readline() == "ready\n"
+        parent.kill()
+        assert parent.communicate(timeout=30)[0] == "interrupted\n"
 
 
 def test_rendering_gives_tables_and_plots(done: Path) -> None:

@@ -6,11 +6,15 @@ import hashlib
 import json
 import logging
 import multiprocessing
+import os
 import shutil
+import signal
 import sys
+import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from multiprocessing.connection import wait
 from pathlib import Path
 from typing import Any
 
@@ -335,4 +339,17 @@ def attempt_apart(run: Run, experiment: Experiment, output: Path) -> int:
 
 
 def _exit_with(run: Run, experiment: Experiment, output: Path) -> None:
+    stop_with_parent()
     sys.exit(attempt(run, experiment, output))
+
+
+def stop_with_parent() -> None:
+    """Interrupt this process, as Ctrl-C does, once the one that started it is gone, however it ended."""
+    parent = multiprocessing.parent_process()
+    if parent is not None:
+        threading.Thread(target=_interrupt_after, args=(parent.sentinel,), daemon=True).start()
+
+
+def _interrupt_after(sentinel: int) -> None:
+    wait([sentinel])
+    os.kill(os.getpid(), signal.SIGINT)
