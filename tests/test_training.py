@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import os
 import re
 import signal
 from collections import Counter
@@ -47,12 +48,12 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
 
 
 def stop_after(steps: int, patch: pytest.MonkeyPatch) -> None:
-    """Make the next run end as by a kill when it has done so many steps."""
+    """Have the next run told to end, as `kill` and schedulers of jobs do, when it has done so many steps."""
     step, done = training.TrainingRun._step, []
 
     def limited(self: Any, batches: Any) -> torch.Tensor:
         if len(done) == steps:
-            raise KeyboardInterrupt
+            os.kill(os.getpid(), signal.SIGTERM)
         done.append(1)
         return step(self, batches)
 

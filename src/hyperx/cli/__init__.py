@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import importlib
 import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from hyperx.errors import HyperXError, did_you_mean
@@ -50,6 +52,9 @@ def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing what a user can mend without a traceback."""
     # Only the command's own module is imported: help and prediction should not wait for training's libraries.
     module = importlib.import_module(f"hyperx.cli.{command.replace('-', '_')}")
+    if threading.current_thread() is threading.main_thread():
+        # What a scheduler of jobs sends ends a command as Ctrl-C does.
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         module.main(list(arguments))
         sys.stdout.flush()
