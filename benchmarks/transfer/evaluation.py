@@ -109,7 +109,7 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
     loader = SplitLoader(
         sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache()
     )
-    trained = tuple(map(TaskLanguagePair.parse, model.config.trained_pairs))
+    trained = model.config.labelled_pairs
     found = []
     for pair in tqdm(pairs, desc="evaluating", unit="cell", disable=None):
         task, gold = model.tasks[pair.task], loader.load(pair, split).first(limit)

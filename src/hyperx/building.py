@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -29,6 +30,7 @@ def build_model(
     labels: Mapping[str, tuple[str, ...]],
     languages: Sequence[str],
     trained: Sequence[TaskLanguagePair],
+    self_trained: Sequence[TaskLanguagePair] = (),
     start: WarmStart | None = None,
 ) -> HyperX:
     """A new model around an encoder, ready to train.
@@ -40,6 +42,7 @@ def build_model(
         labels: label set by task.
         languages: every language of the model.
         trained: the training pairs.
+        self_trained: those of them whose labels are a checkpoint's.
         start: a checkpoint to start from.
 
     Raises:
@@ -47,6 +50,7 @@ def build_model(
     """
     options = config.model
     settings = model_config(loaded, config, kinds=kinds, labels=labels, languages=languages, trained=trained)
+    settings = replace(settings, self_trained_pairs=tuple(map(str, self_trained)))
     model = HyperX(loaded.model, settings if start is None else start.continued(settings))
     model.tokenizer = loaded.tokenizer
     start_masked_lm(model, loaded)

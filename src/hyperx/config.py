@@ -94,6 +94,7 @@ class ModelConfig:
         labels: label set by task.
         languages: every language of the model, in order.
         trained_pairs: the pairs trained on, ``task#language``.
+        self_trained_pairs: those of them whose labels were another checkpoint's.
         hypernetwork: shape of the hypernetwork and of the adapters.
         adapter_sharing: what shares a plain adapter; None where the hypernetwork writes the adapters.
         adapter_non_linearity: activation between the projections, by its name in the Hugging Face library.
@@ -110,6 +111,7 @@ class ModelConfig:
     labels: Mapping[str, tuple[str, ...]]
     languages: tuple[str, ...]
     trained_pairs: tuple[str, ...] = ()
+    self_trained_pairs: tuple[str, ...] = ()
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
     adapter_sharing: AdapterSharing | None = None
     adapter_non_linearity: str = "relu"
@@ -118,6 +120,12 @@ class ModelConfig:
     parser_projections: bool = True
     max_length: int = 256
     trained_inside: tuple[str, ...] | None = None
+
+    @property
+    def labelled_pairs(self) -> tuple[TaskLanguagePair, ...]:
+        """The pairs trained on with labels of their own: the seen ones; all others are zero-shot."""
+        others = set(self.self_trained_pairs)
+        return tuple(TaskLanguagePair.parse(pair) for pair in self.trained_pairs if pair not in others)
 
     @property
     def trained_keys(self) -> set[tuple[str, str]]:
@@ -138,8 +146,9 @@ class ModelConfig:
         """Read what :meth:`to_json` wrote; unknown or missing fields raise TypeError."""
         fields = dict(value)
         fields["labels"] = {task: tuple(labels) for task, labels in fields["labels"].items()}
-        for name in ("languages", "trained_pairs", "trained_inside"):
-            fields[name] = None if fields[name] is None else tuple(fields[name])
+        for name in ("languages", "trained_pairs", "self_trained_pairs", "trained_inside"):
+            if fields.get(name) is not None:
+                fields[name] = tuple(fields[name])
         fields["hypernetwork"] = HypernetworkOptions(**fields["hypernetwork"])
         return cls(**fields)
 
@@ -200,6 +209,13 @@ class DataOptions:
     default those of the pairs."""
     train_task_language_pairs: tuple[str, ...] = ()
     """Pairs to train on, such as: ner#en pos#tr. At least one is needed."""
+    self_train_task_language_pairs: tuple[str, ...] = ()
+    """Pairs without labels to train on all the same, such as: ner#de. The checkpoint of load_from_ckpt labels the raw
+    text of mlm#de, and the sentences of which it is surest are learnt. In results these pairs stay zero-shot."""
+    self_train_samples: int = 2000
+    """So many sentences of each of these pairs are labelled, from the first on."""
+    self_train_share: float = 0.5
+    """The share of them that is learnt: the surest, by the mean logarithm of their labels' probabilities."""
     eval_task_language_pairs: tuple[str, ...] = ()
     """Pairs to evaluate on (dev split) while training. By default the training pairs that have a dev split."""
     data_folder: Path = Path("data")

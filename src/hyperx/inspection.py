@@ -15,6 +15,7 @@ from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import label_problems, label_set
 from hyperx.scope import Scope, check_options, read_start
+from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.warm_start import WarmStart
 
 MOST_FAULTS = 20
@@ -78,6 +79,9 @@ def inspect_data(config: TrainConfig) -> DataReport:
         train = _inspect_split(scope, pair, "train", found) if pair in scope.train_pairs else set()
         for split in SPLITS[1:]:
             _inspect_split(scope, pair, split, found, train)
+    for text in scope.texts.pairs:
+        if text not in pairs:
+            _inspect_split(scope, text, "train", found)
     # Faulty labels are named already, each with its line.
     if not found.problems:
         found.problems += _label_problems(scope, found.seen, config.data.entity_types, start)
@@ -102,7 +106,8 @@ def _inspect_split(
     scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport, known: Collection[int] = ()
 ) -> set[int]:
     """Count one split, and in it the sentences that are known; the hashes of its sentences, as texts may be large."""
-    sources, task = scope.sources, scope.tasks[pair.task]
+    task = MaskedLanguageModelling() if pair in scope.texts else scope.tasks[pair.task]
+    sources = scope.texts if pair in scope.texts else scope.sources
     if not sources.has(pair, split):
         return set()
     hashes, labels, again = set[int](), Counter[str](), list[str]()
@@ -110,7 +115,7 @@ def _inspect_split(
     faults = _Faults(f"{pair} {split}", found.problems)
 
     try:
-        sentences = held_out(sources, task, pair, split).removed(sources.read(pair, split, faults.note), pair)
+        sentences = held_out(scope.sources, task, pair, split).removed(sources.read(pair, split, faults.note), pair)
         for sentence in sentences:
             count += 1
             texts = [text for text in (sentence.text, sentence.text_pair) if text is not None]
@@ -125,7 +130,7 @@ def _inspect_split(
         return set()
     finally:
         faults.count_others()
-    if split == "train":
+    if split == "train" and pair.task in found.seen:
         found.seen[pair.task].update(labels)
     common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""

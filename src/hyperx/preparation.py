@@ -35,10 +35,11 @@ class RunData:
         tasks: the tasks by name.
         labels: label set by task.
         languages: every language of the model.
-        train_pairs: pairs to train on.
+        train_pairs: pairs to train on, those without labels of their own last.
         train_splits: the encoded training split of each.
         eval_splits: the encoded dev split of each evaluation pair.
         kept: where the data is, for the checkpoints.
+        self_trained_pairs: the training pairs without labels of their own.
     """
 
     encoder: LoadedEncoder
@@ -49,6 +50,7 @@ class RunData:
     train_splits: list[EncodedSplit]
     eval_splits: dict[TaskLanguagePair, EncodedSplit]
     kept: Mapping[str, Any]
+    self_trained_pairs: tuple[TaskLanguagePair, ...] = ()
 
 
 def encoded_cache() -> Path:
@@ -81,16 +83,31 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
     if problems := label_problems(scope.tasks, labels):
         raise DataError(" ".join(problems))
     log_untrained(scope)
+    train_splits += _self_labelled(config, scope, start, loader)
     return RunData(
         encoder=encoder,
         tasks=scope.tasks,
         labels=labels,
         languages=scope.languages,
-        train_pairs=scope.train_pairs,
+        train_pairs=(*scope.train_pairs, *scope.self_train_pairs),
         train_splits=train_splits,
         eval_splits={pair: splits[pair, "dev"].first(config.data.max_eval_samples) for pair in scope.eval_pairs},
         kept=scope.kept,
+        self_trained_pairs=scope.self_train_pairs,
     )
+
+
+def _self_labelled(
+    config: TrainConfig, scope: Scope, start: WarmStart | None, loader: SplitLoader
+) -> list[EncodedSplit]:
+    """The training splits of the pairs without labels, as the checkpoint that the run starts from labels them."""
+    if start is None or not scope.self_train_pairs:
+        return []
+    from hyperx.self_training import SelfLabeller
+
+    labeller, silent = SelfLabeller(start, config, scope, loader), config.training.disable_progress_bar
+    bar = tqdm(scope.self_train_pairs, desc="labelling raw text", unit="pair", disable=silent, leave=False)
+    return [labeller.load(pair).first(config.data.max_train_samples) for pair in bar]
 
 
 def check_tasks(tasks: Mapping[str, Task], encoder: LoadedEncoder) -> None:
@@ -159,9 +176,10 @@ def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ..
 
 def log_untrained(scope: Scope) -> None:
     """Say which tasks and languages of the model no training pair has, in this run or where it starts from."""
-    trained = {canonical(pair.language) for pair in scope.trained_pairs}
+    trained_pairs = (*scope.trained_pairs, *scope.self_train_pairs)
+    trained = {canonical(pair.language) for pair in trained_pairs}
     if untrained := [language for language in scope.languages if canonical(language) not in trained]:
         log.info("no training pair has %s: these read the mean of the trained languages", ", ".join(untrained))
     for task in scope.tasks:
-        if task not in {pair.task for pair in scope.trained_pairs}:
+        if task not in {pair.task for pair in trained_pairs}:
             log.warning("no training pair has the task %s: its head stays untrained", task)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
@@ -16,6 +16,7 @@ from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mea
 from hyperx.languages import canonical, is_language, suggestion, treebanks_of
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
+from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.tasks.registry import TASKS, make_tasks, read_kinds
 from hyperx.transfer import group_of
 from hyperx.warm_start import WarmStart
@@ -36,8 +37,11 @@ class Scope:
         languages: every language of the model, as the user spells it.
         train_pairs: pairs to train on.
         eval_pairs: pairs to evaluate on while training.
-        trained_pairs: every pair that the model will have been trained on, in this run or in one that it starts from.
+        self_train_pairs: pairs without labels to train on all the same.
+        trained_pairs: every pair that the model will have been trained on with labels, in this run or in one that it
+            starts from.
         sources: where the data of the pairs is.
+        texts: where the raw text of pairs without labels is.
         kept: what a checkpoint keeps of it: the sources, the folder of local data and the explicit table.
     """
 
@@ -45,8 +49,10 @@ class Scope:
     languages: tuple[str, ...]
     train_pairs: tuple[TaskLanguagePair, ...]
     eval_pairs: tuple[TaskLanguagePair, ...]
+    self_train_pairs: tuple[TaskLanguagePair, ...]
     trained_pairs: tuple[TaskLanguagePair, ...]
     sources: DataSources
+    texts: DataSources
     kept: Mapping[str, Any]
 
 
@@ -69,12 +75,16 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
         problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
     if not data.train_task_language_pairs:
         problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
-    tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in (*train, *evaluate)], problems))
-    languages = data.languages or _unique(pair.language for pair in (*train, *evaluate))
-    problems += _name_problems(tuple(tasks), languages, [*train, *evaluate], declared=data)
+    alone = _pairs(data.self_train_task_language_pairs, "--self_train_task_language_pairs", problems)
+    named = _unique([*train, *alone, *evaluate])
+    tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in named], problems))
+    languages = data.languages or _unique(pair.language for pair in named)
+    problems += _name_problems(tuple(tasks), languages, named, declared=data)
+    problems += _self_training_problems(config, tasks, train, alone, start)
     label_map = _label_map(data.label_map, problems)
-    named = _unique([*train, *evaluate])
-    sources = find_sources(named, tasks, data.data_folder, data.data, label_map, data.treebanks, problems)
+    sources = find_sources(
+        _unique([*train, *evaluate]), tasks, data.data_folder, data.data, label_map, data.treebanks, problems
+    )
     for pair in train if sources is not None else ():
         assert sources is not None
         if pair.task in tasks and not sources.has(pair, "train"):
@@ -83,15 +93,16 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
                 f"--train_task_language_pairs: {pair} has no train split; {advice}name a file for it "
                 "under 'train' in the data table (its dev file may serve, its test file never)"
             )
+    texts = DataSources(()) if sources is None else find_texts(alone, data, problems)
     if problems or sources is None:
         raise ConfigError(problems)
     evaluate = _eval_pairs(train, evaluate, sources)
-    trained = train if start is None else (*train, *map(TaskLanguagePair.parse, start.config.trained_pairs))
+    trained = train if start is None else (*train, *start.config.labelled_pairs)
     _check_best_by(config, trained, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
-    _warn_unused(data, tasks, languages)
+    _warn_unused(data, [*tasks, *(pair.task for pair in texts.pairs)], languages)
     everything = with_all_pairs(sources, tasks, languages, data, label_map)
     kept = kept_data(everything, data, label_map)
-    return Scope(tasks, tuple(languages), train, evaluate, trained, everything, kept)
+    return Scope(tasks, tuple(languages), train, evaluate, alone, trained, everything, texts, kept)
 
 
 def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
@@ -111,6 +122,45 @@ def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
     return start
 
 
+def raw_text_of(pair: TaskLanguagePair) -> TaskLanguagePair:
+    """The name under which the raw text of a pair's language is found."""
+    return TaskLanguagePair(MaskedLanguageModelling.kind, pair.language)
+
+
+def find_texts(pairs: Sequence[TaskLanguagePair], data: DataOptions, problems: list[str]) -> DataSources:
+    """Where the raw text of some pairs is; what keeps it from being found joins the other problems."""
+    names = _unique(map(raw_text_of, pairs))
+    kinds: dict[str, Task] = {name.task: MaskedLanguageModelling() for name in names}
+    texts = find_sources(names, kinds, data.data_folder, data.data, {}, (), problems) or DataSources(())
+    problems += [
+        f"--self_train_task_language_pairs: {name} has no train split; name raw text under 'train'"
+        for name in texts.pairs
+        if not texts.has(name, "train")
+    ]
+    return texts
+
+
+def _self_training_problems(
+    config: TrainConfig,
+    tasks: Mapping[str, Task],
+    train: Sequence[TaskLanguagePair],
+    alone: Sequence[TaskLanguagePair],
+    start: WarmStart | None,
+) -> Iterator[str]:
+    """What keeps pairs from being trained on labels of the checkpoint that the run starts from."""
+    option = "--self_train_task_language_pairs"
+    if alone and config.model.load_from_ckpt is None:
+        yield f"{option}: name the checkpoint that labels their text with --load_from_ckpt"
+    known, gold = {} if start is None else start.config.kinds, {pair.key for pair in train}
+    for pair in alone:
+        if pair.key in gold:
+            yield f"{option}: {pair} is trained on its own labels already; name it in one place"
+        elif pair.task in tasks and tasks[pair.task].auxiliary:
+            yield f"{option}: {pair}: {pair.task} has no labels to give; train on the text itself as a training pair"
+        elif start is not None and pair.task not in known:
+            yield f"{option}: {pair}: {start.folder} has no such task; it has {', '.join(known)}"
+
+
 def number_problems(config: TrainConfig) -> list[str]:
     """Numbers out of their range."""
     training, sampling, shape = config.training, config.sampling, config.hypernetwork
@@ -125,6 +175,7 @@ def number_problems(config: TrainConfig) -> list[str]:
         "save_total_limit": training.save_total_limit,
         "early_stopping_patience": training.early_stopping_patience,
         "max_train_samples": config.data.max_train_samples,
+        "self_train_samples": config.data.self_train_samples,
         "max_eval_samples": config.data.max_eval_samples,
         **{name: getattr(shape, name) for name in shape.__slots__ if name.endswith(("_dim", "_rank"))},
     }
@@ -150,6 +201,8 @@ def number_problems(config: TrainConfig) -> list[str]:
         )
     if not 0 <= shape.language_dropout <= 1:
         problems.append(f"--language_dropout: expected 0 to 1; found {shape.language_dropout}")
+    if not 0 < config.data.self_train_share <= 1:
+        problems.append(f"--self_train_share: expected more than 0, at most 1; found {config.data.self_train_share}")
     if training.lr_scheduler_type == "polynomial" and 0 < training.learning_rate <= POLYNOMIAL_END:
         problems.append(
             f"--learning_rate: the polynomial schedule ends at {POLYNOMIAL_END}; expected more, found "

@@ -74,7 +74,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
         sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache()
     )
     splits = _load(config, model, pairs, loader)
-    trained = tuple(map(TaskLanguagePair.parse, settings.trained_pairs))
+    trained = settings.labelled_pairs
     with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar) as bar:
         scores = evaluate_pairs(
             model,

@@ -29,7 +29,6 @@ from hyperx.errors import CheckpointError, ConfigError
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
 from hyperx.model import HyperX
 from hyperx.optimisation import make_optimizer, make_scheduler, total_steps
-from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import RunData, prepare
 from hyperx.scope import check_options, read_start
 from hyperx.tasks.base import special_subwords
@@ -93,6 +92,7 @@ def train(config: TrainConfig) -> Path:
         labels=data.labels,
         languages=data.languages,
         trained=data.train_pairs,
+        self_trained=data.self_trained_pairs,
         start=start,
     )
     if config.training.gradient_checkpointing:
@@ -207,7 +207,7 @@ class TrainingRun:
         optimizer = make_optimizer(model, self.options, accelerator.device)
         scheduler = make_scheduler(optimizer, self.options, self.steps)
         self.bare_model = model
-        self.trained = tuple(map(TaskLanguagePair.parse, model.config.trained_pairs))
+        self.trained = model.config.labelled_pairs
         # The scheduler stays outside: the library would step it once a process.
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.scheduler = scheduler

@@ -93,9 +93,12 @@ class WarmStart:
         ]  # fmt: skip
         if faults:
             raise CheckpointError(f"{OPTION}: {self.folder} does not fit:\n" + "\n".join(f"  - {f}" for f in faults))
+        trained = tuple(dict.fromkeys((*config.trained_pairs, *then.trained_pairs)))
+        labelled = {str(pair) for pair in (*config.labelled_pairs, *then.labelled_pairs)}
         return replace(
             config,
-            trained_pairs=tuple(dict.fromkeys((*config.trained_pairs, *then.trained_pairs))),
+            trained_pairs=trained,
+            self_trained_pairs=tuple(pair for pair in trained if pair not in labelled),
             trained_inside=then.trained_inside,
         )
 

@@ -222,10 +222,10 @@ def _with_column(sentences: Iterable[Sentence], column: str, on_fault: OnFault) 
 
 
 def _with_text(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-    """Sentences by their text alone; those that hold none, such as empty rows of a data set, are passed over."""
+    """Sentences without annotation; those that hold no text, such as empty rows of a data set, are passed over."""
     for sentence in sentences:
         if sentence.raw_text.strip():
-            yield Sentence(words=(), lines=sentence.lines[:1], source=sentence.source, text=sentence.raw_text)
+            yield replace(sentence, columns={}, text=sentence.raw_text, text_pair=None, comments=())
 
 
 def _prepare_entities(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import itertools
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
@@ -51,13 +52,20 @@ class SplitLoader:
         task = self.tasks[pair.task]
         apart = held_out(self.sources, task, pair, split)
         source = self.sources.fingerprint(pair, split)
-        facts = (self.tokenizer_hash, self.max_length, task.kind, source, apart.fingerprint())
-        path = self.cache / f"{cache_key(*facts)}.safetensors"
-        if (cached := read_encoded(path)) is not None:
-            return cached
-        log.info("encoding %s %s: %s", pair, split, self.sources.describe(pair, split))
-        sentences = apart.removed(self.sources.read(pair, split), pair)
-        write_encoded(path, encoded(sentences, task, self.encoder), task.columns)
+        facts = (source, apart.fingerprint())
+
+        def sentences() -> Iterator[Sentence]:
+            log.info("encoding %s %s: %s", pair, split, self.sources.describe(pair, split))
+            return apart.removed(self.sources.read(pair, split), pair)
+
+        return self.cached(task, facts, sentences)
+
+    def cached(self, task: Task, facts: Sequence[Any], sentences: Callable[[], Iterator[Sentence]]) -> EncodedSplit:
+        """The encoded split of a task that follows from some facts (JSON values): from the cache, else made anew."""
+        path = self.cache / f"{cache_key(self.tokenizer_hash, self.max_length, task.kind, *facts)}.safetensors"
+        if (known := read_encoded(path)) is not None:
+            return known
+        write_encoded(path, encoded(sentences(), task, self.encoder), task.columns)
         if (written := read_encoded(path)) is None:
             raise DataError("the encoded split cannot be read back; is the disk full?", path=path)
         return written

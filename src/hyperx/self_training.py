@@ -1,0 +1,117 @@
+"""Self-training: a pair without labels learns those that a trained model gives raw text, where it is surest of them."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import math
+from collections.abc import Iterator
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from hyperx import checkpoint
+from hyperx.config import TrainConfig
+from hyperx.data.output import Prediction
+from hyperx.data.sentence import Sentence
+from hyperx.data.sources import content_hash
+from hyperx.data.splits import SplitLoader, held_out
+from hyperx.data.storage import EncodedSplit
+from hyperx.device import pick_device
+from hyperx.errors import DataError
+from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction import tag
+from hyperx.scope import Scope, raw_text_of
+from hyperx.segmentation import WordSegmenter, text_sentence
+from hyperx.tasks.base import Task
+from hyperx.tasks.masking import MaskedLanguageModelling
+from hyperx.warm_start import WarmStart
+
+log = logging.getLogger(__name__)
+
+LEAST_PROBABILITY = 1e-12
+"""A label that decoding chose for its neighbours' sake may have a probability of nothing."""
+
+
+class SelfLabeller:
+    """Raw text labelled by the checkpoint that a run starts from.
+
+    Args:
+        teacher: the checkpoint.
+        config: the options of the run.
+        scope: its tasks, and where its text is.
+        loader: encodes and keeps what was labelled.
+    """
+
+    def __init__(self, teacher: WarmStart, config: TrainConfig, scope: Scope, loader: SplitLoader) -> None:
+        self.teacher, self.config, self.scope, self.loader = teacher, config, scope, loader
+        self.samples, self.share = config.data.self_train_samples, config.data.self_train_share
+
+    def load(self, pair: TaskLanguagePair) -> EncodedSplit:
+        """The sentences of which the teacher is surest, with its labels, encoded.
+
+        Raises:
+            DataError: where the text is missing or cannot be cut into words.
+        """
+        task, text = self.scope.tasks[pair.task], raw_text_of(pair)
+        facts = (
+            self.scope.texts.fingerprint(text, "train"),
+            held_out(self.scope.sources, MaskedLanguageModelling(), pair, "train").fingerprint(),
+            [pair.language, *self._teacher_hash],
+            [self.samples, self.share],
+        )
+        return self.loader.cached(task, facts, lambda: self._labelled(pair, task))
+
+    @cached_property
+    def _teacher_hash(self) -> list[str]:
+        return [content_hash(self.teacher.folder / name) for name in (checkpoint.CONFIG, checkpoint.WEIGHTS)]
+
+    @cached_property
+    def _model(self) -> HyperX:
+        model = HyperX.from_pretrained(self.teacher.folder, encoder=self.config.model.model_name_or_path)
+        return model.to(pick_device(no_cuda=self.config.training.no_cuda))
+
+    def _labelled(self, pair: TaskLanguagePair, task: Task) -> Iterator[Sentence]:
+        """The surest sentences, in the text's order."""
+        sentences = list(itertools.islice(self._sentences(pair, task), self.samples))
+        if not sentences:
+            raise DataError(f"{raw_text_of(pair)}: expected text to label, found none")
+        found = list(tag(self._model, sentences, tasks=[task.name], language=pair.language, confidences=True))
+        chosen = surest(found, task, self.share)
+        least = math.exp(min(sureness(found[index], task) for index in chosen))
+        told = "%s: of %d sentences of raw text %d are learnt as %s labels them, with a mean probability from %.2f on"
+        log.info(told, pair, len(found), len(chosen), self.teacher.folder, least)
+        return (labelled(found[index], task) for index in chosen)
+
+    def _sentences(self, pair: TaskLanguagePair, task: Task) -> Iterator[Sentence]:
+        """The raw text that is no dev or test data, cut into words where it is not and the task reads words."""
+        text, segmenter = raw_text_of(pair), WordSegmenter(pair.language) if task.reads == "words" else None
+        apart = held_out(self.scope.sources, MaskedLanguageModelling(), pair, "train")
+        for passage in apart.removed(self.scope.texts.read(text, "train"), text):
+            try:
+                sentence = passage if passage.words else text_sentence(passage.raw_text, segmenter)
+            except DataError as fault:
+                raise DataError(fault.message, path=passage.source, line=passage.line_of(0)) from fault
+            if sentence is not None:
+                yield sentence
+
+
+def sureness(prediction: Prediction, task: Task) -> float:
+    """The mean logarithm of the labels' probabilities."""
+    assert prediction.confidences is not None
+    return float(np.mean(np.log(np.maximum(prediction.confidences[task.name], LEAST_PROBABILITY))))
+
+
+def surest(found: list[Prediction], task: Task, share: float) -> list[int]:
+    """The places of the surest share of some predictions, at least one, in ascending order."""
+    order = sorted(range(len(found)), key=lambda index: -sureness(found[index], task))
+    return sorted(order[: math.ceil(share * len(found))])
+
+
+def labelled(prediction: Prediction, task: Task) -> Sentence:
+    """The sentence with its predicted labels as its annotation."""
+    columns: Any = prediction.columns[task.name] or {task.columns[0]: (prediction.labels[task.name],)}
+    return replace(prediction.sentence, columns=columns)
