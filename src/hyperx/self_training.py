@@ -79,6 +79,7 @@ class SelfLabeller:
         sentences = list(itertools.islice(self._sentences(pair, task), self.samples))
         if not sentences:
             raise DataError(f"{raw_text_of(pair)}: expected text to label, found none")
+        self._model.admit_language(pair.language)
         found = list(tag(self._model, sentences, tasks=[task.name], language=pair.language, confidences=True))
         chosen = surest(found, task, self.share)
         least = math.exp(min(sureness(found[index], task) for index in chosen))

@@ -1,0 +1,251 @@
+"""Self-training: which sentences of raw text are learnt, with which labels, and what becomes of such a pair."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from hypothesis import given
+from hypothesis import strategies as st
+
+import toy
+from hyperx import HyperX, checkpoint, self_training
+from hyperx.cli import main
+from hyperx.config import EvaluateConfig
+from hyperx.data.output import Prediction
+from hyperx.data.sentence import Sentence
+from hyperx.data.storage import EncodedSplit
+from hyperx.pairs import TaskLanguagePair
+from hyperx.scoring import evaluate_checkpoint
+from hyperx.self_training import labelled, sureness, surest
+from hyperx.tasks.parsing import Arc
+from hyperx.tasks.registry import make_tasks
+from hyperx.training import TrainingRun
+from hyperx.transfer import group_of
+
+pytest_plugins = ["world"]
+pytestmark = pytest.mark.usefixtures("isolated")
+
+TASKS = make_tasks({"ner": "ner", "dep": "dep", "cls": "cls"})
+SHORT = ["--max_train_steps", "2", "--learning_rate", "1e-4", "--evaluation_strategy", "no"]
+PAIRS = ["--self_train_task_language_pairs", "ner#de", "pos#de"]
+
+
+def raw_sentences() -> list[str]:
+    return [" ".join(word for word, *_ in words) for words in toy.sentences("de", 40, 7)]
+
+
+@pytest.fixture(scope="module")
+def text(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Raw text in a language without data: 40 sentences, and two of its test data, which nobody may train on."""
+    path = tmp_path_factory.mktemp("text") / "de.txt"
+    test = [" ".join(word for word, *_ in words) for words in toy.sentences("de", 30, 2)[:2]]
+    path.write_text("\n".join([*test, *raw_sentences()]) + "\n", encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def go(base: list[str], text: Path, tmp_path: Path) -> Callable[..., int]:
+    """Train with the shared options, and a table that says where the text is."""
+    config = tmp_path / "run.yaml"
+    config.write_text(yaml.safe_dump({"data": {"mlm#de": str(text)}}), encoding="utf-8")
+    words = ["train", "--config", str(config), *base, *SHORT]
+    return lambda folder, *options: main([*words, "--output_dir", str(folder), *options])
+
+
+def splits_of(patch: pytest.MonkeyPatch) -> dict[str, EncodedSplit]:
+    """What the next runs train on, by pair."""
+    found: dict[str, EncodedSplit] = {}
+    start = TrainingRun.__init__
+
+    def kept(self: TrainingRun, *given: Any) -> None:
+        start(self, *given)
+        found.update(zip(map(str, self.data.train_pairs), self.data.train_splits, strict=True))
+
+    patch.setattr(TrainingRun, "__init__", kept)
+    return found
+
+
+def test_the_surest_half_is_learnt_as_the_teacher_labels_it(
+    go: Callable[..., int], trained: Path, text: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = splits_of(monkeypatch)
+    assert go("run", "--load_from_ckpt", str(trained), *PAIRS) == 0
+    assert list(splits) == ["ner#en", "pos#tr", "ner#de", "pos#de"]
+    teacher = HyperX.from_pretrained(trained)
+    others = {
+        " ".join(word for word, *_ in words)
+        for count, seed in ((24, 1), (30, 2))
+        for words in toy.sentences("de", count, seed)
+    }
+    sentences = [line for line in text.read_text(encoding="utf-8").splitlines() if line not in others]
+    assert len(sentences) > 30
+    for task, column in (("ner", "ner"), ("pos", "upos")):
+        found = list(teacher.predict(sentences, task=task, language="de", confidences=True))
+        mean = [sum(map(math.log, one.confidences[task])) / len(one.words) for one in found]
+        middle = sorted(mean, reverse=True)[math.ceil(len(mean) / 2) - 1]
+        wanted = [list(one.labels[task]) for one, value in zip(found, mean, strict=True) if value >= middle]
+        assert [list(sentence[column]) for sentence in splits[f"{task}#de"].annotation()] == wanted
+
+
+def test_words_of_labelled_files_stay_as_they_are(
+    go: Callable[..., int], trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lines = ["".join(f"{word}\tO\n" for word in words) for words in (["cat-dog", "sees", "Ada Lovelace"], ["a."])]
+    (tmp_path / "words.tsv").write_text("\n".join(lines), encoding="utf-8")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"data": {"mlm#de": {"train": str(tmp_path / "words.tsv")}}}))
+    splits = splits_of(monkeypatch)
+    assert go("run", "--load_from_ckpt", str(trained), *PAIRS, "--self_train_share", "1") == 0
+    assert [len(sentence["upos"]) for sentence in splits["pos#de"].annotation()] == [3, 1]
+
+
+def test_only_the_first_sentences_are_labelled(
+    go: Callable[..., int], trained: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    splits = splits_of(monkeypatch)
+    some = ["--self_train_samples", "5", "--self_train_share", "0.5"]
+    assert go("run", "--load_from_ckpt", str(trained), *PAIRS, *some) == 0
+    assert splits["ner#de"].sentence_count == 3
+
+
+def test_such_a_pair_is_trained_and_still_zero_shot(go: Callable[..., int], trained: Path, tmp_path: Path) -> None:
+    options = ["--load_from_ckpt", str(trained), *PAIRS, "--max_train_steps", "20", "--learning_rate", "1e-2"]
+    assert go("run", *options) == 0
+    config = checkpoint.read_config(tmp_path / "run" / "checkpoint-20")
+    assert config.trained_pairs == ("ner#en", "pos#tr", "ner#de", "pos#de")
+    assert config.self_trained_pairs == ("ner#de", "pos#de")
+    assert list(map(str, config.labelled_pairs)) == ["ner#en", "pos#tr"]
+    # It reads its own language, no longer the mean.
+    model = HyperX.from_pretrained(tmp_path / "run")
+    own, other = (model.adapters([TaskLanguagePair("ner", language)]).down for language in ("de", "tr"))
+    assert not torch.allclose(own, other)
+    found = evaluate_checkpoint(EvaluateConfig(eval_ckpt=tmp_path / "run", disable_progress_bar=True, no_cuda=True))
+    groups = {str(score.pair): group_of(score.pair, found.trained) for score in found.scores}
+    assert groups["ner#de"] == groups["pos#de"] == "new_language"
+    assert groups["ner#en"] == "seen"
+    # A run that starts from there keeps the two kinds apart; a pair that gets labels is a seen one.
+    assert go("third", "--load_from_ckpt", "run", "--train_task_language_pairs", "pos#tr", "--languages", "tr", "de",
+              "--tasks", "ner", "pos") == 0  # fmt: skip
+    third = checkpoint.read_config(tmp_path / "third" / "checkpoint-2")
+    assert third.self_trained_pairs == ("ner#de", "pos#de")
+
+
+def test_a_new_language_starts_where_it_was_read_before(go: Callable[..., int], trained: Path, tmp_path: Path) -> None:
+    options = ["--learning_rate", "1e-30", "--languages", "en", "tr", "de"]
+    assert go("run", "--load_from_ckpt", str(trained), *PAIRS, *options) == 0
+    rows = toy.weights(tmp_path / "run", 2)["hypernetwork.source.language"]
+    torch.testing.assert_close(rows[2], (rows[0] + rows[1]) / 2)
+
+
+def test_what_is_labelled_once_is_kept(go: Callable[..., int], trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    options = ["--load_from_ckpt", str(trained), *PAIRS, "--self_train_samples", "7"]
+    assert go("run", *options) == 0
+    calls: list[str] = []
+    tag = self_training.tag
+    monkeypatch.setattr(self_training, "tag", lambda *given, **more: calls.append("") or tag(*given, **more))
+    splits = splits_of(monkeypatch)
+    assert go("again", *options) == 0
+    assert not calls
+    assert splits["ner#de"].sentence_count == 4
+    assert go("more", *options, "--self_train_share", "1") == 0
+    assert len(calls) == 2
+    assert splits["ner#de"].sentence_count == 7
+
+
+def test_a_look_at_the_data_counts_the_text(
+    base: list[str], go: Callable[..., int], trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert callable(go)  # it writes the table
+    assert main(["check", "--config", "run.yaml", *base, *PAIRS, "--load_from_ckpt", str(trained)]) == 0
+    (row,) = (line for line in capsys.readouterr().out.splitlines() if "mlm#de" in line)
+    assert int(row.split("│")[3]) > 30
+
+
+# Problems -------------------------------------------------------------------------------------------------------------
+
+
+def test_a_teacher_is_needed(error: Callable[..., str]) -> None:
+    assert "name the checkpoint that labels their text with --load_from_ckpt" in error("run", *PAIRS)
+
+
+def test_pairs_that_cannot_be_labelled_are_named(error: Callable[..., str], trained: Path) -> None:
+    pairs = ["ner#en", "mlm#tr", "dep#tr", "ner#xxx"]
+    found = error("run", "--load_from_ckpt", str(trained), "--self_train_task_language_pairs", *pairs)
+    assert "ner#en is trained on its own labels already" in found
+    assert "mlm#tr: mlm has no labels to give" in found
+    assert f"dep#tr: {trained}" in found
+    assert "has no such task; it has ner, pos" in found
+    assert "--languages: 'xxx' is no language code" in found
+
+
+def test_text_that_is_not_there_is_missed(error: Callable[..., str], trained: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"data": {"mlm#de": {"dev": "pos/de/dev.conllu"}}}))
+    found = error("run", "--load_from_ckpt", str(trained), *PAIRS)
+    assert "mlm#de has no train split; name raw text under 'train'" in found
+    (tmp_path / "run.yaml").write_text("{}")
+    assert "mlm#de" in error("run", "--load_from_ckpt", str(trained), *PAIRS)
+
+
+def test_text_without_spaces_is_refused_with_its_line(error: Callable[..., str], trained: Path, tmp_path: Path) -> None:
+    path = tmp_path / "zh.txt"
+    path.write_text("cat sees dog .\n\u4f60\u597d\u4e16\u754c\n", encoding="utf-8")
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"data": {"mlm#de": str(path)}}))
+    assert f"{path}:2: " in error("run", "--load_from_ckpt", str(trained), *PAIRS)
+
+
+@pytest.mark.parametrize("share", ["0", "1.5"])
+def test_a_share_is_a_share(error: Callable[..., str], share: str) -> None:
+    found = error("run", *PAIRS, "--self_train_share", share, "--self_train_samples", "0")
+    assert f"--self_train_share: expected more than 0, at most 1; found {float(share)}" in found
+    assert "--self_train_samples: expected 1 or more; found 0" in found
+
+
+# Its parts ------------------------------------------------------------------------------------------------------------
+
+
+def prediction(confidences: Any, *, task: str = "ner", labels: Any = None, columns: Any = None) -> Prediction:
+    words = tuple("abcdefgh"[: len(confidences)]) if isinstance(confidences, list) else ()
+    labels = ["O"] * len(words) if labels is None else labels
+    return Prediction(
+        Sentence(words=words, text=None if words else "text"),
+        labels={task: labels},
+        columns={task: {task: tuple(labels)} if columns is None else columns},
+        confidences={task: confidences},
+    )
+
+
+PROBABILITIES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
+
+
+@given(st.lists(PROBABILITIES, min_size=1, max_size=30), st.floats(0.01, 1))
+def test_the_others_are_less_sure(values: list[list[float]], share: float) -> None:
+    found = [prediction(confidences) for confidences in values]
+    chosen = surest(found, TASKS["ner"], share)
+    assert chosen == sorted(set(chosen))
+    assert len(chosen) == math.ceil(share * len(values))
+    left_out = set(range(len(values))).difference(chosen)
+    sure = [sureness(one, TASKS["ner"]) for one in found]
+    assert all(sure[index] <= min(sure[own] for own in chosen) for index in left_out)
+
+
+def test_sureness_is_a_mean_of_logarithms() -> None:
+    assert sureness(prediction([0.5, 0.25]), TASKS["ner"]) == pytest.approx((math.log(0.5) + math.log(0.25)) / 2)
+    assert sureness(prediction(0.5, task="cls", labels="good", columns={}), TASKS["cls"]) == pytest.approx(
+        math.log(0.5)
+    )
+    assert sureness(prediction([0.0]), TASKS["ner"]) > -30
+
+
+def test_labels_become_annotation() -> None:
+    arcs = [Arc(2, "det"), Arc(0, "root")]
+    columns = {"head": (2, 0), "deprel": ("det", "root")}
+    tree = labelled(prediction([1.0, 1.0], task="dep", labels=arcs, columns=columns), TASKS["dep"])
+    assert tree.columns == columns
+    text = labelled(prediction(1.0, task="cls", labels="good", columns={}), TASKS["cls"])
+    assert text.columns == {"label": ("good",)}
+    assert text.text == "text"
