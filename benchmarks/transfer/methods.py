@@ -25,6 +25,8 @@ class Method:
         rate: the rate without a search.
         by_task: a model of its own for each task, with its share of the steps.
         text: options of a run on raw text that goes before, whose checkpoint the others start from.
+        self_training: share of the steps, the last ones, in which pairs without labels learn what the model of the
+            steps before says of raw text.
         warmup: share of the steps in which the rate rises; None leaves it to the library.
     """
 
@@ -33,6 +35,7 @@ class Method:
     rate: float
     by_task: bool = False
     text: Mapping[str, Any] = field(default_factory=dict)
+    self_training: float = 0.0
     warmup: float | None = None
 
 
@@ -48,6 +51,7 @@ FINE_TUNING = {
 METHODS = {
     "hyper-x": Method({}, ADAPTER_RATES, 1e-3),
     "hyper-x-layers": Method({"train_encoder": "layers"}, ADAPTER_RATES, 1e-3),
+    "hyper-x-self-training": Method({"train_encoder": "layers"}, ADAPTER_RATES, 1e-3, self_training=1 / 3),
     "fine-tuning": Method(FINE_TUNING, ENCODER_RATES, 1e-4),
     "fine-tuning-single": Method(FINE_TUNING, ENCODER_RATES, 1e-4, by_task=True),
     "adapter-shared": Method({"no_hypernet": True, "adapter_sharing": "shared"}, ADAPTER_RATES, 1e-3),

@@ -34,6 +34,11 @@ from .results import Results, Row, Stage, counts_name, version
 
 log = logging.getLogger("hyperx.suite")
 
+SELF_TRAINING_SAMPLES = 1000
+"""Sentences of each pair without labels that are labelled in self-training."""
+SELF_TRAINING_RATE = 0.5
+"""The part of the learning rate that self-training has."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
@@ -109,16 +114,30 @@ class Phase:
     Args:
         tasks: the tasks of the model.
         steps: its steps.
-        share: of the steps of a joint model.
+        begin: the step of a joint model that it begins after.
+        end: the step of a joint model that it ends with.
         folder: its output folder.
         start: the output folder of a training to start from.
+        self_training: pairs without labels learn what that one says of raw text.
     """
 
     tasks: tuple[str, ...]
     steps: int
-    share: float
+    begin: int
+    end: int
     folder: Path
     start: Path | None = None
+    self_training: bool = False
+
+    @property
+    def share(self) -> float:
+        """Its steps for each step of a joint model."""
+        return self.steps / (self.end - self.begin)
+
+    def joint_step(self, step: int, every: int) -> int:
+        """The step of a joint model that one of its steps amounts to, of those that are scored, or its last."""
+        whole = self.begin + round(step / self.share / every) * every
+        return self.end if step == self.steps else min(whole, self.end)
 
     @property
     def last_checkpoint(self) -> Path:
@@ -137,17 +156,21 @@ def _suffix(options: str) -> str:
 
 
 def phases(run: Run, experiment: Experiment, output: Path) -> list[Phase]:
-    """The trainings of a run, without that on raw text: one, or one for each task that is trained."""
+    """The trainings of a run, without that on raw text: one, one for each task that is trained, or two in turn."""
     folder, how = output / run.folder(experiment), method(run.method)
-    start = output / run.text_folder(experiment) if how.text else None
-    if not how.by_task:
-        return [Phase(tuple(experiment.tasks), run.steps, 1.0, folder / "model", start)]
-    shares = {task: experiment.share(task) for task in experiment.tasks}
-    return [
-        Phase((task,), max(1, round(share * run.steps)), share, folder / task, start)
-        for task, share in shares.items()
-        if share
-    ]
+    start, tasks = output / run.text_folder(experiment) if how.text else None, tuple(experiment.tasks)
+    if how.by_task:
+        shares = {task: experiment.share(task) for task in tasks}
+        return [
+            Phase((task,), max(1, round(share * run.steps)), 0, run.steps, folder / task, start)
+            for task, share in shares.items()
+            if share
+        ]
+    if not how.self_training:
+        return [Phase(tasks, run.steps, 0, run.steps, folder / "model", start)]
+    turn = run.steps - max(1, round(how.self_training * run.steps))
+    teacher = Phase(tasks, turn, 0, turn, folder / "teacher", start)
+    return [teacher, Phase(tasks, run.steps - turn, turn, run.steps, folder / "model", teacher.folder, True)]
 
 
 def phase_options(run: Run, experiment: Experiment, phase: Phase) -> dict[str, Any]:
@@ -169,9 +192,22 @@ def phase_options(run: Run, experiment: Experiment, phase: Phase) -> dict[str, A
         "tasks": [f"{name}={experiment.kinds[name]}" for name in phase.tasks],
         "train_task_language_pairs": [str(pair) for pair in experiment.train_pairs if pair.task in phase.tasks],
         "data": experiment.table(phase.tasks),
+        **(_self_training_options(run, experiment) if phase.self_training else {}),
         **({} if how.warmup is None else {"warmup_steps": round(how.warmup * phase.steps)}),
         **({} if phase.start is None else {"load_from_ckpt": str(phase.start)}),
         **curve,
+    }
+
+
+def _self_training_options(run: Run, experiment: Experiment) -> dict[str, Any]:
+    """What lets the pairs without labels learn from raw text."""
+    texts = experiment.text_table()
+    pairs = [pair for pair in experiment.sources.pairs if experiment.group(pair) != "seen"]
+    return {
+        "self_train_task_language_pairs": [str(pair) for pair in pairs if f"mlm#{pair.language}" in texts],
+        "self_train_samples": SELF_TRAINING_SAMPLES,
+        "learning_rate": run.rate * SELF_TRAINING_RATE,
+        "data": {**experiment.options["data"], **texts},
     }
 
 
@@ -229,7 +265,7 @@ def perform(run: Run, experiment: Experiment, results: Results) -> None:
     seconds = sum(train_once(phase_options(run, experiment, phase)) for phase in trained)
     cells = run.cells(experiment)
     scores: list[CellScore] = []
-    for phase in trained:
+    for phase in trained[-1:] if how.self_training else trained:
         own = [pair for pair in cells if pair.task in phase.tasks]
         scores += evaluate(phase.last_checkpoint, own, run.split, run.limit)
     where = str(run.folder(experiment))
@@ -293,8 +329,7 @@ def _curve_rows(run: Run, experiment: Experiment, trained: Sequence[Phase], shar
         found: dict[tuple[int, str], float] = {}
         for line in (phase.folder / LOG).read_text(encoding="utf-8").splitlines():
             values = json.loads(line)
-            step = round(values["step"] / phase.steps * run.steps / run.curve_steps) * run.curve_steps
-            step = run.steps if values["step"] == phase.steps else min(step, run.steps)
+            step = phase.joint_step(values["step"], run.curve_steps)
             found |= {(step, key[4:]): value for key, value in values.items() if key.startswith("dev_") and "#" in key}
         for (step, name), value in found.items():
             pair = TaskLanguagePair.parse(name)
