@@ -135,13 +135,6 @@ def test_such_a_pair_is_trained_and_still_zero_shot(go: Callable[..., int], trai
     assert third.self_trained_pairs == ("ner#de", "pos#de")
 
 
-def test_a_new_language_starts_where_it_was_read_before(go: Callable[..., int], trained: Path, tmp_path: Path) -> None:
-    options = ["--learning_rate", "1e-30", "--languages", "en", "tr", "de"]
-    assert go("run", "--load_from_ckpt", str(trained), *PAIRS, *options) == 0
-    rows = toy.weights(tmp_path / "run", 2)["hypernetwork.source.language"]
-    torch.testing.assert_close(rows[2], (rows[0] + rows[1]) / 2)
-
-
 def test_what_is_labelled_once_is_kept(go: Callable[..., int], trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--load_from_ckpt", str(trained), *PAIRS, "--self_train_samples", "7"]
     assert go("run", *options) == 0

@@ -144,15 +144,12 @@ class WarmStart:
                     yield own.data[row], tensor[before.index(task)]
         elif name == LANGUAGE_ROWS:
             places = {canonical(language): row for row, language in enumerate(self.config.languages)}
-            trained, reads_mean = self.config.trained_languages, self.config.hypernetwork.mean_for_untrained
-            if not trained or not reads_mean:
+            trained = self.config.trained_languages
+            if not trained or not self.config.hypernetwork.mean_for_untrained:
                 trained = set(places)
-            mean = tensor[[places[language] for language in trained]].mean(dim=0)
             for row, language in enumerate(map(canonical, config.languages)):
                 if language in trained:
                     yield own.data[row], tensor[places[language]]
-                elif reads_mean:
-                    yield own.data[row], mean
         else:
             yield own.data, tensor
 
@@ -182,22 +179,17 @@ class WarmStart:
             "languages": [] if adapters else known,
             "tensors of the encoder": [str(n)] if (n := sum(name.startswith("encoder.") for name in copied)) else [],
         }
-        new_languages, as_mean = {"languages": [] if adapters else new}, then.hypernetwork.mean_for_untrained
         fresh = {
             "adapters": fresh_adapters,
             "tasks": [task for task in config.kinds if task not in then.kinds],
-            **({} if as_mean else new_languages),
+            "languages": [] if adapters else new,
         }
         left = {
             "tasks": [task for task in then.kinds if task not in config.kinds],
             "languages": [x for x in then.languages if canonical(x) not in map(canonical, config.languages)],
         }
         log.info("%s %s: taken: %s", OPTION, self.folder, _listed(taken))
-        for what, parts in (
-            ("new, so starting fresh", fresh),
-            ("new, starting as the mean of those trained", new_languages if as_mean else {}),
-            ("not of this run, so left out", left),
-        ):
+        for what, parts in (("new, so starting fresh", fresh), ("not of this run, so left out", left)):
             if any(parts.values()):
                 log.info("%s: %s: %s", OPTION, what, _listed(parts))
 
