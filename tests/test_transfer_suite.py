@@ -366,6 +366,22 @@ def test_rendering_gives_tables_and_plots(done: Path) -> None:
         assert group in text
 
 
+def test_tables_go_into_a_page(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    page = tmp_path / "page.md"
+    title = "toy, 4 steps, the first 10 sentences of each cell: test data"
+    page.write_text(f"Before.\n\n<!-- {title} -->\nold\n<!-- end -->\n\nAfter.\n", encoding="utf-8")
+    for _ in range(2):
+        assert suite("render", done, "--page", page, "--formats", "svg") == 0
+        text = page.read_text(encoding="utf-8")
+        before, _, rest = text.partition(f"<!-- {title} -->\n\n")
+        inside, _, after = rest.partition("\n\n<!-- end -->")
+        assert (before, after) == ("Before.\n\n", "\n\nAfter.\n")
+        assert f"## {title}\n\n{inside}" in (done / "tables.md").read_text(encoding="utf-8")
+    page.write_text("<!-- other -->\n<!-- end -->", encoding="utf-8")
+    assert suite("render", done, "--page", page, "--formats", "svg") == 1
+    assert f"{page}: expected a heading of tables.md, found 'other'" in capsys.readouterr().err
+
+
 def test_averages_are_those_of_the_cells(done: Path) -> None:
     (comparison,) = comparisons(Results(done), "final")
     rows = [row for row in rows_of(done, "final", "hyper-x") if row.seed == 2]

@@ -90,6 +90,9 @@ class RenderOptions:
     """Where the results are; tables.md and plots go there too."""
     baseline: str = "hyper-x"
     """The method that the others are compared with."""
+    page: Path | None = None
+    """A page of Markdown to put tables into: each between the comments <!-- HEADING -->, as in tables.md, and
+    <!-- end -->."""
     formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png", "svg")
     """Formats of the plots."""
 
@@ -206,13 +209,15 @@ def render(options: RenderOptions) -> int:
     """Write all tables and plots."""
     # The library for plots is slow to import, and no training needs it.
     from .plots import curves, heat_map, save
-    from .tables import comparisons, write_tables
+    from .tables import comparisons, update_page, write_tables
 
     results = Results(options.output_dir)
     if not results.rows():
         raise DataError("there are no results; `run` writes some", path=results.path)
-    write_tables(results, options.baseline, results.folder / "tables.md")
+    sections = write_tables(results, options.baseline, results.folder / "tables.md")
     print(results.folder / "tables.md")
+    if options.page is not None:
+        update_page(options.page, sections)
     for stage, draw, kind in (("final", heat_map, "cells"), ("dev", heat_map, "dev"), ("curve", curves, "curves")):
         for comparison in comparisons(results, stage):
             for path in save(draw(comparison), results.folder, f"{kind}-{comparison.file}", options.formats):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -249,11 +250,11 @@ def comparison_tables(comparison: Comparison, baseline: str, results: Results) -
         yield "Without the sentences that also stand in train:\n\n" + repeats
 
 
-def write_tables(results: Results, baseline: str, path: Path) -> None:
-    """Write all tables as one page of Markdown; a DataError where no experiment has the baseline."""
-    parts = [INTRODUCTION]
+def all_tables(results: Results, baseline: str) -> dict[str, str]:
+    """All tables as Markdown, by headings; a DataError where no experiment has the baseline."""
+    sections = {}
     if rates := rates_table(results):
-        parts.append(f"## Rates\n\n{rates}")
+        sections["Rates"] = rates
     compared = {stage: comparisons(results, stage) for stage in ("final", "dev")}
     names = list(
         dict.fromkeys(name for each in compared.values() for comparison in each for name in comparison.systems)
@@ -265,13 +266,40 @@ def write_tables(results: Results, baseline: str, path: Path) -> None:
         )
     for stage, data in (("final", "test data"), ("dev", "dev data, to choose by")):
         for comparison in compared[stage]:
-            parts.append(f"## {comparison.title}: {data}\n")
-            parts += comparison_tables(comparison, baseline, results)
+            sections[f"{comparison.title}: {data}"] = "\n".join(comparison_tables(comparison, baseline, results))
     for comparison in comparisons(results, "curve"):
-        parts.append(f"## {comparison.title}: dev data while training\n\n{curve_table(comparison)}")
+        sections[f"{comparison.title}: dev data while training"] = curve_table(comparison)
+    return sections
+
+
+def write_tables(results: Results, baseline: str, path: Path) -> dict[str, str]:
+    """Write all tables as one page of Markdown; they come back by heading. Errors as for :func:`all_tables`."""
+    sections = all_tables(results, baseline)
+    parts = [INTRODUCTION, *(f"## {title}\n\n{text}" for title, text in sections.items())]
     versions = ", ".join(sorted(results.frame()["version"].unique()))
-    parts.append(f"Versions: {versions}\n")
-    path.write_text("\n".join(parts), encoding="utf-8")
+    path.write_text("\n".join([*parts, f"Versions: {versions}\n"]), encoding="utf-8")
+    return sections
+
+
+def update_page(page: Path, sections: Mapping[str, str]) -> None:
+    """Put tables into a page of Markdown, each between a comment that has its heading and ``<!-- end -->``.
+
+    Raises:
+        DataError: where the page is missing, or names a heading that there is not.
+    """
+    try:
+        text = page.read_text(encoding="utf-8")
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}", path=page) from error
+
+    def filled(found: re.Match[str]) -> str:
+        title = found["title"]
+        if title not in sections:
+            raise DataError(f"expected a heading of tables.md, found {title!r}", path=page)
+        return f"<!-- {title} -->\n\n{sections[title].strip()}\n\n<!-- end -->"
+
+    pattern = r"<!-- (?P<title>(?!end )[^\n]+?) -->\n.*?<!-- end -->"
+    page.write_text(re.sub(pattern, filled, text, flags=re.DOTALL), encoding="utf-8")
 
 
 def _shown(mean: Mean) -> str:
