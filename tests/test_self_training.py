@@ -150,6 +150,22 @@ def test_what_is_labelled_once_is_kept(go: Callable[..., int], trained: Path, mo
     assert splits["ner#de"].sentence_count == 7
 
 
+def test_two_tasks_of_one_kind_have_labels_of_their_own(
+    go: Callable[..., int], text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = {"one#tr": "pos/tr", "other#tr": "pos/tr", "mlm#de": str(text)}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"data": table}), encoding="utf-8")
+    tasks = ["--tasks", "one=pos", "other=pos", "--train_task_language_pairs", "one#tr", "other#tr"]
+    assert go("teacher", *tasks) == 0
+    splits = splits_of(monkeypatch)
+    pairs = ["--self_train_task_language_pairs", "one#de", "other#de", "--self_train_share", "1"]
+    assert go("run", *tasks, *pairs, "--load_from_ckpt", "teacher") == 0
+    one, other = (
+        [list(sentence["upos"]) for sentence in splits[f"{name}#de"].annotation()] for name in ("one", "other")
+    )
+    assert one != other
+
+
 def test_a_look_at_the_data_counts_the_text(
     base: list[str], go: Callable[..., int], trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -93,7 +93,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
                 f"--train_task_language_pairs: {pair} has no train split; {advice}name a file for it "
                 "under 'train' in the data table (its dev file may serve, its test file never)"
             )
-    texts = DataSources(()) if sources is None else find_texts(alone, data, problems)
+    texts = DataSources(()) if sources is None else find_texts(alone, tasks, data, problems)
     if problems or sources is None:
         raise ConfigError(problems)
     evaluate = _eval_pairs(train, evaluate, sources)
@@ -127,11 +127,14 @@ def raw_text_of(pair: TaskLanguagePair) -> TaskLanguagePair:
     return TaskLanguagePair(MaskedLanguageModelling.kind, pair.language)
 
 
-def find_texts(pairs: Sequence[TaskLanguagePair], data: DataOptions, problems: list[str]) -> DataSources:
+def find_texts(
+    pairs: Sequence[TaskLanguagePair], tasks: Mapping[str, Task], data: DataOptions, problems: list[str]
+) -> DataSources:
     """Where the raw text of some pairs is; what keeps it from being found joins the other problems."""
     names = _unique(map(raw_text_of, pairs))
-    kinds: dict[str, Task] = {name.task: MaskedLanguageModelling() for name in names}
-    texts = find_sources(names, kinds, data.data_folder, data.data, {}, (), problems) or DataSources(())
+    # The table has rows of the other tasks too.
+    known = {**tasks, **{name.task: MaskedLanguageModelling() for name in names}}
+    texts = find_sources(names, known, data.data_folder, data.data, {}, (), problems) or DataSources(())
     problems += [
         f"--self_train_task_language_pairs: {name} has no train split; name raw text under 'train'"
         for name in texts.pairs

@@ -60,7 +60,7 @@ class SelfLabeller:
         facts = (
             self.scope.texts.fingerprint(text, "train"),
             held_out(self.scope.sources, MaskedLanguageModelling(), pair, "train").fingerprint(),
-            [pair.language, *self._teacher_hash],
+            [str(pair), *self._teacher_hash],
             [self.samples, self.share],
         )
         return self.loader.cached(task, facts, lambda: self._labelled(pair, task))
