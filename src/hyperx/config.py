@@ -147,8 +147,7 @@ class ModelConfig:
         fields = dict(value)
         fields["labels"] = {task: tuple(labels) for task, labels in fields["labels"].items()}
         for name in ("languages", "trained_pairs", "self_trained_pairs", "trained_inside"):
-            if fields.get(name) is not None:
-                fields[name] = tuple(fields[name])
+            fields[name] = None if fields[name] is None else tuple(fields[name])
         fields["hypernetwork"] = HypernetworkOptions(**fields["hypernetwork"])
         return cls(**fields)
 
