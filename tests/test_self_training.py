@@ -128,7 +128,7 @@ def test_such_a_pair_is_trained_and_still_zero_shot(go: Callable[..., int], trai
     groups = {str(score.pair): group_of(score.pair, found.trained) for score in found.scores}
     assert groups["ner#de"] == groups["pos#de"] == "new_language"
     assert groups["ner#en"] == "seen"
-    # A run that starts from there keeps the two kinds apart; a pair that gets labels is a seen one.
+    # A run that starts from there keeps the two kinds apart.
     assert go("third", "--load_from_ckpt", "run", "--train_task_language_pairs", "pos#tr", "--languages", "tr", "de",
               "--tasks", "ner", "pos") == 0  # fmt: skip
     third = checkpoint.read_config(tmp_path / "third" / "checkpoint-2")
@@ -234,11 +234,11 @@ PROBABILITIES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 @given(st.lists(PROBABILITIES, min_size=1, max_size=30), st.floats(0.01, 1))
 def test_the_others_are_less_sure(values: list[list[float]], share: float) -> None:
     found = [prediction(confidences) for confidences in values]
-    chosen = surest(found, TASKS["ner"], share)
+    sure = [sureness(one, TASKS["ner"]) for one in found]
+    chosen = surest(sure, share)
     assert chosen == sorted(set(chosen))
     assert len(chosen) == math.ceil(share * len(values))
     left_out = set(range(len(values))).difference(chosen)
-    sure = [sureness(one, TASKS["ner"]) for one in found]
     assert all(sure[index] <= min(sure[own] for own in chosen) for index in left_out)
 
 

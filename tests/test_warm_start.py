@@ -71,6 +71,15 @@ def test_names_count_and_not_positions(tmp_path: Path, sharing: str | None) -> N
             assert model(pair, IDS, MASK).logits.equal(old(pair, IDS, MASK).logits)
 
 
+def test_a_pair_that_gets_labels_is_a_seen_one(tmp_path: Path) -> None:
+    start = saved(
+        tmp_path / "old", trained_pairs=("ner#en", "ner#tr", "pos#tr"), self_trained_pairs=("ner#tr", "pos#tr")
+    )
+    config = started(start, trained_pairs=("ner#tr",), self_trained_pairs=()).config
+    assert config.trained_pairs == ("ner#tr", "ner#en", "pos#tr")
+    assert config.self_trained_pairs == ("pos#tr",)
+
+
 def test_new_rows_stay_as_they_were(tmp_path: Path) -> None:
     start = saved(tmp_path / "old", labels={"ner": ("O", "B-PER")}, trained_pairs=("ner#en",), languages=("en", "tr"))
     labels = {"pos": ("NOUN",), "ner": ("O", "B-PER")}

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import replace
 
 from torch import nn
 
@@ -49,8 +48,9 @@ def build_model(
         CheckpointError: where the checkpoint does not fit.
     """
     options = config.model
-    settings = model_config(loaded, config, kinds=kinds, labels=labels, languages=languages, trained=trained)
-    settings = replace(settings, self_trained_pairs=tuple(map(str, self_trained)))
+    settings = model_config(
+        loaded, config, kinds=kinds, labels=labels, languages=languages, trained=trained, self_trained=self_trained
+    )
     model = HyperX(loaded.model, settings if start is None else start.continued(settings))
     model.tokenizer = loaded.tokenizer
     start_masked_lm(model, loaded)
@@ -74,6 +74,7 @@ def model_config(
     labels: Mapping[str, tuple[str, ...]],
     languages: Sequence[str],
     trained: Sequence[TaskLanguagePair],
+    self_trained: Sequence[TaskLanguagePair] = (),
 ) -> ModelConfig:
     """What a model of these options is; see :func:`build_model`."""
     options = config.model
@@ -84,6 +85,7 @@ def model_config(
         labels=dict(labels),
         languages=tuple(languages),
         trained_pairs=tuple(map(str, trained)),
+        self_trained_pairs=tuple(map(str, self_trained)),
         hypernetwork=config.hypernetwork,
         adapter_sharing=options.plain_sharing,
         adapter_non_linearity=options.adapter_non_linearity,

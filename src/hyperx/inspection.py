@@ -106,8 +106,8 @@ def _inspect_split(
     scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport, known: Collection[int] = ()
 ) -> set[int]:
     """Count one split, and in it the sentences that are known; the hashes of its sentences, as texts may be large."""
-    task = MaskedLanguageModelling() if pair in scope.texts else scope.tasks[pair.task]
-    sources = scope.texts if pair in scope.texts else scope.sources
+    is_text = pair in scope.texts
+    sources, task = (scope.texts, MaskedLanguageModelling()) if is_text else (scope.sources, scope.tasks[pair.task])
     if not sources.has(pair, split):
         return set()
     hashes, labels, again = set[int](), Counter[str](), list[str]()

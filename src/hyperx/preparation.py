@@ -103,7 +103,7 @@ def _self_labelled(
     """The training splits of the pairs without labels, as the checkpoint that the run starts from labels them."""
     if start is None or not scope.self_train_pairs:
         return []
-    from hyperx.self_training import SelfLabeller
+    from hyperx.self_training import SelfLabeller  # it needs the model, which a look at data can spare
 
     labeller, silent = SelfLabeller(start, config, scope, loader), config.training.disable_progress_bar
     bar = tqdm(scope.self_train_pairs, desc="labelling raw text", unit="pair", disable=silent, leave=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -16,8 +16,9 @@ from hyperx import checkpoint
 from hyperx.config import TrainConfig
 from hyperx.data.output import Prediction
 from hyperx.data.sentence import Sentence
+from hyperx.data.separation import HeldOutText
 from hyperx.data.sources import content_hash
-from hyperx.data.splits import SplitLoader, held_out
+from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
 from hyperx.device import pick_device
 from hyperx.errors import DataError
@@ -27,7 +28,6 @@ from hyperx.prediction import tag
 from hyperx.scope import Scope, raw_text_of
 from hyperx.segmentation import WordSegmenter, text_sentence
 from hyperx.tasks.base import Task
-from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
@@ -56,14 +56,14 @@ class SelfLabeller:
         Raises:
             DataError: where the text is missing or cannot be cut into words.
         """
-        task, text = self.scope.tasks[pair.task], raw_text_of(pair)
+        task, apart = self.scope.tasks[pair.task], HeldOutText(self.scope.sources.held_out(pair.language))
         facts = (
-            self.scope.texts.fingerprint(text, "train"),
-            held_out(self.scope.sources, MaskedLanguageModelling(), pair, "train").fingerprint(),
+            self.scope.texts.fingerprint(raw_text_of(pair), "train"),
+            apart.fingerprint(),
             [str(pair), *self._teacher_hash],
             [self.samples, self.share],
         )
-        return self.loader.cached(task, facts, lambda: self._labelled(pair, task))
+        return self.loader.cached(task, facts, lambda: self._labelled(pair, task, apart))
 
     @cached_property
     def _teacher_hash(self) -> list[str]:
@@ -74,23 +74,23 @@ class SelfLabeller:
         model = HyperX.from_pretrained(self.teacher.folder, encoder=self.config.model.model_name_or_path)
         return model.to(pick_device(no_cuda=self.config.training.no_cuda))
 
-    def _labelled(self, pair: TaskLanguagePair, task: Task) -> Iterator[Sentence]:
+    def _labelled(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
         """The surest sentences, in the text's order."""
-        sentences = list(itertools.islice(self._sentences(pair, task), self.samples))
+        sentences = list(itertools.islice(self._sentences(pair, task, apart), self.samples))
         if not sentences:
             raise DataError(f"{raw_text_of(pair)}: expected text to label, found none")
         self._model.admit_language(pair.language)
         found = list(tag(self._model, sentences, tasks=[task.name], language=pair.language, confidences=True))
-        chosen = surest(found, task, self.share)
-        least = math.exp(min(sureness(found[index], task) for index in chosen))
+        sure = [sureness(prediction, task) for prediction in found]
+        chosen = surest(sure, self.share)
+        least = math.exp(min(sure[index] for index in chosen))
         told = "%s: of %d sentences of raw text %d are learnt as %s labels them, with a mean probability from %.2f on"
         log.info(told, pair, len(found), len(chosen), self.teacher.folder, least)
         return (labelled(found[index], task) for index in chosen)
 
-    def _sentences(self, pair: TaskLanguagePair, task: Task) -> Iterator[Sentence]:
+    def _sentences(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
         """The raw text that is no dev or test data, cut into words where it is not and the task reads words."""
         text, segmenter = raw_text_of(pair), WordSegmenter(pair.language) if task.reads == "words" else None
-        apart = held_out(self.scope.sources, MaskedLanguageModelling(), pair, "train")
         for passage in apart.removed(self.scope.texts.read(text, "train"), text):
             try:
                 sentence = passage if passage.words else text_sentence(passage.raw_text, segmenter)
@@ -106,10 +106,10 @@ def sureness(prediction: Prediction, task: Task) -> float:
     return float(np.mean(np.log(np.maximum(prediction.confidences[task.name], LEAST_PROBABILITY))))
 
 
-def surest(found: list[Prediction], task: Task, share: float) -> list[int]:
-    """The places of the surest share of some predictions, at least one, in ascending order."""
-    order = sorted(range(len(found)), key=lambda index: -sureness(found[index], task))
-    return sorted(order[: math.ceil(share * len(found))])
+def surest(sure: Sequence[float], share: float) -> list[int]:
+    """The places of the highest share of some values, at least one, in ascending order."""
+    order = sorted(range(len(sure)), key=lambda index: -sure[index])
+    return sorted(order[: math.ceil(share * len(sure))])
 
 
 def labelled(prediction: Prediction, task: Task) -> Sentence:
