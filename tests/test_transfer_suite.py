@@ -153,7 +153,9 @@ def test_a_task_of_its_own_has_its_share_of_the_steps(experiment: Path, tmp_path
 def test_self_training_goes_on_from_its_teacher_with_all_pairs_that_have_text(done: Path, experiment: Path) -> None:
     teacher, own = (options_of(done, "hyper-x-self-training", part) for part in ("teacher", "model"))
     assert teacher["max_train_steps"] + own["max_train_steps"] == STEPS
-    assert own["load_from_ckpt"] == teacher["output_dir"]
+    # The last checkpoint, whatever the curve says.
+    assert own["load_from_ckpt"] == str(Path(teacher["output_dir"]) / f"checkpoint-{teacher['max_train_steps']}")
+    assert own["seed"] != teacher["seed"]
     assert own["train_task_language_pairs"] == teacher["train_task_language_pairs"] == ["ner#en", "pos#tr"]
     assert "self_train_task_language_pairs" not in teacher
     # There is no raw text in German.
@@ -503,7 +505,9 @@ def test_what_is_unknown_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         method("hyperx")
     with pytest.raises(ConfigError, match=r"expected NAME=VALUE; found 'adapter_dims=3'\. Did you mean 'adapter_dim'"):
         read_changes(["adapter_dims=3"])
-    assert read_changes(["adapter_dim=3", "languages=[no, en]"]) == {"adapter_dim": 3, "languages": ["no", "en"]}
+    assert read_changes(["adapter_dim=3", "head_layer=no"]) == {"adapter_dim": 3, "head_layer": "no"}
+    with pytest.raises(ConfigError, match="--options: learning_rate follows from the experiment and the suite's"):
+        read_changes(["learning_rate=1"])
     assert main(["run", "--experiment", "mixed-7"]) == 1
     assert "cannot read" in capsys.readouterr().err
     assert main(["rnu"]) == 2
@@ -546,8 +550,59 @@ def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
     assert train_once({"output_dir": str(folder), "max_train_steps": 3}) == 7.5
 
 
+def test_the_time_of_a_training_whose_checkpoints_are_gone_is_not_counted_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "model.seconds.json").write_text("7.5", encoding="utf-8")
+    monkeypatch.setattr(runs, "train", print)
+    assert train_once({"output_dir": str(tmp_path / "model"), "max_train_steps": 3}) < 7
+
+
+def test_a_run_without_the_curve_that_is_wanted_is_not_done(done: Path, experiment: Path) -> None:
+    world, rows = Experiment.read(str(experiment)), Results(done).rows()
+    run = Run(method="hyper-x", seed=1, steps=STEPS, rate=1e-3, stage="final", limit=10)
+    assert run.is_done(world, rows)
+    assert replace(run, curve_steps=2, curve_limit=5).is_done(world, rows)
+    assert not replace(run, curve_steps=1, curve_limit=5).is_done(world, rows)
+    assert not replace(run, curve_steps=2, curve_limit=6).is_done(world, rows)
+
+
+def test_rates_are_compared_on_equal_terms(done: Path) -> None:
+    known = replace(rows_of(done, "final", "hyper-x")[0], stage="search", step=STEPS)
+
+    def search(rate: float, seed: int, limit: int | None, score: float) -> Row:
+        return replace(known, rate=rate, seed=seed, limit=limit, score=score)
+
+    def found(*rows: Row) -> dict[float, float]:
+        return found_rates(rows, experiment="toy", method="hyper-x", options="", steps=STEPS)
+
+    both = [search(0.1, 1, 500, 0.5), search(0.2, 1, 500, 0.6)]
+    assert found(*both) == {0.1: 0.5, 0.2: 0.6}
+    assert found(*both, search(0.1, 1, 5, 0.9), search(0.1, 2, 500, 0.9)) == {0.1: 0.5, 0.2: 0.6}
+    assert found(*both, search(0.1, 1, None, 0.9)) == {0.1: 0.9}
+    assert found(both[0], search(0.2, 2, 500, 0.6)) == {}
+
+
+def test_changed_options_win_over_those_of_the_method(experiment: Path, tmp_path: Path) -> None:
+    world, changes = Experiment.read(str(experiment)), {"warmup_steps": 7, "self_train_samples": 50}
+    for name in ("hyper-x-published", "hyper-x-self-training"):
+        run = Run(method=name, seed=1, steps=300, rate=1e-3, stage="final", limit=None, changes=changes)
+        options = runs.phase_options(run, world, phases(run, world, tmp_path)[-1])
+        assert {key: options[key] for key in changes} == changes
+    assert (
+        runs.phase_options(replace(run, changes={}), world, phases(run, world, tmp_path)[-1])["self_train_samples"]
+        == runs.SELF_TRAINING_SAMPLES
+    )
+
+
 def test_pairs_of_a_table_name_their_groups(experiment: Path) -> None:
     world = Experiment.read(str(experiment))
     assert {str(pair): world.group(pair) for pair in world.cells("test")} == CELLS
     assert world.sentences(TaskLanguagePair.parse("ner#en"), "train") == 96
-    assert world.share("ner") == pytest.approx(0.5)
+    assert world.share("ner", {}) == pytest.approx(0.5)
+    # Half of the sentences are of each task whatever counts; of pairs of unequal size the options decide.
+    larger = replace(
+        world, _counts={(pair, "train"): 96 * (1 + 2 * (pair.task == "ner")) for pair in world.train_pairs}
+    )
+    assert larger.share("ner", {"temperature": 1}) == pytest.approx(0.75)
+    assert larger.share("ner", {"temperature": 1, "max_train_samples": 96}) == pytest.approx(0.5)

@@ -19,7 +19,7 @@ from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
 from .experiment import Experiment
 from .methods import METHODS, method
 from .results import Results, Stage, found_rates
-from .runs import Run, attempt, attempt_apart, options_text
+from .runs import OWN_OPTIONS, Run, attempt, attempt_apart, options_text
 
 OUTPUT = Path("runs/transfer")
 
@@ -190,6 +190,8 @@ def read_changes(entries: Sequence[str]) -> dict[str, Any]:
         name, separator, value = entry.partition("=")
         if not separator or name not in known:
             problems.append(f"--options: expected NAME=VALUE; found {entry!r}.{did_you_mean(name, known)}")
+        elif name in OWN_OPTIONS:
+            problems.append(f"--options: {name} follows from the experiment and the suite's options; leave it out")
         changes[name] = yaml.load(value, Loader=OptionLoader)  # a SafeLoader
     if problems:
         raise ConfigError(problems)

@@ -100,12 +100,16 @@ class Experiment:
             self._counts[pair, split] = sum(1 for _ in self.sources.read(pair, split))
         return self._counts[pair, split]
 
-    def share(self, task: str) -> float:
-        """The share of the rows of a joint batch that are of a task."""
-        known = {name: self.options[name] for name in ("sampling_strategy", "temperature") if name in self.options}
-        options = SamplingOptions(**known)
+    def share(self, task: str, changes: Mapping[str, Any]) -> float:
+        """The share of the rows of a joint batch that are of a task, with some options changed."""
+        given = {**self.options, **changes}
+        options = SamplingOptions(
+            **{name: given[name] for name in ("sampling_strategy", "temperature") if name in given}
+        )
+        most = given.get("max_train_samples")
+        counts = [self.sentences(pair, "train") for pair in self.train_pairs]
         shares = pair_probabilities(
-            [self.sentences(pair, "train") for pair in self.train_pairs],
+            [count if most is None else min(count, most) for count in counts],
             strategy=options.sampling_strategy,
             temperature=options.temperature,
         )

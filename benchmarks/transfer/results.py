@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, fields
@@ -44,7 +45,8 @@ class Row:
         sentences: how many sentences were scored.
         in_train: how many of them also stand in the pair's train split; None where nobody looked.
         score_without: the score on the others, where there are some of both.
-        seconds: of training, evaluation while training included; of all models of the run.
+        seconds: of training, evaluation while training included; of all models of the run. None where they do not
+            compare, such as those of another machine.
         text_seconds: of training on raw text before that.
         run: folder of the run, from that of the results on.
         version: of the package, and the commit.
@@ -67,7 +69,7 @@ class Row:
     sentences: int
     in_train: int | None = None
     score_without: float | None = None
-    seconds: float
+    seconds: float | None
     text_seconds: float
     run: str
     version: str
@@ -133,13 +135,29 @@ def counts_name(split: str, limit: int | None) -> str:
 
 
 def found_rates(rows: Sequence[Row], *, experiment: str, method: str, options: str, steps: int) -> dict[float, float]:
-    """What a search has found: for each rate the average of the seen pairs on dev data, and over seeds."""
-    scores: dict[float, list[float]] = {}
-    for row in rows:
-        key = (row.experiment, row.method, row.options, row.steps, row.stage)
-        if key == (experiment, method, options, steps, "search"):
-            scores.setdefault(row.rate, []).append(row.score)
-    return {rate: sum(values) / len(values) for rate, values in sorted(scores.items())}
+    """What a search has found: for each rate the average of the seen pairs on dev data, and over seeds.
+
+    Rates are compared on equal terms: of searches on different numbers of sentences the largest counts, and of seeds
+    those that all of its rates have.
+    """
+    key = (experiment, method, options, steps, "search")
+    found = [row for row in rows if (row.experiment, row.method, row.options, row.steps, row.stage) == key]
+    limit = max((_sentences(row) for row in found), default=0)
+    scores: dict[float, dict[int, list[float]]] = {}
+    for row in found:
+        if _sentences(row) == limit:
+            scores.setdefault(row.rate, {}).setdefault(row.seed, []).append(row.score)
+    seeds = set.intersection(*map(set, scores.values())) if scores else set()
+    return {
+        rate: float(np.mean([score for seed in seeds for score in by_seed[seed]]))
+        for rate, by_seed in sorted(scores.items())
+        if seeds
+    }
+
+
+def _sentences(row: Row) -> float:
+    """How many sentences of each cell were asked for."""
+    return math.inf if row.limit is None else row.limit
 
 
 @cache

@@ -38,6 +38,15 @@ SELF_TRAINING_SAMPLES = 1000
 """Sentences of each pair without labels that are labelled in self-training."""
 SELF_TRAINING_RATE = 0.5
 """The part of the learning rate that self-training has."""
+SELF_TRAINING_SEED = 1_000
+"""Added to the seed of self-training: of the same seed it would begin with the batches that its teacher began with."""
+OWN_OPTIONS = frozenset((
+    "data", "data_folder", "disable_progress_bar", "eval_steps", "eval_task_language_pairs", "evaluation_strategy",
+    "languages", "learning_rate", "load_from_ckpt", "max_eval_samples", "max_train_steps", "num_train_epochs",
+    "output_dir", "resume", "save_steps", "save_total_limit", "seed", "self_train_task_language_pairs", "tasks",
+    "train_task_language_pairs",
+))  # fmt: skip
+"""Options of ``hyperx train`` that follow from the experiment and the suite's own options."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -97,14 +106,17 @@ class Run:
         return Path(experiment.name, self.method, f"text_seed-{self.seed}{_suffix(self.options)}")
 
     def is_done(self, experiment: Experiment, rows: Sequence[Row]) -> bool:
-        """Whether all its cells are among some rows."""
-        key = (experiment.name, self.method, self.options, self.seed, self.steps, self.rate, self.stage, self.limit)
-        found = {
-            row.pair
+        """Whether all its cells, and those of its curve, are among some rows."""
+        key = (experiment.name, self.method, self.options, self.seed, self.steps, self.rate)
+        wanted = {(self.stage, self.limit, self.steps, str(pair)) for pair in self.cells(experiment)}
+        if self.curve_steps is not None:
+            step = min(self.curve_steps, self.steps)
+            wanted |= {("curve", self.curve_limit, step, str(pair)) for pair in experiment.cells("dev")}
+        return wanted <= {
+            (row.stage, row.limit, row.step, row.pair)
             for row in rows
-            if (row.experiment, row.method, row.options, row.seed, row.steps, row.rate, row.stage, row.limit) == key
+            if (row.experiment, row.method, row.options, row.seed, row.steps, row.rate) == key
         }
-        return found >= set(map(str, self.cells(experiment)))
 
 
 @dataclass(frozen=True)
@@ -117,7 +129,7 @@ class Phase:
         begin: the step of a joint model that it begins after.
         end: the step of a joint model that it ends with.
         folder: its output folder.
-        start: the output folder of a training to start from.
+        start: the checkpoint, or the output folder, of a training to start from.
         self_training: pairs without labels learn what that one says of raw text.
     """
 
@@ -160,7 +172,7 @@ def phases(run: Run, experiment: Experiment, output: Path) -> list[Phase]:
     folder, how = output / run.folder(experiment), method(run.method)
     start, tasks = output / run.text_folder(experiment) if how.text else None, tuple(experiment.tasks)
     if how.by_task:
-        shares = {task: experiment.share(task) for task in tasks}
+        shares = {task: experiment.share(task, run.changes) for task in tasks}
         return [
             Phase((task,), max(1, round(share * run.steps)), 0, run.steps, folder / task, start)
             for task, share in shares.items()
@@ -170,7 +182,7 @@ def phases(run: Run, experiment: Experiment, output: Path) -> list[Phase]:
         return [Phase(tasks, run.steps, 0, run.steps, folder / "model", start)]
     turn = run.steps - max(1, round(how.self_training * run.steps))
     teacher = Phase(tasks, turn, 0, turn, folder / "teacher", start)
-    return [teacher, Phase(tasks, run.steps - turn, turn, run.steps, folder / "model", teacher.folder, True)]
+    return [teacher, Phase(tasks, run.steps - turn, turn, run.steps, folder / "model", teacher.last_checkpoint, True)]
 
 
 def phase_options(run: Run, experiment: Experiment, phase: Phase) -> dict[str, Any]:
@@ -188,14 +200,22 @@ def phase_options(run: Run, experiment: Experiment, phase: Phase) -> dict[str, A
             "best_by": "seen",
         }
     return {
-        **_common_options(run, experiment, how.options, phase.steps, phase.folder),
+        **_common_options(run, experiment, _phase_defaults(how, phase), phase.steps, phase.folder),
         "tasks": [f"{name}={experiment.kinds[name]}" for name in phase.tasks],
         "train_task_language_pairs": [str(pair) for pair in experiment.train_pairs if pair.task in phase.tasks],
         "data": experiment.table(phase.tasks),
         **(_self_training_options(run, experiment) if phase.self_training else {}),
-        **({} if how.warmup is None else {"warmup_steps": round(how.warmup * phase.steps)}),
         **({} if phase.start is None else {"load_from_ckpt": str(phase.start)}),
         **curve,
+    }
+
+
+def _phase_defaults(how: Method, phase: Phase) -> dict[str, Any]:
+    """The method's options in one training."""
+    return {
+        **how.options,
+        **({} if how.warmup is None else {"warmup_steps": round(how.warmup * phase.steps)}),
+        **({"self_train_samples": SELF_TRAINING_SAMPLES} if phase.self_training else {}),
     }
 
 
@@ -205,8 +225,8 @@ def _self_training_options(run: Run, experiment: Experiment) -> dict[str, Any]:
     pairs = [pair for pair in experiment.sources.pairs if experiment.group(pair) != "seen"]
     return {
         "self_train_task_language_pairs": [str(pair) for pair in pairs if f"mlm#{pair.language}" in texts],
-        "self_train_samples": SELF_TRAINING_SAMPLES,
         "learning_rate": run.rate * SELF_TRAINING_RATE,
+        "seed": run.seed + SELF_TRAINING_SEED,
         "data": {**experiment.options["data"], **texts},
     }
 
@@ -286,7 +306,8 @@ def train_once(options: Mapping[str, Any]) -> float:
     """Train with some options, going on with what is there; the seconds that it took, in all calls together."""
     folder, steps = Path(options["output_dir"]), options["max_train_steps"]
     kept = folder.with_name(f"{folder.name}.seconds.json")
-    spent = float(json.loads(kept.read_text(encoding="utf-8"))) if kept.is_file() else 0.0
+    goes_on = kept.is_file() and bool(checkpoint.checkpoints(folder))
+    spent = float(json.loads(kept.read_text(encoding="utf-8"))) if goes_on else 0.0
     if (folder / f"checkpoint-{steps}" / checkpoint.CONFIG).is_file():
         return spent
     folder.parent.mkdir(parents=True, exist_ok=True)

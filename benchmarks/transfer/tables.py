@@ -16,7 +16,7 @@ from hyperx.transfer import GROUP_NAMES
 
 from .bootstrap import Mean, difference, mean_interval
 from .evaluation import Counts
-from .results import Results, counts_name
+from .results import Results, counts_name, found_rates
 
 GROUPS = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
 """All groups that have an average, by their names."""
@@ -126,7 +126,7 @@ def averages_table(comparison: Comparison) -> str:
             " ".join(f"{rate:g}" for rate in sorted(rows["rate"].unique())),
             str(len(runs)),
             *(_shown(mean_interval(list(averages[group]))) for group in groups),
-            f"{runs['seconds'].mean():,.0f}",
+            f"{runs['seconds'].mean():,.0f}" if runs["seconds"].any() else "",
             f"{runs['text_seconds'].mean():,.0f}" if runs["text_seconds"].any() else "",
         ])  # fmt: skip
     header = ["method", "rate", "seeds", *(GROUPS[group] for group in groups), "seconds", "on raw text"]
@@ -205,25 +205,18 @@ def _counts(comparison: Comparison, rows: pd.DataFrame, results: Results) -> dic
 
 def rates_table(results: Results) -> str:
     """What searches found: a row a method, a column a rate of its own, the best one marked; "" without any."""
-    rows = results.frame()
-    rows = rows[rows["stage"] == "search"]
+    rows = results.rows()
+    searches = dict.fromkeys(
+        (row.experiment, row.method, row.options, row.steps) for row in rows if row.stage == "search"
+    )
     table = []
-    for (experiment, steps, method, options), part in rows.groupby(
-        ["experiment", "steps", "method", "options"], sort=False
-    ):
-        means = part.groupby("rate")["score"].mean()
-        shown = {rate: f"{rate:g}: {100 * value:.1f}" for rate, value in means.items()}
-        values = [f"**{text}**" if rate == means.idxmax() else text for rate, text in shown.items()]
-        table.append(
-            [
-                str(experiment),
-                f"{method} {options}".strip(),
-                f"{steps:,}",
-                str(part["seed"].nunique()),
-                ", ".join(values),
-            ]
-        )
-    header = ["experiment", "method", "steps", "seeds", "average of the seen pairs on dev, by rate"]
+    for experiment, method, options, steps in searches:
+        found = found_rates(rows, experiment=experiment, method=method, options=options, steps=steps)
+        best = max(found, key=lambda rate: found[rate], default=None)
+        shown = {rate: f"{rate:g}: {100 * value:.1f}" for rate, value in found.items()}
+        values = [f"**{text}**" if rate == best else text for rate, text in shown.items()]
+        table.append([experiment, f"{method} {options}".strip(), f"{steps:,}", ", ".join(values)])
+    header = ["experiment", "method", "steps", "average of the seen pairs on dev, by rate"]
     return markdown_table(header, table, text_columns=2) if table else ""
 
 
