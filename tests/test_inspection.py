@@ -126,6 +126,17 @@ def test_data_of_the_hub_that_cannot_be_had_is_a_problem(look: Callable[..., Dat
     assert all(problem.startswith("pos#fr ") for problem in problems)
 
 
+def test_rows_of_the_table_for_pairs_that_are_not_trained_are_checked(
+    base: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    table = "data:\n  ner#tr: {test: tset.tsv}\n  pos#en: {tset: x.conllu}\n"
+    (tmp_path / "run.yaml").write_text(table, encoding="utf-8")
+    assert main(["check", *base, "--config", str(tmp_path / "run.yaml")]) == 1
+    error = " ".join(capsys.readouterr().err.split())
+    assert "data table, ner#tr, test: expected a file, found none at" in error
+    assert "data table, pos#en: unknown key 'tset'" in error
+
+
 def test_the_options_are_checked_as_for_training(base: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["check", *base, "--temperature", "0", "--max_train_steps", "0"]) == 1
     error = capsys.readouterr().err

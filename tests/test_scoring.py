@@ -297,6 +297,73 @@ def test_another_treebank_may_be_named(ckpt: Path, error: Callable[..., str]) ->
     assert evaluate(ckpt, "--test_task_language_pairs", "pos#tr", "--treebanks", "de=de_pud") == 0
 
 
+def write_moods(folder: Path) -> None:
+    """Labelled texts of a task of one's own."""
+    folder.mkdir(parents=True)
+    for split in ("train", "test"):
+        (folder / f"{split}.tsv").write_text("text\tlabel\na cat\tyes\na dog\tno\n")
+
+
+BRIEF = ("--max_train_steps", "1", "--output_dir", "run", "--evaluation_strategy", "no")
+
+
+def test_data_that_came_after_training_is_found(base: list[str], data: Path, isolated: Path) -> None:
+    shutil.copytree(data / "ner", isolated / "own" / "ner")
+    write_moods(isolated / "own" / "mood" / "en")
+    pairs = ["--train_task_language_pairs", "ner#en", "mood#en", "--languages", "en", "tr"]
+    assert main(["train", *base, "--tasks", "ner", "mood=cls", *pairs, *BRIEF, "--data_folder", "own"]) == 0
+    write_moods(isolated / "own" / "mood" / "tr")
+    for place in ([], ["--data_folder", "own"]):
+        assert evaluate(isolated / "run", *place) == 0
+        assert groups(isolated / "run" / "checkpoint-1").keys() == {"ner#en", "ner#tr", "mood#en", "mood#tr"}
+
+
+def test_pairs_without_data_in_the_folder_named_are_left_out(
+    base: list[str], isolated: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    write_moods(isolated / "own" / "mood" / "en")
+    pairs = ["--train_task_language_pairs", "mood#en", "--languages", "en", "tr"]
+    assert main(["train", *base, "--tasks", "mood=cls", *pairs, *BRIEF, "--data_folder", "own"]) == 0
+    write_moods(isolated / "other" / "mood" / "tr")
+    assert evaluate(isolated / "run", "--data_folder", "other") == 0
+    assert groups(isolated / "run" / "checkpoint-1").keys() == {"mood#tr"}
+    assert "mood#en is left out: it had data at training, but has none where to look now" in caplog.text
+
+
+def test_a_folder_that_does_not_exist_is_refused(error: Callable[..., str], isolated: Path) -> None:
+    expected = f"--data_folder: there is no folder {isolated}/dataa"
+    assert expected in error("--data_folder", "dataa", "--test_task_language_pairs", "ner#en")
+
+
+def test_a_pair_is_named_once(error: Callable[..., str]) -> None:
+    assert "ner#eng is the same pair as ner#en" in error("--test_task_language_pairs", "ner#en", "ner#eng")
+
+
+def test_a_table_whose_data_is_missing_is_refused_though_no_pair_is_named(
+    ckpt: Path, isolated: Path, error: Callable[..., str]
+) -> None:
+    (isolated / "eval.yaml").write_text("data:\n  ner#tr:\n    test: gone.tsv\n")
+    assert "data table, ner#tr, test: expected a file, found none" in error("--config", "eval.yaml")
+    assert not (ckpt / "results.json").exists()
+
+
+def test_repeats_are_those_of_the_data_that_was_trained_on(ckpt: Path, data: Path, isolated: Path) -> None:
+    """Whatever stands beside the sentences that are scored."""
+    shutil.copytree(data / "ner", isolated / "own" / "ner")
+    train = isolated / "own" / "ner" / "en" / "train.tsv"
+    shutil.copy(train, train.with_name("test.tsv"))
+    toy.write_ner(train, toy.sentences("en", 3, 77))
+    assert evaluate(ckpt, "--data_folder", "own", "--test_task_language_pairs", "ner#en") == 0
+    text = (ckpt / "results.md").read_text()
+    count = len(toy.sentences("en", 96, 0))
+    assert f"| ner#en | seen | {count} | f1 |" in text
+    header, row = (
+        next(line for line in text.splitlines() if line.startswith(start)) for start in ("| pair", "| ner#en")
+    )
+    found = dict(zip(header.split(" | "), row.split(" | "), strict=True))
+    assert found["in train"] == str(count)
+
+
 def test_data_may_be_named_in_a_table(ckpt: Path, isolated: Path) -> None:
     toy.write_ner(isolated / "mine.tsv", toy.sentences("de", 6, 4))
     (isolated / "eval.yaml").write_text(f"data:\n  ner#de:\n    test: {isolated}/mine.tsv\n")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import importlib.util
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -69,13 +70,13 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     """
     problems = [*found, *number_problems(config), *contradictions(config)]
     data = config.data
-    train = _pairs(data.train_task_language_pairs, "--train_task_language_pairs", problems)
-    evaluate = _pairs(data.eval_task_language_pairs, "--eval_task_language_pairs", problems)
+    train = parse_pairs(data.train_task_language_pairs, "--train_task_language_pairs", problems)
+    evaluate = parse_pairs(data.eval_task_language_pairs, "--eval_task_language_pairs", problems)
     if data.data_folder != DataOptions().data_folder and not data.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
     if not data.train_task_language_pairs:
         problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
-    alone = _pairs(data.self_train_task_language_pairs, "--self_train_task_language_pairs", problems)
+    alone = parse_pairs(data.self_train_task_language_pairs, "--self_train_task_language_pairs", problems)
     named = _unique([*train, *alone, *evaluate])
     tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in named], problems))
     languages = data.languages or _unique(pair.language for pair in named)
@@ -94,13 +95,14 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
                 "under 'train' in the data table (its dev file may serve, its test file never)"
             )
     texts = DataSources(()) if sources is None else find_texts(alone, tasks, data, problems)
+    if sources is not None:
+        everything = with_all_pairs(sources, tasks, languages, data, label_map, problems)
     if problems or sources is None:
-        raise ConfigError(problems)
+        raise ConfigError(list(dict.fromkeys(problems)))
     evaluate = _eval_pairs(train, evaluate, sources)
     trained = train if start is None else (*train, *start.config.labelled_pairs)
     _check_best_by(config, trained, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
     _warn_unused(data, [*tasks, *(pair.task for pair in texts.pairs)], languages)
-    everything = with_all_pairs(sources, tasks, languages, data, label_map)
     kept = kept_data(everything, data, label_map)
     return Scope(tasks, tuple(languages), train, evaluate, alone, trained, everything, texts, kept)
 
@@ -239,7 +241,7 @@ def contradictions(config: TrainConfig) -> list[str]:
     return problems
 
 
-def _pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
+def parse_pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
     """Parse pairs; two spellings of one pair are a problem."""
     pairs: dict[tuple[str, str], TaskLanguagePair] = {}
     for name in names:
@@ -379,14 +381,28 @@ def with_all_pairs(
     languages: Sequence[str],
     data: DataOptions,
     label_map: dict[str, str],
+    problems: list[str],
 ) -> DataSources:
-    """The sources of every pair of the model that has any, so that evaluation finds them without being told."""
+    """The sources of every pair of the model that has any, so that evaluation finds them without being told.
+
+    A pair that nobody named may lack data; what keeps that of the table's pairs from being found joins the problems.
+    """
+    named = table_keys(data.data)
     for pair in (TaskLanguagePair(task, language) for task in tasks for language in languages):
         if pair not in sources:
-            # A pair that nobody named may lack data.
-            found = find_sources([pair], tasks, data.data_folder, data.data, label_map, data.treebanks, [])
+            own = problems if pair.key in named else []
+            found = find_sources([pair], tasks, data.data_folder, data.data, label_map, data.treebanks, own)
             sources = sources if found is None else sources.joined(found)
     return sources
+
+
+def table_keys(table: Iterable[str]) -> set[tuple[str, str]]:
+    """The pairs of a table of data; names that are none are reported where the table is read."""
+    keys = set()
+    for name in table:
+        with contextlib.suppress(HyperXError):
+            keys.add(TaskLanguagePair.parse(name).key)
+    return keys
 
 
 def kept_data(sources: DataSources, data: DataOptions, label_map: dict[str, str]) -> dict[str, Any]:

@@ -3,26 +3,25 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
 from hyperx import checkpoint, report
-from hyperx.config import EvaluateConfig
+from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
 from hyperx.device import pick_device
-from hyperx.errors import ConfigError, DataError, HyperXError, listing
+from hyperx.errors import ConfigError, DataError, listing
 from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import encoded_cache
-from hyperx.scope import find_sources
-from hyperx.tasks.base import Task
+from hyperx.scope import find_sources, parse_pairs, table_keys, with_all_pairs
 from hyperx.tasks.registry import make_tasks
 from hyperx.transfer import group_of
 
@@ -58,9 +57,9 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
     settings = checkpoint.read_config(folder)
     problems: list[str] = []
     pairs = _asked_pairs(config, tuple(settings.labels), problems)
-    sources = _sources(config, folder, pairs, make_tasks(settings.kinds), problems)
+    data = _find_data(config, folder, pairs, settings, problems)
     for pair in pairs:
-        if not problems and not sources.has(pair, config.split):
+        if not problems and not data.sources.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
     for name in ("per_device_eval_batch_size", "max_eval_samples"):
         value = getattr(config, name)
@@ -70,10 +69,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
         raise ConfigError(problems)
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
     model.to(pick_device(no_cuda=config.no_cuda))
-    loader = SplitLoader(
-        sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache()
-    )
-    splits = _load(config, model, pairs, loader)
+    splits = _load(config, model, pairs, data)
     trained = settings.labelled_pairs
     with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar) as bar:
         scores = evaluate_pairs(
@@ -81,7 +77,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
             splits,
             batch_size=config.per_device_eval_batch_size,
             subwords=model.subwords(),
-            repeats=_repeats(config.split, splits, trained, loader),
+            repeats=_repeats(config.split, splits, trained, _loader(model, data.trained)),
             done=lambda _: bar.update(),
         )
     suffix = "" if config.split == "test" else f"_{config.split}"
@@ -92,45 +88,74 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
     return Evaluation(scores, trained, folder)
 
 
-def _asked_pairs(config: EvaluateConfig, tasks: tuple[str, ...], problems: list[str]) -> list[TaskLanguagePair]:
-    pairs = []
-    for name in dict.fromkeys(config.test_task_language_pairs):
-        try:
-            pair = TaskLanguagePair.parse(name)
-        except HyperXError as error:
-            problems.append(f"--test_task_language_pairs: {error}")
-            continue
-        if pair.task not in tasks:
-            problems.append(
-                f"--test_task_language_pairs: {pair}: the model has no such task; it has {', '.join(tasks)}"
-            )
-        pairs.append(pair)
+def _asked_pairs(config: EvaluateConfig, tasks: Iterable[str], problems: list[str]) -> tuple[TaskLanguagePair, ...]:
+    option = "--test_task_language_pairs"
+    pairs = parse_pairs(config.test_task_language_pairs, option, problems)
+    known = ", ".join(tasks)
+    problems += [
+        f"{option}: {pair}: the model has no such task; it has {known}" for pair in pairs if pair.task not in tasks
+    ]
     return pairs
 
 
-def _sources(
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """Where data is.
+
+    Args:
+        sources: that to score.
+        trained: that which the model was trained on.
+        lost: pairs that had data at training and have none in the place to read now.
+    """
+
+    sources: DataSources
+    trained: DataSources
+    lost: tuple[TaskLanguagePair, ...]
+
+
+def _find_data(
     config: EvaluateConfig,
     folder: Path,
-    pairs: list[TaskLanguagePair],
-    tasks: Mapping[str, Task],
+    pairs: tuple[TaskLanguagePair, ...],
+    settings: ModelConfig,
     problems: list[str],
-) -> DataSources:
-    """Those kept with the checkpoint, and found anew what the options ask for or training did not know."""
+) -> _Data:
+    """The data kept with the checkpoint, and found anew what the options ask for or training did not know.
+
+    What keeps data from being found is a problem where the options name it; of other pairs it may be missing.
+    """
     data = checkpoint.read_json(folder / checkpoint.DATA)
-    kept = DataSources.from_json(data["sources"])
+    trained, tasks = DataSources.from_json(data["sources"]), make_tasks(settings.kinds)
     elsewhere = config.data_folder is not None or bool(config.data)
+    if config.data_folder is not None and not config.data_folder.is_dir():
+        problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
     chosen = [_language_of(entry) for entry in config.treebanks]
-    anew = [pair for pair in pairs or kept.pairs if elsewhere or pair not in kept or canonical(pair.language) in chosen]
+    place = DataOptions(
+        data_folder=config.data_folder or Path(data["data_folder"]),
+        data={**data["table"], **config.data},
+        treebanks=(*config.treebanks, *(entry for entry in data["treebanks"] if _language_of(entry) not in chosen)),
+    )
+    stay = [
+        pair
+        for pair in pairs or trained.pairs
+        if pair in trained and not elsewhere and canonical(pair.language) not in chosen
+    ]
+    every = [TaskLanguagePair(task, language) for task in tasks for language in settings.languages]
+    table = table_keys(config.data)
+    named = pairs or [pair for pair in every if canonical(pair.language) in chosen or pair.key in table]
     found = find_sources(
-        anew,
+        [pair for pair in named if pair not in stay],
         tasks,
-        config.data_folder or Path(data["data_folder"]),
-        {**data["table"], **config.data},
+        place.data_folder,
+        place.data,
         data["label_map"],
-        [*config.treebanks, *(entry for entry in data["treebanks"] if _language_of(entry) not in chosen)],
+        place.treebanks,
         problems,
     )
-    return kept if found is None else kept.joined(found)
+    sources = trained.only(stay).joined(found or DataSources(()))
+    if not pairs and not problems:
+        sources = with_all_pairs(sources, tasks, settings.languages, place, data["label_map"], [])
+    return _Data(sources, trained, tuple(pair for pair in pairs or trained.pairs if pair not in sources))
 
 
 def _language_of(entry: str) -> str:
@@ -138,13 +163,21 @@ def _language_of(entry: str) -> str:
     return canonical(entry.partition("=")[0])
 
 
+def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
+    return SplitLoader(
+        sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache()
+    )
+
+
 def _load(
-    config: EvaluateConfig, model: HyperX, pairs: list[TaskLanguagePair], loader: SplitLoader
+    config: EvaluateConfig, model: HyperX, pairs: tuple[TaskLanguagePair, ...], data: _Data
 ) -> dict[TaskLanguagePair, EncodedSplit]:
     """Encode the pairs asked for, or else all of the model that have data."""
-    sources = loader.sources
-    splits = {}
-    wanted = pairs or [pair for pair in sources.pairs if sources.has(pair, config.split)]
+    loader, splits = _loader(model, data.sources), {}
+    for pair in data.lost:
+        if data.trained.has(pair, config.split):
+            log.warning("%s is left out: it had data at training, but has none where to look now", pair)
+    wanted = pairs or [pair for pair in data.sources.pairs if data.sources.has(pair, config.split)]
     for pair in tqdm(wanted, desc="reading data", unit="pair", disable=config.disable_progress_bar, leave=False):
         try:
             splits[pair] = loader.load(pair, config.split).first(config.max_eval_samples)
@@ -167,7 +200,10 @@ def _repeats(
     trained: tuple[TaskLanguagePair, ...],
     loader: SplitLoader,
 ) -> dict[TaskLanguagePair, set[int]]:
-    """For each seen pair the sentences that the model was trained on, as some data sets repeat them across splits."""
+    """For each seen pair the sentences that the model was trained on, as some data sets repeat them across splits.
+
+    The loader is that of the training data, wherever the scored data is.
+    """
     found = {}
     for pair in splits:
         trained_on = split != "train" and group_of(pair, trained) == "seen" and loader.sources.has(pair, "train")

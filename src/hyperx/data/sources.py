@@ -81,6 +81,10 @@ class DataSources:
     def __contains__(self, pair: TaskLanguagePair) -> bool:
         return pair.key in self._sources
 
+    def only(self, pairs: Iterable[TaskLanguagePair]) -> DataSources:
+        """The sources of some of the pairs."""
+        return DataSources([self._sources[pair.key] for pair in pairs])
+
     def joined(self, other: DataSources) -> DataSources:
         """These sources and another's; the other's win where both know a pair."""
         return DataSources({**self._sources, **other._sources}.values())
