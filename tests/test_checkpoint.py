@@ -128,6 +128,23 @@ def test_any_freezing_comes_back(encoder: Path, tmp_path: Path, freeze: str | No
     assert outputs(HyperX.from_pretrained(tmp_path / "model")).equal(outputs(model))
 
 
+def test_saving_over_anything_but_a_saved_model_is_refused(
+    encoder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model, folder = new_model(encoder), tmp_path / "model"
+    model.save_pretrained(folder)
+    monkeypatch.chdir(folder)
+    model.save_pretrained(".")
+    monkeypatch.chdir(tmp_path)
+    (folder / "notes.txt").write_text("mine")
+    with pytest.raises(CheckpointError, match=r"model holds notes\.txt, which would be lost; name a new folder"):
+        model.save_pretrained(folder)
+    with pytest.raises(CheckpointError, match=r"holds notes\.txt"):
+        model.save_pretrained(folder / "notes.txt")
+    assert (folder / "notes.txt").read_text() == "mine"
+    assert outputs(HyperX.from_pretrained(folder)).equal(outputs(model))
+
+
 def test_language_added_later_is_saved(encoder: Path, tmp_path: Path) -> None:
     model = new_model(encoder)
     model.add_language("fi")

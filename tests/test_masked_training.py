@@ -189,7 +189,7 @@ def test_a_tokenizer_without_a_mask_is_refused_before_training(
             path.write_text(json.dumps({k: v for k, v in json.loads(path.read_text()).items() if k != "mask_token"}))
     message = error("run", *MIXED, "--model_name_or_path", str(tmp_path / "maskless"))
     assert f"mlm: {tmp_path / 'maskless'} cannot serve it: its tokenizer has no mask subword" in message
-    assert list((tmp_path / "run").iterdir()) == []
+    assert not (tmp_path / "run").exists()
 
 
 # What is done with it -------------------------------------------------------------------------------------------------
@@ -217,6 +217,13 @@ def test_evaluation_gives_a_perplexity(run: Path) -> None:
     table = (run / "checkpoint-2" / "results.md").read_text()
     assert f"| mlm#tr | seen | 60 | perplexity | {values[1]['test_mlm:tr_perplexity']:.1f} |" in table
     assert f"| macro average | seen |  |  | {100 * values[1]['test_pos:tr_accuracy']:.1f} |" in table
+
+
+def test_a_model_of_raw_text_alone_is_evaluated(base: list[str], own: Path, isolated: Path) -> None:
+    options = ["--train_task_language_pairs", "mlm#tr", "--max_train_steps", "1", "--data_folder", str(own)]
+    assert main(["train", *base, *SHORT, *options, "--output_dir", "run"]) == 0
+    assert main(["evaluate", "--eval_ckpt", "run", *toy.QUIET]) == 0
+    assert "test_mlm:tr_perplexity" in json.loads((isolated / "run" / "checkpoint-1" / "results.json").read_text())
 
 
 def test_raw_text_is_not_predicted(run: Path, capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:

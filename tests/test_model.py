@@ -110,6 +110,14 @@ def test_given_adapters_equal_generated_ones(pairs: str | list[str]) -> None:
     assert model(pairs, IDS, MASK, adapters=adapters).hidden.equal(wanted)
 
 
+@pytest.mark.parametrize("sharing", [None, "stacked"])
+def test_adapters_of_another_number_of_pairs_are_refused(sharing: str | None) -> None:
+    model = tiny_model(adapter_sharing=sharing)
+    adapters = model.adapters([TaskLanguagePair("ner", "en"), TaskLanguagePair("pos", "tr")])
+    with pytest.raises(HyperXError, match="expected the adapters of pos#tr; found those of 2 pairs"):
+        model("pos#tr", IDS, MASK, adapters=adapters)
+
+
 @torch.no_grad()
 def test_rows_without_labels_add_no_loss_and_no_nan() -> None:
     model = tiny_model()
@@ -458,6 +466,48 @@ def test_every_pair_may_read_its_own_language() -> None:
     model = several_tasks(options={"mean_for_untrained": False})
     for task in model.tasks:
         assert read_languages(model, task).equal(model.hypernetwork.source.language)
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_an_added_language_reads_the_mean_before_and_after_saving(trainable: bool) -> None:
+    """Also where every pair reads its own language, as published."""
+    model = several_tasks(options={"mean_for_untrained": False})
+    model.hypernetwork.source.language.requires_grad_(trainable)
+    mean = model.hypernetwork.source.language.detach().mean(dim=0)
+    model.add_language("sw")
+    source = model.hypernetwork.source
+    assert source.language.requires_grad is trainable
+    torch.testing.assert_close(source.language_vectors(torch.tensor([0]), torch.tensor([5]))[0], mean)
+    again = HyperX(tiny_bert(), model.config)
+    again.hypernetwork.load_state_dict(model.hypernetwork.state_dict())
+    torch.testing.assert_close(
+        again.hypernetwork.source.language_vectors(torch.tensor([0]), torch.tensor([5]))[0], mean
+    )
+
+
+def test_what_an_untrained_language_reads_is_told_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "hyperx")
+    for fields in ({"options": {"mean_for_untrained": False}}, {"adapter_sharing": "language"}):
+        several_tasks(**fields).admit_language("wo")
+    assert caplog.messages == [
+        "no training pair had wo: it reads an embedding that nothing has trained",
+        "no training pair had wo: it reads the mean of the trained languages",
+    ]
+
+
+def test_languages_of_raw_text_alone_are_admitted_in_silence(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", "hyperx")
+    model = several_tasks(kinds={"mlm": "mlm"}, labels={"mlm": ()}, trained_pairs=("mlm#de",))
+    model.admit_language("de")
+    assert not caplog.messages
+
+
+def test_what_was_learnt_in_languages_that_are_no_longer_there_is_not_read() -> None:
+    """As in a run that starts from another one and names fewer languages."""
+    model = several_tasks(languages=("tr", "de"), trained_pairs=("ner#en", "pos#tr"))
+    assert learnt_languages(model.config) == {task: {"tr"} for task in model.tasks}
+    plain = several_tasks(languages=("tr", "de"), trained_pairs=("ner#en", "pos#tr"), adapter_sharing="task")
+    assert set(plain.plain_adapters) == {"task-pos", "task-ner"}
 
 
 def test_where_nothing_but_raw_text_was_read_all_tasks_read_what_there_is() -> None:

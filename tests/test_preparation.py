@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -114,9 +115,30 @@ def test_rates_are_more_than_zero(base: list[str], name: str, value: str) -> Non
     assert problems_of(*base, f"--{name}", value) == [f"--{name}: expected more than 0; found {float(value)}"]
 
 
-@pytest.mark.parametrize("name", ["weight_decay", "max_grad_norm"])
-def test_amounts_are_not_negative(base: list[str], name: str) -> None:
-    assert problems_of(*base, f"--{name}", "-0.5") == [f"--{name}: expected 0 or more; found -0.5"]
+@pytest.mark.parametrize("name", ["weight_decay", "max_grad_norm", "encoder_learning_rate_scale"])
+@pytest.mark.parametrize("value", ["-0.5", "nan"])
+def test_amounts_are_not_negative(base: list[str], name: str, value: str) -> None:
+    assert problems_of(*base, f"--{name}", value) == [f"--{name}: expected 0 or more; found {float(value)}"]
+
+
+@pytest.mark.parametrize("value", ["-1", "4294967296"])
+def test_a_seed_is_one_of_numpy_s(base: list[str], value: str) -> None:
+    assert problems_of(*base, "--seed", value) == [f"--seed: expected 0 to 4294967295; found {value}"]
+    scope_of(*base, "--seed", "4294967295")
+
+
+def test_stopping_early_needs_dev_data(base: list[str], isolated: Path, data: Path) -> None:
+    shutil.copytree(data / "pos" / "tr", isolated / "own" / "pos" / "tr")
+    (isolated / "own" / "pos" / "tr" / "dev.conllu").unlink()
+    options = ["--data_folder", "own", "--train_task_language_pairs", "pos#tr", "--early_stopping_patience", "1"]
+    (problem,) = problems_of(*base, *options)
+    assert problem.startswith("--early_stopping_patience: pos#tr have no score to stop by")
+
+
+def test_one_spelling_of_a_language_serves_all_its_pairs(base: list[str]) -> None:
+    scope = scope_of(*base, "--train_task_language_pairs", "pos#tr", "ner#en", "--eval_task_language_pairs", "ner#tur")
+    assert scope.languages == ("tr", "en")
+    assert names(scope.eval_pairs) == ["ner#tur"]
 
 
 @pytest.mark.parametrize(
@@ -128,6 +150,8 @@ def test_amounts_are_not_negative(base: list[str], name: str) -> None:
             "--conditional_layer_norm: with --no_hypernet nothing generates norms; leave one of them out",
         ),
         (["--conditional_layer_norm"], "--conditional_layer_norm has no norm to generate"),
+        (["--best_by", "seen", "--evaluation_strategy", "no"], "--best_by needs evaluations"),
+        (["--language_dropout", "0.5", "--no_mean_for_untrained"], "--language_dropout lets pairs read now and then"),
     ],
 )
 def test_options_that_contradict_each_other(words: list[str], expected: str) -> None:
@@ -244,17 +268,6 @@ def test_entity_types_may_be_declared_and_mapped(base: list[str]) -> None:
 def test_undeclared_entity_types_are_refused(base: list[str]) -> None:
     with pytest.raises(DataError, match=r"not declared: B-LOC.*--entity_types.*--label_map"):
         prepared(base, "--entity_types", "PER")
-
-
-def test_languages_without_training_data_are_named(base: list[str], caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level(logging.INFO, "hyperx")
-    prepared(base, "--languages", "en", "tr", "de")
-    assert "no training pair has de: these read the mean of the trained languages" in caplog.text
-
-
-def test_a_task_without_training_data_is_named(base: list[str], caplog: pytest.LogCaptureFixture) -> None:
-    prepared(base, "--tasks", "ner", "pos", "--train_task_language_pairs", "ner#en")
-    assert "no training pair has the task pos: its head stays untrained" in caplog.text
 
 
 def test_a_table_may_serve_other_tasks_too(base: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

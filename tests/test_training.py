@@ -6,6 +6,7 @@ import itertools
 import json
 import os
 import re
+import shutil
 import signal
 from collections import Counter
 from collections.abc import Callable
@@ -438,6 +439,22 @@ def test_resuming_with_other_options_is_refused_naming_each(
     assert toy.read_log(tmp_path / "run") == log
 
 
+def test_resuming_with_another_encoder_or_other_labels_is_refused(
+    go: Callable[..., int], error: Callable[..., str], encoder: Path, data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data, tmp_path / "own")
+    shutil.copytree(encoder, tmp_path / "encoder")
+    options = ["--data_folder", "own", "--model_name_or_path", "encoder", "--max_train_steps", "1", *NO_EVALUATION]
+    assert go("run", *options) == 0
+    for path in (tmp_path / "own" / "ner" / "en").iterdir():
+        path.write_text(path.read_text().replace("-LOC", "-ORG"))
+    shutil.rmtree(tmp_path / "encoder")
+    toy.write_encoder(tmp_path / "encoder", seed=5)
+    message = error("run", *options, "--resume")
+    assert "--resume: encoder_hash: the run began with" in message
+    assert "--resume: labels: the run began with {'ner': ('O', 'B-PER', 'I-PER', 'B-LOC', 'I-LOC')" in message
+
+
 @pytest.mark.parametrize("exists", [False, True])
 def test_resuming_without_a_checkpoint_starts_anew(
     go: Callable[..., int], exists: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
@@ -498,6 +515,23 @@ def test_overwriting_deletes_nothing_where_the_options_are_wrong(
     assert go("run", "--max_train_steps", "1") == 0
     assert "--temperature" in error("run", "--overwrite_output_dir", "--temperature", "0")
     assert toy.steps_of(tmp_path / "run") == [1]
+
+
+def test_overwriting_deletes_nothing_where_a_run_cannot_begin(
+    go: Callable[..., int], error: Callable[..., str], tmp_path: Path
+) -> None:
+    assert go("run", "--max_train_steps", "1") == 0
+    assert "expected an encoder" in error("run", "--overwrite_output_dir", "--model_name_or_path", str(tmp_path / "x"))
+    assert toy.steps_of(tmp_path / "run") == [1]
+
+
+def test_languages_and_tasks_without_training_data_are_named(
+    go: Callable[..., int], caplog: pytest.LogCaptureFixture
+) -> None:
+    options = ["--train_task_language_pairs", "ner#en", "--tasks", "ner", "pos", "--languages", "en", "tr", "de"]
+    assert go("run", *options, "--max_train_steps", "1", *NO_EVALUATION) == 0
+    assert "no training pair has tr, de: these read the mean of the trained languages" in caplog.text
+    assert "no training pair has the task pos: its head stays untrained" in caplog.text
 
 
 def test_overwriting_deletes_the_logs_of_tensorboard(go: Callable[..., int], tmp_path: Path) -> None:

@@ -314,6 +314,13 @@ def test_check_names_them_too(base: list[str], trained: Path, capsys: pytest.Cap
     assert "--adapter_dim: the checkpoint" in " ".join(capsys.readouterr().err.split())
 
 
+def test_the_layer_of_the_heads_is_that_of_the_start(go: Callable[..., int], tmp_path: Path) -> None:
+    brief = ["--max_train_steps", "1", "--evaluation_strategy", "no"]
+    assert go("first", *brief, "--head_layer", "1") == 0
+    assert go("second", *brief, "--load_from_ckpt", "first") == 0
+    assert checkpoint.read_config(tmp_path / "second" / "checkpoint-1").head_layer == 1
+
+
 def test_options_that_nothing_reads_may_differ(go: Callable[..., int], tmp_path: Path) -> None:
     plain = ["--max_train_steps", "1", "--evaluation_strategy", "no", "--no_hypernet"]
     assert go("first", *plain) == 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from torch import nn
 
@@ -13,6 +14,7 @@ from hyperx.encoders.layout import disable_attention_dropout, norm_parameters
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.encoders.masked_lm import read_masked_lm
 from hyperx.errors import ConfigError
+from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.masking import MaskedLMHead
@@ -48,10 +50,14 @@ def build_model(
         CheckpointError: where the checkpoint does not fit.
     """
     options = config.model
+    if start is not None and options.head_layer is None:
+        config = replace(config, model=replace(options, head_layer=start.config.head_layer))
     settings = model_config(
         loaded, config, kinds=kinds, labels=labels, languages=languages, trained=trained, self_trained=self_trained
     )
-    model = HyperX(loaded.model, settings if start is None else start.continued(settings))
+    settings = settings if start is None else start.continued(settings)
+    log_untrained(settings)
+    model = HyperX(loaded.model, settings)
     model.tokenizer = loaded.tokenizer
     start_masked_lm(model, loaded)
     if start is not None:
@@ -94,6 +100,16 @@ def model_config(
         parser_projections=options.parser_projections,
         max_length=config.data.max_length,
     )
+
+
+def log_untrained(settings: ModelConfig) -> None:
+    """Say which tasks and languages of a model no training pair has, in its run or in those that it goes on from."""
+    trained = settings.trained_languages
+    if untrained := [language for language in settings.languages if canonical(language) not in trained]:
+        log.info("no training pair has %s: these read %s", ", ".join(untrained), settings.read_instead)
+    for task in settings.kinds:
+        if task not in {own for own, _ in settings.trained_keys}:
+            log.warning("no training pair has the task %s: its head stays untrained", task)
 
 
 def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:

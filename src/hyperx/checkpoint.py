@@ -57,6 +57,13 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     shutil.rmtree(_replaced(folder), ignore_errors=True)
 
 
+def beside_model(folder: Path) -> list[str]:
+    """What a folder holds besides a saved model, by name."""
+    if not folder.is_dir():
+        return [folder.name] if folder.exists() else []
+    return sorted(path.name for path in folder.iterdir() if path.name not in (CONFIG, WEIGHTS))
+
+
 def recover(folder: Path) -> None:
     """Put back the older folder where a kill came between its making way and the newer one's coming."""
     if not folder.exists() and _replaced(folder).is_dir():

@@ -137,6 +137,12 @@ class ModelConfig:
         """The languages of the pairs trained on, in canonical form."""
         return {language for _, language in self.trained_keys}
 
+    @property
+    def read_instead(self) -> str:
+        """What a language without training data reads, in words."""
+        own = self.adapter_sharing is None and not self.hypernetwork.mean_for_untrained
+        return "an embedding that nothing has trained" if own else "the mean of the trained languages"
+
     def to_json(self) -> dict[str, Any]:
         """A JSON value that :meth:`from_json` reads back."""
         return asdict(self)

@@ -23,7 +23,7 @@ from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask
 from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
-from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
+from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean, listing
 from hyperx.languages import canonical, is_language, suggestion
 from hyperx.modules.adapter import Adapters, Rows
 from hyperx.modules.dropout import quicken_dropout
@@ -151,8 +151,18 @@ class HyperX(nn.Module):
         )
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Save a checkpoint that :meth:`from_pretrained` reads: what was trained, not the encoder."""
-        checkpoint.write_folder(Path(folder), self.save_files)
+        """Save a checkpoint that :meth:`from_pretrained` reads: what was trained, not the encoder.
+
+        Args:
+            folder: a new or empty folder, or one that this method wrote.
+
+        Raises:
+            CheckpointError: where the folder holds anything else, which would be lost.
+        """
+        path = Path(folder).resolve()
+        if other := checkpoint.beside_model(path):
+            raise CheckpointError(f"{path} holds {listing(other, most=3)}, which would be lost; name a new folder")
+        checkpoint.write_folder(path, self.save_files)
 
     def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
         """Take trained weights, exactly those of these names (by default :meth:`trained_names`).
@@ -306,9 +316,10 @@ class HyperX(nn.Module):
     def _tell_mean(self, language: str) -> None:
         """Say where a language of the model has nothing of its own to read."""
         tasks = {task for task, own in self.config.trained_keys if own == language}
+        predicted = {name for name, task in self.tasks.items() if not task.auxiliary}
         if not tasks:
-            log.info("no training pair had %s: it reads the mean of the trained languages", language)
-        elif self.hypernetwork is not None and tasks.isdisjoint(self.predicted_tasks()):
+            log.info("no training pair had %s: it reads %s", language, self.config.read_instead)
+        elif self.hypernetwork is not None and predicted and tasks.isdisjoint(predicted):
             log.info("of %s raw text alone was read: it reads the mean of the languages with labels", language)
 
     def add_language(self, language: str) -> None:
@@ -374,6 +385,9 @@ class HyperX(nn.Module):
         if len(distinct) > 1:
             rows = Rows.of([distinct.index(pair) for pair in row_pairs], input_ids.device)
         weights = self.adapters(distinct) if adapters is None else adapters
+        if weights.pairs != len(distinct):
+            names = ", ".join(map(str, distinct))
+            raise HyperXError(f"expected the adapters of {names}; found those of {weights.pairs} pairs")
         hidden = self._encode(input_ids, attention_mask, weights, rows)
         by_task = {
             task: [row for row, pair in enumerate(row_pairs) if pair.task == task] for task in tasks_of(distinct)
@@ -465,12 +479,14 @@ def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
     What another task made of an embedding says nothing about this one: to its adapters that point is an outlier. A task
     without training pairs reads what the labelled ones read.
     """
+    known = {canonical(language) for language in config.languages}
     if not config.hypernetwork.mean_for_untrained:
-        return {name: {canonical(language) for language in config.languages} for name in config.kinds}
-    pairs = config.trained_keys
+        return dict.fromkeys(config.kinds, known)
+    # A run that starts from another one may have left out languages of that.
+    pairs = [(task, language) for task, language in config.trained_keys if language in known]
     own = {name: {language for task, language in pairs if task == name} for name in config.kinds}
     labelled = set().union(*(own[name] for name, kind in config.kinds.items() if not TASKS[kind].auxiliary))
-    return {name: languages or labelled or config.trained_languages for name, languages in own.items()}
+    return {name: languages or labelled or {language for _, language in pairs} for name, languages in own.items()}
 
 
 def check_config(config: ModelConfig) -> None:

@@ -17,7 +17,6 @@ from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.layout import longest_input
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError
-from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
 from hyperx.scope import Scope
 from hyperx.tasks.base import Task, special_subwords
@@ -82,7 +81,6 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
     labels = label_sets(scope, train_splits, config.data, {} if start is None else start.config.labels)
     if problems := label_problems(scope.tasks, labels):
         raise DataError(" ".join(problems))
-    log_untrained(scope)
     train_splits += _self_labelled(config, scope, start, loader)
     return RunData(
         encoder=encoder,
@@ -172,14 +170,3 @@ def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ..
         for name, known in labels.items()
         if len(known) < tasks[name].least_labels
     ]
-
-
-def log_untrained(scope: Scope) -> None:
-    """Say which tasks and languages of the model no training pair has, in this run or where it starts from."""
-    trained_pairs = (*scope.trained_pairs, *scope.self_train_pairs)
-    trained = {canonical(pair.language) for pair in trained_pairs}
-    if untrained := [language for language in scope.languages if canonical(language) not in trained]:
-        log.info("no training pair has %s: these read the mean of the trained languages", ", ".join(untrained))
-    for task in scope.tasks:
-        if task not in {pair.task for pair in trained_pairs}:
-            log.warning("no training pair has the task %s: its head stays untrained", task)

@@ -25,6 +25,8 @@ from hyperx.warm_start import WarmStart
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
+MOST_SEED = 2**32 - 1
+"""The largest seed of NumPy's generators."""
 POLYNOMIAL_END = 1e-7
 """Where the polynomial schedule of the Hugging Face library ends."""
 
@@ -79,7 +81,9 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     alone = parse_pairs(data.self_train_task_language_pairs, "--self_train_task_language_pairs", problems)
     named = _unique([*train, *alone, *evaluate])
     tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in named], problems))
-    languages = data.languages or _unique(pair.language for pair in named)
+    # The first spelling of a language serves all of its pairs.
+    spelt = {canonical(pair.language): pair.language for pair in reversed(named)}
+    languages = data.languages or _unique(spelt[canonical(pair.language)] for pair in named)
     problems += _name_problems(tuple(tasks), languages, named, declared=data)
     problems += _self_training_problems(config, tasks, train, alone, start)
     label_map = _label_map(data.label_map, problems)
@@ -197,8 +201,13 @@ def number_problems(config: TrainConfig) -> list[str]:
         "weight_decay": training.weight_decay,
         "max_grad_norm": training.max_grad_norm,
         "warmup_steps": training.warmup_steps or 0,
+        "encoder_learning_rate_scale": training.encoder_learning_rate_scale,
     }
-    problems += [f"--{name}: expected 0 or more; found {value}" for name, value in not_negative.items() if value < 0]
+    problems += [
+        f"--{name}: expected 0 or more; found {value}" for name, value in not_negative.items() if not value >= 0
+    ]
+    if not 0 <= training.seed <= MOST_SEED:
+        problems.append(f"--seed: expected 0 to {MOST_SEED}; found {training.seed}")
     if shape.generator_rank is not None and shape.generator_rank > shape.generators_read:
         problems.append(
             f"--generator_rank: expected at most {shape.generators_read}, the size of what the generators read; found "
@@ -229,6 +238,13 @@ def contradictions(config: TrainConfig) -> list[str]:
         )
     if training.early_stopping_patience is not None and training.evaluation_strategy == "no":
         problems.append("--early_stopping_patience needs evaluations; --evaluation_strategy no has none")
+    if training.best_by != "all" and training.evaluation_strategy == "no":
+        problems.append("--best_by needs evaluations; --evaluation_strategy no has none")
+    if shape.language_dropout > 0 and not shape.mean_for_untrained and not config.model.no_hypernet:
+        problems.append(
+            "--language_dropout lets pairs read now and then what languages without data read; with "
+            "--no_mean_for_untrained these read their own embedding: leave one of them out"
+        )
     if config.model.adapter_sharing is not None and not config.model.no_hypernet:
         problems.append("--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out")
     if shape.conditional_layer_norm and config.model.no_hypernet:
@@ -327,8 +343,8 @@ def _check_best_by(
         raise ConfigError(
             [f"--best_by: no evaluation pair is of the group {group}; add one to --eval_task_language_pairs ({pairs})"]
         )
-    if evaluate and not averaged:
-        alone = ", ".join(map(str, evaluate))
+    if not averaged and (evaluate or patience is not None):
+        alone = ", ".join(map(str, evaluate or trained))
         if patience is not None:
             raise ConfigError(
                 [

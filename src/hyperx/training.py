@@ -19,7 +19,7 @@ from transformers import set_seed
 
 from hyperx import checkpoint, report
 from hyperx.building import build_model
-from hyperx.config import ModelOptions, TrainConfig, TrainingOptions
+from hyperx.config import ModelConfig, ModelOptions, TrainConfig, TrainingOptions
 from hyperx.data.collate import Batch, Collator
 from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.data.storage import EncodedSplit
@@ -82,7 +82,6 @@ def train(config: TrainConfig) -> Path:
         check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(config))
     accelerator = make_accelerator(config.training)
     with accelerator.main_process_first():
-        output_dir = claim_output_dir(config.training)
         data = prepare(config, scope, start)
     set_seed(config.training.seed)
     model = build_model(
@@ -99,6 +98,9 @@ def train(config: TrainConfig) -> Path:
         checkpoint_activations(model.encoder)
     if accelerator.is_main_process:
         report.print_modules(model, freezing_patterns(config.model))
+    # An earlier run makes way only once this one is sure to begin.
+    with accelerator.main_process_first():
+        output_dir = claim_output_dir(config.training)
     run = TrainingRun(config, output_dir, accelerator, model, data)
     if config.training.resume:
         run.resume()
@@ -382,6 +384,7 @@ class TrainingRun:
             log.warning("--resume: %s has no checkpoint yet; starting from the beginning", self.output_dir)
             self._trim_log()
             return
+        check_same_model(checkpoint.read_config(found[-1]), self.bare_model.config)
         state = checkpoint.read_state(found[-1])
         self.bare_model.load_tensors(checkpoint.read_tensors(found[-1]))
         self.optimizer.load_state_dict(state["optimizer"])
@@ -431,6 +434,23 @@ def resumable_options(config: TrainConfig) -> dict[str, str]:
         **asdict(config.sampling), **asdict(config.training),
     }  # fmt: skip
     return {name: str(value) for name, value in sections.items() if name not in CHANGEABLE | {"output_dir"}}
+
+
+def check_same_model(then: ModelConfig, now: ModelConfig) -> None:
+    """Refuse to resume a run whose options are the same and whose data, encoder or start is not.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    before, after = ({**config.to_json(), "trained_inside": None, "encoder": None} for config in (then, now))
+    changed = [
+        f"--resume: {name}: the run began with {before[name]}; found {after[name]}. Put back what it began with, or "
+        "start a new run"
+        for name in before
+        if before[name] != after[name]
+    ]
+    if changed:
+        raise ConfigError(changed)
 
 
 def check_same_options(then: dict[str, str], now: dict[str, str]) -> None:

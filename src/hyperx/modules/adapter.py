@@ -50,6 +50,11 @@ class AdapterWeights:
     norm_pre: NormWeights | None = None
     norm_post: NormWeights | None = None
 
+    @property
+    def pairs(self) -> int:
+        """The number K of pairs."""
+        return len(self.down)
+
     def layers(self) -> list[AdapterWeights]:
         """One value a layer, without the L dimension."""
         return _layers(self)
@@ -64,6 +69,11 @@ class AdapterStack:
     """
 
     parts: tuple[AdapterWeights, ...]
+
+    @property
+    def pairs(self) -> int:
+        """The number K of pairs."""
+        return self.parts[0].pairs
 
     def layers(self) -> list[AdapterStack]:
         """One value a layer, without the L dimension."""

@@ -97,7 +97,8 @@ class PlainAdapters(nn.ModuleDict):
         self.sharing, self.tasks, self.languages = sharing, tuple(tasks), tuple(languages)
         everything = [(task, language) for task in tasks for language in languages]
         pairs = [pair for pair in everything if pair in trained_pairs] or everything
-        trained_tasks = {task for task, _ in pairs}
+        # A run that starts from another one may have left out languages of that, whose tasks it has all the same.
+        trained_tasks = {task for task, _ in trained_pairs} or tasks
         trained_languages = {language for _, language in trained_pairs}
         names = {
             "shared": ["shared"],

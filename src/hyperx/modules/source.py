@@ -64,8 +64,13 @@ class SourceEmbedding(nn.Module):
 
     @torch.no_grad()
     def add_language(self) -> None:
-        """Append a language without training data."""
-        self.language = nn.Parameter(torch.cat([self.language, torch.zeros_like(self.language[:1])]))
+        """Append a language without training data.
+
+        Its embedding starts as the mean of all, which is also what it reads where every language reads its own. The
+        parameter is a new one: an optimiser made before does not know it.
+        """
+        rows = torch.cat([self.language, self.language.mean(dim=0, keepdim=True)])
+        self.language = nn.Parameter(rows, requires_grad=self.language.requires_grad)
         self.learnt = torch.cat([self.learnt, torch.zeros_like(self.learnt[:, :1])], dim=1)
         self.has_means = True
 
