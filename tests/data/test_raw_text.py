@@ -263,6 +263,19 @@ def test_the_cache_follows_what_is_held_out(folder: Path) -> None:
     assert len(list((folder / "cache").glob("*.safetensors"))) == count == 2
 
 
+def test_the_cache_follows_how_held_out_files_are_read(folder: Path) -> None:
+    path = put(folder, "mood.tsv", 'text\ttitle\tlabel\n"c"\tbad de\tyes\n')
+
+    def count(columns: Mapping[str, str]) -> int:
+        sources = build(folder, "mlm#wo", "cls#wo", table={"cls#wo": {"test": path.name, "columns": columns}})
+        found = SplitLoader(sources, TASKS, tiny_tokenizer(), max_length=16, cache=folder / "cache")
+        return found.load(*pairs("mlm#wo"), "train").sentence_count
+
+    counts = [count({}), count({"text": "title"})]
+    path = path.rename(path.with_suffix(".csv"))  # the quotes are now no part of the text
+    assert [*counts, count({})] == [9, 7, 8]
+
+
 def test_a_file_of_held_out_text_alone_is_refused(folder: Path) -> None:
     put(folder, "mlm/wo.txt", "bad de\nbad  de\n")
     with pytest.raises(DataError, match="all 2 passages of its train split are dev or test data"):

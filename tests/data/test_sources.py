@@ -404,6 +404,19 @@ def test_fingerprints_follow_content(tmp_path: Path) -> None:
         sources.fingerprint(pair, "test")
 
 
+def test_fingerprints_follow_the_ending_which_chooses_the_reader(tmp_path: Path) -> None:
+    path, (pair,) = put(tmp_path, "mood/tr/test.tsv", 'text\tlabel\n"a"\tgood\n'), pairs("mood#tr")
+    found = []
+    for ending in (".tsv", ".csv", ".CSV"):
+        path = path.rename(path.with_suffix(ending))
+        sources = build(tmp_path, "mood#tr")
+        found.append(([one.text for one in sources.read(pair, "test")], sources.fingerprint(pair, "test")))
+    tsv, csv, upper = found
+    assert (tsv[0], csv[0]) == (['"a"'], ["a"])
+    assert tsv[1] != csv[1]
+    assert csv == upper
+
+
 def test_fingerprints_follow_the_content_of_a_local_copy_of_a_data_set(tmp_path: Path) -> None:
     path = put(tmp_path, "copy/tr/train.parquet")
     sources, (pair,) = build(tmp_path, "ner#tr", table={"ner#tr": {"hub": "copy"}}), pairs("ner#tr")

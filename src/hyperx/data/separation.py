@@ -10,7 +10,7 @@ from pathlib import Path
 from hyperx.data.formats import read_file
 from hyperx.data.resolution import PairSources
 from hyperx.data.sentence import Sentence
-from hyperx.data.sources import content_hash
+from hyperx.data.sources import file_fingerprint
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
 
@@ -27,9 +27,12 @@ class HeldOutText:
     def __init__(self, files: Mapping[Path, PairSources]) -> None:
         self.files = files
 
-    def fingerprint(self) -> list[str]:
-        """What changes whenever another sentence is held out."""
-        return sorted(content_hash(path) for path in self.files)
+    def fingerprint(self) -> list[list[str]]:
+        """What changes whenever another sentence is held out: the files, and how they are read."""
+        return sorted(
+            [*file_fingerprint(path), source.column, *map(str, sorted(source.columns.items()))]
+            for path, source in self.files.items()
+        )
 
     def removed(self, passages: Iterable[Sentence], pair: TaskLanguagePair) -> Iterator[Sentence]:
         """Stream the passages that are none of the sentences, and log how many were.

@@ -130,12 +130,12 @@ class DataSources:
         )
 
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
-        """A JSON value that changes whenever what `read` gives may change: files count by their content."""
+        """A JSON value that changes whenever what `read` gives may change: files count by their ending and content."""
         source, sources = self._source(pair, split), self._sources[pair.key]
         what = asdict(source) if isinstance(source, HubSource) else None
         files = source.local_files() if isinstance(source, HubSource) else source.files
         read_as = [sources.column, dict(sources.label_map), dict(sources.columns)]
-        return [what, list(map(content_hash, files)), split, *read_as]
+        return [what, list(map(file_fingerprint, files)), split, *read_as]
 
     def _source(self, pair: TaskLanguagePair, split: str) -> Source:
         if pair not in self:
@@ -163,6 +163,15 @@ class DataSources:
             return cls([_pair_from_json(name, value) for name, value in values.items()])
         except (AttributeError, KeyError, TypeError) as error:
             raise HyperXError(f"expected data sources as Hyper-X writes them, found a fault: {error!r}") from error
+
+
+def file_fingerprint(path: Path) -> list[str]:
+    """A file's ending, which chooses its reader, and a hash of what it holds.
+
+    Raises:
+        DataError: where it cannot be read.
+    """
+    return [path.suffix.lower(), content_hash(path)]
 
 
 def content_hash(path: Path) -> str:
