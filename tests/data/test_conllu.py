@@ -107,10 +107,18 @@ def test_invalid_utf8(tmp_path: Path) -> None:
         ([line(1, "a"), line(1, "b")], "a.conllu:2: expected word 2 of the sentence, found id '1'"),
         ([line(1, "a"), line("3.1", "b")], "a.conllu:2: expected word 2 of the sentence, found id '3.1'"),
         ([line("2-3", "a"), line(1, "b")], "a.conllu:1: expected word 1 of the sentence, found id '2-3'"),
-        ([line("one", "a")], "a.conllu:1: expected a word id such as 1, 1-2 or 1.1, found 'one'"),
+        ([line("one", "a")], "a.conllu:1: expected word 1 of the sentence, found id 'one'"),
+        ([line("01", "a")], "a.conllu:1: expected word 1 of the sentence, found id '01'"),
+        (
+            [line("1-3", "abc"), line(1, "a"), line("2-3", "bc"), line(2, "b"), line(3, "c")],
+            "a.conllu:3: expected word 2 of the sentence, found id '2-3'; ids count up from 1, anew behind a blank "
+            "line, and no word is of two ranges",
+        ),
+        ([line("1-0", "a"), line(1, "a")], "a.conllu:1: expected word 1 of the sentence, found id '1-0'"),
+        ([line("1-" + "9" * 5000, "a")], "a.conllu:1: expected word 1 of the sentence, found id '1-999"),
         (
             [line("1-3", "ab"), line(1, "a"), line(2, "b")],
-            "a.conllu:2: expected 3 words, as the range 1-3 says, found 2",
+            "a.conllu:1: expected 3 words, as the range 1-3 says, found 2",
         ),
         ([line(1, "a", "x")], "a.conllu:1: expected a head (a number from 0) in column 7, found 'x'"),
         ([line(1, "a"), line(2, "b", "_")], "a.conllu:2: expected a head"),

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-
-from conllu.exceptions import ParseException
-from conllu.parser import parse_id_value
 
 from hyperx.data.lines import OnFault, check_word, no_sentences, numbered_lines, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 
 _COLUMNS = 10
+_ID, _MISC = 0, 9
+
+# Longer numbers are of no sentence.
+_RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
+_EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,8})\.[1-9][0-9]*")
 
 
 def read_conllu(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence]:
@@ -26,8 +29,8 @@ def read_conllu(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence
     A sentence with a fault is passed over where ``on_fault`` does not raise, as it does by default.
 
     Raises:
-        DataError: with file and line, for a line without 10 columns, ids that do not count up from 1, a word of spaces
-            or control characters, a head that is no number, a sentence that is annotated in part, a sentence
+        DataError: with file and line, for a line without 10 columns, ids against the rules of `WordIds`, a word of
+            spaces or control characters, a head that is no number, a sentence that is annotated in part, a sentence
             without words, and a file without sentences. Trees are not looked at: see `check_tree`.
     """
     found = False
@@ -84,16 +87,73 @@ def _fault(sentence: Sentence, word: int, message: str) -> DataError:
 
 
 @dataclass
+class WordIds:
+    """The ids of one sentence, taken in line by line.
+
+    Words count up from 1. A multiword range (`1-2`) stands before its first word, and no word is of two ranges; an
+    empty node (`2.1`) stands behind its word, or before the first one (`0.1`).
+
+    Args:
+        place: what errors call the file.
+    """
+
+    place: str | Path
+    words: int = field(default=0, init=False)
+    _covered: int = field(default=0, init=False)
+    _last_range: tuple[int, str] = field(default=(0, ""), init=False)
+
+    def is_word(self, number: int, value: str) -> bool:
+        """Take in the id of a line; whether it is that of a word.
+
+        Raises:
+            DataError: where it is not the next word's, nor that of a range or an empty node which may stand here.
+        """
+        expected = self.words + 1
+        if value == str(expected):
+            self.words = expected
+            return True
+        if self._may_stand(number, value):
+            return False
+        rules = "ids count up from 1, anew behind a blank line, and no word is of two ranges"
+        message = f"expected word {expected} of the sentence, found id {value[:40]!r}; {rules}"
+        raise DataError(message, path=self.place, line=number)
+
+    def _may_stand(self, number: int, value: str) -> bool:
+        """Whether an id is that of a range or an empty node which may stand here."""
+        if found := _RANGE.fullmatch(value):
+            first, last = map(int, found.groups())
+            fits = self._covered < first == self.words + 1 <= last
+            self._covered, self._last_range = last, (number, value)
+            return fits
+        node = _EMPTY_NODE.fullmatch(value)
+        return node is not None and int(node[1]) == self.words
+
+    def check_ranges(self) -> None:
+        """See, at the end of the sentence, that the words of all ranges have come.
+
+        Raises:
+            DataError: where some have not.
+        """
+        if self._covered > self.words:
+            number, value = self._last_range
+            message = f"expected {self._covered} words, as the range {value} says, found {self.words}; mend the range"
+            raise DataError(message, path=self.place, line=number)
+
+
+@dataclass
 class _Block:
     """The lines between two blank lines, word by word as they come."""
 
     path: str | Path
     first_line: int
     comments: list[str] = field(default_factory=list)
+    rows: list[list[str]] = field(default_factory=list)
     words: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    ranges: list[tuple[int, int, bool]] = field(default_factory=list)
     faulty: bool = False
+
+    def __post_init__(self) -> None:
+        self.ids = WordIds(self.path)
 
     def add(self, number: int, line: str) -> None:
         """Take in one line: a comment, a word, or a range or empty node."""
@@ -105,32 +165,15 @@ class _Block:
         if len(columns) != _COLUMNS:
             message = f"expected {_COLUMNS} columns separated by tabs, found {len(columns)}; mend the line"
             raise DataError(message, path=self.path, line=number)
-        self._add_columns(number, columns)
-
-    def _add_columns(self, number: int, columns: list[str]) -> None:
-        expected = len(self.words) + 1
-        identifier = self._id(number, columns[0])
-        if identifier == expected:
+        self.rows.append(columns)
+        if self.ids.is_word(number, columns[_ID]):
             check_word(columns[1], self.path, number)
             self.words.append(columns)
             self.lines.append(number)
-        elif isinstance(identifier, tuple) and identifier[1] == "-" and identifier[0] == expected:
-            self.ranges.append((identifier[0] - 1, identifier[2], _space_after(columns)))
-        elif not (isinstance(identifier, tuple) and identifier[1] == "." and identifier[0] == expected - 1):
-            message = f"expected word {expected} of the sentence, found id {columns[0]!r}; ids count up from 1"
-            raise DataError(message, path=self.path, line=number)
-
-    def _id(self, number: int, value: str) -> int | tuple[int, str, int] | None:
-        if value.isdigit() and value.isascii():  # the common case; the parser below takes ten times as long
-            return int(value)
-        try:
-            return parse_id_value(value)
-        except ParseException as error:
-            message = f"expected a word id such as 1, 1-2 or 1.1, found {value!r}"
-            raise DataError(message, path=self.path, line=number) from error
 
     def sentence(self) -> Sentence:
         """The finished sentence."""
+        self.ids.check_ranges()
         if not self.words:
             message = "expected a sentence, found comments without words; remove them or add the words"
             raise DataError(message, path=self.path, line=self.first_line)
@@ -140,7 +183,7 @@ class _Block:
             lines=tuple(self.lines),
             source=str(self.path),
             text=text_comment(self.comments),
-            space_after=self._spaces(),
+            space_after=space_after(self.rows),
             comments=tuple(self.comments),
         )
 
@@ -176,15 +219,6 @@ class _Block:
                 raise DataError(message, path=self.path, line=number)
         return tuple(value for value in values if value)
 
-    def _spaces(self) -> tuple[bool, ...]:
-        spaces = [_space_after(columns) for columns in self.words]
-        for start, end, after in self.ranges:
-            if end > len(spaces):
-                message = f"expected {end} words, as the range {start + 1}-{end} says, found {len(spaces)}"
-                raise DataError(message, path=self.path, line=self.lines[start] if start < len(spaces) else None)
-            spaces[start:end] = [False] * (end - start - 1) + [after]
-        return tuple(spaces)
-
 
 def _blocks(path: str | Path, on_fault: OnFault) -> Iterator[_Block]:
     block: _Block | None = None
@@ -204,16 +238,30 @@ def _blocks(path: str | Path, on_fault: OnFault) -> Iterator[_Block]:
         yield block
 
 
-def _misc(columns: list[str], key: str) -> str | None:
-    """The value of a key in MISC; conllu's own parser would cut a value at its first `=`."""
-    if key not in columns[9]:
+def space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
+    """For each word of a sentence's rows, whose ids were checked, whether a space follows.
+
+    Within a multiword range none does, and its end follows the range's.
+    """
+    spaces: list[bool] = []
+    ranges: list[tuple[int, int, bool]] = []
+    for row in rows:
+        after = _misc(row, "SpaceAfter") != "No"
+        if row[_ID].isdecimal():
+            spaces.append(after)
+        elif found := _RANGE.fullmatch(row[_ID]):
+            ranges.append((int(found[1]), int(found[2]), after))
+    for first, last, after in ranges:
+        spaces[first - 1 : last] = [False] * (last - first) + [after]
+    return tuple(spaces)
+
+
+def _misc(columns: Sequence[str], key: str) -> str | None:
+    """The value of a key in MISC; one may hold a sign of equality."""
+    if key not in columns[_MISC]:
         return None
-    pairs = (part.partition("=") for part in columns[9].split("|"))
+    pairs = (part.partition("=") for part in columns[_MISC].split("|"))
     return next((value for name, _, value in pairs if name == key), None)
-
-
-def _space_after(columns: list[str]) -> bool:
-    return _misc(columns, "SpaceAfter") != "No"
 
 
 def text_comment(comments: list[str], name: str = "text") -> str | None:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Any, Literal
 
-from hyperx.data.conllu import text_comment
+from hyperx.data.conllu import WordIds, space_after, text_comment
 from hyperx.data.labelled import TextRows, json_rows
 from hyperx.data.lines import check_word
 from hyperx.data.sentence import Sentence
@@ -26,7 +26,7 @@ Row = tuple[str, ...]
 """The ten columns of a CoNLL-U line."""
 
 _COLUMNS = 10
-_ID, _FORM, _MISC = 0, 1, 9
+_ID, _FORM = 0, 1
 
 # White space that may not break a line may stand within a word, as in the number `10 000`.
 _SEPARATORS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
@@ -205,11 +205,12 @@ class ConlluReader(InputReader):
         # A word may be `#`, but its line begins with its id.
         comments = [line for _, line in block if line.startswith("#")]
         rows = [(number, self._row(number, line)) for number, line in block if not line.startswith("#")]
-        words = [(number, row) for number, row in rows if row[_ID].isdecimal()]
+        ids = WordIds(self.source)
+        words = [(number, row) for number, row in rows if ids.is_word(number, row[_ID])]
+        ids.check_ranges()
         if not words:
             message = "expected a sentence, found comments without words; remove them or add the words"
             raise DataError(message, path=self.source, line=block[0][0])
-        self._check_order(rows, words_total=len(words))
         for number, row in words:
             check_word(row[_FORM], self.source, number)
         return ConlluSentence(
@@ -218,7 +219,7 @@ class ConlluReader(InputReader):
             source=self.source,
             text=text_comment(comments),
             text_pair=text_comment(comments, "text_pair"),
-            space_after=_spaces([row for _, row in rows]),
+            space_after=space_after(row for _, row in rows),
             comments=tuple(comments),
             rows=tuple(row for _, row in rows),
         )
@@ -232,19 +233,6 @@ class ConlluReader(InputReader):
             )
             raise DataError(message, path=self.source, line=number)
         return columns
-
-    def _check_order(self, rows: list[tuple[int, Row]], words_total: int) -> None:
-        """See that ids count up from 1, and that ranges and empty nodes stand where they belong."""
-        words, covered = 0, 0
-        for number, row in rows:
-            first, last = _range(row[_ID]) or (0, 0)
-            if row[_ID] == str(words + 1):
-                words += 1
-            elif max(covered, words) < first == words + 1 <= last <= words_total:
-                covered = last
-            elif not re.fullmatch(rf"{words}\.[1-9][0-9]*", row[_ID]):
-                message = f"expected word {words + 1} of the sentence, found id {row[_ID]!r}; ids count up from 1"
-                raise DataError(message, path=self.source, line=number)
 
 
 INPUT_FORMATS: dict[str, type[InputReader]] = {
@@ -277,12 +265,6 @@ def _not_utf8(byte: int, source: str, number: int | None) -> DataError:
     return DataError(message, path=source, line=number)
 
 
-def _range(identifier: str) -> tuple[int, int] | None:
-    """First and last word of a multiword range such as `1-2`, else None."""
-    first, _, last = identifier.partition("-")
-    return (int(first), int(last)) if first.isdecimal() and last.isdecimal() else None
-
-
 def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
     """What a JSON object calls itself, as a comment of CoNLL-U; nothing where it has no such name on one line."""
     for key in ("sent_id", "id"):
@@ -290,18 +272,3 @@ def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
         if isinstance(value, int | str) and str(value).strip() and str(value).isprintable():
             return (f"# sent_id = {str(value).strip()}",)
     return ()
-
-
-def _spaces(rows: Iterable[Row]) -> tuple[bool, ...]:
-    """For each word whether a space follows; within a multiword range none does, and its end follows the range's."""
-    spaces: list[bool] = []
-    ranges: list[tuple[int, int, bool]] = []
-    for row in rows:
-        after = "SpaceAfter=No" not in row[_MISC].split("|")
-        if row[_ID].isdecimal():
-            spaces.append(after)
-        elif found := _range(row[_ID]):
-            ranges.append((*found, after))
-    for first, last, after in ranges:
-        spaces[first - 1 : last] = [False] * (last - first) + [after]
-    return tuple(spaces)
