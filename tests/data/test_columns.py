@@ -59,6 +59,34 @@ def test_universal_ner(tmp_path: Path) -> None:
     assert (second.words, second.text) == (("#",), "#")
 
 
+def test_universal_ner_leaves_out_ranges_and_empty_nodes(tmp_path: Path) -> None:
+    text = "0.1\tx\tO\t-\t-\n1-2\tab\tB-PER\t-\t-\n1\ta\tB-PER\t-\t-\n2\tb\tO\t-\t-\n2.1\ty\tO\t-\t-\n3\tc\tO\t-\t-\n"
+    (sentence,) = read(tmp_path, text, "a.iob2")
+    assert (sentence.words, sentence.lines) == (("a", "b", "c"), (3, 4, 6))
+    assert sentence.columns["ner"] == ("B-PER", "O", "O")
+
+
+def test_a_sentence_of_universal_ner_has_one_fault_and_the_others_are_read(tmp_path: Path) -> None:
+    """Behind a missing blank line no index is as expected."""
+    rows = [
+        "1\ta\tO\t-\t-",
+        "1\tb\tO\t-\t-",
+        "2\tc\tO\t-\t-",
+        "3\td\tO",
+        "",
+        "1\te\tO\t-\t-",
+        "",
+        "1-2\tfg\tO\t-\t-",
+        "",
+    ]
+    (tmp_path / "a.iob2").write_text("\n".join(rows))
+    faults: list[DataError] = []
+    (sentence,) = read_columns(tmp_path / "a.iob2", "ner", faults.append)
+    assert sentence.words == ("e",)
+    assert [fault.line for fault in faults] == [2, 8]
+    assert "found id '1'; ids count up from 1, anew behind a blank line" in faults[0].message
+
+
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
@@ -76,6 +104,10 @@ def test_universal_ner(tmp_path: Path) -> None:
         ("", "a.tsv", "a.tsv: expected sentences, found none"),
         ("\n \n-DOCSTART-\tO\n", "a.tsv", "a.tsv: expected sentences, found none"),
         ("1\ta\tO\n", "a.iob2", "a.iob2:1: expected 5 columns separated by tabs"),
+        ("2\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected word 1 of the sentence, found id '2'"),
+        ("# a\n1\ta\tO\t-\t-\n3\tb\tO\t-\t-\n", "a.iob2", "a.iob2:3: expected word 2 of the sentence, found id '3'"),
+        ("_\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected word 1 of the sentence, found id '_'"),
+        ("1-2\ta\tO\t-\t-\n1\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected 2 words, as the range 1-2 says, found 1"),
         ("# text = a\n\n1\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected a sentence, found comments without words"),
     ],
 )

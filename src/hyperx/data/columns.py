@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hyperx.data.conllu import text_comment
+from hyperx.data.conllu import WordIds, text_comment
 from hyperx.data.lines import OnFault, check_word, no_sentences, numbered_lines, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
@@ -20,13 +20,15 @@ def read_columns(path: str | Path, column: str, on_fault: OnFault = stop) -> Ite
 
     Two-column files are split at the tab where a line has one (words may hold spaces, or begin with `#`), else at
     spaces into word first and tag last. Files that end in `.iob2` have index, word, tag and two more columns, and
-    comment lines that begin with `#`. Blank lines end sentences; `-DOCSTART-` lines are passed over.
+    comment lines that begin with `#`; lines whose index is a range (`1-2`) or an empty node's (`1.1`) are left out.
+    Blank lines end sentences; `-DOCSTART-` lines are passed over.
 
     A sentence with a fault is passed over where ``on_fault`` does not raise, as it does by default.
 
     Raises:
-        DataError: with file and line, for a line with another number of columns, a word of spaces or control
-            characters, a missing tag, comments without words, and a file without sentences.
+        DataError: with file and line, for a line with another number of columns, indices against the rules of
+            `WordIds`, a word of spaces or control characters, a missing tag, comments without words, and a file
+            without sentences.
     """
     iob2 = Path(path).suffix.lower() == ".iob2"
     split = _Iob2Line(path) if iob2 else _TwoColumnLine(path)
@@ -38,7 +40,8 @@ def read_columns(path: str | Path, column: str, on_fault: OnFault = stop) -> Ite
                 block, found = _Block(path, column), True
         elif iob2 and line.startswith("#"):
             block.comment(number, line)
-        elif not line.startswith("-DOCSTART-"):
+        elif not line.startswith("-DOCSTART-") and not (iob2 and block.faulty):
+            # Behind a fault the indices of a sentence are not those expected.
             try:
                 block.add(number, *split(number, line))
             except DataError as fault:
@@ -63,9 +66,12 @@ class _Block:
     first_line: int = 0
     faulty: bool = False
 
+    def __post_init__(self) -> None:
+        self.ids = WordIds(self.path)
+
     @property
     def started(self) -> bool:
-        return bool(self.words or self.comments or self.faulty)
+        return bool(self.first_line or self.faulty)
 
     def sentences(self, on_fault: OnFault) -> Iterator[Sentence]:
         """The finished sentence, or none where it has a fault."""
@@ -80,7 +86,10 @@ class _Block:
         self.first_line = self.first_line or number
         self.comments.append(line)
 
-    def add(self, number: int, word: str, tag: str) -> None:
+    def add(self, number: int, word: str, tag: str, index: str | None) -> None:
+        self.first_line = self.first_line or number
+        if index is not None and not self.ids.is_word(number, index):
+            return
         check_word(word, self.path, number)
         if not tag:
             message = f"expected a tag after the word {word[:40]!r}, found nothing; mend the line"
@@ -90,6 +99,7 @@ class _Block:
         self.lines.append(number)
 
     def sentence(self) -> Sentence:
+        self.ids.check_ranges()
         if not self.words:
             message = "expected a sentence, found comments without words; remove them or add the words"
             raise DataError(message, path=self.path, line=self.first_line)
@@ -105,21 +115,21 @@ class _Block:
 
 @dataclass
 class _Iob2Line:
-    """Index, word, tag, two more columns -> word and tag."""
+    """Index, word, tag, two more columns -> word, tag and index."""
 
     path: str | Path
 
-    def __call__(self, number: int, line: str) -> tuple[str, str]:
+    def __call__(self, number: int, line: str) -> tuple[str, str, str | None]:
         columns = line.split("\t")
         if len(columns) != _IOB2_COLUMNS:
             message = f"expected {_IOB2_COLUMNS} columns separated by tabs (index, word, tag and two more), found "
             raise DataError(message + f"{len(columns)}; mend the line", path=self.path, line=number)
-        return columns[1], columns[2].strip(" ")
+        return columns[1], columns[2].strip(" "), columns[0]
 
 
 @dataclass
 class _TwoColumnLine:
-    """Word TAB tag, or word first and tag last between spaces -> word and tag.
+    """Word TAB tag, or word first and tag last between spaces -> word, tag and no index.
 
     A file with spaces has the number of columns of its first such line throughout. Otherwise a word that holds a
     space would silently lose its second half.
@@ -129,18 +139,18 @@ class _TwoColumnLine:
     width: int = 0
     width_line: int = 0
 
-    def __call__(self, number: int, line: str) -> tuple[str, str]:
+    def __call__(self, number: int, line: str) -> tuple[str, str, str | None]:
         return self._at_tab(number, line) if "\t" in line else self._at_spaces(number, line)
 
-    def _at_tab(self, number: int, line: str) -> tuple[str, str]:
+    def _at_tab(self, number: int, line: str) -> tuple[str, str, str | None]:
         columns = line.split("\t")
         if len(columns) == 10:
             raise self._error(number, "10 columns: is this CoNLL-U? Then let its name end in .conllu")
         if len(columns) != 2:
             raise self._error(number, f"{len(columns)} columns; keep word and tag only")
-        return columns[0], columns[1].strip(" ")
+        return columns[0], columns[1].strip(" "), None
 
-    def _at_spaces(self, number: int, line: str) -> tuple[str, str]:
+    def _at_spaces(self, number: int, line: str) -> tuple[str, str, str | None]:
         # Only the plain space separates: NBSP and U+3000 are parts of words.
         columns = re.split(" +", line.strip(" "))
         if len(columns) == 1:
@@ -150,7 +160,7 @@ class _TwoColumnLine:
         if len(columns) != self.width:
             found = f"{len(columns)} columns where line {self.width_line} has {self.width}"
             raise self._error(number, found + "; separate word and tag by a tab where the word holds spaces")
-        return columns[0], columns[-1]
+        return columns[0], columns[-1], None
 
     def _error(self, number: int, found: str) -> DataError:
         return DataError(f"expected a word and its tag, found {found}", path=self.path, line=number)
