@@ -508,6 +508,10 @@ def test_what_is_unknown_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
     assert read_changes(["adapter_dim=3", "head_layer=no"]) == {"adapter_dim": 3, "head_layer": "no"}
     with pytest.raises(ConfigError, match="--options: learning_rate follows from the experiment and the suite's"):
         read_changes(["learning_rate=1"])
+    with pytest.raises(ConfigError, match="--options: adapter_dim is given twice; keep one of them"):
+        read_changes(["adapter_dim=3", "adapter_dim=4"])
+    with pytest.raises(ConfigError, match=r"--options: label_map: '\{A: O, A: B\}' is not YAML: 'A' in line 1 stands"):
+        read_changes(["label_map={A: O, A: B}"])
     assert main(["run", "--experiment", "mixed-7"]) == 1
     assert "cannot read" in capsys.readouterr().err
     assert main(["rnu"]) == 2

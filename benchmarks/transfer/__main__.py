@@ -192,7 +192,12 @@ def read_changes(entries: Sequence[str]) -> dict[str, Any]:
             problems.append(f"--options: expected NAME=VALUE; found {entry!r}.{did_you_mean(name, known)}")
         elif name in OWN_OPTIONS:
             problems.append(f"--options: {name} follows from the experiment and the suite's options; leave it out")
-        changes[name] = yaml.load(value, Loader=OptionLoader)  # a SafeLoader
+        elif name in changes:
+            problems.append(f"--options: {name} is given twice; keep one of them")
+        try:
+            changes[name] = yaml.load(value, Loader=OptionLoader)  # a SafeLoader
+        except yaml.YAMLError as error:
+            problems.append(f"--options: {name}: {value!r} is not YAML: {' '.join(str(error).split())}")
     if problems:
         raise ConfigError(problems)
     return changes

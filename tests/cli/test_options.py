@@ -209,6 +209,20 @@ def test_the_language_code_of_norwegian_is_not_the_word_no(file: Path) -> None:
     assert options("--config", str(file))["languages"] == ("en", "no")
 
 
+def test_merged_keys_may_stand_again(file: Path) -> None:
+    """A mapping that is merged into two others, one of them merged itself."""
+    file.write_text(
+        "data:\n  ner#en: &own {<<: &base {folder: a, label_map: {DATE: O}}, folder: b}\n"
+        "  ner#de: {<<: *own, folder: c}\n  ner#tr: {<<: *base, <<: *own, dev: d}\n"
+    )
+    mapped = {"label_map": {"DATE": "O"}}
+    assert options("--config", str(file))["data"] == {
+        "ner#en": {"folder": "b", **mapped},
+        "ner#de": {"folder": "c", **mapped},
+        "ner#tr": {"folder": "b", "dev": "d", **mapped},
+    }
+
+
 def test_an_empty_file_changes_nothing(file: Path) -> None:
     file.write_text("# nothing\n")
     assert options("--config", str(file)) == options()
@@ -377,6 +391,13 @@ def test_unknown_names_in_a_file_get_suggestions(file: Path) -> None:
         ("\x00", "is not YAML: "),
         ("- ner\n- pos\n", "expected lines of 'option: value'; found a list"),
         ("just words", "expected lines of 'option: value'; found a str"),
+        ("seed: 1\n'seed': 2\n", "is not YAML: 'seed' in line 2 stands in line 1 already; keep one of them"),
+        (
+            "data:\n  ner#en: a\n\n  ner#de: b\n  ner#en: c\n",
+            "is not YAML: 'ner#en' in line 5 stands in line 2 already",
+        ),
+        ("data:\n  ner#en: {label_map: {0: A, '0': B}}\n", "is not YAML: '0' in line 2 stands in line 2 already"),
+        ("treebanks: [{en: a}, {tr: a, tr: b}]\n", "is not YAML: 'tr' in line 1"),
         ("data: corpus\n", "data: expected a table from pairs to sources; found 'corpus'"),
     ],
 )

@@ -137,7 +137,20 @@ def settled_flags(words: Sequence[str], defaults: Mapping[str, Any]) -> list[str
 
 
 class OptionLoader(yaml.SafeLoader):
-    """YAML 1.2's booleans, true and false: in YAML 1.1 the language code ``no`` is one too."""
+    """YAML 1.2's booleans, true and false: in YAML 1.1 the language code ``no`` is one too. Keys stand once."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Read a mapping; a YAMLError names a key that it has twice. Merged keys (``<<``) may stand in it again."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    before = f"stands in line {lines[key.value]} already"
+                    raise yaml.YAMLError(f"{key.value!r} in line {line} {before}; keep one of them")
+                lines[key.value] = line
+        return node
 
 
 OptionLoader.yaml_implicit_resolvers = {
