@@ -120,6 +120,19 @@ def test_entity_types_that_training_would_refuse_are_a_problem(look: Callable[..
     assert any("LOC" in problem for problem in look("--entity_types", "PER").problems)
 
 
+def test_labels_that_training_has_not_are_noted(own: Path, look: Callable[..., DataReport]) -> None:
+    toy.write_ner(own / "ner" / "en" / "dev.tsv", [[("zebra", "NOUN", "B-ANIMAL"), ("acts", "NOUN", "B-LAW")]])
+    toy.write_ner(own / "ner" / "tr" / "test.tsv", [[("zebra", "NOUN", "I-ANIMAL")]])
+    found = look()
+    assert found.problems == []
+    told = "data are no labels of the model and count as missed; map them with label_map in the table"
+    assert [note for note in found.notes if "labels" in note] == [
+        f"ner#en: B-ANIMAL, B-LAW of its dev {told}",
+        f"ner#tr: B-ANIMAL of its test {told}",
+    ]
+    assert not any("labels" in note for note in look("--entity_types", "PER", "LOC", "ANIMAL", "LAW").notes)
+
+
 def test_data_of_the_hub_that_cannot_be_had_is_a_problem(look: Callable[..., DataReport]) -> None:
     problems = look("--train_task_language_pairs", "ner#en", "pos#fr").problems
     assert problems

@@ -270,6 +270,19 @@ def test_undeclared_entity_types_are_refused(base: list[str]) -> None:
         prepared(base, "--entity_types", "PER")
 
 
+def test_labels_of_dev_data_that_training_has_not_are_named(
+    base: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name, labels in (("en/train", "pos neg"), ("en/dev", "neg pos"), ("de/dev", "Positive Negative pos")):
+        path = tmp_path / "own" / "mood" / f"{name}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("text\tlabel\n" + "".join(f"cat {label}\t{label}\n" for label in labels.split()))
+    pairs = ["--train_task_language_pairs", "mood#en", "--eval_task_language_pairs", "mood#en", "mood#de"]
+    prepared(base, "--tasks", "mood=cls", *pairs, "--data_folder", "own")
+    told = "mood#de: Negative, Positive of its dev data are no labels of the model and count as missed; map them with"
+    assert [message for message in caplog.messages if "no labels" in message] == [f"{told} label_map in the table"]
+
+
 def test_a_table_may_serve_other_tasks_too(base: list[str], tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     file = tmp_path / "run.yaml"
     file.write_text("data:\n  mlm#tr: {train: nowhere.txt}\n  dep#tr: nowhere\n", encoding="utf-8")

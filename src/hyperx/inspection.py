@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from tqdm.auto import tqdm
@@ -13,7 +13,7 @@ from hyperx.data.resolution import SPLITS
 from hyperx.data.splits import held_out
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import label_problems, label_set
+from hyperx.preparation import label_problems, label_set, unknown_labels
 from hyperx.scope import Scope, check_options, read_start
 from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.warm_start import WarmStart
@@ -30,13 +30,13 @@ class DataReport:
         rows: pair, split, sentences, words and labels of every split that was read.
         notes: what a user should know, such as duplicates.
         problems: what would stop a run.
-        seen: the labels of each task's training data.
+        labels: the labels of every split that was read.
     """
 
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
-    seen: dict[str, set[str]] = field(default_factory=dict)
+    labels: dict[tuple[TaskLanguagePair, str], set[str]] = field(default_factory=dict)
     header = ("pair", "split", "sentences", "words", "labels")
 
 
@@ -72,7 +72,7 @@ def inspect_data(config: TrainConfig) -> DataReport:
     problems: list[str] = []
     start = read_start(config, problems)
     scope = check_options(config, problems, start)
-    found = DataReport(seen={task: set() for task in scope.tasks})
+    found = DataReport()
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
     for pair in tqdm(pairs, desc="reading data", unit="pair", disable=config.training.disable_progress_bar):
@@ -84,22 +84,24 @@ def inspect_data(config: TrainConfig) -> DataReport:
             _inspect_split(scope, text, "train", found)
     # Faulty labels are named already, each with its line.
     if not found.problems:
-        found.problems += _label_problems(scope, found.seen, config.data.entity_types, start)
+        _inspect_labels(scope, found, config.data.entity_types, start)
     return found
 
 
-def _label_problems(
-    scope: Scope, seen: Mapping[str, set[str]], entity_types: Sequence[str], start: WarmStart | None
-) -> list[str]:
-    """What is wrong with the label sets that these labels of training data make."""
-    problems, labels = [], {}
-    for task, names in seen.items():
+def _inspect_labels(scope: Scope, found: DataReport, entity_types: Sequence[str], start: WarmStart | None) -> None:
+    """Make the label sets of the training data, and compare the other splits with them."""
+    labels: dict[str, tuple[str, ...]] = {}
+    for name, task in scope.tasks.items():
+        train = [own for (pair, split), own in found.labels.items() if (pair.task, split) == (name, "train")]
+        known = () if start is None else start.config.labels.get(name, ())
         try:
-            known = () if start is None else start.config.labels.get(task, ())
-            labels[task] = label_set(scope.tasks[task], names, entity_types, known)
+            labels[name] = label_set(task, set[str]().union(*train), entity_types, known)
         except DataError as fault:
-            problems.append(str(fault))
-    return problems + label_problems(scope.tasks, labels)
+            found.problems.append(str(fault))
+    found.problems += label_problems(scope.tasks, labels)
+    for (pair, split), own in found.labels.items():
+        if pair.task in labels and (told := unknown_labels(pair, split, own, labels[pair.task])):
+            found.notes.append(told)
 
 
 def _inspect_split(
@@ -130,8 +132,7 @@ def _inspect_split(
         return set()
     finally:
         faults.count_others()
-    if split == "train" and pair.task in found.seen:
-        found.seen[pair.task].update(labels)
+    found.labels[pair, split] = set(labels)
     common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
     found.rows.append([str(pair), split, f"{count:,}", f"{words:,}", common + more])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,7 @@ from hyperx.data.storage import EncodedSplit
 from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.layout import longest_input
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
-from hyperx.errors import ConfigError, DataError
+from hyperx.errors import ConfigError, DataError, listing
 from hyperx.pairs import TaskLanguagePair
 from hyperx.scope import Scope
 from hyperx.tasks.base import Task, special_subwords
@@ -81,6 +81,8 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
     labels = label_sets(scope, train_splits, config.data, {} if start is None else start.config.labels)
     if problems := label_problems(scope.tasks, labels):
         raise DataError(" ".join(problems))
+    for pair in scope.eval_pairs:
+        warn_unknown_labels(scope.tasks[pair.task], pair, "dev", splits[pair, "dev"], labels[pair.task])
     train_splits += _self_labelled(config, scope, start, loader)
     return RunData(
         encoder=encoder,
@@ -170,3 +172,19 @@ def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ..
         for name, known in labels.items()
         if len(known) < tasks[name].least_labels
     ]
+
+
+def unknown_labels(pair: TaskLanguagePair, split: str, found: Iterable[str], known: Collection[str]) -> str | None:
+    """What to say of the labels of a split that are none of the model's; None where all are."""
+    if not (unknown := sorted(set(found).difference(known))):
+        return None
+    what = f"{listing(unknown, most=10)} of its {split} data are no labels of the model and count as missed"
+    return f"{pair}: {what}; map them with label_map in the table"
+
+
+def warn_unknown_labels(
+    task: Task, pair: TaskLanguagePair, split: str, encoded: EncodedSplit, known: Collection[str]
+) -> None:
+    """Warn of the labels of a split to evaluate on that are none of the model's."""
+    if told := unknown_labels(pair, split, encoded.names.get(task.label_column or "", ()), known):
+        log.warning(told)

@@ -15,12 +15,12 @@ from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
 from hyperx.device import pick_device
-from hyperx.errors import ConfigError, DataError, listing
+from hyperx.errors import ConfigError, DataError
 from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import encoded_cache
+from hyperx.preparation import encoded_cache, warn_unknown_labels
 from hyperx.scope import find_sources, parse_pairs, table_keys, with_all_pairs
 from hyperx.tasks.registry import make_tasks
 from hyperx.transfer import group_of
@@ -186,7 +186,8 @@ def _load(
                 raise
             log.warning("%s is left out, its data cannot be had: %s", pair, error)
             continue
-        _warn_unknown_labels(model, pair, splits[pair])
+        labels = model.config.labels[pair.task]
+        warn_unknown_labels(model.tasks[pair.task], pair, config.split, splits[pair], labels)
     for language in dict.fromkeys(pair.language for pair in splits):
         model.admit_language(language)
     if not splits:
@@ -214,14 +215,3 @@ def _repeats(
             except DataError as error:
                 log.warning("%s: repeats of training sentences cannot be told: %s", pair, error)
     return found
-
-
-def _warn_unknown_labels(model: HyperX, pair: TaskLanguagePair, split: EncodedSplit) -> None:
-    if unknown := sorted(
-        set(split.names.get(model.tasks[pair.task].label_column or "", ())).difference(model.config.labels[pair.task])
-    ):
-        log.warning(
-            "%s: %s of its data are no labels of the model and count as missed; map them with label_map in the table",
-            pair,
-            listing(unknown, most=10),
-        )
