@@ -8,7 +8,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hyperx.cli.options import read_options
+from hyperx.cli.options import in_home, read_options
 from hyperx.config import DataOptions, SamplingOptions, TrainConfig
 from hyperx.data.sampling import pair_probabilities
 from hyperx.data.sources import DataSources
@@ -53,7 +53,7 @@ class Experiment:
         """
         path = Path(name) if Path(name).suffix else EXAMPLES / f"{name}.yaml"
         options = read_options(path, TrainConfig)
-        folder = (data_folder or Path(options.get("data_folder", DataOptions().data_folder))).resolve()
+        folder = in_home(data_folder or Path(options.get("data_folder", DataOptions().data_folder))).resolve()
         pairs = _pairs(options.get("data", {}))
         if not pairs or not options.get("train_task_language_pairs"):
             raise ConfigError(

@@ -228,6 +228,34 @@ def test_an_empty_file_changes_nothing(file: Path) -> None:
     assert options("--config", str(file)) == options()
 
 
+@pytest.mark.parametrize("kind", [TrainConfig, CheckConfig, EvaluateConfig, PredictConfig, ImportConfig])
+def test_the_home_folder_stands_for_a_tilde_in_every_path(
+    kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    names = {name for name, hint in option_names(kind).items() if hint in (Path, Path | None)} - WITHOUT_A_NAME
+    names |= {"model_name_or_path"}
+    words = [word for name in names - {"config"} for word in (f"--{name}", f"~/{name}")]
+    if "config" in names:
+        (tmp_path / "config").write_text("".join(f"{name}: ~/{name}\n" for name in names - {"config"}))
+        words = ["--config=~/config"]
+    if option_names(kind).keys() >= WITHOUT_A_NAME:
+        words.append("~/folder")
+        names |= WITHOUT_A_NAME
+    found = parse(kind, words, "train")
+    sections = [found, *(getattr(found, field.name) for field in fields(found))]
+    values = {name: getattr(one, name) for name in names for one in sections if hasattr(one, name)}
+    assert {name: str(value) for name, value in values.items()} == {name: str(tmp_path / name) for name in names}
+
+
+def test_other_tildes_stay(file: Path) -> None:
+    file.write_text("output_dir: ~nobody-of-this-name/a\ndata_folder: a/~/b\nmodel_name_or_path: a~b\n")
+    found = options("--config", str(file))
+    assert found["output_dir"] == Path("~nobody-of-this-name/a")
+    assert found["data_folder"] == Path("a/~/b")
+    assert found["model_name_or_path"] == "a~b"
+
+
 @pytest.mark.parametrize("kind", [EvaluateConfig, CheckConfig])
 def test_other_commands_read_files_too(kind: type[Any], file: Path) -> None:
     file.write_text("no_cuda: true\ndata: {ner#en: corpus}\n")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import ast
+import contextlib
 import inspect
 import logging
 import re
@@ -27,11 +28,11 @@ from hyperx.config import PUBLISHED
 from hyperx.errors import ConfigError, did_you_mean
 
 Config = TypeVar("Config")
-TABLE = "data"
+TABLE, ENCODER = "data", "model_name_or_path"
 
 
 def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
-    """Read the options of a command.
+    """Read the options of a command. In paths, a ``~`` at the start stands for the home folder.
 
     Args:
         kind: its dataclass of options.
@@ -46,7 +47,7 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
     early.add_argument("--config", type=Path)
     early.add_argument("--preset")
     given, _ = early.parse_known_args([word for word in arguments if word not in ("-h", "--help")])
-    file = dict(read_options(given.config, kind)) if given.config else {}
+    file = dict(read_options(in_home(given.config), kind)) if given.config else {}
     table = file.pop(TABLE, None)
     preset = given.preset or file.get("preset")
     words = as_words(PUBLISHED if preset == "published" else {}) + as_words(file) + list(arguments)
@@ -58,7 +59,29 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
         config=(tyro.conf.OmitArgPrefixes,),
         registry=REGISTRY,
     )
-    return parsed if table is None else with_table(parsed, table)
+    found = with_home(parsed)
+    return found if table is None else with_table(found, table)
+
+
+def with_home(options: Config) -> Config:
+    """Options with the home folder in the place of ``~``, in all paths of all sections; an encoder may be one."""
+    changes: dict[str, Any] = {}
+    for field in fields(options):  # type: ignore[arg-type]
+        value = getattr(options, field.name)
+        if is_dataclass(value):
+            changes[field.name] = with_home(value)
+        elif isinstance(value, Path):
+            changes[field.name] = in_home(value)
+        elif field.name == ENCODER and str(value).startswith("~"):
+            changes[field.name] = str(in_home(Path(value)))
+    return replace(options, **changes)  # type: ignore[type-var]
+
+
+def in_home(path: Path) -> Path:
+    """A path with the home folder in the place of ``~``; as it is where nobody of that name is known."""
+    with contextlib.suppress(RuntimeError):
+        return path.expanduser()
+    return path
 
 
 REGISTRY = ConstructorRegistry()
