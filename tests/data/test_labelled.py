@@ -102,6 +102,26 @@ def test_a_byte_order_mark_and_windows_line_ends_are_passed_over(tmp_path: Path,
     assert {sentence.words for sentence in read(path)} == {()}
 
 
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
+def test_texts_of_any_length_are_read(tmp_path: Path, name: str) -> None:
+    text, before = "ab " * 100_000 + "c", csv.field_size_limit()
+    rows = {"a.csv": f'text,label\n"{text}",good\nd,bad\n', "a.tsv": f"text\tlabel\n{text}\tgood\nd\tbad\n"}
+    lines = [json.dumps({"text": value, "label": label}) for value, label in ((text, "good"), ("d", "bad"))]
+    sentences = read_file(put(tmp_path, name, rows.get(name, "\n".join(lines))), LABEL)
+    assert next(sentences).text == text
+    assert csv.field_size_limit() == before
+    assert [sentence.text for sentence in sentences] == ["d"]
+    assert csv.field_size_limit() == before
+
+
+def test_a_quote_that_is_never_closed_is_named_with_its_row(tmp_path: Path) -> None:
+    before = csv.field_size_limit()
+    path = put(tmp_path, "a.csv", 'text,label\na,good\n"b,bad\n' + "c,good\n" * 50_000)
+    expected = "a.csv:3: expected a row of CSV, found a fault: unexpected end of data. Is a quote not closed, or not"
+    assert expected in fault(path)
+    assert csv.field_size_limit() == before
+
+
 def test_rows_are_known_by_their_first_line(tmp_path: Path) -> None:
     path = put(tmp_path, "a.csv", 'text,label\n"a\nb\n",good\nc,bad\n\nd,good\n')
     assert [sentence.lines for sentence in read(path)] == [(2,), (5,), (7,)]

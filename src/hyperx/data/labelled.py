@@ -25,6 +25,7 @@ TEXT_COLUMNS: dict[str, tuple[str, ...]] = {
 """What a row of labelled texts has -> the names under which files and data sets keep it, in any case."""
 
 _SEPARATORS = ",;\t"
+_LONGEST_FIELD = 2**31 - 1  # more does not fit into a C long everywhere
 
 Row = tuple[int, Mapping[str, Any]]
 """The number of a row's first line, and its values by name."""
@@ -224,7 +225,7 @@ def _csv_fields(path: str | Path) -> Iterator[tuple[int, list[str]]]:
     start = 1
     while True:
         try:
-            row = next(rows, None)
+            row = _next_row(rows)
         except csv.Error as error:
             message = f"expected a row of CSV, found a fault: {error}. Is a quote not closed, or not doubled inside?"
             raise DataError(message, path=path, line=start) from error
@@ -233,6 +234,15 @@ def _csv_fields(path: str | Path) -> Iterator[tuple[int, list[str]]]:
         if row:
             yield start, row
         start = rows.line_num + 1
+
+
+def _next_row(rows: Iterator[list[str]]) -> list[str] | None:
+    """The next row, whatever the length of its fields; the csv module's limit, one for the process, stays as it is."""
+    limit = csv.field_size_limit(_LONGEST_FIELD)
+    try:
+        return next(rows, None)
+    finally:
+        csv.field_size_limit(limit)
 
 
 def _before(first: str, rest: Iterator[str]) -> Iterator[str]:
