@@ -276,6 +276,9 @@ def test_pairs_are_separated_by_a_tab(predict: Callable[..., str]) -> None:
 
 def test_words_and_texts_are_labelled_together(predict: Callable[..., str]) -> None:
     options = ["--tasks", "sentiment", "ner", "--output_format"]
+    two = predict("cat sees Ada .\tstone .\n", *options, "columns")
+    assert two.startswith("# text_pair = stone .\n# sentiment = ")
+    assert two.endswith("\ncat\tO\nsees\tO\nAda\tB-PER\n.\tO\n\n")
     assert predict(TEXTS, *options, "columns").startswith("# sentiment = good\ncat\tO\nsees\tO\nAda\tB-PER\n")
     first, second = map(json.loads, predict(TEXTS, *options, "jsonl", "--confidence").splitlines())
     assert (first["sentiment"], second["sentiment"]) == ("good", "bad")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import conllu
@@ -12,6 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperx.data.columns import read_columns
 from hyperx.data.output import OUTPUT_FORMATS, OutputFormat, Prediction
 from hyperx.data.sentence import Sentence
 from hyperx.data.text import read_input
@@ -184,6 +186,18 @@ def test_labels_of_texts_without_words() -> None:
         + "".join(f"{i}\t{word}{chr(9) + '_':s}" + "\t_" * 7 + "\n" for i, word in enumerate("abc", start=1))
         + "\n"
     )
+
+
+def test_columns_keep_the_second_of_two_texts_beside_a_label_of_both(tmp_path: Path) -> None:
+    sentence = Sentence(("a", "#"), text="a #", text_pair="# c\td\n e")
+    labels: dict[str, Any] = {"nli": "no", "pos": ("X", "SYM"), "ner": ("O", "O")}
+    columns = {"nli": {}, "pos": {"upos": labels["pos"]}, "ner": {"ner": labels["ner"]}}
+    out = written("columns", Prediction(sentence, labels, columns))
+    assert out == "# text_pair = # c d  e\n# nli = no\na\tX\tO\n#\tSYM\tO\n\n"
+    # Tags without labels of texts are data to train on.
+    (path := tmp_path / "out.tsv").write_text(written("columns", predicted(sentence, {"pos": ("X", "SYM")})))
+    (read,) = read_columns(path, "upos")
+    assert (read.words, read.columns) == (sentence.words, {"upos": ("X", "SYM")})
 
 
 def test_labels_of_texts_beside_those_of_words() -> None:

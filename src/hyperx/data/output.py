@@ -139,8 +139,9 @@ class JsonlWriter(PredictionWriter):
 class ColumnsWriter(PredictionWriter):
     """A word a line, followed by each task's labels, separated by tabs; a blank line after each sentence.
 
-    A label of the whole sentence stands before it, as ``# sentiment = good``. Texts that no task needed the words of
-    stand one a line: the text, the second where there are two, and the labels.
+    A label of the whole sentence stands before it, as ``# sentiment = good``, and before the label the second of two
+    texts, as ``# text_pair = ...``. Texts that no task needed the words of stand one a line: the text, the second where
+    there are two, and the labels.
     """
 
     def _rendered(self, prediction: Prediction) -> str:
@@ -149,8 +150,10 @@ class ColumnsWriter(PredictionWriter):
         found = [column for columns in prediction.columns.values() for column in columns.values()]
         columns = [prediction.sentence.words, *([str(value) for value in column] for column in found)]
         rows = zip(*(_checked(column, prediction.sentence) for column in columns), strict=True)
-        comments = "".join(f"{comment}\n" for comment in _label_comments(prediction))
-        return comments + "".join("\t".join(row) + "\n" for row in rows) + "\n"
+        comments = list(_label_comments(prediction))
+        if comments:  # without a label of the whole, words and tags stand alone, as data to train on
+            comments = [*_pair_comment(prediction.sentence), *comments]
+        return "".join(f"{comment}\n" for comment in comments) + "".join("\t".join(row) + "\n" for row in rows) + "\n"
 
 
 OUTPUT_FORMATS: dict[str, type[PredictionWriter]] = {
@@ -239,9 +242,15 @@ def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> list[str]
     new = [] if place else [f"# sent_id = {number}"]
     if _comment(sentence, "text") is None:
         new.append(f"# text = {_LINE_BREAKS.sub(' ', sentence.text or _surface_text(rows))}")
-    if sentence.text_pair is not None and _comment(sentence, "text_pair") is None:
-        new.append(f"# text_pair = {_LINE_BREAKS.sub(' ', sentence.text_pair)}")
+    if _comment(sentence, "text_pair") is None:
+        new += _pair_comment(sentence)
     return [*given[:place], *new, *given[place:]]
+
+
+def _pair_comment(sentence: Sentence) -> Iterator[str]:
+    """The second of two texts, where there are two."""
+    if sentence.text_pair is not None:
+        yield f"# text_pair = {_LINE_BREAKS.sub(' ', sentence.text_pair)}"
 
 
 def _label_comments(prediction: Prediction) -> Iterator[str]:
