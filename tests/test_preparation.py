@@ -265,6 +265,17 @@ def test_entity_types_may_be_declared_and_mapped(base: list[str]) -> None:
     assert "B-ORG" in found.train_splits[0].names["ner"]
 
 
+@pytest.mark.parametrize(
+    ("entry", "tag"), [("B-LOC=O", "B-LOC"), ("LOC=I-ORG", "I-ORG"), ("LOC=O", None), ("I=B", None)]
+)
+def test_a_map_names_types_not_tags(base: list[str], entry: str, tag: str | None) -> None:
+    if tag is None:
+        scope_of(*base, "--label_map", entry)
+    else:
+        expected = f"--label_map: expected entity types, found the tag {tag!r}; name the type alone, {tag[2:]!r}"
+        assert problems_of(*base, "--label_map", entry) == [expected]
+
+
 def test_undeclared_entity_types_are_refused(base: list[str]) -> None:
     with pytest.raises(DataError, match=r"not declared: B-LOC.*--entity_types.*--label_map"):
         prepared(base, "--entity_types", "PER")

@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 from hyperx.config import DataOptions, TrainConfig
 from hyperx.data.sources import DataSources
+from hyperx.data.spans import type_problem
 from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, is_language, suggestion, treebanks_of
@@ -300,6 +301,8 @@ def _label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
         kind, separator, target = entry.partition("=")
         if not (kind and separator and target):
             problems.append(f"--label_map: expected TYPE=TYPE or TYPE=O, such as DATE=O; found {entry!r}")
+        elif problem := type_problem([kind, target]):
+            problems.append(f"--label_map: {problem}")
         mapped[kind] = target
     return mapped
 

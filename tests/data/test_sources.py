@@ -230,6 +230,11 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
         ({"hub": {"name": "a/b", "columns": ["x"]}}, "columns: expected our names and the data set's, found"),
         ({"folder": "good", "label_map": {"DATE": False}}, r"label_map: expected entity types .* such as \{DATE: O\}"),
         ({"folder": "good", "label_map": "DATE=O"}, "label_map: expected entity types"),
+        (
+            {"folder": "good", "label_map": {"I-DATE": "O"}},
+            "label_map: .* the tag 'I-DATE'; name the type alone, 'DATE'",
+        ),
+        ({"folder": "good", "label_map": {"GPE": "B-LOC"}}, "label_map: .* found the tag 'B-LOC'; name the type alone"),
     ],
 )
 def test_table_values(tmp_path: Path, value: object, message: str) -> None:

@@ -11,6 +11,7 @@ from typing import Any
 from hyperx.data.formats import TEXT, endings, format_problem
 from hyperx.data.hub import LOCAL_ALTERNATIVES, HubSource, hub_columns
 from hyperx.data.labelled import LABEL
+from hyperx.data.spans import type_problem
 from hyperx.data.treebanks import UD_COLUMNS, choose_treebanks, release_folder
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
 from hyperx.languages import (
@@ -270,6 +271,8 @@ class _Resolver:
             self.problems.append(
                 f"{place}: only entity types and labels of texts can be mapped; this task reads {column}"
             )
+        if column == "ner" and (problem := type_problem(map(str, named))):
+            self.problems.append(f"{place}: {problem}")
         return {str(label): str(target) for label, target in pairs}
 
     def _hub(self, pair: TaskLanguagePair, value: object, columns: Mapping[str, str], place: str) -> HubSource | None:

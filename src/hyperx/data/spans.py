@@ -162,3 +162,9 @@ def _map_tag(tag: str, label_map: Mapping[str, str]) -> str:
     prefix, _, kind = tag.partition("-")
     mapped = label_map.get(kind, kind)
     return _NONE if mapped == _NONE or not kind else f"{prefix}-{mapped}"
+
+
+def type_problem(names: Iterable[str]) -> str | None:
+    """What is wrong where names of entity types are tags of BIO, which would match no type; None where none is."""
+    tag = next((name for name in names if name[:2] in ("B-", "I-")), None)
+    return tag and f"expected entity types, found the tag {tag!r}; name the type alone, {tag[2:]!r}"
