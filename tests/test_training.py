@@ -455,6 +455,18 @@ def test_resuming_with_another_encoder_or_other_labels_is_refused(
     assert "--resume: labels: the run began with {'ner': ('O', 'B-PER', 'I-PER', 'B-LOC', 'I-LOC')" in message
 
 
+def test_resuming_with_other_training_data_is_refused(
+    go: Callable[..., int], error: Callable[..., str], data: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(data, tmp_path / "own")
+    options = ["--data_folder", "own", "--max_train_steps", "1", *NO_EVALUATION]
+    assert go("run", *options) == 0
+    toy.write_ner(tmp_path / "own" / "ner" / "en" / "train.tsv", toy.sentences("en", 96, 55))
+    assert "--resume: the run began with other training data" in error("run", *options, "--resume")
+    toy.write_ner(tmp_path / "own" / "ner" / "en" / "train.tsv", toy.sentences("en", 96, 0))
+    assert go("run", *options, "--resume") == 0
+
+
 @pytest.mark.parametrize("exists", [False, True])
 def test_resuming_without_a_checkpoint_starts_anew(
     go: Callable[..., int], exists: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture

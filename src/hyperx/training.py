@@ -205,6 +205,10 @@ class TrainingRun:
             subwords=self.subwords,
             seed=self.options.seed,
         )
+        self.begun_with = {
+            "data": [split.content_hash() for split in data.train_splits],
+            "processes": accelerator.num_processes,
+        }
         self.steps = total_steps(self.options, sum(map(len, data.train_splits)), self.batch_rows)
         optimizer = make_optimizer(model, self.options, accelerator.device)
         scheduler = make_scheduler(optimizer, self.options, self.steps)
@@ -369,6 +373,7 @@ class TrainingRun:
             "losses": [loss.item() for loss in self.losses],
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
+            "begun_with": self.begun_with,
             "random": torch.get_rng_state(),
             "random_cuda": torch.cuda.get_rng_state_all() if self.accelerator.device.type == "cuda" else [],
         }
@@ -386,6 +391,13 @@ class TrainingRun:
             return
         check_same_model(checkpoint.read_config(found[-1]), self.bare_model.config)
         state = checkpoint.read_state(found[-1])
+        if state.get("begun_with") != self.begun_with:
+            raise ConfigError(
+                [
+                    "--resume: the run began with other training data or another number of processes. Put back what it "
+                    "began with, or start a new run"
+                ]
+            )
         self.bare_model.load_tensors(checkpoint.read_tensors(found[-1]))
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])

@@ -67,6 +67,19 @@ class EncodedSplit:
         start, stop = self.owned[index].tolist()
         return Window(self.ids[part], self.words[part], int(self.sentences[index]), start, stop)
 
+    def content_hash(self) -> str:
+        """A hash of what is read in training: subwords, where they stand, and annotation."""
+        digest = hashlib.sha256(json.dumps(self.names, sort_keys=True).encode())
+        for values in (
+            self.ids,
+            self.words,
+            self.offsets,
+            self.sentences,
+            *dict(sorted(self.targets.items())).values(),
+        ):
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
+
     def annotation(self) -> list[dict[str, list[Any]]]:
         """By column the labels or numbers of every sentence."""
         columns = {column: _named(values, self.names.get(column)) for column, values in self.targets.items()}
