@@ -266,7 +266,8 @@ class TrainingOptions:
     output_dir: Path | None = None
     """Where checkpoints and logs go. Must be empty or new, but for --resume and --overwrite_output_dir."""
     resume: bool = False
-    """Go on from the last complete checkpoint in output_dir, as if never interrupted; the other options as before."""
+    """Go on from the last complete checkpoint in output_dir, as if never interrupted. Other options, data or encoder
+    than before are refused."""
     overwrite_output_dir: bool = False
     """Delete the checkpoints and logs in output_dir and start anew."""
     max_train_steps: int | None = None
