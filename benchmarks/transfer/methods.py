@@ -53,9 +53,13 @@ METHODS = {
     "hyper-x-layers": Method({"train_encoder": "layers"}, ADAPTER_RATES, 1e-3),
     "hyper-x-self-training": Method({"train_encoder": "layers"}, ADAPTER_RATES, 1e-3, self_training=1 / 3),
     "fine-tuning": Method(FINE_TUNING, ENCODER_RATES, 1e-4),
+    "fine-tuning-two-rates": Method({**FINE_TUNING, "encoder_learning_rate_scale": 0.2}, ADAPTER_RATES, 1e-3),
     "fine-tuning-single": Method(FINE_TUNING, ENCODER_RATES, 1e-4, by_task=True),
     "adapter-shared": Method({"no_hypernet": True, "adapter_sharing": "shared"}, ADAPTER_RATES, 1e-3),
     "adapter-task": Method({"no_hypernet": True, "adapter_sharing": "task"}, ADAPTER_RATES, 1e-3),
+    "adapter-task-layers": Method(
+        {"no_hypernet": True, "adapter_sharing": "task", "train_encoder": "layers"}, ADAPTER_RATES, 1e-3
+    ),
     # The encoder is frozen, norms included; on top of the language adapters so are these.
     "mad-x": Method(
         {"no_hypernet": True, "adapter_sharing": "stacked", "freeze_params_regex": "^(?!.*task-).*"},
