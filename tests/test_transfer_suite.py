@@ -323,9 +323,11 @@ import multiprocessing, sys, time
 def child():
     from transfer.runs import stop_with_parent
     stop_with_parent()
-    print("ready", flush=True)
     try:
-        time.sleep(60)
+        print("ready", flush=True)
+        # Many short sleeps: a signal just before a long one would be seen at its end.
+        for _ in range(600):
+            time.sleep(0.1)
     except KeyboardInterrupt:
         print("interrupted", flush=True)
 
