@@ -83,8 +83,10 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     named = _unique([*train, *alone, *evaluate])
     tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in named], problems))
     # The first spelling of a language serves all of its pairs.
-    spelt = {canonical(pair.language): pair.language for pair in reversed(named)}
-    languages = data.languages or _unique(spelt[canonical(pair.language)] for pair in named)
+    spelt: dict[str, str] = {}
+    for pair in named:
+        spelt.setdefault(canonical(pair.language), pair.language)
+    languages = data.languages or tuple(spelt.values())
     problems += _name_problems(tuple(tasks), languages, named, declared=data)
     problems += _self_training_problems(config, tasks, train, alone, start)
     label_map = _label_map(data.label_map, problems)

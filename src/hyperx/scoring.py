@@ -105,12 +105,10 @@ class _Data:
     Args:
         sources: that to score.
         trained: that which the model was trained on.
-        lost: pairs that had data at training and have none in the place to read now.
     """
 
     sources: DataSources
     trained: DataSources
-    lost: tuple[TaskLanguagePair, ...]
 
 
 def _find_data(
@@ -155,7 +153,7 @@ def _find_data(
     sources = trained.only(stay).joined(found or DataSources(()))
     if not pairs and not problems:
         sources = with_all_pairs(sources, tasks, settings.languages, place, data["label_map"], [])
-    return _Data(sources, trained, tuple(pair for pair in pairs or trained.pairs if pair not in sources))
+    return _Data(sources, trained)
 
 
 def _language_of(entry: str) -> str:
@@ -174,8 +172,8 @@ def _load(
 ) -> dict[TaskLanguagePair, EncodedSplit]:
     """Encode the pairs asked for, or else all of the model that have data."""
     loader, splits = _loader(model, data.sources), {}
-    for pair in data.lost:
-        if data.trained.has(pair, config.split):
+    for pair in pairs or data.trained.pairs:
+        if pair not in data.sources and data.trained.has(pair, config.split):
             log.warning("%s is left out: it had data at training, but has none where to look now", pair)
     wanted = pairs or [pair for pair in data.sources.pairs if data.sources.has(pair, config.split)]
     for pair in tqdm(wanted, desc="reading data", unit="pair", disable=config.disable_progress_bar, leave=False):
