@@ -256,7 +256,7 @@ class HyperX(nn.Module):
         Raises:
             HyperXError: where there are none, or a task only serves others.
         """
-        known = tuple(name for name, task in self.tasks.items() if not task.auxiliary)
+        known = self._predicted()
         for name in names or known or tuple(self.tasks):
             if name in self.tasks and name not in known:
                 raise HyperXError(
@@ -264,6 +264,10 @@ class HyperX(nn.Module):
                     f"{', '.join(known) or 'no task'}"
                 )
         return tuple(names) or known
+
+    def _predicted(self) -> tuple[str, ...]:
+        """The tasks that predict anything."""
+        return tuple(name for name, task in self.tasks.items() if not task.auxiliary)
 
     def reads(self, tasks: Sequence[str]) -> set[str]:
         """Whether some tasks need ``words``, ``text`` or both; those that the model lacks are passed over."""
@@ -316,7 +320,7 @@ class HyperX(nn.Module):
     def _tell_mean(self, language: str) -> None:
         """Say where a language of the model has nothing of its own to read."""
         tasks = {task for task, own in self.config.trained_keys if own == language}
-        predicted = {name for name, task in self.tasks.items() if not task.auxiliary}
+        predicted = self._predicted()
         if not tasks:
             log.info("no training pair had %s: it reads %s", language, self.config.read_instead)
         elif self.hypernetwork is not None and predicted and tasks.isdisjoint(predicted):
