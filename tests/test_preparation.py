@@ -50,7 +50,7 @@ def test_all_problems_are_reported_together(data: Path) -> None:
         "--data_folder", str(data), "--tasks", "nre", "pos", "--languages", "en", "deu", "de", "qqq1",
         "--train_task_language_pairs", "pos#en", "pos#eng", "ner", "pos#tr", "--temperature", "0",
         "--max_train_steps", "0", "--warmup_steps", "-1", "--adapter_dim", "0", "--max_length", "8",
-        "--conditional_layer_norm", "--label_map", "DATE", "--resume", "--overwrite_output_dir",
+        "--conditional_layer_norm", "--label_map", "DATE", "A=O", "A=B", "--resume", "--overwrite_output_dir",
         "--early_stopping_patience", "1", "--evaluation_strategy", "no",
     )  # fmt: skip
     text = "\n".join(problems)
@@ -68,6 +68,7 @@ def test_all_problems_are_reported_together(data: Path) -> None:
         "--max_length: expected 16 or more subwords; found 8",
         "--conditional_layer_norm has no norm to generate",
         "--label_map: expected TYPE=TYPE or TYPE=O, such as DATE=O; found 'DATE'",
+        "--label_map: A is mapped to both O and B; keep one of them",
         "--resume goes on with what --overwrite_output_dir deletes; give one of them",
         "--early_stopping_patience needs evaluations; --evaluation_strategy no has none",
         "--train_task_language_pairs: pos#en has no train split",

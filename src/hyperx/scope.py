@@ -298,13 +298,15 @@ def _name_problems(
 
 
 def _label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
-    mapped = {}
+    mapped: dict[str, str] = {}
     for entry in entries:
         kind, separator, target = entry.partition("=")
         if not (kind and separator and target):
             problems.append(f"--label_map: expected TYPE=TYPE or TYPE=O, such as DATE=O; found {entry!r}")
         elif problem := type_problem([kind, target]):
             problems.append(f"--label_map: {problem}")
+        elif mapped.get(kind, target) != target:
+            problems.append(f"--label_map: {kind} is mapped to both {mapped[kind]} and {target}; keep one of them")
         mapped[kind] = target
     return mapped
 
