@@ -388,14 +388,19 @@ def find_sources(
             [pair for pair in pairs if pair.task in tasks],
             data_folder=data_folder,
             table=table,
-            # A table may serve several runs, so its pairs need not be of this one's tasks.
-            columns={kind: task.column for kind, task in TASKS.items()} | {n: task.column for n, task in tasks.items()},
+            columns=_columns(tasks),
             label_map=label_map,
             treebanks=treebanks,
         )
     except ConfigError as error:
         problems += error.problems
         return None
+
+
+def _columns(tasks: Mapping[str, Task]) -> dict[str, str]:
+    """The column of each task; a table may serve several runs, so its pairs need not be of this one's tasks."""
+    kinds = {kind: task.column for kind, task in TASKS.items()}
+    return kinds | {name: task.column for name, task in tasks.items()}
 
 
 def with_all_pairs(
@@ -410,13 +415,18 @@ def with_all_pairs(
 
     A pair that nobody named may lack data; what keeps that of the table's pairs from being found joins the problems.
     """
+    every = [TaskLanguagePair(task, language) for task in tasks for language in languages]
+    others, lacking = DataSources.available(
+        [pair for pair in every if pair not in sources],
+        data_folder=data.data_folder,
+        table=data.data,
+        columns=_columns(tasks),
+        label_map=label_map,
+        treebanks=data.treebanks,
+    )
     named = table_keys(data.data)
-    for pair in (TaskLanguagePair(task, language) for task in tasks for language in languages):
-        if pair not in sources:
-            own = problems if pair.key in named else []
-            found = find_sources([pair], tasks, data.data_folder, data.data, label_map, data.treebanks, own)
-            sources = sources if found is None else sources.joined(found)
-    return sources
+    problems += [problem for pair, found in lacking.items() if pair.key in named for problem in found]
+    return sources.joined(others)
 
 
 def table_keys(table: Iterable[str]) -> set[tuple[str, str]]:

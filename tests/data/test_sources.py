@@ -278,6 +278,34 @@ def test_training_on_the_test_file_of_any_pair(tmp_path: Path) -> None:
     assert "which is the test file of dep#de" in problem(tmp_path, "pos#de", table=table)
 
 
+def test_links_are_read_by_their_own_names(tmp_path: Path) -> None:
+    # As the cache of the hub has them: a link with a name to a file without one.
+    put(tmp_path, "blobs/0a1b", "Ada\tB-PER\n")
+    for name in ("table/train.tsv", "ner/de/train.tsv"):
+        (tmp_path / name).parent.mkdir(parents=True)
+        (tmp_path / name).symlink_to(tmp_path / "blobs" / "0a1b")
+    table = {"ner#en": {"train": "table/train.tsv"}}
+    sources = build(tmp_path, "ner#en", "ner#de", table=table)
+    assert words(sources, "ner#en", "train") == words(sources, "ner#de", "train") == [("Ada",)]
+    assert sources.describe(sources.pairs[0], "train").endswith("train.tsv")
+    (tmp_path / "train.conllu").symlink_to(put(tmp_path, "x-ud-test.conllu", TREE))
+    assert "a test file by its name" in problem(tmp_path, "pos#de", table={"pos#de": {"train": "train.conllu"}})
+
+
+def test_pairs_that_have_data_beside_those_that_lack_it(tmp_path: Path) -> None:
+    put(tmp_path, "ner/de/train.tsv")
+    put(tmp_path, "x.conllu", TREE)
+    table = {"pos#en": {"train": "missing.conllu"}, "pos#tr": {"train": "x.conllu"}, "dep#tr": {"test": "x.conllu"}}
+    found, lacking = DataSources.available(
+        pairs("ner#de", "pos#en", "pos#tr", "mood#de"), data_folder=tmp_path, table=table, columns=COLUMNS
+    )
+    assert list(map(str, found.pairs)) == ["ner#de"]
+    told = {str(pair): " ".join(problems) for pair, problems in lacking.items()}
+    assert "expected a file, found none" in told["pos#en"]
+    assert "which is the test file of dep#tr" in told["pos#tr"]
+    assert "no folder" in told["mood#de"]
+
+
 def test_training_on_a_dev_file_is_allowed(tmp_path: Path) -> None:
     put(tmp_path, "latest-contest-dev.tsv")
     assert words(build(tmp_path, "ner#de", table={"ner#de": {"train": "latest-contest-dev.tsv"}}), "ner#de", "train")

@@ -52,7 +52,7 @@ _RELEASE_ENDINGS = (".conllu", ".iob2")  # a release's .txt files hold the raw t
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """Files that are read one behind the other, as absolute paths."""
+    """Files that are read one behind the other, as absolute paths. Links stay: their names say what they link to."""
 
     files: tuple[Path, ...]
 
@@ -100,10 +100,45 @@ def resolve(
     resolver = _Resolver(data_folder, columns, dict(label_map or {}), treebanks)
     entries = resolver.entries(table or {})
     found = [resolver.pair(pair, entries) for pair in resolver.distinct(pairs)]
-    resolver.refuse_test_files(found, entries)
+    resolved = [sources for sources in found if sources]
+    resolver.refuse_test_files(resolved, resolver.test_files(resolved, entries))
     if resolver.problems:
         raise ConfigError(list(dict.fromkeys(resolver.problems)))
-    return [sources for sources in found if sources]
+    return resolved
+
+
+def resolve_available(
+    pairs: Iterable[TaskLanguagePair],
+    *,
+    data_folder: Path,
+    table: Mapping[str, object] | None,
+    columns: Mapping[str, str],
+    label_map: Mapping[str, str] | None = None,
+    treebanks: Sequence[str] = (),
+) -> tuple[list[PairSources], dict[TaskLanguagePair, list[str]]]:
+    """Find the data of those pairs that have any, as `resolve` does.
+
+    Returns:
+        It, and the problems of each other pair.
+    """
+    resolver = _Resolver(data_folder, columns, dict(label_map or {}), treebanks)
+    entries = resolver.entries(table or {})
+    distinct, problems = resolver.distinct(pairs), {}
+    found = []
+    for pair in distinct:
+        resolver.problems = []
+        sources = resolver.pair(pair, entries)
+        problems[pair] = resolver.problems
+        if sources and not resolver.problems:
+            found.append(sources)
+    tests = resolver.test_files(found, entries)
+    for sources in found:
+        resolver.problems = problems[sources.pair]
+        resolver.refuse_test_files([sources], tests)
+    return (
+        [sources for sources in found if not problems[sources.pair]],
+        {pair: found for pair, found in problems.items() if found},
+    )
 
 
 _Entries = dict[tuple[str, str], tuple[TaskLanguagePair, object]]
@@ -254,7 +289,7 @@ class _Resolver:
                 )
             elif problem := format_problem(path, column):
                 self.problems.append(f"{place}: {problem}")
-        return tuple(path.resolve() for path in paths)
+        return tuple(paths)
 
     def _label_map(self, value: object, column: str, place: str) -> Mapping[str, str]:
         if not value:
@@ -340,7 +375,7 @@ class _Resolver:
         by_split: dict[str, list[Path]] = {}
         for path in sorted(path for path in folder.iterdir() if path.is_file()):
             if split := _split_of(path):
-                by_split.setdefault(split, []).append(path.resolve())
+                by_split.setdefault(split, []).append(path)
         if not by_split:
             found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
             expected = f"train, dev or test with an ending of {', '.join(endings(column))}, or a UD release's names"
@@ -393,18 +428,21 @@ class _Resolver:
 
     # Train on test
 
-    def refuse_test_files(self, found: Iterable[PairSources | None], entries: _Entries) -> None:
-        """Training must not see a file that any pair, of the run or of the table, is tested on."""
-        resolved = [sources for sources in found if sources]
-        tests = {
-            path: sources.pair
+    def test_files(self, resolved: Sequence[PairSources], entries: _Entries) -> dict[Path, TaskLanguagePair]:
+        """The files, links followed, that any pair of the run or of the table is tested on."""
+        return {
+            path.resolve(): sources.pair
             for sources in [*self._rest(resolved, entries), *resolved]
             for path in _paths(sources, "test")
         }
-        for sources in resolved:
+
+    def refuse_test_files(self, found: Iterable[PairSources], tests: Mapping[Path, TaskLanguagePair]) -> None:
+        """Training must not see a test file, under whatever name."""
+        for sources in found:
             for path in _paths(sources, "train"):
-                what = f"the test file of {tests[path]}" if path in tests else "a test file by its name"
-                if path in tests or _named_test(path):
+                real = path.resolve()
+                if real in tests or _named_test(path) or _named_test(real):
+                    what = f"the test file of {tests[real]}" if real in tests else "a test file by its name"
                     advice = "train on a train or dev file, and keep test files for the end"
                     self.problems.append(f"{sources.pair}: train names {path}, which is {what}; {advice}")
 

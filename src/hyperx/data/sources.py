@@ -16,7 +16,7 @@ from hyperx.data.hub import HubSource
 from hyperx.data.labelled import LABEL
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
 from hyperx.data.lines import OnFault, stop
-from hyperx.data.resolution import FileSource, PairSources, Source, resolve
+from hyperx.data.resolution import FileSource, PairSources, Source, resolve, resolve_available
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import BioConversion, bio_sentences, map_types
 from hyperx.errors import DataError, HyperXError
@@ -72,6 +72,23 @@ class DataSources:
                 pairs, data_folder=data_folder, table=table, columns=columns, label_map=label_map, treebanks=treebanks
             )
         )
+
+    @classmethod
+    def available(
+        cls,
+        pairs: Sequence[TaskLanguagePair],
+        *,
+        data_folder: Path,
+        table: Mapping[str, object] | None = None,
+        columns: Mapping[str, str],
+        label_map: Mapping[str, str] | None = None,
+        treebanks: Sequence[str] = (),
+    ) -> tuple[DataSources, dict[TaskLanguagePair, list[str]]]:
+        """The data of those pairs that have any, found as `build` does, and the problems of each other pair."""
+        found, problems = resolve_available(
+            pairs, data_folder=data_folder, table=table, columns=columns, label_map=label_map, treebanks=treebanks
+        )
+        return cls(found), problems
 
     @property
     def pairs(self) -> tuple[TaskLanguagePair, ...]:
