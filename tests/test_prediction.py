@@ -9,6 +9,7 @@ import os
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -202,6 +203,30 @@ def test_the_input_is_not_overwritten(predict: Callable[..., str], tmp_path: Pat
     assert (tmp_path / "text.txt").read_text() == "cat sees .\n"
 
 
+def test_the_input_is_not_overwritten_by_redirection(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    text = tmp_path / "text.txt"
+    text.write_text("cat sees .\n")
+    (tmp_path / "hard.txt").hardlink_to(text)
+    for output in ("text.txt", "hard.txt"):
+        with text.open(encoding="utf-8") as stream, monkeypatch.context() as patch:
+            patch.setattr(sys, "stdin", stream)
+            words = ["--checkpoint", str(trained), "--language", "en", "--output", str(tmp_path / output)]
+            assert main(["predict", *words]) == 1
+    assert text.read_text() == "cat sees .\n"
+
+
+def test_an_input_at_fault_leaves_the_output_file_alone(predict: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "bad.txt").write_bytes(b"\xff\n")
+    (tmp_path / "out.conllu").write_text("dear")
+    assert "expected UTF-8" in predict("", "--input", "bad.txt", "--output", "out.conllu", status=1)
+    assert (tmp_path / "out.conllu").read_text() == "dear"
+    assert "--output: expected a file, found the folder" in predict("cat", "--output", str(tmp_path), status=1)
+    predict("\n", "--output", "out.conllu")
+    assert (tmp_path / "out.conllu").read_text() == ""
+
+
 def test_bad_text_is_named_with_its_line(predict: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "bad.txt").write_bytes(b"cat sees .\n\xff\n")
     assert "bad.txt:2: expected UTF-8" in predict("", "--input", "bad.txt", status=1)
@@ -293,6 +318,49 @@ def test_predicting_leaves_the_model_in_training_mode(model: HyperX) -> None:
 def test_a_text_without_words_is_refused(model: HyperX, text: str | list[str]) -> None:
     with pytest.raises(DataError, match="text 2: expected a sentence, found no word"):
         model.predict(["cat", text], task="pos", language="en")
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (float("nan"), "expected a sequence of words, found 'nan'"),
+        (["cat", 5], "expected a sequence of words, found"),
+        (["cat", " "], "expected a word, found ' '"),
+        (["cat", "\ud800"], "expected whole characters, found a lone surrogate"),
+        ("我是学生。", "Han script has no spaces between words"),
+    ],
+)
+def test_what_is_no_text_is_refused_by_its_number(model: HyperX, text: Any, expected: str) -> None:
+    with pytest.raises(DataError, match=f"text 2: {expected}"):
+        model.predict(["cat", text], task="pos", language="en")
+
+
+def test_generators_of_texts_and_pairs(model: HyperX) -> None:
+    texts = ["cat sees", "Ada sees"]
+    found = model.predict(iter(texts), text_pairs=iter(texts), task="pos", language="en")
+    assert [one.sentence.text_pair for one in found] == texts
+
+
+def test_a_batch_holds_a_window_at_least(model: HyperX) -> None:
+    with pytest.raises(HyperXError, match="batch_size: expected 1 or more; found 0"):
+        model.predict(["cat"], task="pos", language="en", batch_size=0)
+
+
+def test_a_refused_task_adds_no_language(model: HyperX) -> None:
+    before = model.config.languages
+    with pytest.raises(HyperXError):
+        model.predict(["cat"], task="nerr", language="sw")
+    assert model.config.languages == before
+
+
+def test_sentences_of_a_batch_are_words(model: HyperX) -> None:
+    with pytest.raises(DataError, match="expected a sequence of words, found 'Ada sees'"):
+        model.inputs(["Ada sees"])
+    with pytest.raises(DataError, match="expected one sentence or more, found none"):
+        model.inputs([])
+    batch = model.inputs([WORDS])
+    with pytest.raises(HyperXError, match="expected one row or more; found none"):
+        model(pairs="ner#en", **{name: tensor[:0] for name, tensor in batch.items()})
 
 
 def test_no_texts_give_no_predictions(model: HyperX) -> None:

@@ -88,7 +88,7 @@ def test_invisible_characters_and_marks_stay_with_their_word(line: str, expected
         ("ကျွန်တော်ကျောင်းသား", "Myanmar", "pyidaungsu"),
         ("ང་སློབ་ཕྲུག་ཡིན།", "Tibetan", "botok"),
         ("ꦲꦏ꧀ꦱꦫ", "Javanese", "a tool for its language"),
-        ("The city is 東京.", "Han", "jieba"),
+        ("iPad 手机很好用", "Han", "jieba"),
         ("木", "Han", "jieba"),
     ],
 )
@@ -102,6 +102,13 @@ def test_scripts_without_spaces_are_refused(line: str, script: str, tool: str) -
 @pytest.mark.parametrize("line", ["The kanji 木 means tree.", "100 ฿ and 5 。", "한국어 문장", "Ελληνικά", "", "..."])
 def test_a_stray_character_is_let_pass(line: str) -> None:
     assert unspaced_script(line) is None
+
+
+def test_a_name_in_such_a_script_is_a_word_among_others() -> None:
+    line = "She flew to Tokyo (東京) in May; สวัสดี means hello, 手机 a phone."
+    assert unspaced_script(line) is None
+    found = words(line)
+    assert {"東京", "สวัสดี", "手机", "May"} <= set(found)
 
 
 @pytest.mark.parametrize(

@@ -23,7 +23,7 @@ from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask
 from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
-from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean, listing
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing
 from hyperx.languages import canonical, is_language, suggestion
 from hyperx.modules.adapter import Adapters, Rows
 from hyperx.modules.dropout import quicken_dropout
@@ -31,7 +31,7 @@ from hyperx.modules.hypernetwork import Hypernetwork
 from hyperx.modules.plain import PlainAdapters
 from hyperx.modules.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction import as_sentences, tag
+from hyperx.prediction import as_sentences, checked_words, tag
 from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, special_subwords
 from hyperx.tasks.registry import TASKS, make_tasks
 
@@ -193,9 +193,12 @@ class HyperX(nn.Module):
 
         Raises:
             HyperXError: where a sentence is longer than a window; :meth:`predict` cuts it.
+            DataError: where there is no sentence, or one that is no sequence of words.
         """
         encoder = SubwordEncoder(self.checked_tokenizer(), max_length=self.config.max_length)
-        windows = list(encoder.windows(sentences))
+        windows = list(encoder.windows([checked_words(words) for words in sentences]))
+        if not windows:
+            raise DataError("expected one sentence or more, found none")
         for number, own in enumerate(windows):
             if len(own) > 1:
                 raise HyperXError(
@@ -232,14 +235,19 @@ class HyperX(nn.Module):
         Raises:
             HyperXError: where the model has no such task, the task predicts nothing, the code names no language, or the
                 second texts are not as many as the first.
-            DataError: where a text has no word or cannot be segmented.
+            DataError: where a text has no word, is neither a text nor words, or cannot be segmented.
         """
         if isinstance(texts, str) or isinstance(text_pairs, str):
             raise HyperXError("texts: expected a list of sentences, found one string; write [text]")
-        if text_pairs is not None and len(text_pairs) != len(texts):
-            raise HyperXError(f"text_pairs: expected one for each of the {len(texts)} texts; found {len(text_pairs)}")
-        self.admit_language(language)
+        if text_pairs is not None:
+            texts, text_pairs = list(texts), list(text_pairs)
+            if len(text_pairs) != len(texts):
+                expected = f"expected one for each of the {len(texts)} texts"
+                raise HyperXError(f"text_pairs: {expected}; found {len(text_pairs)}")
+        if batch_size < 1:
+            raise HyperXError(f"batch_size: expected 1 or more; found {batch_size}")
         tasks = self.predicted_tasks([task] if isinstance(task, str) else task)
+        self.admit_language(language)
         training = self.training
         self.eval()
         try:
@@ -254,11 +262,12 @@ class HyperX(nn.Module):
         """The tasks to predict, by default all that predict anything.
 
         Raises:
-            HyperXError: where there are none, or a task only serves others.
+            HyperXError: where the model has none, or not those, or a task only serves others.
         """
         known = self._predicted()
         for name in names or known or tuple(self.tasks):
-            if name in self.tasks and name not in known:
+            self._check_task(name)
+            if name not in known:
                 raise HyperXError(
                     f"{name} only serves other tasks in training, and predicts nothing; the model predicts "
                     f"{', '.join(known) or 'no task'}"
@@ -270,8 +279,8 @@ class HyperX(nn.Module):
         return tuple(name for name, task in self.tasks.items() if not task.auxiliary)
 
     def reads(self, tasks: Sequence[str]) -> set[str]:
-        """Whether some tasks need ``words``, ``text`` or both; those that the model lacks are passed over."""
-        return {self.tasks[task].reads for task in tasks if task in self.tasks}
+        """Whether some tasks need ``words``, ``text`` or both."""
+        return {self.tasks[task].reads for task in tasks}
 
     def train_encoder(self, part: EncoderPart) -> None:
         """Freeze the encoder but for its layer norms (Hyper-X, section 2), all but its embeddings, or all of it."""
@@ -291,14 +300,17 @@ class HyperX(nn.Module):
             HyperXError: where the model has no such task or language.
         """
         tasks, languages = tuple(self.tasks), self.config.languages
-        if pair.task not in tasks:
-            hint = did_you_mean(pair.task, tasks)
-            raise HyperXError(f"the model has no task {pair.task!r}; it has {', '.join(tasks)}.{hint}")
+        self._check_task(pair.task)
         known = [canonical(language) for language in languages]
         if canonical(pair.language) not in known:
             hint = suggestion(pair.language, languages)
             raise HyperXError(f"the model has no language {pair.language!r}; it has {', '.join(languages)}.{hint}")
         return tasks.index(pair.task), known.index(canonical(pair.language))
+
+    def _check_task(self, name: str) -> None:
+        if name not in self.tasks:
+            hint = did_you_mean(name, self.tasks)
+            raise HyperXError(f"the model has no task {name!r}; it has {', '.join(self.tasks)}.{hint}")
 
     def admit_language(self, language: str) -> None:
         """Make sure that the model has a language, adding it where it is a real one that training did not declare.
@@ -515,8 +527,10 @@ def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
     """One pair a row, from one for all or one for each.
 
     Raises:
-        HyperXError: where there are more or fewer pairs than rows.
+        HyperXError: where there are more or fewer pairs than rows, or no rows.
     """
+    if not count:
+        raise HyperXError("input_ids: expected one row or more; found none")
     if isinstance(pairs, str | TaskLanguagePair):
         return [TaskLanguagePair.parse(pairs)] * count
     if len(pairs) != count:

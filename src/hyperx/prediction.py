@@ -8,12 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hyperx.data.encoding import SubwordEncoder
+from hyperx.data.lines import check_word
 from hyperx.data.output import Prediction
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 from hyperx.inference import POOL, PairPredictor
 from hyperx.pairs import TaskLanguagePair
-from hyperx.segmentation import WordSegmenter, text_sentence
+from hyperx.segmentation import WordSegmenter, check_whole, text_sentence
 
 if TYPE_CHECKING:
     from hyperx.model import HyperX
@@ -78,12 +79,16 @@ def as_sentences(
         reads: whether tasks need ``words``, ``text`` or both.
 
     Raises:
-        DataError: where a text has no word, or is in a script that cannot be segmented and words are needed.
+        DataError: where a text has no word, is neither a text nor words, or is in a script that cannot be segmented
+            and words are needed.
     """
     segmenter = WordSegmenter(language) if "words" in reads else None
     pairs = itertools.repeat(None) if text_pairs is None else text_pairs
     for number, (text, pair) in enumerate(zip(texts, pairs, strict=False), start=1):
-        sentence = _sentence(text, segmenter)
+        try:
+            sentence = _sentence(text, segmenter)
+        except DataError as error:
+            raise DataError(f"text {number}: {error.message}") from error
         if sentence is None or (pair is not None and text_sentence(pair, None) is None):
             found = text if sentence is None else pair
             raise DataError(f"text {number}: expected a sentence, found no word in {found!r}")
@@ -95,4 +100,19 @@ def as_sentences(
 def _sentence(text: str | Sequence[str], segmenter: WordSegmenter | None) -> Sentence | None:
     if isinstance(text, str):
         return text_sentence(text, segmenter)
-    return Sentence(words=tuple(text)) if text else None
+    return Sentence(words=checked_words(text)) if text else None
+
+
+def checked_words(words: Sequence[str]) -> tuple[str, ...]:
+    """The words of a sentence, once they are known to be such.
+
+    Raises:
+        DataError: where a sentence is no sequence of words, or a word holds nothing to read.
+    """
+    is_sequence = isinstance(words, Iterable) and not isinstance(words, str | bytes)
+    if not is_sequence or not all(isinstance(word, str) for word in words):
+        raise DataError(f"expected a sequence of words, found {str(words)[:60]!r}")
+    for word in words:
+        check_whole(word)
+        check_word(word)
+    return tuple(words)

@@ -90,7 +90,7 @@ class WordSegmenter:
         or an invisible character that follows another word: those belong to the word before.
 
         Raises:
-            DataError: where the line is in a script without spaces between words (see `unspaced_script`), or holds
+            DataError: where most of the line is in a script without spaces (see `unspaced_script`), or it holds
                 half a character, which no encoding can write.
         """
         check_whole(line)
@@ -140,15 +140,13 @@ class WordSegmenter:
 def unspaced_script(line: str) -> str | None:
     """The script of a line that cannot be cut into words at spaces and punctuation, or None.
 
-    A line is of such a script where two of its letters stand together, or where it has more than half of the line's
-    letters. So one stray character, as in *the kanji 木*, is let pass: it is a word.
+    A line is of such a script where that has more than half of the line's letters. So a name among other words, as in
+    *she flew to Tokyo (東京) in May*, is let pass: it is a word.
     """
     if line.isascii():
         return None
-    runs = _UNSPACED.findall(line)
-    letters = [sum(map(str.isalpha, run)) for run in runs]
-    if max(letters, default=0) >= 2 or 2 * sum(letters) > sum(map(str.isalpha, line)):
-        found = "".join(runs)
+    found = "".join(_UNSPACED.findall(line))
+    if 2 * sum(map(str.isalpha, found)) > sum(map(str.isalpha, line)):
         return next(script.name for script in _UNSPACED_SCRIPTS if re.search(f"[{script.characters}]", found))
     return None
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
+import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
@@ -15,7 +17,6 @@ from hyperx.cli.options import parse, start_logging
 from hyperx.config import PredictConfig
 from hyperx.data.output import Prediction
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.pairs import TaskLanguagePair
 
 if TYPE_CHECKING:
     from hyperx.data.output import OutputFormat
@@ -39,13 +40,11 @@ def main(arguments: Sequence[str]) -> None:
     assert config.language is not None
     with ExitStack() as files:
         source = files.enter_context(open_input(config.input))
+        check_not_input(config.output, source)
         model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path)
         model.to(pick_device(no_cuda=config.no_cuda))
         model.admit_language(config.language)
         tasks = model.predicted_tasks(config.tasks)
-        for task in tasks:
-            # Told now, before the output file is touched.
-            model.indices(TaskLanguagePair(task, config.language))
         name = "<stdin>" if config.input is None else str(config.input)
         sentences = read_input(
             source, input_format(config), language=config.language, source=name, reads=model.reads(tasks)
@@ -61,16 +60,18 @@ def main(arguments: Sequence[str]) -> None:
             batch_size=config.batch_size,
             pool=pool,
         )
+        predictions = progress(predictions, config)
+        # What stands in the output file is lost only once there is something in its place.
+        first = next(predictions, None)
         target = open_output(config.output, files)
+        if first is None:
+            log.warning("%s holds no sentence: nothing was written", name)
+            return
         writer = OUTPUT_FORMATS[output_format(config)](target)
-        written = False
-        for prediction in progress(predictions, config):
+        for prediction in itertools.chain([first], predictions):
             writer.write(prediction)
-            written = True
             if pool == 1:
                 target.flush()
-        if not written:
-            log.warning("%s holds no sentence: nothing was written", name)
 
 
 def validate(config: PredictConfig) -> None:
@@ -88,8 +89,8 @@ def validate(config: PredictConfig) -> None:
         problems.append(f"--confidence: {chosen} has no place for it; choose --output_format jsonl")
     if config.batch_size < 1:
         problems.append(f"--batch_size: expected 1 or more; found {config.batch_size}")
-    if config.input is not None and config.output is not None and config.input.resolve() == config.output.resolve():
-        problems.append(f"--output: {config.output} is the input; it would be overwritten while it is read")
+    if config.output is not None and config.output.is_dir():
+        problems.append(f"--output: expected a file, found the folder {config.output}")
     if problems:
         raise ConfigError(problems)
 
@@ -116,6 +117,20 @@ def open_input(path: Path | None) -> IO[bytes]:
         return path.open("rb")
     except OSError as error:
         raise HyperXError(f"--input: cannot read {path}: {error.strerror}") from None
+
+
+def check_not_input(path: Path | None, source: IO[bytes]) -> None:
+    """See that the output file is not the input, by whatever name or redirection.
+
+    Raises:
+        ConfigError: where it is.
+    """
+    try:
+        same = path is not None and path.is_file() and os.path.samestat(path.stat(), os.fstat(source.fileno()))
+    except OSError:  # an input that is no file of the system
+        return
+    if same:
+        raise ConfigError([f"--output: {path} is the input; it would be overwritten while it is read"])
 
 
 def open_output(path: Path | None, files: ExitStack) -> TextIO:
