@@ -9,7 +9,7 @@ import pytest
 from hyperx.building import apply_freezing
 from hyperx.evaluation import PairScores
 from hyperx.pairs import TaskLanguagePair
-from hyperx.report import flat_results, markdown_table, print_modules, result_table
+from hyperx.report import flat_results, markdown_table, print_modules, print_table, result_table
 from hyperx.tasks.base import Scores
 from hyperx.tasks.parsing import DependencyParsing
 from hyperx.tasks.tagging import PartOfSpeech
@@ -63,6 +63,14 @@ def test_results_have_the_published_names_and_scales() -> None:
 
 def test_markdown() -> None:
     assert markdown_table(["pair", "score"], [["a", "1"]]) == "| pair | score |\n| --- | ---: |\n| a | 1 |\n"
+
+
+def test_cells_are_shown_as_they_are(capsys: pytest.CaptureFixture[str]) -> None:
+    labels = ["[neutral]", "[/neg]", ":star:", "a|b"]
+    print_table("Labels", ["[label]", "count"], [[label, "1"] for label in labels])
+    shown = capsys.readouterr().out
+    assert all(label in shown for label in ["[label]", *labels])
+    assert markdown_table(["x"], [["a|b"]]).endswith("| a\\|b |\n")
 
 
 def modules(text: str) -> dict[str, list[int]]:

@@ -180,6 +180,15 @@ def test_scores_are_those_of_training(ckpt: Path, trained: Path) -> None:
     assert not (ckpt / "results.json").exists()
 
 
+def test_scores_that_cannot_be_written_are_shown(
+    ckpt: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    (ckpt / "results.json").mkdir()
+    assert evaluate(ckpt, "--test_task_language_pairs", "pos#en", "--max_eval_samples", "5") == 0
+    assert "pos#en" in capsys.readouterr().out
+    assert f"the results cannot be written into {ckpt}" in caplog.text
+
+
 def test_the_first_sentences_may_be_enough(ckpt: Path) -> None:
     assert evaluate(ckpt, "--max_eval_samples", "7", "--test_task_language_pairs", "pos#en") == 0
     assert "| pos#en | new pair | 7 | accuracy |" in (ckpt / "results.md").read_text()

@@ -83,8 +83,11 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
     suffix = "" if config.split == "test" else f"_{config.split}"
     if (folder / f"results{suffix}.json").exists():
         log.warning("the results of an earlier evaluation in %s are replaced", folder)
-    checkpoint.write_json(folder / f"results{suffix}.json", report.flat_results(scores, config.split))
-    report.write_results(folder / f"results{suffix}.md", f"Results on the {config.split} split", scores, trained)
+    try:
+        checkpoint.write_json(folder / f"results{suffix}.json", report.flat_results(scores, config.split))
+        report.write_results(folder / f"results{suffix}.md", f"Results on the {config.split} split", scores, trained)
+    except OSError as error:
+        log.warning("the results cannot be written into %s: %s; they are shown alone", folder, error.strerror)
     return Evaluation(scores, trained, folder)
 
 

@@ -64,6 +64,10 @@ def run(command: str, arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         # The reader of the output has gone (`| head`): what is buffered has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        # A full disk, or a folder that may not be written, wherever it shows.
+        print(f"hyperx {command}: {error}", file=sys.stderr)
+        return 1
     except KeyboardInterrupt:
         print(f"hyperx {command}: interrupted", file=sys.stderr)
         return 130
