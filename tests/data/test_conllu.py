@@ -64,7 +64,21 @@ def test_words_columns_comments_and_places(tmp_path: Path) -> None:
     assert first.lines == (4, 5, 8, 9, 10)
     assert first.space_after == (False, True, False, False, True)
     assert first.source.endswith("a.conllu")
-    assert (second.words, second.lines, second.text) == (("uno",), (14,), None)
+    assert (second.words, second.lines, second.text) == (("uno",), (14,), "uno")
+
+
+def test_a_sentence_without_text_has_what_its_lines_spell(tmp_path: Path) -> None:
+    lines = [line("1-2", "du", misc="SpaceAfter=No"), line(1, "de"), line(2, "le", 1), line(3, "!", 1)]
+    (found,) = read(tmp_path, *lines)
+    assert found.text == found.raw_text == "du!"
+
+
+def test_a_sentence_whose_tags_are_all_missing_has_none(tmp_path: Path) -> None:
+    first, second = read(
+        tmp_path, line(1, "a", upos="_"), line(2, "b", 1, upos="_"), "", line(1, "c", upos="_"), line(2, "d", 1)
+    )
+    assert "upos" not in first.columns
+    assert second.columns["upos"] == ("_", "X")
 
 
 def test_sentences_are_streamed(tmp_path: Path) -> None:
@@ -76,7 +90,7 @@ def test_sentences_are_streamed(tmp_path: Path) -> None:
 
 def test_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
     path = write(tmp_path, "# text = a", line(1, "a"), "", line(1, "b"), end="\r\n", start=b"\xef\xbb\xbf")
-    assert [(s.words, s.text) for s in read_conllu(path)] == [(("a",), "a"), (("b",), None)]
+    assert [(s.words, s.text) for s in read_conllu(path)] == [(("a",), "a"), (("b",), "b")]
 
 
 @pytest.mark.parametrize(

@@ -197,6 +197,8 @@ def test_headers_are_checked(tmp_path: Path, content: str, columns: dict[str, st
         ("a.jsonl", '{"text": "a", "label": 0.5}', "found 0.5"),
         ("a.jsonl", '{"text": "a", "label": true}', "found True"),
         ("a.jsonl", '{"text": "a", "label": "b\\nc"}', "found 'b\\nc'"),
+        ("a.jsonl", '{"text": "a", "label": "\\ud800"}', "found '\\ud800'"),
+        ("a.jsonl", '{"text": "a", "label": "\\u200b"}', "expected a label, a word or an integer"),
         ("a.jsonl", '{"text": "\\ud800", "label": "b"}', "a.jsonl:1: expected whole characters, found"),
         ("a.jsonl", '{"text": "a", "text_pair": "", "label": "b"}', "expected a text in text_pair, found ''"),
         ("a.jsonl", "{}", "a.jsonl:1: expected a column named text or"),
@@ -214,6 +216,15 @@ def test_headers_are_checked(tmp_path: Path, content: str, columns: dict[str, st
 )  # fmt: skip
 def test_faults_have_file_and_line(tmp_path: Path, name: str, content: str | bytes, expected: str) -> None:
     assert expected in fault(put(tmp_path, name, content))
+
+
+@pytest.mark.parametrize("label", ["بی\u200cطرف", "très\u00a0bien", "👩\u200d💻"])
+def test_labels_may_hold_joiners_and_spaces_that_do_not_break(tmp_path: Path, label: str) -> None:
+    assert found(put(tmp_path, "a.tsv", f"text\tlabel\na\t{label}\n")) == [("a", None, label)]
+
+
+def test_empty_columns_at_the_end_are_passed_over(tmp_path: Path) -> None:
+    assert found(put(tmp_path, "a.csv", "text,label,,\na,x,,\nb,y,,\n")) == [("a", None, "x"), ("b", None, "y")]
 
 
 def test_integers_are_labels(tmp_path: Path) -> None:

@@ -157,6 +157,17 @@ def test_jsonl() -> None:
     assert second == '{"words": ["Größe", "我"], "pos": ["NOUN", "X"]}'
 
 
+def test_entities_are_spelt_as_in_the_text() -> None:
+    (sentence,) = read_input(io.StringIO(SOURCE), "conllu", language="es")
+    labels = ("B-PER", "O", "B-LOC", "I-LOC", "I-LOC", "O")
+    within, partly = ("B-LOC", "I-LOC", "O", "B-ORG", "I-ORG", "I-ORG"), ("O", "B-X", "I-X", "O", "O", "O")
+    found = [
+        [entity["text"] for entity in parsed(written("jsonl", predicted(sentence, {"ner": tags})))["entities"]]
+        for tags in (labels, within, partly)
+    ]
+    assert found == [["Vamos", "al mar"], ["Vámonos", "el mar."], ["nos a"]]
+
+
 def test_jsonl_names_the_sentence_of_a_treebank() -> None:
     (sentence,) = read_input(io.StringIO(SOURCE), "conllu", language="es")
     assert parsed(written("jsonl", predicted(sentence, {})))["sent_id"] == "a-1"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import tracemalloc
 from collections.abc import Iterator
@@ -113,7 +114,12 @@ def test_conllu_keeps_every_line() -> None:
     assert first.lines == (4, 5, 8, 9, 10, 11)
     assert list(first.comments) == CONLLU.split("\n")[:2]
     assert ["\t".join(columns) for columns in first.rows] == CONLLU.split("\n")[2:11]
-    assert (second.words, second.text, second.lines) == (("#",), None, (13,))
+    assert (second.words, second.text, second.lines) == (("#",), "#", (13,))
+
+
+def test_packed_text_is_recognised() -> None:
+    with pytest.raises(DataError, match="<stdin>:1: expected text, found a gzip file; unpack it first"):
+        list(read_input(io.BytesIO(gzip.compress(b"a b")), "raw", language="en"))
 
 
 def test_conllu_without_a_last_blank_line_and_with_carriage_returns() -> None:

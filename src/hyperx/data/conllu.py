@@ -12,7 +12,7 @@ from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 
 _COLUMNS = 10
-_ID, _MISC = 0, 9
+_ID, _FORM, _MISC = 0, 1, 9
 
 # Longer numbers are of no sentence.
 _RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
@@ -182,13 +182,15 @@ class _Block:
             columns=self._columns(),
             lines=tuple(self.lines),
             source=str(self.path),
-            text=text_comment(self.comments),
+            text=text_comment(self.comments) or surface_text(self.rows),
             space_after=space_after(self.rows),
             comments=tuple(self.comments),
         )
 
     def _columns(self) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
-        found: dict[str, tuple[str, ...] | tuple[int, ...]] = {"upos": tuple(columns[3] for columns in self.words)}
+        found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
+        if any(columns[3] != "_" for columns in self.words):
+            found["upos"] = tuple(columns[3] for columns in self.words)
         if heads := self._heads():
             found |= {"head": heads, "deprel": tuple(columns[7] for columns in self.words)}
         if entities := self._entities():
@@ -254,6 +256,18 @@ def space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
     for first, last, after in ranges:
         spaces[first - 1 : last] = [False] * (last - first) + [after]
     return tuple(spaces)
+
+
+def surface_text(rows: Iterable[Sequence[str]]) -> str:
+    """The text that rows spell: the form of a range stands for its words, and empty nodes have none."""
+    text, covered = "", 0
+    for row in rows:
+        first, _, last = row[_ID].partition("-")
+        if "." in first or (not last and int(first) <= covered):
+            continue
+        covered = int(last or first)
+        text += row[_FORM] + ("" if _misc(row, "SpaceAfter") == "No" else " ")
+    return text.rstrip(" ")
 
 
 def _misc(columns: Sequence[str], key: str) -> str | None:

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hyperx.data.lines import OnFault, no_sentences, numbered_lines, stop, whole_lines
+from hyperx.data.lines import OnFault, no_sentences, numbered_lines, stands_on_a_line, stop, whole_lines
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
 from hyperx.segmentation import check_whole, is_visible
@@ -175,7 +175,7 @@ def _label(value: Any) -> str:
     # True is an integer to Python.
     if isinstance(value, int | str) and not isinstance(value, bool):
         label = str(value).strip()
-        if label and label.isprintable():
+        if is_visible(label) and stands_on_a_line(label):
             return label
     raise DataError(f"expected a label, a word or an integer, found {value!r:.40}; add it or remove the row")
 
@@ -205,8 +205,9 @@ def _rows(
         TextRows(str(path), columns).names(header)
     except DataError as error:
         raise DataError(f"the first line is no header: {error.message}", path=path, line=line) from error
-    if len(set(header)) < len(header):
-        twice = next(name for index, name in enumerate(header) if name in header[:index])
+    # A spreadsheet may end every row with empty fields.
+    twice = next((name for index, name in enumerate(header) if name.strip() and name in header[:index]), None)
+    if twice is not None:
         raise DataError(f"expected a name once in the header, found {twice!r} twice", path=path, line=line)
     for number, values in fields:
         if len(values) == len(header):

@@ -56,7 +56,7 @@ def _decode(raw: bytes, path: str | Path, number: int) -> str:
         raise DataError(message, path=path, line=number) from error
 
 
-def check_word(word: str, path: str | Path, line: int | None) -> None:
+def check_word(word: str, path: str | Path | None = None, line: int | None = None) -> None:
     """See that a word holds something to read.
 
     Raises:
@@ -67,6 +67,11 @@ def check_word(word: str, path: str | Path, line: int | None) -> None:
     if all(character.isspace() or unicodedata.category(character) == "Cc" for character in word):
         message = f"expected a word, found {word[:40]!r}: only spaces or control characters; remove the line or mend it"
         raise DataError(message, path=path, line=line)
+
+
+def stands_on_a_line(text: str) -> bool:
+    """Whether a text holds neither control characters, tabs among them, nor ends of lines, nor half characters."""
+    return text.isprintable() or not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)
 
 
 def no_sentences(path: str | Path) -> DataError:

@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal, TextIO
 
+from hyperx.data.conllu import surface_text
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import spans
 from hyperx.data.text import ConlluSentence, Row
@@ -241,7 +242,7 @@ def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> list[str]
     place = next((index for index, comment in enumerate(given, start=1) if _name_of(comment) == "sent_id"), 0)
     new = [] if place else [f"# sent_id = {number}"]
     if _comment(sentence, "text") is None:
-        new.append(f"# text = {_LINE_BREAKS.sub(' ', sentence.text or _surface_text(rows))}")
+        new.append(f"# text = {_LINE_BREAKS.sub(' ', sentence.text or surface_text(rows))}")
     if _comment(sentence, "text_pair") is None:
         new += _pair_comment(sentence)
     return [*given[:place], *new, *given[place:]]
@@ -266,18 +267,6 @@ def _name_of(comment: str) -> str | None:
     """What stands before the sign of equality, where there is one."""
     name, separator, _ = comment[1:].partition("=")
     return name.strip() if separator else None
-
-
-def _surface_text(rows: Iterable[Row]) -> str:
-    """The text of CoNLL-U lines: that of a range stands for its words, and empty nodes have none."""
-    text, covered = "", 0
-    for row in rows:
-        first, _, last = row[_ID].partition("-")
-        if "." in first or (not last and int(first) <= covered):
-            continue
-        covered = int(last or first)
-        text += row[_FORM] + ("" if "SpaceAfter=No" in row[_MISC].split("|") else " ")
-    return text.rstrip(" ")
 
 
 def _json_items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
@@ -310,11 +299,23 @@ def _json_items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
 
 
 def _entities(sentence: Sentence, labels: Sequence[str]) -> Iterator[dict[str, str | int]]:
-    spaces = sentence.space_after or (True,) * len(sentence.words)
     for kind, start, end in spans(labels):
-        pieces = zip(sentence.words[start:end], spaces[start:end], strict=True)
-        text = "".join(word + " " * space for word, space in pieces).rstrip(" ")
-        yield {"type": kind, "start": start, "end": end, "text": text}
+        yield {"type": kind, "start": start, "end": end, "text": _text_of(sentence, start, end)}
+
+
+def _text_of(sentence: Sentence, start: int, end: int) -> str:
+    """The text of some words of a sentence, from one to before another, as it stands there."""
+    if isinstance(sentence, ConlluSentence):
+        return surface_text(row for row in sentence.rows if _is_within(row[_ID], start + 1, end))
+    spaces = sentence.space_after or (True,) * len(sentence.words)
+    pieces = zip(sentence.words[start:end], spaces[start:end], strict=True)
+    return "".join(word + " " * space for word, space in pieces).rstrip(" ")
+
+
+def _is_within(row_id: str, first: int, last: int) -> bool:
+    """Whether the id of a row is that of a word, or a whole range, from one word to another."""
+    begin, _, end = row_id.partition("-")
+    return "." not in begin and first <= int(begin) and int(end or begin) <= last
 
 
 def _plain(label: Any) -> Any:

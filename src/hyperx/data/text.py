@@ -12,9 +12,9 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Any, Literal
 
-from hyperx.data.conllu import WordIds, space_after, text_comment
+from hyperx.data.conllu import WordIds, space_after, surface_text, text_comment
 from hyperx.data.labelled import TextRows, json_rows
-from hyperx.data.lines import check_word
+from hyperx.data.lines import check_word, stands_on_a_line
 from hyperx.data.sentence import Sentence
 from hyperx.errors import ConfigError, DataError, did_you_mean
 from hyperx.segmentation import WordSegmenter, is_visible, text_sentence
@@ -33,6 +33,7 @@ _SEPARATORS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
 
 _BYTE_ORDER_MARK = "\ufeff"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_GZIP_MARK = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,7 +218,7 @@ class ConlluReader(InputReader):
             words=tuple(row[_FORM] for _, row in words),
             lines=tuple(number for number, _ in words),
             source=self.source,
-            text=text_comment(comments),
+            text=text_comment(comments) or surface_text(row for _, row in rows),
             text_pair=text_comment(comments, "text_pair"),
             space_after=space_after(row for _, row in rows),
             comments=tuple(comments),
@@ -255,6 +256,8 @@ def _decoded(line: str | bytes, source: str, number: int) -> str:
         if number == 1 and error.object.startswith(_UTF_16_MARKS):
             message = "expected UTF-8, found the byte order mark of UTF-16; convert the text, such as with iconv"
             raise DataError(message, path=source, line=number) from error
+        if number == 1 and error.object.startswith(_GZIP_MARK):
+            raise DataError("expected text, found a gzip file; unpack it first", path=source, line=number) from error
         raise _not_utf8(error.object[error.start], source, number) from error
     except UnicodeEncodeError as error:
         raise _not_utf8(ord(error.object[error.start]) & 0xFF, source, number) from error
@@ -269,6 +272,6 @@ def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
     """What a JSON object calls itself, as a comment of CoNLL-U; nothing where it has no such name on one line."""
     for key in ("sent_id", "id"):
         value = row.get(key)
-        if isinstance(value, int | str) and str(value).strip() and str(value).isprintable():
+        if isinstance(value, int | str) and str(value).strip() and stands_on_a_line(str(value)):
             return (f"# sent_id = {str(value).strip()}",)
     return ()
