@@ -537,6 +537,28 @@ def test_overwriting_deletes_nothing_where_a_run_cannot_begin(
     assert toy.steps_of(tmp_path / "run") == [1]
 
 
+def test_overwriting_deletes_nothing_where_a_tracker_cannot_begin(
+    go: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    pytest.importorskip("tensorboard")
+    assert go("run", "--max_train_steps", "1") == 0
+
+    def refuse(*_: object, **__: object) -> None:
+        raise ValueError("no key is configured")
+
+    monkeypatch.setattr("accelerate.Accelerator.init_trackers", refuse)
+    with pytest.raises(ValueError, match="no key"):
+        go("run", "--max_train_steps", "1", "--overwrite_output_dir", "--report_to", "tensorboard")
+    assert toy.steps_of(tmp_path / "run") == [1]
+
+
+def test_an_output_folder_below_a_file_is_refused_at_once(error: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "notes.txt").write_text("mine")
+    message = error("notes.txt/run", "--temperature", "0")
+    assert f"--output_dir: {tmp_path / 'notes.txt'} is a file; name another folder" in message
+    assert "--temperature" in message
+
+
 def test_languages_and_tasks_without_training_data_are_named(
     go: Callable[..., int], caplog: pytest.LogCaptureFixture
 ) -> None:

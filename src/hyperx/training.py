@@ -5,15 +5,18 @@ from __future__ import annotations
 import json
 import logging
 import math
+import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 from transformers import set_seed
 
@@ -98,10 +101,12 @@ def train(config: TrainConfig) -> Path:
         checkpoint_activations(model.encoder)
     if accelerator.is_main_process:
         report.print_modules(model, freezing_patterns(config.model))
+    assert config.training.output_dir is not None
+    run = TrainingRun(config, output_dir := config.training.output_dir, accelerator, model, data)
+    start_tracker(accelerator, config)
     # An earlier run makes way only once this one is sure to begin.
     with accelerator.main_process_first():
-        output_dir = claim_output_dir(config.training)
-    run = TrainingRun(config, output_dir, accelerator, model, data)
+        claim_output_dir(config.training)
     if config.training.resume:
         run.resume()
     try:
@@ -130,18 +135,38 @@ def output_dir_problems(options: TrainingOptions) -> list[str]:
         return ["--output_dir: name a folder for the checkpoints"]
     if output_dir.exists() and not output_dir.is_dir():
         return [f"--output_dir: {output_dir} is a file; name a folder"]
+    if problem := _unwritable(output_dir):
+        return [f"--output_dir: {problem}; name another folder"]
     if options.resume or options.overwrite_output_dir or not output_dir.exists() or not any(output_dir.iterdir()):
         return []
     return [f"--output_dir: {output_dir} is not empty. Go on with --resume, start anew with --overwrite_output_dir"]
 
 
-def claim_output_dir(options: TrainingOptions) -> Path:
+def _unwritable(folder: Path) -> str | None:
+    """Why nothing can be written below a folder, which need not exist yet."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        return f"{nearest} is a file"
+    return None if os.access(nearest, os.W_OK) else f"{nearest} may not be written"
+
+
+def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
+    """Open what --report_to names, without the logs of a run that is to be overwritten."""
+    options = config.training
+    if options.report_to == "none":
+        return
+    if accelerator.is_main_process and options.overwrite_output_dir and not options.resume:
+        assert options.output_dir is not None
+        shutil.rmtree(options.output_dir / TRACKER, ignore_errors=True)
+    accelerator.init_trackers(TRACKER, config=resumable_options(config))
+
+
+def claim_output_dir(options: TrainingOptions) -> None:
     """Make the output folder, and empty it where that is asked for."""
     assert options.output_dir is not None
     if options.overwrite_output_dir and not options.resume:
         _delete_run(options.output_dir)
     options.output_dir.mkdir(parents=True, exist_ok=True)
-    return options.output_dir
 
 
 def _delete_run(output_dir: Path) -> None:
@@ -151,7 +176,6 @@ def _delete_run(output_dir: Path) -> None:
     checkpoint.clean(output_dir)
     for name in (checkpoint.BEST, LOG):
         (output_dir / name).unlink(missing_ok=True)
-    shutil.rmtree(output_dir / TRACKER, ignore_errors=True)
 
 
 def make_accelerator(options: TrainingOptions) -> Accelerator:
@@ -159,7 +183,8 @@ def make_accelerator(options: TrainingOptions) -> Accelerator:
     precision = "no"
     if options.fp16:
         if torch.cuda.is_available() and not options.no_cuda:
-            precision = "bf16" if torch.cuda.is_bf16_supported() else "fp16"
+            # Cards before Ampere compute bf16 in a roundabout way, and slowly.
+            precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
             log.info("--fp16: mixed precision with %s", precision)
         else:
             log.warning("--fp16: this machine has no mixed precision to offer here; training in 32 bits")
@@ -220,8 +245,6 @@ class TrainingRun:
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         # The encoder came in evaluation mode; whatever evaluates leaves the model as it was.
         self.model.train()
-        if self.options.report_to != "none":
-            accelerator.init_trackers(TRACKER, config=resumable_options(config))
 
     def run(self) -> None:
         """Train to the last step or until early stopping, evaluating, logging and saving on the way."""
@@ -347,10 +370,12 @@ class TrainingRun:
         """Write the checkpoint of this step, name the best, delete what the limit spares."""
         folder = self.output_dir / f"checkpoint-{self.progress.step}"
         self.accelerator.wait_for_everyone()
+        # Each process draws for its own rows.
+        random = gather_object([random_state(self.accelerator.device)])
         if not self.accelerator.is_main_process:
             return
         if not (folder / checkpoint.CONFIG).is_file():
-            checkpoint.write_folder(folder, self._fill)
+            checkpoint.write_folder(folder, partial(self._fill, random=random))
         self._name_best()
 
     def _name_best(self) -> None:
@@ -364,7 +389,7 @@ class TrainingRun:
             self.output_dir, self.options.save_total_limit, None if best is None else self.output_dir / best
         )
 
-    def _fill(self, folder: Path) -> None:
+    def _fill(self, folder: Path, random: Sequence[dict[str, torch.Tensor]]) -> None:
         self.bare_model.save_files(folder)
         checkpoint.write_json(folder / checkpoint.DATA, self.data.kept)
         checkpoint.write_json(folder / checkpoint.OPTIONS, resumable_options(self.config))
@@ -374,8 +399,7 @@ class TrainingRun:
             "optimizer": self.optimizer.state_dict(),
             "scheduler": self.scheduler.state_dict(),
             "begun_with": self.begun_with,
-            "random": torch.get_rng_state(),
-            "random_cuda": torch.cuda.get_rng_state_all() if self.accelerator.device.type == "cuda" else [],
+            "random": random,
         }
         if self.accelerator.scaler is not None:
             state["scaler"] = self.accelerator.scaler.state_dict()
@@ -401,9 +425,7 @@ class TrainingRun:
         self.bare_model.load_tensors(checkpoint.read_tensors(found[-1]))
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
-        torch.set_rng_state(state["random"])
-        if state["random_cuda"] and self.accelerator.device.type == "cuda":
-            torch.cuda.set_rng_state_all(state["random_cuda"])
+        restore_random_state(state["random"][self.accelerator.process_index], self.accelerator.device)
         if "scaler" in state and self.accelerator.scaler is not None:
             self.accelerator.scaler.load_state_dict(state["scaler"])
         self.progress = Progress(**state["progress"])
@@ -422,6 +444,21 @@ class TrainingRun:
             lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
             kept = [line for line in lines if json.loads(line)["step"] <= self.progress.step]
             path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+
+
+def random_state(device: torch.device) -> dict[str, torch.Tensor]:
+    """The state of what this process draws random numbers from, by kind of device."""
+    state = {"cpu": torch.get_rng_state()}
+    if device.type == "cuda":
+        state["cuda"] = torch.cuda.get_rng_state(device)
+    return state
+
+
+def restore_random_state(state: Mapping[str, torch.Tensor], device: torch.device) -> None:
+    """Go on drawing where :func:`random_state` was taken; on another kind of device as far as that goes."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and device.type == "cuda":
+        torch.cuda.set_rng_state(state["cuda"], device)
 
 
 def make_plan(config: TrainConfig, splits: Sequence[EncodedSplit], batch_rows: int) -> BatchPlan:

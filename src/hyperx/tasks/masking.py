@@ -112,7 +112,7 @@ class MaskedLanguageModelling(Task):
         asked = labels != IGNORED
         losses = nn.functional.cross_entropy(logits.float(), labels[asked].to(logits.device), reduction="none")
         rows = asked.nonzero()[:, 0].numpy()
-        sums = np.bincount(rows, weights=losses.double().cpu().numpy(), minlength=len(windows))
+        sums = np.bincount(rows, weights=losses.cpu().double().numpy(), minlength=len(windows))
         return list(zip(sums.tolist(), np.bincount(rows, minlength=len(windows)).tolist(), strict=True))
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
