@@ -119,6 +119,23 @@ def test_a_language_of_raw_text_alone_is_read_as_before_without_the_task_that_re
         torch.testing.assert_close(new.down, old.down)
 
 
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_what_was_left_out_on_the_way_comes_again_as_new(tmp_path: Path, sharing: str | None) -> None:
+    labels = {"ner": ("O", "B-PER"), "pos": ("NOUN", "VERB")}
+    pairs = ("ner#en", "ner#de", "pos#tr")
+    first = saved(
+        tmp_path / "a", labels=labels, adapter_sharing=sharing, trained_pairs=pairs, languages=("en", "de", "tr")
+    )
+    without = started(first, labels={"ner": labels["ner"]}, languages=("en", "tr"), trained_pairs=("ner#en",))
+    assert set(without.config.trained_pairs) == set(pairs)
+    without.save_pretrained(tmp_path / "b")
+    again = started(
+        WarmStart.read(tmp_path / "b"), labels=labels, languages=("en", "de", "tr"), trained_pairs=("ner#en", "pos#en")
+    )
+    kept = {"ner#de"} if sharing in ("shared", "task") else set()
+    assert set(again.config.trained_pairs) == {"ner#en", "pos#en"} | kept
+
+
 def test_adapters_of_languages_may_be_stacked_upon(tmp_path: Path) -> None:
     start = saved(tmp_path / "old", adapter_sharing="language")
     model = started(start, adapter_sharing="stacked")

@@ -15,6 +15,7 @@ from hyperx import checkpoint
 from hyperx.config import HypernetworkOptions, ModelConfig, TrainConfig
 from hyperx.errors import CheckpointError
 from hyperx.languages import canonical
+from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.parsing import DependencyParsing
 
 log = logging.getLogger(__name__)
@@ -93,7 +94,8 @@ class WarmStart:
         ]  # fmt: skip
         if faults:
             raise CheckpointError(f"{OPTION}: {self.folder} does not fit:\n" + "\n".join(f"  - {f}" for f in faults))
-        trained = tuple(dict.fromkeys((*config.trained_pairs, *then.trained_pairs)))
+        before = [pair for pair in then.trained_pairs if self._is_kept(TaskLanguagePair.parse(pair), config)]
+        trained = tuple(dict.fromkeys((*config.trained_pairs, *before)))
         labelled = {str(pair) for pair in (*config.labelled_pairs, *then.labelled_pairs)}
         return replace(
             config,
@@ -101,6 +103,14 @@ class WarmStart:
             self_trained_pairs=tuple(pair for pair in trained if pair not in labelled),
             trained_inside=then.trained_inside,
         )
+
+    def _is_kept(self, pair: TaskLanguagePair, config: ModelConfig) -> bool:
+        """Whether what a pair trained is still there: an earlier start may have left its task or its language out, and
+        where such a one comes again it starts fresh."""
+        languages = set(map(canonical, self.config.languages))
+        fresh_task = pair.task in config.kinds and pair.task not in self.config.kinds
+        fresh_language = canonical(pair.language) in set(map(canonical, config.languages)) - languages
+        return not fresh_task and (not fresh_language or config.adapter_sharing in ("shared", "task"))
 
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
         """Copy the weights into a model that :meth:`continued` describes, and say what was taken and what is new.
@@ -148,7 +158,7 @@ class WarmStart:
             if not trained or not self.config.hypernetwork.mean_for_untrained:
                 trained = set(places)
             for row, language in enumerate(map(canonical, config.languages)):
-                if language in trained:
+                if language in trained and language in places:
                     yield own.data[row], tensor[places[language]]
         else:
             yield own.data, tensor
