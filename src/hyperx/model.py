@@ -341,7 +341,9 @@ class HyperX(nn.Module):
     def add_language(self, language: str) -> None:
         """Give the model one language more, which reads the mean of the trained languages."""
         if self.hypernetwork is not None:
-            self.hypernetwork.source.add_language()
+            trained = self.config.trained_languages
+            known = [row for row, name in enumerate(self.config.languages) if canonical(name) in trained]
+            self.hypernetwork.source.add_language(known)
         if self.plain_adapters is not None:
             self.plain_adapters.add_language(canonical(language))
         self.config = replace(self.config, languages=(*self.config.languages, language))

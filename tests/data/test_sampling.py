@@ -44,6 +44,10 @@ def test_probabilities_follow_the_formula(sizes: list[int], temperature: float) 
     np.testing.assert_allclose(pair_probabilities(sizes, temperature=temperature), wanted, rtol=1e-9)
 
 
+def test_a_small_temperature_leaves_the_largest_alone() -> None:
+    assert pair_probabilities([5_000, 20_000], temperature=0.0001).tolist() == [0.0, 1.0]
+
+
 def test_named_strategies_are_temperatures() -> None:
     sizes = [1, 10, 89]
     assert pair_probabilities(sizes, strategy="size_proportional").tolist() == [0.01, 0.1, 0.89]

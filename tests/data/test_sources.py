@@ -66,6 +66,14 @@ def test_local_folder_under_any_code(tmp_path: Path, folder: str) -> None:
         sources.read(*pairs("ner#de"), "test")
 
 
+@pytest.mark.parametrize("name", ["val", "valid", "validation"])
+def test_dev_may_have_other_names(tmp_path: Path, name: str) -> None:
+    put(tmp_path, f"ner/tr/{name}.tsv", "b\tO\n")
+    assert words(build(tmp_path, "ner#tr"), "ner#tr", "dev") == [("b",)]
+    put(tmp_path, "ner/tr/dev.tsv")
+    assert f"found dev.tsv and {name}.tsv for dev" in problem(tmp_path, "ner#tr")
+
+
 def test_the_users_own_spelling_of_a_folder_comes_first(tmp_path: Path) -> None:
     put(tmp_path, "ner/tr/test.tsv", "tr\tO\n")
     put(tmp_path, "ner/tur/test.tsv", "tur\tO\n")

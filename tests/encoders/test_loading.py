@@ -33,6 +33,7 @@ from hyperx.data.encoding import SubwordEncoder
 from hyperx.encoders import embedded, loading
 from hyperx.encoders.loading import EMBEDDED, LoadedEncoder, description_folder, load_encoder, load_tokenizer
 from hyperx.errors import EncoderError
+from hyperx.tasks.base import special_subwords
 
 CONFIG = BertConfig(
     vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, dtype="float32"
@@ -239,6 +240,28 @@ def test_a_hub_model_is_the_same_as_its_local_copy(folder: Path, monkeypatch: py
     encoder = load_encoder("someone/encoder")
     assert encoder.name == "someone/encoder"
     assert encoder.content_hash == load_encoder(folder).content_hash
+
+
+def test_a_connection_lost_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    class ReadError(Exception):
+        """As HTTP libraries have it: no OSError."""
+
+    def lose(*_: Any, **__: Any) -> str:
+        raise ReadError("peer closed the connection")
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", lose)
+    with pytest.raises(EncoderError, match="could not be fetched from the hub: peer closed the connection"):
+        load_encoder("someone/encoder")
+
+
+def test_a_tokenizer_without_padding_is_told(folder: Path) -> None:
+    with pytest.raises(EncoderError, match="expected a padding subword, found none"):
+        special_subwords(load_tokenizer(folder))
+
+
+def test_a_description_in_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert description_folder(f"~/{folder.name}") == folder
 
 
 def test_a_description_spares_the_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -183,6 +183,13 @@ def test_added_language_reads_the_mean_too(trained: list[bool]) -> None:
     torch.testing.assert_close(after[2:, 2:], torch.stack([mean, mean]))
 
 
+def test_added_language_is_the_mean_of_the_trained_where_each_reads_its_own() -> None:
+    model = tiny_model(options={"mean_for_untrained": False})
+    model.add_language("fi")
+    rows = model.hypernetwork.source.language
+    torch.testing.assert_close(rows[3], rows[:2].mean(dim=0))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_model_of_another_precision_runs_with_untrained_languages(dtype: torch.dtype) -> None:
     ids, mask = tiny_batch([3, 5])

@@ -44,9 +44,9 @@ _MAPPED = ("ner", LABEL)
 _HUB_KEYS = ("name", "configuration", "revision", "columns")
 
 # Names by convention, and those of UD releases, whose largest treebanks have a train split in parts (-train-a, ...).
-_PLAIN_NAME = re.compile(r"(?P<split>train|dev|test)")
+_PLAIN_NAMES = {**{split: split for split in SPLITS}, **dict.fromkeys(("val", "valid", "validation"), "dev")}
 _RELEASE_NAME = re.compile(r"(?P<treebank>.+)-ud-(?P<split>train|dev|test)(?P<part>-.+)?")
-_SPLIT_WORDS = frozenset({"train", "dev", "val", "valid", "validation", "test"})
+_SPLIT_WORDS = frozenset(_PLAIN_NAMES)
 _RELEASE_ENDINGS = (".conllu", ".iob2")  # a release's .txt files hold the raw text
 
 
@@ -378,8 +378,10 @@ class _Resolver:
                 by_split.setdefault(split, []).append(path)
         if not by_split:
             found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-            expected = f"train, dev or test with an ending of {', '.join(endings(column))}, or a UD release's names"
-            self.problems.append(f"{place}: expected files in {folder} named {expected}; found {found}")
+            named = f"train, dev (or validation) or test with an ending of {', '.join(endings(column))}"
+            self.problems.append(
+                f"{place}: expected files in {folder} named {named}, or as in UD releases; found {found}"
+            )
         for split, paths in by_split.items():
             self._check_one_source(paths, split, place)
             self.problems.extend(f"{place}: {problem}" for path in paths if (problem := format_problem(path, column)))
@@ -465,8 +467,7 @@ def _split_of(path: Path) -> str | None:
     """The split that a file holds by the names in use; None for other files."""
     if path.suffix.lower() in _RELEASE_ENDINGS and (match := _RELEASE_NAME.fullmatch(path.stem)):
         return match["split"]
-    match = _PLAIN_NAME.fullmatch(path.stem) if path.suffix.lower() in endings() else None
-    return match["split"] if match else None
+    return _PLAIN_NAMES.get(path.stem) if path.suffix.lower() in endings() else None
 
 
 def _parts_of(path: Path) -> tuple[str, str] | None:

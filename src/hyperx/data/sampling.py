@@ -27,7 +27,8 @@ def pair_probabilities(
         temperature: any positive number.
     """
     exponent = {"temperature": 1 / temperature, "size_proportional": 1.0, "uniform": 0.0}[strategy]
-    weights: NDArray[np.float64] = np.asarray(sizes, dtype=np.float64) ** exponent
+    unit = max(sizes) if exponent > 1 else 1  # so that no power is too large for a number
+    weights: NDArray[np.float64] = (np.asarray(sizes, dtype=np.float64) / unit) ** exponent
     shares: NDArray[np.float64] = weights / weights.sum()
     return shares
 

@@ -107,7 +107,7 @@ def description_folder(name: str) -> Path:
     """
     if name == EMBEDDED:
         return embedded_encoder_folder()
-    path = Path(name)
+    path = _in_home(name)
     if path.is_dir():
         return path
     if not _is_hub_name(name):
@@ -128,9 +128,7 @@ def _find(name: str | Path) -> tuple[Path, bool]:
     """The encoder's folder, and whether it is one that this package converted and keeps itself."""
     if name == EMBEDDED:
         return embedded_encoder_folder(), True
-    path = Path(name)
-    with contextlib.suppress(RuntimeError):  # ~ of somebody who is not known here
-        path = path.expanduser()
+    path = _in_home(name)
     if path.is_file():
         if not is_e5s1(path):
             raise EncoderError(f"{path}: expected a folder or a file that begins with {MAGIC!r}. {_ELSE}")
@@ -140,6 +138,13 @@ def _find(name: str | Path) -> tuple[Path, bool]:
     if isinstance(name, Path) or not _is_hub_name(name):
         raise EncoderError(f"{name}: expected an encoder, found no such file or folder. {_ELSE}")
     return _checked_folder(_download(name, _HUB_FILES)), False
+
+
+def _in_home(name: str | Path) -> Path:
+    """The path that a name may be; ~ of somebody who is not known here stays."""
+    with contextlib.suppress(RuntimeError):
+        return Path(name).expanduser()
+    return Path(name)
 
 
 def _is_hub_name(name: str) -> bool:
@@ -179,7 +184,7 @@ def _download(name: str, files: list[str]) -> Path:
             f"{name}: found neither such a local folder nor such a model on the hub"
             f" (a private one needs: hf auth login).{_hint(name)} {_ELSE}"
         ) from error
-    except (OSError, ValueError) as error:
+    except Exception as error:  # among them a connection lost on the way, an exception of the HTTP library
         raise EncoderError(f"{name}: could not be fetched from the hub: {_first_line(error)}. {_ELSE}") from error
 
 

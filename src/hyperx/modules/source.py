@@ -63,13 +63,14 @@ class SourceEmbedding(nn.Module):
         return torch.where(kept, own, shares @ self.language)
 
     @torch.no_grad()
-    def add_language(self) -> None:
+    def add_language(self, trained: Sequence[int] = ()) -> None:
         """Append a language without training data.
 
-        Its embedding starts as the mean of all, which is also what it reads where every language reads its own. The
-        parameter is a new one: an optimiser made before does not know it.
+        Its embedding is the mean of those trained, by default all, which is also what it reads where every language
+        reads its own. The parameter is a new one: an optimiser made before does not know it.
         """
-        rows = torch.cat([self.language, self.language.mean(dim=0, keepdim=True)])
+        known = self.language[list(trained)] if trained else self.language
+        rows = torch.cat([self.language, known.mean(dim=0, keepdim=True)])
         self.language = nn.Parameter(rows, requires_grad=self.language.requires_grad)
         self.learnt = torch.cat([self.learnt, torch.zeros_like(self.learnt[:, :1])], dim=1)
         self.has_means = True

@@ -15,6 +15,7 @@ from transformers import PreTrainedTokenizerFast
 from hyperx.data.encoding import Ints, SubwordEncoder, Window
 from hyperx.data.sentence import Sentence
 from hyperx.data.storage import EncodedSplit
+from hyperx.errors import EncoderError
 
 IGNORED = -100
 """The label id of a position that has no label: the value that the Hugging Face library uses."""
@@ -104,7 +105,16 @@ class Subwords:
 
 
 def special_subwords(tokenizer: PreTrainedTokenizerFast) -> Subwords:
-    """The special subwords of a tokenizer that batches are made with."""
+    """The special subwords of a tokenizer that batches are made with.
+
+    Raises:
+        EncoderError: where there is none to pad with.
+    """
+    if tokenizer.pad_token_id is None:
+        raise EncoderError(
+            f"{tokenizer.name_or_path or 'the tokenizer'}: expected a padding subword, found none. Name one of its "
+            "special subwords, such as the one that ends a sentence, as pad_token in its tokenizer_config.json"
+        )
     return Subwords(
         pad=tokenizer.pad_token_id,
         mask=tokenizer.mask_token_id,

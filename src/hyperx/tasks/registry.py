@@ -50,7 +50,7 @@ def read_kinds(entries: Sequence[str], used: Iterable[str], problems: list[str])
             problems.append(
                 f"--tasks: there is no task {kind!r}; there are {', '.join(TASKS)}.{_kind_hint(kind, entries)}"
             )
-        elif hasattr(nn.ModuleDict, name):
+        elif hasattr(nn.ModuleDict(), name):
             problems.append(f"--tasks: {name!r} is a word that PyTorch keeps for itself; choose another name")
         elif name in JSON_KEYS:
             problems.append(f"--tasks: {name!r} has another meaning in predict's JSON lines; choose another name")
