@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -31,10 +32,15 @@ from hyperx.tasks.base import (
 from hyperx.tasks.tagging import cross_entropy
 from hyperx.tasks.trees import best_tree
 
+log = logging.getLogger(__name__)
+
 ARC_SIZE, RELATION_SIZE, DROPOUT, SLOPE = 500, 100, 0.33, 0.1
 """Sizes, dropout and leak of the projections (Dozat and Manning 2017, table 1)."""
 
 ROOT = "root"
+LONG_SENTENCE = 1_000
+"""Words from which on the best tree, in cubic time, takes seconds."""
+
 OUT_OF_SIGHT = -1e4
 """Score of an arc between words that no window holds together: possible, but the last choice."""
 
@@ -231,6 +237,8 @@ class DependencyParsing(Task):
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
         """One tree over the whole sentence; the root's relation is ``root``, and nobody else's."""
         count = windows[-1].stop
+        if count > LONG_SENTENCE:
+            log.warning("a sentence of %d words takes long to parse: a tree is of one sentence, not of a text", count)
         arcs = np.full((count, count + 1), OUT_OF_SIGHT)
         relations, certain = np.zeros(arcs.shape, dtype=np.int64), np.zeros(arcs.shape)
         for (scores, log_probabilities, best), window in zip(parts, windows, strict=True):
