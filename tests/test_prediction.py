@@ -129,6 +129,34 @@ def test_the_endings_of_files_tell_their_formats(predict: Callable[..., str], tm
     assert "conllu has no place for it" in predict("", "--output", "out.txt", "--confidence", status=1)
 
 
+def test_options_may_stand_in_a_file(predict: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "predict.yaml").write_text("tasks: [pos]\noutput_format: columns\n")
+    assert columns(predict("cat sees .\n", "--config", "predict.yaml")) == [
+        ["cat", "NOUN"], ["sees", "VERB"], [".", "PUNCT"]
+    ]  # fmt: skip
+
+
+def test_a_corpus_of_words_is_tagged_as_it_is(predict: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "corpus.conll").write_text("-DOCSTART- O\n\ncat X\nsees X\n\nAda\tB-PER\n.\tO")
+    found = predict("", "--input", "corpus.conll", "--output_format", "columns", "--tasks", "pos")
+    assert found == "cat\tNOUN\nsees\tVERB\n\nAda\tPROPN\n.\tPUNCT\n\n"
+    (tmp_path / "corpus.tsv").write_text("cat\tO\n")
+    message = predict("", "--input", "corpus.tsv", status=1)
+    assert "a file that ends in .tsv may hold words or texts. Say --input_format columns" in message
+    options = ["--input_format", "columns", "--output_format", "columns", "--tasks", "pos"]
+    assert predict("", "--input", "corpus.tsv", *options) == "cat\tNOUN\n\n"
+
+
+def test_json_lines_with_words_are_read_back(predict: Callable[..., str]) -> None:
+    first = predict("cat sees Ada Lovelace.", "--output_format", "jsonl")
+    assert predict(first, "--input_format", "jsonl", "--output_format", "columns") == predict(
+        "cat sees Ada Lovelace.", "--output_format", "columns"
+    )
+    for bad in ("[]", '"cat"', '["cat", 5]'):
+        message = predict(f'{{"words": {bad}}}', "--input_format", "jsonl", status=1)
+        assert "<stdin>:1: expected words as a list of texts" in message
+
+
 def test_the_ids_of_json_lines_stay_with_their_sentences(predict: Callable[..., str]) -> None:
     text = '{"id": 7, "text": "cat sees dog."}\n{"sent_id": "b-2", "id": 8, "text": "dog."}\n{"id": "", "text": "a."}\n'
     found = [

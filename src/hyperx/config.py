@@ -207,8 +207,9 @@ class DataOptions:
     """The tasks, the languages and where their data is."""
 
     tasks: tuple[str, ...] = ()
-    """Tasks to learn, such as: ner pos dep mlm. By default those of the pairs. A task may have a name of its own, so
-    that a model can have several of one kind: sentiment=cls nli=cls."""
+    """Tasks to learn: pos (part-of-speech tags), ner (named entities), dep (trees), cls (labels of texts), mlm (raw
+    text). By default those of the pairs. A task may have a name of its own, so that a model can have several of one
+    kind: sentiment=cls nli=cls."""
     languages: tuple[str, ...] = ()
     """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By
     default those of the pairs."""
@@ -405,7 +406,8 @@ class EvaluateConfig:
     max_eval_samples: int | None = None
     """At most so many sentences of each pair, from the first on."""
     data_folder: Path | None = None
-    """Where the data is; by default where it was at training."""
+    """Where the data is, laid out as at training, by default where it was. Data that the training run's table 'data'
+    names, and that is elsewhere now, is named in a table of one's own, in the file of --config."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Explicit table of data, in the configuration file only; adds to the one kept with the checkpoint."""
     treebanks: tuple[str, ...] = ()
@@ -427,6 +429,8 @@ class PredictConfig:
 
     checkpoint: Path | None = None
     """A checkpoint folder, or an output folder, whose best checkpoint is taken."""
+    config: Path | None = None
+    """A YAML file with the same options. Options given here win over it."""
     tasks: tuple[str, ...] = ()
     """Tasks to run, such as: ner pos. By default all tasks of the model."""
     language: str | None = None
@@ -435,10 +439,11 @@ class PredictConfig:
     """File to read; by default standard input."""
     output: Path | None = None
     """File to write; by default standard output."""
-    input_format: Literal["raw", "jsonl", "tokens", "conllu"] | None = None
+    input_format: Literal["raw", "jsonl", "tokens", "columns", "conllu"] | None = None
     """'raw': a text a line, segmented where a task needs words; for cls a tab separates two texts. 'jsonl': an object a
-    line with text and, of two, text_pair. 'tokens': a sentence a line, words between spaces. 'conllu'. By default raw,
-    but what the input's ending says where that is .jsonl or .conllu."""
+    line with text and, of two, text_pair, or with words. 'tokens': a sentence a line, words between spaces. 'columns':
+    a word a line, in the first column, and a blank line behind each sentence. 'conllu'. By default raw, but what the
+    input's ending says where that is .jsonl, .conllu, .conll or .bio."""
     output_format: Literal["conllu", "jsonl", "columns"] | None = None
     """'conllu' (entities in MISC), 'jsonl' (one object a sentence), or 'columns' (word and labels between tabs). By
     default conllu, but what the output's ending says where that is .jsonl or .tsv."""

@@ -27,7 +27,7 @@ One hypernetwork writes the adapters of a frozen multilingual encoder for every 
 commands:
 {commands}
 
-'hyperx COMMAND --help' explains a command's options."""
+'hyperx COMMAND --help' explains a command's options, 'hyperx --version' tells the version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

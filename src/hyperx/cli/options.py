@@ -29,6 +29,8 @@ from hyperx.errors import ConfigError, did_you_mean
 
 Config = TypeVar("Config")
 TABLE, ENCODER = "data", "model_name_or_path"
+REQUIRED = frozenset({"train_task_language_pairs", "output_dir", "eval_ckpt", "checkpoint", "language"})
+"""Options that each command must be given, here or in a file; what is missing is reported with all other problems."""
 
 
 def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
@@ -101,15 +103,17 @@ def _options(info: StructTypeInfo) -> StructConstructorSpec | None:
     for field in fields(info.type):
         default = field.default if field.default_factory is MISSING else field.default_factory()
         kind, text = hints[field.name], texts.get(field.name)
-        shown = kind if text is None else _explained(kind, default, text)
+        shown = kind if text is None else _explained(kind, default, text, required=field.name in REQUIRED)
         specs.append(StructFieldSpec(name=field.name, type=shown, default=default, helptext=text))
     return StructConstructorSpec(instantiate=info.type, fields=tuple(specs))
 
 
-def _explained(kind: Any, default: Any, text: str) -> Any:
+def _explained(kind: Any, default: Any, text: str, *, required: bool) -> Any:
     """A type as the help shows it: readable placeholders and defaults, and no pair of flags for what is off."""
     hint = f"(default: {('off', 'on')[default] if isinstance(default, bool) else default})"
-    if default is None or default == ():
+    if required:
+        hint = "(required)"
+    elif default is None or default == ():
         hint = "" if "default" in text else "(default: none)"
     metavar = None if isinstance(default, bool) else _placeholder(kind, default)
     shown = tyro.conf.arg(help_behavior_hint=hint, metavar=metavar)

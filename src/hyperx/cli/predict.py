@@ -24,6 +24,9 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+AMBIGUOUS = (".tsv", ".csv", ".iob2")
+"""Endings of files of words as well as of texts, or whose words are not in the first column."""
+
 
 def main(arguments: Sequence[str]) -> None:
     """Tag a stream."""
@@ -89,6 +92,11 @@ def validate(config: PredictConfig) -> None:
         problems.append(f"--confidence: {chosen} has no place for it; choose --output_format jsonl")
     if config.batch_size < 1:
         problems.append(f"--batch_size: expected 1 or more; found {config.batch_size}")
+    if config.input is not None and config.input_format is None and config.input.suffix.lower() in AMBIGUOUS:
+        problems.append(
+            f"--input: a file that ends in {config.input.suffix} may hold words or texts. Say --input_format columns "
+            "(a word a line, in the first column) or raw (a text a line)"
+        )
     if config.output is not None and config.output.is_dir():
         problems.append(f"--output: expected a file, found the folder {config.output}")
     if problems:
@@ -98,7 +106,7 @@ def validate(config: PredictConfig) -> None:
 def input_format(config: PredictConfig) -> InputFormat:
     """The format that is asked for, else that of the input's ending, else raw text."""
     ending = "" if config.input is None else config.input.suffix.lower()
-    by_ending: dict[str, InputFormat] = {".jsonl": "jsonl", ".conllu": "conllu"}
+    by_ending: dict[str, InputFormat] = {".jsonl": "jsonl", ".conllu": "conllu", ".conll": "columns", ".bio": "columns"}
     return config.input_format or by_ending.get(ending, "raw")
 
 

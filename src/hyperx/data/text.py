@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import re
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import IO, Any, Literal
@@ -19,7 +19,7 @@ from hyperx.data.sentence import Sentence
 from hyperx.errors import ConfigError, DataError, did_you_mean
 from hyperx.segmentation import WordSegmenter, is_visible, text_sentence
 
-InputFormat = Literal["raw", "jsonl", "tokens", "conllu"]
+InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
 """What a text may be written in; the same names as in `INPUT_FORMATS`."""
 
 Row = tuple[str, ...]
@@ -158,16 +158,66 @@ class RawReader(TextReader):
 
 class JsonlReader(TextReader):
     """A JSON object a line with ``text``, and ``text_pair`` for two texts (or the other names that training data may
-    have). Its ``sent_id``, or else ``id``, goes with the sentence; all else in it is passed over."""
+    have), or with ``words``, which stay as they are. Its ``sent_id``, or else ``id``, goes with the sentence; all else
+    in it is passed over."""
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
         """Read line by line; texts stay as they are."""
         rows = TextRows(self.source, labelled=False)
         for number, row in json_rows(lines, self.source):
+            if "words" in self.reads and "words" in row:
+                yield self._of_words(row, number)
+                continue
             given = rows.sentence(row, number)
             sentence = self.sentence(given.raw_text, number)
             assert sentence is not None, "a row has a text"
             yield replace(sentence, text=given.text, text_pair=given.text_pair, comments=_sent_id(row))
+
+    def _of_words(self, row: Mapping[str, Any], number: int) -> Sentence:
+        """A sentence that comes with its words."""
+        words = row["words"]
+        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+            message = f'expected words as a list of texts, such as ["a", "b"], found {str(words)[:40]}'
+            raise DataError(message, path=self.source, line=number)
+        for word in words:
+            check_word(word, self.source, number)
+        text, pair = (value if isinstance(value := row.get(name), str) else None for name in ("text", "text_pair"))
+        return Sentence(
+            words=tuple(words),
+            lines=(number,) * len(words),
+            source=self.source,
+            text=text,
+            text_pair=pair,
+            comments=_sent_id(row),
+        )
+
+
+class ColumnsReader(InputReader):
+    """A word a line, in the first column, what stands behind it passed over; a blank line ends the sentence.
+
+    Columns end at the tab where the line has one, else at spaces, as in training data; ``-DOCSTART-`` lines are passed
+    over.
+    """
+
+    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
+        """Gather line by line; a word of nothing but spaces or control characters is refused."""
+        words: list[tuple[int, str]] = []
+        for number, line in lines:
+            if line.startswith("-DOCSTART-"):
+                continue
+            if line.strip(" \t"):
+                word = line.partition("\t")[0] if "\t" in line else line.strip(" ").partition(" ")[0]
+                check_word(word, self.source, number)
+                words.append((number, word))
+            elif words:
+                yield self._sentence(words)
+                words = []
+        if words:
+            yield self._sentence(words)
+
+    def _sentence(self, words: Sequence[tuple[int, str]]) -> Sentence:
+        numbers, forms = zip(*words, strict=True)
+        return Sentence(words=forms, lines=numbers, source=self.source)
 
 
 class TokensReader(InputReader):
@@ -240,6 +290,7 @@ INPUT_FORMATS: dict[str, type[InputReader]] = {
     "raw": RawReader,
     "jsonl": JsonlReader,
     "tokens": TokensReader,
+    "columns": ColumnsReader,
     "conllu": ConlluReader,
 }
 """Every input format by its name."""
