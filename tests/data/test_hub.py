@@ -139,7 +139,7 @@ def test_what_a_data_set_lacks_is_said(make: Maker) -> None:
     ("row", "message"),
     [
         ({"tokens": [["a", "b"]], "ner": [[0]]}, "row 1: expected 2 values of ner, one a word, found 1"),
-        ({"tokens": [[]], "ner": [[]]}, "row 1: expected words, found an empty sentence"),
+        ({"tokens": [[]], "ner": [[]]}, r"row 1: expected a list of words, found \[\]"),
         ({"tokens": [["a"]], "ner": [[1]]}, "row 1: expected a label of ner: a string or a class label, found 1"),
     ],
 )
@@ -149,6 +149,47 @@ def test_broken_rows_have_a_number(make: Maker, row: dict[str, list[Any]], messa
     name = make({"tokens": strings(), "ner": List(Value("int32"))}, {"train": row})
     with pytest.raises(DataError, match=message):
         list(load_hub(name, "tr", "train"))
+
+
+def test_rows_at_fault_are_passed_over_and_counted(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
+    rows = {"tokens": [["a"], None, ["b", "c"], []], "ner": [["O"], ["O"], None, []]}
+    name = make({"tokens": strings(), "ner": strings()}, {"train": rows})
+    assert [sentence.words for sentence in load_hub(name, "tr", "train", wanted="ner")] == [("a",)]
+    assert "3 rows are passed over; the first of them is" in caplog.text
+
+
+def test_columns_that_nobody_asked_for_may_be_of_any_kind(make: Maker) -> None:
+    from datasets import Value
+
+    features = {"text": Value("string"), "words": Value("int32"), "ner": strings()}
+    name = make(features, {"train": {"text": ["a b", "c"], "words": [2, 1], "ner": [["x"], []]}})
+    assert [sentence.text for sentence in load_hub(name, "tr", "train", wanted="text")] == ["a b", "c"]
+    with pytest.raises(DataError, match="row 1: expected a list of words, found 2"):
+        list(load_hub(name, "tr", "train", wanted="ner"))
+
+
+def test_a_column_beside_the_one_that_is_wanted_is_not_read(make: Maker) -> None:
+    rows = {"tokens": [["a", "b"]], "upos": [["NOUN", "VERB"]], "ner": [["x"]]}
+    name = make({"tokens": strings(), "upos": strings(), "ner": strings()}, {"train": rows})
+    (sentence,) = load_hub(name, "tr", "train", wanted="upos")
+    assert sentence.columns == {"upos": ("NOUN", "VERB")}
+
+
+@pytest.mark.parametrize(
+    ("error", "message"),
+    [
+        (RuntimeError("Dataset scripts are no longer supported, but found x.py"), "such as refs/convert/parquet"),
+        (Exception("connection reset"), "cannot be loaded: connection reset; check the name"),
+    ],
+)
+def test_faults_of_the_libraries_are_told(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
+    def fail(*_: Any, **__: Any) -> None:
+        raise error
+
+    monkeypatch.setattr("datasets.load_dataset", fail)
+    monkeypatch.setattr("hyperx.data.hub._hub_answers", lambda _: True)
+    with pytest.raises(DataError, match=message):
+        list(load_hub("someone/some-data", None, "train"))
 
 
 # Labelled texts -------------------------------------------------------------------------------------------------------

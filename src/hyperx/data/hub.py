@@ -6,12 +6,13 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+from hyperx.data.formats import TEXT
 from hyperx.data.labelled import LABEL, TEXT_COLUMNS, TextRows
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
@@ -68,16 +69,36 @@ def load_hub(
 
     Raises:
         DataError: where the hub cannot be reached (within seconds), or has no such data set, configuration, split or
-            column; and at rows whose columns are of different lengths or whose labels have no names.
+            column; and where no row is sound: others are passed over, and their number logged.
     """
     place = hub_place(name, configuration, split)
     data = _load(name, configuration, split, revision, place)
     if wanted == LABEL:
         yield from _LabelledReader.of(data.features, dict(columns or {}), place).sentences(data)
         return
-    reader = _RowReader.of(data.features, dict(columns or {}), place)
+    reader = _RowReader.of(data.features, dict(columns or {}), place, wanted)
+    yield from _without_faults(data, reader.sentence)
+
+
+def _without_faults(
+    data: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any], int], Sentence]
+) -> Iterator[Sentence]:
+    """All rows but those at fault, which nobody can mend on the hub: their number is logged.
+
+    Raises:
+        DataError: where all of them are.
+    """
+    first, count, found = None, 0, False
     for number, row in enumerate(data, start=1):
-        yield reader.sentence(row, number)
+        try:
+            yield read(row, number)
+            found = True
+        except DataError as fault:
+            first, count = first or fault, count + 1
+    if first and not found:
+        raise first
+    if first:
+        log.warning("%d rows are passed over; the first of them is %s", count, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +136,11 @@ def hub_place(name: str, configuration: str | None, split: str) -> str:
 
 def _load(name: str, configuration: str | None, split: str, revision: str | None, place: str) -> Any:
     """The split as a memory-mapped data set."""
-    from datasets.exceptions import DatasetsError
-
     offline = not Path(name).is_dir() and not _hub_answers(int(time.monotonic() / _PROBE_LASTS_SECONDS))
     try:
         with _offline() if offline else contextlib.nullcontext():
             return _load_by_any_name(name, configuration, split, revision)
-    except (OSError, ValueError, DatasetsError) as error:
+    except Exception as error:  # of the libraries, and of the HTTP library below them, which differs between versions
         if offline:
             message = f"the Hugging Face hub cannot be reached and no copy is in its cache; {LOCAL_ALTERNATIVES}"
             raise DataError(message, path=place) from error
@@ -154,6 +173,9 @@ def _explain(error: Exception, configuration: str | None, split: str) -> str:
         return f"the data set has no configuration {configuration!r}.{hint}"
     if text.startswith("Unknown split"):
         return f"the data set has no split {HUB_SPLITS[split][0]!r}; it has {', '.join(known)}; {LOCAL_ALTERNATIVES}"
+    if "scripts are no longer supported" in text:
+        advice = "name a revision without one, such as refs/convert/parquet"
+        return f"the data set is a program, which is not run; {advice}, or {LOCAL_ALTERNATIVES}"
     return f"cannot be loaded: {text[:300]}; check the name, or {LOCAL_ALTERNATIVES}"
 
 
@@ -203,16 +225,19 @@ class _RowReader:
     place: str
 
     @classmethod
-    def of(cls, features: Mapping[str, Any], columns: Mapping[str, str], place: str) -> _RowReader:
+    def of(cls, features: Mapping[str, Any], columns: Mapping[str, str], place: str, wanted: str) -> _RowReader:
         for ours, theirs in columns.items():
             if theirs not in features:
                 hint = did_you_mean(theirs, features)
                 message = f"expected the column {theirs!r} for {ours}, found {', '.join(features)}.{hint}"
                 raise DataError(message, path=place)
         usual = {ours: next((name for name in known if name in features), "") for ours, known in HUB_COLUMNS.items()}
-        names = {ours: theirs for ours, theirs in {**usual, **columns}.items() if theirs}
-        if set(names) == {"text"}:
-            return cls(names, {}, place)
+        known = {ours: theirs for ours, theirs in {**usual, **columns}.items() if theirs}
+        if "text" in known and (wanted == TEXT or set(known) == {"text"}):
+            return cls({"text": known["text"]}, {}, place)
+        # What nobody asked for may be of any kind; heads tell the rows that are no words.
+        asked = {"words", "text", "head", wanted, *(("deprel",) if wanted == "head" else ())}
+        names = {ours: theirs for ours, theirs in known.items() if wanted == "words" or ours in asked}
         if "words" not in names:
             message = f"expected a column of words, found {', '.join(features)}; name it under columns: {{words: ...}}"
             raise DataError(message, path=place)
@@ -221,21 +246,26 @@ class _RowReader:
 
     def sentence(self, row: Mapping[str, Any], number: int) -> Sentence:
         """One row as a sentence."""
+        text = row[self.names["text"]] if "text" in self.names else None
+        if not isinstance(text, str | None):
+            raise self._error(number, f"expected a text, found {text!r:.40}")
         if "words" not in self.names:
-            return Sentence(words=(), source=self.place, text=row[self.names["text"]])
-        words = [str(word) for word in row[self.names["words"]]]
-        if not words:
-            raise self._error(number, "expected words, found an empty sentence")
+            return Sentence(words=(), source=self.place, text=text or "")
+        given = row[self.names["words"]]
+        if not isinstance(given, list) or not given:
+            raise self._error(number, f"expected a list of words, found {given!r:.40}")
+        words = [str(word) for word in given]
         values = {ours: row[theirs] for ours, theirs in self.names.items() if ours not in ("words", "text")}
         for ours, column in values.items():
-            if len(column) != len(words):
-                raise self._error(number, f"expected {len(words)} values of {ours}, one a word, found {len(column)}")
+            if not isinstance(column, list) or len(column) != len(words):
+                found = len(column) if isinstance(column, list) else repr(column)[:40]
+                raise self._error(number, f"expected {len(words)} values of {ours}, one a word, found {found}")
         kept = _word_rows(values.get("head"), len(words))
         return Sentence(
             words=tuple(words[index] for index in kept),
             columns=self._columns(values, kept, number),
             source=self.place,
-            text=row[self.names["text"]] if "text" in self.names else None,
+            text=text,
         )
 
     def _columns(
@@ -296,22 +326,8 @@ class _LabelledReader:
         return cls(rows, column, _label_names(features[column]))
 
     def sentences(self, data: Iterable[Mapping[str, Any]]) -> Iterator[Sentence]:
-        """All rows but those without a text or label, which nobody can mend on the hub: their number is logged.
-
-        Raises:
-            DataError: where no row has both.
-        """
-        faults, found = [], False
-        for number, row in enumerate(data, start=1):
-            try:
-                yield self._sentence(row, number)
-                found = True
-            except DataError as fault:
-                faults.append(fault)
-        if faults and not found:
-            raise faults[0]
-        if faults:
-            log.warning("%d rows are passed over; the first of them is %s", len(faults), faults[0])
+        """All rows but those without a text or label; a DataError where no row has both."""
+        return _without_faults(data, self._sentence)
 
     def _sentence(self, row: Mapping[str, Any], number: int) -> Sentence:
         where, label = f"row {number}: ", row[self.column]
