@@ -56,6 +56,9 @@ def default(code: str) -> str | None:
         ("sr-Latn", "sr"),
         ("iw", "he"),
         ("zh-classical", "lzh"),
+        ("zh-hak", "hak"),
+        ("zh-cmn-Hans", "zh"),
+        ("ar-arz", "arz"),
         ("qtd", "qtd"),
         ("My Language", "my language"),
     ],
@@ -177,7 +180,7 @@ def test_treebanks_are_found_by_any_name() -> None:
 
 
 def test_unknown_codes_are_known_as_such() -> None:
-    assert not any(map(is_language, ("", "xx", "und", "hello", "english")))
+    assert not any(map(is_language, ("", "xx", "und", "und-Latn", "hello", "english")))
     assert is_language("bbj")
     assert is_language("qtd")
 

@@ -107,7 +107,10 @@ def _standard(code: str) -> str | None:
     from langcodes.tag_parser import LanguageTagError
 
     try:
-        return langcodes.Language.get(code).prefer_macrolanguage().language
+        found = langcodes.Language.get(code)
+        # `zh-hak` is `hak`, as BCP 47 has it.
+        alone = langcodes.Language.get(found.extlangs[0]) if found.extlangs else found
+        return alone.prefer_macrolanguage().language
     except LanguageTagError:
         return None
 
@@ -141,7 +144,7 @@ def is_language(code: str) -> bool:
     known = canonical(code)
     if known in known_languages() or known in _WIKIPEDIA.values():
         return True
-    return known != "und" and langcodes.tag_is_valid(known)
+    return known.partition("-")[0] != "und" and langcodes.tag_is_valid(known)
 
 
 def language_name(code: str) -> str:

@@ -426,6 +426,14 @@ def test_unknown_names_in_a_file_get_suggestions(file: Path) -> None:
         ),
         ("data:\n  ner#en: {label_map: {0: A, '0': B}}\n", "is not YAML: '0' in line 2 stands in line 2 already"),
         ("treebanks: [{en: a}, {tr: a, tr: b}]\n", "is not YAML: 'tr' in line 1"),
+        (
+            "label_map: {DATE: , GPE: LOC}\n",
+            "label_map: expected a value, found nothing; write one, or leave the line out",
+        ),
+        ("label_map: {DATE: [A, B]}\n", "label_map: expected one type for each, found a list"),
+        ("languages:\n", "languages: expected a value, found nothing"),
+        ("model_name_or_path:\n", "model_name_or_path: expected a value, found nothing"),
+        ("treebanks: {en: [en_ewt, null]}\n", "treebanks: expected a value, found nothing"),
         ("data: corpus\n", "data: expected a table from pairs to sources; found 'corpus'"),
     ],
 )
@@ -440,6 +448,24 @@ def test_a_missing_file_of_options(tmp_path: Path) -> None:
         parse(TrainConfig, ["--config", str(tmp_path / "none.yaml")], "train")
     with pytest.raises(ConfigError, match="--config: cannot read"):
         parse(TrainConfig, ["--config", str(tmp_path)], "train")
+
+
+def test_nothing_is_a_value_of_some_options(file: Path) -> None:
+    file.write_text("save_total_limit:\nwarmup_steps: null\n")
+    training = parse(TrainConfig, ["--config", str(file)], "train").training
+    assert (training.save_total_limit, training.warmup_steps) == (None, None)
+
+
+def test_dates_are_text(file: Path) -> None:
+    file.write_text("data: {ner#en: {hub: {name: a/b, revision: 2024-02-30}}}\n")
+    table = parse(TrainConfig, ["--config", str(file)], "train").data.data
+    assert table["ner#en"]["hub"]["revision"] == "2024-02-30"
+
+
+def test_one_file_of_options(file: Path) -> None:
+    file.write_text("seed: 1\n")
+    with pytest.raises(ConfigError, match="--config: expected one file; found"):
+        parse(TrainConfig, ["--config", str(file), "--config", str(file)], "train")
 
 
 def test_a_file_that_is_not_utf8(file: Path) -> None:

@@ -117,3 +117,5 @@ def test_blocks_that_end_at_different_modules_are_refused() -> None:
 def test_limits_of_positions_are_found() -> None:
     assert longest_input(tiny_encoder("ernie")) == 40
     assert longest_input(tiny_encoder("data2vec-text")) == 38
+    assert longest_input(tiny_encoder("nystromformer")) == 40
+    assert longest_input(tiny_encoder("ibert")) == 38

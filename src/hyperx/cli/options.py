@@ -46,12 +46,15 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
         SystemExit: by the command line's own parser, with its message.
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--config", type=Path)
+    early.add_argument("--config", type=Path, action="append", default=[])
     early.add_argument("--preset")
     given, _ = early.parse_known_args([word for word in arguments if word not in ("-h", "--help")])
-    file = dict(read_options(in_home(given.config), kind)) if given.config else {}
+    known = option_names(kind)
+    if len(given.config) > 1:
+        raise ConfigError([f"--config: expected one file; found {' and '.join(map(str, given.config))}. Join them"])
+    file = dict(read_options(in_home(given.config[0]), kind)) if given.config and "config" in known else {}
     table = file.pop(TABLE, None)
-    preset = given.preset or file.get("preset")
+    preset = (given.preset or file.get("preset")) if "preset" in known else None
     words = as_words(PUBLISHED if preset == "published" else {}) + as_words(file) + list(arguments)
     parsed = tyro.cli(
         kind,
@@ -180,8 +183,10 @@ class OptionLoader(yaml.SafeLoader):
         return node
 
 
+# Words such as `no`, which is a language, are no truth values; no option is a date, and a revision may look like one.
+_UNREAD = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
 OptionLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if tag != "tag:yaml.org,2002:bool"]
+    first: [(tag, pattern) for tag, pattern in resolvers if tag not in _UNREAD]
     for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
 }
 OptionLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|True|false|False)$"), list("tTfF"))
@@ -214,11 +219,31 @@ def read_options(path: Path, kind: type[Any]) -> Mapping[str, Any]:
         for name, found in value.items()
         if str(found).lower() in ("yes", "no", "on", "off") and name in known and known[name] is bool
     ]
+    problems += [
+        f"--config: {path}: {name}: expected a value, found nothing; write one, or leave the line out"
+        for name, found in value.items()
+        if name in known and name != TABLE and _is_missing(found, known[name])
+    ]
+    if any(isinstance(target, list) for target in as_mapping(value.get("label_map")).values()):
+        problems.append(f"--config: {path}: label_map: expected one type for each, found a list; keep one of it")
     if "config" in value:
         problems.append(f"--config: {path}: a file of options cannot name another one")
     if problems:
         raise ConfigError(problems)
     return value
+
+
+def _is_missing(value: Any, hint: Any) -> bool:
+    """Whether a value, or one inside it, is nothing, where nothing is no value of the option."""
+    if value is None:
+        return NoneType not in get_args(hint)
+    inner = value.values() if isinstance(value, dict) else as_list(value)
+    return not isinstance(value, str) and None in [one for found in inner for one in as_list(found)]
+
+
+def as_mapping(value: Any) -> Mapping[str, Any]:
+    """A value that is a mapping; an empty one for any other."""
+    return value if isinstance(value, dict) else {}
 
 
 def option_names(kind: type[Any]) -> dict[str, Any]:

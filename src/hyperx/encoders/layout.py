@@ -102,13 +102,16 @@ def prepared_mask(encoder: PreTrainedModel, input_ids: Tensor, mask: Tensor | No
 
 def longest_input(encoder: PreTrainedModel) -> int | None:
     """How many subwords an encoder can read at once; None where there is no limit."""
+    declared: int | None = getattr(encoder.config, "max_position_embeddings", None)
     for name, module in encoder.named_modules():
-        if isinstance(module, nn.Embedding) and name.rpartition(".")[2] == "position_embeddings":
-            # Encoders of the RoBERTa kind count positions from the padding id on.
-            return module.num_embeddings - (0 if module.padding_idx is None else module.padding_idx + 1)
-    if layout_of(encoder).any_length:
-        return None
-    return getattr(encoder.config, "max_position_embeddings", None)
+        # Not every table is an nn.Embedding.
+        table = getattr(module, "weight", None) if name.rpartition(".")[2] == "position_embeddings" else None
+        if isinstance(table, Tensor) and table.dim() == 2:
+            # Encoders of the RoBERTa kind count positions from the padding id on; some have rows to spare.
+            padding = getattr(module, "padding_idx", None)
+            rows = len(table) - (0 if padding is None else padding + 1)
+            return rows if declared is None else min(rows, declared)
+    return None if layout_of(encoder).any_length else declared
 
 
 def disable_attention_dropout(encoder: PreTrainedModel) -> None:

@@ -87,7 +87,8 @@ def _checked_options(config: ImportConfig) -> tuple[Path, Path]:
     if config.folder is None:
         problems.append("name the folder of a published checkpoint, such as outputs/checkpoint-100000")
     elif not (folder / ARGUMENTS).is_file():
-        inner = sorted(path.parent.name for path in folder.glob(f"checkpoint-*/{ARGUMENTS}"))
+        names = (path.parent.name for path in folder.glob(f"checkpoint-*/{ARGUMENTS}"))
+        inner = sorted(names, key=lambda name: (len(name), name))  # by their steps
         hint = f"; name one of the checkpoints in it, such as {inner[-1]}" if inner else ""
         what = f"has no {ARGUMENTS}" if folder.is_dir() else "is no folder"
         problems.append(f"{folder} {what}: expected a checkpoint of the published program{hint}")
