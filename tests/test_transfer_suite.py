@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
 import yaml
 from safetensors.torch import load_file
@@ -35,7 +36,7 @@ from transfer.experiment import Experiment
 from transfer.methods import METHODS, method
 from transfer.results import Results, Row, found_rates
 from transfer.runs import Run, phases, train_once
-from transfer.tables import comparisons, write_tables
+from transfer.tables import _average, comparisons, repeats_table, write_tables
 
 pytest_plugins = ["world"]
 
@@ -384,6 +385,24 @@ def test_tables_go_into_a_page(done: Path, tmp_path: Path, capsys: pytest.Captur
     page.write_text("<!-- other -->\n<!-- end -->", encoding="utf-8")
     assert suite("render", done, "--page", page, "--formats", "svg") == 1
     assert f"{page}: expected a heading of tables.md, found 'other'" in capsys.readouterr().err
+
+
+def test_a_cell_whose_sentences_all_stand_in_train_has_no_score_without(done: Path) -> None:
+    (comparison,) = comparisons(Results(done), "final")
+    systems = {
+        name: rows.assign(in_train=rows["sentences"], score_without=float("nan"))
+        for name, rows in comparison.systems.items()
+    }
+    table = repeats_table(replace(comparison, systems=systems))
+    assert "| ner#en | 10 |  |" in table
+
+
+def test_steps_at_which_a_cell_is_missing_have_no_average() -> None:
+    rows = pd.DataFrame(
+        [(100, 1, "ner#en", 0.5), (100, 1, "pos#en", 0.7), (200, 1, "pos#en", 0.9)],
+        columns=["step", "seed", "pair", "score"],
+    ).assign(group="seen")
+    assert dict(_average(rows, "seen")) == {(100, 1): pytest.approx(0.6)}
 
 
 def test_averages_are_those_of_the_cells(done: Path) -> None:

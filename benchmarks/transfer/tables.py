@@ -104,7 +104,10 @@ def _check_cells(systems: Mapping[str, pd.DataFrame]) -> None:
 
 
 def _average(rows: pd.DataFrame, group: str) -> pd.Series:
-    return in_group(rows, group).groupby(["step", "seed"])["score"].mean()
+    own = in_group(rows, group)
+    steps = own.groupby(["step", "seed"])
+    # Models for single tasks may have been scored at other steps: what lacks a cell is no average of the group.
+    return steps["score"].mean()[steps["pair"].nunique() == own["pair"].nunique()]
 
 
 def in_group(rows: pd.DataFrame, group: str) -> pd.DataFrame:
@@ -155,7 +158,9 @@ def repeats_table(comparison: Comparison) -> str:
     for pair in dict.fromkeys(first[first["in_train"].fillna(0) > 0]["pair"]):
         own = [rows[rows["pair"] == pair] for rows in systems]
         counts = f"{int(own[0].iloc[0]['in_train']):,}"
-        table.append([pair, counts, *(_shown(mean_interval(list(rows["score_without"].dropna()))) for rows in own)])
+        without = [list(rows["score_without"].dropna()) for rows in own]
+        # Nothing is left of a cell all of whose sentences stand in train.
+        table.append([pair, counts, *(_shown(mean_interval(scores)) if scores else "" for scores in without)])
     return markdown_table(["cell", "in train", *comparison.systems], table) if table else ""
 
 
