@@ -152,9 +152,15 @@ def test_json_lines_with_words_are_read_back(predict: Callable[..., str]) -> Non
     assert predict(first, "--input_format", "jsonl", "--output_format", "columns") == predict(
         "cat sees Ada Lovelace.", "--output_format", "columns"
     )
-    for bad in ("[]", '"cat"', '["cat", 5]'):
+    assert predict('{"words": 1, "text": "cat"}', "--input_format", "jsonl")  # a count is not asked for
+    for bad, expected in (
+        ("[]", "expected words as a list of texts"),
+        ('["cat", 5]', "expected words as a list of texts"),
+        ('["\\ud800"]', "expected whole characters"),
+        ('"cat"', "expected a column named text"),
+    ):
         message = predict(f'{{"words": {bad}}}', "--input_format", "jsonl", status=1)
-        assert "<stdin>:1: expected words as a list of texts" in message
+        assert f"<stdin>:1: {expected}" in message
 
 
 def test_the_ids_of_json_lines_stay_with_their_sentences(predict: Callable[..., str]) -> None:

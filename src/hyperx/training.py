@@ -101,8 +101,9 @@ def train(config: TrainConfig) -> Path:
         checkpoint_activations(model.encoder)
     if accelerator.is_main_process:
         report.print_modules(model, freezing_patterns(config.model))
-    assert config.training.output_dir is not None
-    run = TrainingRun(config, output_dir := config.training.output_dir, accelerator, model, data)
+    output_dir = config.training.output_dir
+    assert output_dir is not None
+    run = TrainingRun(config, output_dir, accelerator, model, data)
     start_tracker(accelerator, config)
     # An earlier run makes way only once this one is sure to begin.
     with accelerator.main_process_first():

@@ -17,7 +17,7 @@ from hyperx.data.labelled import TextRows, json_rows
 from hyperx.data.lines import check_word, stands_on_a_line
 from hyperx.data.sentence import Sentence
 from hyperx.errors import ConfigError, DataError, did_you_mean
-from hyperx.segmentation import WordSegmenter, is_visible, text_sentence
+from hyperx.segmentation import WordSegmenter, check_whole, is_visible, text_sentence
 
 InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
 """What a text may be written in; the same names as in `INPUT_FORMATS`."""
@@ -165,7 +165,7 @@ class JsonlReader(TextReader):
         """Read line by line; texts stay as they are."""
         rows = TextRows(self.source, labelled=False)
         for number, row in json_rows(lines, self.source):
-            if "words" in self.reads and "words" in row:
+            if "words" in self.reads and isinstance(row.get("words"), list):
                 yield self._of_words(row, number)
                 continue
             given = rows.sentence(row, number)
@@ -176,11 +176,15 @@ class JsonlReader(TextReader):
     def _of_words(self, row: Mapping[str, Any], number: int) -> Sentence:
         """A sentence that comes with its words."""
         words = row["words"]
-        if not isinstance(words, list) or not words or not all(isinstance(word, str) for word in words):
+        if not words or not all(isinstance(word, str) for word in words):
             message = f'expected words as a list of texts, such as ["a", "b"], found {str(words)[:40]}'
             raise DataError(message, path=self.source, line=number)
         for word in words:
             check_word(word, self.source, number)
+        try:
+            check_whole(" ".join(words))
+        except DataError as error:
+            raise DataError(error.message, path=self.source, line=number) from error
         text, pair = (value if isinstance(value := row.get(name), str) else None for name in ("text", "text_pair"))
         return Sentence(
             words=tuple(words),
