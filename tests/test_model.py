@@ -470,10 +470,10 @@ def test_every_pair_may_read_its_own_language() -> None:
 
 @pytest.mark.parametrize("trainable", [True, False])
 def test_an_added_language_reads_the_mean_before_and_after_saving(trainable: bool) -> None:
-    """Also where every pair reads its own language, as published."""
+    """Also where every pair reads its own language, as published: that of the trained, which `wo` is not."""
     model = several_tasks(options={"mean_for_untrained": False})
     model.hypernetwork.source.language.requires_grad_(trainable)
-    mean = model.hypernetwork.source.language.detach().mean(dim=0)
+    mean = model.hypernetwork.source.language.detach()[[0, 1, 2, 4]].mean(dim=0)
     model.add_language("sw")
     source = model.hypernetwork.source
     assert source.language.requires_grad is trainable

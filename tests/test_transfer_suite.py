@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import signal
 import subprocess
 import sys
 from collections import Counter
@@ -343,7 +344,12 @@ def test_a_run_does_not_outlive_the_suite(tmp_path: Path) -> None:
     script.write_text(STARTS_A_CHILD, encoding="utf-8")
     paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
     with subprocess.Popen(
-        [sys.executable, str(script)], stdout=subprocess.PIPE, text=True, env={**os.environ, **paths}
+        [sys.executable, str(script)],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **paths},
+        # As a shell starts what runs in the background.
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
     ) as parent:
         assert parent.stdout is not None
         assert parent.stdout.readline() == "ready\n"

@@ -403,6 +403,8 @@ def stop_with_parent() -> None:
     """Interrupt this process, as Ctrl-C does, once the one that started it is gone, however it ended."""
     parent = multiprocessing.parent_process()
     if parent is not None:
+        # A shell lets what it starts in the background ignore Ctrl-C.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_interrupt_after, args=(parent.sentinel,), daemon=True).start()
 
 

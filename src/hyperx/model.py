@@ -343,7 +343,8 @@ class HyperX(nn.Module):
         if self.hypernetwork is not None:
             trained = self.config.trained_languages
             known = [row for row, name in enumerate(self.config.languages) if canonical(name) in trained]
-            self.hypernetwork.source.add_language(known)
+            own = not self.config.hypernetwork.mean_for_untrained
+            self.hypernetwork.source.add_language(known, reads_own=own)
         if self.plain_adapters is not None:
             self.plain_adapters.add_language(canonical(language))
         self.config = replace(self.config, languages=(*self.config.languages, language))

@@ -63,17 +63,21 @@ class SourceEmbedding(nn.Module):
         return torch.where(kept, own, shares @ self.language)
 
     @torch.no_grad()
-    def add_language(self, trained: Sequence[int] = ()) -> None:
+    def add_language(self, trained: Sequence[int] = (), *, reads_own: bool = False) -> None:
         """Append a language without training data.
 
-        Its embedding is the mean of those trained, by default all, which is also what it reads where every language
-        reads its own. The parameter is a new one: an optimiser made before does not know it.
+        The parameter is a new one: an optimiser made before does not know it.
+
+        Args:
+            trained: the languages whose mean its embedding is; by default all.
+            reads_own: read that embedding, as every language does in models where each has its own; else each task
+                reads the mean of the languages that it has learnt.
         """
         known = self.language[list(trained)] if trained else self.language
         rows = torch.cat([self.language, known.mean(dim=0, keepdim=True)])
         self.language = nn.Parameter(rows, requires_grad=self.language.requires_grad)
-        self.learnt = torch.cat([self.learnt, torch.zeros_like(self.learnt[:, :1])], dim=1)
-        self.has_means = True
+        self.learnt = torch.cat([self.learnt, torch.full_like(self.learnt[:, :1], reads_own)], dim=1)
+        self.has_means |= not reads_own
 
     def forward(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """Source embeddings of K pairs.
