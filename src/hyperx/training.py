@@ -370,9 +370,11 @@ class TrainingRun:
     def _save(self) -> None:
         """Write the checkpoint of this step, name the best, delete what the limit spares."""
         folder = self.output_dir / f"checkpoint-{self.progress.step}"
-        self.accelerator.wait_for_everyone()
         # Each process draws for its own rows.
         random = gather_object([random_state(self.accelerator.device)])
+        # The last exchange must hold no tensors: at the end of a run a thread of the exchange would let go of them while
+        # the process, which it needs for that, waits for the thread to end.
+        self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
         if not (folder / checkpoint.CONFIG).is_file():
