@@ -18,6 +18,7 @@ from hyperx.config import EncoderPart, ModelConfig
 from hyperx.data.collate import pad_windows
 from hyperx.data.encoding import SubwordEncoder
 from hyperx.data.output import Prediction
+from hyperx.data.text import checked_words
 from hyperx.device import placed
 from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask
@@ -31,7 +32,7 @@ from hyperx.modules.hypernetwork import Hypernetwork
 from hyperx.modules.plain import PlainAdapters
 from hyperx.modules.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction import as_sentences, checked_words, tag
+from hyperx.prediction import as_sentences, tag
 from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, special_subwords
 from hyperx.tasks.registry import TASKS, make_tasks
 

@@ -8,13 +8,13 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from hyperx.data.encoding import SubwordEncoder
-from hyperx.data.lines import check_word
 from hyperx.data.output import Prediction
 from hyperx.data.sentence import Sentence
+from hyperx.data.text import checked_words
 from hyperx.errors import DataError
 from hyperx.inference import POOL, PairPredictor
 from hyperx.pairs import TaskLanguagePair
-from hyperx.segmentation import WordSegmenter, check_whole, text_sentence
+from hyperx.segmentation import WordSegmenter, text_sentence
 
 if TYPE_CHECKING:
     from hyperx.model import HyperX
@@ -101,18 +101,3 @@ def _sentence(text: str | Sequence[str], segmenter: WordSegmenter | None) -> Sen
     if isinstance(text, str):
         return text_sentence(text, segmenter)
     return Sentence(words=checked_words(text)) if text else None
-
-
-def checked_words(words: Sequence[str]) -> tuple[str, ...]:
-    """The words of a sentence, once they are known to be such.
-
-    Raises:
-        DataError: where a sentence is no sequence of words, or a word holds nothing to read.
-    """
-    is_sequence = isinstance(words, Iterable) and not isinstance(words, str | bytes)
-    if not is_sequence or not all(isinstance(word, str) for word in words):
-        raise DataError(f"expected a sequence of words, found {str(words)[:60]!r}")
-    for word in words:
-        check_whole(word)
-        check_word(word)
-    return tuple(words)

@@ -416,13 +416,15 @@ def with_all_pairs(
     A pair that nobody named may lack data; what keeps that of the table's pairs from being found joins the problems.
     """
     every = [TaskLanguagePair(task, language) for task in tasks for language in languages]
-    others, lacking = DataSources.available(
+    lacking: dict[TaskLanguagePair, list[str]] = {}
+    others = DataSources.build(
         [pair for pair in every if pair not in sources],
         data_folder=data.data_folder,
         table=data.data,
         columns=_columns(tasks),
         label_map=label_map,
         treebanks=data.treebanks,
+        lacking=lacking,
     )
     named = table_keys(data.data)
     problems += [problem for pair, found in lacking.items() if pair.key in named for problem in found]

@@ -134,8 +134,6 @@ def output_dir_problems(options: TrainingOptions) -> list[str]:
     output_dir = options.output_dir
     if output_dir is None:
         return ["--output_dir: name a folder for the checkpoints"]
-    if output_dir.exists() and not output_dir.is_dir():
-        return [f"--output_dir: {output_dir} is a file; name a folder"]
     if problem := _unwritable(output_dir):
         return [f"--output_dir: {problem}; name another folder"]
     if options.resume or options.overwrite_output_dir or not output_dir.exists() or not any(output_dir.iterdir()):
@@ -372,8 +370,8 @@ class TrainingRun:
         folder = self.output_dir / f"checkpoint-{self.progress.step}"
         # Each process draws for its own rows.
         random = gather_object([random_state(self.accelerator.device)])
-        # The last exchange must hold no tensors: at the end of a run a thread of the exchange would let go of them while
-        # the process, which it needs for that, waits for the thread to end.
+        # The last exchange must hold no tensors: its thread needs the interpreter to let go of them, and the end of a
+        # run waits for that thread without letting go of the interpreter.
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return

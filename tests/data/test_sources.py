@@ -304,9 +304,8 @@ def test_pairs_that_have_data_beside_those_that_lack_it(tmp_path: Path) -> None:
     put(tmp_path, "ner/de/train.tsv")
     put(tmp_path, "x.conllu", TREE)
     table = {"pos#en": {"train": "missing.conllu"}, "pos#tr": {"train": "x.conllu"}, "dep#tr": {"test": "x.conllu"}}
-    found, lacking = DataSources.available(
-        pairs("ner#de", "pos#en", "pos#tr", "mood#de"), data_folder=tmp_path, table=table, columns=COLUMNS
-    )
+    lacking: dict[TaskLanguagePair, list[str]] = {}
+    found = build(tmp_path, "ner#de", "pos#en", "pos#tr", "mood#de", table=table, lacking=lacking)
     assert list(map(str, found.pairs)) == ["ner#de"]
     told = {str(pair): " ".join(problems) for pair, problems in lacking.items()}
     assert "expected a file, found none" in told["pos#en"]

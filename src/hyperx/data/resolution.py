@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -91,6 +92,7 @@ def resolve(
     columns: Mapping[str, str],
     label_map: Mapping[str, str] | None = None,
     treebanks: Sequence[str] = (),
+    lacking: dict[TaskLanguagePair, list[str]] | None = None,
 ) -> list[PairSources]:
     """Find every pair's data; nothing is opened and no network is used. See `DataSources.build`.
 
@@ -98,47 +100,22 @@ def resolve(
         ConfigError: with all problems together.
     """
     resolver = _Resolver(data_folder, columns, dict(label_map or {}), treebanks)
-    entries = resolver.entries(table or {})
-    found = [resolver.pair(pair, entries) for pair in resolver.distinct(pairs)]
-    resolved = [sources for sources in found if sources]
-    resolver.refuse_test_files(resolved, resolver.test_files(resolved, entries))
-    if resolver.problems:
-        raise ConfigError(list(dict.fromkeys(resolver.problems)))
-    return resolved
-
-
-def resolve_available(
-    pairs: Iterable[TaskLanguagePair],
-    *,
-    data_folder: Path,
-    table: Mapping[str, object] | None,
-    columns: Mapping[str, str],
-    label_map: Mapping[str, str] | None = None,
-    treebanks: Sequence[str] = (),
-) -> tuple[list[PairSources], dict[TaskLanguagePair, list[str]]]:
-    """Find the data of those pairs that have any, as `resolve` does.
-
-    Returns:
-        It, and the problems of each other pair.
-    """
-    resolver = _Resolver(data_folder, columns, dict(label_map or {}), treebanks)
-    entries = resolver.entries(table or {})
-    distinct, problems = resolver.distinct(pairs), {}
-    found = []
+    entries, distinct = resolver.entries(table or {}), resolver.distinct(pairs)
+    general, found = resolver.problems, []
+    own: dict[TaskLanguagePair, list[str]] = {}
     for pair in distinct:
-        resolver.problems = []
-        sources = resolver.pair(pair, entries)
-        problems[pair] = resolver.problems
-        if sources and not resolver.problems:
-            found.append(sources)
-    tests = resolver.test_files(found, entries)
-    for sources in found:
-        resolver.problems = problems[sources.pair]
-        resolver.refuse_test_files([sources], tests)
-    return (
-        [sources for sources in found if not problems[sources.pair]],
-        {pair: found for pair, found in problems.items() if found},
-    )
+        resolver.problems = own.setdefault(pair, [])
+        found.append(resolver.pair(pair, entries))
+    resolved = [sources for sources in found if sources]
+    tests = resolver.test_files(resolved, entries)
+    for sources in resolved:
+        resolver.problems = own[sources.pair]
+        resolver.refuse_test_files(sources, tests)
+    if lacking is not None:
+        lacking |= {pair: problems for pair, problems in own.items() if problems}
+    elif every := [*general, *chain.from_iterable(own.values())]:
+        raise ConfigError(list(dict.fromkeys(every)))
+    return [sources for sources in resolved if not own[sources.pair]]
 
 
 _Entries = dict[tuple[str, str], tuple[TaskLanguagePair, object]]
@@ -438,15 +415,14 @@ class _Resolver:
             for path in _paths(sources, "test")
         }
 
-    def refuse_test_files(self, found: Iterable[PairSources], tests: Mapping[Path, TaskLanguagePair]) -> None:
+    def refuse_test_files(self, sources: PairSources, tests: Mapping[Path, TaskLanguagePair]) -> None:
         """Training must not see a test file, under whatever name."""
-        for sources in found:
-            for path in _paths(sources, "train"):
-                real = path.resolve()
-                if real in tests or _named_test(path) or _named_test(real):
-                    what = f"the test file of {tests[real]}" if real in tests else "a test file by its name"
-                    advice = "train on a train or dev file, and keep test files for the end"
-                    self.problems.append(f"{sources.pair}: train names {path}, which is {what}; {advice}")
+        for path in _paths(sources, "train"):
+            real = path.resolve()
+            if real in tests or _named_test(path) or _named_test(real):
+                what = f"the test file of {tests[real]}" if real in tests else "a test file by its name"
+                advice = "train on a train or dev file, and keep test files for the end"
+                self.problems.append(f"{sources.pair}: train names {path}, which is {what}; {advice}")
 
     def _rest(self, resolved: Sequence[PairSources], entries: _Entries) -> list[PairSources]:
         """The table's other pairs; their problems are not this run's."""

@@ -16,7 +16,7 @@ from hyperx.data.hub import HubSource
 from hyperx.data.labelled import LABEL
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
 from hyperx.data.lines import OnFault, stop
-from hyperx.data.resolution import FileSource, PairSources, Source, resolve, resolve_available
+from hyperx.data.resolution import FileSource, PairSources, Source, resolve
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import BioConversion, bio_sentences, map_types
 from hyperx.errors import DataError, HyperXError
@@ -46,6 +46,7 @@ class DataSources:
         columns: Mapping[str, str],
         label_map: Mapping[str, str] | None = None,
         treebanks: Sequence[str] = (),
+        lacking: dict[TaskLanguagePair, list[str]] | None = None,
     ) -> DataSources:
         """Find each pair's data: as the table says where it names the pair, else in a local folder, else on the hub.
 
@@ -62,6 +63,7 @@ class DataSources:
             columns: task -> the column that it reads: `upos`, `ner`, `head` or `label`; `text` for raw text.
             label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
             treebanks: UD treebanks to read instead of defaults and local folders, such as `en=en_ewt+en_gum`.
+            lacking: told of the pairs without data, and why; they are left out then, and nothing is raised.
 
         Raises:
             ConfigError: with all problems together: paths without data, unknown keys and endings, two data for one
@@ -69,26 +71,15 @@ class DataSources:
         """
         return cls(
             resolve(
-                pairs, data_folder=data_folder, table=table, columns=columns, label_map=label_map, treebanks=treebanks
+                pairs,
+                data_folder=data_folder,
+                table=table,
+                columns=columns,
+                label_map=label_map,
+                treebanks=treebanks,
+                lacking=lacking,
             )
         )
-
-    @classmethod
-    def available(
-        cls,
-        pairs: Sequence[TaskLanguagePair],
-        *,
-        data_folder: Path,
-        table: Mapping[str, object] | None = None,
-        columns: Mapping[str, str],
-        label_map: Mapping[str, str] | None = None,
-        treebanks: Sequence[str] = (),
-    ) -> tuple[DataSources, dict[TaskLanguagePair, list[str]]]:
-        """The data of those pairs that have any, found as `build` does, and the problems of each other pair."""
-        found, problems = resolve_available(
-            pairs, data_folder=data_folder, table=table, columns=columns, label_map=label_map, treebanks=treebanks
-        )
-        return cls(found), problems
 
     @property
     def pairs(self) -> tuple[TaskLanguagePair, ...]:

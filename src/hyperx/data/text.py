@@ -94,6 +94,21 @@ def stream_lines(stream: Iterable[str | bytes], source: str) -> Iterator[tuple[i
         raise _not_utf8(error.object[error.start], f"{source} after line {number}", None) from error
 
 
+def checked_words(words: Sequence[str]) -> tuple[str, ...]:
+    """The words of a sentence, once they are known to be such.
+
+    Raises:
+        DataError: where a sentence is no sequence of words, or a word holds nothing to read.
+    """
+    is_sequence = isinstance(words, Iterable) and not isinstance(words, str | bytes)
+    if not is_sequence or not all(isinstance(word, str) for word in words):
+        raise DataError(f"expected a sequence of words, found {str(words)[:60]!r}")
+    for word in words:
+        check_whole(word)
+        check_word(word)
+    return tuple(words)
+
+
 class InputReader(ABC):
     """Lines to sentences.
 
@@ -179,15 +194,13 @@ class JsonlReader(TextReader):
         if not words or not all(isinstance(word, str) for word in words):
             message = f'expected words as a list of texts, such as ["a", "b"], found {str(words)[:40]}'
             raise DataError(message, path=self.source, line=number)
-        for word in words:
-            check_word(word, self.source, number)
         try:
-            check_whole(" ".join(words))
+            words = checked_words(words)
         except DataError as error:
             raise DataError(error.message, path=self.source, line=number) from error
         text, pair = (value if isinstance(value := row.get(name), str) else None for name in ("text", "text_pair"))
         return Sentence(
-            words=tuple(words),
+            words=words,
             lines=(number,) * len(words),
             source=self.source,
             text=text,
