@@ -125,7 +125,7 @@ def test_such_a_pair_is_trained_and_still_zero_shot(go: Callable[..., int], trai
     own, other = (model.adapters([TaskLanguagePair("ner", language)]).down for language in ("de", "tr"))
     assert not torch.allclose(own, other)
     found = evaluate_checkpoint(EvaluateConfig(eval_ckpt=tmp_path / "run", disable_progress_bar=True, no_cuda=True))
-    groups = {str(score.pair): group_of(score.pair, found.trained) for score in found.scores}
+    groups = {str(score.pair): group_of(score.pair, found.labelled) for score in found.scores}
     assert groups["ner#de"] == groups["pos#de"] == "new_language"
     assert groups["ner#en"] == "seen"
     # A run that starts from there keeps the two kinds apart.

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from hyperx.pairs import TaskLanguagePair
-from hyperx.transfer import GROUP_NAMES, GROUPS, group_of, macro_averages
+from hyperx.transfer import group_of, macro_averages
 
 TRAINED = [TaskLanguagePair.parse(name) for name in ("ner#en", "pos#en", "pos#tr")]
 
@@ -30,10 +30,6 @@ def test_groups(pair: str, group: str) -> None:
 
 def test_without_training_pairs_every_language_is_new() -> None:
     assert group_of(TRAINED[0], []) == "new_language"
-
-
-def test_every_group_has_a_name() -> None:
-    assert set(GROUP_NAMES) == set(GROUPS)
 
 
 def averages(**values: float) -> dict[str, float]:

@@ -9,14 +9,14 @@ from pathlib import Path
 from typing import Any
 
 from hyperx.cli.options import in_home, read_options
-from hyperx.config import DataOptions, SamplingOptions, TrainConfig
+from hyperx.config import DataOptions, Group, SamplingOptions, TrainConfig
 from hyperx.data.sampling import pair_probabilities
 from hyperx.data.sources import DataSources
 from hyperx.errors import ConfigError
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks, read_kinds
-from hyperx.transfer import Group, group_of
+from hyperx.transfer import group_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

@@ -10,7 +10,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch, Rectangle
 
-from .tables import GROUPS, Comparison, tasks_and_languages
+from hyperx.transfer import AVERAGE_NAMES
+
+from .tables import Comparison, tasks_and_languages
 
 HATCHES = {"seen": "", "new_pair": "....", "new_language": "////"}
 """How cells without training data are marked."""
@@ -29,7 +31,7 @@ def curves(comparison: Comparison) -> Figure:
     """A panel a group and a line a method: mean over the seeds of the macro average by step; the band goes from the
     lowest seed to the highest."""
     averages = {name: 100 * comparison.averages(name) for name in comparison.systems}
-    groups = [group for group in GROUPS if any(group in table for table in averages.values())]
+    groups = [group for group in AVERAGE_NAMES if any(group in table for table in averages.values())]
     figure = Figure(figsize=(3.2 * len(groups), 3.4), layout="constrained")
     panels = np.atleast_1d(figure.subplots(1, len(groups)))
     for axes, group in zip(panels, groups, strict=True):
@@ -39,7 +41,7 @@ def curves(comparison: Comparison) -> Figure:
                 means = by_step.mean()
                 (line,) = axes.plot(means.index, means.to_numpy(), marker="o", markersize=3, label=name)
                 axes.fill_between(means.index, by_step.min(), by_step.max(), alpha=0.2, color=line.get_color())
-        axes.set(title=GROUPS[group], xlabel="steps")
+        axes.set(title=AVERAGE_NAMES[group], xlabel="steps")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("macro average, dev (%)")
     figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(averages)))
@@ -68,7 +70,8 @@ def heat_map(comparison: Comparison) -> Figure:
                 _mark(axes, row, column, value, HATCHES[groups[f"{tasks[row]}#{languages[column]}"]])
     figure.colorbar(image, ax=list(panels), label="%", shrink=0.8)
     kinds = [
-        Patch(facecolor="lightgrey", edgecolor="black", hatch=HATCHES[group], label=GROUPS[group]) for group in HATCHES
+        Patch(facecolor="lightgrey", edgecolor="black", hatch=HATCHES[group], label=AVERAGE_NAMES[group])
+        for group in HATCHES
     ]
     figure.legend(handles=kinds, loc="outside lower center", ncols=3)
     figure.suptitle(comparison.title, fontsize="medium")

@@ -12,14 +12,11 @@ import pandas as pd
 from hyperx.errors import DataError, did_you_mean
 from hyperx.pairs import TaskLanguagePair
 from hyperx.report import markdown_table
-from hyperx.transfer import GROUP_NAMES
+from hyperx.transfer import AVERAGE_NAMES, GROUPS
 
 from .bootstrap import Mean, difference, mean_interval
 from .evaluation import Counts
 from .results import Results, counts_name, found_rates
-
-GROUPS = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
-"""All groups that have an average, by their names."""
 
 INTRODUCTION = """# Transfer
 
@@ -62,7 +59,7 @@ class Comparison:
     def averages(self, name: str) -> pd.DataFrame:
         """The macro averages of a method: a row a seed (and a step), a column a group."""
         rows = self.systems[name]
-        return pd.DataFrame({group: _average(rows, group) for group in GROUPS}).dropna(axis="columns", how="all")
+        return pd.DataFrame({group: _average(rows, group) for group in AVERAGE_NAMES}).dropna(axis="columns", how="all")
 
 
 def comparisons(results: Results, stage: str) -> list[Comparison]:
@@ -119,7 +116,9 @@ def in_group(rows: pd.DataFrame, group: str) -> pd.DataFrame:
 
 def averages_table(comparison: Comparison) -> str:
     """A row a method: macro averages of the groups, mean over the seeds and its interval; time of training."""
-    groups = [group for group in GROUPS if any(len(in_group(rows, group)) for rows in comparison.systems.values())]
+    groups = [
+        group for group in AVERAGE_NAMES if any(len(in_group(rows, group)) for rows in comparison.systems.values())
+    ]
     table = []
     for name, rows in comparison.systems.items():
         averages = comparison.averages(name)
@@ -132,7 +131,7 @@ def averages_table(comparison: Comparison) -> str:
             f"{runs['seconds'].mean():,.0f}" if runs["seconds"].any() else "",
             f"{runs['text_seconds'].mean():,.0f}" if runs["text_seconds"].any() else "",
         ])  # fmt: skip
-    header = ["method", "rate", "seeds", *(GROUPS[group] for group in groups), "seconds", "on raw text"]
+    header = ["method", "rate", "seeds", *(AVERAGE_NAMES[group] for group in groups), "seconds", "on raw text"]
     return markdown_table(header, table)
 
 
@@ -140,13 +139,13 @@ def cells_table(comparison: Comparison) -> str:
     """A row a cell, the groups one after the other, and a column a method: means over the seeds."""
     table = []
     first = next(iter(comparison.systems.values()))
-    for group, name in GROUP_NAMES.items():
+    for group in GROUPS:
         for pair in dict.fromkeys(in_group(first, group)["pair"]):
             cell = first[first["pair"] == pair].iloc[0]
             values = [
                 _shown(mean_interval(list(rows[rows["pair"] == pair]["score"]))) for rows in comparison.systems.values()
             ]
-            table.append([pair, name, str(cell["measure"]), f"{cell['sentences']:,}", *values])
+            table.append([pair, AVERAGE_NAMES[group], str(cell["measure"]), f"{cell['sentences']:,}", *values])
     return markdown_table(["cell", "group", "measure", "sentences", *comparison.systems], table, text_columns=3)
 
 
@@ -172,7 +171,7 @@ def differences_table(comparison: Comparison, baseline: str, results: Results) -
     """
     counts = {name: _counts(comparison, rows, results) for name, rows in comparison.systems.items()}
     first = comparison.systems[baseline]
-    groups = {group: list(dict.fromkeys(in_group(first, group)["pair"])) for group in GROUPS}
+    groups = {group: list(dict.fromkeys(in_group(first, group)["pair"])) for group in AVERAGE_NAMES}
     table = []
     for name in comparison.systems:
         if name == baseline:
@@ -196,7 +195,7 @@ def differences_table(comparison: Comparison, baseline: str, results: Results) -
             shown.append(f"{100 * found.value:+.1f} ({100 * found.low:+.1f} to {100 * found.high:+.1f})")
         table.append([name, str(len(seeds)), *shown])
     return markdown_table(
-        [f"{baseline} less", "seeds", *(GROUPS[group] for group, pairs in groups.items() if pairs)], table
+        [f"{baseline} less", "seeds", *(AVERAGE_NAMES[group] for group, pairs in groups.items() if pairs)], table
     )
 
 
@@ -233,7 +232,11 @@ def curve_table(comparison: Comparison) -> str:
         by_step = averages.groupby("step").mean()
         for group in by_step.columns:
             table.append(
-                [name, GROUPS[group], ", ".join(f"{step}: {100 * value:.1f}" for step, value in by_step[group].items())]
+                [
+                    name,
+                    AVERAGE_NAMES[group],
+                    ", ".join(f"{step}: {100 * value:.1f}" for step, value in by_step[group].items()),
+                ]
             )
     return markdown_table(["method", "group", "average by step"], table, text_columns=3)
 

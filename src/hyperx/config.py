@@ -17,6 +17,9 @@ Activation = Literal[
     "gelu_python_tanh", "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu",
     "quick_gelu", "relu2", "relu6", "sigmoid", "sqrtsoftplus", "swish", "xielu",
 ]  # fmt: skip
+Group = Literal["seen", "new_pair", "new_language"]
+"""How far a pair is from what a model was trained on with labels, see :func:`hyperx.transfer.group_of`."""
+
 Scheduler = Literal[
     "linear", "polynomial", "cosine", "cosine_with_restarts", "inverse_sqrt", "constant", "constant_with_warmup"
 ]  # fmt: skip
@@ -302,7 +305,7 @@ class TrainingOptions:
     """Steps between checkpoints; the last step always gives one."""
     save_total_limit: int | None = 2
     """Keep so many checkpoints, the best one always among them; None keeps all."""
-    best_by: Literal["all", "seen", "new_pair", "new_language"] = "all"
+    best_by: Literal["all", Group] = "all"
     """The group of evaluation pairs whose macro average chooses the best checkpoint."""
     early_stopping_patience: int | None = None
     """Stop after so many evaluations without a better average."""
@@ -341,6 +344,11 @@ class TrainConfig:
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
+
+    def by_name(self) -> dict[str, Any]:
+        """The options of all sections by their names."""
+        sections = (self.data, self.model, self.hypernetwork, self.sampling, self.training)
+        return {name: value for section in sections for name, value in asdict(section).items()}
 
 
 PUBLISHED: dict[str, Any] = {

@@ -15,7 +15,7 @@ from hyperx.building import public_names
 from hyperx.evaluation import PairScores, averaged
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.transfer import GROUP_NAMES, group_of, macro_averages
+from hyperx.transfer import AVERAGE_NAMES, GROUPS, group_of, macro_averages
 
 Rows = Sequence[Sequence[str]]
 LONG_CELL = 24
@@ -77,22 +77,22 @@ def _module_of(name: str) -> str:
 
 
 def result_table(
-    scores: Sequence[PairScores], trained: Collection[TaskLanguagePair]
+    scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair]
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows: one row a pair, seen pairs first, then the macro averages of the groups.
 
     Where sentences also stand in train, two columns more tell how many, and the score on the others.
     """
-    order = list(GROUP_NAMES)
     header = ["pair", "group", "sentences", "measure", "score"]
     rows = [
         row
-        for score in sorted(scores, key=lambda score: order.index(group_of(score.pair, trained)))
-        for row in _result_rows(score, GROUP_NAMES[group_of(score.pair, trained)])
+        for score in sorted(scores, key=lambda score: GROUPS.index(group_of(score.pair, labelled)))
+        for row in _result_rows(score, AVERAGE_NAMES[group_of(score.pair, labelled)])
     ]
-    averages = macro_averages(averaged(scores), trained)
-    names = {**GROUP_NAMES, "zero_shot": "zero-shot (both new)", "all": "all"}
-    rows += [["macro average", names[name], "", "", f"{100 * value:.1f}", "", ""] for name, value in averages.items()]
+    averages = macro_averages(averaged(scores), labelled)
+    rows += [
+        ["macro average", AVERAGE_NAMES[name], "", "", f"{100 * value:.1f}", "", ""] for name, value in averages.items()
+    ]
     if any(score.repeats for score in scores):
         return [*header, "in train", "score without"], rows
     return header, [row[: len(header)] for row in rows]
@@ -137,9 +137,9 @@ def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:
 LABEL_HEADER = ["pair", "label", "precision", "recall", "F1", "support"]
 
 
-def write_results(path: Path, title: str, scores: Sequence[PairScores], trained: Collection[TaskLanguagePair]) -> None:
+def write_results(path: Path, title: str, scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair]) -> None:
     """Write the tables of an evaluation as Markdown."""
-    overview = markdown_table(*result_table(scores, trained), text_columns=2)
+    overview = markdown_table(*result_table(scores, labelled), text_columns=2)
     labels = markdown_table(LABEL_HEADER, label_rows(scores), text_columns=2)
     path.write_text(f"# {title}\n\n{overview}\n## By label\n\n{labels}", encoding="utf-8")
 

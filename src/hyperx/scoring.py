@@ -34,13 +34,13 @@ class Evaluation:
 
     Args:
         scores: one value a pair.
-        trained: the pairs that the model was trained on.
-        folder: the checkpoint, which now holds ``results.json`` and ``results.md``.
+        labelled: the pairs that the model was trained on with labels, which count as seen.
+        tables: the file with the scores by label, in the checkpoint; None where it could not be written.
     """
 
     scores: list[PairScores]
-    trained: tuple[TaskLanguagePair, ...]
-    folder: Path
+    labelled: tuple[TaskLanguagePair, ...]
+    tables: Path | None
 
 
 def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
@@ -70,25 +70,32 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
     model.to(pick_device(no_cuda=config.no_cuda))
     splits = _load(config, model, pairs, data)
-    trained = settings.labelled_pairs
+    labelled = settings.labelled_pairs
     with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar) as bar:
         scores = evaluate_pairs(
             model,
             splits,
             batch_size=config.per_device_eval_batch_size,
             subwords=model.subwords(),
-            repeats=_repeats(config.split, splits, trained, _loader(model, data.trained)),
+            repeats=_repeats(config.split, splits, labelled, _loader(model, data.trained)),
             done=lambda _: bar.update(),
         )
-    suffix = "" if config.split == "test" else f"_{config.split}"
-    if (folder / f"results{suffix}.json").exists():
+    return Evaluation(scores, labelled, _write(scores, labelled, config.split, folder))
+
+
+def _write(scores: list[PairScores], labelled: tuple[TaskLanguagePair, ...], split: str, folder: Path) -> Path | None:
+    """Write the results into the checkpoint; the file of the tables, or None where they cannot be written."""
+    name = "results" if split == "test" else f"results_{split}"
+    tables = folder / f"{name}.md"
+    if (folder / f"{name}.json").exists():
         log.warning("the results of an earlier evaluation in %s are replaced", folder)
     try:
-        checkpoint.write_json(folder / f"results{suffix}.json", report.flat_results(scores, config.split))
-        report.write_results(folder / f"results{suffix}.md", f"Results on the {config.split} split", scores, trained)
+        checkpoint.write_json(folder / f"{name}.json", report.flat_results(scores, split))
+        report.write_results(tables, f"Results on the {split} split", scores, labelled)
     except OSError as error:
-        log.warning("the results cannot be written into %s: %s; they are shown alone", folder, error.strerror)
-    return Evaluation(scores, trained, folder)
+        log.warning("the results cannot be written into %s: %s; they are only shown", folder, error.strerror)
+        return None
+    return tables
 
 
 def _asked_pairs(config: EvaluateConfig, tasks: Iterable[str], problems: list[str]) -> tuple[TaskLanguagePair, ...]:
@@ -199,7 +206,7 @@ def _load(
 def _repeats(
     split: str,
     splits: dict[TaskLanguagePair, EncodedSplit],
-    trained: tuple[TaskLanguagePair, ...],
+    labelled: tuple[TaskLanguagePair, ...],
     loader: SplitLoader,
 ) -> dict[TaskLanguagePair, set[int]]:
     """For each seen pair the sentences that the model was trained on, as some data sets repeat them across splits.
@@ -208,7 +215,7 @@ def _repeats(
     """
     found = {}
     for pair in splits:
-        trained_on = split != "train" and group_of(pair, trained) == "seen" and loader.sources.has(pair, "train")
+        trained_on = split != "train" and group_of(pair, labelled) == "seen" and loader.sources.has(pair, "train")
         # The text of auxiliary tasks is kept apart from dev and test data before training.
         if trained_on and not loader.tasks[pair.task].auxiliary:
             try:

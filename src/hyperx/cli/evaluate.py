@@ -16,6 +16,7 @@ def main(arguments: Sequence[str]) -> None:
     from hyperx.scoring import evaluate_checkpoint
 
     found = evaluate_checkpoint(config)
-    table = report.result_table(found.scores, found.trained)
+    table = report.result_table(found.scores, found.labelled)
     report.print_table(f"Scores on the {config.split} split", *table, text_columns=2)
-    print(f"Scores by label stand in {found.folder}/results{'' if config.split == 'test' else '_' + config.split}.md")
+    if found.tables is not None:
+        print(f"Scores by label are in {found.tables}")
