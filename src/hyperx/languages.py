@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import difflib
-import importlib.util
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -147,23 +146,6 @@ def is_language(code: str) -> bool:
     return known.partition("-")[0] != "und" and langcodes.tag_is_valid(known)
 
 
-def language_name(code: str) -> str:
-    """The English name of a language, or the code itself where no name is known.
-
-    The names of the languages that have a treebank or a configuration of WikiANN are part of Hyper-X; more come from
-    the optional package `language_data`.
-    """
-    known = canonical(code)
-    if known in known_languages():
-        return known_languages()[known].name
-    # Asked for a name without its data, langcodes prints advice to the terminal: look before asking.
-    if importlib.util.find_spec("language_data") is None or not is_language(code):
-        return code
-    import langcodes
-
-    return str(langcodes.Language.get(known).display_name())
-
-
 def suggest(code: str, known: Iterable[str]) -> str | None:
     """The code that a user most likely meant: of some known ones that of the same language; that of the language which
     has this name; else the known one of the closest spelling."""
@@ -178,6 +160,18 @@ def suggestion(code: str, known: Iterable[str]) -> str:
     """A hint for a misspelt code: " Did you mean 'tr'?", or "" where nothing is close or the code is right."""
     near = suggest(code, known)
     return f" Did you mean {near!r}?" if near and near != code else ""
+
+
+def language_problems(languages: Sequence[str]) -> Iterator[str]:
+    """What is wrong in a list of languages: codes that no standard knows, and two codes of one language."""
+    seen: dict[str, str] = {}
+    for language in languages:
+        if not is_language(language):
+            hint = suggestion(language, [*filter(is_language, languages), "en", "de", "tr"])
+            yield f"{language!r} is no language code of ISO 639 or BCP 47.{hint}"
+        elif canonical(language) in seen:
+            yield f"{language!r} is the same language as {seen[canonical(language)]!r}"
+        seen.setdefault(canonical(language), language)
 
 
 def treebanks_of(language: str) -> tuple[Treebank, ...]:

@@ -5,17 +5,17 @@ from __future__ import annotations
 import contextlib
 import importlib.util
 import logging
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hyperx.config import DataOptions, TrainConfig
+from hyperx.config import DataOptions, HypernetworkOptions, TrainConfig
 from hyperx.data.sources import DataSources
 from hyperx.data.spans import type_problem
 from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
-from hyperx.languages import canonical, is_language, suggestion, treebanks_of
+from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 from hyperx.tasks.masking import MaskedLanguageModelling
@@ -42,8 +42,6 @@ class Scope:
         train_pairs: pairs to train on.
         eval_pairs: pairs to evaluate on while training.
         self_train_pairs: pairs without labels to train on all the same.
-        trained_pairs: every pair that the model will have been trained on with labels, in this run or in one that it
-            starts from.
         sources: where the data of the pairs is.
         texts: where the raw text of pairs without labels is.
         kept: what a checkpoint keeps of it: the sources, the folder of local data and the explicit table.
@@ -54,7 +52,6 @@ class Scope:
     train_pairs: tuple[TaskLanguagePair, ...]
     eval_pairs: tuple[TaskLanguagePair, ...]
     self_train_pairs: tuple[TaskLanguagePair, ...]
-    trained_pairs: tuple[TaskLanguagePair, ...]
     sources: DataSources
     texts: DataSources
     kept: Mapping[str, Any]
@@ -111,7 +108,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     _check_best_by(config, trained, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
     _warn_unused(data, [*tasks, *(pair.task for pair in texts.pairs)], languages)
     kept = kept_data(everything, data, label_map)
-    return Scope(tasks, tuple(languages), train, evaluate, alone, trained, everything, texts, kept)
+    return Scope(tasks, tuple(languages), train, evaluate, alone, everything, texts, kept)
 
 
 def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
@@ -173,60 +170,51 @@ def _self_training_problems(
             yield f"{option}: {pair}: {start.folder} has no such task; it has {', '.join(known)}"
 
 
+_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
+    (
+        "1 or more",
+        lambda value: value >= 1,
+        (
+            *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
+            *("max_train_steps", "eval_steps", "save_steps", "logging_steps", "save_total_limit"),
+            *("early_stopping_patience", "max_train_samples", "self_train_samples", "max_eval_samples"),
+            *(name for name in HypernetworkOptions.__slots__ if name.endswith(("_dim", "_rank"))),
+        ),
+    ),
+    ("more than 0", lambda value: value > 0, ("temperature", "learning_rate", "num_train_epochs")),
+    (
+        "0 or more",
+        lambda value: value >= 0,
+        ("weight_decay", "max_grad_norm", "warmup_steps", "encoder_learning_rate_scale"),
+    ),
+    ("0 to 1", lambda value: 0 <= value <= 1, ("language_dropout",)),
+    ("more than 0, at most 1", lambda value: 0 < value <= 1, ("self_train_share",)),
+    (f"0 to {MOST_SEED}", lambda value: 0 <= value <= MOST_SEED, ("seed",)),
+    ("16 or more subwords", lambda value: value >= 16, ("max_length",)),
+)
+"""What is expected of numbers, a test of it, and the options of which it is; those that are None have no range."""
+
+
 def number_problems(config: TrainConfig) -> list[str]:
     """Numbers out of their range."""
-    training, sampling, shape = config.training, config.sampling, config.hypernetwork
-    at_least_one = {
-        "per_device_train_batch_size": training.per_device_train_batch_size,
-        "per_device_eval_batch_size": training.per_device_eval_batch_size,
-        "gradient_accumulation_steps": training.gradient_accumulation_steps,
-        "eval_steps": training.eval_steps,
-        "save_steps": training.save_steps,
-        "logging_steps": training.logging_steps,
-        "max_train_steps": training.max_train_steps,
-        "save_total_limit": training.save_total_limit,
-        "early_stopping_patience": training.early_stopping_patience,
-        "max_train_samples": config.data.max_train_samples,
-        "self_train_samples": config.data.self_train_samples,
-        "max_eval_samples": config.data.max_eval_samples,
-        **{name: getattr(shape, name) for name in shape.__slots__ if name.endswith(("_dim", "_rank"))},
-    }
+    values, shape = config.by_name(), config.hypernetwork
     problems = [
-        f"--{name}: expected 1 or more; found {value}"
-        for name, value in at_least_one.items()
-        if value is not None and value < 1
+        f"--{name}: expected {expected}; found {values[name]}"
+        for expected, fits, names in _RANGES
+        for name in names
+        if values[name] is not None and not fits(values[name])
     ]
-    positive = {"temperature": sampling.temperature, "learning_rate": training.learning_rate}
-    if training.num_train_epochs is not None:
-        positive["num_train_epochs"] = training.num_train_epochs
-    problems += [f"--{name}: expected more than 0; found {value}" for name, value in positive.items() if not value > 0]
-    not_negative = {
-        "weight_decay": training.weight_decay,
-        "max_grad_norm": training.max_grad_norm,
-        "warmup_steps": training.warmup_steps or 0,
-        "encoder_learning_rate_scale": training.encoder_learning_rate_scale,
-    }
-    problems += [
-        f"--{name}: expected 0 or more; found {value}" for name, value in not_negative.items() if not value >= 0
-    ]
-    if not 0 <= training.seed <= MOST_SEED:
-        problems.append(f"--seed: expected 0 to {MOST_SEED}; found {training.seed}")
     if shape.generator_rank is not None and shape.generator_rank > shape.generators_read:
         problems.append(
             f"--generator_rank: expected at most {shape.generators_read}, the size of what the generators read; found "
             f"{shape.generator_rank}, which would take more parameters than generators without it"
         )
-    if not 0 <= shape.language_dropout <= 1:
-        problems.append(f"--language_dropout: expected 0 to 1; found {shape.language_dropout}")
-    if not 0 < config.data.self_train_share <= 1:
-        problems.append(f"--self_train_share: expected more than 0, at most 1; found {config.data.self_train_share}")
+    training = config.training
     if training.lr_scheduler_type == "polynomial" and 0 < training.learning_rate <= POLYNOMIAL_END:
         problems.append(
             f"--learning_rate: the polynomial schedule ends at {POLYNOMIAL_END}; expected more, found "
             f"{training.learning_rate}"
         )
-    if config.data.max_length < 16:
-        problems.append(f"--max_length: expected 16 or more subwords; found {config.data.max_length}")
     return problems
 
 
@@ -279,19 +267,12 @@ def _name_problems(
     tasks: Sequence[str], languages: Sequence[str], pairs: Iterable[TaskLanguagePair], *, declared: DataOptions
 ) -> list[str]:
     """Unknown tasks and languages, those named twice, and pairs outside of the declared ones."""
-    problems = []
-    seen: dict[str, str] = {}
-    for language in languages:
-        if not is_language(language):
-            hint = suggestion(language, [*filter(is_language, languages), "en", "de", "tr"])
-            problems.append(f"--languages: {language!r} is no language code of ISO 639 or BCP 47.{hint}")
-        elif canonical(language) in seen:
-            problems.append(f"--languages: {language!r} is the same language as {seen[canonical(language)]!r}")
-        seen.setdefault(canonical(language), language)
+    problems = [f"--languages: {problem}" for problem in language_problems(languages)]
+    known = set(map(canonical, languages))
     for pair in _unique(pairs):
         if declared.tasks and pair.task not in tasks:
             problems.append(f"{pair}: its task is not among --tasks {' '.join(tasks)}.{did_you_mean(pair.task, tasks)}")
-        if declared.languages and canonical(pair.language) not in seen:
+        if declared.languages and canonical(pair.language) not in known:
             hint = suggestion(pair.language, languages)
             problems.append(f"{pair}: its language is not among --languages {' '.join(languages)}.{hint}")
     return problems

@@ -28,7 +28,7 @@ from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.data.storage import EncodedSplit
 from hyperx.device import keep_freed_memory
 from hyperx.encoders.injection import checkpoint_activations
-from hyperx.errors import CheckpointError, ConfigError
+from hyperx.errors import ConfigError, HyperXError
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
 from hyperx.model import HyperX
 from hyperx.optimisation import make_optimizer, make_scheduler, total_steps
@@ -77,11 +77,14 @@ def train(config: TrainConfig) -> Path:
         ConfigError: all problems with the options, before any model is loaded.
         DataError: where data is missing or malformed.
         EncoderError: where the encoder cannot be had.
+        HyperXError: where training diverges.
     """
     problems = output_dir_problems(config.training)
     start = read_start(config, problems)
     scope = check_options(config, problems, start)
-    if config.training.resume and (found := checkpoint.checkpoints(config.training.output_dir or Path())):
+    output_dir = config.training.output_dir
+    assert output_dir is not None
+    if config.training.resume and (found := checkpoint.checkpoints(output_dir)):
         check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(config))
     accelerator = make_accelerator(config.training)
     with accelerator.main_process_first():
@@ -101,13 +104,11 @@ def train(config: TrainConfig) -> Path:
         checkpoint_activations(model.encoder)
     if accelerator.is_main_process:
         report.print_modules(model, freezing_patterns(config.model))
-    output_dir = config.training.output_dir
-    assert output_dir is not None
     run = TrainingRun(config, output_dir, accelerator, model, data)
-    start_tracker(accelerator, config)
+    start_tracker(accelerator, config, output_dir)
     # An earlier run makes way only once this one is sure to begin.
     with accelerator.main_process_first():
-        claim_output_dir(config.training)
+        claim_output_dir(config.training, output_dir)
     if config.training.resume:
         run.resume()
     try:
@@ -149,23 +150,21 @@ def _unwritable(folder: Path) -> str | None:
     return None if os.access(nearest, os.W_OK) else f"{nearest} may not be written"
 
 
-def start_tracker(accelerator: Accelerator, config: TrainConfig) -> None:
+def start_tracker(accelerator: Accelerator, config: TrainConfig, output_dir: Path) -> None:
     """Open what --report_to names, without the logs of a run that is to be overwritten."""
     options = config.training
     if options.report_to == "none":
         return
     if accelerator.is_main_process and options.overwrite_output_dir and not options.resume:
-        assert options.output_dir is not None
-        shutil.rmtree(options.output_dir / TRACKER, ignore_errors=True)
+        shutil.rmtree(output_dir / TRACKER, ignore_errors=True)
     accelerator.init_trackers(TRACKER, config=resumable_options(config))
 
 
-def claim_output_dir(options: TrainingOptions) -> None:
+def claim_output_dir(options: TrainingOptions, output_dir: Path) -> None:
     """Make the output folder, and empty it where that is asked for."""
-    assert options.output_dir is not None
     if options.overwrite_output_dir and not options.resume:
-        _delete_run(options.output_dir)
-    options.output_dir.mkdir(parents=True, exist_ok=True)
+        _delete_run(output_dir)
+    output_dir.mkdir(parents=True, exist_ok=True)
 
 
 def _delete_run(output_dir: Path) -> None:
@@ -306,7 +305,7 @@ class TrainingRun:
         mean = self.accelerator.reduce(torch.stack(self.losses).mean(), "mean").item()
         self.losses.clear()
         if not math.isfinite(mean):
-            raise CheckpointError(
+            raise HyperXError(
                 f"the loss is {mean} at step {self.progress.step}: training has diverged. Start anew with a lower "
                 f"--learning_rate than {self.options.learning_rate}"
             )
@@ -479,11 +478,8 @@ def make_plan(config: TrainConfig, splits: Sequence[EncodedSplit], batch_rows: i
 
 def resumable_options(config: TrainConfig) -> dict[str, str]:
     """The options that must stay the same when a run is resumed, as text."""
-    sections = {
-        **asdict(config.data), **asdict(config.model), **asdict(config.hypernetwork),
-        **asdict(config.sampling), **asdict(config.training),
-    }  # fmt: skip
-    return {name: str(value) for name, value in sections.items() if name not in CHANGEABLE | {"output_dir"}}
+    options = config.by_name().items()
+    return {name: str(value) for name, value in options if name not in CHANGEABLE | {"output_dir"}}
 
 
 def check_same_model(then: ModelConfig, now: ModelConfig) -> None:

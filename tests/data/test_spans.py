@@ -2,15 +2,31 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import NamedTuple
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperx.data.sentence import Sentence
-from hyperx.data.spans import BioConversion, MalformedTag, bio_sentences, map_types, spans, to_bio
+from hyperx.data.spans import BioConversion, MalformedTag, bio_sentences, map_types, spans
 from hyperx.errors import DataError
 
 Span = tuple[str, int, int]
+
+
+class Converted(NamedTuple):
+    """A split's tags in BIO, the scheme that they were written in, and how many spans were given a B-."""
+
+    tags: tuple[tuple[str, ...], ...]
+    scheme: str
+    repairs: int
+
+
+def to_bio(split: Sequence[Sequence[str]]) -> Converted:
+    conversion = BioConversion()
+    return Converted(tuple(map(conversion.convert, split)), conversion.scheme, conversion.repairs)
 
 
 @st.composite
@@ -64,7 +80,7 @@ def test_iob1_gives_back_its_spans(split: list[tuple[int, list[Span]]]) -> None:
 def test_conversion_is_well_formed_and_stable(split: list[list[str]]) -> None:
     once = to_bio(split)
     assert [len(tags) for tags in once.tags] == [len(tags) for tags in split]
-    assert to_bio(once.tags) == type(once)(once.tags, "BIO", 0)
+    assert to_bio(once.tags) == Converted(once.tags, "BIO", 0)
     covered = [sum(end - start for _, start, end in spans(tags)) for tags in once.tags]
     assert covered == [sum(tag != "O" for tag in tags) for tags in split]  # no word falls out of its span
 

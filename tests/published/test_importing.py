@@ -437,6 +437,10 @@ def test_every_language_of_the_program_is_known(folder: Path, importing: Callabl
         ({"tasks": "ner"}, ["tasks: expected list; found str"]),
         ({"languages": ["en", 3]}, ["languages: expected a list of texts"]),
         ({"languages": ["en", "tr", "klingonisch"]}, ["languages: 'klingonisch' is no language code"]),
+        (
+            {"languages": ["en", "turkish"]},
+            ["'turkish' is no language code of ISO 639 or BCP 47. Did you mean 'tr'?"],
+        ),
         ({"languages": ["en", "tr", "tur"]}, ["languages: 'tur' is the same language as 'tr'"]),
         ({"train_task_language_pairs": ["ner#de"]}, ["train_task_language_pairs: ner#de is not of the run's"]),
         ({"train_task_language_pairs": ["ner"]}, ["train_task_language_pairs: ner# is not of the run's"]),

@@ -93,32 +93,6 @@ def _parse(position: int, tag: str) -> tuple[str, str]:
     return prefix, kind
 
 
-@dataclass(frozen=True)
-class BioSplit:
-    """A split's tags in BIO.
-
-    Args:
-        tags: the tags of every sentence.
-        scheme: the scheme that they were written in.
-        repairs: how many spans had no B- where the scheme demands one.
-    """
-
-    tags: tuple[tuple[str, ...], ...]
-    scheme: Scheme
-    repairs: int
-
-
-def to_bio(split: Iterable[Sequence[str]]) -> BioSplit:
-    """Recognise the scheme of a whole split's tags (BIO, IOB1, BIOES, BILOU or BMES) and convert them to BIO.
-
-    Raises:
-        MalformedTag: for a tag that no scheme knows.
-    """
-    conversion = BioConversion()
-    tags = tuple(conversion.convert(sentence) for sentence in split)
-    return BioSplit(tags, conversion.scheme, conversion.repairs)
-
-
 def bio_sentences(
     sentences: Iterable[Sentence], conversion: BioConversion, column: str = "ner", on_fault: OnFault = stop
 ) -> Iterator[Sentence]:

@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from hyperx.config import PUBLISHED, HypernetworkOptions
 from hyperx.data.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError
-from hyperx.languages import canonical, is_language, suggestion
+from hyperx.languages import language_problems
 from hyperx.pairs import TaskLanguagePair
 from hyperx.published.pickled import read_arguments
 
@@ -167,14 +167,7 @@ def _name_problems(run: PublishedRun) -> list[str]:
     problems = [f"tasks: expected {', '.join(known)}; found {task!r}" for task in run.tasks if task not in known]
     if run.tasks and not problems and not run.kept_tasks:
         problems.append(f"tasks: expected one of {', '.join(TASKS)}; found {', '.join(run.tasks)} alone")
-    seen: dict[str, str] = {}
-    for language in run.languages:
-        if not is_language(language):
-            hint = suggestion(language, [*run.languages, "en", "de", "tr"])
-            problems.append(f"languages: {language!r} is no language code of ISO 639 or BCP 47.{hint}")
-        elif canonical(language) in seen:
-            problems.append(f"languages: {language!r} is the same language as {seen[canonical(language)]!r}")
-        seen.setdefault(canonical(language), language)
+    problems += [f"languages: {problem}" for problem in language_problems(run.languages)]
     for pair in run.pairs:
         if pair.task not in run.tasks or pair.language not in run.languages:
             problems.append(f"train_task_language_pairs: {pair} is not of the run's tasks and languages")
