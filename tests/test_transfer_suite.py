@@ -260,7 +260,7 @@ def test_a_search_chooses_the_rate_by_seen_pairs(
     assert suite("search", tmp_path, *rates, experiment=experiment) == 0
     rows = rows_of(tmp_path, "search", "adapter-task")
     assert {(row.pair, row.split, row.group) for row in rows} == {("ner#en", "dev", "seen"), ("pos#tr", "dev", "seen")}
-    found = found_rates(rows, experiment="toy", method="adapter-task", options="", steps=STEPS)
+    found = found_rates(Results(tmp_path).frame(), experiment="toy", method="adapter-task", options="", steps=STEPS)
     assert set(found) == {1e-5, 3e-2}
     best = max(found, key=lambda rate: found[rate])
     assert (
@@ -459,7 +459,7 @@ def test_counts_give_the_scores_of_the_tasks() -> None:
 
 
 def test_other_tasks_are_refused() -> None:
-    with pytest.raises(ConfigError, match="the suite scores ner, pos and cls; found a task of the kind dep"):
+    with pytest.raises(ConfigError, match="dep: the suite scores tasks by f1 or accuracy; found one with las"):
         evaluation.check_countable(make_tasks({"dep": "dep"})["dep"])
 
 
@@ -605,7 +605,7 @@ def test_rates_are_compared_on_equal_terms(done: Path) -> None:
         return replace(known, rate=rate, seed=seed, limit=limit, score=score)
 
     def found(*rows: Row) -> dict[float, float]:
-        return found_rates(rows, experiment="toy", method="hyper-x", options="", steps=STEPS)
+        return found_rates(pd.DataFrame(map(asdict, rows)), experiment="toy", method="hyper-x", options="", steps=STEPS)
 
     both = [search(0.1, 1, 500, 0.5), search(0.2, 1, 500, 0.6)]
     assert found(*both) == {0.1: 0.5, 0.2: 0.6}

@@ -150,7 +150,7 @@ def train_all(options: SearchOptions | RunOptions) -> int:
 def _planned(options: SearchOptions | RunOptions, experiment: Experiment, results: Results) -> Iterator[Run]:
     """The runs that the options ask for, seed by seed: after the first one all methods can be compared."""
     changes = read_changes(options.options)
-    rows = results.rows()
+    frame = results.frame()
     stage: Stage = "search" if isinstance(options, SearchOptions) else "final" if options.split == "test" else "dev"
     for seed in options.seeds:
         for name in options.methods:
@@ -161,7 +161,7 @@ def _planned(options: SearchOptions | RunOptions, experiment: Experiment, result
             else:
                 text = options_text(name, changes, options.text_steps)
                 steps = options.rates_from or options.steps
-                found = found_rates(rows, experiment=experiment.name, method=name, options=text, steps=steps)
+                found = found_rates(frame, experiment=experiment.name, method=name, options=text, steps=steps)
                 rates = (options.rate or (max(found, key=lambda rate: found[rate]) if found else how.rate),)
                 why = "as asked for" if options.rate else "the best on dev data" if found else "its default, no search"
                 if seed == options.seeds[0]:
@@ -204,10 +204,10 @@ def read_changes(entries: Sequence[str]) -> dict[str, Any]:
 
 
 def _print_rates(options: SearchOptions, experiment: Experiment, results: Results) -> None:
-    rows, changes = results.rows(), read_changes(options.options)
+    frame, changes = results.frame(), read_changes(options.options)
     for name in options.methods:
         text = options_text(name, changes, options.text_steps)
-        found = found_rates(rows, experiment=experiment.name, method=name, options=text, steps=options.steps)
+        found = found_rates(frame, experiment=experiment.name, method=name, options=text, steps=options.steps)
         shown = "  ".join(f"{rate:g}: {100 * value:.1f}" for rate, value in found.items())
         print(f"{name}: {shown}  best: {max(found, key=lambda rate: found[rate]):g}" if found else f"{name}: none")
 

@@ -79,8 +79,8 @@ def count(task: Task, gold: Sequence[Any], predicted: Sequence[Any]) -> Counts:
 
 def check_countable(task: Task) -> None:
     """See that a task can be scored sentence by sentence; a ConfigError where not."""
-    if task.kind not in ("ner", "pos", "cls"):
-        raise ConfigError([f"{task.name}: the suite scores ner, pos and cls; found a task of the kind {task.kind}"])
+    if task.measure not in ("f1", "accuracy"):
+        raise ConfigError([f"{task.name}: the suite scores tasks by f1 or accuracy; found one with {task.measure}"])
 
 
 def _spans(gold: Sequence[str], predicted: Sequence[str]) -> tuple[int, int, int]:
@@ -113,7 +113,7 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
     found = []
     for pair in tqdm(pairs, desc="evaluating", unit="cell", disable=None):
         task, gold = model.tasks[pair.task], loader.load(pair, split).first(limit)
-        predictor = PairPredictor(model, pair, batch_size=BATCH, subwords=model.subwords())
+        predictor = PairPredictor(model, pair, batch_size=BATCH)
         predicted = [result.labels for result in predictor.predict(sentence_windows(gold))]
         counts = count(task, task.gold(gold), predicted)
         in_train = None

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import math
 import subprocess
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -134,30 +133,22 @@ def counts_name(split: str, limit: int | None) -> str:
     return f"{split}-{'all' if limit is None else limit}"
 
 
-def found_rates(rows: Sequence[Row], *, experiment: str, method: str, options: str, steps: int) -> dict[float, float]:
+def found_rates(frame: pd.DataFrame, *, experiment: str, method: str, options: str, steps: int) -> dict[float, float]:
     """What a search has found: for each rate the average of the seen pairs on dev data, and over seeds.
 
     Rates are compared on equal terms: of searches on different numbers of sentences the largest counts, and of seeds
     those that all of its rates have.
+
+    Args:
+        frame: rows, as :meth:`Results.frame` gives them.
+        experiment: its name; likewise the method, its options and the steps.
     """
-    key = (experiment, method, options, steps, "search")
-    found = [row for row in rows if (row.experiment, row.method, row.options, row.steps, row.stage) == key]
-    limit = max((_sentences(row) for row in found), default=0)
-    scores: dict[float, dict[int, list[float]]] = {}
-    for row in found:
-        if _sentences(row) == limit:
-            scores.setdefault(row.rate, {}).setdefault(row.seed, []).append(row.score)
-    seeds = set.intersection(*map(set, scores.values())) if scores else set()
-    return {
-        rate: float(np.mean([score for seed in seeds for score in by_seed[seed]]))
-        for rate, by_seed in sorted(scores.items())
-        if seeds
-    }
-
-
-def _sentences(row: Row) -> float:
-    """How many sentences of each cell were asked for."""
-    return math.inf if row.limit is None else row.limit
+    key = {"experiment": experiment, "method": method, "options": options, "steps": steps, "stage": "search"}
+    found = frame[(frame[list(key)] == pd.Series(key)).all(axis="columns")]
+    limits = found["limit"].astype(float).fillna(np.inf)
+    by_rate = found[limits == limits.max()].pivot_table(index="rate", columns="seed", values="score")
+    means = by_rate.dropna(axis="columns").mean(axis="columns").dropna()
+    return {float(rate): float(value) for rate, value in means.items()}
 
 
 @cache

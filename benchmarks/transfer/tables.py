@@ -209,13 +209,11 @@ def _counts(comparison: Comparison, rows: pd.DataFrame, results: Results) -> dic
 
 def rates_table(results: Results) -> str:
     """What searches found: a row a method, a column a rate of its own, the best one marked; "" without any."""
-    rows = results.rows()
-    searches = dict.fromkeys(
-        (row.experiment, row.method, row.options, row.steps) for row in rows if row.stage == "search"
-    )
+    frame = results.frame()
+    searches = frame[frame["stage"] == "search"][["experiment", "method", "options", "steps"]].drop_duplicates()
     table = []
-    for experiment, method, options, steps in searches:
-        found = found_rates(rows, experiment=experiment, method=method, options=options, steps=steps)
+    for experiment, method, options, steps in searches.itertuples(index=False):
+        found = found_rates(frame, experiment=experiment, method=method, options=options, steps=steps)
         best = max(found, key=lambda rate: found[rate], default=None)
         shown = {rate: f"{rate:g}: {100 * value:.1f}" for rate, value in found.items()}
         values = [f"**{text}**" if rate == best else text for rate, text in shown.items()]

@@ -45,7 +45,7 @@ def evaluate_pairs(
     splits: Mapping[TaskLanguagePair, EncodedSplit],
     *,
     batch_size: int,
-    subwords: Subwords,
+    subwords: Subwords | None = None,
     repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
     done: Callable[[PairScores], object] | None = None,
 ) -> list[PairScores]:
@@ -55,7 +55,7 @@ def evaluate_pairs(
         model: put into evaluation mode for the time, then back.
         splits: gold data of each pair.
         batch_size: windows in a batch.
-        subwords: the tokenizer's special ones.
+        subwords: the tokenizer's special ones; by default those of the model's tokenizer.
         repeats: for each pair the sentences that also stand in its training split.
         done: told of each pair when it is scored.
     """

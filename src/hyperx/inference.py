@@ -34,11 +34,14 @@ class PairPredictor:
         model: the model, in evaluation mode while it is used.
         pair: the task and the language.
         batch_size: windows in a batch.
-        subwords: the tokenizer's special ones.
+        subwords: the tokenizer's special ones; by default those of the model's tokenizer.
     """
 
-    def __init__(self, model: HyperX, pair: TaskLanguagePair, *, batch_size: int, subwords: Subwords) -> None:
-        self.model, self.pair, self.batch_size, self.subwords = model, pair, batch_size, subwords
+    def __init__(
+        self, model: HyperX, pair: TaskLanguagePair, *, batch_size: int, subwords: Subwords | None = None
+    ) -> None:
+        self.model, self.pair, self.batch_size = model, pair, batch_size
+        self.subwords = model.subwords() if subwords is None else subwords
         with torch.inference_mode():
             self.adapters: Adapters = model.adapters([pair])
         self.task, self.labels = model.tasks[pair.task], model.config.labels[pair.task]

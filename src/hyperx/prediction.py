@@ -43,10 +43,7 @@ def tag(
     """
     tokenizer = model.checked_tokenizer()
     encoder = SubwordEncoder(tokenizer, max_length=model.config.max_length)
-    predictors = {
-        task: PairPredictor(model, TaskLanguagePair(task, language), batch_size=batch_size, subwords=model.subwords())
-        for task in tasks
-    }
+    predictors = {task: PairPredictor(model, TaskLanguagePair(task, language), batch_size=batch_size) for task in tasks}
     sentences = iter(sentences)
     while chunk := list(itertools.islice(sentences, pool or POOL * batch_size)):
         results = {

@@ -76,7 +76,6 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
             model,
             splits,
             batch_size=config.per_device_eval_batch_size,
-            subwords=model.subwords(),
             repeats=_repeats(config.split, splits, labelled, _loader(model, data.trained)),
             done=lambda _: bar.update(),
         )

@@ -328,7 +328,6 @@ class TrainingRun:
             self.bare_model,
             self.data.eval_splits,
             batch_size=self.options.per_device_eval_batch_size,
-            subwords=self.subwords,
         )
         averages = macro_averages(averaged(scores), self.trained)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})

@@ -7,13 +7,11 @@ import builtins
 import contextlib
 import os
 import pickle
-import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers.trainer_utils import IntervalStrategy, SchedulerType
@@ -56,12 +54,6 @@ def reading(place: Path) -> Callable[[bytes], dict[str, Any]]:
 def test_plain_values(reading: Callable[[bytes], dict[str, Any]], protocol: int) -> None:
     written = argparse.Namespace(**VALUES, lr_scheduler_type=SchedulerType.POLYNOMIAL)
     assert reading(pickle.dumps(written, protocol)) == VALUES | {"lr_scheduler_type": "polynomial"}
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_files_of_torch(place: Path, zipped: bool) -> None:
-    torch.save(argparse.Namespace(**VALUES), place, _use_new_zipfile_serialization=zipped)
-    assert read_arguments(place) == VALUES
 
 
 PLAIN = st.recursive(
@@ -183,42 +175,6 @@ def test_the_hostile_files_are_hostile(tmp_path: Path, monkeypatch: pytest.Monke
     monkeypatch.chdir(tmp_path)
     pickle.loads(HOSTILE["system-4"][0])
     assert (tmp_path / "ran").exists()
-
-
-@pytest.mark.parametrize("zipped", [True, False])
-def test_hostile_files_of_torch(place: Path, zipped: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(place.parent)
-    torch.save(argparse.Namespace(a=[Hostile(os.system, RUN)]), place, _use_new_zipfile_serialization=zipped)
-    with pytest.raises(CheckpointError, match=r"the name \w+\.system. Nothing of the file was run"):
-        read_arguments(place)
-    assert not (place.parent / "ran").exists()
-
-
-def test_a_tensor_among_the_arguments(place: Path) -> None:
-    torch.save(argparse.Namespace(a=torch.zeros(1)), place)
-    with pytest.raises(CheckpointError, match=r"the name torch\._utils\._rebuild_tensor_v2"):
-        read_arguments(place)
-
-
-def test_archives(place: Path) -> None:
-    def write(members: dict[str, bytes]) -> None:
-        with zipfile.ZipFile(place, "w", zipfile.ZIP_DEFLATED) as archive:
-            for name, data in members.items():
-                archive.writestr(name, data)
-
-    write({"a/data.pkl": pickle.dumps(argparse.Namespace(a=1)), "a/version": b"3"})
-    assert read_arguments(place) == {"a": 1}
-    for members, reason in (
-        ({"a/other": b""}, "expected one data.pkl in the archive; found 0"),
-        ({"a/data.pkl": b"", "b/data.pkl": b""}, "found 2"),
-        ({"a/data.pkl": b"\x00" * (LIMIT + 1)}, "at most 1,048,576 bytes"),
-    ):
-        write(members)
-        with pytest.raises(CheckpointError, match=reason):
-            read_arguments(place)
-    place.write_bytes(place.read_bytes()[:100])
-    with pytest.raises(CheckpointError, match="damaged archive"):
-        read_arguments(place)
 
 
 def test_every_beginning_of_a_file_is_damaged(reading: Callable[[bytes], Any]) -> None:

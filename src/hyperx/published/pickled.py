@@ -8,10 +8,8 @@ for a mapping and for a string.
 from __future__ import annotations
 
 import pickletools
-import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +17,6 @@ from hyperx.errors import CheckpointError
 
 LIMIT = 1 << 20
 """Bytes of the largest file of arguments that is read; real ones have some thousand."""
-
-TORCH_MAGIC = 0x1950A86A20F9469CFC6C
-"""What files of ``torch.save`` older than its zip format begin with."""
 
 
 @dataclass(frozen=True)
@@ -53,17 +48,12 @@ class _Refused(Exception):
 def read_arguments(path: Path) -> dict[str, Any]:
     """The arguments that a file holds, by name: texts, numbers, truth values, None, and lists and mappings of them.
 
-    Reads what ``pickle.dump`` or ``torch.save``, in its present and its older form, wrote.
-
     Raises:
         CheckpointError: where the file is missing, too large or damaged, or names anything but the two classes.
     """
-    stream = BytesIO(_pickle_of(path))
+    data = _content(path)
     try:
-        value = _Reader().read(stream)
-        if value == TORCH_MAGIC:
-            for _ in ("protocol version", "system", "value"):
-                value = _Reader().read(stream)
+        value = _Reader().read(data)
     except _Refused as error:
         raise CheckpointError(
             f"{path}: expected a plain {NAMESPACE} of texts, numbers and lists; found {error}. "
@@ -76,33 +66,15 @@ def read_arguments(path: Path) -> dict[str, Any]:
     return value.values
 
 
-def _pickle_of(path: Path) -> bytes:
-    """The file's bytes, or those of the pickle inside a zip archive of ``torch.save``."""
+def _content(path: Path) -> bytes:
     try:
         with path.open("rb") as file:
             data = file.read(LIMIT + 1)
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror}") from None
-    _check_size(path, len(data))
-    if not data.startswith(b"PK\x03\x04"):
-        return data
-    try:
-        with zipfile.ZipFile(BytesIO(data)) as archive:
-            names = [name for name in archive.namelist() if name.rpartition("/")[2] == "data.pkl"]
-            if len(names) != 1:
-                raise CheckpointError(f"{path}: expected one data.pkl in the archive; found {len(names)}")
-            # The size that an archive states can be a lie: it is what comes out that counts.
-            with archive.open(names[0]) as member:
-                data = member.read(LIMIT + 1)
-    except (zipfile.BadZipFile, NotImplementedError, RuntimeError, EOFError, OSError) as error:
-        raise CheckpointError(f"{path} is a damaged archive: {error}") from None
-    _check_size(path, len(data))
-    return data
-
-
-def _check_size(path: Path, size: int) -> None:
-    if size > LIMIT:
+    if len(data) > LIMIT:
         raise CheckpointError(f"{path}: expected arguments of at most {LIMIT:,} bytes; it holds more")
+    return data
 
 
 class _Reader:
@@ -113,9 +85,9 @@ class _Reader:
         self.marks: list[int] = []
         self.memo: dict[int, Any] = {}
 
-    def read(self, stream: BytesIO) -> Any:
-        """The value of the pickle at the stream's position, which is then behind it."""
-        for instruction, argument, _ in pickletools.genops(stream):
+    def read(self, data: bytes) -> Any:
+        """The value of a pickle."""
+        for instruction, argument, _ in pickletools.genops(data):
             if instruction.name == "STOP":
                 return self.pop()
             self.step(instruction.name, argument)
