@@ -100,7 +100,7 @@ def test_a_sentence_of_universal_ner_has_one_fault_and_the_others_are_read(tmp_p
         ("\x01\tO\n", "a.bio", "a.bio:1: expected a word, found '\\x01'"),
         ("\u00a0\n", "a.tsv", "a.tsv:1: expected a word and its tag, found one column"),
         (b"a\tO\n\xc3\tO\n", "a.tsv", "a.tsv:2: expected UTF-8, found the bytes c3"),
-        ("a\tO\n".encode("utf-16"), "a.tsv", "a.tsv:1: expected UTF-8"),
+        ("a\tO\n".encode("utf-16"), "a.tsv", "a.tsv:1: expected UTF-8, found the byte order mark of UTF-16"),
         ("", "a.tsv", "a.tsv: expected sentences, found none"),
         ("\n \n-DOCSTART-\tO\n", "a.tsv", "a.tsv: expected sentences, found none"),
         ("1\ta\tO\n", "a.iob2", "a.iob2:1: expected 5 columns separated by tabs"),

@@ -115,8 +115,11 @@ def test_invalid_utf8(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        ([line(1, "a") + "\t_"], "a.conllu:1: expected 10 columns separated by tabs, found 11"),
-        ([line(1, "a").replace("\t", " ")], "a.conllu:1: expected 10 columns separated by tabs, found 1"),
+        ([line(1, "a") + "\t_"], "a.conllu:1: expected 10 columns separated by tabs, as CoNLL-U has, found 11"),
+        (
+            [line(1, "a").replace("\t", " ")],
+            "a.conllu:1: expected 10 columns separated by tabs, as CoNLL-U has, found 1",
+        ),
         ([line(1, "a"), line(3, "b")], "a.conllu:2: expected word 2 of the sentence, found id '3'"),
         ([line(1, "a"), line(1, "b")], "a.conllu:2: expected word 2 of the sentence, found id '1'"),
         ([line(1, "a"), line("3.1", "b")], "a.conllu:2: expected word 2 of the sentence, found id '3.1'"),

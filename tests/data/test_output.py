@@ -82,7 +82,7 @@ def test_conllu_of_new_sentences() -> None:
 
 
 def test_conllu_input_changes_in_predicted_columns_only() -> None:
-    (sentence,) = read_input(io.StringIO(SOURCE), "conllu", language="es")
+    (sentence,) = read_input(io.BytesIO(SOURCE.encode()), "conllu", language="es")
     labels = {"pos": ("VERB", "PRON", "ADP", "DET", "NOUN", "PUNCT"), "ner": ("O",) * 6}
     assert written("conllu", predicted(sentence, {})) == SOURCE
     before, after = SOURCE.split("\n"), written("conllu", predicted(sentence, labels)).split("\n")
@@ -100,7 +100,7 @@ def test_conllu_input_changes_in_predicted_columns_only() -> None:
 
 def test_conllu_input_without_text_gets_the_surface() -> None:
     bare = "\n".join(line for line in SOURCE.split("\n") if not line.startswith("# "))
-    (sentence,) = read_input(io.StringIO(bare), "conllu", language="es")
+    (sentence,) = read_input(io.BytesIO(bare.encode()), "conllu", language="es")
     assert written("conllu", predicted(sentence, {})).startswith("# sent_id = 1\n# text = Vámonos al mar.\n1-2\t")
 
 
@@ -158,7 +158,7 @@ def test_jsonl() -> None:
 
 
 def test_entities_are_spelt_as_in_the_text() -> None:
-    (sentence,) = read_input(io.StringIO(SOURCE), "conllu", language="es")
+    (sentence,) = read_input(io.BytesIO(SOURCE.encode()), "conllu", language="es")
     labels = ("B-PER", "O", "B-LOC", "I-LOC", "I-LOC", "O")
     within, partly = ("B-LOC", "I-LOC", "O", "B-ORG", "I-ORG", "I-ORG"), ("O", "B-X", "I-X", "O", "O", "O")
     found = [
@@ -169,7 +169,7 @@ def test_entities_are_spelt_as_in_the_text() -> None:
 
 
 def test_jsonl_names_the_sentence_of_a_treebank() -> None:
-    (sentence,) = read_input(io.StringIO(SOURCE), "conllu", language="es")
+    (sentence,) = read_input(io.BytesIO(SOURCE.encode()), "conllu", language="es")
     assert parsed(written("jsonl", predicted(sentence, {})))["sent_id"] == "a-1"
 
 
@@ -219,7 +219,7 @@ def test_labels_of_texts_beside_those_of_words() -> None:
     assert parsed(written("jsonl", given)) == {"words": ["a", "b"], "mood": "good", "pos": ["X", "Y"]}
     out = written("conllu", given)
     assert out.startswith("# sent_id = 1\n# text = a b\n# mood = good\n1\ta\t_\tX\t")
-    (sentence,) = read_input(io.StringIO(out.replace("good", "bad")), "conllu", language="en")
+    (sentence,) = read_input(io.BytesIO(out.replace("good", "bad").encode()), "conllu", language="en")
     assert written("conllu", replace(given, sentence=sentence)) == out
 
 

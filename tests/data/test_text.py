@@ -5,7 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import tracemalloc
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import islice
 
 import pytest
@@ -34,9 +34,11 @@ CONLLU = """\
 """
 
 
-def read(text: str | bytes, input_format: InputFormat) -> list[Sentence]:
+def read(
+    text: str | bytes, input_format: InputFormat, *, language: str = "en", reads: Sequence[str] = ("words",)
+) -> list[Sentence]:
     data = text if isinstance(text, bytes) else text.encode()
-    return list(read_input(io.BytesIO(data), input_format, language="en"))
+    return list(read_input(io.BytesIO(data), input_format, language=language, reads=reads))
 
 
 def row(identifier: str, form: str = "w", columns: int = 10) -> str:
@@ -58,14 +60,14 @@ def test_a_raw_line_that_cannot_be_segmented_is_named() -> None:
 
 
 def test_texts_without_words() -> None:
-    data = io.StringIO("好  电影\n\n a\u00a0b \tc  d\n\u200b\t \n")
-    first, second = read_input(data, "raw", language="zh", reads=["text"])
+    data = "好  电影\n\n a\u00a0b \tc  d\n\u200b\t \n"
+    first, second = read(data, "raw", language="zh", reads=["text"])
     assert (first.text, first.text_pair, first.words, first.lines) == ("好 电影", None, (), (1,))
     assert (second.text, second.text_pair, second.line_of(0)) == ("a b", "c d", 3)
 
 
 def test_two_texts_with_the_words_of_the_first() -> None:
-    (found,) = read_input(io.StringIO("a, bee.\tc d\n"), "raw", language="en", reads=["text", "words"])
+    (found,) = read("a, bee.\tc d\n", "raw", reads=["text", "words"])
     assert (found.words, found.text, found.text_pair) == (("a", ",", "bee", "."), "a, bee.", "c d")
 
 
@@ -74,7 +76,7 @@ def test_json_lines() -> None:
     first, second = read(lines, "jsonl")
     assert (first.text, first.text_pair, first.words, first.columns) == ("a,\n b", "c", ("a", ",", "b"), {})
     assert (second.text, second.text_pair, second.words, second.lines) == ("d ", None, ("d",), (3,))
-    (alone, _) = read_input(io.StringIO(lines), "jsonl", language="en", reads=["text"])
+    (alone, _) = read(lines, "jsonl", reads=["text"])
     assert (alone.text, alone.words) == (first.text, ())
 
 
@@ -119,7 +121,7 @@ def test_conllu_keeps_every_line() -> None:
 
 def test_packed_text_is_recognised() -> None:
     with pytest.raises(DataError, match="<stdin>:1: expected text, found a gzip file; unpack it first"):
-        list(read_input(io.BytesIO(gzip.compress(b"a b")), "raw", language="en"))
+        read(gzip.compress(b"a b"), "raw")
 
 
 def test_conllu_without_a_last_blank_line_and_with_carriage_returns() -> None:
@@ -157,7 +159,7 @@ def test_conllu_errors_name_the_line(lines: list[str], line: int, message: str) 
 @pytest.mark.parametrize("input_format", INPUT_FORMATS)
 def test_text_that_is_not_utf8(input_format: InputFormat) -> None:
     good = {"conllu": row("1"), "jsonl": '{"text": "fine"}'}.get(input_format, "fine") + "\n\n"
-    with pytest.raises(DataError, match="<stdin>:3: expected UTF-8, found the byte 0xe9"):
+    with pytest.raises(DataError, match="<stdin>:3: expected UTF-8, found the bytes e9 at byte 6 of the line; convert"):
         read(good.encode() + "1 café\n".encode("latin-1"), input_format)
 
 
@@ -166,21 +168,9 @@ def test_utf16_is_named() -> None:
         read("Hello\n".encode("utf-16"), "raw")
 
 
-@pytest.mark.parametrize("errors", ["strict", "surrogateescape"])
-def test_text_streams_refuse_what_is_not_utf8(errors: str) -> None:
-    stream = io.TextIOWrapper(io.BytesIO(b"caf\xe9\n"), encoding="utf-8", errors=errors)
-    with pytest.raises(DataError, match="0xe9"):
-        list(read_input(stream, "tokens", language="en", source="f.txt"))
-
-
-def test_a_text_stream_in_another_encoding() -> None:
-    stream = io.TextIOWrapper(io.BytesIO("\u00e9t\u00e9 fini\n".encode("latin-1")), encoding="latin-1")
-    assert next(read_input(stream, "tokens", language="fr")).words == ("été", "fini")
-
-
 def test_an_unknown_format_is_refused_at_once() -> None:
     with pytest.raises(ConfigError, match="Did you mean 'conllu'"):
-        read_input(io.StringIO(""), "conlu", language="en")  # type: ignore[arg-type]
+        read_input([], "conlu", language="en")  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("input_format", INPUT_FORMATS)
@@ -203,7 +193,7 @@ UNITS: dict[InputFormat, bytes] = {"raw": b"Hi!\n", "tokens": b"one two three\n"
 def test_reading_is_lazy(input_format: InputFormat) -> None:
     given_out = [0]
     lines = lines_of(UNITS[input_format], 1000, given_out)
-    sentences = read_input(lines, input_format, language="en")  # type: ignore[arg-type]
+    sentences = read_input(lines, input_format, language="en")
     for number in range(1, 4):
         next(sentences)
         assert given_out == [number]
@@ -212,7 +202,7 @@ def test_reading_is_lazy(input_format: InputFormat) -> None:
 @pytest.mark.parametrize("input_format", ["tokens", "conllu"])
 def test_memory_is_constant_over_100_000_sentences(input_format: InputFormat) -> None:
     lines = lines_of(UNITS[input_format], 100_000, [0])
-    sentences = read_input(lines, input_format, language="en")  # type: ignore[arg-type]
+    sentences = read_input(lines, input_format, language="en")
     first = sum(1 for _ in islice(sentences, 95_000))
     tracemalloc.start()  # tracing is slow: what piles up does so over the last ones too
     try:

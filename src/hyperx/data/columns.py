@@ -7,8 +7,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from hyperx.data.conllu import WordIds, text_comment
-from hyperx.data.lines import OnFault, check_word, no_sentences, numbered_lines, stop
+from hyperx.data.conllu import WordIds, comment_value
+from hyperx.data.lines import OnFault, check_word, no_sentences, no_words, numbered_lines, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 
@@ -101,14 +101,13 @@ class _Block:
     def sentence(self) -> Sentence:
         self.ids.check_ranges()
         if not self.words:
-            message = "expected a sentence, found comments without words; remove them or add the words"
-            raise DataError(message, path=self.path, line=self.first_line)
+            raise no_words(self.path, self.first_line)
         return Sentence(
             words=tuple(self.words),
             columns={self.column: tuple(self.tags)},
             lines=tuple(self.lines),
             source=str(self.path),
-            text=text_comment(self.comments),
+            text=comment_value(self.comments, "text"),
             comments=tuple(self.comments),
         )
 

@@ -6,13 +6,14 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
-from hyperx.data.lines import OnFault, check_word, no_sentences, numbered_lines, stop
+from hyperx.data.lines import OnFault, check_word, no_sentences, no_words, numbered_lines, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 
 _COLUMNS = 10
-_ID, _FORM, _MISC = 0, 1, 9
+ID, FORM, UPOS, HEAD, DEPREL, MISC = 0, 1, 3, 6, 7, 9
 
 # Longer numbers are of no sentence.
 _RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
@@ -34,14 +35,15 @@ def read_conllu(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence
             without words, and a file without sentences. Trees are not looked at: see `check_tree`.
     """
     found = False
-    for block in _blocks(path, on_fault):
+    for block in blocks(numbered_lines(path), path, on_fault):
         found = True
+        if block.faulty:
+            continue
         try:
-            sentence = None if block.faulty else block.sentence()
+            sentence = Sentence(**block.facts(), columns=block.columns())
         except DataError as fault:
             on_fault(fault)
-            continue
-        if sentence is not None:
+        else:
             yield sentence
     if not found:
         raise no_sentences(path)
@@ -141,11 +143,19 @@ class WordIds:
 
 
 @dataclass
-class _Block:
-    """The lines between two blank lines, word by word as they come."""
+class Block:
+    """The lines between two blank lines, word by word as they come.
 
-    path: str | Path
+    Args:
+        place: what errors call the file.
+        first_line: the number of the first of them.
+        advice: what to do about a line that has not the columns of CoNLL-U.
+        faulty: whether a line had a fault; those behind it are not taken in.
+    """
+
+    place: str | Path
     first_line: int
+    advice: str
     comments: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     words: list[list[str]] = field(default_factory=list)
@@ -153,7 +163,7 @@ class _Block:
     faulty: bool = False
 
     def __post_init__(self) -> None:
-        self.ids = WordIds(self.path)
+        self.ids = WordIds(self.place)
 
     def add(self, number: int, line: str) -> None:
         """Take in one line: a comment, a word, or a range or empty node."""
@@ -163,49 +173,56 @@ class _Block:
             return
         columns = line.split("\t")
         if len(columns) != _COLUMNS:
-            message = f"expected {_COLUMNS} columns separated by tabs, found {len(columns)}; mend the line"
-            raise DataError(message, path=self.path, line=number)
+            expected = f"expected {_COLUMNS} columns separated by tabs, as CoNLL-U has"
+            raise DataError(f"{expected}, found {len(columns)}; {self.advice}", path=self.place, line=number)
         self.rows.append(columns)
-        if self.ids.is_word(number, columns[_ID]):
-            check_word(columns[1], self.path, number)
+        if self.ids.is_word(number, columns[ID]):
+            check_word(columns[FORM], self.place, number)
             self.words.append(columns)
             self.lines.append(number)
 
-    def sentence(self) -> Sentence:
-        """The finished sentence."""
+    def facts(self) -> dict[str, Any]:
+        """What the finished sentence is but for its annotation, as arguments of `Sentence`.
+
+        Raises:
+            DataError: where there is no word, or not all words of a range.
+        """
         self.ids.check_ranges()
         if not self.words:
-            message = "expected a sentence, found comments without words; remove them or add the words"
-            raise DataError(message, path=self.path, line=self.first_line)
-        return Sentence(
-            words=tuple(columns[1] for columns in self.words),
-            columns=self._columns(),
-            lines=tuple(self.lines),
-            source=str(self.path),
-            text=text_comment(self.comments) or surface_text(self.rows),
-            space_after=space_after(self.rows),
-            comments=tuple(self.comments),
-        )
+            raise no_words(self.place, self.first_line)
+        return {
+            "words": tuple(columns[FORM] for columns in self.words),
+            "lines": tuple(self.lines),
+            "source": str(self.place),
+            "text": comment_value(self.comments, "text") or surface_text(self.rows),
+            "space_after": space_after(self.rows),
+            "comments": tuple(self.comments),
+        }
 
-    def _columns(self) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+    def columns(self) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+        """The annotation that the sentence has, by name.
+
+        Raises:
+            DataError: where a head is no number, or only some words have a head or an entity.
+        """
         found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
-        if any(columns[3] != "_" for columns in self.words):
-            found["upos"] = tuple(columns[3] for columns in self.words)
+        if any(columns[UPOS] != "_" for columns in self.words):
+            found["upos"] = tuple(columns[UPOS] for columns in self.words)
         if heads := self._heads():
-            found |= {"head": heads, "deprel": tuple(columns[7] for columns in self.words)}
+            found |= {"head": heads, "deprel": tuple(columns[DEPREL] for columns in self.words)}
         if entities := self._entities():
             found["ner"] = entities
         return found
 
     def _heads(self) -> tuple[int, ...]:
         """Every word's head; nothing where no word has one."""
-        values = [columns[6] for columns in self.words]
+        values = [columns[HEAD] for columns in self.words]
         if all(value == "_" for value in values):
             return ()
         for number, value in zip(self.lines, values, strict=True):
             if not (value.isdigit() and value.isascii()):
                 message = f"expected a head (a number from 0) in column 7, found {value!r}"
-                raise DataError(message, path=self.path, line=number)
+                raise DataError(message, path=self.place, line=number)
         return tuple(map(int, values))
 
     def _entities(self) -> tuple[str, ...]:
@@ -218,15 +235,25 @@ class _Block:
                 message = (
                     "expected NER= in MISC (column 10), as other words of the sentence have it; write NER=O for none"
                 )
-                raise DataError(message, path=self.path, line=number)
+                raise DataError(message, path=self.place, line=number)
         return tuple(value for value in values if value)
 
 
-def _blocks(path: str | Path, on_fault: OnFault) -> Iterator[_Block]:
-    block: _Block | None = None
-    for number, line in numbered_lines(path):
+def blocks(
+    lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnFault = stop, advice: str = "mend the line"
+) -> Iterator[Block]:
+    """Stream the blocks of CoNLL-U, each as soon as its last line is known.
+
+    Args:
+        lines: numbered lines.
+        place: what errors call the file.
+        on_fault: told of the first line of a block that has a fault.
+        advice: what to do about a line that has not the columns of CoNLL-U.
+    """
+    block: Block | None = None
+    for number, line in lines:
         if line.strip(" \t"):
-            block = block or _Block(path, number)
+            block = block or Block(place, number, advice)
             if not block.faulty:
                 try:
                     block.add(number, line)
@@ -249,9 +276,9 @@ def space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
     ranges: list[tuple[int, int, bool]] = []
     for row in rows:
         after = _misc(row, "SpaceAfter") != "No"
-        if row[_ID].isdecimal():
+        if row[ID].isdecimal():
             spaces.append(after)
-        elif found := _RANGE.fullmatch(row[_ID]):
+        elif found := _RANGE.fullmatch(row[ID]):
             ranges.append((int(found[1]), int(found[2]), after))
     for first, last, after in ranges:
         spaces[first - 1 : last] = [False] * (last - first) + [after]
@@ -262,24 +289,24 @@ def surface_text(rows: Iterable[Sequence[str]]) -> str:
     """The text that rows spell: the form of a range stands for its words, and empty nodes have none."""
     text, covered = "", 0
     for row in rows:
-        first, _, last = row[_ID].partition("-")
+        first, _, last = row[ID].partition("-")
         if "." in first or (not last and int(first) <= covered):
             continue
         covered = int(last or first)
-        text += row[_FORM] + ("" if _misc(row, "SpaceAfter") == "No" else " ")
+        text += row[FORM] + ("" if _misc(row, "SpaceAfter") == "No" else " ")
     return text.rstrip(" ")
 
 
 def _misc(columns: Sequence[str], key: str) -> str | None:
     """The value of a key in MISC; one may hold a sign of equality."""
-    if key not in columns[_MISC]:
+    if key not in columns[MISC]:
         return None
-    pairs = (part.partition("=") for part in columns[_MISC].split("|"))
+    pairs = (part.partition("=") for part in columns[MISC].split("|"))
     return next((value for name, _, value in pairs if name == key), None)
 
 
-def text_comment(comments: list[str], name: str = "text") -> str | None:
-    """The raw sentence of a `# text = ...` comment, or the text of a like one, where there is one."""
+def comment_value(comments: Iterable[str], name: str) -> str | None:
+    """What the first comment of a name says, such as the raw sentence of `# text = ...`, where there is one."""
     for comment in comments:
         key, separator, value = comment[1:].partition("=")
         if separator and key.strip() == name:

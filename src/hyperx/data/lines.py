@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from hyperx.errors import DataError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
+_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
+_GZIP_MARK = b"\x1f\x8b"
 
 
 OnFault = Callable[[DataError], None]
@@ -29,31 +31,52 @@ def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     Raises:
         DataError: where the file cannot be opened, or a line is not UTF-8.
     """
-    for number, line in whole_lines(path):
-        yield number, line.rstrip("\r\n")
+    return without_ends(whole_lines(path))
 
 
 def whole_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """The same with the lines' ends."""
     try:
         with Path(path).open("rb") as file:
-            for number, raw in enumerate(file, start=1):
-                if number == 1:
-                    raw = raw.removeprefix(_BYTE_ORDER_MARK)
-                yield number, _decode(raw, path, number)
+            yield from decoded_lines(file, path)
     except OSError as error:
         raise DataError(f"expected a readable file, found: {error.strerror or error}", path=path) from error
 
 
-def _decode(raw: bytes, path: str | Path, number: int) -> str:
-    try:
-        return raw.decode("utf-8")
-    except UnicodeDecodeError as error:
-        found = raw[error.start : error.end].hex(" ")
-        message = (
-            f"expected UTF-8, found the bytes {found} at byte {error.start + 1} of the line; save the file as UTF-8"
-        )
-        raise DataError(message, path=path, line=number) from error
+def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[tuple[int, str]]:
+    """The lines of an open file, one at a time, as (number from 1, line with its end), without a byte order mark.
+
+    Args:
+        stream: the lines in bytes, such as a binary file.
+        place: what errors call the file.
+
+    Raises:
+        DataError: where a line is not UTF-8.
+    """
+    for number, raw in enumerate(stream, start=1):
+        if number == 1:
+            raw = raw.removeprefix(_BYTE_ORDER_MARK)
+        try:
+            line = raw.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise DataError(_not_utf8(raw, error, number), path=place, line=number) from error
+        yield number, line
+
+
+def without_ends(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
+    """Numbered lines without their ends."""
+    for number, line in lines:
+        yield number, line.rstrip("\r\n")
+
+
+def _not_utf8(raw: bytes, error: UnicodeDecodeError, number: int) -> str:
+    """What to say of a line that is not UTF-8."""
+    if number == 1 and raw.startswith(_UTF_16_MARKS):
+        return "expected UTF-8, found the byte order mark of UTF-16; convert the text, such as with iconv"
+    if number == 1 and raw.startswith(_GZIP_MARK):
+        return "expected text, found a gzip file; unpack it first"
+    found = f"the bytes {raw[error.start : error.end].hex(' ')} at byte {error.start + 1} of the line"
+    return f"expected UTF-8, found {found}; convert the text, such as with iconv -f latin1 -t utf-8"
 
 
 def check_word(word: str, path: str | Path | None = None, line: int | None = None) -> None:
@@ -79,3 +102,9 @@ def no_sentences(path: str | Path) -> DataError:
     return DataError(
         "expected sentences, found none: the file is empty or holds only blank lines and comments", path=path
     )
+
+
+def no_words(path: str | Path, line: int) -> DataError:
+    """The error for a sentence that is comments alone, from the line of the first."""
+    message = "expected a sentence, found comments without words; remove them or add the words"
+    return DataError(message, path=path, line=line)

@@ -9,10 +9,10 @@ import json
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TextIO
 
-from hyperx.data.conllu import surface_text
+from hyperx.data.conllu import DEPREL, HEAD, ID, MISC, UPOS, comment_value, surface_text
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import spans
 from hyperx.data.text import ConlluSentence, Row
@@ -21,10 +21,8 @@ from hyperx.errors import DataError
 OutputFormat = Literal["conllu", "jsonl", "columns"]
 """What predictions may be written in; the same names as in `OUTPUT_FORMATS`."""
 
-_ID, _FORM, _MISC = 0, 1, 9
-
 # Annotation that has a column of its own in CoNLL-U; all other stands in MISC under the task's name, as `NER=B-PER`.
-_COLUMNS = {"upos": 3, "head": 6, "deprel": 7}
+_COLUMNS = {"upos": UPOS, "head": HEAD, "deprel": DEPREL}
 
 # Annotation that is spans in BIO.
 _SPANS = "ner"
@@ -185,9 +183,10 @@ def _checked(fields: Sequence[str], sentence: Sentence) -> Sequence[str]:
 
 
 def _new_rows(sentence: Sentence) -> Iterator[Row]:
-    words = sentence.words or tuple(sentence.raw_text.split())
-    spaces = sentence.space_after or (True,) * len(words)
-    for number, (word, space) in enumerate(zip(_checked(words, sentence), spaces, strict=True), start=1):
+    if not sentence.words:
+        sentence = replace(sentence, words=tuple(sentence.raw_text.split()))
+    words = zip(_checked(sentence.words, sentence), sentence.spaces, strict=True)
+    for number, (word, space) in enumerate(words, start=1):
         yield (str(number), word, *"_______", "_" if space else "SpaceAfter=No")
 
 
@@ -199,7 +198,7 @@ def _filled(rows: Iterable[Row], prediction: Prediction) -> Iterator[Row]:
     }
     word = 0
     for row in rows:
-        if row[_ID].isdecimal():
+        if row[ID].isdecimal():
             yield _with_labels(row, {place: values[word] for place, values in columns.items()})
             word += 1
         else:
@@ -226,7 +225,7 @@ def _with_labels(row: Row, labels: Mapping[int | str, str]) -> Row:
         if isinstance(place, int):
             columns[place] = label
         else:
-            columns[_MISC] = _with_attribute(columns[_MISC], place, label)
+            columns[MISC] = _with_attribute(columns[MISC], place, label)
     return tuple(columns)
 
 
@@ -241,9 +240,9 @@ def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> list[str]
     given = list(sentence.comments)
     place = next((index for index, comment in enumerate(given, start=1) if _name_of(comment) == "sent_id"), 0)
     new = [] if place else [f"# sent_id = {number}"]
-    if _comment(sentence, "text") is None:
+    if comment_value(given, "text") is None:
         new.append(f"# text = {_LINE_BREAKS.sub(' ', sentence.text or surface_text(rows))}")
-    if _comment(sentence, "text_pair") is None:
+    if comment_value(given, "text_pair") is None:
         new += _pair_comment(sentence)
     return [*given[:place], *new, *given[place:]]
 
@@ -259,10 +258,6 @@ def _label_comments(prediction: Prediction) -> Iterator[str]:
         yield f"# {task} = {label}"
 
 
-def _comment(sentence: Sentence, name: str) -> str | None:
-    return next((comment.partition("=")[2].strip() for comment in sentence.comments if _name_of(comment) == name), None)
-
-
 def _name_of(comment: str) -> str | None:
     """What stands before the sign of equality, where there is one."""
     name, separator, _ = comment[1:].partition("=")
@@ -271,7 +266,7 @@ def _name_of(comment: str) -> str | None:
 
 def _json_items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
     sentence = prediction.sentence
-    sent_id = _comment(sentence, "sent_id")
+    sent_id = comment_value(sentence.comments, "sent_id")
     if sent_id is not None:
         yield "sent_id", sent_id
     if sentence.text is not None:
@@ -306,10 +301,8 @@ def _entities(sentence: Sentence, labels: Sequence[str]) -> Iterator[dict[str, s
 def _text_of(sentence: Sentence, start: int, end: int) -> str:
     """The text of some words of a sentence, from one to before another, as it stands there."""
     if isinstance(sentence, ConlluSentence):
-        return surface_text(row for row in sentence.rows if _is_within(row[_ID], start + 1, end))
-    spaces = sentence.space_after or (True,) * len(sentence.words)
-    pieces = zip(sentence.words[start:end], spaces[start:end], strict=True)
-    return "".join(word + " " * space for word, space in pieces).rstrip(" ")
+        return surface_text(row for row in sentence.rows if _is_within(row[ID], start + 1, end))
+    return sentence.joined(start, end)
 
 
 def _is_within(row_id: str, first: int, last: int) -> bool:

@@ -37,8 +37,17 @@ class Sentence:
         """The text, or where none is known the words, joined as their spaces say."""
         if self.text is not None:
             return self.text
-        spaces = self.space_after or (True,) * len(self.words)
-        return "".join(word + " " * space for word, space in zip(self.words, spaces, strict=True)).rstrip(" ")
+        return self.joined()
+
+    @property
+    def spaces(self) -> tuple[bool, ...]:
+        """For each word whether a space follows it; where that is not known, one does."""
+        return self.space_after or (True,) * len(self.words)
+
+    def joined(self, start: int = 0, end: int | None = None) -> str:
+        """The words, or those from one to before another, joined as their spaces say."""
+        pieces = zip(self.words[start:end], self.spaces[start:end], strict=True)
+        return "".join(word + " " * space for word, space in pieces).rstrip(" ")
 
     def line_of(self, word: int) -> int | None:
         """The line number of a word, or None where the sentence has no file."""

@@ -10,11 +10,11 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import IO, Any, Literal
+from typing import Any, Literal
 
-from hyperx.data.conllu import WordIds, space_after, surface_text, text_comment
+from hyperx.data.conllu import blocks, comment_value
 from hyperx.data.labelled import TextRows, json_rows
-from hyperx.data.lines import check_word, stands_on_a_line
+from hyperx.data.lines import check_word, decoded_lines, stands_on_a_line, without_ends
 from hyperx.data.sentence import Sentence
 from hyperx.errors import ConfigError, DataError, did_you_mean
 from hyperx.segmentation import WordSegmenter, check_whole, is_visible, text_sentence
@@ -25,15 +25,8 @@ InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
 Row = tuple[str, ...]
 """The ten columns of a CoNLL-U line."""
 
-_COLUMNS = 10
-_ID, _FORM = 0, 1
-
 # White space that may not break a line may stand within a word, as in the number `10 000`.
 _SEPARATORS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
-
-_BYTE_ORDER_MARK = "\ufeff"
-_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_GZIP_MARK = b"\x1f\x8b"
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +41,7 @@ class ConlluSentence(Sentence):
 
 
 def read_input(
-    stream: IO[str] | IO[bytes],
+    stream: Iterable[bytes],
     input_format: InputFormat,
     *,
     language: str,
@@ -58,7 +51,7 @@ def read_input(
     """Stream the sentences of a text; the memory that it takes is that of one sentence.
 
     Args:
-        stream: an open file. A binary one (``sys.stdin.buffer``) gives exact line numbers where text is not UTF-8.
+        stream: a file open in binary, such as ``sys.stdin.buffer``.
         input_format: a name in `INPUT_FORMATS`.
         language: the language of the text, which raw text is segmented by.
         source: what errors call the stream.
@@ -75,23 +68,7 @@ def read_input(
         hint = did_you_mean(input_format, INPUT_FORMATS)
         raise ConfigError([f"--input_format: expected one of {known}, found {input_format!r}.{hint}"])
     reader = INPUT_FORMATS[input_format](language=language, source=source, reads=reads)
-    return reader.sentences(stream_lines(stream, source))
-
-
-def stream_lines(stream: Iterable[str | bytes], source: str) -> Iterator[tuple[int, str]]:
-    """The lines of an open file as (number from 1, line without its end), without a byte order mark.
-
-    Raises:
-        DataError: where a line is not UTF-8.
-    """
-    number = 0
-    try:
-        for number, line in enumerate(stream, start=1):
-            text = _decoded(line, source, number)
-            yield number, (text.removeprefix(_BYTE_ORDER_MARK) if number == 1 else text).rstrip("\r\n")
-    except UnicodeDecodeError as error:
-        # A text stream decodes ahead in blocks, so the place is known as far as this.
-        raise _not_utf8(error.object[error.start], f"{source} after line {number}", None) from error
+    return reader.sentences(without_ends(decoded_lines(stream, source)))
 
 
 def checked_words(words: Sequence[str]) -> tuple[str, ...]:
@@ -259,48 +236,13 @@ class ConlluReader(InputReader):
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
         """Parse block by block; comments at the end of the stream, without words, are refused like others."""
-        block: list[tuple[int, str]] = []
-        for number, line in lines:
-            if line.strip(" \t"):
-                block.append((number, line))
-            elif block:
-                yield self._sentence(block)
-                block = []
-        if block:
-            yield self._sentence(block)
-
-    def _sentence(self, block: list[tuple[int, str]]) -> ConlluSentence:
-        # A word may be `#`, but its line begins with its id.
-        comments = [line for _, line in block if line.startswith("#")]
-        rows = [(number, self._row(number, line)) for number, line in block if not line.startswith("#")]
-        ids = WordIds(self.source)
-        words = [(number, row) for number, row in rows if ids.is_word(number, row[_ID])]
-        ids.check_ranges()
-        if not words:
-            message = "expected a sentence, found comments without words; remove them or add the words"
-            raise DataError(message, path=self.source, line=block[0][0])
-        for number, row in words:
-            check_word(row[_FORM], self.source, number)
-        return ConlluSentence(
-            words=tuple(row[_FORM] for _, row in words),
-            lines=tuple(number for number, _ in words),
-            source=self.source,
-            text=text_comment(comments) or surface_text(row for _, row in rows),
-            text_pair=text_comment(comments, "text_pair"),
-            space_after=space_after(row for _, row in rows),
-            comments=tuple(comments),
-            rows=tuple(row for _, row in rows),
-        )
-
-    def _row(self, number: int, line: str) -> Row:
-        columns = tuple(line.split("\t"))
-        if len(columns) != _COLUMNS:
-            message = (
-                f"expected {_COLUMNS} columns separated by tabs, as CoNLL-U has, found {len(columns)}; "
-                "mend the line, or say with --input_format what the text is"
+        advice = "mend the line, or say with --input_format what the text is"
+        for block in blocks(lines, self.source, advice=advice):
+            yield ConlluSentence(
+                **block.facts(),
+                text_pair=comment_value(block.comments, "text_pair"),
+                rows=tuple(map(tuple, block.rows)),
             )
-            raise DataError(message, path=self.source, line=number)
-        return columns
 
 
 INPUT_FORMATS: dict[str, type[InputReader]] = {
@@ -311,29 +253,6 @@ INPUT_FORMATS: dict[str, type[InputReader]] = {
     "conllu": ConlluReader,
 }
 """Every input format by its name."""
-
-
-def _decoded(line: str | bytes, source: str, number: int) -> str:
-    try:
-        if isinstance(line, bytes):
-            return line.decode("utf-8")
-        # A text stream may have let undecodable bytes pass as lone surrogates, which do not encode.
-        line.encode("utf-8")
-        return line
-    except UnicodeDecodeError as error:
-        if number == 1 and error.object.startswith(_UTF_16_MARKS):
-            message = "expected UTF-8, found the byte order mark of UTF-16; convert the text, such as with iconv"
-            raise DataError(message, path=source, line=number) from error
-        if number == 1 and error.object.startswith(_GZIP_MARK):
-            raise DataError("expected text, found a gzip file; unpack it first", path=source, line=number) from error
-        raise _not_utf8(error.object[error.start], source, number) from error
-    except UnicodeEncodeError as error:
-        raise _not_utf8(ord(error.object[error.start]) & 0xFF, source, number) from error
-
-
-def _not_utf8(byte: int, source: str, number: int | None) -> DataError:
-    message = f"expected UTF-8, found the byte 0x{byte:02x}; convert the text, such as with iconv -f latin1 -t utf-8"
-    return DataError(message, path=source, line=number)
 
 
 def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
