@@ -29,6 +29,10 @@ EncoderPart = Literal["norms", "layers", "all"]
 GeneratorStart = Literal["scaled", "published"]
 SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 
+# What predict reads and writes; the tables of data/text.py and data/output.py have a line for each.
+InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
+OutputFormat = Literal["conllu", "jsonl", "columns"]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypernetworkOptions:
@@ -447,12 +451,12 @@ class PredictConfig:
     """File to read; by default standard input."""
     output: Path | None = None
     """File to write; by default standard output."""
-    input_format: Literal["raw", "jsonl", "tokens", "columns", "conllu"] | None = None
+    input_format: InputFormat | None = None
     """'raw': a text a line, segmented where a task needs words; for cls a tab separates two texts. 'jsonl': an object a
     line with text and, of two, text_pair, or with words. 'tokens': a sentence a line, words between spaces. 'columns':
     a word a line, in the first column, and a blank line behind each sentence. 'conllu'. By default raw, but what the
     input's ending says where that is .jsonl, .conllu, .conll or .bio."""
-    output_format: Literal["conllu", "jsonl", "columns"] | None = None
+    output_format: OutputFormat | None = None
     """'conllu' (entities in MISC), 'jsonl' (one object a sentence), or 'columns' (word and labels between tabs). By
     default conllu, but what the output's ending says where that is .jsonl or .tsv."""
     confidence: bool = False

@@ -6,15 +6,16 @@ import io
 import json
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import conllu
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperx.config import OutputFormat
 from hyperx.data.columns import read_columns
-from hyperx.data.output import OUTPUT_FORMATS, OutputFormat, Prediction
+from hyperx.data.output import OUTPUT_FORMATS, Prediction
 from hyperx.data.sentence import Sentence
 from hyperx.data.text import read_input
 from hyperx.errors import DataError
@@ -238,6 +239,10 @@ def test_labels_must_be_one_a_word() -> None:
         predicted(PARIS, {"pos": ("X",)})
     with pytest.raises(ValueError, match="expected 6 confidences of pos"):
         predicted(PARIS, {"pos": POS}, {"pos": (0.5,)})
+
+
+def test_every_output_format_may_be_asked_for() -> None:
+    assert tuple(OUTPUT_FORMATS) == get_args(OutputFormat)
 
 
 @pytest.mark.parametrize("output_format", OUTPUT_FORMATS)

@@ -9,18 +9,14 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, TextIO
+from typing import IO, TextIO
 
 from tqdm import tqdm
 
 from hyperx.cli.options import parse, start_logging
-from hyperx.config import PredictConfig
+from hyperx.config import InputFormat, OutputFormat, PredictConfig
 from hyperx.data.output import Prediction
 from hyperx.errors import ConfigError, HyperXError
-
-if TYPE_CHECKING:
-    from hyperx.data.output import OutputFormat
-    from hyperx.data.text import InputFormat
 
 log = logging.getLogger(__name__)
 

@@ -1,6 +1,6 @@
 """What `hyperx predict` writes: one call a sentence, nothing is held back.
 
-A new output format is one class and one line in `OUTPUT_FORMATS`.
+A new output format is one class, its name in `OutputFormat` of config.py, and one line in `OUTPUT_FORMATS`.
 """
 
 from __future__ import annotations
@@ -10,16 +10,14 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TextIO
+from typing import Any, TextIO
 
+from hyperx.config import OutputFormat
 from hyperx.data.conllu import DEPREL, HEAD, ID, MISC, UPOS, comment_value, surface_text
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import spans
 from hyperx.data.text import ConlluSentence, Row
 from hyperx.errors import DataError
-
-OutputFormat = Literal["conllu", "jsonl", "columns"]
-"""What predictions may be written in; the same names as in `OUTPUT_FORMATS`."""
 
 # Annotation that has a column of its own in CoNLL-U; all other stands in MISC under the task's name, as `NER=B-PER`.
 _COLUMNS = {"upos": UPOS, "head": HEAD, "deprel": DEPREL}
@@ -155,7 +153,7 @@ class ColumnsWriter(PredictionWriter):
         return "".join(f"{comment}\n" for comment in comments) + "".join("\t".join(row) + "\n" for row in rows) + "\n"
 
 
-OUTPUT_FORMATS: dict[str, type[PredictionWriter]] = {
+OUTPUT_FORMATS: dict[OutputFormat, type[PredictionWriter]] = {
     "conllu": ConlluWriter,
     "jsonl": JsonlWriter,
     "columns": ColumnsWriter,

@@ -1,6 +1,6 @@
 """What `hyperx predict` reads, from standard input or a file: one sentence at a time, never the whole.
 
-A new input format is one class and one line in `INPUT_FORMATS`.
+A new input format is one class, its name in `InputFormat` of config.py, and one line in `INPUT_FORMATS`.
 """
 
 from __future__ import annotations
@@ -10,17 +10,15 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
+from hyperx.config import InputFormat
 from hyperx.data.conllu import blocks, comment_value
 from hyperx.data.labelled import TextRows, json_rows
 from hyperx.data.lines import check_word, decoded_lines, stands_on_a_line, without_ends
 from hyperx.data.sentence import Sentence
-from hyperx.errors import ConfigError, DataError, did_you_mean
+from hyperx.errors import DataError
 from hyperx.segmentation import WordSegmenter, check_whole, is_visible, text_sentence
-
-InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
-"""What a text may be written in; the same names as in `INPUT_FORMATS`."""
 
 Row = tuple[str, ...]
 """The ten columns of a CoNLL-U line."""
@@ -52,21 +50,16 @@ def read_input(
 
     Args:
         stream: a file open in binary, such as ``sys.stdin.buffer``.
-        input_format: a name in `INPUT_FORMATS`.
+        input_format: what the text is written in.
         language: the language of the text, which raw text is segmented by.
         source: what errors call the stream.
         reads: whether tasks need ``words``, ``text`` or both. Without ``words`` running text is not segmented, with
             ``text`` a tab separates two texts of a line.
 
     Raises:
-        ConfigError: where the format is unknown.
         DataError: with stream and line, where the text is not UTF-8 or not of this format, or where raw text is in a
             script that cannot be segmented.
     """
-    if input_format not in INPUT_FORMATS:
-        known = ", ".join(INPUT_FORMATS)
-        hint = did_you_mean(input_format, INPUT_FORMATS)
-        raise ConfigError([f"--input_format: expected one of {known}, found {input_format!r}.{hint}"])
     reader = INPUT_FORMATS[input_format](language=language, source=source, reads=reads)
     return reader.sentences(without_ends(decoded_lines(stream, source)))
 
@@ -245,7 +238,7 @@ class ConlluReader(InputReader):
             )
 
 
-INPUT_FORMATS: dict[str, type[InputReader]] = {
+INPUT_FORMATS: dict[InputFormat, type[InputReader]] = {
     "raw": RawReader,
     "jsonl": JsonlReader,
     "tokens": TokensReader,
