@@ -257,8 +257,17 @@ def test_an_input_at_fault_leaves_the_output_file_alone(predict: Callable[..., s
     assert "expected UTF-8" in predict("", "--input", "bad.txt", "--output", "out.conllu", status=1)
     assert (tmp_path / "out.conllu").read_text() == "dear"
     assert "--output: expected a file, found the folder" in predict("cat", "--output", str(tmp_path), status=1)
-    predict("\n", "--output", "out.conllu")
-    assert (tmp_path / "out.conllu").read_text() == ""
+
+
+def test_an_input_without_sentences_leaves_the_output_file_alone(
+    predict: Callable[..., str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    (tmp_path / "out.conllu").write_text("dear")
+    predict("\n \n", "--output", "out.conllu")
+    assert (tmp_path / "out.conllu").read_text() == "dear"
+    assert "<stdin> holds no sentence: nothing was written" in caplog.text
+    predict("\n", "--output", "new.conllu")
+    assert not (tmp_path / "new.conllu").exists()
 
 
 def test_bad_text_is_named_with_its_line(predict: Callable[..., str], tmp_path: Path) -> None:

@@ -7,7 +7,7 @@ import logging
 import os
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack
+from contextlib import AbstractContextManager, nullcontext
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -15,7 +15,8 @@ from tqdm import tqdm
 
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import InputFormat, OutputFormat, PredictConfig
-from hyperx.data.output import Prediction
+from hyperx.data.output import OUTPUT_FORMATS, Prediction
+from hyperx.data.text import read_input
 from hyperx.errors import ConfigError, HyperXError
 
 log = logging.getLogger(__name__)
@@ -29,48 +30,65 @@ def main(arguments: Sequence[str]) -> None:
     config = parse(PredictConfig, arguments, "predict")
     start_logging()
     validate(config)
-    from hyperx.data.output import OUTPUT_FORMATS
-    from hyperx.data.text import read_input
+    with open_input(config.input) as source:
+        check_not_input(config.output, source)
+        predictions = progress(predictions_of(config, source), config)
+        first = next(predictions, None)
+        if first is None:
+            log.warning("%s holds no sentence: nothing was written", source_name(config))
+            return
+        # What stands in the output file is lost only once there is something in its place.
+        with open_output(config.output) as target:
+            write(itertools.chain([first], predictions), target, config)
+
+
+def predictions_of(config: PredictConfig, source: IO[bytes]) -> Iterator[Prediction]:
+    """What the model says of each sentence of the input, as they come."""
     from hyperx.device import pick_device
     from hyperx.model import HyperX
     from hyperx.prediction import tag
 
     assert config.checkpoint is not None
     assert config.language is not None
-    with ExitStack() as files:
-        source = files.enter_context(open_input(config.input))
-        check_not_input(config.output, source)
-        model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path)
-        model.to(pick_device(no_cuda=config.no_cuda))
-        model.admit_language(config.language)
-        tasks = model.predicted_tasks(config.tasks)
-        name = "<stdin>" if config.input is None else str(config.input)
-        sentences = read_input(
-            source, input_format(config), language=config.language, source=name, reads=model.reads(tasks)
-        )
-        # A person at a terminal waits for an answer to every line.
-        pool = 1 if config.input is None and sys.stdin.isatty() else None
-        predictions = tag(
-            model,
-            sentences,
-            tasks=tasks,
-            language=config.language,
-            confidences=config.confidence,
-            batch_size=config.batch_size,
-            pool=pool,
-        )
-        predictions = progress(predictions, config)
-        # What stands in the output file is lost only once there is something in its place.
-        first = next(predictions, None)
-        target = open_output(config.output, files)
-        if first is None:
-            log.warning("%s holds no sentence: nothing was written", name)
-            return
-        writer = OUTPUT_FORMATS[output_format(config)](target)
-        for prediction in itertools.chain([first], predictions):
-            writer.write(prediction)
-            if pool == 1:
-                target.flush()
+    model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path)
+    model.to(pick_device(no_cuda=config.no_cuda))
+    model.admit_language(config.language)
+    tasks = model.predicted_tasks(config.tasks)
+    sentences = read_input(
+        source,
+        input_format(config),
+        language=config.language,
+        source=source_name(config),
+        reads=model.reads(tasks),
+    )
+    return tag(
+        model,
+        sentences,
+        tasks=tasks,
+        language=config.language,
+        confidences=config.confidence,
+        batch_size=config.batch_size,
+        pool=1 if at_terminal(config) else None,
+    )
+
+
+def write(predictions: Iterable[Prediction], target: TextIO, config: PredictConfig) -> None:
+    """Write each sentence as soon as it is labelled."""
+    writer = OUTPUT_FORMATS[output_format(config)](target)
+    for prediction in predictions:
+        writer.write(prediction)
+        if at_terminal(config):
+            target.flush()
+
+
+def at_terminal(config: PredictConfig) -> bool:
+    """Whether a person at a terminal waits for an answer to every line."""
+    return config.input is None and sys.stdin.isatty()
+
+
+def source_name(config: PredictConfig) -> str:
+    """What messages call the input."""
+    return "<stdin>" if config.input is None else str(config.input)
 
 
 def validate(config: PredictConfig) -> None:
@@ -137,14 +155,14 @@ def check_not_input(path: Path | None, source: IO[bytes]) -> None:
         raise ConfigError([f"--output: {path} is the input; it would be overwritten while it is read"])
 
 
-def open_output(path: Path | None, files: ExitStack) -> TextIO:
-    """The file, or standard output, in UTF-8 whatever the terminal's language."""
+def open_output(path: Path | None) -> AbstractContextManager[TextIO]:
+    """The file, or standard output, which stays open, in UTF-8 whatever the terminal's language."""
     if path is None:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-        return sys.stdout
+        return nullcontext(sys.stdout)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return files.enter_context(path.open("w", encoding="utf-8", newline="\n"))
+        return path.open("w", encoding="utf-8", newline="\n")
     except OSError as error:
         raise HyperXError(f"--output: cannot write {path}: {error.strerror}") from None
 
