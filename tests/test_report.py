@@ -9,7 +9,8 @@ import pytest
 from hyperx.building import apply_freezing
 from hyperx.evaluation import PairScores
 from hyperx.pairs import TaskLanguagePair
-from hyperx.report import flat_results, markdown_table, print_modules, print_table, result_table
+from hyperx.report import flat_results, print_modules, result_table
+from hyperx.tables import markdown_table, print_table
 from hyperx.tasks.base import Scores
 from hyperx.tasks.parsing import DependencyParsing
 from hyperx.tasks.tagging import PartOfSpeech

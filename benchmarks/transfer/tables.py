@@ -11,7 +11,7 @@ import pandas as pd
 
 from hyperx.errors import DataError, did_you_mean
 from hyperx.pairs import TaskLanguagePair
-from hyperx.report import markdown_table
+from hyperx.tables import markdown_table
 from hyperx.transfer import AVERAGE_NAMES, GROUPS
 
 from .bootstrap import Mean, difference, mean_interval

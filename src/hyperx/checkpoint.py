@@ -22,7 +22,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hyperx.config import ModelConfig
-from hyperx.errors import CheckpointError
+from hyperx.errors import CheckpointError, itemised
 
 CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", "state.pt"
 ENCODER = "encoder"
@@ -156,9 +156,7 @@ def load_strictly(module: torch.nn.Module, tensors: Mapping[str, Tensor], expect
         if name in own and own[name].shape != tensor.shape
     ]
     if problems:
-        raise CheckpointError(
-            "the weights do not fit the model:\n" + "\n".join(f"  - {line}" for line in problems[:20])
-        )
+        raise CheckpointError(itemised("the weights do not fit the model", problems))
     with torch.no_grad():
         for name, tensor in tensors.items():
             own[name].copy_(tensor)

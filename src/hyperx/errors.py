@@ -20,8 +20,7 @@ class ConfigError(HyperXError):
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
-        heading = "1 problem" if len(self.problems) == 1 else f"{len(self.problems)} problems"
-        super().__init__(f"{heading} with the options:\n" + "\n".join(f"  - {problem}" for problem in self.problems))
+        super().__init__(problem_list("options", self.problems))
 
 
 class DataError(HyperXError):
@@ -57,3 +56,16 @@ def listing(names: Sequence[str], *, most: int) -> str:
     """Names between commas; of more than ``most`` the others are counted."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def itemised(heading: str, lines: Sequence[str], *, most: int = 20) -> str:
+    """A heading and a line for each of some things; of more than ``most`` the others are counted."""
+    more = len(lines) - most
+    items = [*lines[:most], *([f"and {more:,} more"] if more > 0 else [])]
+    return "\n".join([f"{heading}:", *(f"  - {item}" for item in items)])
+
+
+def problem_list(place: str, problems: Sequence[str]) -> str:
+    """All problems with the options or the data."""
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return itemised(f"{count} with the {place}", problems, most=len(problems))

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from hyperx import checkpoint
 from hyperx.config import HypernetworkOptions, ModelConfig, TrainConfig
-from hyperx.errors import CheckpointError
+from hyperx.errors import CheckpointError, itemised
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.parsing import DependencyParsing
@@ -93,7 +93,7 @@ class WarmStart:
             if before != now and (name != "encoder" or then.encoder_hash != config.encoder_hash)
         ]  # fmt: skip
         if faults:
-            raise CheckpointError(f"{OPTION}: {self.folder} does not fit:\n" + "\n".join(f"  - {f}" for f in faults))
+            raise CheckpointError(itemised(f"{OPTION}: {self.folder} does not fit", faults))
         before = [pair for pair in then.trained_pairs if self._is_kept(TaskLanguagePair.parse(pair), config)]
         trained = tuple(dict.fromkeys((*config.trained_pairs, *before)))
         labelled = {str(pair) for pair in (*config.labelled_pairs, *then.labelled_pairs)}
@@ -135,10 +135,7 @@ class WarmStart:
         if not any(name.startswith((PLAIN, TASK_ROWS)) for name in copied):
             faults.append(f"none of its adapters is among those of this run: {', '.join(_plain_names(own))}")
         if faults:
-            raise CheckpointError(
-                f"{OPTION}: the weights of {self.folder} do not fit the model:\n"
-                + "\n".join(f"  - {fault}" for fault in faults[:20])
-            )
+            raise CheckpointError(itemised(f"{OPTION}: the weights of {self.folder} do not fit the model", faults))
         with torch.no_grad():
             for rows in copied.values():
                 for target, source in rows:

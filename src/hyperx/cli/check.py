@@ -6,22 +6,21 @@ from collections.abc import Sequence
 
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import CheckConfig
-from hyperx.errors import HyperXError
+from hyperx.errors import HyperXError, problem_list
+from hyperx.tables import print_table
 
 
 def main(arguments: Sequence[str]) -> None:
     """Count the data of a run and name its problems; a HyperXError where there are any."""
     config = parse(CheckConfig, arguments, "check")
     start_logging()
-    from hyperx import report
     from hyperx.inspection import inspect_data
 
     found = inspect_data(config)
-    report.print_table("Data", found.header, found.rows, text_columns=2)
+    print_table("Data", found.header, found.rows, text_columns=2)
     for note in found.notes:
         print(f"note: {note}")
     if found.problems:
-        heading = "1 problem" if len(found.problems) == 1 else f"{len(found.problems)} problems"
-        raise HyperXError(f"{heading} with the data:\n" + "\n".join(f"  - {line}" for line in found.problems))
+        raise HyperXError(problem_list("data", found.problems))
     notes = ", but see the notes above" if found.notes else ""
     print(f"No problems{notes}. Start training with the same options: hyperx train")

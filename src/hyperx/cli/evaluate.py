@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import EvaluateConfig
+from hyperx.tables import print_table
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -17,6 +18,6 @@ def main(arguments: Sequence[str]) -> None:
 
     found = evaluate_checkpoint(config)
     table = report.result_table(found.scores, found.labelled)
-    report.print_table(f"Scores on the {config.split} split", *table, text_columns=2)
+    print_table(f"Scores on the {config.split} split", *table, text_columns=2)
     if found.tables is not None:
         print(f"Scores by label are in {found.tables}")

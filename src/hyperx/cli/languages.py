@@ -4,15 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from rich.console import Console
-from rich.table import Table
-
 from hyperx.cli.options import parse
 from hyperx.config import LanguagesConfig
 from hyperx.errors import HyperXError
 from hyperx.languages import Language, Treebank, canonical, known_languages
-
-FILE_WIDTH = 160
+from hyperx.tables import print_table
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -22,13 +18,8 @@ def main(arguments: Sequence[str]) -> None:
     found = [language for language in every if not words or any(_matches(language, word) for word in words)]
     if not found:
         raise HyperXError(f"no language or treebank is called {' or '.join(words)}; `hyperx languages` lists all")
-    table = Table("code", "language", "default treebank", "other treebanks", "WikiANN")
-    for language in found:
-        default, *others = map(_marked, language.treebanks) if language.treebanks else [""]
-        table.add_row(language.code, language.name, default, ", ".join(others), language.wikiann or "")
-    console = Console()
-    # A file or a pipe has no width of its own.
-    (console if console.is_terminal else Console(width=FILE_WIDTH)).print(table)
+    header = ["code", "language", "default treebank", "other treebanks", "WikiANN"]
+    print_table("Languages", header, list(map(_row, found)), text_columns=len(header))
     print(f"{len(found)} of {len(every)} languages. * has no train split. Choose with: --treebanks LANGUAGE=TREEBANK")
 
 
@@ -38,6 +29,11 @@ def _matches(language: Language, word: str) -> bool:
         return canonical(word) == language.code
     names = [language.name, *(name for one in language.treebanks for name in (one.name, one.folder))]
     return any(word.lower() in name.lower() for name in names)
+
+
+def _row(language: Language) -> list[str]:
+    default, *others = map(_marked, language.treebanks) if language.treebanks else [""]
+    return [language.code, language.name, default, ", ".join(others), language.wikiann or ""]
 
 
 def _marked(treebank: Treebank) -> str:

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from hyperx.config import PUBLISHED, HypernetworkOptions
 from hyperx.data.labels import UD_RELATIONS
-from hyperx.errors import CheckpointError
+from hyperx.errors import CheckpointError, itemised
 from hyperx.languages import language_problems
 from hyperx.pairs import TaskLanguagePair
 from hyperx.published.pickled import read_arguments
@@ -113,8 +113,7 @@ class PublishedRun:
             )
         problems = [*found.problems, *_name_problems(run)]
         if problems:
-            lines = "\n".join(f"  - {line}" for line in problems)
-            raise CheckpointError(f"{path}: the arguments do not describe a model:\n{lines}")
+            raise CheckpointError(itemised(f"{path}: the arguments do not describe a model", problems))
         return run
 
 

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from hyperx.config import HypernetworkOptions
 from hyperx.encoders.layout import encoder_layers
-from hyperx.errors import CheckpointError
+from hyperx.errors import CheckpointError, itemised
 from hyperx.model import HyperX
 from hyperx.published.run import TASKS, PublishedRun
 
@@ -230,8 +230,8 @@ class _Fit:
     def check(self, path: Path) -> None:
         """Raise a CheckpointError that names what was found wrong in a file, if anything."""
         if self.problems:
-            lines = "\n".join(f"  - {line}" for line in self.problems[:20])
-            raise CheckpointError(f"{path}: the weights do not fit the run's arguments and the encoder:\n{lines}")
+            heading = f"{path}: the weights do not fit the run's arguments and the encoder"
+            raise CheckpointError(itemised(heading, self.problems))
 
 
 def read_tensors(folder: Path, run: PublishedRun, shared: Mapping[str, Tensor], model: HyperX) -> dict[str, Tensor]:
