@@ -12,7 +12,7 @@ import pytest
 import toy
 from hyperx import HyperX
 from hyperx.cli import main
-from hyperx.encoders.embedded import CACHE_VARIABLE
+from hyperx.files import CACHE_VARIABLE
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")

@@ -14,8 +14,8 @@ import pytest
 
 import toy
 from hyperx.cli import main
-from hyperx.encoders.embedded import CACHE_VARIABLE
 from hyperx.errors import DataError, HyperXError
+from hyperx.files import CACHE_VARIABLE
 from hyperx.model import HyperX
 
 pytest_plugins = ["world"]

@@ -25,9 +25,9 @@ import toy
 from hyperx.config import EvaluateConfig
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
-from hyperx.encoders.embedded import CACHE_VARIABLE
 from hyperx.encoders.loading import load_encoder
 from hyperx.errors import ConfigError, DataError
+from hyperx.files import CACHE_VARIABLE
 from hyperx.pairs import TaskLanguagePair
 from hyperx.scoring import evaluate_checkpoint
 from hyperx.tasks.registry import make_tasks

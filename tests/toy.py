@@ -21,7 +21,7 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from hyperx.encoders.embedded import CACHE_VARIABLE
+from hyperx.files import CACHE_VARIABLE
 
 ROOT = Path(__file__).resolve().parents[1]
 

@@ -10,7 +10,7 @@ import pytest
 
 import toy
 from hyperx.cli import main
-from hyperx.encoders.embedded import CACHE_VARIABLE
+from hyperx.files import CACHE_VARIABLE
 
 
 @pytest.fixture(scope="session")

@@ -8,11 +8,12 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hyperx.cli.options import in_home, read_options
+from hyperx.cli.options import read_options
 from hyperx.config import DataOptions, Group, SamplingOptions, TrainConfig
 from hyperx.data.sampling import pair_probabilities
 from hyperx.data.sources import DataSources
 from hyperx.errors import ConfigError
+from hyperx.files import in_home
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks, read_kinds

@@ -24,6 +24,7 @@ from hyperx import checkpoint
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import TrainConfig
 from hyperx.errors import HyperXError
+from hyperx.files import write_json
 from hyperx.pairs import TaskLanguagePair
 from hyperx.training import LOG, train
 
@@ -320,7 +321,7 @@ def train_once(options: Mapping[str, Any]) -> float:
         train(config)
     finally:
         spent += time.perf_counter() - begin
-        checkpoint.write_json(kept, spent)
+        write_json(kept, spent)
     return spent
 
 

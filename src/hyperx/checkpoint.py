@@ -23,6 +23,7 @@ from torch import Tensor
 
 from hyperx.config import ModelConfig
 from hyperx.errors import CheckpointError, itemised
+from hyperx.files import write_json
 
 CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", "state.pt"
 ENCODER = "encoder"
@@ -81,13 +82,6 @@ def remove_partial(folder: Path) -> None:
 def _replaced(folder: Path) -> Path:
     """The name of the older folder while the newer one takes its place."""
     return folder.with_name(f".{folder.name}.old")
-
-
-def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, complete or not at all."""
-    staged = path.with_name(f".{path.name}.part")
-    staged.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-    staged.replace(path)
 
 
 def read_json(path: Path) -> Any:

@@ -13,10 +13,10 @@ from tqdm.auto import tqdm
 from hyperx.config import DataOptions, TrainConfig
 from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
-from hyperx.encoders.embedded import user_cache
 from hyperx.encoders.layout import longest_input
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, listing
+from hyperx.files import user_cache
 from hyperx.pairs import TaskLanguagePair
 from hyperx.scope import Scope
 from hyperx.tasks.base import Task, special_subwords

@@ -17,6 +17,7 @@ from hyperx.data.storage import EncodedSplit
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError, DataError
 from hyperx.evaluation import PairScores, evaluate_pairs
+from hyperx.files import write_json
 from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
@@ -89,7 +90,7 @@ def _write(scores: list[PairScores], labelled: tuple[TaskLanguagePair, ...], spl
     if (folder / f"{name}.json").exists():
         log.warning("the results of an earlier evaluation in %s are replaced", folder)
     try:
-        checkpoint.write_json(folder / f"{name}.json", report.flat_results(scores, split))
+        write_json(folder / f"{name}.json", report.flat_results(scores, split))
         report.write_results(tables, f"Results on the {split} split", scores, labelled)
     except OSError as error:
         log.warning("the results cannot be written into %s: %s; they are only shown", folder, error.strerror)

@@ -30,6 +30,7 @@ from hyperx.device import keep_freed_memory
 from hyperx.encoders.injection import checkpoint_activations
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
+from hyperx.files import write_json
 from hyperx.model import HyperX
 from hyperx.optimisation import make_optimizer, make_scheduler, total_steps
 from hyperx.preparation import RunData, prepare
@@ -380,7 +381,7 @@ class TrainingRun:
     def _name_best(self) -> None:
         best = self.progress.best_checkpoint
         if best is not None:
-            checkpoint.write_json(
+            write_json(
                 self.output_dir / checkpoint.BEST,
                 {"checkpoint": best, "average": self.progress.best, "of": self.options.best_by},
             )
@@ -390,8 +391,8 @@ class TrainingRun:
 
     def _fill(self, folder: Path, random: Sequence[dict[str, torch.Tensor]]) -> None:
         self.bare_model.save_files(folder)
-        checkpoint.write_json(folder / checkpoint.DATA, self.data.kept)
-        checkpoint.write_json(folder / checkpoint.OPTIONS, resumable_options(self.config))
+        write_json(folder / checkpoint.DATA, self.data.kept)
+        write_json(folder / checkpoint.OPTIONS, resumable_options(self.config))
         state = {
             "progress": asdict(self.progress),
             "losses": [loss.item() for loss in self.losses],

@@ -23,6 +23,7 @@ from hypothesis import strategies as st
 from safetensors.numpy import load_file
 from tokenizers import Tokenizer, normalizers
 
+from hyperx import files
 from hyperx.encoders import embedded
 from hyperx.encoders.embedded import (
     bert_weights,
@@ -349,7 +350,7 @@ def test_converts_once_and_mends_a_folder(
     def refuse(*_: object) -> None:
         pytest.fail("neither hashed nor converted again")
 
-    monkeypatch.setattr(embedded, "_sha256", refuse)
+    monkeypatch.setattr(files, "sha256", refuse)
     monkeypatch.setattr(embedded, "convert", refuse)
     assert embedded_encoder_folder(path) == folder
 
@@ -407,6 +408,7 @@ def test_the_package_is_found_but_never_imported(tmp_path: Path, monkeypatch: py
 
 RUN = """
 import sys, pathlib
+from hyperx import files
 from hyperx.encoders import embedded
 {before}
 print(embedded.embedded_encoder_folder(pathlib.Path(sys.argv[1])))

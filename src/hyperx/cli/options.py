@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import ast
-import contextlib
 import inspect
 import logging
 import re
@@ -26,6 +25,7 @@ from tyro.constructors import ConstructorRegistry, StructConstructorSpec, Struct
 import hyperx.config
 from hyperx.config import PUBLISHED
 from hyperx.errors import ConfigError, did_you_mean
+from hyperx.files import in_home
 
 Config = TypeVar("Config")
 TABLE, ENCODER = "data", "model_name_or_path"
@@ -78,15 +78,8 @@ def with_home(options: Config) -> Config:
         elif isinstance(value, Path):
             changes[field.name] = in_home(value)
         elif field.name == ENCODER and str(value).startswith("~"):
-            changes[field.name] = str(in_home(Path(value)))
+            changes[field.name] = str(in_home(value))
     return replace(options, **changes)  # type: ignore[type-var]
-
-
-def in_home(path: Path) -> Path:
-    """A path with the home folder in the place of ``~``; as it is where nobody of that name is known."""
-    with contextlib.suppress(RuntimeError):
-        return path.expanduser()
-    return path
 
 
 REGISTRY = ConstructorRegistry()

@@ -15,6 +15,7 @@ from hyperx.data.labelled import LABEL
 from hyperx.data.spans import type_problem
 from hyperx.data.treebanks import UD_COLUMNS, choose_treebanks, release_folder
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
+from hyperx.files import in_home
 from hyperx.languages import (
     Treebank,
     canonical,
@@ -131,7 +132,7 @@ class _Resolver:
         label_map: Mapping[str, str],
         treebanks: Sequence[str] = (),
     ) -> None:
-        self.data_folder, self.columns, self.label_map = data_folder.expanduser().resolve(), columns, label_map
+        self.data_folder, self.columns, self.label_map = in_home(data_folder).resolve(), columns, label_map
         self.problems: list[str] = []
         self.chosen = choose_treebanks(treebanks, self.problems)
 
@@ -250,7 +251,7 @@ class _Resolver:
 
     def _path(self, value: object, place: str) -> Path | None:
         if isinstance(value, str) and value:
-            return self.data_folder / Path(value).expanduser()
+            return self.data_folder / in_home(value)
         self.problems.append(f"{place}: expected a path, found {value!r}")
         return None
 
@@ -301,7 +302,7 @@ class _Resolver:
         name = value["name"]
         configurations = self._configurations(pair, name, value.get("configuration"), place)
         # A copy of a data set on this machine is found like any other path of the table.
-        local = self.data_folder / Path(name).expanduser()
+        local = self.data_folder / in_home(name)
         return HubSource(str(local) if local.is_dir() else name, configurations, value.get("revision"), columns)
 
     def _configurations(self, pair: TaskLanguagePair, name: str, value: object, place: str) -> tuple[str, ...]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
@@ -20,6 +19,7 @@ from hyperx.data.resolution import FileSource, PairSources, Source, resolve
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import BioConversion, bio_sentences, map_types
 from hyperx.errors import DataError, HyperXError
+from hyperx.files import sha256
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
 
@@ -188,12 +188,8 @@ def content_hash(path: Path) -> str:
     Raises:
         DataError: where it cannot be read.
     """
-    digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
     try:
-        with path.open("rb") as file:
-            while chunk := file.read(1 << 20):
-                digest.update(chunk)
-        return digest.hexdigest()
+        return sha256(path)
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror}; was it moved?", path=path) from error
 

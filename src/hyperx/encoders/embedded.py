@@ -16,7 +16,6 @@ import math
 import os
 import shutil
 import struct
-import threading
 import time
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -26,11 +25,11 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 from filelock import FileLock, Timeout
-from platformdirs import user_cache_dir
 from safetensors.numpy import save_file
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
+from hyperx import files
 from hyperx.errors import EncoderError
 
 logger = logging.getLogger(__name__)
@@ -39,7 +38,6 @@ MAGIC = b"E5S1"
 FORMAT_VERSION = 1
 CONVERTER_VERSION = 1  # part of the cached folder's name: raise it whenever ``convert`` writes something else
 SOURCE_RECORD = "hyperx_source.json"
-CACHE_VARIABLE = "HYPERX_CACHE"
 
 _BLOCK_WEIGHTS = 32
 _BLOCK_BYTES = 2 + _BLOCK_WEIGHTS // 2
@@ -407,18 +405,14 @@ def convert(source: Path, folder: Path) -> SourceRecord:
         folder.mkdir(parents=True, exist_ok=True)
         save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
         tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
-        _write_json(folder / "tokenizer_config.json", _tokenizer_config(file))
-        _write_json(folder / "config.json", _model_config(file))
+        files.write_json(folder / "tokenizer_config.json", _tokenizer_config(file))
+        files.write_json(folder / "config.json", _model_config(file))
         sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != SOURCE_RECORD}
         record = SourceRecord(file.sha256, weights_hash(weights), sizes)
-        _write_json(folder / SOURCE_RECORD, asdict(record))
+        files.write_json(folder / SOURCE_RECORD, asdict(record))
     except Exception as error:  # the two Rust libraries raise their own types for a full disk
         raise EncoderError(f"{folder}: the converted encoder could not be written: {error}") from error
     return record
-
-
-def _write_json(path: Path, content: Mapping[str, Any]) -> None:
-    path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def _model_config(file: EmbeddedFile) -> dict[str, Any]:
@@ -540,11 +534,6 @@ def _differences(standard: normalizers.Normalizer, mapping: Mapping[str, str]) -
 # The cache ------------------------------------------------------------------------------------------------------------
 
 
-def user_cache() -> Path:
-    """The folder of all that is kept between runs: the user's cache, or what the environment names instead."""
-    return Path(os.environ.get(CACHE_VARIABLE) or user_cache_dir("hyperx")).expanduser()
-
-
 def embedded_encoder_folder(source: Path | None = None) -> Path:
     """The Hugging Face folder of an E5S1 file, converted into the user's cache at the first call.
 
@@ -557,7 +546,7 @@ def embedded_encoder_folder(source: Path | None = None) -> Path:
         EncoderError: where the file is missing or not sound, or the cache cannot be written.
     """
     source = (find_embedded_file() if source is None else source).resolve()
-    cache = user_cache() / "encoders"
+    cache = files.user_cache() / "encoders"
     try:
         cache.mkdir(parents=True, exist_ok=True)
         sha256 = _known_sha256(source, cache)
@@ -567,7 +556,7 @@ def embedded_encoder_folder(source: Path | None = None) -> Path:
     except OSError as error:
         raise EncoderError(
             f"{cache}: the converted encoder cannot be kept there: {error.strerror or error}."
-            f" Set {CACHE_VARIABLE} to a folder that can be written."
+            f" Set {files.CACHE_VARIABLE} to a folder that can be written."
         ) from error
     return folder
 
@@ -622,21 +611,11 @@ def _known_sha256(source: Path, cache: Path) -> str:
         sha256 = known.pop("sha256")
         if known == key and isinstance(sha256, str) and len(sha256) == 64 and sha256.isalnum():
             return sha256
-    sha256 = _sha256(source)
+    sha256 = files.sha256(source)
     with contextlib.suppress(OSError):  # a cache that cannot be written costs time, no more
         index.parent.mkdir(exist_ok=True)
-        beside = index.with_suffix(f".{os.getpid()}-{threading.get_ident()}")
-        _write_json(beside, {**key, "sha256": sha256})
-        beside.replace(index)
+        files.write_json(index, {**key, "sha256": sha256})
     return sha256
-
-
-def _sha256(path: Path) -> str:
-    digest = hashlib.sha256()
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            digest.update(chunk)
-    return digest.hexdigest()
 
 
 def _convert_once(source: Path, folder: Path, sha256: str) -> None:
@@ -649,7 +628,7 @@ def _convert_once(source: Path, folder: Path, sha256: str) -> None:
     except Timeout as error:
         raise EncoderError(
             f"{folder}: another process has been converting the encoder for {_LOCK_SECONDS:.0f} seconds."
-            f" End it, or set {CACHE_VARIABLE} to another folder."
+            f" End it, or set {files.CACHE_VARIABLE} to another folder."
         ) from error
 
 

@@ -20,6 +20,7 @@ import transformers
 from hyperx.encoders.embedded import MAGIC, embedded_encoder_folder, is_e5s1, read_source_record, weights_hash
 from hyperx.encoders.families import LAYOUTS
 from hyperx.errors import EncoderError, did_you_mean
+from hyperx.files import in_home
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -107,7 +108,7 @@ def description_folder(name: str) -> Path:
     """
     if name == EMBEDDED:
         return embedded_encoder_folder()
-    path = _in_home(name)
+    path = in_home(name)
     if path.is_dir():
         return path
     if not _is_hub_name(name):
@@ -117,7 +118,7 @@ def description_folder(name: str) -> Path:
 
 def _lasting_name(name: str | Path) -> str:
     """A name that means the same from any working folder."""
-    path = Path(name).expanduser()
+    path = in_home(name)
     return str(path.resolve()) if name != EMBEDDED and path.exists() else str(name)
 
 
@@ -128,7 +129,7 @@ def _find(name: str | Path) -> tuple[Path, bool]:
     """The encoder's folder, and whether it is one that this package converted and keeps itself."""
     if name == EMBEDDED:
         return embedded_encoder_folder(), True
-    path = _in_home(name)
+    path = in_home(name)
     if path.is_file():
         if not is_e5s1(path):
             raise EncoderError(f"{path}: expected a folder or a file that begins with {MAGIC!r}. {_ELSE}")
@@ -138,13 +139,6 @@ def _find(name: str | Path) -> tuple[Path, bool]:
     if isinstance(name, Path) or not _is_hub_name(name):
         raise EncoderError(f"{name}: expected an encoder, found no such file or folder. {_ELSE}")
     return _checked_folder(_download(name, _HUB_FILES)), False
-
-
-def _in_home(name: str | Path) -> Path:
-    """The path that a name may be; ~ of somebody who is not known here stays."""
-    with contextlib.suppress(RuntimeError):
-        return Path(name).expanduser()
-    return Path(name)
 
 
 def _is_hub_name(name: str) -> bool:

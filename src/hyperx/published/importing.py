@@ -23,6 +23,7 @@ from hyperx.config import DataOptions, ImportConfig, ModelConfig
 from hyperx.data.sources import DataSources
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError
+from hyperx.files import write_json
 from hyperx.model import HyperX
 from hyperx.published.encoder import UNSEEN, Description, describe_encoder, shape_of
 from hyperx.published.run import TASKS, PublishedRun
@@ -64,7 +65,7 @@ def import_published(config: ImportConfig) -> Path:
             name, content_hash, changed = base.name, base.content_hash, _changes(base, inside)
         found = replace(settings, encoder=name, encoder_hash=content_hash, trained_inside=tuple(changed))
         checkpoint.save_model(staged, found, {**tensors, **changed})
-        checkpoint.write_json(staged / checkpoint.DATA, _data(run))
+        write_json(staged / checkpoint.DATA, _data(run))
 
     checkpoint.write_folder(output, fill)
     _log_run(run)
