@@ -15,8 +15,8 @@ SOURCE = Path(hyperx.__file__).parent
 LAYERS = """
 errors files tables languages pairs config device published.pickled
 modules.dropout modules.source modules.adapter modules.pooling modules.hypernetwork modules.plain
-encoders.families encoders.structure encoders.layout encoders.injection encoders.embedded encoders.loading
-encoders.masked_lm
+encoders.families encoders.structure encoders.layout encoders.injection encoders.e5s1 encoders.conversion
+encoders.embedded encoders.loading encoders.masked_lm
 data.sentence segmentation
 data.lines data.labels data.spans data.conllu data.columns data.labelled data.passages data.formats data.hub
 data.treebanks data.resolution data.sources data.separation

@@ -24,18 +24,10 @@ from safetensors.numpy import load_file
 from tokenizers import Tokenizer, normalizers
 
 from hyperx import files
-from hyperx.encoders import embedded
-from hyperx.encoders.embedded import (
-    bert_weights,
-    build_normaliser,
-    convert,
-    dequantise,
-    embedded_encoder_folder,
-    find_embedded_file,
-    read_e5s1,
-    read_source_record,
-    weights_hash,
-)
+from hyperx.encoders import conversion, embedded
+from hyperx.encoders.conversion import bert_weights, build_normaliser, convert, read_source_record, weights_hash
+from hyperx.encoders.e5s1 import dequantise, read_e5s1
+from hyperx.encoders.embedded import embedded_encoder_folder, find_embedded_file
 from hyperx.errors import EncoderError
 
 PIECES = ["<s>", "<pad>", "</s>", "<unk>", "▁", "▁a", "▁ab", "b", "a", "～", "é", "<mask>"]
@@ -331,7 +323,7 @@ def test_the_hash_sees_names_types_shapes_and_values() -> None:
 @pytest.fixture
 def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HYPERX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(embedded, "_differences", lambda *_: {})  # the look at all of Unicode takes most of the time
+    monkeypatch.setattr(conversion, "_differences", lambda *_: {})  # the look at all of Unicode takes most of the time
     return tmp_path / "cache"
 
 
@@ -408,8 +400,7 @@ def test_the_package_is_found_but_never_imported(tmp_path: Path, monkeypatch: py
 
 RUN = """
 import sys, pathlib
-from hyperx import files
-from hyperx.encoders import embedded
+from hyperx.encoders import conversion, embedded
 {before}
 print(embedded.embedded_encoder_folder(pathlib.Path(sys.argv[1])))
 """
@@ -435,7 +426,7 @@ def test_two_processes_at_once(cache: Path, tmp_path: Path) -> None:
 @pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="needs SIGKILL")
 def test_a_killed_conversion_leaves_nothing_wrong(cache: Path, tmp_path: Path) -> None:
     path = convertible(tmp_path / "tiny.bin")
-    kill = "import os, signal; embedded._model_config = lambda file: os.kill(os.getpid(), signal.SIGKILL)"
+    kill = "import os, signal; conversion._model_config = lambda file: os.kill(os.getpid(), signal.SIGKILL)"
     with start(path, kill) as process:
         assert process.wait(timeout=60) == -signal.SIGKILL
     assert len(list((cache / "encoders").glob(".*part*"))) == 1

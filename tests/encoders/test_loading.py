@@ -30,7 +30,7 @@ from transformers import (
 )
 
 from hyperx.data.encoding import SubwordEncoder
-from hyperx.encoders import embedded, loading
+from hyperx.encoders import conversion, loading
 from hyperx.encoders.loading import EMBEDDED, LoadedEncoder, description_folder, load_encoder, load_tokenizer
 from hyperx.errors import EncoderError
 from hyperx.tasks.base import special_subwords
@@ -313,14 +313,14 @@ def test_a_converted_file_and_a_copy_of_its_folder_agree(tmp_path: Path, tiny_ca
 def test_a_record_beside_other_weights_is_not_believed(folder: Path) -> None:
     before = load_encoder(folder).content_hash
     record = {"source_sha256": "0", "content_hash": "sha256:0", "sizes": {}}
-    (folder / embedded.SOURCE_RECORD).write_text(json.dumps(record))
+    (folder / conversion.SOURCE_RECORD).write_text(json.dumps(record))
     assert load_encoder(folder).content_hash == before
 
 
 @pytest.fixture
 def tiny_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setenv("HYPERX_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(embedded, "_differences", lambda *_: {})
+    monkeypatch.setattr(conversion, "_differences", lambda *_: {})
     return tmp_path / "cache"
 
 

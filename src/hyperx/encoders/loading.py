@@ -17,7 +17,9 @@ import tokenizers
 # Only the name: transformers imports its parts, which takes seconds, where they are first used.
 import transformers
 
-from hyperx.encoders.embedded import MAGIC, embedded_encoder_folder, is_e5s1, read_source_record, weights_hash
+from hyperx.encoders.conversion import read_source_record, weights_hash
+from hyperx.encoders.e5s1 import MAGIC, is_e5s1
+from hyperx.encoders.embedded import embedded_encoder_folder
 from hyperx.encoders.families import LAYOUTS
 from hyperx.errors import EncoderError, did_you_mean
 from hyperx.files import in_home
