@@ -16,6 +16,7 @@ import tokenizers
 
 # Only the name: transformers imports its parts, which takes seconds, where they are first used.
 import transformers
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from hyperx.encoders.conversion import read_source_record, weights_hash
 from hyperx.encoders.e5s1 import MAGIC, is_e5s1
@@ -34,7 +35,7 @@ EMBEDDED_HEAD_LAYER = 10
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_SECONDS = 10.0
 _HUB_DESCRIPTION = ["*.json", "*.txt", "*.model"]
-_HUB_FILES = [*_HUB_DESCRIPTION, "model.safetensors", "model-*.safetensors"]
+_HUB_FILES = [*_HUB_DESCRIPTION, SAFE_WEIGHTS_NAME, "model-*.safetensors"]
 _TOKENIZER_FILES = ["tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "tokenizer.model"]
 _ELSE = f"Name another encoder: {EMBEDDED}, a local folder or a model of the hub."
 
@@ -151,12 +152,12 @@ def _checked_folder(folder: Path) -> Path:
     """The folder, where it has a configuration and safetensors weights."""
     if not (folder / "config.json").is_file():
         raise EncoderError(f"{folder}: expected an encoder's folder, found no config.json in it. {_ELSE}")
-    if not any((folder / f"model.safetensors{suffix}").is_file() for suffix in ("", ".index.json")):
+    if not any((folder / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
         pickles = sorted(path.name for path in folder.glob("*.bin"))
         raise EncoderError(
-            f"{folder}: expected weights in model.safetensors, found {', '.join(pickles) or 'none'}. Other formats can"
-            " run code when they are read, so they are refused. Where you trust the source, convert it once: python -c"
-            " \"from transformers import AutoModel, AutoTokenizer as T; a, b = 'SOURCE', 'NEW_FOLDER';"
+            f"{folder}: expected weights in {SAFE_WEIGHTS_NAME}, found {', '.join(pickles) or 'none'}. Other formats"
+            " can run code when they are read, so they are refused. Where you trust the source, convert it once:"
+            " python -c \"from transformers import AutoModel, AutoTokenizer as T; a, b = 'SOURCE', 'NEW_FOLDER';"
             ' AutoModel.from_pretrained(a).save_pretrained(b); T.from_pretrained(a).save_pretrained(b)"'
         )
     return folder

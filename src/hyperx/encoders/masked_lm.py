@@ -12,13 +12,12 @@ from typing import TYPE_CHECKING, cast
 import torch
 from safetensors import safe_open
 from torch import Tensor
+from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
 
 log = logging.getLogger(__name__)
-
-WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -150,11 +149,11 @@ def read_masked_lm(folder: Path, encoder: PreTrainedModel) -> dict[str, Tensor] 
 
 def _places(folder: Path) -> dict[str, Path]:
     """The file of every tensor."""
-    if (folder / INDEX).is_file():
-        index = json.loads((folder / INDEX).read_text(encoding="utf-8"))["weight_map"]
+    if (folder / SAFE_WEIGHTS_INDEX_NAME).is_file():
+        index = json.loads((folder / SAFE_WEIGHTS_INDEX_NAME).read_text(encoding="utf-8"))["weight_map"]
         return {name: folder / file for name, file in index.items()}
-    with safe_open(folder / WEIGHTS, "pt") as file:
-        return dict.fromkeys(file.keys(), folder / WEIGHTS)
+    with safe_open(folder / SAFE_WEIGHTS_NAME, "pt") as file:
+        return dict.fromkeys(file.keys(), folder / SAFE_WEIGHTS_NAME)
 
 
 def _found(names: MaskedLMNames, places: Mapping[str, Path]) -> dict[str, str | None]:
