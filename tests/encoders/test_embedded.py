@@ -363,7 +363,7 @@ def test_damaged_index_and_record_are_ignored(cache: Path, tmp_path: Path) -> No
     path = convertible(tmp_path / "tiny.bin")
     folder = embedded_encoder_folder(path)
     (index,) = (cache / "encoders" / "sources").iterdir()
-    for content in ("", "[]", "{", '{"sha256": 3}'):
+    for content in ("", "[]", "{", "{}", '{"sha256": 3}'):
         index.write_text(content)
         (folder / "hyperx_source.json").write_text(content)
         assert embedded_encoder_folder(path) == folder

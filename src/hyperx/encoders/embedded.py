@@ -88,7 +88,7 @@ def _known_sha256(source: Path, cache: Path) -> str:
     index = cache / "sources" / f"{hashlib.sha256(str(source).encode()).hexdigest()[:16]}.json"
     with contextlib.suppress(OSError, ValueError, TypeError, AttributeError):
         known = json.loads(index.read_text(encoding="utf-8"))
-        sha256 = known.pop("sha256")
+        sha256 = known.pop("sha256", None)
         if known == key and isinstance(sha256, str) and len(sha256) == 64 and sha256.isalnum():
             return sha256
     sha256 = files.sha256(source)
