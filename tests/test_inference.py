@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 
 from hyperx.data.encoding import SubwordEncoder, Window
 from hyperx.data.sentence import Sentence
+from hyperx.data.storage import EncodedSplit
 from hyperx.errors import HyperXError
-from hyperx.evaluation import evaluate_pairs, sentence_windows
+from hyperx.evaluation import PairScores, evaluate_pairs, sentence_windows
 from hyperx.inference import POOL, SPREAD, PairPredictor, batches_alike
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
@@ -150,16 +151,22 @@ def test_unknown_pair_is_told(model: HyperX, pair: str, message: str) -> None:
         PairPredictor(model, TaskLanguagePair.parse(pair), batch_size=1, subwords=SUBWORDS)
 
 
-def test_evaluation_scores_what_the_predictor_says(model: HyperX, tmp_path: Path) -> None:
+@pytest.fixture
+def split(tmp_path: Path) -> EncodedSplit:
+    """The sentences with some tags."""
     sentences = [
         Sentence(words=tuple(words), columns={"upos": tuple(LABELS["pos"][i % 3] for i in range(len(words)))})
         for words in SENTENCES
     ]
-    split = tiny_split(tmp_path / "split", PartOfSpeech(), sentences, max_length=20)
+    return tiny_split(tmp_path / "split", PartOfSpeech(), sentences, max_length=20)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_evaluation_scores_what_the_predictor_says(model: HyperX, split: EncodedSplit, training: bool) -> None:
     assert [len(windows) for windows in sentence_windows(split)] == list(map(len, windows_of(SENTENCES)))
     pairs = [PAIR, TaskLanguagePair("pos", "en")]
     told: list[TaskLanguagePair] = []
-    model.train()
+    model.train(training)
     results = evaluate_pairs(
         model,
         dict.fromkeys(pairs, split),
@@ -167,7 +174,7 @@ def test_evaluation_scores_what_the_predictor_says(model: HyperX, tmp_path: Path
         subwords=SUBWORDS,
         done=lambda scores: told.append(scores.pair),
     )
-    assert model.training
+    assert model.training == training
     model.eval()
     assert told == [result.pair for result in results] == pairs
     for result in results:
@@ -175,3 +182,20 @@ def test_evaluation_scores_what_the_predictor_says(model: HyperX, tmp_path: Path
         assert result.scores == PartOfSpeech().score(PartOfSpeech().gold(split), predicted)
         assert result.value == result.scores.measures["accuracy"]
         assert result.sentences == len(SENTENCES)
+
+
+def test_the_score_without_repeats_is_that_of_the_other_sentences(
+    model: HyperX, alone: list[Result], split: EncodedSplit
+) -> None:
+    def scored(repeats: set[int]) -> PairScores:
+        return evaluate_pairs(model, {PAIR: split}, batch_size=3, subwords=SUBWORDS, repeats={PAIR: repeats})[0]
+
+    repeats = {1, 3, 6}
+    others = [index for index in range(len(SENTENCES)) if index not in repeats]
+    gold = PartOfSpeech().gold(split)
+    wanted = PartOfSpeech().score([gold[index] for index in others], [alone[index].labels for index in others])
+    found = scored(repeats)
+    assert (found.repeats, found.sentences, found.without_repeats) == (3, len(SENTENCES), wanted)
+    assert wanted.measures["accuracy"] != found.value == scored(set()).value
+    assert scored(set()).without_repeats is None
+    assert scored(set(range(len(SENTENCES)))).without_repeats is None

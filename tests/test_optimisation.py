@@ -13,7 +13,7 @@ from hyperx.config import Scheduler, TrainingOptions
 from hyperx.encoders.layout import norm_modules
 from hyperx.model import HyperX
 from hyperx.optimisation import make_optimizer, make_scheduler, undecayed
-from tiny import tiny_batch, tiny_model
+from tiny import tiny_batch, tiny_encoder, tiny_model
 
 PAIRS = ["ner#en", "pos#tr"]
 IDS, MASK = tiny_batch([6, 4])
@@ -78,8 +78,10 @@ def test_plain_adapters_decay_but_for_their_biases_and_norms() -> None:
     assert outside == {f"plain_adapters.task-{task}.{kind}" for task in ("ner", "pos") for kind in ("down", "up")}
 
 
-def test_no_norm_decays() -> None:
-    model = tiny_model()
+@pytest.mark.parametrize("family", ["bert", "eurobert", "mt5"])
+def test_no_norm_decays(family: str) -> None:
+    """Norms are known by their names too: those of EuroBERT and mT5 are no LayerNorm of PyTorch's."""
+    model = tiny_model(encoder=tiny_encoder(family))
     norms = {f"encoder.{name}.{kind}" for name, _ in norm_modules(model.encoder) for kind in ("weight", "bias")}
     assert norms
     assert not norms & decayed(model)

@@ -308,6 +308,13 @@ def test_another_treebank_may_be_named(ckpt: Path, error: Callable[..., str]) ->
     assert evaluate(ckpt, "--test_task_language_pairs", "pos#tr", "--treebanks", "de=de_pud") == 0
 
 
+def test_another_treebank_takes_the_place_of_that_of_training(ckpt: Path, error: Callable[..., str]) -> None:
+    known = json.loads((ckpt / "data.json").read_text())
+    (ckpt / "data.json").write_text(json.dumps(known | {"treebanks": ["tr=tr_imst", "de=de_gsd"]}))
+    chosen = ["--test_task_language_pairs", "pos#tr", "--treebanks", "tur=tr_pud"]
+    assert "commul/universal_dependencies (tr_pud, test)" in error(*chosen)
+
+
 def write_moods(folder: Path) -> None:
     """Labelled texts of a task of one's own."""
     folder.mkdir(parents=True)
@@ -373,6 +380,21 @@ def test_repeats_are_those_of_the_data_that_was_trained_on(ckpt: Path, data: Pat
     )
     found = dict(zip(header.split(" | "), row.split(" | "), strict=True))
     assert found["in train"] == str(count)
+
+
+def test_no_repeats_are_told_of_the_training_split_and_of_pairs_that_were_not_trained_on(
+    base: list[str], data: Path, isolated: Path
+) -> None:
+    shutil.copytree(data, isolated / "own")
+    pos = isolated / "own" / "pos" / "en"
+    shutil.copy(pos / "test.conllu", pos / "train.conllu")
+    assert main(["train", *base, "--data_folder", "own", *BRIEF]) == 0
+    for split, pair in {"test": "pos#en", "train": "ner#en"}.items():
+        assert evaluate(Path("run"), "--split", split, "--test_task_language_pairs", pair) == 0
+    for name, start in {"results.md": "| pos#en | new pair |", "results_train.md": "| ner#en | seen |"}.items():
+        text = (isolated / "run" / "checkpoint-1" / name).read_text()
+        assert start in text
+        assert "in train" not in text
 
 
 def test_data_may_be_named_in_a_table(ckpt: Path, isolated: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -148,6 +149,26 @@ def test_what_is_labelled_once_is_kept(go: Callable[..., int], trained: Path, mo
     assert go("more", *options, "--self_train_share", "1") == 0
     assert len(calls) == 2
     assert splits["ner#de"].sentence_count == 7
+
+
+def test_another_teacher_and_other_test_data_label_anew(
+    go: Callable[..., int], trained: Path, data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    shutil.copytree(data, tmp_path / "own")
+    options = ["--data_folder", "own", "--self_train_task_language_pairs", "pos#de", "--self_train_share", "1"]
+    splits = splits_of(monkeypatch)
+
+    def annotation(step: int) -> list[list[str]]:
+        """What is learnt from the checkpoint of that step, whose configuration is that of the others."""
+        start = ["--load_from_ckpt", str(trained / f"checkpoint-{step}"), "--overwrite_output_dir"]
+        assert go("run", *start, *options) == 0
+        return [list(sentence["upos"]) for sentence in splits["pos#de"].annotation()]
+
+    last, first = annotation(60), annotation(20)
+    assert len(first) == len(last) > 30
+    assert first != last
+    toy.write_ner(tmp_path / "own" / "ner" / "de" / "test.tsv", toy.sentences("de", 40, 7)[:5])
+    assert len(annotation(60)) < len(last)
 
 
 def test_two_tasks_of_one_kind_have_labels_of_their_own(

@@ -11,8 +11,10 @@ import signal
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, get_args
 
+import numpy as np
 import pytest
 import torch
 from allpairspy import AllPairs
@@ -22,6 +24,7 @@ from hyperx import checkpoint, training
 from hyperx.cli import main
 from hyperx.cli.options import parse
 from hyperx.config import EncoderPart, SamplingStrategy, Scheduler, TrainConfig, TrainingOptions
+from hyperx.data.sampling import BatchPlan
 from hyperx.errors import ConfigError
 
 pytest_plugins = ["world"]
@@ -300,6 +303,12 @@ def test_without_steps_and_epochs_there_are_2000_steps() -> None:
     assert training.total_steps(TrainingOptions(), windows=10, batch_rows=2) == 2000
 
 
+def test_rows_that_do_not_fill_a_batch_are_one_step_more() -> None:
+    assert training.total_steps(TrainingOptions(num_train_epochs=1), windows=10, batch_rows=4) == 3
+    halves = TrainingOptions(num_train_epochs=1, gradient_accumulation_steps=2)
+    assert training.total_steps(halves, windows=10, batch_rows=4) == 2
+
+
 def rates(run: Path) -> list[float]:
     """The learning rate that each next step has, as a share of the peak."""
     return [line["learning_rate"] / 1e-3 for line in toy.read_log(run)]
@@ -326,6 +335,23 @@ def test_schedulers(go: Callable[..., int], name: str, expected: list[float], tm
     options = ["--max_train_steps", "3", "--warmup_steps", "1", *NO_EVALUATION]
     assert go("run", *options, "--lr_scheduler_type", name) == 0
     assert rates(tmp_path / "run") == pytest.approx(expected, abs=1e-6)
+
+
+@pytest.mark.parametrize("start", [0, 3])
+def test_processes_share_the_rows_of_every_batch_and_draw_each_their_own(start: int) -> None:
+    plan = BatchPlan(lengths=[np.arange(3, 43)], probabilities=np.ones(1), batch_size=6, seed=1)
+
+    def batches(process: int) -> list[Any]:
+        accelerator = SimpleNamespace(process_index=process, num_processes=2)
+        run: Any = SimpleNamespace(plan=plan, collate=lambda *given: given, accelerator=accelerator)
+        return list(itertools.islice(training.TrainingRun._batches(run, start), 4))
+
+    first, second = batches(0), batches(1)
+    for (own, _), (others, _), whole in zip(first, second, plan.batches(start), strict=False):
+        assert len(own) == len(others) == 3
+        assert sorted([*own, *others]) == sorted(whole)
+    # What tasks draw for a batch follows from its number: it is another in each process, and goes on when resumed.
+    assert sorted(number for _, number in first + second) == list(range(2 * start, 2 * start + 8))
 
 
 # Resuming -------------------------------------------------------------------------------------------------------------

@@ -37,7 +37,14 @@ from transfer.experiment import Experiment
 from transfer.methods import METHODS, method
 from transfer.results import Results, Row, found_rates
 from transfer.runs import Run, phases, train_once
-from transfer.tables import _average, comparisons, repeats_table, write_tables
+from transfer.tables import (
+    _average,
+    comparisons,
+    curve_table,
+    differences_table,
+    repeats_table,
+    write_tables,
+)
 
 pytest_plugins = ["world"]
 
@@ -401,6 +408,42 @@ def test_a_cell_whose_sentences_all_stand_in_train_has_no_score_without(done: Pa
     }
     table = repeats_table(replace(comparison, systems=systems))
     assert "| ner#en | 10 |  |" in table
+
+
+def test_scores_without_what_stands_in_train_are_those_of_the_other_sentences(done: Path) -> None:
+    right, in_train = words(np.array([1, 0, 1, 1])), np.array([True, False, False, True])
+    pair = TaskLanguagePair("pos", "en")
+    assert evaluation.CellScore(pair, "accuracy", right, in_train).score_without == 0.5
+    assert evaluation.CellScore(pair, "accuracy", right, ~in_train).score_without == 1
+    (comparison,) = comparisons(Results(done), "final")
+    systems = {name: rows.assign(in_train=4, score_without=0.25) for name, rows in comparison.systems.items()}
+    shown = ["25.0 ± 0.0" if rows["seed"].nunique() > 1 else "25.0" for rows in systems.values()]
+    assert f"| ner#en | 4 | {' | '.join(shown)} |" in repeats_table(replace(comparison, systems=systems))
+
+
+def test_differences_are_the_baselines_averages_less_those_of_the_others(done: Path) -> None:
+    (comparison,) = comparisons(Results(done), "final")
+    table = differences_table(comparison, "hyper-x", Results(done))
+    cells = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
+    assert [name for name, *_ in cells] == [name for name in comparison.systems if name != "hyper-x"]
+    ours, some = comparison.averages("hyper-x"), 0
+    for name, seeds, *shown in cells:
+        less = (ours - comparison.averages(name)).dropna()
+        assert int(seeds) == len(less) == (2 if name == "adapter-shared" else 1)
+        values = [float(cell.split()[0]) for cell in shown]
+        assert values == pytest.approx(list(100 * less.mean()), abs=0.051)
+        some += any(abs(value) > 1 for value in values)
+    assert some
+
+
+def test_curves_are_means_over_the_seeds(done: Path) -> None:
+    (comparison,) = comparisons(Results(done), "curve")
+    averages = {seed: comparison.averages("hyper-x").xs(seed, level="seed") for seed in (1, 2)}
+    assert not averages[1].equals(averages[2])
+    table = curve_table(comparison)
+    for group, name in {"seen": "seen", "new_pair": "new pair", "zero_shot": "zero-shot (both new)"}.items():
+        means = (averages[1][group] + averages[2][group]) / 2
+        assert f"| hyper-x | {name} | " + ", ".join(f"{step}: {100 * means[step]:.1f}" for step in (2, 4)) in table
 
 
 def test_steps_at_which_a_cell_is_missing_have_no_average() -> None:

@@ -95,6 +95,13 @@ def test_passes_are_shuffled_anew() -> None:
     assert len(set(map(tuple, passes))) == 3
 
 
+def test_pairs_of_one_size_have_orders_of_their_own() -> None:
+    both = plan([50, 50])
+    first, second = ([window for _, window in itertools.islice(both._stream(pair), 50)] for pair in (0, 1))
+    assert sorted(first) == sorted(second) == list(range(50))
+    assert first != second
+
+
 def test_rows_follow_the_probabilities() -> None:
     sizes = [10, 320, 2430]
     drawn = Counter(pair for batch in take(plan(sizes), 3000) for pair, _ in batch)
@@ -109,6 +116,11 @@ def test_published_batches_hold_one_pair_drawn_by_its_probability() -> None:
     drawn = Counter(batch[0][0] for batch in batches)
     for pair, probability in enumerate(pair_probabilities(sizes)):
         assert drawn[pair] / 3000 == pytest.approx(probability, abs=0.04)
+
+
+def test_published_batches_of_a_pair_do_not_come_one_behind_the_other() -> None:
+    drawn = [batch[0][0] for batch in take(plan([100, 100], mixed=False), POOL)]
+    assert drawn not in (sorted(drawn), sorted(drawn, reverse=True))
 
 
 def test_mixed_batches_hold_several_pairs() -> None:

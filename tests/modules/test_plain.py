@@ -21,12 +21,18 @@ SHARINGS = sorted(KINDS)
 IDS, MASK = tiny_batch([6, 4])
 
 
-def adapters(sharing: str, *, pairs: Sequence[str] = ("ner#en", "pos#tr"), **options: Any) -> PlainAdapters:
+def adapters(
+    sharing: str,
+    *,
+    pairs: Sequence[str] = ("ner#en", "pos#tr"),
+    tasks: Sequence[str] = ("ner", "pos"),
+    **options: Any,
+) -> PlainAdapters:
     trained = [tuple(pair.split("#")) for pair in pairs]
     torch.manual_seed(0)
     found = PlainAdapters(
         sharing=sharing,
-        tasks=("ner", "pos"),
+        tasks=tasks,
         languages=("en", "tr", "de"),
         trained_pairs=trained,
         layers=3,
@@ -111,6 +117,12 @@ def mean(net: PlainAdapters, *names: str) -> Tensor:
 def test_what_has_no_data_reads_the_mean(sharing: str, pair: tuple[int, int], names: tuple[str, ...]) -> None:
     net = adapters(sharing, pairs=["ner#en", "ner#tr", "pos#tr"])
     torch.testing.assert_close(net([pair[0]], [pair[1]]).up[0], mean(net, *names))
+
+
+def test_a_task_whose_name_begins_that_of_another_reads_its_own_pairs_alone() -> None:
+    net = adapters("pair", pairs=("pos#en", "pos2#tr"), tasks=("pos", "pos2"))
+    assert net([0], [2]).down.equal(net["pair-pos#en"].down[None])
+    assert net([1], [2]).down.equal(net["pair-pos2#tr"].down[None])
 
 
 def test_a_task_without_data_reads_the_mean_too() -> None:

@@ -234,6 +234,22 @@ def test_confidences_are_probabilities(parser: HyperX) -> None:
         assert all(0 <= confidence <= 1 for confidence in result.confidences)
 
 
+def test_a_confidence_is_that_of_the_arc_times_that_of_its_relation(parser: HyperX) -> None:
+    unsure = copy.deepcopy(parser)
+    with torch.no_grad():
+        unsure.heads["dep"].relations.weight.mul_(0.01)  # so that `root`, which no word may have, has its share
+    windows = list(SubwordEncoder(tiny_tokenizer(), max_length=20).windows([["bad", "cab", "a", "de", "e"]]))
+    (result,) = PairPredictor(unsure, TaskLanguagePair("dep", "en"), batch_size=1, subwords=SUBWORDS).predict(windows)
+    ((window,),) = windows
+    ids, words = (torch.from_numpy(numbers).long()[None] for numbers in (window.ids, window.words))
+    with torch.no_grad():
+        logits = unsure("dep#en", ids, None, words=words).logits
+        (arcs,), (relations,) = logits.arcs.softmax(dim=-1), logits.relations().softmax(dim=-1)
+    for word, (arc, confidence) in enumerate(zip(result.labels, result.confidences, strict=True)):
+        relation = relations[word, arc.head, LABELS.index(arc.relation)] if arc.head else 1
+        assert confidence == pytest.approx(float(arcs[word, arc.head] * relation), rel=1e-4)
+
+
 def test_windows_are_joined_to_one_tree() -> None:
     """Two windows of three words that share one; each is sure of its own words' heads, counted within the window."""
     windows = [window([0, 1, 2], 0, 2), window([2, 3, 4], 2, 5)]

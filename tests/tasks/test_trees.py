@@ -57,6 +57,15 @@ def test_two_words_that_both_want_to_be_the_root(fast: bool) -> None:
 
 
 @pytest.mark.parametrize("fast", WAYS)
+@pytest.mark.parametrize("words", [2, 3, 6])
+def test_a_second_root_is_not_worth_its_price(fast: bool, words: int) -> None:
+    """The root is the best head of every word, by as much as scores differ at all."""
+    scores = np.zeros((words, words + 1))
+    scores[:, 0] = 1.0
+    assert (best_tree(scores, fast=fast) == 0).sum() == 1
+
+
+@pytest.mark.parametrize("fast", WAYS)
 def test_a_cycle_is_broken_where_it_costs_least(fast: bool) -> None:
     scores = np.array([[5.0, 0.0, 6.0], [0.0, 9.0, 0.0]])
     assert best_tree(scores, fast=fast).tolist() == [0, 1]
