@@ -524,7 +524,7 @@ def test_a_language_without_labels_is_told(caplog: pytest.LogCaptureFixture) -> 
     model.admit_language("de")
     model.admit_language("wo")
     assert caplog.messages == [
-        "of de raw text alone was read: it reads the mean of the languages with labels",
+        "de was trained on raw text only: it reads the mean of the languages with labels",
         "no training pair had wo: it reads the mean of the trained languages",
     ]
 

@@ -23,7 +23,7 @@ from hyperx.data.sentence import Sentence
 from hyperx.data.storage import EncodedSplit
 from hyperx.pairs import TaskLanguagePair
 from hyperx.scoring import evaluate_checkpoint
-from hyperx.self_training import labelled, sureness, surest
+from hyperx.self_training import labelled, mean_log_probability, most_confident
 from hyperx.tasks.parsing import Arc
 from hyperx.tasks.registry import make_tasks
 from hyperx.training import TrainingRun
@@ -72,7 +72,7 @@ def splits_of(patch: pytest.MonkeyPatch) -> dict[str, EncodedSplit]:
     return found
 
 
-def test_the_surest_half_is_learnt_as_the_teacher_labels_it(
+def test_the_most_confident_half_is_learnt_as_the_teacher_labels_it(
     go: Callable[..., int], trained: Path, text: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     splits = splits_of(monkeypatch)
@@ -253,22 +253,24 @@ PROBABILITIES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
 
 
 @given(st.lists(PROBABILITIES, min_size=1, max_size=30), st.floats(0.01, 1))
-def test_the_others_are_less_sure(values: list[list[float]], share: float) -> None:
+def test_the_others_are_less_confident(values: list[list[float]], share: float) -> None:
     found = [prediction(confidences) for confidences in values]
-    sure = [sureness(one, TASKS["ner"]) for one in found]
-    chosen = surest(sure, share)
+    confidences = [mean_log_probability(one, TASKS["ner"]) for one in found]
+    chosen = most_confident(confidences, share)
     assert chosen == sorted(set(chosen))
     assert len(chosen) == math.ceil(share * len(values))
     left_out = set(range(len(values))).difference(chosen)
-    assert all(sure[index] <= min(sure[own] for own in chosen) for index in left_out)
+    assert all(confidences[index] <= min(confidences[own] for own in chosen) for index in left_out)
 
 
-def test_sureness_is_a_mean_of_logarithms() -> None:
-    assert sureness(prediction([0.5, 0.25]), TASKS["ner"]) == pytest.approx((math.log(0.5) + math.log(0.25)) / 2)
-    assert sureness(prediction(0.5, task="cls", labels="good", columns={}), TASKS["cls"]) == pytest.approx(
+def test_confidence_is_a_mean_of_logarithms() -> None:
+    assert mean_log_probability(prediction([0.5, 0.25]), TASKS["ner"]) == pytest.approx(
+        (math.log(0.5) + math.log(0.25)) / 2
+    )
+    assert mean_log_probability(prediction(0.5, task="cls", labels="good", columns={}), TASKS["cls"]) == pytest.approx(
         math.log(0.5)
     )
-    assert sureness(prediction([0.0]), TASKS["ner"]) > -30
+    assert mean_log_probability(prediction([0.0]), TASKS["ner"]) > -30
 
 
 def test_labels_become_annotation() -> None:

@@ -178,8 +178,8 @@ class ModelOptions:
     """What the task heads read: a layer counted from 1 (those above it are not run), 'last', or 'mix', a learnt mix of
     all. By default the last, but the tenth of the embedded encoder, whose upper two serve sentence embeddings."""
     no_hypernet: bool = False
-    """Train plain bottleneck adapters, without a hypernetwork: the baselines to compare with. They have the same sizes,
-    norms, places and start; the options of embeddings, projector and layer ids do nothing then."""
+    """Train plain bottleneck adapters instead of a hypernetwork: the baselines to compare with. They have the same
+    sizes, norms, places and initialisation; the options for embeddings, projector and layer ids then have no effect."""
     adapter_sharing: AdapterSharing | None = None
     """With --no_hypernet, one adapter for all pairs ('shared', its default), for each task, language or pair, or
     'stacked': the language's adapter with the task's on top of it, as in MAD-X."""
@@ -194,14 +194,14 @@ class ModelOptions:
     """Keep the encoder's dropout of attention weights while training; it takes twice the memory and time on long
     sentences. All other dropout of the encoder stays in any case."""
     train_encoder: EncoderPart = "norms"
-    """What is trained of the encoder itself: 'norms', its layer norms alone; 'layers', all but its embeddings; 'all',
-    as published."""
+    """What to train of the encoder itself: 'norms', only its layer norms; 'layers', everything but its embeddings;
+    'all', as published."""
     freeze_params_regex: str | None = None
-    """In place of --train_encoder, freeze the parameters whose names this matches from their start, and train all
-    others. Names of the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of every norm of the
-    encoder 'LayerNorm'; heads are always trained. What was matched is shown before training."""
+    """Instead of --train_encoder: freeze the parameters whose names match this pattern (from the beginning of the name)
+    and train all others. Names of the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of
+    every norm of the encoder 'LayerNorm'; heads are always trained. What matched is shown before training."""
     unfreeze_params_regex: str | None = None
-    """Train the parameters whose names this matches, whatever else is frozen."""
+    """Train the parameters whose names match this pattern, whatever else is frozen."""
 
     @property
     def plain_sharing(self) -> AdapterSharing | None:
@@ -224,11 +224,11 @@ class DataOptions:
     """Pairs to train on, such as: ner#en pos#tr. At least one is needed."""
     self_train_task_language_pairs: tuple[str, ...] = ()
     """Pairs without labels to train on all the same, such as: ner#de. The checkpoint of load_from_ckpt labels the raw
-    text of mlm#de, and the sentences of which it is surest are learnt. In results these pairs stay zero-shot."""
+    text of mlm#de, and the sentences it is most confident of are trained on. In results these pairs stay zero-shot."""
     self_train_samples: int = 2000
-    """So many sentences of each of these pairs are labelled, from the first on."""
+    """How many sentences to label for each of these pairs, counted from the start of the text."""
     self_train_share: float = 0.5
-    """The share of them that is learnt: the surest, by the mean logarithm of their labels' probabilities."""
+    """Fraction of them to train on: the most confident, by the mean log-probability of their labels."""
     eval_task_language_pairs: tuple[str, ...] = ()
     """Pairs to evaluate on (dev split) while training. By default the training pairs that have a dev split."""
     data_folder: Path = Path("data")
@@ -245,9 +245,9 @@ class DataOptions:
     max_length: int = 256
     """Longest window in subwords; longer sentences are covered by overlapping windows."""
     max_train_samples: int | None = None
-    """At most so many training sentences of each pair."""
+    """Use at most this many training sentences per pair."""
     max_eval_samples: int | None = None
-    """At most so many sentences of each pair in evaluation while training."""
+    """Use at most this many sentences per pair when evaluating during training."""
     preprocessing_num_workers: int = 1
     """Accepted for the published command line; the fast tokenizers use all cores by themselves."""
 
@@ -262,9 +262,9 @@ class SamplingOptions:
     temperature: float = 5.0
     """Temperature of the sampling; fractions are allowed."""
     mixed_batches: bool = True
-    """Rows of several pairs in one batch; without it every batch holds one pair, as published."""
+    """Mix several pairs in each batch; without it every batch holds one pair, as published."""
     length_bucketing: bool = True
-    """Sentences of like length in one batch, so that little is padded."""
+    """Put sentences of similar length in one batch, to reduce padding."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -272,54 +272,54 @@ class TrainingOptions:
     """The training run."""
 
     output_dir: Path | None = None
-    """Where checkpoints and logs go. Must be empty or new, but for --resume and --overwrite_output_dir."""
+    """Folder for checkpoints and logs, needed to train. Must be new or empty, except with --resume or
+    --overwrite_output_dir."""
     resume: bool = False
-    """Go on from the last complete checkpoint in output_dir, as if never interrupted. Other options, data or encoder
-    than before are refused."""
+    """Continue from the last complete checkpoint in output_dir, as if never interrupted. Refused if options, data or
+    encoder have changed."""
     overwrite_output_dir: bool = False
     """Delete the checkpoints and logs in output_dir and start anew."""
     max_train_steps: int | None = None
-    """Optimiser steps. By default 2000, or what num_train_epochs amounts to where it is given."""
+    """Optimiser steps. By default 2000, or as many as num_train_epochs takes if that is given."""
     num_train_epochs: float | None = None
-    """Passes over the amount of all training data; max_train_steps wins where both are given."""
+    """Passes over the training data; max_train_steps wins if both are given."""
     per_device_train_batch_size: int = 32
     """Sentences in a training batch."""
     per_device_eval_batch_size: int = 32
     """Sentences in an evaluation batch."""
     gradient_accumulation_steps: int = 1
-    """Batches in one optimiser step, whose losses are averaged."""
+    """Batches per optimiser step; their losses are averaged."""
     learning_rate: float = 1e-3
     """Peak learning rate."""
     encoder_learning_rate_scale: float = 0.2
-    """The part of learning_rate that the encoder's own weights have where they are trained; its norms have all of
-    it."""
+    """Factor on learning_rate for the encoder's own weights, if they are trained; its layer norms use the full rate."""
     weight_decay: float = 0.0
     """Decoupled weight decay, as in AdamW; of weight matrices alone, not of biases, norms and embeddings."""
     max_grad_norm: float = 1.0
     """Clip gradients to this norm; 0 does not clip."""
     lr_scheduler_type: Scheduler = "linear"
-    """Course of the learning rate after warm-up; 'constant' alone has no warm-up."""
+    """Learning-rate schedule after warm-up; only 'constant' has no warm-up."""
     warmup_steps: int | None = None
-    """Steps of linear warm-up; by default a tenth of all."""
+    """Steps of linear warm-up; by default a tenth of all steps."""
     evaluation_strategy: Literal["steps", "no"] = "steps"
     """Evaluate every eval_steps and at the end, or never."""
     eval_steps: int = 500
     """Steps between evaluations."""
     save_steps: int = 500
-    """Steps between checkpoints; the last step always gives one."""
+    """Steps between checkpoints; the last step always saves one."""
     save_total_limit: int | None = 2
-    """Keep so many checkpoints, the best one always among them; None keeps all."""
+    """Keep at most this many checkpoints, always including the best; None keeps all."""
     best_by: Literal["all", Group] = "all"
     """The group of evaluation pairs whose macro average chooses the best checkpoint."""
     early_stopping_patience: int | None = None
-    """Stop after so many evaluations without a better average."""
+    """Stop after this many evaluations without a better average."""
     seed: int = 123
-    """Seed of all that is random."""
+    """Seed of everything random."""
     fp16: bool = False
-    """Mixed precision where the machine has it; says so where it has not."""
+    """Use mixed precision if the machine supports it; otherwise log that it does not."""
     gradient_checkpointing: bool = False
-    """Keep only what each layer of the encoder reads and run the layer again in the backward pass: much less memory for
-    half as much time again; the results are the same."""
+    """Keep only the input of each encoder layer and run the layer again in the backward pass: much less memory, about
+    half as much time again, the same results."""
     no_cuda: bool = False
     """Train on the CPU even where there is a GPU."""
     logging_steps: int = 50
@@ -404,7 +404,7 @@ class EvaluateConfig:
     """
 
     eval_ckpt: Path | None = None
-    """A checkpoint folder, or an output folder, whose best checkpoint is taken."""
+    """A checkpoint folder, or an output folder, of which the best checkpoint is used."""
     config: Path | None = None
     """A YAML file with the same options. Options given here win over it."""
     test_task_language_pairs: tuple[str, ...] = ()
@@ -412,14 +412,14 @@ class EvaluateConfig:
     split: Literal["test", "dev", "train"] = "test"
     """The split to evaluate on."""
     model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if elsewhere than at training; another encoder is refused."""
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
     per_device_eval_batch_size: int = 32
     """Sentences in a batch; the results do not depend on it."""
     max_eval_samples: int | None = None
-    """At most so many sentences of each pair, from the first on."""
+    """Use at most this many sentences per pair, counted from the first."""
     data_folder: Path | None = None
-    """Where the data is, laid out as at training, by default where it was. Data that the training run's table 'data'
-    names, and that is elsewhere now, is named in a table of one's own, in the file of --config."""
+    """Where the data is, laid out as it was for training; by default where it was then. If files of the training run's
+    'data' table have moved, give a new table in the --config file."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Explicit table of data, in the configuration file only; adds to the one kept with the checkpoint."""
     treebanks: tuple[str, ...] = ()
@@ -440,7 +440,7 @@ class PredictConfig:
     """
 
     checkpoint: Path | None = None
-    """A checkpoint folder, or an output folder, whose best checkpoint is taken."""
+    """A checkpoint folder, or an output folder, of which the best checkpoint is used."""
     config: Path | None = None
     """A YAML file with the same options. Options given here win over it."""
     tasks: tuple[str, ...] = ()
@@ -452,19 +452,19 @@ class PredictConfig:
     output: Path | None = None
     """File to write; by default standard output."""
     input_format: InputFormat | None = None
-    """'raw': a text a line, segmented where a task needs words; for cls a tab separates two texts. 'jsonl': an object a
-    line with text and, of two, text_pair, or with words. 'tokens': a sentence a line, words between spaces. 'columns':
-    a word a line, in the first column, and a blank line behind each sentence. 'conllu'. By default raw, but what the
-    input's ending says where that is .jsonl, .conllu, .conll or .bio."""
+    """'raw': one text per line, split into words if a task needs them; for cls a tab separates two texts. 'jsonl': one
+    object per line with text (and text_pair for pairs) or words. 'tokens': one sentence per line, words between spaces.
+    'columns': one word per line, in the first column, and a blank line after each sentence. 'conllu'. By default as the
+    file extension says (.jsonl, .conllu, .conll, .bio), else raw."""
     output_format: OutputFormat | None = None
-    """'conllu' (entities in MISC), 'jsonl' (one object a sentence), or 'columns' (word and labels between tabs). By
-    default conllu, but what the output's ending says where that is .jsonl or .tsv."""
+    """'conllu' (entities in MISC), 'jsonl' (one object per sentence), or 'columns' (word and labels between tabs). By
+    default as the file extension says (.jsonl, .tsv), else conllu."""
     confidence: bool = False
     """Also write the probability of each label (jsonl only)."""
     batch_size: int = 32
     """Sentences in a batch; the result does not depend on it."""
     model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if elsewhere than at training; another encoder is refused."""
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
     no_cuda: bool = False
     """Run on the CPU even where there is a GPU."""
     disable_progress_bar: bool = False

@@ -337,7 +337,7 @@ class HyperX(nn.Module):
         if not tasks:
             log.info("no training pair had %s: it reads %s", language, self.config.read_instead)
         elif self.hypernetwork is not None and predicted and tasks.isdisjoint(predicted):
-            log.info("of %s raw text alone was read: it reads the mean of the languages with labels", language)
+            log.info("%s was trained on raw text only: it reads the mean of the languages with labels", language)
 
     def add_language(self, language: str) -> None:
         """Give the model one language more, which reads the mean of the trained languages."""

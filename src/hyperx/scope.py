@@ -232,10 +232,7 @@ def contradictions(config: TrainConfig) -> list[str]:
     if training.best_by != "all" and training.evaluation_strategy == "no":
         problems.append("--best_by needs evaluations; --evaluation_strategy no has none")
     if shape.language_dropout > 0 and not shape.mean_for_untrained and not config.model.no_hypernet:
-        problems.append(
-            "--language_dropout lets pairs read now and then what languages without data read; with "
-            "--no_mean_for_untrained these read their own embedding: leave one of them out"
-        )
+        problems.append("--language_dropout has no effect with --no_mean_for_untrained; leave out one of them")
     if config.model.adapter_sharing is not None and not config.model.no_hypernet:
         problems.append("--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out")
     if shape.conditional_layer_norm and config.model.no_hypernet:

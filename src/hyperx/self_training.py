@@ -1,4 +1,4 @@
-"""Self-training: a pair without labels learns those that a trained model gives raw text, where it is surest of them."""
+"""Self-training: a pair without labels is trained on those that a trained model is most confident of in raw text."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class SelfLabeller:
         self.samples, self.share = config.data.self_train_samples, config.data.self_train_share
 
     def load(self, pair: TaskLanguagePair) -> EncodedSplit:
-        """The sentences of which the teacher is surest, with its labels, encoded.
+        """The sentences of which the teacher is most confident, with its labels, encoded.
 
         Raises:
             DataError: where the text is missing or cannot be cut into words.
@@ -75,17 +75,17 @@ class SelfLabeller:
         return model.to(pick_device(no_cuda=self.config.training.no_cuda))
 
     def _labelled(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
-        """The surest sentences, in the text's order."""
+        """The sentences labelled most confidently, in the text's order."""
         sentences = list(itertools.islice(self._sentences(pair, task, apart), self.samples))
         if not sentences:
             raise DataError(f"{raw_text_of(pair)}: expected text to label, found none")
         self._model.admit_language(pair.language)
         found = list(tag(self._model, sentences, tasks=[task.name], language=pair.language, confidences=True))
-        sure = [sureness(prediction, task) for prediction in found]
-        chosen = surest(sure, self.share)
-        least = math.exp(min(sure[index] for index in chosen))
-        told = "%s: of %d sentences of raw text %d are learnt as %s labels them, with a mean probability from %.2f on"
-        log.info(told, pair, len(found), len(chosen), self.teacher.folder, least)
+        confidences = [mean_log_probability(prediction, task) for prediction in found]
+        chosen = most_confident(confidences, self.share)
+        least = math.exp(min(confidences[index] for index in chosen))
+        told = "%s: training on %d of %d raw sentences as %s labels them, mean label probability at least %.2f"
+        log.info(told, pair, len(chosen), len(found), self.teacher.folder, least)
         return (labelled(found[index], task) for index in chosen)
 
     def _sentences(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
@@ -100,16 +100,16 @@ class SelfLabeller:
                 yield sentence
 
 
-def sureness(prediction: Prediction, task: Task) -> float:
+def mean_log_probability(prediction: Prediction, task: Task) -> float:
     """The mean logarithm of the labels' probabilities."""
     assert prediction.confidences is not None
     return float(np.mean(np.log(np.maximum(prediction.confidences[task.name], LEAST_PROBABILITY))))
 
 
-def surest(sure: Sequence[float], share: float) -> list[int]:
+def most_confident(confidences: Sequence[float], share: float) -> list[int]:
     """The places of the highest share of some values, at least one, in ascending order."""
-    order = sorted(range(len(sure)), key=lambda index: -sure[index])
-    return sorted(order[: math.ceil(share * len(sure))])
+    order = sorted(range(len(confidences)), key=lambda index: -confidences[index])
+    return sorted(order[: math.ceil(share * len(confidences))])
 
 
 def labelled(prediction: Prediction, task: Task) -> Sentence:

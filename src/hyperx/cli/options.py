@@ -29,8 +29,13 @@ from hyperx.files import in_home
 
 Config = TypeVar("Config")
 TABLE, ENCODER = "data", "model_name_or_path"
-REQUIRED = frozenset({"train_task_language_pairs", "output_dir", "eval_ckpt", "checkpoint", "language"})
-"""Options that each command must be given, here or in a file; what is missing is reported with all other problems."""
+REQUIRED = {
+    "DataOptions": {"train_task_language_pairs"},
+    "EvaluateConfig": {"eval_ckpt"},
+    "PredictConfig": {"checkpoint", "language"},
+    "ImportConfig": {"folder", "output"},
+}
+"""Options that must be given, here or in a file, by their dataclass; what is missing is reported with other problems."""
 
 
 def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
@@ -95,11 +100,12 @@ def _options(info: StructTypeInfo) -> StructConstructorSpec | None:
     if not is_dataclass(info.type) or info.type.__module__ != hyperx.config.__name__:
         return None
     texts, hints = help_texts(info.type), get_type_hints(info.type, include_extras=True)
+    required = REQUIRED.get(info.type.__name__, set())
     specs = []
     for field in fields(info.type):
         default = field.default if field.default_factory is MISSING else field.default_factory()
         kind, text = hints[field.name], texts.get(field.name)
-        shown = kind if text is None else _explained(kind, default, text, required=field.name in REQUIRED)
+        shown = kind if text is None else _explained(kind, default, text, required=field.name in required)
         specs.append(StructFieldSpec(name=field.name, type=shown, default=default, helptext=text))
     return StructConstructorSpec(instantiate=info.type, fields=tuple(specs))
 
