@@ -28,8 +28,8 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> lis
 
 
 def curves(comparison: Comparison) -> Figure:
-    """A panel a group and a line a method: mean over the seeds of the macro average by step; the band goes from the
-    lowest seed to the highest."""
+    """One panel per group, one line per method: mean over the seeds of the macro average by step; the band goes
+    from the lowest seed to the highest."""
     averages = {name: 100 * comparison.averages(name) for name in comparison.systems}
     groups = [group for group in AVERAGE_NAMES if any(group in table for table in averages.values())]
     figure = Figure(figsize=(3.2 * len(groups), 3.4), layout="constrained")
@@ -50,7 +50,7 @@ def curves(comparison: Comparison) -> Figure:
 
 
 def heat_map(comparison: Comparison) -> Figure:
-    """A panel a method, a row a task, a column a language: mean score over the seeds; zero-shot cells are hatched."""
+    """A panel per method, a row per task, a column per language: mean score over the seeds; zero-shot cells hatched."""
     first = next(iter(comparison.systems.values()))
     tasks, languages = tasks_and_languages(list(dict.fromkeys(first["pair"])))
     count = len(comparison.systems)

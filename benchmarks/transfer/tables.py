@@ -57,7 +57,7 @@ class Comparison:
         return f"{self.experiment}-{self.steps}-{'all' if self.limit is None else self.limit}"
 
     def averages(self, name: str) -> pd.DataFrame:
-        """The macro averages of a method: a row a seed (and a step), a column a group."""
+        """The macro averages of a method: one row per seed (and step), one column per group."""
         rows = self.systems[name]
         return pd.DataFrame({group: _average(rows, group) for group in AVERAGE_NAMES}).dropna(axis="columns", how="all")
 
@@ -115,7 +115,7 @@ def in_group(rows: pd.DataFrame, group: str) -> pd.DataFrame:
 
 
 def averages_table(comparison: Comparison) -> str:
-    """A row a method: macro averages of the groups, mean over the seeds and its interval; time of training."""
+    """A row per method: macro averages of the groups, mean over the seeds and its interval; time of training."""
     groups = [
         group for group in AVERAGE_NAMES if any(len(in_group(rows, group)) for rows in comparison.systems.values())
     ]
@@ -136,7 +136,7 @@ def averages_table(comparison: Comparison) -> str:
 
 
 def cells_table(comparison: Comparison) -> str:
-    """A row a cell, the groups one after the other, and a column a method: means over the seeds."""
+    """A row per cell, the groups one after the other, and a column per method: means over the seeds."""
     table = []
     first = next(iter(comparison.systems.values()))
     for group in GROUPS:
@@ -164,7 +164,7 @@ def repeats_table(comparison: Comparison) -> str:
 
 
 def differences_table(comparison: Comparison, baseline: str, results: Results) -> str:
-    """A row a method: what the baseline's macro averages have more, with the intervals of the paired bootstrap.
+    """A row per method: what the baseline's macro averages have more, with the intervals of the paired bootstrap.
 
     Raises:
         DataError: where the counts of a run are gone, or are of other sentences than another's.
@@ -208,7 +208,7 @@ def _counts(comparison: Comparison, rows: pd.DataFrame, results: Results) -> dic
 
 
 def rates_table(results: Results) -> str:
-    """What searches found: a row a method, a column a rate of its own, the best one marked; "" without any."""
+    """What searches found: one row per method, the best one marked; "" without any."""
     frame = results.frame()
     searches = frame[frame["stage"] == "search"][["experiment", "method", "options", "steps"]].drop_duplicates()
     table = []
@@ -223,7 +223,7 @@ def rates_table(results: Results) -> str:
 
 
 def curve_table(comparison: Comparison) -> str:
-    """A row a method, group and step: the macro average on dev data, mean over the seeds."""
+    """A row per method, group and step: the macro average on dev data, mean over the seeds."""
     table = []
     for name in comparison.systems:
         averages = comparison.averages(name)

@@ -74,7 +74,7 @@ class HypernetworkOptions:
 
     @property
     def source_dim(self) -> int:
-        """Size S of a source embedding: a task's, a language's and, with layer ids, a layer's behind each other."""
+        """Size S of a source embedding: a task's, a language's and, with layer ids, a layer's one after the other."""
         layer = self.layer_id_embedding_dim if self.condition_to_layer_id else 0
         return self.task_embedding_dim + self.language_embedding_dim + layer
 

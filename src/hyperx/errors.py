@@ -8,7 +8,7 @@ from pathlib import Path
 
 
 class HyperXError(Exception):
-    """Base of every error that a user can cause and mend. The command line prints it without a traceback."""
+    """Base of every error that a user can cause and fix. The command line prints it without a traceback."""
 
 
 class ConfigError(HyperXError):

@@ -68,7 +68,7 @@ def undecayed(model: HyperX) -> set[int]:
 def make_scheduler(optimizer: AdamW, options: TrainingOptions, steps: int) -> LRScheduler:
     """The course of the learning rate over a run of so many steps."""
     warmup = steps // 10 if options.warmup_steps is None else options.warmup_steps
-    # The polynomial one divides by the steps behind the warm-up, of which a short run with a long one has none.
+    # The polynomial one divides by the steps after the warm-up, of which a short run with a long one has none.
     scheduler = get_scheduler(
         options.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=max(steps, warmup + 1)
     )

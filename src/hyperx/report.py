@@ -47,7 +47,7 @@ def _module_of(name: str) -> str:
 def result_table(
     scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: one row a pair, seen pairs first, then the macro averages of the groups.
+    """Header and rows: one row per pair, seen pairs first, then the macro averages of the groups.
 
     Where sentences also stand in train, two columns more tell how many, and the score on the others.
     """
@@ -89,7 +89,7 @@ def shown(score: PairScores, value: float) -> str:
 
 
 def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:
-    """One row a pair and label: precision, recall, F1 and how often it occurs."""
+    """One row per pair and label: precision, recall, F1 and how often it occurs."""
     return [
         [
             str(score.pair),

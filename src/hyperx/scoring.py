@@ -34,7 +34,7 @@ class Evaluation:
     """What an evaluation found, and where it was written.
 
     Args:
-        scores: one value a pair.
+        scores: one value per pair.
         labelled: the pairs that the model was trained on with labels, which count as seen.
         tables: the file with the scores by label, in the checkpoint; None where it could not be written.
     """

@@ -84,7 +84,7 @@ def test_a_sentence_of_universal_ner_has_one_fault_and_the_others_are_read(tmp_p
     (sentence,) = read_columns(tmp_path / "a.iob2", "ner", faults.append)
     assert sentence.words == ("e",)
     assert [fault.line for fault in faults] == [2, 8]
-    assert "found id '1'; ids count up from 1, anew behind a blank line" in faults[0].message
+    assert "found id '1'; ids count up from 1, anew after a blank line" in faults[0].message
 
 
 @pytest.mark.parametrize(

@@ -73,7 +73,7 @@ def test_wikiann(make: Maker) -> None:
     assert first.columns == {"ner": ("B-PER", "O")}
     assert first.lines == ()
     assert first.source.endswith("set (tr, validation)")
-    assert second.words == ("\x96",)  # nobody can mend the hub's data: kept, and encoded as unknown
+    assert second.words == ("\x96",)  # nobody can fix the hub's data: kept, and encoded as unknown
 
 
 def test_universal_dependencies_with_strings_and_unsigned_heads(make: Maker) -> None:
@@ -155,7 +155,7 @@ def test_rows_at_fault_are_passed_over_and_counted(make: Maker, caplog: pytest.L
     rows = {"tokens": [["a"], None, ["b", "c"], []], "ner": [["O"], ["O"], None, []]}
     name = make({"tokens": strings(), "ner": strings()}, {"train": rows})
     assert [sentence.words for sentence in load_hub(name, "tr", "train", wanted="ner")] == [("a",)]
-    assert "3 rows are passed over; the first of them is" in caplog.text
+    assert "3 rows are skipped; the first of them is" in caplog.text
 
 
 def test_columns_that_nobody_asked_for_may_be_of_any_kind(make: Maker) -> None:
@@ -235,7 +235,7 @@ def test_labels_without_a_class_and_columns_of_ones_own(make: Maker, labels: lis
 def test_rows_without_a_label_are_passed_over_and_counted(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
     found = list(load_hub(texts(make, 1, -1, -1, 0), "tr", "train", wanted="label"))
     assert [one.text for one in found] == ["p0", "p3"]
-    assert "2 rows are passed over; the first of them is " in caplog.text
+    assert "2 rows are skipped; the first of them is " in caplog.text
     assert "row 2: expected a class label from 0 to 1, found -1" in caplog.text
 
 

@@ -137,7 +137,7 @@ def test_conllu_without_a_last_blank_line_and_with_carriage_returns() -> None:
     ("lines", "line", "message"),
     [
         ([row("1"), row("2", columns=9)], 2, "expected 10 columns separated by tabs, as CoNLL-U has, found 9"),
-        (["Just a sentence."], 1, "found 1; mend the line, or say with --input_format"),
+        (["Just a sentence."], 1, "found 1; fix the line, or say with --input_format"),
         ([row("1"), row("3")], 2, "expected word 2 of the sentence, found id '3'"),
         ([row("2")], 1, "expected word 1"),
         ([row("x"), row("1")], 1, "found id 'x'"),

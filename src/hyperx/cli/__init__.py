@@ -49,7 +49,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(command: str, arguments: Sequence[str]) -> int:
-    """Run one command, printing what a user can mend without a traceback."""
+    """Run one command, printing what a user can fix without a traceback."""
     # Only the command's own module is imported: help and prediction should not wait for training's libraries.
     module = importlib.import_module(f"hyperx.cli.{command.replace('-', '_')}")
     if threading.current_thread() is threading.main_thread():

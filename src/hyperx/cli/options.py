@@ -35,7 +35,7 @@ REQUIRED = {
     "PredictConfig": {"checkpoint", "language"},
     "ImportConfig": {"folder", "output"},
 }
-"""Options that must be given, here or in a file, by their dataclass; what is missing is reported with other problems."""
+"""Options that must be given, here or in a file, by their dataclass; what is missing is a problem like others."""
 
 
 def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
@@ -297,7 +297,7 @@ def with_table(config: Config, table: Any) -> Config:
 
 
 def start_logging() -> None:
-    """Show the package's log on standard error: folded for a terminal, a line a message elsewhere."""
+    """Show the package's log on standard error: folded for a terminal, one line per message elsewhere."""
     console = Console(stderr=True)
     handler: logging.Handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%X")
     if not console.is_terminal:

@@ -109,7 +109,7 @@ def validate(config: PredictConfig) -> None:
     if config.input is not None and config.input_format is None and config.input.suffix.lower() in AMBIGUOUS:
         problems.append(
             f"--input: a file that ends in {config.input.suffix} may hold words or texts. Say --input_format columns "
-            "(a word a line, in the first column) or raw (a text a line)"
+            "(one word per line, in the first column) or raw (one text per line)"
         )
     if config.output is not None and config.output.is_dir():
         problems.append(f"--output: expected a file, found the folder {config.output}")

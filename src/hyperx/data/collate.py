@@ -97,7 +97,7 @@ class Collator:
         ]
 
     def __call__(self, rows: Sequence[Row], number: int = 0) -> Batch:
-        """The batch of these rows, those of a task and of a pair one behind the other.
+        """The batch of these rows, those of a task and of a pair one after the other.
 
         Args:
             rows: the rows.

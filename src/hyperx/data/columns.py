@@ -21,9 +21,9 @@ def read_columns(path: str | Path, column: str, on_fault: OnFault = stop) -> Ite
     Two-column files are split at the tab where a line has one (words may hold spaces, or begin with `#`), else at
     spaces into word first and tag last. Files that end in `.iob2` have index, word, tag and two more columns, and
     comment lines that begin with `#`; lines whose index is a range (`1-2`) or an empty node's (`1.1`) are left out.
-    Blank lines end sentences; `-DOCSTART-` lines are passed over.
+    Blank lines end sentences; `-DOCSTART-` lines are skipped.
 
-    A sentence with a fault is passed over where ``on_fault`` does not raise, as it does by default.
+    A sentence with a fault is skipped where ``on_fault`` does not raise, as it does by default.
 
     Raises:
         DataError: with file and line, for a line with another number of columns, indices against the rules of
@@ -92,7 +92,7 @@ class _Block:
             return
         check_word(word, self.path, number)
         if not tag:
-            message = f"expected a tag after the word {word[:40]!r}, found nothing; mend the line"
+            message = f"expected a tag after the word {word[:40]!r}, found nothing; fix the line"
             raise DataError(message, path=self.path, line=number)
         self.words.append(word)
         self.tags.append(tag)
@@ -122,7 +122,7 @@ class _Iob2Line:
         columns = line.split("\t")
         if len(columns) != _IOB2_COLUMNS:
             message = f"expected {_IOB2_COLUMNS} columns separated by tabs (index, word, tag and two more), found "
-            raise DataError(message + f"{len(columns)}; mend the line", path=self.path, line=number)
+            raise DataError(message + f"{len(columns)}; fix the line", path=self.path, line=number)
         return columns[1], columns[2].strip(" "), columns[0]
 
 

@@ -27,7 +27,7 @@ def read_conllu(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence
     `head` and `deprel` where the sentence has heads; `ner` where MISC gives every word a `NER=` value. A word is
     followed by a space unless MISC says `SpaceAfter=No`; within a multiword range there are none.
 
-    A sentence with a fault is passed over where ``on_fault`` does not raise, as it does by default.
+    A sentence with a fault is skipped where ``on_fault`` does not raise, as it does by default.
 
     Raises:
         DataError: with file and line, for a line without 10 columns, ids against the rules of `WordIds`, a word of
@@ -93,7 +93,7 @@ class WordIds:
     """The ids of one sentence, taken in line by line.
 
     Words count up from 1. A multiword range (`1-2`) stands before its first word, and no word is of two ranges; an
-    empty node (`2.1`) stands behind its word, or before the first one (`0.1`).
+    empty node (`2.1`) stands after its word, or before the first one (`0.1`).
 
     Args:
         place: what errors call the file.
@@ -116,7 +116,7 @@ class WordIds:
             return True
         if self._may_stand(number, value):
             return False
-        rules = "ids count up from 1, anew behind a blank line, and no word is of two ranges"
+        rules = "ids count up from 1, anew after a blank line, and no word is of two ranges"
         message = f"expected word {expected} of the sentence, found id {value[:40]!r}; {rules}"
         raise DataError(message, path=self.place, line=number)
 
@@ -138,7 +138,7 @@ class WordIds:
         """
         if self._covered > self.words:
             number, value = self._last_range
-            message = f"expected {self._covered} words, as the range {value} says, found {self.words}; mend the range"
+            message = f"expected {self._covered} words, as the range {value} says, found {self.words}; fix the range"
             raise DataError(message, path=self.place, line=number)
 
 
@@ -150,7 +150,7 @@ class Block:
         place: what errors call the file.
         first_line: the number of the first of them.
         advice: what to do about a line that has not the columns of CoNLL-U.
-        faulty: whether a line had a fault; those behind it are not taken in.
+        faulty: whether a line had a fault; those after it are not read.
     """
 
     place: str | Path
@@ -240,7 +240,7 @@ class Block:
 
 
 def blocks(
-    lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnFault = stop, advice: str = "mend the line"
+    lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnFault = stop, advice: str = "fix the line"
 ) -> Iterator[Block]:
     """Stream the blocks of CoNLL-U, each as soon as its last line is known.
 

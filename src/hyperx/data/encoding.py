@@ -71,7 +71,7 @@ class SubwordEncoder:
     characters) becomes the unknown subword; a word longer than a quarter of a window is represented by its beginning.
 
     Tokenizers have a subword that stands for nothing but the space in front of a word, where what follows seldom
-    comes behind a space: most punctuation, and nearly every word of a script without spaces. There text has no space,
+    comes after a space: most punctuation, and nearly every word of a script without spaces. There text has no space,
     and the subword is left out. Elsewhere it is of no word: as the first subword of its word it would say the same
     of all of them.
 
@@ -223,7 +223,7 @@ def follows_space(word: str) -> bool:
 
 
 def _template(encoding: Encoding, texts: int) -> list[list[int]]:
-    """The special subwords before, between and behind encoded texts."""
+    """The special subwords before, between and after encoded texts."""
     template: list[list[int]] = [[] for _ in range(texts + 1)]
     behind = 0
     for piece, text in zip(encoding.ids, encoding.sequence_ids, strict=True):

@@ -69,7 +69,7 @@ def load_hub(
 
     Raises:
         DataError: where the hub cannot be reached (within seconds), or has no such data set, configuration, split or
-            column; and where no row is sound: others are passed over, and their number logged.
+            column; and where no row is sound: others are skipped, and their number logged.
     """
     place = hub_place(name, configuration, split)
     data = _load(name, configuration, split, revision, place)
@@ -83,7 +83,7 @@ def load_hub(
 def _without_faults(
     data: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any], int], Sentence]
 ) -> Iterator[Sentence]:
-    """All rows but those at fault, which nobody can mend on the hub: their number is logged.
+    """All rows but those at fault, which nobody can fix on the hub: their number is logged.
 
     Raises:
         DataError: where all of them are.
@@ -98,7 +98,7 @@ def _without_faults(
     if first and not found:
         raise first
     if first:
-        log.warning("%d rows are passed over; the first of them is %s", count, first)
+        log.warning("%d rows are skipped; the first of them is %s", count, first)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ class HubSource:
     """A data set of the hub; see `load_hub` for the meaning of its parts.
 
     Args:
-        configurations: those that are read one behind the other; empty where the data set has one only.
+        configurations: those that are read one after the other; empty where the data set has one only.
     """
 
     name: str

@@ -34,10 +34,10 @@ Row = tuple[int, Mapping[str, Any]]
 def read_tsv(
     path: str | Path, on_fault: OnFault = stop, columns: Mapping[str, str] | None = None
 ) -> Iterator[Sentence]:
-    """Stream the labelled texts of a file with a header and a row a line, its fields between tabs.
+    """Stream the labelled texts of a file with a header and one row per line, its fields between tabs.
 
     Nothing is quoted: a quotation mark is a part of its field, and a field holds neither tab nor line end. Blank lines
-    are passed over. A row with a fault is passed over where ``on_fault`` does not raise, as it does by default.
+    are skipped. A row with a fault is skipped where ``on_fault`` does not raise, as it does by default.
 
     Args:
         path: the file.
@@ -71,7 +71,7 @@ def read_jsonl(
 
 
 def json_rows(lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnFault = stop) -> Iterator[Row]:
-    """The objects of JSON lines; blank lines are passed over, others are faults.
+    """The objects of JSON lines; blank lines are skipped, others are faults.
 
     Args:
         lines: numbered lines.
@@ -213,7 +213,7 @@ def _rows(
         if len(values) == len(header):
             yield number, dict(zip(header, values, strict=True))
         else:
-            message = f"expected {len(header)} fields, as the header has, found {len(values)}; mend the row"
+            message = f"expected {len(header)} fields, as the header has, found {len(values)}; fix the row"
             on_fault(DataError(message, path=path, line=number))
 
 

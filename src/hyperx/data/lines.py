@@ -14,7 +14,7 @@ _GZIP_MARK = b"\x1f\x8b"
 
 
 OnFault = Callable[[DataError], None]
-"""What a reader does with a fault that it can read on behind."""
+"""What a reader does with a fault that it can read on after."""
 
 
 def stop(fault: DataError) -> None:
@@ -88,7 +88,7 @@ def check_word(word: str, path: str | Path | None = None, line: int | None = Non
     if word[:1].isalnum():  # nearly every word: spare the look at each character
         return
     if all(character.isspace() or unicodedata.category(character) == "Cc" for character in word):
-        message = f"expected a word, found {word[:40]!r}: only spaces or control characters; remove the line or mend it"
+        message = f"expected a word, found {word[:40]!r}: only spaces or control characters; remove the line or fix it"
         raise DataError(message, path=path, line=line)
 
 

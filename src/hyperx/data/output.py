@@ -125,7 +125,7 @@ class JsonlWriter(PredictionWriter):
     """One JSON object a line.
 
     Keys: ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` where known, the labels under each task's
-    name, ``entities`` (type, first word, word behind the last, both counted from 0, text, and of several tasks which)
+    name, ``entities`` (type, first word, word after the last, both counted from 0, text, and of several tasks which)
     where entities were predicted, and ``confidence`` by task where asked for.
     """
 
@@ -134,7 +134,7 @@ class JsonlWriter(PredictionWriter):
 
 
 class ColumnsWriter(PredictionWriter):
-    """A word a line, followed by each task's labels, separated by tabs; a blank line after each sentence.
+    """One word per line, followed by each task's labels, separated by tabs; a blank line after each sentence.
 
     A label of the whole sentence stands before it, as ``# sentiment = good``, and before the label the second of two
     texts, as ``# text_pair = ...``. Texts that no task needed the words of stand one a line: the text, the second where
@@ -174,7 +174,7 @@ def _checked(fields: Sequence[str], sentence: Sentence) -> Sequence[str]:
     for word, field in enumerate(fields):
         if not field or any(char in field for char in "\t\n\r"):
             message = (
-                f"expected a word or label without tabs and line ends, found {field[:40]!r}; mend it, or write jsonl"
+                f"expected a word or label without tabs and line ends, found {field[:40]!r}; fix it, or write jsonl"
             )
             raise DataError(message, path=sentence.source or None, line=sentence.line_of(word))
     return fields
@@ -234,7 +234,7 @@ def _with_attribute(misc: str, key: str, value: str) -> str:
 
 
 def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> list[str]:
-    """The sentence's own comments, and behind its id, or first, those that it lacks."""
+    """The sentence's own comments, and after its id, or first, those that it lacks."""
     given = list(sentence.comments)
     place = next((index for index, comment in enumerate(given, start=1) if _name_of(comment) == "sent_id"), 0)
     new = [] if place else [f"# sent_id = {number}"]

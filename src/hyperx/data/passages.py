@@ -1,4 +1,4 @@
-"""Raw text, one passage a line."""
+"""Raw text, one passage per line."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hyperx.errors import DataError
 def read_passages(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence]:
     """Stream the lines of a file as texts without words; only one is held at a time. Blank lines hold no passage.
 
-    A passage with a fault is passed over where ``on_fault`` does not raise, as it does by default.
+    A passage with a fault is skipped where ``on_fault`` does not raise, as it does by default.
 
     Raises:
         DataError: with file and line, for a line that is not UTF-8 or holds nothing but control characters; and for a

@@ -54,7 +54,7 @@ _RELEASE_ENDINGS = (".conllu", ".iob2")  # a release's .txt files hold the raw t
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """Files that are read one behind the other, as absolute paths. Links stay: their names say what they link to."""
+    """Files that are read one after the other, as absolute paths. Links stay: their names say what they link to."""
 
     files: tuple[Path, ...]
 
@@ -356,7 +356,7 @@ class _Resolver:
                 by_split.setdefault(split, []).append(path)
         if not by_split:
             found = ", ".join(sorted(path.name for path in folder.iterdir())[:5]) or "nothing"
-            named = f"train, dev (or validation) or test with an ending of {', '.join(endings(column))}"
+            named = f"train, dev (or validation) or test with the extension {', '.join(endings(column))}"
             self.problems.append(
                 f"{place}: expected files in {folder} named {named}, or as in UD releases; found {found}"
             )
@@ -375,7 +375,7 @@ class _Resolver:
     # Treebanks and the hub
 
     def _treebanks(self, treebanks: Sequence[Treebank], column: str, place: str) -> dict[str, Source]:
-        """The splits of treebanks that are read one behind the other: of a release on this machine, else of the hub."""
+        """The splits of treebanks that are read one after the other: of a release on this machine, else of the hub."""
         folders = {treebank.folder: release_folder(self.data_folder, treebank) for treebank in treebanks}
         if not any(folders.values()):
             return _by_split(HubSource(_UD, tuple(treebank.name for treebank in treebanks)), treebanks)

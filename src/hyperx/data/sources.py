@@ -30,7 +30,7 @@ class DataSources:
     """Where the splits of some pairs are, and a way to read them. A pair is found under any code of its language.
 
     Args:
-        sources: one value a pair, as `build` and `from_json` make them.
+        sources: one value per pair, as `build` and `from_json` make them.
     """
 
     def __init__(self, sources: Iterable[PairSources]) -> None:
@@ -123,7 +123,7 @@ class DataSources:
         """Stream a split's sentences, checked, and with the entity tags in BIO and mapped.
 
         Spans whose first tag is an I- against the scheme are given a B-; their number is logged. Faults that reading
-        can go on behind go to ``on_fault``, which raises them by default.
+        can go on after go to ``on_fault``, which raises them by default.
 
         Raises:
             DataError: where there is no such split; while reading, with file and line, for whatever is wrong in it.
@@ -239,7 +239,7 @@ def _with_column(sentences: Iterable[Sentence], column: str, on_fault: OnFault) 
 
 
 def _with_text(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-    """Sentences without annotation; those that hold no text, such as empty rows of a data set, are passed over."""
+    """Sentences without annotation; those that hold no text, such as empty rows of a data set, are skipped."""
     for sentence in sentences:
         if sentence.raw_text.strip():
             yield replace(sentence, columns={}, text=sentence.raw_text, text_pair=None, comments=())

@@ -3,7 +3,7 @@
 | scheme | a span of one word | a longer span |
 |---|---|---|
 | BIO (IOB2) | B | B I I |
-| IOB1 | I, or B right behind a span of its type | I I I, or B I I |
+| IOB1 | I, or B right after a span of its type | I I I, or B I I |
 | BIOES, BILOU, BMES | S, U | B I E, B I L, B M E |
 """
 
@@ -42,7 +42,7 @@ class BioConversion:
 
     In every scheme a span begins where its first word does not continue the span before, so the sentences can be
     converted as they come. Only whether an I- without a B- is the rule (IOB1) or a fault (the others) needs the whole
-    split: in IOB1 a B- stands right behind a span of its own type and nowhere else.
+    split: in IOB1 a B- stands right after a span of its own type and nowhere else.
     """
 
     starts_without_b: int = field(default=0, init=False)
@@ -98,7 +98,7 @@ def bio_sentences(
 ) -> Iterator[Sentence]:
     """The sentences with a column of span tags in BIO. Once they are through, `conversion` knows scheme and repairs.
 
-    A sentence with a malformed tag is passed over where ``on_fault`` does not raise, as it does by default.
+    A sentence with a malformed tag is skipped where ``on_fault`` does not raise, as it does by default.
 
     Raises:
         DataError: for a malformed tag, with its file and line.
@@ -113,7 +113,7 @@ def bio_sentences(
 
 
 def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
-    """The spans of BIO tags as (type, first word, word behind the last).
+    """The spans of BIO tags as (type, first word, word after the last).
 
     Strict: a span begins with B- and goes on through I- of its type. An I- that continues nothing belongs to no span.
     """

@@ -177,7 +177,7 @@ class SplitWriter:
         self._held.clear()
 
     def _put_ends(self, name: str, lengths: Sequence[int]) -> None:
-        """Where pieces of these lengths end that stand behind all that were written before."""
+        """Where pieces of these lengths end that stand after all that were written before."""
         ends = np.cumsum([self._ends.get(name, 0), *lengths], dtype=np.int64)
         self._put(name, ends[1:])
         self._ends[name] = int(ends[-1])

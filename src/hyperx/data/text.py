@@ -144,7 +144,7 @@ class RawReader(TextReader):
 class JsonlReader(TextReader):
     """A JSON object a line with ``text``, and ``text_pair`` for two texts (or the other names that training data may
     have), or with ``words``, which stay as they are. Its ``sent_id``, or else ``id``, goes with the sentence; all else
-    in it is passed over."""
+    in it is skipped."""
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
         """Read line by line; texts stay as they are."""
@@ -180,7 +180,7 @@ class JsonlReader(TextReader):
 
 
 class ColumnsReader(InputReader):
-    """A word a line, in the first column, what stands behind it passed over; a blank line ends the sentence.
+    """One word per line, in the first column, the rest of the line skipped; a blank line ends the sentence.
 
     Columns end at the tab where the line has one, else at spaces, as in training data; ``-DOCSTART-`` lines are passed
     over.
@@ -229,7 +229,7 @@ class ConlluReader(InputReader):
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
         """Parse block by block; comments at the end of the stream, without words, are refused like others."""
-        advice = "mend the line, or say with --input_format what the text is"
+        advice = "fix the line, or say with --input_format what the text is"
         for block in blocks(lines, self.source, advice=advice):
             yield ConlluSentence(
                 **block.facts(),

@@ -189,7 +189,7 @@ def _run(
         layers: its layers.
         replace: what to put in the place of a module's output in every layer.
         at: the path of that module inside a layer.
-        padding: how much padding to put behind the subwords.
+        padding: how much padding to put after the subwords.
     """
     ids, mask = _subwords(encoder, padding)
     trace = _Trace(layers, torch.Size((*ids.shape, encoder.config.hidden_size)))

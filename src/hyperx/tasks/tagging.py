@@ -77,7 +77,7 @@ class TaggingTask(Task):
         return [scores[row][window.first_subwords] for row, window in enumerate(windows)]
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
-        """The labels of the windows' words, one behind the other."""
+        """The labels of the windows' words, one after the other."""
         scores = np.concatenate(parts)
         best = self.best(scores, labels)
         probabilities = np.exp(scores[np.arange(len(best)), best], dtype=np.float64)
@@ -149,7 +149,7 @@ class NamedEntities(TaggingTask):
 
 @cache
 def bio_moves(labels: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Whether each label may stand behind each other one ``[before, behind]``; as behind O it may begin a sentence."""
+    """Whether each label may stand one after the other one ``[before, behind]``; as after O it may begin a sentence."""
     inside = [label.removeprefix("I-") if label.startswith("I-") else None for label in labels]
     return np.array(
         [[kind is None or before in (f"B-{kind}", f"I-{kind}") for kind in inside] for before in (*labels, "O")]
