@@ -116,7 +116,9 @@ def test_only_the_first_sentences_are_labelled(
 
 def test_such_a_pair_is_trained_and_still_zero_shot(go: Callable[..., int], trained: Path, tmp_path: Path) -> None:
     options = ["--load_from_ckpt", str(trained), *PAIRS, "--max_train_steps", "20", "--learning_rate", "1e-2"]
-    assert go("run", *options) == 0
+    assert go("run", *options, "--eval_task_language_pairs", "ner#en", "ner#de", "--evaluation_strategy", "steps") == 0
+    last = toy.read_log(tmp_path / "run")[-1]
+    assert last["dev_zero_shot"] == last["dev_new_language"] == last["dev_ner#de"]
     config = checkpoint.read_config(tmp_path / "run" / "checkpoint-20")
     assert config.trained_pairs == ("ner#en", "pos#tr", "ner#de", "pos#de")
     assert config.self_trained_pairs == ("ner#de", "pos#de")

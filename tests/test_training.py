@@ -268,6 +268,26 @@ def test_half_batches_twice_are_one_batch(go: Callable[..., int], tmp_path: Path
     assert rates[0] == rates[1]
 
 
+def test_gradients_are_clipped_once_a_step(go: Callable[..., int], monkeypatch: pytest.MonkeyPatch) -> None:
+    clip, times = training.Accelerator.clip_grad_norm_, []
+
+    def counted(self: Any, *given: Any, **named: Any) -> Any:
+        times.append(1)
+        return clip(self, *given, **named)
+
+    monkeypatch.setattr(training.Accelerator, "clip_grad_norm_", counted)
+    assert go("run", "--max_train_steps", "3", "--gradient_accumulation_steps", "2", *NO_EVALUATION) == 0
+    assert len(times) == 3
+
+
+def test_logged_losses_are_means_over_the_steps_since_the_line_before(go: Callable[..., int], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "6", *NO_EVALUATION]
+    assert go("each", *options, "--logging_steps", "1") == 0
+    assert go("three", *options, "--logging_steps", "3") == 0
+    each = list(toy.losses(tmp_path / "each").values())
+    assert toy.losses(tmp_path / "three") == pytest.approx({3: sum(each[:3]) / 3, 6: sum(each[3:]) / 3}, rel=1e-6)
+
+
 def test_checkpointed_activations_change_nothing_but_memory(go: Callable[..., int], tmp_path: Path) -> None:
     options = ["--max_train_steps", "4", *NO_EVALUATION]
     assert go("plain", *options) == 0
