@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 
 from hyperx.cli import main
+from hyperx.data.resolution import resolve
 from hyperx.data.sources import DataSources
 from hyperx.errors import ConfigError
 from hyperx.files import CACHE_VARIABLE, in_home, sha256, user_cache, write_json
@@ -40,9 +41,9 @@ def test_data_in_a_home_that_is_not_known(tmp_path: Path) -> None:
     pair = TaskLanguagePair.parse("ner#en")
     for row in ({"folder": NOBODYS}, NOBODYS, {"test": f"{NOBODYS}.tsv"}):
         with pytest.raises(ConfigError, match=rf"found none at {tmp_path}/{NOBODYS}"):
-            DataSources.build([pair], data_folder=tmp_path, table={"ner#en": row}, columns={"ner": "ner"})
+            DataSources(resolve([pair], data_folder=tmp_path, table={"ner#en": row}, columns={"ner": "ner"}))
     table = {"ner#en": {"hub": NOBODYS}}
-    assert DataSources.build([pair], data_folder=tmp_path, table=table, columns={"ner": "ner"}).from_hub(pair)
+    assert DataSources(resolve([pair], data_folder=tmp_path, table=table, columns={"ner": "ner"})).from_hub(pair)
 
 
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:

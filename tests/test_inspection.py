@@ -125,7 +125,7 @@ def test_labels_that_training_has_not_are_noted(own: Path, look: Callable[..., D
     toy.write_ner(own / "ner" / "tr" / "test.tsv", [[("zebra", "NOUN", "I-ANIMAL")]])
     found = look()
     assert found.problems == []
-    told = "data are no labels of the model and count as missed; map them with label_map in the table"
+    told = "data are unknown to the model and count as errors; map them with label_map in the table"
     assert [note for note in found.notes if "labels" in note] == [
         f"ner#en: B-ANIMAL, B-LAW of its dev {told}",
         f"ner#tr: B-ANIMAL of its test {told}",

@@ -155,8 +155,8 @@ def test_pairs_whose_data_cannot_be_had_are_left_out_by_default(
     ]
     assert main(["train", *base, *options]) == 0
     assert evaluate(isolated / "run") == 0
-    assert "ner#fr is left out, its data cannot be had" in caplog.text
-    assert "pos#fr is left out, its data cannot be had" in caplog.text
+    assert "ner#fr is skipped, its data cannot be read" in caplog.text
+    assert "pos#fr is skipped, its data cannot be read" in caplog.text
     assert groups(isolated / "run" / "checkpoint-1").keys() == {"ner#en", "pos#tr", "ner#tr", "pos#en"}
 
 
@@ -224,7 +224,7 @@ def test_entity_types_that_the_model_does_not_know_count_as_missed(
     toy.write_ner(isolated / "own" / "ner" / "en" / "test.tsv", sentences)
     assert evaluate(ckpt, "--test_task_language_pairs", "ner#en", "--data_folder", "own") == 0
     known = ", ".join(["B-ANIMAL", *(f"B-T{number:02}" for number in range(9))])
-    assert f"ner#en: {known} and 5 more of its test data are no labels of the model and count as missed" in caplog.text
+    assert f"ner#en: {known} and 5 more of its test data are unknown to the model and count as errors" in caplog.text
     assert "| ner#en | ANIMAL | 0.0 | 0.0 | 0.0 | 1 |" in (ckpt / "results.md").read_text()
 
 
@@ -345,7 +345,7 @@ def test_pairs_without_data_in_the_folder_named_are_left_out(
     write_moods(isolated / "other" / "mood" / "tr")
     assert evaluate(isolated / "run", "--data_folder", "other") == 0
     assert groups(isolated / "run" / "checkpoint-1").keys() == {"mood#tr"}
-    assert "mood#en is left out: it had data at training, but has none where to look now" in caplog.text
+    assert "mood#en is skipped: it had data at training time, but none was found now" in caplog.text
 
 
 def test_a_folder_that_does_not_exist_is_refused(error: Callable[..., str], isolated: Path) -> None:

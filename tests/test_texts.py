@@ -146,7 +146,7 @@ def test_labels_that_training_has_not_are_named_and_count_as_missed(
     (folder / "test.tsv").write_text("text\tlabel\ncat sees dog .\tgood\ncat sees dog .\tmixed\n")
     options = ["--data_folder", "own", "--test_task_language_pairs", "sentiment#de", *toy.QUIET]
     assert main(["evaluate", "--eval_ckpt", str(run), *options]) == 0
-    assert "sentiment#de: mixed of its test data are no labels of the model and count as missed" in caplog.text
+    assert "sentiment#de: mixed of its test data are unknown to the model and count as errors" in caplog.text
     folder = run / json.loads((run / "best.json").read_text())["checkpoint"]
     assert json.loads((folder / "results.json").read_text())["test_sentiment:de_accuracy"] == 0.5
 
@@ -167,7 +167,7 @@ def test_a_table_names_columns_and_maps_labels(encoder: Path, tmp_path: Path, ca
     assert json.loads((tmp_path / "run/checkpoint-1/results_dev.json").read_text()).keys() == {
         "dev_mood:en_accuracy", "dev_mood:en_macro_f1"
     }  # fmt: skip
-    assert "no labels of the model" not in caplog.text
+    assert "unknown to the model" not in caplog.text
 
 
 def test_long_texts_are_learnt_from_and_labelled_as_a_whole(model: HyperX) -> None:

@@ -23,6 +23,7 @@ from scipy import stats
 
 import toy
 from hyperx.config import EvaluateConfig
+from hyperx.data.resolution import resolve
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader
 from hyperx.encoders.loading import load_encoder
@@ -213,7 +214,7 @@ def test_raw_text_keeps_clear_of_dev_and_test_data(experiment: Path, encoder: Pa
     }
     # As the training on raw text reads it, nothing is left of any test sentence, of whatever task.
     pair = TaskLanguagePair.parse("mlm#en")
-    sources = DataSources.build([pair], data_folder=data, table=table, columns={"mlm": "text"})
+    sources = DataSources(resolve([pair], data_folder=data, table=table, columns={"mlm": "text"}))
     tokenizer = load_encoder(str(encoder)).checked_tokenizer()
     loader = SplitLoader(sources, make_tasks({"mlm": "mlm"}), tokenizer, max_length=64, cache=tmp_path)
     texts = {split: [" ".join(word for word, *_ in words) for words in toy.sentences("en", count, seed)]

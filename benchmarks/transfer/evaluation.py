@@ -20,7 +20,6 @@ from hyperx.errors import ConfigError
 from hyperx.evaluation import sentence_windows
 from hyperx.inference import PairPredictor
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import encoded_cache
 from hyperx.tasks.base import Task
 from hyperx.transfer import group_of
 
@@ -106,10 +105,8 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
     model = HyperX.from_pretrained(folder)
     model.to(pick_device(no_cuda=False)).eval()
     sources = DataSources.from_json(checkpoint.read_json(folder / checkpoint.DATA)["sources"])
-    loader = SplitLoader(
-        sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache()
-    )
-    trained = model.config.labelled_pairs
+    loader = SplitLoader(sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
+    labelled = model.config.labelled_pairs
     found = []
     for pair in tqdm(pairs, desc="evaluating", unit="cell", disable=None):
         task, gold = model.tasks[pair.task], loader.load(pair, split).first(limit)
@@ -117,7 +114,7 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
         predicted = [result.labels for result in predictor.predict(sentence_windows(gold))]
         counts = count(task, task.gold(gold), predicted)
         in_train = None
-        if split != "train" and group_of(pair, trained) == "seen":
+        if split != "train" and group_of(pair, labelled) == "seen":
             repeats = gold.repeats(loader.load(pair, "train"))
             in_train = np.isin(np.arange(len(counts)), list(repeats))
         found.append(CellScore(pair, task.measure, counts, in_train))

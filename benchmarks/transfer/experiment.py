@@ -10,6 +10,7 @@ from typing import Any
 
 from hyperx.cli.options import read_options
 from hyperx.config import DataOptions, Group, SamplingOptions, TrainConfig
+from hyperx.data.resolution import resolve
 from hyperx.data.sampling import pair_probabilities
 from hyperx.data.sources import DataSources
 from hyperx.errors import ConfigError
@@ -64,11 +65,13 @@ class Experiment:
         kinds = read_kinds(options.get("tasks", ()), [pair.task for pair in pairs], problems)
         if problems:
             raise ConfigError(problems)
-        sources = DataSources.build(
-            pairs,
-            data_folder=folder,
-            table=options["data"],
-            columns={name: task.column for name, task in make_tasks(kinds).items()},
+        sources = DataSources(
+            resolve(
+                pairs,
+                data_folder=folder,
+                table=options["data"],
+                columns={name: task.column for name, task in make_tasks(kinds).items()},
+            )
         )
         return cls(path.stem, {**options, "data_folder": str(folder)}, kinds, sources)
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from tqdm.auto import tqdm
@@ -16,7 +15,6 @@ from hyperx.data.storage import EncodedSplit
 from hyperx.encoders.layout import longest_input
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, listing
-from hyperx.files import user_cache
 from hyperx.pairs import TaskLanguagePair
 from hyperx.scope import Scope
 from hyperx.tasks.base import Task, special_subwords
@@ -52,11 +50,6 @@ class RunData:
     self_trained_pairs: tuple[TaskLanguagePair, ...] = ()
 
 
-def encoded_cache() -> Path:
-    """The folder of encoded splits inside the user's cache."""
-    return user_cache() / "encoded"
-
-
 def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -> RunData:
     """Load the encoder, and read and encode the data; a checkpoint to start from gives its label sets.
 
@@ -72,7 +65,6 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
         scope.tasks,
         encoder.checked_tokenizer(),
         max_length=checked_length(config, encoder),
-        cache=encoded_cache(),
     )
     jobs = [(pair, "train") for pair in scope.train_pairs] + [(pair, "dev") for pair in scope.eval_pairs]
     bar = tqdm(jobs, desc="reading data", unit="split", disable=config.training.disable_progress_bar, leave=False)
@@ -178,7 +170,7 @@ def unknown_labels(pair: TaskLanguagePair, split: str, found: Iterable[str], kno
     """What to say of the labels of a split that are none of the model's; None where all are."""
     if not (unknown := sorted(set(found).difference(known))):
         return None
-    what = f"{listing(unknown, most=10)} of its {split} data are no labels of the model and count as missed"
+    what = f"{listing(unknown, most=10)} of its {split} data are unknown to the model and count as errors"
     return f"{pair}: {what}; map them with label_map in the table"
 
 

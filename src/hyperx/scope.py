@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hyperx.config import DataOptions, HypernetworkOptions, TrainConfig
+from hyperx.data.resolution import resolve
 from hyperx.data.sources import DataSources
 from hyperx.data.spans import type_problem
 from hyperx.data.treebanks import UD_COLUMNS
@@ -362,13 +363,15 @@ def find_sources(
 ) -> DataSources | None:
     """Where the data of some pairs is; None where there are problems, which join the others."""
     try:
-        return DataSources.build(
-            [pair for pair in pairs if pair.task in tasks],
-            data_folder=data_folder,
-            table=table,
-            columns=_columns(tasks),
-            label_map=label_map,
-            treebanks=treebanks,
+        return DataSources(
+            resolve(
+                [pair for pair in pairs if pair.task in tasks],
+                data_folder=data_folder,
+                table=table,
+                columns=_columns(tasks),
+                label_map=label_map,
+                treebanks=treebanks,
+            )
         )
     except ConfigError as error:
         problems += error.problems
@@ -395,14 +398,16 @@ def with_all_pairs(
     """
     every = [TaskLanguagePair(task, language) for task in tasks for language in languages]
     lacking: dict[TaskLanguagePair, list[str]] = {}
-    others = DataSources.build(
-        [pair for pair in every if pair not in sources],
-        data_folder=data.data_folder,
-        table=data.data,
-        columns=_columns(tasks),
-        label_map=label_map,
-        treebanks=data.treebanks,
-        lacking=lacking,
+    others = DataSources(
+        resolve(
+            [pair for pair in every if pair not in sources],
+            data_folder=data.data_folder,
+            table=data.data,
+            columns=_columns(tasks),
+            label_map=label_map,
+            treebanks=data.treebanks,
+            lacking=lacking,
+        )
     )
     named = table_keys(data.data)
     problems += [problem for pair, found in lacking.items() if pair.key in named for problem in found]

@@ -21,7 +21,7 @@ from hyperx.files import write_json
 from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import encoded_cache, warn_unknown_labels
+from hyperx.preparation import warn_unknown_labels
 from hyperx.scope import find_sources, parse_pairs, table_keys, with_all_pairs
 from hyperx.tasks.registry import make_tasks
 from hyperx.transfer import group_of
@@ -172,9 +172,7 @@ def _language_of(entry: str) -> str:
 
 
 def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
-    return SplitLoader(
-        sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length, cache=encoded_cache()
-    )
+    return SplitLoader(sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
 
 
 def _load(
@@ -184,7 +182,7 @@ def _load(
     loader, splits = _loader(model, data.sources), {}
     for pair in pairs or data.trained.pairs:
         if pair not in data.sources and data.trained.has(pair, config.split):
-            log.warning("%s is left out: it had data at training, but has none where to look now", pair)
+            log.warning("%s is skipped: it had data at training time, but none was found now", pair)
     wanted = pairs or [pair for pair in data.sources.pairs if data.sources.has(pair, config.split)]
     for pair in tqdm(wanted, desc="reading data", unit="pair", disable=config.disable_progress_bar, leave=False):
         try:
@@ -192,7 +190,7 @@ def _load(
         except DataError as error:
             if pairs:
                 raise
-            log.warning("%s is left out, its data cannot be had: %s", pair, error)
+            log.warning("%s is skipped, its data cannot be read: %s", pair, error)
             continue
         labels = model.config.labels[pair.task]
         warn_unknown_labels(model.tasks[pair.task], pair, config.split, splits[pair], labels)

@@ -237,7 +237,7 @@ class TrainingRun:
         optimizer = make_optimizer(model, self.options, accelerator.device)
         scheduler = make_scheduler(optimizer, self.options, self.steps)
         self.bare_model = model
-        self.trained = model.config.labelled_pairs
+        self.labelled = model.config.labelled_pairs
         # The scheduler stays outside: the library would step it once a process.
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.scheduler = scheduler
@@ -330,7 +330,7 @@ class TrainingRun:
             self.data.eval_splits,
             batch_size=self.options.per_device_eval_batch_size,
         )
-        averages = macro_averages(averaged(scores), self.trained)
+        averages = macro_averages(averaged(scores), self.labelled)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
         # Without any: only auxiliary tasks are evaluated, and the last checkpoint is the result.
         average = averages.get(self.options.best_by)

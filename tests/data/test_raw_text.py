@@ -11,6 +11,7 @@ import pytest
 from hyperx.data import splits
 from hyperx.data.hub import HubSource
 from hyperx.data.passages import read_passages
+from hyperx.data.resolution import resolve
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader, encoded
 from hyperx.errors import ConfigError, DataError
@@ -34,7 +35,7 @@ def pairs(*names: str) -> list[TaskLanguagePair]:
 
 
 def build(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> DataSources:
-    return DataSources.build(pairs(*names), data_folder=folder, table=table, columns=COLUMNS)
+    return DataSources(resolve(pairs(*names), data_folder=folder, table=table, columns=COLUMNS))
 
 
 def problem(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> str:

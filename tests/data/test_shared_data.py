@@ -9,6 +9,7 @@ import pytest
 from hyperx.data.columns import read_columns
 from hyperx.data.conllu import check_tree, read_conllu
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
+from hyperx.data.resolution import resolve
 from hyperx.data.sources import DataSources
 from hyperx.data.spans import BioConversion, bio_sentences
 from hyperx.languages import known_languages
@@ -56,11 +57,13 @@ def test_a_folder_of_a_release_is_found_by_language(shared: Path) -> None:
         for treebank in language.treebanks:
             if treebank.folder in here:
                 pair = TaskLanguagePair("pos", code)
-                sources = DataSources.build(
-                    [pair],
-                    data_folder=shared / "data" / "ud",
-                    columns={"pos": "upos"},
-                    treebanks=[f"{code}={treebank.folder}"],
+                sources = DataSources(
+                    resolve(
+                        [pair],
+                        data_folder=shared / "data" / "ud",
+                        columns={"pos": "upos"},
+                        treebanks=[f"{code}={treebank.folder}"],
+                    )
                 )
                 assert sources.describe(pair, "test").endswith(f"{treebank.folder}/{treebank.name}-ud-test.conllu")
                 assert not any(sources.has(pair, split) for split in {"train", "dev"}.difference(treebank.splits))

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hyperx.data.resolution import resolve
 from hyperx.data.sources import DataSources
 from hyperx.errors import ConfigError, DataError, HyperXError
 from hyperx.pairs import TaskLanguagePair
@@ -22,7 +23,7 @@ def pairs(*names: str) -> list[TaskLanguagePair]:
 
 
 def build(folder: Path, *names: str, table: Mapping[str, object] | None = None, **options: object) -> DataSources:
-    return DataSources.build(pairs(*names), data_folder=folder, table=table, columns=COLUMNS, **options)  # type: ignore[arg-type]
+    return DataSources(resolve(pairs(*names), data_folder=folder, table=table, columns=COLUMNS, **options))  # type: ignore[arg-type]
 
 
 def problems(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> tuple[str, ...]:

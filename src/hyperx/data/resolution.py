@@ -89,16 +89,32 @@ def resolve(
     pairs: Iterable[TaskLanguagePair],
     *,
     data_folder: Path,
-    table: Mapping[str, object] | None,
+    table: Mapping[str, object] | None = None,
     columns: Mapping[str, str],
     label_map: Mapping[str, str] | None = None,
     treebanks: Sequence[str] = (),
     lacking: dict[TaskLanguagePair, list[str]] | None = None,
 ) -> list[PairSources]:
-    """Find every pair's data; nothing is opened and no network is used. See `DataSources.build`.
+    """Find each pair's data: as the table says where it names the pair, else in a local folder, else on the hub.
+
+    Nothing is opened and no network is used. Local folders are `<data_folder>/<task>/<language>` with files
+    `{train,dev,test}.*`; raw text may also be a file `<data_folder>/<task>/<language>.txt`, to train on. The hub's
+    defaults are UD's default treebank of the language and WikiANN. A treebank is read from the release's folder,
+    `UD_...`, where one is in the data folder.
+
+    Args:
+        pairs: the pairs wanted.
+        data_folder: the folder of local data; relative paths of the table start there.
+        table: pair -> folder, or a mapping with `folder` or `hub` (name, configuration, revision, columns), files
+            under `train`, `dev` and `test`, `columns` of labelled texts, and `label_map`.
+        columns: task -> the column that it reads: `upos`, `ner`, `head` or `label`; `text` for raw text.
+        label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
+        treebanks: UD treebanks to read instead of defaults and local folders, such as `en=en_ewt+en_gum`.
+        lacking: told of the pairs without data, and why; they are left out then, and nothing is raised.
 
     Raises:
-        ConfigError: with all problems together.
+        ConfigError: with all problems together: paths without data, unknown keys and file extensions, two data for one
+            pair, training on a test file, languages without a default.
     """
     resolver = _Resolver(data_folder, columns, dict(label_map or {}), treebanks)
     entries, distinct = resolver.entries(table or {}), resolver.distinct(pairs)

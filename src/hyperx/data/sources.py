@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import chain
 from pathlib import Path
@@ -15,7 +15,7 @@ from hyperx.data.hub import HubSource
 from hyperx.data.labelled import LABEL
 from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
 from hyperx.data.lines import OnFault, stop
-from hyperx.data.resolution import FileSource, PairSources, Source, resolve
+from hyperx.data.resolution import FileSource, PairSources, Source
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import BioConversion, bio_sentences, map_types
 from hyperx.errors import DataError, HyperXError
@@ -30,56 +30,11 @@ class DataSources:
     """Where the splits of some pairs are, and a way to read them. A pair is found under any code of its language.
 
     Args:
-        sources: one value per pair, as `build` and `from_json` make them.
+        sources: one value per pair, as `resolve` finds them.
     """
 
     def __init__(self, sources: Iterable[PairSources]) -> None:
         self._sources = {source.pair.key: source for source in sources}
-
-    @classmethod
-    def build(
-        cls,
-        pairs: Sequence[TaskLanguagePair],
-        *,
-        data_folder: Path,
-        table: Mapping[str, object] | None = None,
-        columns: Mapping[str, str],
-        label_map: Mapping[str, str] | None = None,
-        treebanks: Sequence[str] = (),
-        lacking: dict[TaskLanguagePair, list[str]] | None = None,
-    ) -> DataSources:
-        """Find each pair's data: as the table says where it names the pair, else in a local folder, else on the hub.
-
-        Nothing is opened and no network is used. Local folders are `<data_folder>/<task>/<language>` with files
-        `{train,dev,test}.*`; raw text may also be a file `<data_folder>/<task>/<language>.txt`, to train on. The hub's
-        defaults are UD's default treebank of the language and WikiANN. A treebank is read from the release's folder,
-        `UD_...`, where one is in the data folder.
-
-        Args:
-            pairs: the pairs wanted.
-            data_folder: the folder of local data; relative paths of the table start there.
-            table: pair -> folder, or a mapping with `folder` or `hub` (name, configuration, revision, columns), files
-                under `train`, `dev` and `test`, `columns` of labelled texts, and `label_map`.
-            columns: task -> the column that it reads: `upos`, `ner`, `head` or `label`; `text` for raw text.
-            label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
-            treebanks: UD treebanks to read instead of defaults and local folders, such as `en=en_ewt+en_gum`.
-            lacking: told of the pairs without data, and why; they are left out then, and nothing is raised.
-
-        Raises:
-            ConfigError: with all problems together: paths without data, unknown keys and endings, two data for one
-                pair, training on a test file, languages without a default.
-        """
-        return cls(
-            resolve(
-                pairs,
-                data_folder=data_folder,
-                table=table,
-                columns=columns,
-                label_map=label_map,
-                treebanks=treebanks,
-                lacking=lacking,
-            )
-        )
 
     @property
     def pairs(self) -> tuple[TaskLanguagePair, ...]:

@@ -17,6 +17,7 @@ from hyperx.data.separation import HeldOutText
 from hyperx.data.sources import DataSources
 from hyperx.data.storage import EncodedSplit, cache_key, read_encoded, write_encoded
 from hyperx.errors import DataError
+from hyperx.files import user_cache
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 
@@ -31,7 +32,7 @@ class SplitLoader:
         tasks: the tasks by name.
         tokenizer: the encoder's fast tokenizer.
         max_length: longest window in subwords.
-        cache: folder of encoded splits.
+        cache: folder of encoded splits; by default inside the user's cache.
     """
 
     def __init__(
@@ -41,9 +42,10 @@ class SplitLoader:
         tokenizer: PreTrainedTokenizerFast,
         *,
         max_length: int,
-        cache: Path,
+        cache: Path | None = None,
     ) -> None:
-        self.sources, self.tasks, self.cache, self.max_length = sources, tasks, cache, max_length
+        self.sources, self.tasks, self.max_length = sources, tasks, max_length
+        self.cache = cache or user_cache() / "encoded"
         self.encoder = SubwordEncoder(tokenizer, max_length=max_length)
         self.tokenizer_hash = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
