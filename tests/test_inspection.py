@@ -127,8 +127,8 @@ def test_labels_that_training_has_not_are_noted(own: Path, look: Callable[..., D
     assert found.problems == []
     told = "data are unknown to the model and count as errors; map them with label_map in the table"
     assert [note for note in found.notes if "labels" in note] == [
-        f"ner#en: B-ANIMAL, B-LAW of its dev {told}",
-        f"ner#tr: B-ANIMAL of its test {told}",
+        f"ner#en: the labels B-ANIMAL, B-LAW of its dev {told}",
+        f"ner#tr: the labels B-ANIMAL of its test {told}",
     ]
     assert not any("labels" in note for note in look("--entity_types", "PER", "LOC", "ANIMAL", "LAW").notes)
 

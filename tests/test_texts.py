@@ -146,7 +146,7 @@ def test_labels_that_training_has_not_are_named_and_count_as_missed(
     (folder / "test.tsv").write_text("text\tlabel\ncat sees dog .\tgood\ncat sees dog .\tmixed\n")
     options = ["--data_folder", "own", "--test_task_language_pairs", "sentiment#de", *toy.QUIET]
     assert main(["evaluate", "--eval_ckpt", str(run), *options]) == 0
-    assert "sentiment#de: mixed of its test data are unknown to the model and count as errors" in caplog.text
+    assert "sentiment#de: the labels mixed of its test data are unknown to the model and count as errors" in caplog.text
     folder = run / json.loads((run / "best.json").read_text())["checkpoint"]
     assert json.loads((folder / "results.json").read_text())["test_sentiment:de_accuracy"] == 0.5
 

@@ -170,7 +170,7 @@ def unknown_labels(pair: TaskLanguagePair, split: str, found: Iterable[str], kno
     """What to say of the labels of a split that are none of the model's; None where all are."""
     if not (unknown := sorted(set(found).difference(known))):
         return None
-    what = f"{listing(unknown, most=10)} of its {split} data are unknown to the model and count as errors"
+    what = f"the labels {listing(unknown, most=10)} of its {split} data are unknown to the model and count as errors"
     return f"{pair}: {what}; map them with label_map in the table"
 
 
