@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib.util
 import logging
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, TypeVar
 
 from hyperx.config import DataOptions, HypernetworkOptions, TrainConfig
-from hyperx.data.resolution import resolve
 from hyperx.data.sources import DataSources
 from hyperx.data.spans import type_problem
 from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
+from hyperx.pair_data import find_sources, kept_data, raw_text_of, with_all_pairs
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 from hyperx.tasks.masking import MaskedLanguageModelling
-from hyperx.tasks.registry import TASKS, make_tasks, read_kinds
+from hyperx.tasks.registry import make_tasks, read_kinds
 from hyperx.transfer import group_of
 from hyperx.warm_start import WarmStart
 
@@ -127,11 +125,6 @@ def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
         problems.append(f"--load_from_ckpt: --overwrite_output_dir deletes {start.folder}; name another --output_dir")
     problems += start.problems(config)
     return start
-
-
-def raw_text_of(pair: TaskLanguagePair) -> TaskLanguagePair:
-    """The name under which the raw text of a pair's language is found."""
-    return TaskLanguagePair(MaskedLanguageModelling.kind, pair.language)
 
 
 def find_texts(
@@ -350,88 +343,6 @@ def _warn_unused(data: DataOptions, tasks: Iterable[str], languages: Sequence[st
     for entry in data.treebanks:
         if canonical(entry.partition("=")[0]) not in map(canonical, languages):
             log.warning("--treebanks: %s is of no language of this run; it is not read", entry)
-
-
-def find_sources(
-    pairs: Sequence[TaskLanguagePair],
-    tasks: Mapping[str, Task],
-    data_folder: Path,
-    table: Mapping[str, object],
-    label_map: Mapping[str, str],
-    treebanks: Sequence[str],
-    problems: list[str],
-) -> DataSources | None:
-    """Where the data of some pairs is; None where there are problems, which join the others."""
-    try:
-        return DataSources(
-            resolve(
-                [pair for pair in pairs if pair.task in tasks],
-                data_folder=data_folder,
-                table=table,
-                columns=_columns(tasks),
-                label_map=label_map,
-                treebanks=treebanks,
-            )
-        )
-    except ConfigError as error:
-        problems += error.problems
-        return None
-
-
-def _columns(tasks: Mapping[str, Task]) -> dict[str, str]:
-    """The column of each task; a table may serve several runs, so its pairs need not be of this one's tasks."""
-    kinds = {kind: task.column for kind, task in TASKS.items()}
-    return kinds | {name: task.column for name, task in tasks.items()}
-
-
-def with_all_pairs(
-    sources: DataSources,
-    tasks: Mapping[str, Task],
-    languages: Sequence[str],
-    data: DataOptions,
-    label_map: dict[str, str],
-    problems: list[str],
-) -> DataSources:
-    """The sources of every pair of the model that has any, so that evaluation finds them without being told.
-
-    A pair that nobody named may lack data; what keeps that of the table's pairs from being found joins the problems.
-    """
-    every = [TaskLanguagePair(task, language) for task in tasks for language in languages]
-    lacking: dict[TaskLanguagePair, list[str]] = {}
-    others = DataSources(
-        resolve(
-            [pair for pair in every if pair not in sources],
-            data_folder=data.data_folder,
-            table=data.data,
-            columns=_columns(tasks),
-            label_map=label_map,
-            treebanks=data.treebanks,
-            lacking=lacking,
-        )
-    )
-    named = table_keys(data.data)
-    problems += [problem for pair, found in lacking.items() if pair.key in named for problem in found]
-    return sources.joined(others)
-
-
-def table_keys(table: Iterable[str]) -> set[tuple[str, str]]:
-    """The pairs of a table of data; names that are none are reported where the table is read."""
-    keys = set()
-    for name in table:
-        with contextlib.suppress(HyperXError):
-            keys.add(TaskLanguagePair.parse(name).key)
-    return keys
-
-
-def kept_data(sources: DataSources, data: DataOptions, label_map: dict[str, str]) -> dict[str, Any]:
-    """What a checkpoint keeps of its data: where that of every pair of the model is, and how it was found."""
-    return {
-        "data_folder": str(data.data_folder.resolve()),
-        "table": dict(data.data),
-        "label_map": label_map,
-        "treebanks": data.treebanks,
-        "sources": sources.to_json(),
-    }
 
 
 def _unique(items: Iterable[T]) -> tuple[T, ...]:

@@ -20,9 +20,10 @@ from hyperx.evaluation import PairScores, evaluate_pairs
 from hyperx.files import write_json
 from hyperx.languages import canonical
 from hyperx.model import HyperX
+from hyperx.pair_data import find_sources, table_keys, with_all_pairs
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import warn_unknown_labels
-from hyperx.scope import find_sources, parse_pairs, table_keys, with_all_pairs
+from hyperx.scope import parse_pairs
 from hyperx.tasks.registry import make_tasks
 from hyperx.transfer import group_of
 

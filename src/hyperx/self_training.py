@@ -23,9 +23,10 @@ from hyperx.data.storage import EncodedSplit
 from hyperx.device import pick_device
 from hyperx.errors import DataError
 from hyperx.model import HyperX
+from hyperx.pair_data import raw_text_of
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import tag
-from hyperx.scope import Scope, raw_text_of
+from hyperx.scope import Scope
 from hyperx.segmentation import WordSegmenter, text_sentence
 from hyperx.tasks.base import Task
 from hyperx.warm_start import WarmStart

@@ -25,10 +25,10 @@ from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.files import write_json
 from hyperx.model import HyperX
+from hyperx.pair_data import kept_data, with_all_pairs
 from hyperx.published.encoder import UNSEEN, Description, describe_encoder, shape_of
 from hyperx.published.run import TASKS, PublishedRun
 from hyperx.published.weights import read_tensors, read_weights, weights_path
-from hyperx.scope import kept_data, with_all_pairs
 from hyperx.tasks.registry import make_tasks
 
 log = logging.getLogger(__name__)
