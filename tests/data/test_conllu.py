@@ -128,7 +128,7 @@ def test_invalid_utf8(tmp_path: Path) -> None:
         ([line("01", "a")], "a.conllu:1: expected word 1 of the sentence, found id '01'"),
         (
             [line("1-3", "abc"), line(1, "a"), line("2-3", "bc"), line(2, "b"), line(3, "c")],
-            "a.conllu:3: expected word 2 of the sentence, found id '2-3'; ids count up from 1, anew behind a blank "
+            "a.conllu:3: expected word 2 of the sentence, found id '2-3'; ids count up from 1, anew after a blank "
             "line, and no word is of two ranges",
         ),
         ([line("1-0", "a"), line(1, "a")], "a.conllu:1: expected word 1 of the sentence, found id '1-0'"),
