@@ -456,6 +456,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
     run = tmp_path / "run"
     assert checkpoint.checkpoints(run)[-1].name == "checkpoint-2"
     assert list(run.glob(".*.part-*"))
+    (run / ".best.json.part-1-2").write_text("{")  # what a kill while it is written leaves
     assert go("run", *options, "--resume") == 0
     assert not list(run.glob(".*"))
     assert go("whole", *options) == 0

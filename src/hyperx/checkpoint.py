@@ -216,6 +216,8 @@ def clean(output_dir: Path) -> None:
     """Delete what interrupted writing and pruning left in a run's output folder."""
     for path in output_dir.glob(".checkpoint-*.part-*"):
         shutil.rmtree(path, ignore_errors=True)
+    for path in output_dir.glob(f".{BEST}.part-*"):
+        path.unlink(missing_ok=True)
 
 
 def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:
