@@ -74,10 +74,10 @@ def predictions_of(config: PredictConfig, source: IO[bytes]) -> Iterator[Predict
 
 def write(predictions: Iterable[Prediction], target: TextIO, config: PredictConfig) -> None:
     """Write each sentence as soon as it is labelled."""
-    writer = OUTPUT_FORMATS[output_format(config)](target)
+    writer, waiting = OUTPUT_FORMATS[output_format(config)](target), at_terminal(config)
     for prediction in predictions:
         writer.write(prediction)
-        if at_terminal(config):
+        if waiting:
             target.flush()
 
 
