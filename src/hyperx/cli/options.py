@@ -23,17 +23,17 @@ from rich.logging import RichHandler
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 import hyperx.config
-from hyperx.config import PUBLISHED
+from hyperx.config import PUBLISHED, DataOptions, EvaluateConfig, ImportConfig, PredictConfig
 from hyperx.errors import ConfigError, did_you_mean
 from hyperx.files import in_home
 
 Config = TypeVar("Config")
 TABLE, ENCODER = "data", "model_name_or_path"
-REQUIRED = {
-    "DataOptions": {"train_task_language_pairs"},
-    "EvaluateConfig": {"eval_ckpt"},
-    "PredictConfig": {"checkpoint", "language"},
-    "ImportConfig": {"folder", "output"},
+REQUIRED: dict[type[Any], set[str]] = {
+    DataOptions: {"train_task_language_pairs"},
+    EvaluateConfig: {"eval_ckpt"},
+    PredictConfig: {"checkpoint", "language"},
+    ImportConfig: {"folder", "output"},
 }
 """Options that must be given, here or in a file, by their dataclass; what is missing is a problem like others."""
 
@@ -100,7 +100,7 @@ def _options(info: StructTypeInfo) -> StructConstructorSpec | None:
     if not is_dataclass(info.type) or info.type.__module__ != hyperx.config.__name__:
         return None
     texts, hints = help_texts(info.type), get_type_hints(info.type, include_extras=True)
-    required = REQUIRED.get(info.type.__name__, set())
+    required = REQUIRED.get(info.type, set())
     specs = []
     for field in fields(info.type):
         default = field.default if field.default_factory is MISSING else field.default_factory()
