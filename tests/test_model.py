@@ -284,7 +284,8 @@ def test_new_language_is_admitted_once() -> None:
 def test_admitting_no_language_is_an_error() -> None:
     model = tiny_model()
     with pytest.raises(
-        HyperXError, match=r"'trr_x' is no language code of ISO 639 or BCP 47; the model has en, tr, de"
+        HyperXError,
+        match=r"'trr_x' is no language code of ISO 639 or BCP 47\. Did you mean 'tr'\? The model has en, tr, de\.",
     ):
         model.admit_language("trr_x")
     assert model.config.languages == ("en", "tr", "de")

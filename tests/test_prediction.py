@@ -207,7 +207,7 @@ def test_another_language_is_tagged_zero_shot_with_a_warning(
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--language", "englsh1"], "'englsh1' is no language code of ISO 639 or BCP 47; the model has en, tr"),
+        (["--language", "englsh1"], "'englsh1' is no language code of ISO 639 or BCP 47. The model has en, tr"),
         (["--tasks", "nre"], "the model has no task 'nre'; it has ner, pos. Did you mean 'ner'?"),
         (["--confidence"], "--confidence: conllu has no place for it; choose --output_format jsonl"),
         (["--batch_size", "0"], "--batch_size: expected 1 or more; found 0"),

@@ -32,6 +32,8 @@ _WIKIPEDIA = {
     "zh-yue": "yue",
 }
 
+_WELL_KNOWN = ("en", "de", "tr")
+
 FORMER_TREEBANKS = {
     "bej_nsc": "bej_autogramm",
     "cs_pdt": "cs_pdtc",
@@ -162,13 +164,17 @@ def suggestion(code: str, known: Iterable[str]) -> str:
     return f" Did you mean {near!r}?" if near and near != code else ""
 
 
+def no_language(code: str, known: Iterable[str] = ()) -> str:
+    """What to say of a code that names no language, with the one of the known ones that was meant."""
+    return f"{code!r} is no language code of ISO 639 or BCP 47.{suggestion(code, [*known, *_WELL_KNOWN])}"
+
+
 def language_problems(languages: Sequence[str]) -> Iterator[str]:
     """What is wrong in a list of languages: codes that no standard knows, and two codes of one language."""
     seen: dict[str, str] = {}
     for language in languages:
         if not is_language(language):
-            hint = suggestion(language, [*filter(is_language, languages), "en", "de", "tr"])
-            yield f"{language!r} is no language code of ISO 639 or BCP 47.{hint}"
+            yield no_language(language, filter(is_language, languages))
         elif canonical(language) in seen:
             yield f"{language!r} is the same language as {seen[canonical(language)]!r}"
         seen.setdefault(canonical(language), language)

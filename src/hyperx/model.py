@@ -25,7 +25,7 @@ from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, pr
 from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing
-from hyperx.languages import canonical, is_language, suggestion
+from hyperx.languages import canonical, is_language, no_language, suggestion
 from hyperx.modules.adapter import Adapters, Rows
 from hyperx.modules.dropout import quicken_dropout
 from hyperx.modules.hypernetwork import Hypernetwork
@@ -323,11 +323,8 @@ class HyperX(nn.Module):
             self._tell_mean(canonical(language))
             return
         if not is_language(language):
-            hint = suggestion(language, self.config.languages)
-            raise HyperXError(
-                f"{language!r} is no language code of ISO 639 or BCP 47; the model has "
-                f"{', '.join(self.config.languages)}.{hint}"
-            )
+            languages = self.config.languages
+            raise HyperXError(f"{no_language(language, languages)} The model has {', '.join(languages)}.")
         self.add_language(language)
 
     def _tell_mean(self, language: str) -> None:

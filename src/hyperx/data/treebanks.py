@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hyperx.errors import did_you_mean
-from hyperx.languages import Treebank, canonical, find_treebank, is_language, suggestion, treebanks_of
+from hyperx.languages import Treebank, canonical, find_treebank, is_language, no_language, treebanks_of
 
 UD_COLUMNS = frozenset({"upos", "head", "deprel"})
 """The columns that treebanks have."""
@@ -48,8 +48,7 @@ def _treebank(language: str, name: str, problems: list[str]) -> Treebank | None:
                 f"--treebanks: UD has no treebank of the language {language!r}; `hyperx languages` lists all"
             )
         else:
-            hint = suggestion(language, ["en", "de", "tr"])
-            problems.append(f"--treebanks: {language!r} is no language code of ISO 639 or BCP 47.{hint}")
+            problems.append(f"--treebanks: {no_language(language)}")
     return treebank
 
 
