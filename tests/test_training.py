@@ -23,9 +23,12 @@ import toy
 from hyperx import checkpoint, training
 from hyperx.cli import main
 from hyperx.cli.options import parse
-from hyperx.config import EncoderPart, SamplingStrategy, Scheduler, TrainConfig, TrainingOptions
+from hyperx.config import EncoderPart, SamplingOptions, SamplingStrategy, Scheduler, TrainConfig, TrainingOptions
 from hyperx.data.sampling import BatchPlan
+from hyperx.data.sentence import Sentence
 from hyperx.errors import ConfigError
+from hyperx.tasks.tagging import PartOfSpeech
+from tiny import tiny_split
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -471,18 +474,35 @@ def test_a_folder_without_its_description_is_no_checkpoint(go: Callable[..., int
     assert checkpoint.resolve(tmp_path / "run").name == "checkpoint-2"
 
 
+def test_a_pair_is_as_large_as_its_windows_are_many(tmp_path: Path) -> None:
+    long, short = [Sentence(words=tuple("ab" * n), columns={"upos": ("NOUN",) * 2 * n}) for n in (16, 1)]
+    splits = [
+        tiny_split(tmp_path / name, PartOfSpeech(), rows) for name, rows in (("long", [long]), ("short", [short]))
+    ]
+    plan = training.make_plan(TrainConfig(sampling=SamplingOptions(temperature=1)), splits, 4)
+    assert [split.sentence_count for split in splits] == [1, 1]
+    assert plan.probabilities.tolist() == pytest.approx(
+        [len(splits[0]) / (len(splits[0]) + 1), 1 / (len(splits[0]) + 1)]
+    )
+    assert len(splits[0]) > 1
+
+
 def test_resuming_with_other_options_is_refused_naming_each(
     base: list[str], go: Callable[..., int], tmp_path: Path
 ) -> None:
     assert go("run", "--max_train_steps", "1", *NO_EVALUATION) == 0
     log = toy.read_log(tmp_path / "run")
     words = [*base, *SHORT, "--max_train_steps", "9", *NO_EVALUATION, "--output_dir", "run", "--resume"]
-    config = parse(TrainConfig, [*words, "--seed", "7", "--adapter_dim", "4", "--save_total_limit", "9"], "train")
+    config = parse(
+        TrainConfig,
+        [*words, "--seed", "7", "--temperature", "2", "--adapter_dim", "4", "--save_total_limit", "9"],
+        "train",
+    )
     with pytest.raises(ConfigError) as caught:
         training.train(config)
     options = [problem.partition(":")[0] for problem in caught.value.problems]
-    assert options == ["--adapter_dim", "--max_train_steps", "--seed"]
-    assert "the run began with '123'; found '7'" in caught.value.problems[-1]
+    assert options == ["--adapter_dim", "--max_train_steps", "--seed", "--temperature"]
+    assert "the run began with '123'; found '7'" in caught.value.problems[2]
     assert toy.read_log(tmp_path / "run") == log
 
 

@@ -207,7 +207,11 @@ def written(net: Hypernetwork) -> AdapterWeights:
 
 
 def random_net(*, layer_ids: bool) -> Hypernetwork:
-    net = small(HypernetworkOptions(condition_to_layer_id=layer_ids, adapter_dim=4, projected_source_embedding_dim=9))
+    net = small(
+        HypernetworkOptions(
+            condition_to_layer_id=layer_ids, adapter_dim=4, projected_source_embedding_dim=9, language_dropout=0.9
+        )
+    )
     for parameter in net.parameters():
         torch.nn.init.normal_(parameter)
     return net.eval()
