@@ -1,14 +1,14 @@
-"""A training step on a GPU: against its bound, against the card's peak, and whether Python ever waits for the card.
+"""A training step on a GPU: compared with its bound and the GPU's peak, and whether Python ever waits for the GPU.
 
-    python benchmarks/gpu.py                        # needs a GPU, and neither data nor a network; under 5 minutes
+    python benchmarks/gpu.py                        # needs a GPU, but neither data nor a network; under 5 minutes
     python benchmarks/gpu.py --device cpu --tiny    # the same code in seconds; its figures mean nothing
 
 The encoder has the sizes of multilingual BERT (12 layers, h = 768, 119,547 subwords) and random weights. The step is
-the training run's own, collation and optimiser included, with b = 256, P = 192 and the precision that --fp16 gives. The
-bound is the least that training inside a frozen encoder can cost: the same encoder's forward pass and the backward pass
-of the sum of its output, with nothing trained but its first layer norm, over one batch that lies on the card already.
-Both are timed in turn, several rounds of several steps each; a row has the median of the rounds' ratios and their
-spread. A row that fails has its error in it, and the others go on.
+that of a training run, with collation and optimiser, b = 256, P = 192 and the precision that --fp16 gives. The bound is
+the least that training inside a frozen encoder can cost: the same encoder's forward pass and the backward pass of the
+sum of its output, with only its first layer norm trained, over one batch that is on the GPU already. Both are timed in
+turn, in several rounds of several steps each; a row has the median of the rounds' ratios and their spread. If a row
+fails, it shows the error, and the others continue.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ KINDS = {"pos": "pos", "dep": "dep", "mlm": "mlm", "cls": "cls"}
 LANGUAGES = ("en", "ru", "tr", "es", "de", "nl", "pl", "fr")
 SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
 NOMINAL = {"H100 PCIe": 756, "H100 NVL": 835, "H200": 989, "H100": 989, "A100": 312, "L40S": 362}
-"""Dense bf16 matrix products in 10^12 operations a second, as the maker states, by a part of the card's name."""
+"""The manufacturer's dense bf16 TFLOP/s, by a part of the GPU's name."""
 WAITS = (
     "cudaStreamSynchronize",
     "cudaDeviceSynchronize",
@@ -62,29 +62,29 @@ WAITS = (
     "cudaMalloc",
     "cudaFree",
 )
-"""What a profile shows where Python waits for the card."""
+"""What a profile shows if Python waits for the GPU."""
 QUESTIONS = ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero")
-"""What asks for a value; it waits where the value is the card's, and then is among the above as well."""
+"""Operations that read a value; for a value on the GPU they wait, and then one of the above occurs as well."""
 WAITED = "called a synchronizing"
-"""What PyTorch says of an operation that waits for the card."""
+"""Part of PyTorch's message about an operation that waits for the GPU."""
 STEP = "one training step"
 LAST_START = 75.0
-"""Seconds before the end of the time after which no variant is begun: a compilation takes about as long."""
+"""Seconds before the time limit after which no variant is started: a compilation takes about as long."""
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """What is measured.
+    """The sizes of what is measured.
 
     Args:
         encoder: sizes of the encoder.
         adapter: bottleneck size b.
         projected: size P of the projected source embedding.
-        shapes: sentences and subwords of a batch, with the target of the step's ratio to the bound.
-        product: side of the square matrices whose product shows the card's peak.
-        rounds: how often each thing is timed.
-        seconds: about how long one thing takes in a round.
-        compilations: by shape, counted from 0, how the encoder is compiled for it.
+        shapes: sentences and subwords of a batch, with the target for the step's ratio to the bound.
+        product: side of the square matrices whose product shows the GPU's peak.
+        rounds: how often each function is timed.
+        seconds: about how long each function is timed in a round.
+        compilations: index of a shape and how the encoder is compiled for it.
     """
 
     encoder: dict[str, int]
@@ -135,10 +135,10 @@ class Bench:
     """What the rows share.
 
     Args:
-        device: where all of it runs.
-        sizes: what is measured.
-        folder: for what a run might write.
-        seconds: how long all of it may take.
+        device: where everything runs.
+        sizes: the sizes of what is measured.
+        folder: for files that a run might write.
+        seconds: time limit for everything.
     """
 
     def __init__(self, device: torch.device, sizes: Sizes, folder: Path, seconds: float) -> None:
@@ -158,7 +158,7 @@ class Bench:
     def run(
         self, pairs: Sequence[str], rows: int, subwords: int, *, padded: bool = False, **training: Any
     ) -> TrainingRun:
-        """A training run as the command line makes it, ready for its first step."""
+        """A training run as the command line creates it, ready for its first step."""
         tasks = make_tasks(KINDS)
         labels = {name: task.label_set(("bad", "good") if name == "cls" else ()) for name, task in tasks.items()}
         loaded = LoadedEncoder("random", "", copy.deepcopy(self.encoder), self.tokenizer)
@@ -176,7 +176,7 @@ class Bench:
         model = build_model(loaded, config, kinds=KINDS, labels=labels, languages=LANGUAGES, trained=trained)
         splits = [self.split(pair.task, subwords, padded=padded) for pair in trained]
         data = RunData(loaded, tasks, labels, LANGUAGES, trained, splits, {}, {})
-        # On a CPU --fp16 is refused, but autocasting is there to be run through.
+        # On a CPU --fp16 is not available, but autocast can be tried.
         accelerator = (
             make_accelerator(config.training)
             if self.gpu
@@ -185,7 +185,7 @@ class Bench:
         return TrainingRun(config, self.folder, accelerator, model, data)
 
     def split(self, task: str, subwords: int, *, padded: bool, windows: int = 2048) -> EncodedSplit:
-        """Windows of random subwords, each a word of its own; padded ones have half as many to all of them."""
+        """Windows of random subwords, each a word of its own; padded ones have between half and all of them."""
         random = np.random.default_rng(0)
         lengths = random.integers(subwords // 2, subwords + 1, windows) if padded else np.full(windows, subwords)
         offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
@@ -228,12 +228,12 @@ class Bench:
         return once
 
     def synchronize(self) -> None:
-        """Wait for the card."""
+        """Wait for the GPU."""
         if self.gpu:
             torch.cuda.synchronize()
 
     def seconds(self, work: Callable[[], object], times: int = 1) -> float:
-        """How long something takes, on average of some times without a pause."""
+        """The mean time of a call, over ``times`` calls without a pause."""
         self.synchronize()
         begin = time.perf_counter()
         for _ in range(times):
@@ -242,7 +242,7 @@ class Bench:
         return (time.perf_counter() - begin) / times
 
     def compare(self, what: str, target: str, ours: Callable[[], object], other: Callable[[], object]) -> float:
-        """Time two things in turn and print the row; the seconds of the first."""
+        """Time two functions in turn and print the row; returns the seconds of the first."""
         self.seconds(ours, 3), self.seconds(other, 3)
         times = [max(2, int(self.sizes.seconds / self.seconds(work, 2))) for work in (ours, other)]
         rounds = [
@@ -258,7 +258,7 @@ class Bench:
     # Rows
 
     def steps(self) -> None:
-        """The step against the bound, and both against the card's peak, for each shape of batch."""
+        """The step compared with the bound and with the GPU's peak, for each shape of batch."""
         peak, nominal = self.peak()
         for (rows, subwords), target in self.sizes.shapes.items():
             with self.guarded(f"training step, {rows} x {subwords}"):
@@ -276,7 +276,7 @@ class Bench:
                 self.issue(f"{rows} x {subwords}", ours)
 
     def issue(self, shape: str, ours: Callable[[], object]) -> None:
-        """How long Python takes to ask for a step, of the whole: where that is near 1, Python sets the pace."""
+        """The share of a step in which Python launches it: if it is near 1, Python is the bottleneck."""
         asked, whole = [], []
         for _ in range(self.sizes.rounds):
             self.synchronize()
@@ -291,7 +291,7 @@ class Bench:
         row(what, "", f"{statistics.median(ratios):.3f}", f"{min(ratios):.3f} to {max(ratios):.3f}", detail)
 
     def peak(self) -> tuple[float, float | None]:
-        """Operations a second of a large product in bf16, measured; and what the maker states, where it is known."""
+        """Measured operations per second of a large bf16 product, and the manufacturer's figure if it is known."""
         side = self.sizes.product
         with self.device:
             one, other = (torch.randn(side, side, dtype=torch.bfloat16) for _ in range(2))
@@ -305,7 +305,7 @@ class Bench:
         return found, nominal
 
     def mixed(self) -> None:
-        """Eight pairs in a batch against one."""
+        """Eight pairs in a batch compared with one."""
         rows, subwords = list(self.sizes.shapes)[1]
         many = self.run([f"pos#{language}" for language in LANGUAGES], rows, subwords)
         one = self.run(["pos#en"], rows, subwords)
@@ -313,7 +313,7 @@ class Bench:
         self.compare(what, "reported", steps_of(many), steps_of(one))
 
     def memory(self) -> None:
-        """The most memory of the card that a step has."""
+        """The peak GPU memory of a step."""
         rows, subwords = list(self.sizes.shapes)[1]
         most = []
         for make in (lambda: steps_of(self.run(["pos#en"], rows, subwords)), lambda: self.bound(rows, subwords)):
@@ -329,7 +329,7 @@ class Bench:
         row(what, "reported", f"{most[0] / most[1]:.3f}", "", f"{most[0]:,.0f} MiB / {most[1]:,.0f} MiB")
 
     def waits(self) -> None:
-        """Whether a step of each kind of task waits for the card, by PyTorch's own watch."""
+        """Whether a step of each kind of task waits for the GPU, by PyTorch's sync debug mode."""
         rows, subwords = next(iter(self.sizes.shapes))
         cases = {kind: [f"{kind}#en"] for kind in KINDS} | {
             "8 pairs": [f"pos#{language}" for language in LANGUAGES],
@@ -345,7 +345,7 @@ class Bench:
                 row(what, "never", watched, "", "; ".join(found))
 
     def places(self, step: Callable[[], object]) -> Counter[str]:
-        """Where a step waits: the places in order, each with its number. The first alone where that is an error."""
+        """Where a step waits: the places in order with their counts, and the first again with its source line."""
         with warnings.catch_warnings(record=True) as told:
             warnings.simplefilter("always")
             with self.watch("warn"):
@@ -366,7 +366,7 @@ class Bench:
 
     @contextlib.contextmanager
     def watch(self, mode: str) -> Iterator[None]:
-        """PyTorch's watch for operations that wait for the card."""
+        """PyTorch's sync debug mode, which detects operations that wait for the GPU."""
         if self.gpu:
             torch.cuda.set_sync_debug_mode(mode)
         try:
@@ -376,7 +376,7 @@ class Bench:
                 torch.cuda.set_sync_debug_mode("default")
 
     def profiled(self) -> None:
-        """What a profile of three steps shows of waiting, and which operations take the card's time."""
+        """Signs of waiting in a profile of three steps, and the operations that take the GPU's time."""
         rows, subwords = list(self.sizes.shapes)[1]
         step = steps_of(self.run(["pos#en"], rows, subwords))
         self.seconds(step, 3)
@@ -392,7 +392,7 @@ class Bench:
             event.name
             for event in events
             if any(part.start <= event.time_range.start <= part.end for part in parts)
-            or event.name.startswith("Memcpy DtoH")  # which has a time of the card's own
+            or event.name.startswith("Memcpy DtoH")  # which has the GPU's own time
         )
         waits = {name: count for name, count in inside.items() if name in WAITS or name.startswith("Memcpy DtoH")}
         asked = ", ".join(f"{name} {inside[name]}" for name in QUESTIONS)
@@ -404,7 +404,7 @@ class Bench:
         self.longest(found, len(parts))
 
     def longest(self, found: Any, steps: int) -> None:
-        """How long the operations of a step take without pauses, and which take longest: on the card, where it is."""
+        """How long the operations of a step take without pauses, and which take longest; on the GPU if there is one."""
         field = "self_device_time_total" if self.gpu else "self_cpu_time_total"
         times = {
             entry.key: getattr(entry, field) / steps / 1e3
@@ -419,13 +419,13 @@ class Bench:
     # Variants
 
     def unclipped(self) -> None:
-        """The step without clipping of gradients."""
+        """The step without gradient clipping."""
         rows, subwords = list(self.sizes.shapes)[1]
         ours = steps_of(self.run(["pos#en"], rows, subwords, max_grad_norm=0.0))
         self.compare(f"variant: no clipping of gradients, {rows} x {subwords}", "", ours, self.bound(rows, subwords))
 
     def short_weights(self) -> None:
-        """The encoder's frozen weight matrices kept in bf16, so that no step makes them so; the bound as it is."""
+        """The encoder's frozen weight matrices kept in bf16, so that no step converts them; the bound as it is."""
         rows, subwords = list(self.sizes.shapes)[1]
         run = self.run(["pos#en"], rows, subwords)
         for module in run.bare_model.encoder.modules():
@@ -435,7 +435,7 @@ class Bench:
         self.compare(what, "", steps_of(run), self.bound(rows, subwords))
 
     def compiled(self, shape: int, **options: Any) -> None:
-        """The step with a compiled encoder, against the bound with it and without it."""
+        """The step with a compiled encoder, compared with the bound, compiled and not."""
         rows, subwords = list(self.sizes.shapes)[shape]
         torch._dynamo.reset()
         run = self.run(["pos#en"], rows, subwords)
@@ -445,11 +445,11 @@ class Bench:
         compiled = self.bound(rows, subwords, **options)
         self.compare(f"variant: encoder compiled / the bound compiled, {name}", "", ours, compiled)
 
-    # All of it
+    # Everything
 
     @contextlib.contextmanager
     def guarded(self, what: str) -> Iterator[None]:
-        """Print an error as a row; end what would go on beyond the time."""
+        """Print an error as a row; stop what exceeds the time limit."""
         try:
             with time_limit(max(self.end - time.perf_counter(), 0.001)):
                 yield
@@ -502,7 +502,7 @@ def steps_of(run: TrainingRun) -> Callable[[], object]:
 
 
 def clean() -> None:
-    """Give back the card's memory that nothing needs any more."""
+    """Release GPU memory that is not needed any more."""
     if torch.cuda.is_available():
         gc.collect()
         torch.cuda.empty_cache()
@@ -510,7 +510,7 @@ def clean() -> None:
 
 @contextlib.contextmanager
 def time_limit(seconds: float) -> Iterator[None]:
-    """Raise a TimeoutError in what takes longer, where the system has alarms."""
+    """Raise a TimeoutError in what takes longer, if the system has alarms."""
     if not hasattr(signal, "SIGALRM"):
         yield
         return

@@ -1,6 +1,6 @@
-"""A training step the published way, to be timed: what it computes, in the order and with the waste of that program.
+"""A training step as in the published program, to be timed: the same computation in the same order, equally wasteful.
 
-Every sentence is padded to 256 subwords, a batch holds one pair, the generators run layer by layer for an adapter of
+Every sentence is padded to 256 subwords, a batch has one pair, the generators run layer by layer for an adapter of size
 256 (P = 192, layer ids, projected source, a conditional norm after the adapter: the options of its shell script), and
 the optimiser is the plain, unfused one.
 """
@@ -18,7 +18,7 @@ LENGTH, BOTTLENECK, PROJECTED, EMBEDDING, TAGS = 256, 256, 192, 64, 18
 
 
 class LayerwiseHypernetwork(nn.Module):
-    """One adapter at a time: its weights are generated when the layer asks for them."""
+    """One adapter at a time: its weights are generated when its layer needs them."""
 
     def __init__(self, layers: int, hidden: int) -> None:
         super().__init__()
@@ -31,7 +31,7 @@ class LayerwiseHypernetwork(nn.Module):
         self.hidden = hidden
 
     def forward(self, index: int, x: Tensor) -> Tensor:
-        """The adapter of one layer on ``x [B, T, h]``."""
+        """The adapter of one layer applied to ``x [B, T, h]``."""
         source = self.projector(torch.cat([self.task, self.language, self.layer[index]]))
         weights = {name: generator(source) for name, generator in self.generators.items()}
         down = weights["down"].view(BOTTLENECK, self.hidden)
@@ -42,7 +42,7 @@ class LayerwiseHypernetwork(nn.Module):
 
 
 class PublishedWay:
-    """Training steps on tags.
+    """Training steps on part-of-speech tags.
 
     Args:
         encoder: an encoder of its own, whose norms are trained.

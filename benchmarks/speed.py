@@ -1,11 +1,11 @@
-"""Speed: every figure is a ratio of two things that are timed in turn, in one run.
+"""Speed: every figure is a ratio of two functions that are timed in turn, in one run.
 
     python benchmarks/speed.py --treebank DATA/ud/UD_English-EWT            # all rows
     python benchmarks/speed.py --treebank ... --rows step mixed languages   # some of them
 
-Each row times two things one after the other, several rounds of both, and prints the median of the rounds' ratios and
-their spread (lowest to highest). The bound is the least that training inside a frozen encoder can cost: the encoder's
-forward pass and the backward pass of the sum of its output, with nothing trained but its first layer norm.
+Each row times two functions in turn, in several rounds, and prints the median of the rounds' ratios and their spread
+(lowest to highest). The bound is the least that training inside a frozen encoder can cost: the encoder's forward pass
+and the backward pass of the sum of its output, with only its first layer norm trained.
 """
 
 from __future__ import annotations
@@ -51,16 +51,16 @@ ROWS, SUBWORDS = 32, 32
 LANGUAGES = ("en", "ru", "tr", "es", "de", "nl", "pl", "fr")
 
 SIZES = {"Hyper-X, b = 64": 64, "Hyper-X, b = 256": 256}
-"""Adapters' sizes, by what is measured in a process of its own."""
+"""Adapter sizes, by the name of what is measured in a process of its own."""
 PEAKS = {"Hyper-X, b = 64": "1.3", "Hyper-X, b = 256": "", "full fine-tuning": ""}
-"""Targets of peak memory."""
+"""Targets for peak memory."""
 
 STEPS_OF_TEXT = 40
 """Enough for batches of all lengths."""
 
 
 class Apart(NamedTuple):
-    """What was measured of a process of its own: its last step, and its peak resident memory."""
+    """What was measured in a process of its own: the time of its last step, and its peak resident memory."""
 
     seconds: float
     mebibytes: float
@@ -72,8 +72,8 @@ class Figure:
 
     Args:
         what: what is compared.
-        target: what the ratio should come to.
-        ratios: of every round.
+        target: the target for the ratio.
+        ratios: the ratio of every round.
         detail: absolute times, for people.
     """
 
@@ -99,7 +99,7 @@ def seconds(work: Callable[[], object]) -> float:
 def compare(
     what: str, target: str, ours: Callable[[], object], other: Callable[[], object], *, rounds: int, times: int = 1
 ) -> Figure:
-    """Time two things in turn, each a first time that does not count."""
+    """Time two functions in turn; the first round does not count."""
     pairs = []
     for number in range(rounds + 1):
         mine, theirs = (statistics.median(seconds(work) for _ in range(times)) for work in (ours, other))
@@ -114,8 +114,8 @@ class Bench:
 
     Args:
         treebank: folder of a treebank of Universal Dependencies with train and test files.
-        rounds: how often each thing is timed.
-        folder: for what is written on the way.
+        rounds: how often each function is timed.
+        folder: for temporary files.
     """
 
     def __init__(self, treebank: Path, rounds: int, folder: Path) -> None:
@@ -145,7 +145,7 @@ class Bench:
         languages: Sequence[str] = LANGUAGES,
         kinds: dict[str, str] | None = None,
     ) -> TrainingRun:
-        """A training run as the command line makes it, ready for its first step."""
+        """A training run as the command line creates it, ready for its first step."""
         kinds = kinds or {"ner": "ner", "pos": "pos"}
         tasks = make_tasks(kinds)
         labels = {name: task.label_set(()) for name, task in tasks.items()}
@@ -172,7 +172,7 @@ class Bench:
     def bound(
         self, batches: Iterator[dict[str, Tensor]], loaded: LoadedEncoder, *, attention_dropout: bool = False
     ) -> Callable[[], object]:
-        """The frozen encoder's forward and backward; unless asked to, as in the step, it drops no attention weights."""
+        """The frozen encoder's forward and backward pass; by default without attention dropout, as in the step."""
         encoder = loaded.model.train()
         if not attention_dropout:
             disable_attention_dropout(encoder)
@@ -234,7 +234,7 @@ class Bench:
     # Rows
 
     def step(self) -> Iterator[Figure]:
-        """A training step against the bound."""
+        """A training step compared with the bound."""
         bound = self.bound(self.square_batches(), load_encoder("embedded"))
         dropping = self.bound(self.square_batches(), load_encoder("embedded"), attention_dropout=True)
         for size, target in ((64, "1.06"), (256, "1.23")):
@@ -247,14 +247,14 @@ class Bench:
         yield compare("full fine-tuning with fused AdamW / bound", "", full, bound, rounds=self.rounds, times=3)
 
     def mixed(self) -> Iterator[Figure]:
-        """Eight pairs in a batch against one."""
+        """Eight pairs in a batch compared with one."""
         pairs = [f"pos#{language}" for language in LANGUAGES]
         many, one = self.run(pairs, [self.square()] * len(pairs)), self.run(["pos#en"], [self.square()])
         what = "step with 8 pairs mixed in a batch / one pair"
         yield compare(what, "1.05", self.steps(many), self.steps(one), rounds=self.rounds, times=3)
 
     def languages(self) -> Iterator[Figure]:
-        """A hundred languages against ten, ten tasks against three."""
+        """A hundred languages compared with ten, ten tasks with three."""
         codes = [f"x{first}{second}" for first, second in itertools.product("abcdefghij", repeat=2)]
         many = self.run([f"pos#{codes[0]}"], [self.square()], languages=codes)
         few = self.run([f"pos#{codes[0]}"], [self.square()], languages=codes[:10])
@@ -267,7 +267,7 @@ class Bench:
         yield compare(what, "1.02", self.steps(many), self.steps(few), rounds=self.rounds, times=3)
 
     def memory(self) -> Iterator[Figure]:
-        """Peak resident memory of some steps, each in a process of its own, its libraries included."""
+        """Peak resident memory of some steps, each in a process of its own, including its libraries."""
         peaks = {name: [self.apart(name).mebibytes for _ in range(self.rounds)] for name in ("bound", *PEAKS)}
         for name, target in PEAKS.items():
             ratios = [mine / other for mine, other in zip(peaks[name], peaks["bound"], strict=True)]
@@ -275,23 +275,23 @@ class Bench:
             yield Figure(f"peak memory, {name} / bound", target, ratios, f"{mine:,.0f} MiB / {other:,.0f} MiB")
 
     def apart(self, name: str) -> Apart:
-        """Some steps in a process of their own: it shares neither memory nor what ours tells the allocator."""
+        """Some steps in a process of their own, which shares neither memory nor allocator settings with ours."""
         command = [sys.executable, __file__, "--treebank", self.treebank, "--steps_of", name]
         output = subprocess.run(command, capture_output=True, text=True, check=True).stdout
         return Apart(*map(float, output.split()))
 
     def measured(self, name: str) -> Apart:
-        """What :meth:`apart` gives, measured in this process."""
+        """What :meth:`apart` returns, measured in this process."""
         step = self.steps_of(name)
         last = [seconds(step) for _ in range(2 if name == "the published way" else 5)][-1]
-        # Not ru_maxrss, which a process takes over from the one that started it. Linux alone tells.
+        # Not ru_maxrss, which a process inherits from the one that started it. Only Linux has this file.
         (peak,) = (line.split()[1] for line in Path("/proc/self/status").read_text().splitlines() if "VmHWM" in line)
         return Apart(last, int(peak) / 1024)
 
     def steps_of(self, name: str) -> Callable[[], object]:
         """A step that is measured apart."""
         if name == "bound":
-            # Kept whole, as a run keeps it: the tokenizer takes some 250 MiB.
+            # Kept with its tokenizer, as a run keeps it, which takes some 250 MiB.
             self.loaded = load_encoder("embedded")
             return self.bound(self.square_batches(), self.loaded)
         if name == "full fine-tuning":
@@ -301,7 +301,7 @@ class Bench:
         return self.steps(self.run(["pos#en"], [self.square()], size=SIZES[name]))
 
     def published(self) -> Iterator[Figure]:
-        """Sentences a second in training, against the published way."""
+        """Sentences per second in training, compared with the published way."""
         split = self.written(self.train_file)
         ours = self.steps(self.run(["pos#en"], [split]))
         ratios, details = [], []
@@ -316,7 +316,7 @@ class Bench:
         yield Figure(what, "25", ratios, f"{mine:.1f} / {other:.1f} sentences a second")
 
     def inference(self) -> Iterator[Figure]:
-        """Evaluation and prediction against the encoder alone over the same batches."""
+        """Evaluation and prediction compared with the encoder alone over the same batches."""
         split = self.written(self.test_file).first(800)
         pair = TaskLanguagePair.parse("pos#en")
         run = self.run(["pos#en"], [split])
@@ -346,14 +346,14 @@ class Bench:
         return once
 
     def encoding(self) -> Iterator[Figure]:
-        """Reading words into windows on disk against the tokenizer library's own time."""
+        """Encoding words into windows on disk compared with the tokenizer library alone."""
         tokenizer = load_encoder("embedded").checked_tokenizer()
         sentences, task = list(read_conllu(self.train_file)), PartOfSpeech()
         path = self.folder / "encoding"
         words = [list(sentence.words) for sentence in sentences]
 
         def ours() -> None:
-            # A new one, which knows no word yet.
+            # A new one, which has no words cached yet.
             encoder = SubwordEncoder(tokenizer, max_length=256)
             write_encoded(path, encoded(iter(sentences), task, encoder), task.columns)
 
@@ -361,7 +361,7 @@ class Bench:
         yield compare("encoding en_ewt train / the tokenizer alone", "1.3", ours, theirs, rounds=self.rounds)
 
     def start(self) -> Iterator[Figure]:
-        """The first prediction of a new process against the imports alone."""
+        """The first prediction of a new process compared with the imports alone."""
         run = self.run(["pos#en"], [self.square(32)])
         run.bare_model.save_pretrained(self.folder / "checkpoint")
         code = (

@@ -1,4 +1,4 @@
-"""Write src/hyperx/languages.tsv: every language of Universal Dependencies and of WikiANN, from public lists.
+"""Write src/hyperx/languages.tsv: every language of Universal Dependencies and WikiANN, from public lists.
 
     python scripts/make_languages.py                  # download the lists
     python scripts/make_languages.py --lists FOLDER   # read them from a folder, under the names in LISTS
@@ -7,13 +7,13 @@ It needs the package `hyperx` and, for the names of languages without a treebank
 lists are:
 
 * treebanks.py: names of all treebanks of a UD release, short (`en_ewt`) and long (`UD_English-EWT`). The Stanza project
-  makes it from each release; it stands in its repository and in its package on PyPI (stanza/models/common/
+  makes it for each release; it is in its repository and in its package on PyPI (stanza/models/common/
   short_name_to_treebank.py). Only the dictionary in it is read; nothing is run.
 * ud.json: configurations and splits of the UD data set on the Hugging Face hub, from the hub's data set service.
-* wikiann.json: the same of WikiANN.
+* wikiann.json: the same for WikiANN.
 
-The output depends on the lists alone. A language with several treebanks to train on, and with none of them chosen
-below, stops the script: choose one.
+The output depends on the lists alone. If a language has several treebanks with training data and none of them is chosen
+below, the script stops: choose one.
 """
 
 from __future__ import annotations
@@ -53,13 +53,13 @@ CHOSEN = """
     mr_ufal nl_lassysmall no_bokmaal orv_torot ota_boun pa_cs pl_pdb ps_prince pt_bosque ro_rrt ru_gsd sga_dipsgg si_stb
     sl_ssj sv_talbanken uk_iu
     """.split()  # noqa: SIM905  (a list of words reads better)
-"""The usual choice of the literature among several treebanks: large, freely licensed, and with its text."""
+"""The usual choice in the literature among several treebanks: large, freely licensed, and with its text."""
 
 OWN_ROWS = {"nn": ["no_nynorsk"], "gn": ["gun_thomas", "gn_oldtudet"]}
-"""Languages whose treebanks stand under another code: Norwegian Nynorsk, and the published code's `gn`."""
+"""Languages whose treebanks are under another code: Norwegian Nynorsk, and the published code's `gn`."""
 
 WIKIPEDIA = {"als": "gsw"}
-"""Codes of WikiANN that are another language's in ISO 639: its `als` is Alemannic."""
+"""Codes of WikiANN that mean another language in ISO 639: its `als` is Alemannic."""
 
 NAMES = {
     "be-tarask": "Belarusian (Taraškievica)",
@@ -74,11 +74,11 @@ NAMES = {
     "tl": "Tagalog",
     "wuu": "Wu Chinese",
 }
-"""Names that the lists lack or that would mislead."""
+"""Names that the lists lack or that would be misleading."""
 
 
 def read_lists(folder: Path | None) -> dict[str, str]:
-    """The text of each list, from a folder or from its home."""
+    """The text of each list, from a folder or downloaded."""
     if folder:
         return {name: (folder / name).read_text(encoding="utf-8") for name in LISTS}
     return {name: urllib.request.urlopen(address, timeout=60).read().decode() for name, address in LISTS.items()}
@@ -91,12 +91,12 @@ def long_names(text: str) -> dict[str, str]:
         for node in ast.parse(text).body
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "SHORT_NAMES"
     )
-    # The list tells written standards and scripts apart that UD has under one code.
+    # The list distinguishes written standards and scripts that have a single code in UD.
     return {re.sub("^n[bn]_", "no_", re.sub("^zh-han[st]_", "zh_", short)): name for short, name in dictionary.items()}
 
 
 def splits_of(text: str) -> dict[str, list[str]]:
-    """Configuration of a data set -> the splits that it has, ours by name and order."""
+    """Configuration of a data set -> the splits that it has, with our names and in our order."""
     found: dict[str, set[str]] = defaultdict(set)
     for row in json.loads(text)["splits"]:
         found[row["config"]].add(SPLITS[row["split"]])
@@ -122,7 +122,7 @@ def by_language(treebanks: dict[str, list[str]]) -> dict[str, list[str]]:
 
 
 def name_of(code: str, treebanks: list[str], folders: dict[str, str]) -> str:
-    """The English name of a language: UD's, or else that of the Unicode locale data."""
+    """The English name of a language: UD's, or else that in the Unicode locale data."""
     if code in NAMES:
         return NAMES[code]
     if treebanks:

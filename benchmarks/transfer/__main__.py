@@ -26,28 +26,28 @@ OUTPUT = Path("runs/transfer")
 
 @dataclass(frozen=True, kw_only=True)
 class CommonOptions:
-    """What a search and a run share."""
+    """The options that search and run share."""
 
     experiment: str
     """mixed-6, african-16, or the path of a configuration of hyperx train with a table of data."""
     data_folder: Path | None = None
-    """Where the data is; by default where the experiment says."""
+    """Folder of the data; by default the experiment's."""
     methods: tuple[str, ...] = tuple(METHODS)
     """Methods to train."""
     steps: int = 300
-    """Steps of training."""
+    """Training steps."""
     text_steps: int = 100
-    """Steps on raw text for each language, of methods that have any; they come on top."""
+    """Additional steps on raw text for each language, in methods that use raw text."""
     options: tuple[str, ...] = ()
     """Options of hyperx train to change in every method, such as: adapter_dim=256 warmup_steps=30."""
     output_dir: Path = OUTPUT
-    """Where results and checkpoints go."""
+    """Folder for results and checkpoints."""
     save_steps: int = 100
-    """Steps between checkpoints, from which an interrupted run goes on."""
+    """Steps between checkpoints, from which an interrupted run continues."""
     keep_checkpoints: bool = False
     """Keep the last checkpoint of every run."""
     in_process: bool = False
-    """Run everything in this process, not each run in one of its own."""
+    """Run everything in this process instead of each run in one of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,27 +59,27 @@ class SearchOptions(CommonOptions):
     seeds: tuple[int, ...] = (1,)
     """Seeds to train with."""
     max_eval_samples: int | None = 500
-    """Sentences of each cell, from the first on; None for all."""
+    """Number of sentences of each cell, starting from the first; None for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RunOptions(CommonOptions):
-    """Train methods and score all cells of an experiment, on test data or on what has dev data."""
+    """Train methods and score all cells of an experiment on test data, or those with dev data on it."""
 
     seeds: tuple[int, ...] = (1, 2, 3)
     """Seeds to train with."""
     rate: float | None = None
     """Learning rate for all methods; by default the best one that a search has found, else the method's own."""
     rates_from: int | None = None
-    """Take the rates of a search of so many steps; by default of as many as are trained."""
+    """Use the rates of a search with this number of steps; by default the same number as here."""
     split: Literal["test", "dev"] = "test"
-    """Split to score: dev to choose by, test to report."""
+    """Split to score: dev for choices, test for reports."""
     max_eval_samples: int | None = 1_000
-    """Sentences of each cell, from the first on; None for all."""
+    """Number of sentences of each cell, starting from the first; None for all."""
     curve_steps: int | None = None
-    """Score the cells with dev data every so many steps, for learning curves."""
+    """Number of steps after which cells with dev data are scored, for learning curves."""
     curve_samples: int | None = 500
-    """Sentences of each cell for them; None for all."""
+    """Number of sentences of each cell for learning curves; None for all."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,11 +87,11 @@ class RenderOptions:
     """Write tables and plots of all results."""
 
     output_dir: Path = OUTPUT
-    """Where the results are; tables.md and plots go there too."""
+    """Folder of the results; tables.md and plots are written there too."""
     baseline: str = "hyper-x"
     """The method that the others are compared with."""
     page: Path | None = None
-    """A page of Markdown to put tables into: each between the comments <!-- HEADING -->, as in tables.md, and
+    """A Markdown page to insert tables into: each between the comments <!-- HEADING -->, as in tables.md, and
     <!-- end -->."""
     formats: tuple[Literal["png", "svg", "pdf"], ...] = ("png", "svg")
     """Formats of the plots."""
@@ -101,7 +101,8 @@ COMMANDS: dict[str, type[Any]] = {"search": SearchOptions, "run": RunOptions, "r
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status: 0 done, 1 a problem that was printed, 2 a misused command line."""
+    """Run a command; returns the exit status: 0 for success, 1 for a problem that was printed, 2 for a misused command
+    line, 130 if interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] not in COMMANDS:
         print(f"usage: python -m benchmarks.transfer {{{','.join(COMMANDS)}}} [OPTIONS]", file=sys.stderr)
@@ -121,7 +122,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def train_all(options: SearchOptions | RunOptions) -> int:
-    """Perform all runs that have no rows yet, one after the other."""
+    """Perform all runs that do not have their rows yet, one after the other."""
     experiment = Experiment.read(options.experiment, options.data_folder)
     results = Results(options.output_dir.resolve())
     runs = list(_planned(options, experiment, results))
@@ -148,7 +149,7 @@ def train_all(options: SearchOptions | RunOptions) -> int:
 
 
 def _planned(options: SearchOptions | RunOptions, experiment: Experiment, results: Results) -> Iterator[Run]:
-    """The runs that the options ask for, seed by seed: after the first one all methods can be compared."""
+    """The runs that the options ask for, seed by seed, so that after the first one all methods can be compared."""
     changes = read_changes(options.options)
     frame = results.frame()
     stage: Stage = "search" if isinstance(options, SearchOptions) else "final" if options.split == "test" else "dev"
@@ -184,7 +185,7 @@ def _planned(options: SearchOptions | RunOptions, experiment: Experiment, result
 
 
 def read_changes(entries: Sequence[str]) -> dict[str, Any]:
-    """Options of ``hyperx train`` given as ``name=value``; a ConfigError names what is none."""
+    """Options of ``hyperx train`` given as ``name=value``; raises a ConfigError that names those that are not."""
     known, changes, problems = option_names(TrainConfig), {}, []
     for entry in entries:
         name, separator, value = entry.partition("=")
@@ -214,7 +215,7 @@ def _print_rates(options: SearchOptions, experiment: Experiment, results: Result
 
 def render(options: RenderOptions) -> int:
     """Write all tables and plots."""
-    # The library for plots is slow to import, and no training needs it.
+    # The plotting library is slow to import, and training does not need it.
     from .plots import curves, heat_map, save
     from .tables import comparisons, update_page, write_tables
 

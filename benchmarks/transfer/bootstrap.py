@@ -1,4 +1,4 @@
-"""Intervals: of a mean over seeds, and of the difference of two methods by the paired bootstrap."""
+"""Intervals: of a mean over seeds, and of the difference between two methods by the paired bootstrap."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Mean:
 
     Args:
         value: the mean.
-        half: half the width of its interval; None of one seed.
+        half: half the width of its interval; None for one seed.
     """
 
     value: float
@@ -37,7 +37,7 @@ class Difference:
     """How much better one method is than another.
 
     Args:
-        value: of their macro averages, mean over the seeds.
+        value: difference of their macro averages, mean over the seeds.
         low: lower end of its interval.
         high: upper end.
         seeds: how many seeds both have.
@@ -50,7 +50,7 @@ class Difference:
 
 
 def mean_interval(values: Sequence[float]) -> Mean:
-    """Mean and interval of Student's t: ``mean ± t s / sqrt(n)``."""
+    """Mean and Student's t interval: ``mean ± t s / sqrt(n)``."""
     mean = sum(values) / len(values)
     if len(values) < 2:
         return Mean(mean, None)
@@ -67,24 +67,24 @@ def difference(
 ) -> Difference:
     """The macro average of one method minus another's, with the interval of a paired bootstrap.
 
-    Resampled are the sentences within each cell, the same for both methods and for all seeds, and the seeds, the same
-    for both methods and for all cells; a single seed, or a cell of a single sentence, stays as it is.
+    The sentences within each cell are resampled, the same for both methods and for all seeds, and so are the seeds, the
+    same for both methods and for all cells. A single seed, or a cell with a single sentence, stays as it is.
 
     Args:
         first: for each seed the counts of every cell.
-        second: the same of the other method: seeds, cells and sentences in the same order.
-        resamples: how many are drawn.
-        seed: of drawing them.
+        second: the same for the other method: seeds, cells and sentences in the same order.
+        resamples: number of resamples.
+        seed: random seed of the resampling.
 
     Raises:
-        ValueError: where seeds, cells or sentences of the two do not pair.
+        ValueError: if seeds, cells or sentences of the two do not match.
     """
     cells = [_paired([counts[name] for counts in first], [counts[name] for counts in second]) for name in first[0]]
     wholes = [np.arange(len(cell)) for cell in cells] + [np.arange(len(first))]
     drawn = [index for index, whole in enumerate(wholes) if len(whole) > 1]
 
     def statistic(*samples: NDArray[Any], axis: int = -1) -> NDArray[np.float64]:
-        """The difference on resampled indices ``[..., n]`` of each cell, and of the seeds."""
+        """The difference on resampled indices ``[..., n]`` of each cell and of the seeds."""
         assert axis == -1
         chosen: list[NDArray[Any]] = list(wholes)
         for index, sample in zip(drawn, samples, strict=True):

@@ -1,4 +1,4 @@
-"""The evaluation of a checkpoint that keeps what is right, found and wanted of every sentence."""
+"""The evaluation of a checkpoint that keeps the counts of correct, predicted and gold items of every sentence."""
 
 from __future__ import annotations
 
@@ -26,18 +26,18 @@ from hyperx.transfer import group_of
 BATCH = 32
 
 Counts = NDArray[np.int32]
-"""Right, found and wanted of every sentence ``[sentences, 3]``."""
+"""Number of correct, predicted and gold items of every sentence ``[sentences, 3]``."""
 
 
 @dataclass(frozen=True)
 class CellScore:
-    """What an evaluation found of one cell.
+    """The result of an evaluation for one cell.
 
     Args:
         pair: the cell.
-        measure: what is counted.
-        counts: of every sentence.
-        in_train: which of them also stand in the pair's train split, where the model was trained on it.
+        measure: the measure.
+        counts: the counts of every sentence.
+        in_train: which sentences also occur in the pair's train split, if the model was trained on it.
     """
 
     pair: TaskLanguagePair
@@ -47,20 +47,20 @@ class CellScore:
 
     @property
     def score(self) -> float:
-        """Over all sentences."""
+        """The score over all sentences."""
         return float(score(self.counts.sum(axis=0)))
 
     @property
     def score_without(self) -> float | None:
-        """Over those that are not in train, where there are some of both."""
+        """The score over the sentences that are not in train, if there are some of both."""
         if self.in_train is None or not self.in_train.any() or self.in_train.all():
             return None
         return float(score(self.counts[~self.in_train].sum(axis=0)))
 
 
 def score(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """``2 right / (found + wanted)`` of sums ``[..., 3]``: the F1 of spans, and where as many are found as wanted the
-    accuracy."""
+    """``2 correct / (predicted + gold)`` of sums ``[..., 3]``: the F1 of spans, and the accuracy if as many items are
+    predicted as are gold."""
     right, found, wanted = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
     return np.asarray(2 * right / np.maximum(found + wanted, 1), dtype=np.float64)
 
@@ -77,7 +77,7 @@ def count(task: Task, gold: Sequence[Any], predicted: Sequence[Any]) -> Counts:
 
 
 def check_countable(task: Task) -> None:
-    """See that a task can be scored sentence by sentence; a ConfigError where not."""
+    """Check that a task can be scored sentence by sentence; raises a ConfigError if not."""
     if task.measure not in ("f1", "accuracy"):
         raise ConfigError([f"{task.name}: the suite scores tasks by f1 or accuracy; found one with {task.measure}"])
 
@@ -94,13 +94,13 @@ def _labels(gold: str | Sequence[str], predicted: str | Sequence[str]) -> tuple[
 
 
 def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit: int | None) -> list[CellScore]:
-    """Score some cells of a checkpoint on the data that it knows.
+    """Score some cells of a checkpoint on the data that is recorded in it.
 
     Args:
         folder: the checkpoint.
         pairs: the cells.
         split: the split to score.
-        limit: at most so many sentences of each cell, from the first on; None for all.
+        limit: largest number of sentences of each cell, starting from the first; None for all.
     """
     model = HyperX.from_pretrained(folder)
     model.to(pick_device(no_cuda=False)).eval()

@@ -31,7 +31,7 @@ class Experiment:
 
     Args:
         name: the name of its file.
-        options: what the file says, with the folder of data that was asked for.
+        options: the options in the file, with the requested folder of data.
         kinds: kind of every task by its name.
         sources: where the data of every pair of its table is.
     """
@@ -48,10 +48,10 @@ class Experiment:
 
         Args:
             name: ``mixed-6``, or the path of a configuration.
-            data_folder: where the data is, if not where the file says.
+            data_folder: where the data is, if not in the folder that the file names.
 
         Raises:
-            ConfigError: where there is no such file, it trains nothing, or data of its table is missing.
+            ConfigError: if there is no such file, it trains nothing, or data of its table is missing.
         """
         path = Path(name) if Path(name).suffix else EXAMPLES / f"{name}.yaml"
         options = read_options(path, TrainConfig)
@@ -95,7 +95,7 @@ class Experiment:
         return tuple(pair for pair in self.sources.pairs if self.sources.has(pair, split))
 
     def group(self, pair: TaskLanguagePair) -> Group:
-        """The group of a cell: it depends on the experiment, not on what a single model was shown."""
+        """The group of a cell, which depends on the experiment, not on what a single model was trained on."""
         return group_of(pair, self.train_pairs)
 
     def sentences(self, pair: TaskLanguagePair, split: str) -> int:
@@ -105,7 +105,7 @@ class Experiment:
         return self._counts[pair, split]
 
     def share(self, task: str, changes: Mapping[str, Any]) -> float:
-        """The share of the rows of a joint batch that are of a task, with some options changed."""
+        """The share of a task's rows in joint batches, with some options changed."""
         given = {**self.options, **changes}
         options = SamplingOptions(
             **{name: given[name] for name in ("sampling_strategy", "temperature") if name in given}
@@ -122,7 +122,7 @@ class Experiment:
     def text_table(self) -> dict[str, dict[str, list[str]]]:
         """Raw text by pair (``mlm#de``): that of the train splits of the language's pairs.
 
-        The dev and test splits stand in the table too, so that none of their sentences is trained on. Languages without
+        The dev and test splits are in the table too, so that none of their sentences is trained on. Languages without
         a train split are left out.
         """
         table: dict[str, dict[str, list[str]]] = {}
@@ -138,7 +138,7 @@ class Experiment:
         return table
 
     def table(self, tasks: Sequence[str]) -> dict[str, Any]:
-        """The rows of the table of data that are of some tasks."""
+        """The entries of the table of data for some tasks."""
         return {name: row for name, row in self.options["data"].items() if TaskLanguagePair.parse(name).task in tasks}
 
 

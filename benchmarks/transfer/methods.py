@@ -1,4 +1,4 @@
-"""The methods that are compared: each some options of ``hyperx train``, one or two phases, rates to choose from."""
+"""The methods that are compared: options of ``hyperx train``, one or two phases, and rates to choose from."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ADAPTER_RATES = (5e-4, 1e-3, 2e-3, 4e-3)
 ENCODER_RATES = (5e-5, 1e-4, 2e-4, 4e-4)
 
 PUBLISHED_WARMUP = 4_000 / 100_000
-"""The share of the published program's steps in which its rate rises."""
+"""The share of warm-up in the published program's steps."""
 
 
 @dataclass(frozen=True)
@@ -20,14 +20,14 @@ class Method:
     """One way of training on an experiment.
 
     Args:
-        options: options of ``hyperx train`` in place of the experiment's.
-        rates: learning rates that a search tries; as many for every method.
+        options: options of ``hyperx train`` that override the experiment's.
+        rates: learning rates that a search tries, the same number for every method.
         rate: the rate without a search.
         by_task: a model of its own for each task, with its share of the steps.
-        text: options of a run on raw text that goes before, whose checkpoint the others start from.
-        self_training: share of the steps, the last ones, in which pairs without labels learn what the model of the
-            steps before says of raw text.
-        warmup: share of the steps in which the rate rises; None leaves it to the library.
+        text: options of a preceding run on raw text, from whose checkpoint the others start.
+        self_training: share of the steps, the last ones, in which pairs without labels are trained on raw text that the
+            model of the earlier steps labels.
+        warmup: share of warm-up in the steps; None for the library's default.
     """
 
     options: Mapping[str, Any]
@@ -39,7 +39,8 @@ class Method:
     warmup: float | None = None
 
 
-# An adapter that stays at its start adds nothing, and a pattern, in place of the frozen encoder, trains what it spares.
+# An adapter that keeps its initial weights adds nothing, and a pattern, unlike the default, trains all that it does not
+# match.
 FINE_TUNING = {
     "no_hypernet": True,
     "adapter_sharing": "shared",
@@ -60,7 +61,7 @@ METHODS = {
     "adapter-task-layers": Method(
         {"no_hypernet": True, "adapter_sharing": "task", "train_encoder": "layers"}, ADAPTER_RATES, 1e-3
     ),
-    # The encoder is frozen, norms included; on top of the language adapters so are these.
+    # The encoder is frozen, including its norms; with task adapters on top, the language adapters are frozen too.
     "mad-x": Method(
         {"no_hypernet": True, "adapter_sharing": "stacked", "freeze_params_regex": "^(?!.*task-).*"},
         ADAPTER_RATES,
@@ -73,7 +74,7 @@ METHODS = {
             "condition_to_layer_id": True,
             "project_source_embeddings": True,
             "freeze_params_regex": "^(?!.*(hypernet|LayerNorm)).*",
-            # The batches are those of all methods.
+            # The same batches as for all methods.
             "mixed_batches": True,
             "length_bucketing": True,
         },
@@ -88,7 +89,7 @@ def method(name: str) -> Method:
     """A method by its name.
 
     Raises:
-        ConfigError: where there is none.
+        ConfigError: if there is none.
     """
     if name not in METHODS:
         raise ConfigError(

@@ -15,11 +15,11 @@ from hyperx.transfer import AVERAGE_NAMES
 from .tables import Comparison, tasks_and_languages
 
 HATCHES = {"seen": "", "new_pair": "....", "new_language": "////"}
-"""How cells without training data are marked."""
+"""The hatching of cells by group."""
 
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
-    """Write a figure in some formats."""
+    """Write a figure in the given formats."""
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{ending}" for ending in formats]
     for path in paths:
@@ -28,7 +28,7 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> lis
 
 
 def curves(comparison: Comparison) -> Figure:
-    """One panel per group, one line per method: mean over the seeds of the macro average by step; the band goes
+    """One panel per group, one line per method: mean over the seeds of the macro average by step; the band extends
     from the lowest seed to the highest."""
     averages = {name: 100 * comparison.averages(name) for name in comparison.systems}
     groups = [group for group in AVERAGE_NAMES if any(group in table for table in averages.values())]

@@ -1,4 +1,4 @@
-"""The file of results: a JSON object a line, one for each cell that was scored."""
+"""The file of results: one JSON object per line for each cell that was scored."""
 
 from __future__ import annotations
 
@@ -29,26 +29,26 @@ class Row:
     Args:
         experiment: name of the experiment.
         method: name of the method.
-        options: what was changed of it, as text.
+        options: the changes to its options, as text.
         rate: learning rate.
         seed: seed of the training.
-        steps: steps of the training, the joint ones where each task has a model of its own.
-        stage: ``search`` for a rate, ``curve`` while training, ``dev`` to choose, or ``final``.
+        steps: steps of the training; in total if each task has a model of its own.
+        stage: ``search`` for a rate, ``curve`` during training, ``dev`` for choices, or ``final``.
         step: the step at which the cell was scored.
         split: the split that was scored.
-        limit: at most so many of its sentences; None for all.
+        limit: largest number of its sentences; None for all.
         pair: the cell.
         group: how far it is from the experiment's training pairs.
-        measure: what the score is.
-        score: from 0 to 1.
+        measure: the measure of the score.
+        score: the score, from 0 to 1.
         sentences: how many sentences were scored.
-        in_train: how many of them also stand in the pair's train split; None where nobody looked.
-        score_without: the score on the others, where there are some of both.
-        seconds: of training, evaluation while training included; of all models of the run. None where they do not
-            compare, such as those of another machine.
-        text_seconds: of training on raw text before that.
-        run: folder of the run, from that of the results on.
-        version: of the package, and the commit.
+        in_train: how many of them also occur in the pair's train split; None if not checked.
+        score_without: the score on the others, if there are some of both.
+        seconds: time of training all models of the run, including evaluation during training. None if it is not
+            comparable, such as that of another machine.
+        text_seconds: time of training on raw text before that.
+        run: folder of the run, relative to that of the results.
+        version: version of the package, and the commit.
     """
 
     experiment: str
@@ -75,7 +75,7 @@ class Row:
 
 
 class Results:
-    """The rows in an output folder, and the counts of every scored sentence beside them.
+    """The rows in an output folder, and the counts of every scored sentence.
 
     Args:
         folder: the output folder; it need not exist yet.
@@ -85,13 +85,13 @@ class Results:
         self.folder, self.path = folder, folder / FILE
 
     def append(self, rows: Iterable[Row]) -> None:
-        """Add rows, all of them in one piece."""
+        """Append rows in a single write."""
         self.folder.mkdir(parents=True, exist_ok=True)
         with self.path.open("a", encoding="utf-8") as file:
             file.write("".join(json.dumps(asdict(row), ensure_ascii=False) + "\n" for row in rows))
 
     def rows(self) -> list[Row]:
-        """All rows; a DataError names a line that is none."""
+        """All rows; raises a DataError that names a line that is not one."""
         if not self.path.is_file():
             return []
         rows = []
@@ -105,19 +105,19 @@ class Results:
         return rows
 
     def frame(self) -> pd.DataFrame:
-        """All rows as a table, the later one where a cell was scored twice."""
+        """All rows as a table; if a cell was scored twice, the later row."""
         frame = pd.DataFrame([asdict(row) for row in self.rows()], columns=[field.name for field in fields(Row)])
         what = ["experiment", "method", "options", "rate", "seed", "steps", "stage", "step", "split", "limit", "pair"]
         return frame.drop_duplicates(what, keep="last", ignore_index=True)
 
     def write_counts(self, run: str, name: str, counts: dict[str, NDArray[np.int32]]) -> None:
-        """Keep what is right, found and wanted of every sentence of some cells."""
+        """Keep the counts of correct, predicted and gold items of every sentence of some cells."""
         path = self.folder / run / f"{name}.npz"
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, allow_pickle=False, **counts)
 
     def counts(self, run: str, name: str) -> dict[str, NDArray[np.int32]]:
-        """What :meth:`write_counts` kept; a DataError where it is gone."""
+        """What :meth:`write_counts` kept; raises a DataError if it cannot be read."""
         path = self.folder / run / f"{name}.npz"
         try:
             with np.load(path, allow_pickle=False) as file:
@@ -129,19 +129,22 @@ class Results:
 
 
 def counts_name(split: str, limit: int | None) -> str:
-    """The name of the file of counts of a split's first sentences."""
+    """The name of the file with the counts of a split's first sentences."""
     return f"{split}-{'all' if limit is None else limit}"
 
 
 def found_rates(frame: pd.DataFrame, *, experiment: str, method: str, options: str, steps: int) -> dict[float, float]:
-    """What a search has found: for each rate the average of the seen pairs on dev data, and over seeds.
+    """The result of a search: for each rate the average over the seen pairs on dev data and over seeds.
 
-    Rates are compared on equal terms: of searches on different numbers of sentences the largest counts, and of seeds
-    those that all of its rates have.
+    Rates are compared on equal terms: of searches on different numbers of sentences the largest is used, and only seeds
+    that all of its rates have.
 
     Args:
-        frame: rows, as :meth:`Results.frame` gives them.
-        experiment: its name; likewise the method, its options and the steps.
+        frame: rows, as :meth:`Results.frame` returns them.
+        experiment: its name.
+        method: the method's name.
+        options: the method's options, as text.
+        steps: the steps of the search.
     """
     key = {"experiment": experiment, "method": method, "options": options, "steps": steps, "stage": "search"}
     found = frame[(frame[list(key)] == pd.Series(key)).all(axis="columns")]
@@ -153,7 +156,7 @@ def found_rates(frame: pd.DataFrame, *, experiment: str, method: str, options: s
 
 @cache
 def version() -> str:
-    """The version of the package, and the commit where it runs from a repository."""
+    """The version of the package, and the commit if it runs from a repository."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     try:
         found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)

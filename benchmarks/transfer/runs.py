@@ -38,9 +38,9 @@ log = logging.getLogger("hyperx.suite")
 SELF_TRAINING_SAMPLES = 1000
 """Sentences of each pair without labels that are labelled in self-training."""
 SELF_TRAINING_RATE = 0.5
-"""The part of the learning rate that self-training has."""
+"""Factor on the learning rate in self-training."""
 SELF_TRAINING_SEED = 1_000
-"""Added to the seed of self-training: of the same seed it would begin with the batches that its teacher began with."""
+"""Added to the seed in self-training: with the same seed it would begin with the same batches as its teacher."""
 OWN_OPTIONS = frozenset((
     "data", "data_folder", "disable_progress_bar", "eval_steps", "eval_task_language_pairs", "evaluation_strategy",
     "languages", "learning_rate", "load_from_ckpt", "max_eval_samples", "max_train_steps", "num_train_epochs",
@@ -52,19 +52,19 @@ OWN_OPTIONS = frozenset((
 
 @dataclass(frozen=True, kw_only=True)
 class Run:
-    """A method trained with a rate and a seed, and what is to be scored of it.
+    """A method trained with a rate and a seed, and what is to be scored.
 
     Args:
         method: name of the method.
         seed: seed of the training.
-        steps: its steps.
-        rate: its learning rate.
+        steps: number of training steps.
+        rate: learning rate.
         stage: ``search`` scores the seen pairs on dev data, ``dev`` all cells, ``final`` all cells on test data.
-        limit: sentences of each cell; None for all.
-        changes: options in place of the method's.
-        text_steps: steps on raw text for each language, where the method has any.
-        curve_steps: score the cells with dev data every so many steps; None for never.
-        curve_limit: sentences of each cell for that.
+        limit: number of sentences of each cell; None for all.
+        changes: options that override the method's.
+        text_steps: steps on raw text for each language, if the method has any.
+        curve_steps: number of steps after which cells with dev data are scored; None for never.
+        curve_limit: number of sentences of each cell for that.
         save_steps: steps between checkpoints.
         keep: keep the last checkpoint.
     """
@@ -89,7 +89,7 @@ class Run:
 
     @property
     def options(self) -> str:
-        """What was changed of the method, as text: it tells like runs from others."""
+        """The changes to the method's options as text, which identify comparable runs."""
         return options_text(self.method, self.changes, self.text_steps)
 
     def cells(self, experiment: Experiment) -> list[TaskLanguagePair]:
@@ -98,7 +98,7 @@ class Run:
         return [pair for pair in cells if self.stage != "search" or experiment.group(pair) == "seen"]
 
     def folder(self, experiment: Experiment) -> Path:
-        """Its folder, from the output folder on."""
+        """Its folder, relative to the output folder."""
         name = f"{self.stage}_steps-{self.steps}_rate-{self.rate:g}_seed-{self.seed}{_suffix(self.options)}"
         return Path(experiment.name, self.method, name)
 
@@ -107,7 +107,7 @@ class Run:
         return Path(experiment.name, self.method, f"text_seed-{self.seed}{_suffix(self.options)}")
 
     def is_done(self, experiment: Experiment, rows: Sequence[Row]) -> bool:
-        """Whether all its cells, and those of its curve, are among some rows."""
+        """Whether all its cells, and those of its learning curve, are among some rows."""
         key = (experiment.name, self.method, self.options, self.seed, self.steps, self.rate)
         wanted = {(self.stage, self.limit, self.steps, str(pair)) for pair in self.cells(experiment)}
         if self.curve_steps is not None:
@@ -126,12 +126,12 @@ class Phase:
 
     Args:
         tasks: the tasks of the model.
-        steps: its steps.
-        begin: the step of a joint model that it begins after.
-        end: the step of a joint model that it ends with.
+        steps: number of training steps.
+        begin: the step of a joint model after which it begins.
+        end: the step of a joint model with which it ends.
         folder: its output folder.
         start: the checkpoint, or the output folder, of a training to start from.
-        self_training: pairs without labels learn what that one says of raw text.
+        self_training: train pairs without labels on raw text that the model of ``start`` labels.
     """
 
     tasks: tuple[str, ...]
@@ -144,11 +144,11 @@ class Phase:
 
     @property
     def share(self) -> float:
-        """Its steps for each step of a joint model."""
+        """Number of its steps for each step of a joint model."""
         return self.steps / (self.end - self.begin)
 
     def joint_step(self, step: int, every: int) -> int:
-        """The step of a joint model that one of its steps amounts to, of those that are scored, or its last."""
+        """The scored step of a joint model to which one of its steps corresponds, or its last."""
         whole = self.begin + round(step / self.share / every) * every
         return self.end if step == self.steps else min(whole, self.end)
 
@@ -159,7 +159,7 @@ class Phase:
 
 
 def options_text(name: str, changes: Mapping[str, Any], text_steps: int) -> str:
-    """Changes of a method as text, steps on raw text included where it has any."""
+    """Changes of a method as text, including steps on raw text if it has any."""
     known = {**changes, **({"text_steps": text_steps} if method(name).text else {})}
     return " ".join(f"{option}={json.dumps(value, ensure_ascii=False)}" for option, value in sorted(known.items()))
 
@@ -169,7 +169,7 @@ def _suffix(options: str) -> str:
 
 
 def phases(run: Run, experiment: Experiment, output: Path) -> list[Phase]:
-    """The trainings of a run, without that on raw text: one, one for each task that is trained, or two in turn."""
+    """The trainings of a run, without that on raw text: one, one for each trained task, or two one after the other."""
     folder, how = output / run.folder(experiment), method(run.method)
     start, tasks = output / run.text_folder(experiment) if how.text else None, tuple(experiment.tasks)
     if how.by_task:
@@ -197,7 +197,7 @@ def phase_options(run: Run, experiment: Experiment, phase: Phase) -> dict[str, A
             "eval_steps": max(1, round(run.curve_steps * phase.share)),
             "eval_task_language_pairs": dev,
             "max_eval_samples": run.curve_limit,
-            # The last checkpoint is scored whatever is the best one; but no zero-shot pair may choose any.
+            # The last checkpoint is scored, whichever is best; but no zero-shot pair may influence the choice.
             "best_by": "seen",
         }
     return {
@@ -221,7 +221,7 @@ def _phase_defaults(how: Method, phase: Phase) -> dict[str, Any]:
 
 
 def _self_training_options(run: Run, experiment: Experiment) -> dict[str, Any]:
-    """What lets the pairs without labels learn from raw text."""
+    """The options for self-training of the pairs without labels."""
     texts = experiment.text_table()
     pairs = [pair for pair in experiment.sources.pairs if experiment.group(pair) != "seen"]
     return {
@@ -233,7 +233,7 @@ def _self_training_options(run: Run, experiment: Experiment) -> dict[str, Any]:
 
 
 def text_options(run: Run, experiment: Experiment, how: Method, folder: Path) -> dict[str, Any]:
-    """The options of the training on raw text; a HyperXError where the experiment has none."""
+    """The options of the training on raw text; raises a HyperXError if the experiment has none."""
     table = experiment.text_table()
     if not table:
         raise HyperXError(
@@ -274,7 +274,7 @@ def perform(run: Run, experiment: Experiment, results: Results) -> None:
     """Train, score, write the rows, and delete the checkpoints unless they are to be kept.
 
     Raises:
-        HyperXError: where the options or the data are at fault, or training diverges.
+        HyperXError: if the options or the data are at fault, or training diverges.
     """
     for task in experiment.tasks.values():
         check_countable(task)
@@ -304,7 +304,7 @@ def perform(run: Run, experiment: Experiment, results: Results) -> None:
 
 
 def train_once(options: Mapping[str, Any]) -> float:
-    """Train with some options, going on with what is there; the seconds that it took, in all calls together."""
+    """Train with some options, resuming an interrupted run; returns the seconds that it took in all calls together."""
     folder, steps = Path(options["output_dir"]), options["max_train_steps"]
     kept = folder.with_name(f"{folder.name}.seconds.json")
     goes_on = kept.is_file() and bool(checkpoint.checkpoints(folder))
@@ -344,7 +344,7 @@ def _rows(run: Run, experiment: Experiment, scores: Sequence[CellScore], shared:
 
 
 def _curve_rows(run: Run, experiment: Experiment, trained: Sequence[Phase], shared: Mapping[str, Any]) -> Iterator[Row]:
-    """What was scored while training, from the log; the steps of a model for one task as shares of the joint ones."""
+    """The scores during training, from the log; steps of a model for a single task are converted to joint steps."""
     if run.curve_steps is None:
         return
     for phase in trained:
@@ -371,7 +371,7 @@ def _curve_rows(run: Run, experiment: Experiment, trained: Sequence[Phase], shar
 
 
 def attempt(run: Run, experiment: Experiment, output: Path) -> int:
-    """Perform a run; the exit status: 0 done, 1 a problem that was printed, 130 interrupted."""
+    """Perform a run; returns the exit status: 0 for success, 1 for a problem that was printed, 130 if interrupted."""
     start_logging()
     try:
         perform(run, experiment, Results(output))
@@ -384,7 +384,7 @@ def attempt(run: Run, experiment: Experiment, output: Path) -> int:
 
 
 def attempt_apart(run: Run, experiment: Experiment, output: Path) -> int:
-    """The same in a process of its own, so that no run finds the memory or the threads of another."""
+    """The same in a process of its own, so that no run inherits the memory or the threads of another."""
     process = multiprocessing.get_context("spawn").Process(target=_exit_with, args=(run, experiment, output))
     process.start()
     try:
@@ -401,10 +401,10 @@ def _exit_with(run: Run, experiment: Experiment, output: Path) -> None:
 
 
 def stop_with_parent() -> None:
-    """Interrupt this process, as Ctrl-C does, once the one that started it is gone, however it ended."""
+    """Interrupt this process, as Ctrl-C does, once its parent has ended for whatever reason."""
     parent = multiprocessing.parent_process()
     if parent is not None:
-        # A shell lets what it starts in the background ignore Ctrl-C.
+        # A shell makes background processes ignore Ctrl-C.
         signal.signal(signal.SIGINT, signal.default_int_handler)
         threading.Thread(target=_interrupt_after, args=(parent.sentinel,), daemon=True).start()
 

@@ -31,13 +31,13 @@ sentences within each cell, the same for both methods, and the seeds where there
 
 @dataclass(frozen=True)
 class Comparison:
-    """Runs of one experiment that compare: of as many steps, scored on the same sentences.
+    """Comparable runs of one experiment: with the same number of steps, scored on the same sentences.
 
     Args:
         experiment: its name.
-        steps: of training.
-        limit: sentences of each cell; None for all.
-        systems: the rows of each method, by how tables call it.
+        steps: number of training steps.
+        limit: number of sentences of each cell; None for all.
+        systems: the rows of each method, by its name in tables.
     """
 
     experiment: str
@@ -47,13 +47,13 @@ class Comparison:
 
     @property
     def title(self) -> str:
-        """For people."""
+        """The title in headings."""
         what = "all sentences" if self.limit is None else f"the first {self.limit:,} sentences of each cell"
         return f"{self.experiment}, {self.steps:,} steps, {what}"
 
     @property
     def file(self) -> str:
-        """For names of files."""
+        """The part of file names that identifies it."""
         return f"{self.experiment}-{self.steps}-{'all' if self.limit is None else self.limit}"
 
     def averages(self, name: str) -> pd.DataFrame:
@@ -63,10 +63,10 @@ class Comparison:
 
 
 def comparisons(results: Results, stage: str) -> list[Comparison]:
-    """All that was run, sorted into what compares.
+    """All runs, grouped into comparable ones.
 
     Raises:
-        DataError: where two runs that should compare have different cells.
+        DataError: if two runs that should be comparable have different cells.
     """
     rows = results.frame()
     rows = rows[rows["stage"] == stage]
@@ -79,7 +79,7 @@ def comparisons(results: Results, stage: str) -> list[Comparison]:
 
 
 def _systems(rows: pd.DataFrame) -> Iterator[tuple[str, pd.DataFrame]]:
-    """The rows of each method, changes and rates being told where there are several."""
+    """The rows of each method by name, with its changes, and with its rate if there are several."""
     for (method, options), part in rows.groupby(["method", "options"], sort=False):
         rates = sorted(part["rate"].unique())
         for rate in rates:
@@ -103,19 +103,19 @@ def _check_cells(systems: Mapping[str, pd.DataFrame]) -> None:
 def _average(rows: pd.DataFrame, group: str) -> pd.Series:
     own = in_group(rows, group)
     steps = own.groupby(["step", "seed"])
-    # Models for single tasks may have been scored at other steps: what lacks a cell is no average of the group.
+    # Models for single tasks may have been scored at other steps: a step that lacks a cell has no group average.
     return steps["score"].mean()[steps["pair"].nunique() == own["pair"].nunique()]
 
 
 def in_group(rows: pd.DataFrame, group: str) -> pd.DataFrame:
-    """The rows of a group, or of both new ones, or all."""
+    """The rows of a group, of both new groups, or all."""
     if group == "all":
         return rows
     return rows[rows["group"] != "seen"] if group == "zero_shot" else rows[rows["group"] == group]
 
 
 def averages_table(comparison: Comparison) -> str:
-    """A row per method: macro averages of the groups, mean over the seeds and its interval; time of training."""
+    """A row per method: macro averages of the groups, mean over the seeds and its interval; training time."""
     groups = [
         group for group in AVERAGE_NAMES if any(len(in_group(rows, group)) for rows in comparison.systems.values())
     ]
@@ -136,7 +136,7 @@ def averages_table(comparison: Comparison) -> str:
 
 
 def cells_table(comparison: Comparison) -> str:
-    """A row per cell, the groups one after the other, and a column per method: means over the seeds."""
+    """A row per cell, sorted by group, and a column per method: means over the seeds."""
     table = []
     first = next(iter(comparison.systems.values()))
     for group in GROUPS:
@@ -150,7 +150,7 @@ def cells_table(comparison: Comparison) -> str:
 
 
 def repeats_table(comparison: Comparison) -> str:
-    """The cells some of whose sentences also stand in train, with the scores on the others; "" where there are none."""
+    """The cells some of whose sentences also occur in train, with the scores on the others; "" if there are none."""
     table = []
     systems = comparison.systems.values()
     first = next(iter(systems))
@@ -158,16 +158,16 @@ def repeats_table(comparison: Comparison) -> str:
         own = [rows[rows["pair"] == pair] for rows in systems]
         counts = f"{int(own[0].iloc[0]['in_train']):,}"
         without = [list(rows["score_without"].dropna()) for rows in own]
-        # Nothing is left of a cell all of whose sentences stand in train.
+        # Nothing is left of a cell all of whose sentences occur in train.
         table.append([pair, counts, *(_shown(mean_interval(scores)) if scores else "" for scores in without)])
     return markdown_table(["cell", "in train", *comparison.systems], table) if table else ""
 
 
 def differences_table(comparison: Comparison, baseline: str, results: Results) -> str:
-    """A row per method: what the baseline's macro averages have more, with the intervals of the paired bootstrap.
+    """A row per method: the baseline's macro averages minus its own, with the intervals of the paired bootstrap.
 
     Raises:
-        DataError: where the counts of a run are gone, or are of other sentences than another's.
+        DataError: if the counts of a run are missing, or two runs have counts of different sentences.
     """
     counts = {name: _counts(comparison, rows, results) for name, rows in comparison.systems.items()}
     first = comparison.systems[baseline]
@@ -208,7 +208,7 @@ def _counts(comparison: Comparison, rows: pd.DataFrame, results: Results) -> dic
 
 
 def rates_table(results: Results) -> str:
-    """What searches found: one row per method, the best one marked; "" without any."""
+    """The results of searches: one row per method, with the best rate marked; "" if there are none."""
     frame = results.frame()
     searches = frame[frame["stage"] == "search"][["experiment", "method", "options", "steps"]].drop_duplicates()
     table = []
@@ -223,7 +223,7 @@ def rates_table(results: Results) -> str:
 
 
 def curve_table(comparison: Comparison) -> str:
-    """A row per method, group and step: the macro average on dev data, mean over the seeds."""
+    """A row per method and group: the macro average on dev data by step, mean over the seeds."""
     table = []
     for name in comparison.systems:
         averages = comparison.averages(name)
@@ -240,7 +240,7 @@ def curve_table(comparison: Comparison) -> str:
 
 
 def comparison_tables(comparison: Comparison, baseline: str, results: Results) -> Iterator[str]:
-    """The tables of what compares."""
+    """The tables of one comparison."""
     yield averages_table(comparison)
     if baseline in comparison.systems and len(comparison.systems) > 1:
         yield DIFFERENCES + differences_table(comparison, baseline, results)
@@ -250,7 +250,7 @@ def comparison_tables(comparison: Comparison, baseline: str, results: Results) -
 
 
 def all_tables(results: Results, baseline: str) -> dict[str, str]:
-    """All tables as Markdown, by headings; a DataError where no experiment has the baseline."""
+    """All tables as Markdown, by heading; raises a DataError if no experiment has the baseline."""
     sections = {}
     if rates := rates_table(results):
         sections["Rates"] = rates
@@ -272,7 +272,7 @@ def all_tables(results: Results, baseline: str) -> dict[str, str]:
 
 
 def write_tables(results: Results, baseline: str, path: Path) -> dict[str, str]:
-    """Write all tables as one page of Markdown; they come back by heading. Errors as for :func:`all_tables`."""
+    """Write all tables as one Markdown page, and return them by heading. Errors as for :func:`all_tables`."""
     sections = all_tables(results, baseline)
     parts = [INTRODUCTION, *(f"## {title}\n\n{text}" for title, text in sections.items())]
     versions = ", ".join(sorted(results.frame()["version"].unique()))
@@ -281,10 +281,10 @@ def write_tables(results: Results, baseline: str, path: Path) -> dict[str, str]:
 
 
 def update_page(page: Path, sections: Mapping[str, str]) -> None:
-    """Put tables into a page of Markdown, each between a comment that has its heading and ``<!-- end -->``.
+    """Insert tables into a Markdown page, each between a comment with its heading and ``<!-- end -->``.
 
     Raises:
-        DataError: where the page is missing, or names a heading that there is not.
+        DataError: if the page is missing, or has an unknown heading.
     """
     try:
         text = page.read_text(encoding="utf-8")
@@ -306,6 +306,6 @@ def _shown(mean: Mean) -> str:
 
 
 def tasks_and_languages(pairs: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The tasks and the languages of some cells, in their order."""
+    """The tasks and the languages of some cells, in order."""
     parsed = list(map(TaskLanguagePair.parse, pairs))
     return list(dict.fromkeys(pair.task for pair in parsed)), list(dict.fromkeys(pair.language for pair in parsed))

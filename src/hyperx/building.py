@@ -1,4 +1,4 @@
-"""A new model around an encoder, ready to train: what it starts from, and what of it is frozen."""
+"""A new model around an encoder, ready to train: its initial weights, and what is frozen."""
 
 from __future__ import annotations
 
@@ -43,11 +43,11 @@ def build_model(
         labels: label set by task.
         languages: every language of the model.
         trained: the training pairs.
-        self_trained: those of them whose labels are a checkpoint's.
+        self_trained: those of them that are trained on labels predicted by a checkpoint.
         start: a checkpoint to start from.
 
     Raises:
-        CheckpointError: where the checkpoint does not fit.
+        CheckpointError: if the checkpoint does not fit.
     """
     options = config.model
     if start is not None and options.head_layer is None:
@@ -82,7 +82,7 @@ def model_config(
     trained: Sequence[TaskLanguagePair],
     self_trained: Sequence[TaskLanguagePair] = (),
 ) -> ModelConfig:
-    """What a model of these options is; see :func:`build_model`."""
+    """The configuration of a model with these options; see :func:`build_model`."""
     options = config.model
     return ModelConfig(
         encoder=loaded.name,
@@ -103,7 +103,7 @@ def model_config(
 
 
 def log_untrained(settings: ModelConfig) -> None:
-    """Say which tasks and languages of a model no training pair has, in its run or in those that it goes on from."""
+    """Log which tasks and languages of a model have no training pair, in this run or in those that it starts from."""
     trained = settings.trained_languages
     if untrained := [language for language in settings.languages if canonical(language) not in trained]:
         log.info("no training pair has %s: these read %s", ", ".join(untrained), settings.read_instead)
@@ -113,10 +113,10 @@ def log_untrained(settings: ModelConfig) -> None:
 
 
 def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
-    """Let masked language modelling begin with the head that the encoder comes with, where it has one.
+    """Initialise masked-LM heads from the pretrained head of the encoder, if it comes with one.
 
-    The head was trained on the encoder's last layer. Where heads read another one, it is still the best start: it knows
-    how a hidden state is turned into a word embedding, and what words are frequent.
+    That head was trained on the encoder's last layer. Even if the heads read another layer it is the best start: it has
+    learnt to map hidden states to word embeddings, and how frequent words are.
     """
     heads = [head for head in model.heads.values() if isinstance(head, MaskedLMHead)]
     own = read_masked_lm(loaded.folder, loaded.model) if heads and loaded.folder is not None else None
@@ -128,10 +128,10 @@ def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
 
 
 def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
-    """The names that a user's pattern sees, in the published program's terms.
+    """Parameters by the names that a user's pattern is matched with, which follow the published program.
 
-    Names of the hypernetwork contain ``hypernet``, those of plain adapters ``adapter``; every norm of any encoder
-    answers to ``LayerNorm``. Heads, the layer mix and an activation's own weights are always trained, so never here.
+    Names of the hypernetwork contain ``hypernet``, those of plain adapters ``adapter``, those of all norms of any
+    encoder ``LayerNorm``. Heads, the layer mix and an activation's own weights are always trained, so left out here.
     """
     norms = norm_parameters(model.encoder)
     for name, parameter in model.named_parameters():
@@ -143,11 +143,13 @@ def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def apply_freezing(model: HyperX, freeze: str | None, unfreeze: str | None) -> None:
-    """Freeze by patterns, as the published program does: all is trained but what ``freeze`` matches at its start
-    and ``unfreeze`` does not. Without patterns nothing changes.
+    """Freeze parameters by name, as the published program does. Without patterns nothing changes.
+
+    Patterns match from the start of a name. ``freeze`` freezes what it matches and makes all else trained; then
+    ``unfreeze`` makes what it matches trained.
 
     Raises:
-        ConfigError: where a pattern is not a regular expression or matches nothing.
+        ConfigError: if a pattern is not a regular expression or matches nothing.
     """
     if freeze is None and unfreeze is None:
         return

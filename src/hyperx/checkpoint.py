@@ -1,6 +1,7 @@
-"""Folders on disk: what a model is, its trained weights, where its data is, and the state for resuming.
+"""Checkpoint folders: a model's configuration, its trained weights, where its data is, and the state for resuming.
 
-A folder is written beside its place and renamed into it, so a kill at any moment leaves the last complete one usable.
+A folder is written under a temporary name and renamed into place, so a kill at any moment leaves the last complete one
+usable.
 """
 
 from __future__ import annotations
@@ -28,13 +29,13 @@ from hyperx.files import write_json
 CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", "state.pt"
 ENCODER = "encoder"
 INSIDE = f"./{ENCODER}"
-"""How a configuration names an encoder that stands in its checkpoint's own folder, and so moves with it."""
+"""How a configuration names an encoder that is stored in the checkpoint's own folder, and so moves with it."""
 OPTIONS, BEST = "options.json", "best.json"
 FORMAT = 1
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
-    """Make ``folder`` with what ``fill`` puts into it, complete or not at all; an older one is replaced."""
+    """Write ``folder`` with what ``fill`` puts into it, complete or not at all; an existing one is replaced."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     recover(folder)
     remove_partial(folder)
@@ -59,20 +60,20 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 
 def beside_model(folder: Path) -> list[str]:
-    """What a folder holds besides a saved model, by name."""
+    """The names of what a folder holds other than a saved model."""
     if not folder.is_dir():
         return [folder.name] if folder.exists() else []
     return sorted(path.name for path in folder.iterdir() if path.name not in (CONFIG, WEIGHTS))
 
 
 def recover(folder: Path) -> None:
-    """Put back the older folder where a kill came between its making way and the newer one's coming."""
+    """Restore the old folder if a kill came between its renaming and that of the new one."""
     if not folder.exists() and _replaced(folder).is_dir():
         _replaced(folder).rename(folder)
 
 
 def remove_partial(folder: Path) -> None:
-    """Delete what an interrupted :func:`write_folder` of this folder left."""
+    """Delete what an interrupted :func:`write_folder` of this folder left behind."""
     for path in folder.parent.glob(f".{glob.escape(folder.name)}.part-*"):
         shutil.rmtree(path, ignore_errors=True)
     if folder.exists():
@@ -80,7 +81,7 @@ def remove_partial(folder: Path) -> None:
 
 
 def _replaced(folder: Path) -> Path:
-    """The name of the older folder while the newer one takes its place."""
+    """The temporary name of the old folder while the new one replaces it."""
     return folder.with_name(f".{folder.name}.old")
 
 
@@ -88,7 +89,7 @@ def read_json(path: Path) -> Any:
     """Read a JSON file.
 
     Raises:
-        CheckpointError: where there is none, or it is not JSON.
+        CheckpointError: if it is missing or not JSON.
     """
     try:
         return json.loads(path.read_text(encoding="utf-8"))
@@ -99,17 +100,17 @@ def read_json(path: Path) -> Any:
 
 
 def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Write what a model is and its trained weights into an existing folder."""
+    """Write a model's configuration and trained weights into an existing folder."""
     write_json(folder / CONFIG, {"format": FORMAT, **config.to_json()})
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """What a saved model is; an encoder inside the folder is named by its path now.
+    """The configuration of a saved model; an encoder inside the folder is named by its current path.
 
     Raises:
-        CheckpointError: where the file is missing, damaged or of another format version.
+        CheckpointError: if the file is missing, damaged or of another format version.
     """
     value = read_json(folder / CONFIG)
     if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
@@ -125,7 +126,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     """The trained weights.
 
     Raises:
-        CheckpointError: where the file is missing or damaged.
+        CheckpointError: if the file is missing or damaged.
     """
     try:
         return load_file(folder / WEIGHTS)
@@ -136,7 +137,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
 
 def load_strictly(module: torch.nn.Module, tensors: Mapping[str, Tensor], expected: Sequence[str]) -> None:
-    """Copy tensors into a module; exactly the expected names, each of its shape.
+    """Copy tensors into a module; their names must be exactly those expected, their shapes those of the module.
 
     Raises:
         CheckpointError: naming what is missing, unexpected or of another shape.
@@ -165,7 +166,7 @@ def read_state(folder: Path) -> dict[str, Any]:
     """Read what :func:`save_state` wrote, weights-only: no code in the file is run.
 
     Raises:
-        CheckpointError: where there is none, or it holds anything else.
+        CheckpointError: if there is none, or it holds anything else.
     """
     if not (folder / STATE).is_file():
         raise CheckpointError(f"{folder} cannot be resumed: it has no {STATE}")
@@ -187,10 +188,10 @@ def step_of(checkpoint: Path) -> int:
 
 
 def resolve(folder: Path) -> Path:
-    """The checkpoint that a folder stands for: itself, or of an output folder the best one, else the last.
+    """The checkpoint that a folder means: the folder itself, or the best checkpoint of an output folder, else its last.
 
     Raises:
-        CheckpointError: where there is none.
+        CheckpointError: if there is none.
     """
     recover(folder)
     if (folder / CONFIG).is_file():
@@ -213,7 +214,7 @@ def _best_name(path: Path) -> str:
 
 
 def clean(output_dir: Path) -> None:
-    """Delete what interrupted writing and pruning left in a run's output folder."""
+    """Delete what interrupted writing and pruning left behind in a run's output folder."""
     for path in output_dir.glob(".checkpoint-*.part-*"):
         shutil.rmtree(path, ignore_errors=True)
     for path in output_dir.glob(f".{BEST}.part-*"):

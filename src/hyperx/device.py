@@ -13,25 +13,25 @@ _TRIM_THRESHOLD, _MMAP_MAX = -1, -4
 
 
 def pick_device(*, no_cuda: bool) -> torch.device:
-    """The GPU where there is one and it is wanted, else the CPU."""
+    """The GPU if there is one and ``no_cuda`` is not set, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() and not no_cuda else "cpu")
 
 
 def placed(tensor: Tensor, device: torch.device) -> Tensor:
-    """A tensor on a device. A GPU fetches it by itself, from memory that stays in place, while Python goes on."""
-    if torch.compiler.is_compiling():  # pinning is nothing that can be in a graph
+    """A tensor on a device. To a GPU it is copied asynchronously from pinned memory, while Python goes on."""
+    if torch.compiler.is_compiling():  # pinning cannot be part of a graph
         return tensor.to(device)
     if tensor.device.type == "cpu" and device.type == "cuda":
         tensor = tensor.pin_memory()
-    # Another kind of device might read the memory when it is somebody else's already.
+    # Another kind of device might read the memory after it has been reused.
     return tensor.to(device, non_blocking=device.type in ("cuda", "meta"))
 
 
 def keep_freed_memory() -> None:
-    """Let the process keep what a training step frees for the next one, instead of fetching it anew from the system.
+    """Keep memory that a training step frees in the process for the next step, instead of returning it to the system.
 
-    A fetched page is cleared when it is first written, which takes longer than the gradient of a generator. Only the
-    C library of GNU gives its memory back and can be told not to; elsewhere nothing happens.
+    The system clears a new page when it is first written, which takes longer than the gradient of a generator. Only
+    glibc does this and can be set not to; with other C libraries nothing happens.
     """
     if platform.libc_ver()[0] == "glibc":
         allocator = ctypes.CDLL(None)

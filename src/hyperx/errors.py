@@ -24,12 +24,12 @@ class ConfigError(HyperXError):
 
 
 class DataError(HyperXError):
-    """Data that cannot be read as what it should be, with its place.
+    """Data that is not in the expected form, with its location.
 
     Args:
         message: what was expected, what was found and what to do.
         path: the file, or the name of the hub data set.
-        line: the line number, counted from 1, where one is known.
+        line: the line number, counted from 1, if known.
     """
 
     def __init__(self, message: str, *, path: str | Path | None = None, line: int | None = None) -> None:
@@ -47,19 +47,19 @@ class EncoderError(HyperXError):
 
 
 def did_you_mean(found: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: " Did you mean 'ner'?", or "" where nothing is close."""
+    """A hint for a misspelt name: " Did you mean 'ner'?", or "" if nothing is close."""
     close = difflib.get_close_matches(found, list(known), n=1, cutoff=0.5)
     return f" Did you mean {close[0]!r}?" if close else ""
 
 
 def listing(names: Sequence[str], *, most: int) -> str:
-    """Names between commas; of more than ``most`` the others are counted."""
+    """Names separated by commas; those beyond ``most`` are only counted."""
     more = len(names) - most
     return ", ".join(names[:most]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def itemised(heading: str, lines: Sequence[str], *, most: int = 20) -> str:
-    """A heading and a line for each of some things; of more than ``most`` the others are counted."""
+    """A heading and a line for each item; those beyond ``most`` are only counted."""
     more = len(lines) - most
     items = [*lines[:most], *([f"and {more:,} more"] if more > 0 else [])]
     return "\n".join([f"{heading}:", *(f"  - {item}" for item in items)])

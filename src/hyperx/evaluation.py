@@ -1,4 +1,4 @@
-"""Scores per pair and per label, and the groups that tell seen pairs from zero-shot transfer."""
+"""Scores per pair and per label."""
 
 from __future__ import annotations
 
@@ -23,8 +23,8 @@ class PairScores:
         task: the task.
         scores: its measures, from 0 to 1.
         sentences: how many sentences were scored.
-        repeats: how many of them also stand in the training split.
-        without_repeats: the measures on the others, where there are repeats and others.
+        repeats: how many of them also occur in the training split.
+        without_repeats: the measures on the other sentences, if there are both repeats and others.
     """
 
     pair: TaskLanguagePair
@@ -49,15 +49,15 @@ def evaluate_pairs(
     repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
     done: Callable[[PairScores], object] | None = None,
 ) -> list[PairScores]:
-    """Score pairs in the order given; the same for any batch size.
+    """Score pairs in the given order; the scores do not depend on the batch size.
 
     Args:
-        model: put into evaluation mode for the time, then back.
+        model: the model, in evaluation mode only while it scores.
         splits: gold data of each pair.
         batch_size: windows in a batch.
         subwords: the tokenizer's special ones; by default those of the model's tokenizer.
-        repeats: for each pair the sentences that also stand in its training split.
-        done: told of each pair when it is scored.
+        repeats: for each pair the indices of the sentences that also occur in its training split.
+        done: called with the scores of each pair when they are known.
     """
     training = model.training
     model.eval()
@@ -99,5 +99,5 @@ def sentence_windows(split: EncodedSplit) -> Iterator[Sequence[Window]]:
 
 
 def averaged(scores: Sequence[PairScores]) -> dict[TaskLanguagePair, float]:
-    """The main measure of every pair that joins averages: those of auxiliary tasks are of another kind."""
+    """The main measure of every pair that enters averages: not of auxiliary tasks, whose measure is of another kind."""
     return {score.pair: score.value for score in scores if not score.task.auxiliary}

@@ -1,4 +1,4 @@
-"""Files and folders: paths as users write them, content hashed, JSON written whole, the cache."""
+"""Files and folders: paths with ``~``, content hashes, atomic writing of JSON, the cache."""
 
 from __future__ import annotations
 
@@ -16,19 +16,19 @@ CACHE_VARIABLE = "HYPERX_CACHE"
 
 
 def in_home(path: str | Path) -> Path:
-    """A path with the home folder in the place of ``~``; as it is where nobody of that name is known."""
+    """A path with ``~`` expanded to the home folder; unchanged if there is no such user."""
     with contextlib.suppress(RuntimeError):
         return Path(path).expanduser()
     return Path(path)
 
 
 def user_cache() -> Path:
-    """The folder of all that is kept between runs: the user's cache, or what the environment names instead."""
+    """The folder of all that is kept between runs: the user's cache, or the one that the environment names."""
     return in_home(os.environ.get(CACHE_VARIABLE) or user_cache_dir("hyperx"))
 
 
 def sha256(path: Path) -> str:
-    """The SHA-256 of what a file holds, in hexadecimal."""
+    """The SHA-256 of a file's content, in hexadecimal."""
     digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
@@ -37,7 +37,7 @@ def sha256(path: Path) -> str:
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Write a JSON file, complete or not at all, whoever else writes it at the same time."""
+    """Write a JSON file, complete or not at all, even if others write it at the same time."""
     text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
     staged = path.with_name(f".{path.name}.part-{os.getpid()}-{threading.get_ident()}")
     try:

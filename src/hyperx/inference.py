@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 POOL = 32
 """Batches read ahead and sorted by length."""
 SPREAD = 9 / 8
-"""How much longer than the shortest window of a batch the longest should be at most."""
+"""Largest ratio of the longest window of a batch to its shortest."""
 ENOUGH = {"cpu": 256}
-"""By type of device the subwords from which on a larger batch takes no less time for each of them."""
+"""By device type, the number of subwords from which a larger batch is no faster per subword."""
 ENOUGH_ELSEWHERE = 2**14
 
 
@@ -47,7 +47,7 @@ class PairPredictor:
         self.task, self.labels = model.tasks[pair.task], model.config.labels[pair.task]
 
     def predict(self, sentences: Iterable[Sequence[Window]]) -> Iterator[Result]:
-        """The results of sentences given as windows, in their order."""
+        """The results of sentences given as windows, in order."""
         sentences = iter(sentences)
         while pool := list(itertools.islice(sentences, POOL * self.batch_size)):
             yield from self._predict_pool(pool)
@@ -71,7 +71,7 @@ class PairPredictor:
         device = next(self.model.parameters()).device
         ids, labels = None, None
         if self.task.auxiliary:
-            # What such a task is asked is drawn, the same for a window in any company.
+            # Such a task draws what to predict: the same for a window in any batch.
             facts = [BatchFacts(self.subwords, len(window.ids), (window.sentence, window.start)) for window in windows]
             drawn = [self.task.batch([Example(w, {})], own) for w, own in zip(windows, facts, strict=True)]
             ids, labels = [rows[0] for rows, _ in drawn], padded([row[0].numpy() for _, row in drawn], IGNORED)
@@ -88,14 +88,14 @@ class PairPredictor:
 
 
 def batches_alike(lengths: Sequence[int], batch_size: int, enough: int) -> Iterator[range]:
-    """Cut windows into batches that need little padding.
+    """Group windows into batches that need little padding.
 
     A batch that has enough subwords ends before a window that is much longer than its shortest one, see :data:`SPREAD`.
 
     Args:
-        lengths: the subwords of each window, in ascending order.
-        batch_size: the most windows in a batch.
-        enough: subwords from which on a larger batch is no gain.
+        lengths: the number of subwords of each window, in ascending order.
+        batch_size: the largest number of windows in a batch.
+        enough: the number of subwords from which a larger batch gains nothing.
     """
     start = subwords = 0
     for place, length in enumerate(lengths):

@@ -19,7 +19,7 @@ from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.warm_start import WarmStart
 
 MOST_FAULTS = 20
-"""So many faults of a split are listed one by one."""
+"""How many faults of a split are listed one by one."""
 
 
 @dataclass
@@ -42,11 +42,11 @@ class DataReport:
 
 @dataclass
 class _Faults:
-    """The faults of one split, the first of them one by one: a file with spaces for tabs has one a line.
+    """The faults of one split, of which only the first are listed: a file with spaces for tabs has one on every line.
 
     Args:
         place: the pair and the split.
-        problems: where they are noted.
+        problems: the list that they are added to.
     """
 
     place: str
@@ -82,14 +82,14 @@ def inspect_data(config: TrainConfig) -> DataReport:
     for text in scope.texts.pairs:
         if text not in pairs:
             _inspect_split(scope, text, "train", found)
-    # Faulty labels are named already, each with its line.
+    # Faulty labels have been reported already, each with its line.
     if not found.problems:
         _inspect_labels(scope, found, config.data.entity_types, start)
     return found
 
 
 def _inspect_labels(scope: Scope, found: DataReport, entity_types: Sequence[str], start: WarmStart | None) -> None:
-    """Make the label sets of the training data, and compare the other splits with them."""
+    """Build the label sets of the training data, and compare the other splits with them."""
     labels: dict[str, tuple[str, ...]] = {}
     for name, task in scope.tasks.items():
         train = [own for (pair, split), own in found.labels.items() if (pair.task, split) == (name, "train")]
@@ -107,7 +107,7 @@ def _inspect_labels(scope: Scope, found: DataReport, entity_types: Sequence[str]
 def _inspect_split(
     scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport, known: Collection[int] = ()
 ) -> set[int]:
-    """Count one split, and in it the sentences that are known; the hashes of its sentences, as texts may be large."""
+    """Count a split and its known sentences; returns hashes of its sentences, since texts may be large."""
     is_text = pair in scope.texts
     sources, task = (scope.texts, MaskedLanguageModelling()) if is_text else (scope.sources, scope.tasks[pair.task])
     if not sources.has(pair, split):

@@ -8,13 +8,13 @@ from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
-# Two names for one language where the standards prefer a form that few use.
+# Codes that the standards prefer but few use -> the common code of the same language.
 _SAME_LANGUAGE = {"fil": "tl", "nb": "no"}
 
-# Codes that the standard would fold into another language although data sets hold a language of their own there.
+# Codes that the standard would merge into another language, although data sets treat them as a language of their own.
 _KEPT = {"hbs": "sh", "sh": "sh", "tgl": "tl", "tl": "tl"}
 
-# Codes of Wikipedia editions, which are no BCP-47 tags or mean something else when read as one.
+# Codes of Wikipedia editions that are not BCP 47 tags, or mean something else when read as one.
 _WIKIPEDIA = {
     "bat-smg": "sgs",
     "be-tarask": "be-tarask",
@@ -43,7 +43,7 @@ FORMER_TREEBANKS = {
     "nhi_itml": "nhi_mesotree",
     "otk_tonqq": "otk_clausal",
 }
-"""Names of treebanks in UD releases from 2.7 on that later ones renamed -> the name now."""
+"""Treebank names of UD releases from 2.7 on that later releases changed -> the current name."""
 
 TABLE_HEADER = "code\tname\twikiann\ttreebanks"
 """First line of the table of languages; scripts/make_languages.py writes it."""
@@ -56,7 +56,7 @@ class Treebank:
     Args:
         name: its short name, which is its configuration on the hub, such as ``en_ewt``.
         folder: its folder in a UD release, such as ``UD_English-EWT``.
-        splits: those of train, dev and test that it has.
+        splits: which of train, dev and test it has.
     """
 
     name: str
@@ -66,13 +66,13 @@ class Treebank:
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language that Universal Dependencies or WikiANN has data of.
+    """A language that Universal Dependencies or WikiANN has data for.
 
     Args:
         code: its canonical code.
         name: its English name.
         wikiann: WikiANN's own code for it, or None.
-        treebanks: its treebanks, the one that is read by default first.
+        treebanks: its treebanks, the default one first.
     """
 
     code: str
@@ -102,14 +102,14 @@ def _treebank(entry: str) -> Treebank:
 def _standard(code: str) -> str | None:
     """The language subtag of a well-formed BCP-47 tag in its shortest ISO 639 form, or None.
 
-    The predominant member of a macrolanguage, such as `arb`, is the macrolanguage: `ar`.
+    The predominant member of a macrolanguage, such as `arb`, becomes the macrolanguage: `ar`.
     """
     import langcodes
     from langcodes.tag_parser import LanguageTagError
 
     try:
         found = langcodes.Language.get(code)
-        # `zh-hak` is `hak`, as BCP 47 has it.
+        # In BCP 47, `zh-hak` is `hak`.
         alone = langcodes.Language.get(found.extlangs[0]) if found.extlangs else found
         return alone.prefer_macrolanguage().language
     except LanguageTagError:
@@ -118,11 +118,11 @@ def _standard(code: str) -> str | None:
 
 @cache
 def canonical(code: str) -> str:
-    """The one form of a language code that stands for the language: `tur`, `tr-TR` and `tr_tr` are `tr`.
+    """The canonical code of a language: `tr` for `tur`, `tr-TR` and `tr_tr`.
 
-    Script and region are left out: they do not make another language. A code that no standard knows is its own
-    canonical form in lower case (see `is_language`), so a user's own names for languages work too. ISO 639's meaning
-    is taken: `als` is Tosk Albanian, so `sq`, although WikiANN means Alemannic by it.
+    Script and region are dropped: they do not make another language. A code that no standard knows is only lower-cased
+    (see `is_language`), so a user's own names for languages work too. Codes have their ISO 639 meaning: `als` is Tosk
+    Albanian, so `sq`, although WikiANN uses it for Alemannic.
     """
     lowered = code.strip().replace("_", "-").lower()
     if lowered in _WIKIPEDIA:
@@ -130,7 +130,7 @@ def canonical(code: str) -> str:
     primary = lowered.partition("-")[0]
     if primary in _KEPT:
         return _KEPT[primary]
-    # The table's codes are canonical. Most codes are among them, and do not wait for the standard's data to be read.
+    # The table's codes are canonical. Most codes are among them, and need no loading of the standard's data.
     if lowered in known_languages():
         return lowered
     standard = _standard(lowered) or lowered
@@ -139,7 +139,7 @@ def canonical(code: str) -> str:
 
 @cache
 def is_language(code: str) -> bool:
-    """Whether a code names a language, in ISO 639, BCP 47 or as UD or a Wikipedia edition does."""
+    """Whether a code names a language in ISO 639, BCP 47, UD or Wikipedia."""
     import langcodes
 
     known = canonical(code)
@@ -149,8 +149,8 @@ def is_language(code: str) -> bool:
 
 
 def suggest(code: str, known: Iterable[str]) -> str | None:
-    """The code that a user most likely meant: of some known ones that of the same language; that of the language which
-    has this name; else the known one of the closest spelling."""
+    """The code that a user most likely meant: the known code of the same language, else the code of the language with
+    this name, else the known code with the closest spelling."""
     codes = list(known)
     same = [candidate for candidate in codes if canonical(candidate) == canonical(code)]
     named = [language.code for language in known_languages().values() if language.name.lower() == code.lower()]
@@ -159,18 +159,18 @@ def suggest(code: str, known: Iterable[str]) -> str | None:
 
 
 def suggestion(code: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt code: " Did you mean 'tr'?", or "" where nothing is close or the code is right."""
+    """A hint for a misspelt code: " Did you mean 'tr'?", or "" if nothing is close or the code is right."""
     near = suggest(code, known)
     return f" Did you mean {near!r}?" if near and near != code else ""
 
 
 def no_language(code: str, known: Iterable[str] = ()) -> str:
-    """What to say of a code that names no language, with the one of the known ones that was meant."""
+    """The message for a code that names no language, with a suggestion among the known ones."""
     return f"{code!r} is no language code of ISO 639 or BCP 47.{suggestion(code, [*known, *_WELL_KNOWN])}"
 
 
 def language_problems(languages: Sequence[str]) -> Iterator[str]:
-    """What is wrong in a list of languages: codes that no standard knows, and two codes of one language."""
+    """What is wrong in a list of languages: codes that no standard knows, and two codes for the same language."""
     seen: dict[str, str] = {}
     for language in languages:
         if not is_language(language):
@@ -181,15 +181,15 @@ def language_problems(languages: Sequence[str]) -> Iterator[str]:
 
 
 def treebanks_of(language: str) -> tuple[Treebank, ...]:
-    """The treebanks of a language, the default one first; empty where it has none."""
+    """The treebanks of a language, the default one first; empty if it has none."""
     known = known_languages().get(canonical(language))
     return known.treebanks if known else ()
 
 
 def find_treebank(language: str, name: str) -> Treebank | None:
-    """The treebank of a language that a name means: `en_ewt`, `UD_English-EWT`, `English-EWT` or `EWT`.
+    """The treebank of a language by name: `en_ewt`, `UD_English-EWT`, `English-EWT` or `EWT`.
 
-    The names of earlier UD releases are understood too: `cs_pdt` is `cs_pdtc` now.
+    Names from earlier UD releases are understood too: `cs_pdt` is now `cs_pdtc`.
     """
     wanted = name.strip().lower().replace("-", "_")
     wanted = FORMER_TREEBANKS.get(wanted, wanted).removeprefix("ud_")
@@ -201,6 +201,6 @@ def find_treebank(language: str, name: str) -> Treebank | None:
 
 
 def wikiann_configuration(language: str) -> str | None:
-    """WikiANN's own code for a language, or None where it has none: `yue` is its `zh-yue`, `gsw` its `als`."""
+    """WikiANN's own code for a language, such as `zh-yue` for `yue` or `als` for `gsw`; None if it has none."""
     known = known_languages().get(canonical(language))
     return known.wikiann if known else None

@@ -43,13 +43,13 @@ Pairs = str | TaskLanguagePair | Sequence[str | TaskLanguagePair]
 
 @dataclass(frozen=True, slots=True)
 class ModelOutput:
-    """What the model says of a batch.
+    """The model's output for a batch.
 
     Args:
-        hidden: what the heads read ``[B, T, h]``.
-        logits: of the one task in the batch, in its own form, such as ``[B, T, labels]`` for tags; where rows are of
-            several tasks a mapping from each to the logits of its rows, in their order.
-        loss: with labels, the mean over the rows' tasks, each weighted by its share of the rows.
+        hidden: the hidden states that the heads read ``[B, T, h]``.
+        logits: those of the batch's task, in its own form, such as ``[B, T, labels]`` for tags; if rows are of several
+            tasks, a mapping from each task to the logits of its rows, in their order.
+        loss: if labels are given, the mean of the tasks' losses, each weighted by its share of the rows.
     """
 
     hidden: Tensor
@@ -60,12 +60,12 @@ class ModelOutput:
 class HyperX(nn.Module):
     """Encoder + hypernetwork + heads (Hyper-X, figure 1); with ``config.adapter_sharing`` plain adapters instead.
 
-    Trained are the hypernetwork or the plain adapters, the heads, the layer mix and the encoder's layer norms;
-    all else is frozen.
+    The hypernetwork or the plain adapters, the heads, the layer mix and the encoder's layer norms are trained; all else
+    is frozen.
 
     Args:
         encoder: a model of the Hugging Face library; layers above the one that the heads read are dropped from it.
-        config: what the model is.
+        config: the configuration of the model.
     """
 
     tokenizer: PreTrainedTokenizerFast | None = None
@@ -97,7 +97,7 @@ class HyperX(nn.Module):
         )
         self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         self.pooling = LayerMix(states=depth + 1) if config.head_layer == "mix" else None
-        # Two of them have weights, one pair of them in half precision.
+        # Two activations have weights; those of one are in half precision.
         self.activation = ACT2FN[config.adapter_non_linearity].float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=config.after_layer_output)
         quicken_dropout(encoder)
@@ -108,12 +108,12 @@ class HyperX(nn.Module):
         """Load a checkpoint around its encoder, in evaluation mode.
 
         Args:
-            folder: a checkpoint, or an output folder, whose best checkpoint is taken.
-            encoder: where the encoder is now, if elsewhere than at training.
+            folder: a checkpoint, or an output folder, whose best checkpoint is used.
+            encoder: where the encoder is now, if it has moved since training.
 
         Raises:
-            CheckpointError: where the checkpoint is incomplete or does not fit, or the encoder is another one.
-            EncoderError: where the encoder cannot be loaded.
+            CheckpointError: if the checkpoint is incomplete or does not fit, or the encoder is a different one.
+            EncoderError: if the encoder cannot be loaded.
         """
         path = checkpoint.resolve(Path(folder))
         config = checkpoint.read_config(path)
@@ -134,7 +134,7 @@ class HyperX(nn.Module):
         return model.eval()
 
     def trained_names(self) -> list[str]:
-        """Parameters that a checkpoint holds: all outside the encoder, and those inside that are or were trained."""
+        """Parameters that a checkpoint holds: all outside the encoder, and those inside it that are or were trained."""
         before = self.config.trained_inside or ()
         return [
             name
@@ -158,7 +158,7 @@ class HyperX(nn.Module):
             folder: a new or empty folder, or one that this method wrote.
 
         Raises:
-            CheckpointError: where the folder holds anything else, which would be lost.
+            CheckpointError: if the folder holds anything else, which would be lost.
         """
         path = Path(folder).resolve()
         if other := checkpoint.beside_model(path):
@@ -166,7 +166,7 @@ class HyperX(nn.Module):
         checkpoint.write_folder(path, self.save_files)
 
     def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
-        """Take trained weights, exactly those of these names (by default :meth:`trained_names`).
+        """Load trained weights, which must have exactly these names (by default :meth:`trained_names`).
 
         Raises:
             CheckpointError: naming what is missing, unexpected or of another shape.
@@ -174,7 +174,7 @@ class HyperX(nn.Module):
         checkpoint.load_strictly(self, tensors, self.trained_names() if names is None else names)
 
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
-        """The encoder's tokenizer; a HyperXError where the model was built without one."""
+        """The encoder's tokenizer; raises a HyperXError if the model has none."""
         if self.tokenizer is None:
             raise HyperXError("the model has no tokenizer: set model.tokenizer, or load it with HyperX.from_pretrained")
         return self.tokenizer
@@ -189,12 +189,12 @@ class HyperX(nn.Module):
         return special_subwords(self.checked_tokenizer())
 
     def inputs(self, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
-        """What :meth:`forward` reads of sentences given as words: ``input_ids``, ``attention_mask`` and ``words``, each
-        ``[B, T]``.
+        """The inputs of :meth:`forward` for sentences given as words: ``input_ids``, ``attention_mask`` and ``words``,
+        each ``[B, T]``.
 
         Raises:
-            HyperXError: where a sentence is longer than a window; :meth:`predict` cuts it.
-            DataError: where there is no sentence, or one that is no sequence of words.
+            HyperXError: if a sentence is longer than a window; :meth:`predict` splits such sentences.
+            DataError: if there is no sentence, or one is not a sequence of words.
         """
         encoder = SubwordEncoder(self.checked_tokenizer(), max_length=self.config.max_length)
         windows = list(encoder.windows([checked_words(words) for words in sentences]))
@@ -220,10 +220,10 @@ class HyperX(nn.Module):
         confidences: bool = False,
         batch_size: int = 32,
     ) -> list[Prediction]:
-        """Label texts or their words; any pair of the model's tasks and any language, whether trained or not.
+        """Label texts or their words, for any of the model's tasks and any language, trained or not.
 
         Args:
-            texts: raw texts, which are segmented into words where a task needs them, or sequences of words.
+            texts: raw texts, which are segmented into words if a task needs them, or sequences of words.
             task: the task, or several; by default all that predict anything.
             language: the language of the texts.
             text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
@@ -231,12 +231,12 @@ class HyperX(nn.Module):
             batch_size: windows in a batch; the labels do not depend on it.
 
         Returns:
-            For each text by task its label, or its words and their labels.
+            For each text its label by task, or its words and their labels by task.
 
         Raises:
-            HyperXError: where the model has no such task, the task predicts nothing, the code names no language, or the
-                second texts are not as many as the first.
-            DataError: where a text has no word, is neither a text nor words, or cannot be segmented.
+            HyperXError: if the model has no such task, the task predicts nothing, the code names no language, or
+                ``texts`` and ``text_pairs`` differ in number.
+            DataError: if a text has no word, is neither a text nor words, or cannot be segmented.
         """
         if isinstance(texts, str) or isinstance(text_pairs, str):
             raise HyperXError("texts: expected a list of sentences, found one string; write [text]")
@@ -263,7 +263,7 @@ class HyperX(nn.Module):
         """The tasks to predict, by default all that predict anything.
 
         Raises:
-            HyperXError: where the model has none, or not those, or a task only serves others.
+            HyperXError: if the model does not have a task, or one only serves other tasks in training.
         """
         known = self._predicted()
         for name in names or known or tuple(self.tasks):
@@ -284,7 +284,7 @@ class HyperX(nn.Module):
         return {self.tasks[task].reads for task in tasks}
 
     def train_encoder(self, part: EncoderPart) -> None:
-        """Freeze the encoder but for its layer norms (Hyper-X, section 2), all but its embeddings, or all of it."""
+        """Train only the encoder's layer norms (Hyper-X, section 2), all but its embeddings, or all of it."""
         self.encoder.requires_grad_(part != "norms")
         if part == "layers":
             for module in self.encoder.modules():
@@ -298,7 +298,7 @@ class HyperX(nn.Module):
         """Indices of the pair's task and language, which may be spelled in any standard form.
 
         Raises:
-            HyperXError: where the model has no such task or language.
+            HyperXError: if the model has no such task or language.
         """
         tasks, languages = tuple(self.tasks), self.config.languages
         self._check_task(pair.task)
@@ -314,10 +314,10 @@ class HyperX(nn.Module):
             raise HyperXError(f"the model has no task {name!r}; it has {', '.join(self.tasks)}.{hint}")
 
     def admit_language(self, language: str) -> None:
-        """Make sure that the model has a language, adding it where it is a real one that training did not declare.
+        """Make sure that the model has a language: one that training did not declare is added.
 
         Raises:
-            HyperXError: where the code names no language.
+            HyperXError: if the code names no language.
         """
         if canonical(language) in map(canonical, self.config.languages):
             self._tell_mean(canonical(language))
@@ -328,7 +328,7 @@ class HyperX(nn.Module):
         self.add_language(language)
 
     def _tell_mean(self, language: str) -> None:
-        """Say where a language of the model has nothing of its own to read."""
+        """Log if a language of the model has no trained weights of its own to use."""
         tasks = {task for task, own in self.config.trained_keys if own == language}
         predicted = self._predicted()
         if not tasks:
@@ -337,7 +337,7 @@ class HyperX(nn.Module):
             log.info("%s was trained on raw text only: it reads the mean of the languages with labels", language)
 
     def add_language(self, language: str) -> None:
-        """Give the model one language more, which reads the mean of the trained languages."""
+        """Add a language to the model, which uses the mean of the trained languages."""
         if self.hypernetwork is not None:
             trained = self.config.trained_languages
             known = [row for row, name in enumerate(self.config.languages) if canonical(name) in trained]
@@ -349,13 +349,14 @@ class HyperX(nn.Module):
         log.warning("language %s is new to the model: it reads the mean of the trained languages", language)
 
     def compress(self, rank: int) -> None:
-        """Write both projections as mixtures of R matrices: about R / P of the hypernetwork's parameters.
+        """Generate both projections as mixtures of R matrices, with about R / P of the hypernetwork's parameters.
 
         Args:
             rank: number R of basis matrices, the principal components of the adapters of all pairs of the model.
 
         Raises:
-            HyperXError: where the model has no hypernetwork, it is compressed already, or there are fewer components.
+            HyperXError: if the model has no hypernetwork, it is compressed already, or there are fewer than R
+                components.
         """
         if self.hypernetwork is None:
             raise HyperXError("the model has plain adapters: only a hypernetwork can be compressed")
@@ -386,15 +387,15 @@ class HyperX(nn.Module):
         Args:
             pairs: the pair of every row, or one for all.
             input_ids: subword ids ``[B, T]``.
-            attention_mask: 1 for subwords, 0 for padding ``[B, T]``; None where nothing is padded.
-            labels: the labels of every row, also on the CPU, in the form of its task: for tags ids at the first subword
-                of each word, -100 elsewhere ``[B, T]``; for ``mlm`` what each hidden subword was, -100 elsewhere
-                ``[B, T]``; for ``dep`` head and relation of each word ``[B, W, 2]``; for ``cls`` ids ``[B]``. Where the
-                forms of several tasks differ, a mapping from each task to the labels of its rows.
+            attention_mask: 1 for subwords, 0 for padding ``[B, T]``; None if nothing is padded.
+            labels: the labels of every row, on any device, in the form of its task: for tags label ids at the first
+                subword of each word, -100 elsewhere ``[B, T]``; for ``mlm`` the ids of the subwords to predict, -100
+                elsewhere ``[B, T]``; for ``dep`` head and relation of each word ``[B, W, 2]``; for ``cls`` label ids
+                ``[B]``. If the forms of several tasks differ, a mapping from each task to the labels of its rows.
             words: for each subword the index of its word, -1 for special ones and padding ``[B, T]``; ``dep`` and
                 ``cls`` need it.
-            adapters: what :meth:`adapters` gave for the batch's distinct pairs in order of first appearance, to
-                spare generating it again.
+            adapters: what :meth:`adapters` returned for the batch's distinct pairs in order of first appearance, to
+                avoid generating them again.
         """
         row_pairs = rows_of(pairs, len(input_ids))
         distinct = list(dict.fromkeys(row_pairs))
@@ -422,7 +423,7 @@ class HyperX(nn.Module):
     def _head_input(
         self, task: str, rows: Sequence[int], hidden: Tensor, words: Tensor | None, labels: Tensor | None
     ) -> HeadInput:
-        """What the head of the task that has these rows reads."""
+        """The input of a task's head, for the rows of that task."""
         if labels is not None and not self.tasks[task].counts_labels:
             labels = placed(labels, hidden.device)
         embeddings = self.word_embeddings
@@ -448,14 +449,14 @@ def tasks_of(pairs: Sequence[TaskLanguagePair]) -> list[str]:
 def labels_by_task(
     labels: Tensor | Mapping[str, Tensor] | None, rows: Mapping[str, Sequence[int]]
 ) -> Mapping[str, Tensor]:
-    """The labels of each task's rows, where there are any.
+    """The labels of each task's rows, if there are any.
 
     Args:
-        labels: one tensor with the labels of every row, or those of each task's rows.
+        labels: one tensor with the labels of every row, or a mapping from each task to those of its rows.
         rows: the rows of each task.
 
     Raises:
-        HyperXError: where labels are given by task, and not for just the tasks of the rows.
+        HyperXError: if labels are given by task, but not for exactly the tasks of the rows.
     """
     if labels is None:
         return {}
@@ -470,7 +471,7 @@ def labels_by_task(
 
 
 def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters:
-    """What the adapters of a model come from: a new hypernetwork, or new plain adapters."""
+    """The source of a model's adapters: a new hypernetwork, or new plain adapters."""
     languages = [canonical(language) for language in config.languages]
     if config.adapter_sharing is None:
         return Hypernetwork(
@@ -491,15 +492,15 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
 
 
 def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
-    """By task the languages whose own embeddings it reads, in canonical form: those of its training pairs.
+    """For each task the languages whose own embeddings it uses, in canonical form: those of its training pairs.
 
-    What another task made of an embedding says nothing about this one: to its adapters that point is an outlier. A task
-    without training pairs reads what the labelled ones read.
+    An embedding that only another task has trained is an outlier to the adapters of this task. A task without training
+    pairs uses the languages of the labelled tasks.
     """
     known = {canonical(language) for language in config.languages}
     if not config.hypernetwork.mean_for_untrained:
         return dict.fromkeys(config.kinds, known)
-    # A run that starts from another one may have left out languages of that.
+    # A run that starts from another one may have left out some of its languages.
     pairs = [(task, language) for task, language in config.trained_keys if language in known]
     own = {name: {language for task, language in pairs if task == name} for name in config.kinds}
     labelled = set().union(*(own[name] for name, kind in config.kinds.items() if not TASKS[kind].auxiliary))
@@ -507,7 +508,7 @@ def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
 
 
 def check_config(config: ModelConfig) -> None:
-    """See that a configuration names tasks, an activation and a layer that there are; a ConfigError where not."""
+    """Check that a configuration's tasks, activation and head layer exist; raises a ConfigError if not."""
     problems = [
         f"there is no task {kind!r}; there are {', '.join(TASKS)}.{did_you_mean(kind, TASKS)}"
         for kind in config.kinds.values()
@@ -525,10 +526,10 @@ def check_config(config: ModelConfig) -> None:
 
 
 def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
-    """One pair a row, from one for all or one for each.
+    """The pair of each row, from one pair for all rows or one for each.
 
     Raises:
-        HyperXError: where there are more or fewer pairs than rows, or no rows.
+        HyperXError: if there are more or fewer pairs than rows, or no rows.
     """
     if not count:
         raise HyperXError("input_ids: expected one row or more; found none")

@@ -1,4 +1,4 @@
-"""How long a run is, how its rate goes, and what its optimiser does with which parameter."""
+"""The number of steps of a run, its learning-rate schedule, and its optimiser with its parameter groups."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DEFAULT_STEPS = 2000
 
 
 def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
-    """Optimiser steps of the run: as many as asked for, or those of the epochs where they alone are given."""
+    """Optimiser steps of the run: as many as given, or those of the epochs if only these are given."""
     if options.max_train_steps is not None:
         return options.max_train_steps
     if options.num_train_epochs is not None:
@@ -32,7 +32,7 @@ def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
 
 
 def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device) -> AdamW:
-    """Fused AdamW over what is trained, weight decay on the weight matrices alone: one pass instead of several."""
+    """Fused AdamW (one pass instead of several) over the trained parameters, with weight decay on matrices only."""
     exempt, slow = undecayed(model), slowed(model)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
     scales = {False: 1.0, True: options.encoder_learning_rate_scale}
@@ -51,12 +51,12 @@ def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device
 
 
 def slowed(model: HyperX) -> set[int]:
-    """The ids of the parameters with a rate of their own: the encoder's, but for its norms."""
+    """The ids of the parameters with a learning rate of their own: the encoder's, except its norms."""
     return {id(parameter) for parameter in model.encoder.parameters()} - norm_parameters(model.encoder)
 
 
 def undecayed(model: HyperX) -> set[int]:
-    """The ids of the parameters that weight decay spares: biases, norms, embeddings, layer mix and activation."""
+    """The ids of the parameters without weight decay: biases, norms, embeddings, layer mix and activation."""
     whole = (nn.Embedding, nn.LayerNorm, SourceEmbedding, PlainNorm, LayerMix)
     spared: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
     if isinstance(model.activation, nn.Module):
@@ -66,9 +66,9 @@ def undecayed(model: HyperX) -> set[int]:
 
 
 def make_scheduler(optimizer: AdamW, options: TrainingOptions, steps: int) -> LRScheduler:
-    """The course of the learning rate over a run of so many steps."""
+    """The learning-rate schedule of a run with this number of steps."""
     warmup = steps // 10 if options.warmup_steps is None else options.warmup_steps
-    # The polynomial one divides by the steps after the warm-up, of which a short run with a long one has none.
+    # The polynomial schedule divides by the number of steps after warm-up, which must not be 0.
     scheduler = get_scheduler(
         options.lr_scheduler_type, optimizer, num_warmup_steps=warmup, num_training_steps=max(steps, warmup + 1)
     )

@@ -1,4 +1,4 @@
-"""Where the data of a model's pairs is: found for a run, kept with its checkpoints, found again to evaluate."""
+"""Where the data of a model's pairs is: found for a run, kept with its checkpoints, found again for evaluation."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from hyperx.tasks.registry import TASKS
 
 
 def raw_text_of(pair: TaskLanguagePair) -> TaskLanguagePair:
-    """The name under which the raw text of a pair's language is found."""
+    """The ``mlm`` pair under which the raw text of a pair's language is found."""
     return TaskLanguagePair(MaskedLanguageModelling.kind, pair.language)
 
 
@@ -31,7 +31,7 @@ def find_sources(
     treebanks: Sequence[str],
     problems: list[str],
 ) -> DataSources | None:
-    """Where the data of some pairs is; None where there are problems, which join the others."""
+    """Where the data of some pairs is; None if there are problems, which are added to ``problems``."""
     try:
         return DataSources(
             resolve(
@@ -49,7 +49,7 @@ def find_sources(
 
 
 def _columns(tasks: Mapping[str, Task]) -> dict[str, str]:
-    """The column of each task; a table may serve several runs, so its pairs need not be of this one's tasks."""
+    """The column of each task, kinds included: a table may serve several runs, so it may have pairs of other tasks."""
     kinds = {kind: task.column for kind, task in TASKS.items()}
     return kinds | {name: task.column for name, task in tasks.items()}
 
@@ -62,9 +62,10 @@ def with_all_pairs(
     label_map: dict[str, str],
     problems: list[str],
 ) -> DataSources:
-    """The sources of every pair of the model that has any, so that evaluation finds them without being told.
+    """The sources of every pair of the model that has data, so that evaluation finds them without further options.
 
-    A pair that nobody named may lack data; what keeps that of the table's pairs from being found joins the problems.
+    A pair that no option names may lack data; if data of a pair in the table is not found, the reason is added to
+    ``problems``.
     """
     every = [TaskLanguagePair(task, language) for task in tasks for language in languages]
     lacking: dict[TaskLanguagePair, list[str]] = {}
@@ -85,7 +86,7 @@ def with_all_pairs(
 
 
 def table_keys(table: Iterable[str]) -> set[tuple[str, str]]:
-    """The pairs of a table of data; names that are none are reported where the table is read."""
+    """The keys of the pairs in a table of data; malformed names are reported where the table is read."""
     keys = set()
     for name in table:
         with contextlib.suppress(HyperXError):
@@ -94,7 +95,7 @@ def table_keys(table: Iterable[str]) -> set[tuple[str, str]]:
 
 
 def kept_data(sources: DataSources, data: DataOptions, label_map: dict[str, str]) -> dict[str, Any]:
-    """What a checkpoint keeps of its data: where that of every pair of the model is, and how it was found."""
+    """What a checkpoint records of its data: where that of every pair of the model is, and how it was found."""
     return {
         "data_folder": str(data.data_folder.resolve()),
         "table": dict(data.data),

@@ -25,7 +25,7 @@ class TaskLanguagePair:
         """Read ``task#language``; a pair passes through unchanged.
 
         Raises:
-            HyperXError: where the name is not one task and one language joined by ``#``.
+            HyperXError: if the name is not one task and one language joined by ``#``.
         """
         if isinstance(name, TaskLanguagePair):
             return name
@@ -36,7 +36,7 @@ class TaskLanguagePair:
 
     @property
     def key(self) -> tuple[str, str]:
-        """What two spellings of one pair, such as ``ner#tr`` and ``ner#tur``, have in common."""
+        """Task and canonical language: equal for two spellings of one pair, such as ``ner#tr`` and ``ner#tur``."""
         return self.task, canonical(self.language)
 
     def __str__(self) -> str:

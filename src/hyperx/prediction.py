@@ -30,7 +30,7 @@ def tag(
     batch_size: int = 32,
     pool: int | None = None,
 ) -> Iterator[Prediction]:
-    """Label sentences, or their words, in their order.
+    """Label sentences, or their words, in order.
 
     Args:
         model: a model with a tokenizer, in evaluation mode.
@@ -67,16 +67,16 @@ def as_sentences(
     text_pairs: Iterable[str] | None = None,
     reads: Collection[str] = ("words",),
 ) -> Iterator[Sentence]:
-    """Raw texts, segmented where words are needed, or sequences of words, as they are.
+    """Sentences from raw texts, segmented if words are needed, or from sequences of words, which stay as they are.
 
     Args:
         texts: the texts.
         language: their language.
-        text_pairs: the second text of each, where texts come in pairs.
+        text_pairs: the second text of each, if texts come in pairs.
         reads: whether tasks need ``words``, ``text`` or both.
 
     Raises:
-        DataError: where a text has no word, is neither a text nor words, or is in a script that cannot be segmented
+        DataError: if a text has no word, is neither a text nor words, or is in a script that cannot be segmented
             and words are needed.
     """
     segmenter = WordSegmenter(language) if "words" in reads else None

@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """What a training run reads.
+    """The inputs of a training run.
 
     Args:
         encoder: the loaded encoder.
@@ -51,12 +51,12 @@ class RunData:
 
 
 def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -> RunData:
-    """Load the encoder, and read and encode the data; a checkpoint to start from gives its label sets.
+    """Load the encoder, and read and encode the data; label sets may come from a checkpoint to start from.
 
     Raises:
-        ConfigError: where windows are longer than the encoder can read.
-        DataError: where data is missing or malformed.
-        EncoderError: where the encoder cannot be had.
+        ConfigError: if windows are longer than the encoder can read.
+        DataError: if data is missing or malformed.
+        EncoderError: if the encoder cannot be loaded.
     """
     encoder = load_encoder(config.model.model_name_or_path)
     check_tasks(scope.tasks, encoder)
@@ -92,10 +92,10 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
 def _self_labelled(
     config: TrainConfig, scope: Scope, start: WarmStart | None, loader: SplitLoader
 ) -> list[EncodedSplit]:
-    """The training splits of the pairs without labels, as the checkpoint that the run starts from labels them."""
+    """The training splits of the pairs without labels, labelled by the checkpoint that the run starts from."""
     if start is None or not scope.self_train_pairs:
         return []
-    from hyperx.self_training import SelfLabeller  # it needs the model, which a look at data can spare
+    from hyperx.self_training import SelfLabeller  # needs the model, which `hyperx check` does not
 
     labeller, silent = SelfLabeller(start, config, scope, loader), config.training.disable_progress_bar
     bar = tqdm(scope.self_train_pairs, desc="labelling raw text", unit="pair", disable=silent, leave=False)
@@ -103,7 +103,7 @@ def _self_labelled(
 
 
 def check_tasks(tasks: Mapping[str, Task], encoder: LoadedEncoder) -> None:
-    """See that an encoder can serve the tasks; a ConfigError names those that it cannot."""
+    """Check that an encoder can serve the tasks; raises a ConfigError that names those that it cannot."""
     subwords = special_subwords(encoder.checked_tokenizer())
     found = {name: task.problem(subwords) for name, task in tasks.items()}
     if problems := [f"{name}: {encoder.name} cannot serve it: {what}" for name, what in found.items() if what]:
@@ -114,7 +114,7 @@ def checked_length(config: TrainConfig, encoder: LoadedEncoder) -> int:
     """The longest window, which the encoder must be able to read.
 
     Raises:
-        ConfigError: where it is longer than the encoder's limit.
+        ConfigError: if it is longer than the encoder's limit.
     """
     limit = longest_input(encoder.model)
     if limit is not None and config.data.max_length > limit:
@@ -127,7 +127,7 @@ def checked_length(config: TrainConfig, encoder: LoadedEncoder) -> int:
 def label_sets(
     scope: Scope, splits: Sequence[EncodedSplit], data: DataOptions, known: Mapping[str, tuple[str, ...]]
 ) -> dict[str, tuple[str, ...]]:
-    """The label set of every task, see :func:`label_set`; those known are of the checkpoint that a run starts from."""
+    """The label set of every task, see :func:`label_set`; ``known`` has those of the checkpoint to start from."""
     seen: dict[str, set[str]] = {task: set() for task in scope.tasks}
     for pair, split in zip(scope.train_pairs, splits, strict=True):
         seen[pair.task].update(split.names.get(scope.tasks[pair.task].label_column or "", ()))
@@ -140,10 +140,10 @@ def label_sets(
 def label_set(
     task: Task, seen: Collection[str], entity_types: Sequence[str], known: tuple[str, ...] = ()
 ) -> tuple[str, ...]:
-    """The labels of a task, from its training data or as declared; those known where they hold all of these.
+    """The labels of a task, from its training data or as declared; the known ones if they include all of these.
 
     Raises:
-        DataError: where training data has an entity type that was not declared.
+        DataError: if training data has an entity type that was not declared.
     """
     declared = [f"{prefix}-{kind}" for kind in entity_types for prefix in "BI"]
     wanted = declared if declared and task.column == "ner" else seen
@@ -157,7 +157,7 @@ def label_set(
 
 
 def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ...]]) -> list[str]:
-    """The tasks with fewer labels than it takes to learn something."""
+    """A problem for each task that has too few labels to be trained."""
     return [
         f"{name}: expected {tasks[name].least_labels} labels or more in the training data, found "
         f"{', '.join(known) or 'none'}; give it a training pair with more, or leave out the task."
@@ -167,7 +167,7 @@ def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ..
 
 
 def unknown_labels(pair: TaskLanguagePair, split: str, found: Iterable[str], known: Collection[str]) -> str | None:
-    """What to say of the labels of a split that are none of the model's; None where all are."""
+    """A message about the labels of a split that the model does not have; None if it has all."""
     if not (unknown := sorted(set(found).difference(known))):
         return None
     what = f"the labels {listing(unknown, most=10)} of its {split} data are unknown to the model and count as errors"
@@ -177,6 +177,6 @@ def unknown_labels(pair: TaskLanguagePair, split: str, found: Iterable[str], kno
 def warn_unknown_labels(
     task: Task, pair: TaskLanguagePair, split: str, encoded: EncodedSplit, known: Collection[str]
 ) -> None:
-    """Warn of the labels of a split to evaluate on that are none of the model's."""
+    """Warn of the labels of an evaluation split that the model does not have."""
     if told := unknown_labels(pair, split, encoded.names.get(task.label_column or "", ()), known):
         log.warning(told)

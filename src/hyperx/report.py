@@ -1,4 +1,4 @@
-"""Tables for people: what is trained, how much data there is, and how well each pair does."""
+"""Tables of what is trained and of the scores of each pair."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ def print_modules(model: HyperX, patterns: Mapping[str, str] | None = None) -> N
 
     Args:
         model: the model.
-        patterns: regular expressions over :func:`~hyperx.building.public_names` by the option that gave them; for each
-            a column says how many parameters it matched.
+        patterns: regular expressions over :func:`~hyperx.building.public_names`, by their option; for each, a column
+            shows how many parameters it matched.
     """
     given = {option: re.compile(pattern) for option, pattern in (patterns or {}).items()}
     rows: dict[str, list[int]] = {}
@@ -47,9 +47,9 @@ def _module_of(name: str) -> str:
 def result_table(
     scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair]
 ) -> tuple[list[str], list[list[str]]]:
-    """Header and rows: one row per pair, seen pairs first, then the macro averages of the groups.
+    """Header and rows: one row per pair and measure, seen pairs first, then the macro averages of the groups.
 
-    Where sentences also stand in train, two columns more tell how many, and the score on the others.
+    If sentences also occur in train, two more columns show how many, and the score on the others.
     """
     header = ["pair", "group", "sentences", "measure", "score"]
     rows = [
@@ -84,7 +84,7 @@ def _result_rows(score: PairScores, group: str) -> list[list[str]]:
 
 
 def shown(score: PairScores, value: float) -> str:
-    """A value of the main measure: percent, but a perplexity as it is."""
+    """A value of a measure as text: in percent, except perplexities."""
     return f"{value:.1f}" if score.task.auxiliary else f"{100 * value:.1f}"
 
 
@@ -113,8 +113,8 @@ def write_results(path: Path, title: str, scores: Sequence[PairScores], labelled
 
 
 def flat_results(scores: Sequence[PairScores], split: str) -> dict[str, float]:
-    """Results under the published program's names, such as ``test_ner:de_f1``, and on its scales: LAS and UAS go from 0
-    to 100, all else from 0 to 1."""
+    """Results under the published program's names, such as ``test_ner:de_f1``, and on its scales: LAS and UAS from 0 to
+    100, other scores from 0 to 1."""
     return {
         f"{split}_{score.pair.task}:{score.pair.language}_{name}": 100 * value
         if name in score.task.as_percent

@@ -1,4 +1,4 @@
-"""What a run is about: all problems with its options are found together, before data is read or a model is loaded."""
+"""The scope of a run: all problems with its options are found together, before data is read or a model is loaded."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ T = TypeVar("T")
 MOST_SEED = 2**32 - 1
 """The largest seed of NumPy's generators."""
 POLYNOMIAL_END = 1e-7
-"""Where the polynomial schedule of the Hugging Face library ends."""
+"""The learning rate at which the polynomial schedule of the Hugging Face library ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,11 +39,11 @@ class Scope:
         tasks: every task of the model by name.
         languages: every language of the model, as the user spells it.
         train_pairs: pairs to train on.
-        eval_pairs: pairs to evaluate on while training.
-        self_train_pairs: pairs without labels to train on all the same.
+        eval_pairs: pairs to evaluate on during training.
+        self_train_pairs: pairs without labels for self-training.
         sources: where the data of the pairs is.
         texts: where the raw text of pairs without labels is.
-        kept: what a checkpoint keeps of it: the sources, the folder of local data and the explicit table.
+        kept: what a checkpoint records of it: the sources, the folder of local data and the explicit table.
     """
 
     tasks: Mapping[str, Task]
@@ -61,7 +61,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
 
     Args:
         config: the options.
-        found: problems that were found before; they are reported with the others.
+        found: problems found before, which are reported with the others.
         start: the checkpoint that the run starts from.
 
     Raises:
@@ -78,7 +78,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     alone = parse_pairs(data.self_train_task_language_pairs, "--self_train_task_language_pairs", problems)
     named = _unique([*train, *alone, *evaluate])
     tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in named], problems))
-    # The first spelling of a language serves all of its pairs.
+    # All pairs of a language use its first spelling.
     spelt: dict[str, str] = {}
     for pair in named:
         spelt.setdefault(canonical(pair.language), pair.language)
@@ -111,7 +111,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
 
 
 def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
-    """The checkpoint to start from; what keeps this run from doing so joins the other problems."""
+    """The checkpoint to start from, if any; what keeps this run from using it is added to ``problems``."""
     if config.model.load_from_ckpt is None:
         return None
     try:
@@ -130,9 +130,9 @@ def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
 def find_texts(
     pairs: Sequence[TaskLanguagePair], tasks: Mapping[str, Task], data: DataOptions, problems: list[str]
 ) -> DataSources:
-    """Where the raw text of some pairs is; what keeps it from being found joins the other problems."""
+    """Where the raw text of some pairs is; what keeps it from being found is added to ``problems``."""
     names = _unique(map(raw_text_of, pairs))
-    # The table has rows of the other tasks too.
+    # The table has entries of the other tasks too.
     known = {**tasks, **{name.task: MaskedLanguageModelling() for name in names}}
     texts = find_sources(names, known, data.data_folder, data.data, {}, (), problems) or DataSources(())
     problems += [
@@ -150,7 +150,7 @@ def _self_training_problems(
     alone: Sequence[TaskLanguagePair],
     start: WarmStart | None,
 ) -> Iterator[str]:
-    """What keeps pairs from being trained on labels of the checkpoint that the run starts from."""
+    """What keeps pairs from being trained on labels predicted by the checkpoint that the run starts from."""
     option = "--self_train_task_language_pairs"
     if alone and config.model.load_from_ckpt is None:
         yield f"{option}: name the checkpoint that labels their text with --load_from_ckpt"
@@ -186,7 +186,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
     (f"0 to {MOST_SEED}", lambda value: 0 <= value <= MOST_SEED, ("seed",)),
     ("16 or more subwords", lambda value: value >= 16, ("max_length",)),
 )
-"""What is expected of numbers, a test of it, and the options of which it is; those that are None have no range."""
+"""The expected range of a number in words, a test for it, and the options that it holds for unless they are None."""
 
 
 def number_problems(config: TrainConfig) -> list[str]:
@@ -257,7 +257,7 @@ def parse_pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple
 def _name_problems(
     tasks: Sequence[str], languages: Sequence[str], pairs: Iterable[TaskLanguagePair], *, declared: DataOptions
 ) -> list[str]:
-    """Unknown tasks and languages, those named twice, and pairs outside of the declared ones."""
+    """Languages that are unknown or named twice, and pairs whose task or language is not among the declared ones."""
     problems = [f"--languages: {problem}" for problem in language_problems(languages)]
     known = set(map(canonical, languages))
     for pair in _unique(pairs):
@@ -284,7 +284,7 @@ def _label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
 
 
 def _other_treebank(pair: TaskLanguagePair, column: str) -> str:
-    """Advice for a pair whose treebank cannot be trained on, where another one of the language can."""
+    """Advice for a pair whose treebank has no train split, if another one of the language has."""
     trained = [treebank.name for treebank in treebanks_of(pair.language) if "train" in treebank.splits]
     if column not in UD_COLUMNS or not trained:
         return ""
@@ -294,7 +294,7 @@ def _other_treebank(pair: TaskLanguagePair, column: str) -> str:
 def _eval_pairs(
     train: tuple[TaskLanguagePair, ...], evaluate: tuple[TaskLanguagePair, ...], sources: DataSources
 ) -> tuple[TaskLanguagePair, ...]:
-    """The pairs asked for, by default the training pairs; those without a dev split are named and left out."""
+    """The pairs to evaluate on, by default the training pairs; those without a dev split are left out and logged."""
     with_dev = tuple(pair for pair in evaluate or train if sources.has(pair, "dev"))
     for pair in evaluate or train:
         if pair not in with_dev:
@@ -308,11 +308,11 @@ def _check_best_by(
     averaged: Sequence[TaskLanguagePair],
     evaluate: Sequence[TaskLanguagePair],
 ) -> None:
-    """Choosing the best checkpoint needs a pair to evaluate whose measure joins averages, of the group that chooses.
+    """Check that an evaluation pair enters the average that chooses the best checkpoint.
 
     Raises:
-        ConfigError: where there is none. Where only auxiliary tasks are evaluated, and nobody asked for a choice, the
-            last checkpoint serves instead.
+        ConfigError: if there is none. If only auxiliary tasks are evaluated, and no option asks for a choice, the last
+            checkpoint is used instead.
     """
     group, patience = config.training.best_by, config.training.early_stopping_patience
     if config.training.evaluation_strategy == "no":
@@ -335,7 +335,7 @@ def _check_best_by(
 
 
 def _warn_unused(data: DataOptions, tasks: Iterable[str], languages: Sequence[str]) -> None:
-    """Name what is of no pair of the run: one table may serve several runs, or it is a slip."""
+    """Warn of entries that belong to no pair of the run: one table may serve several runs, or it is a mistake."""
     known = {TaskLanguagePair(task, language).key for task in tasks for language in languages}
     for name in data.data:
         if TaskLanguagePair.parse(name).key not in known:

@@ -37,7 +37,7 @@ class Evaluation:
     Args:
         scores: one value per pair.
         labelled: the pairs that the model was trained on with labels, which count as seen.
-        tables: the file with the scores by label, in the checkpoint; None where it could not be written.
+        tables: the file with the scores by label, in the checkpoint; None if it could not be written.
     """
 
     scores: list[PairScores]
@@ -50,8 +50,8 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
 
     Raises:
         ConfigError: all problems with the options.
-        CheckpointError: where there is no checkpoint, or it does not fit its encoder.
-        DataError: where data of a pair that was asked for is missing or malformed.
+        CheckpointError: if there is no checkpoint, or it does not fit its encoder.
+        DataError: if data of a requested pair is missing or malformed.
     """
     if config.eval_ckpt is None:
         raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run"])
@@ -85,7 +85,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
 
 
 def _write(scores: list[PairScores], labelled: tuple[TaskLanguagePair, ...], split: str, folder: Path) -> Path | None:
-    """Write the results into the checkpoint; the file of the tables, or None where they cannot be written."""
+    """Write the results into the checkpoint; returns the file of the tables, or None if they cannot be written."""
     name = "results" if split == "test" else f"results_{split}"
     tables = folder / f"{name}.md"
     if (folder / f"{name}.json").exists():
@@ -114,8 +114,8 @@ class _Data:
     """Where data is.
 
     Args:
-        sources: that to score.
-        trained: that which the model was trained on.
+        sources: the data to score.
+        trained: the data that the model was trained on.
     """
 
     sources: DataSources
@@ -129,9 +129,9 @@ def _find_data(
     settings: ModelConfig,
     problems: list[str],
 ) -> _Data:
-    """The data kept with the checkpoint, and found anew what the options ask for or training did not know.
+    """The data recorded in the checkpoint, and data found now that the options ask for or training did not know.
 
-    What keeps data from being found is a problem where the options name it; of other pairs it may be missing.
+    Data that is not found is a problem if the options name it; other pairs may lack data.
     """
     data = checkpoint.read_json(folder / checkpoint.DATA)
     trained, tasks = DataSources.from_json(data["sources"]), make_tasks(settings.kinds)
@@ -179,7 +179,7 @@ def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
 def _load(
     config: EvaluateConfig, model: HyperX, pairs: tuple[TaskLanguagePair, ...], data: _Data
 ) -> dict[TaskLanguagePair, EncodedSplit]:
-    """Encode the pairs asked for, or else all of the model that have data."""
+    """Encode the requested pairs, or else all pairs of the model that have data."""
     loader, splits = _loader(model, data.sources), {}
     for pair in pairs or data.trained.pairs:
         if pair not in data.sources and data.trained.has(pair, config.split):
@@ -208,14 +208,14 @@ def _repeats(
     labelled: tuple[TaskLanguagePair, ...],
     loader: SplitLoader,
 ) -> dict[TaskLanguagePair, set[int]]:
-    """For each seen pair the sentences that the model was trained on, as some data sets repeat them across splits.
+    """For each seen pair the sentences, by index, that also occur in train, as some data sets repeat them.
 
     The loader is that of the training data, wherever the scored data is.
     """
     found = {}
     for pair in splits:
         trained_on = split != "train" and group_of(pair, labelled) == "seen" and loader.sources.has(pair, "train")
-        # The text of auxiliary tasks is kept apart from dev and test data before training.
+        # The text of auxiliary tasks is separated from dev and test data before training.
         if trained_on and not loader.tasks[pair.task].auxiliary:
             try:
                 found[pair] = splits[pair].repeats(loader.load(pair, "train"))

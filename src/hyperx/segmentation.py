@@ -1,8 +1,8 @@
 """Raw text to words, by the rules of spaCy's tokenizers: no model, some 70 languages, one set of rules for all others.
 
-Words are what stands in the text: contractions that Universal Dependencies takes apart into other forms (French *du*
-into *de* and *le*) stay as they are written, and Vietnamese is cut at every space. Punctuation that an invisible
-character separates from its word, such as a right-to-left mark before a full stop, stays with the word.
+Words are pieces of the text: contractions that Universal Dependencies splits into other forms (French *du* into *de*
+and *le*) stay as they are written, and Vietnamese is split at every space. Punctuation that an invisible character
+separates from its word, such as a right-to-left mark before a full stop, stays with the word.
 """
 
 from __future__ import annotations
@@ -22,26 +22,26 @@ if TYPE_CHECKING:  # spaCy takes about a second to import on top of torch, and m
     from spacy.language import Language
 
 LONGEST_CHUNK = 250
-"""Characters without a space that spaCy may see: its rules take quadratic time in them (1 s for 2,000 ``$``)."""
+"""Longest run of characters without a space that spaCy gets: its rules take quadratic time (1 s for 2,000 ``$``)."""
 
 TOKENS_BEFORE_RELOAD = 2_000_000
-"""Tokens after which the rules are loaded anew: spaCy's table of words keeps some 20 bytes of each, zone or not."""
+"""Tokens after which the rules are reloaded: spaCy keeps some 20 bytes of each token, even in a memory zone."""
 
-# Where spaCy names a language otherwise than `canonical`.
+# Languages whose code in spaCy differs from that of `canonical`.
 _SPACY_CODES = {"ku": "kmr", "no": "nb", "sh": "hr"}
 
 _ZERO_WIDTH_JOINER = "\u200d"
 
 
 class _Script(NamedTuple):
-    """A script without spaces between words: its name, its characters as a regular expression's set, and tools."""
+    """A script without spaces between words: name, characters as a regular expression's set, segmentation tools."""
 
     name: str
     characters: str
     tools: str
 
 
-# Kana stand before Han, so that a Japanese line, which has both, is called Japanese.
+# Kana come before Han, so that a Japanese line, which has both, is called Japanese.
 _UNSPACED_SCRIPTS = (
     _Script("Japanese kana", "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001b000-\U0001b16f", "MeCab or SudachiPy"),
     _Script(
@@ -64,10 +64,10 @@ _UNSPACED = re.compile("[" + "".join(script.characters for script in _UNSPACED_S
 
 
 class WordSegmenter:
-    """Cuts a line of raw text into words.
+    """Splits a line of raw text into words.
 
-    A language that spaCy has no rules for is cut by its rules for all languages. The rules are loaded with the first
-    line. One segmenter serves one thread at a time.
+    A language for which spaCy has no rules is split by its rules for all languages. The rules are loaded with the first
+    line. A segmenter is not thread-safe.
 
     Args:
         language: a language code in any form that :func:`hyperx.languages.canonical` reads.
@@ -82,16 +82,16 @@ class WordSegmenter:
         return _load_rules(canonical(self.language))
 
     def segment(self, line: str) -> Sentence | None:
-        """The words of a line, or None where it has none.
+        """The words of a line, or None if it has none.
 
-        The sentence's text is the line with every run of white space (tabs and no-break spaces among it) as one
+        The sentence's text is the line with every run of white space (including tabs and no-break spaces) as one
         space, and without pieces between spaces that consist of control and format characters only. The words, joined
-        by ``space_after``, are exactly that text. A word never holds a space, and never begins with a combining mark
-        or an invisible character that follows another word: those belong to the word before.
+        according to ``space_after``, give exactly that text. A word never contains a space; combining marks and
+        invisible characters after a word belong to it and do not begin the next one.
 
         Raises:
-            DataError: where most of the line is in a script without spaces (see `unspaced_script`), or it holds
-                half a character, which no encoding can write.
+            DataError: if most of the line is in a script without spaces (see `unspaced_script`), or it contains a lone
+                surrogate, which no encoding can write.
         """
         check_whole(line)
         script = unspaced_script(line)
@@ -138,10 +138,10 @@ class WordSegmenter:
 
 
 def unspaced_script(line: str) -> str | None:
-    """The script of a line that cannot be cut into words at spaces and punctuation, or None.
+    """The script of a line that cannot be split into words at spaces and punctuation, or None.
 
-    A line is of such a script where that has more than half of the line's letters. So a name among other words, as in
-    *she flew to Tokyo (東京) in May*, is let pass: it is a word.
+    A line has such a script if more than half of its letters are in scripts without spaces. So a name among other
+    words, as in *she flew to Tokyo (東京) in May*, is accepted: it is a word.
     """
     if line.isascii():
         return None
@@ -152,12 +152,12 @@ def unspaced_script(line: str) -> str | None:
 
 
 def is_visible(text: str) -> bool:
-    """Whether a text has any character besides white space, control and format characters."""
+    """Whether a text has any character other than white space, control and format characters."""
     return text.isalnum() or any(not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf") for char in text)
 
 
 def text_sentence(text: str, segmenter: WordSegmenter | None) -> Sentence | None:
-    """A text with its words, or alone where no segmenter is given; None where it has no visible character.
+    """A text with its words, or without words if no segmenter is given; None if it has no visible character.
 
     Raises:
         DataError: see :meth:`WordSegmenter.segment`.
@@ -169,7 +169,7 @@ def text_sentence(text: str, segmenter: WordSegmenter | None) -> Sentence | None
 
 
 def check_whole(line: str) -> None:
-    """See that a text can be written; a DataError where it holds half a character."""
+    """Check that a text can be encoded; raises a DataError if it contains a lone surrogate."""
     try:
         line.encode("utf-8")
     except UnicodeEncodeError as error:
@@ -200,7 +200,7 @@ def _load_rules(language: str) -> Language:
 
 
 def _split_at_punctuation(chunk: str) -> Iterator[str]:
-    """Letters, digits and what belongs to them together, all else one by one; in linear time."""
+    """Runs of letters, digits, marks and ``_``, and every other character by itself, in linear time."""
     for is_word, group in groupby(chunk, key=lambda char: char == "_" or unicodedata.category(char)[0] in "LMN"):
         if is_word:
             yield "".join(group)
@@ -209,14 +209,14 @@ def _split_at_punctuation(chunk: str) -> Iterator[str]:
 
 
 def _with_spaces(parts: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """The parts of one chunk: a space follows the last one only."""
+    """The parts of one chunk: a space follows only the last one."""
     pieces = list(parts)
     for index, piece in enumerate(pieces, start=1):
         yield piece, index == len(pieces)
 
 
 def _attached(pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
-    """Move what clings to a word (marks, invisible characters, skin tones, joined emoji) from the piece after it."""
+    """Move marks, invisible characters, skin tones and joined emoji from the start of a piece to the word before it."""
     before, space_before = "", True
     for piece, space in pieces:
         clinging = 0 if space_before else _clinging_length(piece, before)
@@ -233,7 +233,7 @@ def _attached(pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
 
 
 def _clinging_length(piece: str, before: str) -> int:
-    """How many of a piece's first characters belong to the word before it, which no space separates from it."""
+    """How many of a piece's first characters belong to the word before it, from which no space separates them."""
     if before.endswith(_ZERO_WIDTH_JOINER) and unicodedata.category(piece[0]) == "So":
         return len(piece)
     if all(map(_clings, before)):

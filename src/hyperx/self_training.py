@@ -1,4 +1,4 @@
-"""Self-training: a pair without labels is trained on those that a trained model is most confident of in raw text."""
+"""Self-training: a pair without labels is trained on the raw sentences that a trained model labels most confidently."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ from hyperx.warm_start import WarmStart
 log = logging.getLogger(__name__)
 
 LEAST_PROBABILITY = 1e-12
-"""A label that decoding chose for its neighbours' sake may have a probability of nothing."""
+"""A label that decoding chose because of its neighbours may have a probability of 0."""
 
 
 class SelfLabeller:
@@ -44,7 +44,7 @@ class SelfLabeller:
         teacher: the checkpoint.
         config: the options of the run.
         scope: its tasks, and where its text is.
-        loader: encodes and keeps what was labelled.
+        loader: encodes and caches what was labelled.
     """
 
     def __init__(self, teacher: WarmStart, config: TrainConfig, scope: Scope, loader: SplitLoader) -> None:
@@ -52,10 +52,10 @@ class SelfLabeller:
         self.samples, self.share = config.data.self_train_samples, config.data.self_train_share
 
     def load(self, pair: TaskLanguagePair) -> EncodedSplit:
-        """The sentences of which the teacher is most confident, with its labels, encoded.
+        """The sentences that the teacher labels most confidently, with its labels, encoded.
 
         Raises:
-            DataError: where the text is missing or cannot be cut into words.
+            DataError: if the text is missing or cannot be split into words.
         """
         task, apart = self.scope.tasks[pair.task], HeldOutText(self.scope.sources.held_out(pair.language))
         facts = (
@@ -90,7 +90,7 @@ class SelfLabeller:
         return (labelled(found[index], task) for index in chosen)
 
     def _sentences(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
-        """The raw text that is no dev or test data, cut into words where it is not and the task reads words."""
+        """The raw text without dev and test data, split into words if the task needs them and the text has none."""
         text, segmenter = raw_text_of(pair), WordSegmenter(pair.language) if task.reads == "words" else None
         for passage in apart.removed(self.scope.texts.read(text, "train"), text):
             try:
@@ -108,7 +108,7 @@ def mean_log_probability(prediction: Prediction, task: Task) -> float:
 
 
 def most_confident(confidences: Sequence[float], share: float) -> list[int]:
-    """The places of the highest share of some values, at least one, in ascending order."""
+    """The indices of the highest values, a share of all of them but at least one, in ascending order."""
     order = sorted(range(len(confidences)), key=lambda index: -confidences[index])
     return sorted(order[: math.ceil(share * len(confidences))])
 

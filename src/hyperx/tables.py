@@ -17,7 +17,7 @@ FILE_WIDTH = 160
 def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> None:
     """Print a table to the terminal, its first columns as text and the others as numbers.
 
-    Where the terminal is too narrow, long cells are folded and short ones stay whole.
+    If the terminal is too narrow, long cells are folded and short ones stay whole.
     """
     table = Table(title=title, title_justify="left")
     for index, name in enumerate(header):
@@ -25,7 +25,7 @@ def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: 
         justify: Literal["left", "right"] = "left" if index < text_columns or widest > LONG_CELL else "right"
         table.add_column(Text(name), justify=justify, min_width=min(max(widest, len(name)), LONG_CELL))
     for row in rows:
-        table.add_row(*map(Text, row))  # as it stands: a label such as [neutral] is no markup
+        table.add_row(*map(Text, row))  # literally: a label such as [neutral] is not markup
     console = Console()
     # A file or a pipe has no width of its own: nothing needs to be folded there.
     (console if console.is_terminal else Console(width=FILE_WIDTH)).print(table)

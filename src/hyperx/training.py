@@ -56,12 +56,12 @@ CHANGEABLE = {
 
 @dataclass
 class Progress:
-    """What a run has come to; kept with every checkpoint.
+    """The progress of a run; kept with every checkpoint.
 
     Args:
         step: optimiser steps done.
         best: the best average so far, from 0 to 1.
-        best_checkpoint: name of the folder that has it.
+        best_checkpoint: name of the folder of the checkpoint that reached it.
         evaluations_since_best: for early stopping.
     """
 
@@ -72,13 +72,13 @@ class Progress:
 
 
 def train(config: TrainConfig) -> Path:
-    """Train as the options say; the output folder with its checkpoints.
+    """Train with these options; returns the output folder with its checkpoints.
 
     Raises:
         ConfigError: all problems with the options, before any model is loaded.
-        DataError: where data is missing or malformed.
-        EncoderError: where the encoder cannot be had.
-        HyperXError: where training diverges.
+        DataError: if data is missing or malformed.
+        EncoderError: if the encoder cannot be loaded.
+        HyperXError: if training diverges.
     """
     problems = output_dir_problems(config.training)
     start = read_start(config, problems)
@@ -107,7 +107,7 @@ def train(config: TrainConfig) -> Path:
         report.print_modules(model, freezing_patterns(config.model))
     run = TrainingRun(config, output_dir, accelerator, model, data)
     start_tracker(accelerator, config, output_dir)
-    # An earlier run makes way only once this one is sure to begin.
+    # An earlier run is deleted only once this one is sure to begin.
     with accelerator.main_process_first():
         claim_output_dir(config.training, output_dir)
     if config.training.resume:
@@ -123,7 +123,7 @@ def train(config: TrainConfig) -> Path:
 
 
 def freezing_patterns(options: ModelOptions) -> dict[str, str]:
-    """The patterns that were given, by their options."""
+    """The patterns that were given, by option."""
     given = {
         "--freeze_params_regex": options.freeze_params_regex,
         "--unfreeze_params_regex": options.unfreeze_params_regex,
@@ -144,7 +144,7 @@ def output_dir_problems(options: TrainingOptions) -> list[str]:
 
 
 def _unwritable(folder: Path) -> str | None:
-    """Why nothing can be written below a folder, which need not exist yet."""
+    """Why nothing can be written to a folder, which need not exist yet; None if it can."""
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
         return f"{nearest} is a file"
@@ -152,7 +152,7 @@ def _unwritable(folder: Path) -> str | None:
 
 
 def start_tracker(accelerator: Accelerator, config: TrainConfig, output_dir: Path) -> None:
-    """Open what --report_to names, without the logs of a run that is to be overwritten."""
+    """Start the tracker that --report_to names; logs of a run to be overwritten are deleted."""
     options = config.training
     if options.report_to == "none":
         return
@@ -162,14 +162,14 @@ def start_tracker(accelerator: Accelerator, config: TrainConfig, output_dir: Pat
 
 
 def claim_output_dir(options: TrainingOptions, output_dir: Path) -> None:
-    """Make the output folder, and empty it where that is asked for."""
+    """Create the output folder, and delete an earlier run in it if it is to be overwritten."""
     if options.overwrite_output_dir and not options.resume:
         _delete_run(output_dir)
     output_dir.mkdir(parents=True, exist_ok=True)
 
 
 def _delete_run(output_dir: Path) -> None:
-    """Delete what a run wrote, and nothing else that may stand there."""
+    """Delete what a run wrote, and nothing else in the folder."""
     for path in checkpoint.checkpoints(output_dir):
         shutil.rmtree(path)
     checkpoint.clean(output_dir)
@@ -182,7 +182,7 @@ def make_accelerator(options: TrainingOptions) -> Accelerator:
     precision = "no"
     if options.fp16:
         if torch.cuda.is_available() and not options.no_cuda:
-            # Cards before Ampere compute bf16 in a roundabout way, and slowly.
+            # GPUs before Ampere only emulate bf16, which is slow.
             precision = "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
             log.info("--fp16: mixed precision with %s", precision)
         else:
@@ -193,19 +193,19 @@ def make_accelerator(options: TrainingOptions) -> Accelerator:
         gradient_accumulation_steps=options.gradient_accumulation_steps,
         log_with=None if options.report_to == "none" else options.report_to,
         project_dir=options.output_dir,
-        # A batch seldom holds every task, so some head has no gradient.
+        # A batch rarely has rows of every task, so some heads have no gradient.
         kwargs_handlers=[DistributedDataParallelKwargs(find_unused_parameters=True)],
     )
 
 
 class TrainingRun:
-    """One run from its first or its resumed step to its last.
+    """One run, from its first or resumed step to its last.
 
     Args:
         config: all options.
         output_dir: where checkpoints and the log go.
         accelerator: devices, processes and precision.
-        model: the model, at its start.
+        model: the model with its initial weights.
         data: the encoded splits.
     """
 
@@ -238,11 +238,11 @@ class TrainingRun:
         scheduler = make_scheduler(optimizer, self.options, self.steps)
         self.bare_model = model
         self.labelled = model.config.labelled_pairs
-        # The scheduler stays outside: the library would step it once a process.
+        # The scheduler is not prepared: the library would step it once per process.
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.scheduler = scheduler
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
-        # The encoder came in evaluation mode; whatever evaluates leaves the model as it was.
+        # The encoder was loaded in evaluation mode; evaluation restores the mode that it found.
         self.model.train()
 
     def run(self) -> None:
@@ -253,7 +253,7 @@ class TrainingRun:
             initial=progress.step,
             desc="training",
             unit="step",
-            # A file that takes the place of a terminal gets lines of the log instead.
+            # Without a terminal, log lines are written instead.
             disable=options.disable_progress_bar or not self.accelerator.is_main_process or not sys.stderr.isatty(),
         )
         batches = self._batches(progress.step * options.gradient_accumulation_steps)
@@ -281,10 +281,10 @@ class TrainingRun:
             yield self.collate(own, number * processes + process)
 
     def _step(self, batches: Iterator[Batch]) -> torch.Tensor:
-        """One optimiser step; its mean loss, still on the device.
+        """One optimiser step; returns its mean loss, still on the device.
 
-        Nothing here waits for a GPU: Python asks for the next step while the card is at this one. So no value of the
-        device is read, and what Python does for every step is kept short.
+        Nothing here waits for a GPU: Python launches the next step while the GPU computes this one. So no value is read
+        back from the device, and Python's work per step is kept small.
         """
         total = torch.zeros((), device=self.accelerator.device)
         for _ in range(self.options.gradient_accumulation_steps):
@@ -322,7 +322,7 @@ class TrainingRun:
                 file.write(json.dumps({"step": self.progress.step, **values}) + "\n")
 
     def _evaluate(self, bar: tqdm[Any]) -> bool:
-        """Score the evaluation pairs, keep the best checkpoint; whether to stop early."""
+        """Score the evaluation pairs and keep the best checkpoint; returns whether to stop early."""
         if not self.data.eval_splits:
             return False
         scores = evaluate_pairs(
@@ -332,7 +332,7 @@ class TrainingRun:
         )
         averages = macro_averages(averaged(scores), self.labelled)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
-        # Without any: only auxiliary tasks are evaluated, and the last checkpoint is the result.
+        # None if only auxiliary tasks are evaluated; then the last checkpoint is the result.
         average = averages.get(self.options.best_by)
         self._tell(bar, scores, average)
         return average is not None and self._keep_best(average)
@@ -344,8 +344,8 @@ class TrainingRun:
             bar.write(f"step {self.progress.step}  dev {chosen_by}{cells}")
 
     def _keep_best(self, average: float) -> bool:
-        """Save where no average was better yet; whether to stop early. Of equals the one that has learnt longer counts:
-        at first an F1 may stay at 0 for a while."""
+        """Save the checkpoint if no average was better yet; returns whether to stop early. Of equal averages the latest
+        counts as best: at first an F1 may stay at 0 for a while."""
         progress = self.progress
         better = progress.best is None or average > progress.best
         progress.evaluations_since_best = 0 if better else progress.evaluations_since_best + 1
@@ -365,12 +365,12 @@ class TrainingRun:
         return patience is not None and self.progress.evaluations_since_best >= patience
 
     def _save(self) -> None:
-        """Write the checkpoint of this step, name the best, delete what the limit spares."""
+        """Write the checkpoint of this step, name the best, delete those beyond the limit."""
         folder = self.output_dir / f"checkpoint-{self.progress.step}"
-        # Each process draws for its own rows.
+        # Each process draws random numbers for its own rows.
         random = gather_object([random_state(self.accelerator.device)])
-        # The last exchange must hold no tensors: its thread needs the interpreter to let go of them, and the end of a
-        # run waits for that thread without letting go of the interpreter.
+        # The last collective operation must have no tensors: its thread needs the interpreter lock to free them, and
+        # the end of a run waits for that thread without releasing the lock.
         self.accelerator.wait_for_everyone()
         if not self.accelerator.is_main_process:
             return
@@ -406,7 +406,7 @@ class TrainingRun:
         checkpoint.save_state(folder, state)
 
     def resume(self) -> None:
-        """Take up the last complete checkpoint; without one start from the beginning."""
+        """Continue from the last complete checkpoint, or from the beginning if there is none."""
         checkpoint.clean(self.output_dir)
         found = checkpoint.checkpoints(self.output_dir)
         if not found:
@@ -432,7 +432,7 @@ class TrainingRun:
         self.losses = [torch.tensor(loss, device=self.accelerator.device) for loss in state["losses"]]
         self._trim_log()
         if self.accelerator.is_main_process:
-            # A kill may have come between the best checkpoint and its name.
+            # A kill may have come between writing the best checkpoint and naming it in best.json.
             self._name_best()
         log.info("resuming from %s", found[-1])
 
@@ -447,7 +447,7 @@ class TrainingRun:
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
-    """The state of what this process draws random numbers from, by kind of device."""
+    """The state of this process's random number generators, by device type."""
     state = {"cpu": torch.get_rng_state()}
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
@@ -455,7 +455,7 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
 
 
 def restore_random_state(state: Mapping[str, torch.Tensor], device: torch.device) -> None:
-    """Go on drawing where :func:`random_state` was taken; on another kind of device as far as that goes."""
+    """Restore the state that :func:`random_state` took; on another type of device only the CPU's."""
     torch.set_rng_state(state["cpu"])
     if "cuda" in state and device.type == "cuda":
         torch.cuda.set_rng_state(state["cuda"], device)
@@ -483,7 +483,7 @@ def resumable_options(config: TrainConfig) -> dict[str, str]:
 
 
 def check_same_model(then: ModelConfig, now: ModelConfig) -> None:
-    """Refuse to resume a run whose options are the same and whose data, encoder or start is not.
+    """Refuse to resume a run with the same options but other data, another encoder or another checkpoint to start from.
 
     Raises:
         ConfigError: naming what differs.

@@ -10,17 +10,17 @@ from hyperx.config import Group
 from hyperx.pairs import TaskLanguagePair
 
 GROUPS: tuple[Group, ...] = get_args(Group)
-"""The groups of pairs that are reported apart."""
+"""The groups of pairs that are reported separately."""
 AVERAGE_NAMES: dict[str, str] = {
     **{group: group.replace("_", " ") for group in GROUPS},
     "zero_shot": "zero-shot (both new)",
     "all": "all",
 }
-"""What tables call the groups that averages are taken over."""
+"""The names in tables of the groups that averages are taken over."""
 
 
 def group_of(pair: TaskLanguagePair, labelled: Collection[TaskLanguagePair]) -> Group:
-    """``seen``: trained on with labels; ``new_pair``: its language was, in other tasks; else ``new_language``."""
+    """``seen`` if trained on with labels, ``new_pair`` if its language was in another task, else ``new_language``."""
     keys = {other.key for other in labelled}
     if pair.key in keys:
         return "seen"

@@ -1,4 +1,4 @@
-"""Starting from the weights of another checkpoint: what its tasks and languages are called decides what goes where."""
+"""Starting from the weights of another checkpoint, matched by the names of tasks and languages."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ class WarmStart:
 
     Args:
         folder: where it is.
-        config: what it is.
+        config: the configuration of its model.
     """
 
     folder: Path
@@ -39,16 +39,16 @@ class WarmStart:
 
     @classmethod
     def read(cls, folder: Path) -> WarmStart:
-        """Find a checkpoint: the folder itself, or of an output folder the best one.
+        """Find a checkpoint: the folder itself, or the best one of an output folder.
 
         Raises:
-            CheckpointError: where there is none, or it is damaged.
+            CheckpointError: if there is none, or it is damaged.
         """
         path = checkpoint.resolve(folder)
         return cls(path, checkpoint.read_config(path))
 
     def problems(self, config: TrainConfig) -> list[str]:
-        """The options that must be as they were in the checkpoint's training, and are not."""
+        """Problems with options that must be as they were in the checkpoint's training, and are not."""
         options = config.model
         then: dict[str, Any] = _shape(self.config)
         now = _shape(
@@ -61,7 +61,7 @@ class WarmStart:
                 head_layer=self.config.head_layer if options.head_layer is None else options.head_layer,
             )
         )
-        # What only one of them has a use for follows from another option, which differs.
+        # An option that only one of them uses depends on another option, which differs and is reported.
         return [
             f"--{name}: the checkpoint {self.folder} has {_shown(then[name])}; found {_shown(now[name])}. Use the same"
             for name in then
@@ -69,10 +69,10 @@ class WarmStart:
         ]
 
     def continued(self, config: ModelConfig) -> ModelConfig:
-        """What a new model is when it starts from here: what was trained then counts as trained now.
+        """The configuration of a new model that starts from here: what was trained then counts as trained now.
 
         Raises:
-            CheckpointError: where the encoder, the layer of the heads, or the head or the labels of a task are others.
+            CheckpointError: if the encoder, the layer of the heads, or the kind, head or labels of a task differ.
         """
         then = self.config
         parsers = [
@@ -105,18 +105,18 @@ class WarmStart:
         )
 
     def _is_kept(self, pair: TaskLanguagePair, config: ModelConfig) -> bool:
-        """Whether what a pair trained is still there: an earlier start may have left its task or its language out, and
-        where such a one comes again it starts fresh."""
+        """Whether what a pair trained is still there: an earlier warm start may have left out its task or language,
+        which is initialised anew if it returns."""
         languages = set(map(canonical, self.config.languages))
         fresh_task = pair.task in config.kinds and pair.task not in self.config.kinds
         fresh_language = canonical(pair.language) in set(map(canonical, config.languages)) - languages
         return not fresh_task and (not fresh_language or config.adapter_sharing in ("shared", "task"))
 
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
-        """Copy the weights into a model that :meth:`continued` describes, and say what was taken and what is new.
+        """Copy the weights into a model that :meth:`continued` describes, and log what was copied and what is new.
 
         Raises:
-            CheckpointError: where a weight is missing or has another shape, or nothing of the adapters fits.
+            CheckpointError: if a weight is missing, unexpected or has another shape, or no adapter fits.
         """
         own = dict(model.named_parameters())
         tensors = checkpoint.read_tensors(self.folder)
@@ -143,7 +143,7 @@ class WarmStart:
         self._report(config, own, copied)
 
     def _rows(self, name: str, own: Tensor, tensor: Tensor, config: ModelConfig) -> Iterator[tuple[Tensor, Tensor]]:
-        """What goes where: a tensor as a whole, or the embeddings of tasks and languages row by row."""
+        """Pairs of target and source: a whole tensor, or the embeddings of tasks and languages row by row."""
         if name == TASK_ROWS:
             before = list(self.config.kinds)
             for row, task in enumerate(config.kinds):
@@ -161,9 +161,10 @@ class WarmStart:
             yield own.data, tensor
 
     def _is_due(self, name: str, tasks: Collection[str] | None = None) -> bool:
-        """Whether the checkpoint must have a parameter of the model, or with its tasks the model one of the checkpoint.
+        """Whether the checkpoint must have this parameter of the model or, if the model's tasks are given, the model
+        this parameter of the checkpoint.
 
-        Heads of other tasks, and other plain adapters, start fresh or are left out.
+        Heads of other tasks, and other plain adapters, are initialised anew or left out.
         """
         if name.startswith("encoder."):
             return name in (self.config.trained_inside or ())
@@ -215,10 +216,10 @@ def _shown(value: Any) -> str:
 
 
 def _shape(config: ModelConfig) -> dict[str, Any]:
-    """The options on which the meaning or the shape of the weights depends, those without a meaning left out."""
+    """The options on which the meaning or the shape of the weights depends, without those that have no effect."""
     shape = config.hypernetwork
     plain = config.adapter_sharing is not None
-    unread = {"mean_for_untrained", "language_dropout"}  # what is read of the weights, not what they are
+    unread = {"mean_for_untrained", "language_dropout"}  # which weights are used, not what they are
     unread |= {name for name in HypernetworkOptions.__slots__ if plain and not name.startswith(("adapter", "add"))}
     if not shape.condition_to_layer_id:
         unread.add("layer_id_embedding_dim")

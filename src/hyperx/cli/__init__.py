@@ -31,7 +31,8 @@ commands:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run a command; the exit status: 0 done, 1 a problem that the message explains, 2 a misused command line."""
+    """Run a command; returns the exit status: 0 for success, 1 for a problem that the message explains, 2 for a misused
+    command line, 130 if interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:<18}{line}" for name, line in COMMANDS.items())))
@@ -49,11 +50,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def run(command: str, arguments: Sequence[str]) -> int:
-    """Run one command, printing what a user can fix without a traceback."""
+    """Run one command, printing errors that a user can fix without a traceback."""
     # Only the command's own module is imported: help and prediction should not wait for training's libraries.
     module = importlib.import_module(f"hyperx.cli.{command.replace('-', '_')}")
     if threading.current_thread() is threading.main_thread():
-        # What a scheduler of jobs sends ends a command as Ctrl-C does.
+        # SIGTERM, as a job scheduler sends it, ends a command as Ctrl-C does.
         signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         module.main(list(arguments))
@@ -62,10 +63,10 @@ def run(command: str, arguments: Sequence[str]) -> int:
         print(f"hyperx {command}: {error}", file=sys.stderr)
         return 1
     except BrokenPipeError:
-        # The reader of the output has gone (`| head`): what is buffered has nowhere to go.
+        # The reader of the output is gone (`| head`): buffered output has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:
-        # A full disk, or a folder that may not be written, wherever it shows.
+        # A full disk or a folder without write permission, wherever it is noticed.
         print(f"hyperx {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt:

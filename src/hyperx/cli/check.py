@@ -11,7 +11,7 @@ from hyperx.tables import print_table
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Count the data of a run and name its problems; a HyperXError where there are any."""
+    """Count the data of a run and list its problems; raises a HyperXError if there are any."""
     config = parse(CheckConfig, arguments, "check")
     start_logging()
     from hyperx.inspection import inspect_data

@@ -12,7 +12,7 @@ from hyperx.tables import print_table
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table; a HyperXError where nothing is found."""
+    """Print the table; raises a HyperXError if nothing is found."""
     words = parse(LanguagesConfig, arguments, "languages").words
     every = known_languages().values()
     found = [language for language in every if not words or any(_matches(language, word) for word in words)]
@@ -24,7 +24,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def _matches(language: Language, word: str) -> bool:
-    """Whether a word is the language's code, or, where it is nobody's, part of its name or of a treebank's."""
+    """Whether a word is the language's code or, if it is no language's code, part of its name or of a treebank's."""
     if canonical(word) in known_languages():
         return canonical(word) == language.code
     names = [language.name, *(name for one in language.treebanks for name in (one.name, one.folder))]

@@ -1,4 +1,4 @@
-"""Options from presets, a YAML file and the command line, the later ones winning."""
+"""Options from presets, a YAML file and the command line; the later ones override the earlier."""
 
 from __future__ import annotations
 
@@ -35,11 +35,11 @@ REQUIRED: dict[type[Any], set[str]] = {
     PredictConfig: {"checkpoint", "language"},
     ImportConfig: {"folder", "output"},
 }
-"""Options that must be given, here or in a file, by their dataclass; what is missing is a problem like others."""
+"""Options that must be given, on the command line or in a file, by dataclass; missing ones are reported with others."""
 
 
 def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
-    """Read the options of a command. In paths, a ``~`` at the start stands for the home folder.
+    """Read the options of a command. A ``~`` at the start of a path means the home folder.
 
     Args:
         kind: its dataclass of options.
@@ -47,8 +47,8 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
         command: its name.
 
     Raises:
-        ConfigError: where the file of options is missing or malformed, or names unknown options.
-        SystemExit: by the command line's own parser, with its message.
+        ConfigError: if the file of options is missing or malformed, or names unknown options.
+        SystemExit: by the command-line parser, with its message.
     """
     early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
     early.add_argument("--config", type=Path, action="append", default=[])
@@ -74,7 +74,7 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
 
 
 def with_home(options: Config) -> Config:
-    """Options with the home folder in the place of ``~``, in all paths of all sections; an encoder may be one."""
+    """Options with ``~`` expanded to the home folder, in all paths of all sections; an encoder may be a path."""
     changes: dict[str, Any] = {}
     for field in fields(options):  # type: ignore[arg-type]
         value = getattr(options, field.name)
@@ -95,7 +95,7 @@ REGISTRY = ConstructorRegistry()
 def _options(info: StructTypeInfo) -> StructConstructorSpec | None:
     """The fields of a dataclass of options, each with the text below it as its help.
 
-    The parser's own rule breaks such a text where the source breaks its lines.
+    The parser's own rule would keep the line breaks of the source.
     """
     if not is_dataclass(info.type) or info.type.__module__ != hyperx.config.__name__:
         return None
@@ -111,7 +111,7 @@ def _options(info: StructTypeInfo) -> StructConstructorSpec | None:
 
 
 def _explained(kind: Any, default: Any, text: str, *, required: bool) -> Any:
-    """A type as the help shows it: readable placeholders and defaults, and no pair of flags for what is off."""
+    """A type as the help shows it: readable placeholders and defaults, and no negative flag for what is off."""
     hint = f"(default: {('off', 'on')[default] if isinstance(default, bool) else default})"
     if required:
         hint = "(required)"
@@ -123,7 +123,7 @@ def _explained(kind: Any, default: Any, text: str, *, required: bool) -> Any:
 
 
 def _placeholder(kind: Any, default: Any) -> str:
-    """What stands for the value of an option; None only where it is not the default anyway."""
+    """The placeholder for the value of an option; it includes None only if that is not the default."""
     origin, parts = get_origin(kind), get_args(kind)
     if origin is Annotated:
         several = tyro.conf.Positional in parts[1:] and get_origin(parts[0]) is tuple
@@ -139,7 +139,7 @@ def _placeholder(kind: Any, default: Any) -> str:
 
 @cache
 def help_texts(kind: type[Any]) -> dict[str, str]:
-    """The text below each field of a dataclass, as one line, those of the classes that it extends included."""
+    """The text below each field of a dataclass, as one line, including the fields of its base classes."""
     texts: dict[str, str] = {}
     for owner in reversed([parent for parent in kind.__mro__ if is_dataclass(parent)]):
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
@@ -151,9 +151,9 @@ def help_texts(kind: type[Any]) -> dict[str, str]:
 
 
 def settled_flags(words: Sequence[str], defaults: Mapping[str, Any]) -> list[str]:
-    """Of the flags that are off by default the last word counts, so that ``--no_fp16`` undoes what a file sets.
+    """Keep the last form of each flag that is off by default, so that ``--no_fp16`` undoes what a file sets.
 
-    The parser knows no such negative form: the help would be full of ``--no_no_cuda``.
+    The parser has no such negative form, or the help would be full of ``--no_no_cuda``.
     """
     flags = {f"--{sign}{name}": name for name, default in defaults.items() if default is False for sign in ("", "no_")}
     forms = [word.replace("-", "_").replace("__", "--", 1) for word in words]
@@ -166,10 +166,11 @@ def settled_flags(words: Sequence[str], defaults: Mapping[str, Any]) -> list[str
 
 
 class OptionLoader(yaml.SafeLoader):
-    """YAML 1.2's booleans, true and false: in YAML 1.1 the language code ``no`` is one too. Keys stand once."""
+    """Loads YAML with the booleans of YAML 1.2, true and false (in 1.1 the language code ``no`` is one too), and
+    refuses repeated keys."""
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Read a mapping; a YAMLError names a key that it has twice. Merged keys (``<<``) may stand in it again."""
+        """Read a mapping; raises a YAMLError that names a repeated key. Merged keys (``<<``) may be repeated."""
         node = super().compose_mapping_node(anchor)
         lines: dict[str, int] = {}
         for key, _ in node.value:
@@ -182,7 +183,7 @@ class OptionLoader(yaml.SafeLoader):
         return node
 
 
-# Words such as `no`, which is a language, are no truth values; no option is a date, and a revision may look like one.
+# `no` is a language and not a truth value; no option is a date, but a revision may look like one.
 _UNREAD = ("tag:yaml.org,2002:bool", "tag:yaml.org,2002:timestamp")
 OptionLoader.yaml_implicit_resolvers = {
     first: [(tag, pattern) for tag, pattern in resolvers if tag not in _UNREAD]
@@ -195,7 +196,7 @@ def read_options(path: Path, kind: type[Any]) -> Mapping[str, Any]:
     """A YAML mapping of option names to values.
 
     Raises:
-        ConfigError: where the file is missing, is not such a mapping, or has names that are no options.
+        ConfigError: if the file is missing, is not such a mapping, or has names that are not options.
     """
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)  # a SafeLoader
@@ -233,7 +234,7 @@ def read_options(path: Path, kind: type[Any]) -> Mapping[str, Any]:
 
 
 def _is_missing(value: Any, hint: Any) -> bool:
-    """Whether a value, or one inside it, is nothing, where nothing is no value of the option."""
+    """Whether a value, or one inside it, is null although the option does not allow null."""
     if value is None:
         return NoneType not in get_args(hint)
     inner = value.values() if isinstance(value, dict) else as_list(value)
@@ -241,12 +242,12 @@ def _is_missing(value: Any, hint: Any) -> bool:
 
 
 def as_mapping(value: Any) -> Mapping[str, Any]:
-    """A value that is a mapping; an empty one for any other."""
+    """The value if it is a mapping, else an empty mapping."""
     return value if isinstance(value, dict) else {}
 
 
 def option_names(kind: type[Any]) -> dict[str, Any]:
-    """The names of all options of a dataclass, those of its sections included, with their types."""
+    """The names of all options of a dataclass, including those of its sections, with their types."""
     hints = get_type_hints(kind)
     names: dict[str, Any] = {}
     for field in fields(kind):
@@ -256,7 +257,7 @@ def option_names(kind: type[Any]) -> dict[str, Any]:
 
 
 def option_defaults(kind: type[Any]) -> dict[str, Any]:
-    """The defaults of all options of a dataclass, those of its sections included."""
+    """The defaults of all options of a dataclass, including those of its sections."""
     defaults: dict[str, Any] = {}
     for field in fields(kind):
         value = field.default if field.default_factory is MISSING else field.default_factory()
@@ -265,7 +266,7 @@ def option_defaults(kind: type[Any]) -> dict[str, Any]:
 
 
 def as_words(options: Mapping[str, Any]) -> list[str]:
-    """Options as the words that the command line would have."""
+    """Options as the words of a command line."""
     words: list[str] = []
     for name, value in options.items():
         if isinstance(value, bool):
@@ -273,7 +274,7 @@ def as_words(options: Mapping[str, Any]) -> list[str]:
         elif isinstance(value, list | tuple):
             words += [f"--{name}", *map(str, value)]
         elif isinstance(value, dict):
-            # As the command line has `label_map`, `tasks` and `treebanks`.
+            # As `label_map`, `tasks` and `treebanks` are written on the command line.
             words += [f"--{name}", *(f"{key}={'+'.join(map(str, as_list(found)))}" for key, found in value.items())]
         else:
             words += [f"--{name}", str(value)]
@@ -281,12 +282,12 @@ def as_words(options: Mapping[str, Any]) -> list[str]:
 
 
 def as_list(value: Any) -> Sequence[Any]:
-    """A value that may be one or several."""
+    """A value as a list, unless it is one."""
     return value if isinstance(value, list | tuple) else [value]
 
 
 def with_table(config: Config, table: Any) -> Config:
-    """Put the explicit table of data where the options keep it."""
+    """The options with the explicit table of data in its section."""
     if not isinstance(table, dict):
         raise ConfigError([f"data: expected a table from pairs to sources; found {table!r}"])
     named = {str(pair): source for pair, source in table.items()}

@@ -22,7 +22,7 @@ from hyperx.errors import ConfigError, HyperXError
 log = logging.getLogger(__name__)
 
 AMBIGUOUS = (".tsv", ".csv", ".iob2")
-"""Endings of files of words as well as of texts, or whose words are not in the first column."""
+"""Extensions of files that may hold words or texts, or whose words are not in the first column."""
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -37,13 +37,13 @@ def main(arguments: Sequence[str]) -> None:
         if first is None:
             log.warning("%s holds no sentence: nothing was written", source_name(config))
             return
-        # What stands in the output file is lost only once there is something in its place.
+        # An existing output file is overwritten only once there is something to write.
         with open_output(config.output) as target:
             write(itertools.chain([first], predictions), target, config)
 
 
 def predictions_of(config: PredictConfig, source: IO[bytes]) -> Iterator[Prediction]:
-    """What the model says of each sentence of the input, as they come."""
+    """The model's predictions for the sentences of the input, one by one."""
     from hyperx.device import pick_device
     from hyperx.model import HyperX
     from hyperx.prediction import tag
@@ -87,7 +87,7 @@ def at_terminal(config: PredictConfig) -> bool:
 
 
 def source_name(config: PredictConfig) -> str:
-    """What messages call the input."""
+    """The name of the input in messages."""
     return "<stdin>" if config.input is None else str(config.input)
 
 
@@ -118,21 +118,21 @@ def validate(config: PredictConfig) -> None:
 
 
 def input_format(config: PredictConfig) -> InputFormat:
-    """The format that is asked for, else that of the input's ending, else raw text."""
+    """The format that is given, else that of the input's extension, else raw text."""
     ending = "" if config.input is None else config.input.suffix.lower()
     by_ending: dict[str, InputFormat] = {".jsonl": "jsonl", ".conllu": "conllu", ".conll": "columns", ".bio": "columns"}
     return config.input_format or by_ending.get(ending, "raw")
 
 
 def output_format(config: PredictConfig) -> OutputFormat:
-    """The format that is asked for, else that of the output's ending, else CoNLL-U."""
+    """The format that is given, else that of the output's extension, else CoNLL-U."""
     ending = "" if config.output is None else config.output.suffix.lower()
     by_ending: dict[str, OutputFormat] = {".jsonl": "jsonl", ".tsv": "columns"}
     return config.output_format or by_ending.get(ending, "conllu")
 
 
 def open_input(path: Path | None) -> IO[bytes]:
-    """The file, or standard input, in bytes: errors then know the line of what is not UTF-8."""
+    """The file, or standard input, in bytes, so that errors can name the line that is not UTF-8."""
     if path is None:
         return sys.stdin.buffer
     try:
@@ -142,21 +142,21 @@ def open_input(path: Path | None) -> IO[bytes]:
 
 
 def check_not_input(path: Path | None, source: IO[bytes]) -> None:
-    """See that the output file is not the input, by whatever name or redirection.
+    """Check that the output file is not the input, under any name or by redirection.
 
     Raises:
-        ConfigError: where it is.
+        ConfigError: if it is.
     """
     try:
         same = path is not None and path.is_file() and os.path.samestat(path.stat(), os.fstat(source.fileno()))
-    except OSError:  # an input that is no file of the system
+    except OSError:  # an input without a file descriptor
         return
     if same:
         raise ConfigError([f"--output: {path} is the input; it would be overwritten while it is read"])
 
 
 def open_output(path: Path | None) -> AbstractContextManager[TextIO]:
-    """The file, or standard output, which stays open, in UTF-8 whatever the terminal's language."""
+    """The file, or standard output, which stays open; in UTF-8 whatever the locale."""
     if path is None:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         return nullcontext(sys.stdout)
@@ -168,6 +168,6 @@ def open_output(path: Path | None) -> AbstractContextManager[TextIO]:
 
 
 def progress(predictions: Iterable[Prediction], config: PredictConfig) -> Iterator[Prediction]:
-    """A count on standard error, where the output goes to a file."""
+    """Show a count on standard error if the output goes to a file."""
     hidden = config.disable_progress_bar or config.output is None
     return iter(tqdm(predictions, desc="tagging", unit=" sentences", disable=hidden))

@@ -19,14 +19,14 @@ from hyperx.tasks.base import BatchFacts, Example, Subwords, Task, padded
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """What the model reads in one step.
+    """The model's input in one step.
 
     Args:
         pairs: the pair of each row.
         input_ids: ``[B, T]``.
-        attention_mask: 1 for subwords, 0 for padding ``[B, T]``; None where nothing is padded, as :meth:`to` has it.
+        attention_mask: 1 for subwords, 0 for padding ``[B, T]``; None if nothing is padded (see :meth:`to`).
         words: for each subword the index of its word in the window, -1 for none ``[B, T]``.
-        labels: by task the labels of its rows, in their order and in the form of the task.
+        labels: for each task the labels of its rows, in their order and in the form of the task.
     """
 
     pairs: list[TaskLanguagePair]
@@ -36,9 +36,9 @@ class Batch:
     labels: dict[str, Tensor]
 
     def to(self, device: torch.device) -> Batch:
-        """The batch on a device, but for the labels, which the model moves: some tasks count theirs before.
+        """The batch on a device, except the labels, which the model moves: some tasks count theirs before that.
 
-        Whether anything is padded is asked here, on the CPU: encoders ask otherwise, and wait for the answer of a GPU.
+        Whether anything is padded is checked here, on the CPU; otherwise encoders check it and wait for the GPU.
         """
         mask = self.attention_mask
         return Batch(
@@ -58,7 +58,7 @@ def pad_windows(
     Args:
         windows: the windows.
         pad_id: the tokenizer's padding id.
-        ids: the subword ids where they are others than the windows' own.
+        ids: subword ids to use instead of the windows' own.
     """
     mask = padded([np.ones(len(window.ids), dtype=np.int32) for window in windows], 0)
     words = padded([window.inner_words for window in windows], -1)
@@ -66,7 +66,7 @@ def pad_windows(
 
 
 class Collator:
-    """Make batches of the training splits of several pairs.
+    """Makes batches from the training splits of several pairs.
 
     Args:
         pairs: the pairs that a row's index points to.
@@ -74,7 +74,7 @@ class Collator:
         tasks: the tasks by name.
         labels: the label set of each task, by which labels are numbered.
         subwords: the tokenizer's special ones.
-        seed: of what tasks draw.
+        seed: seed of what tasks draw at random.
     """
 
     def __init__(
@@ -97,11 +97,11 @@ class Collator:
         ]
 
     def __call__(self, rows: Sequence[Row], number: int = 0) -> Batch:
-        """The batch of these rows, those of a task and of a pair one after the other.
+        """The batch of these rows, grouped by task and by pair.
 
         Args:
             rows: the rows.
-            number: of the batch in the run; what tasks draw follows from it.
+            number: number of the batch in the run, which determines what tasks draw.
         """
         rows = sorted(rows, key=lambda row: (self.pairs[row[0]].task, row[0]))
         examples = [self._example(pair, index) for pair, index in rows]
@@ -126,7 +126,7 @@ class Collator:
 
 
 def _numbered(values: Ints, names: Sequence[str] | None, labels: Sequence[str]) -> Ints:
-    """Numbers of a split's own label names to those of the task's label set; other numbers as they are."""
+    """Map the numbers of a split's own label names to those of the task's label set; other numbers stay unchanged."""
     if names is None:
         return values
     return np.array([labels.index(name) for name in names], dtype=np.int32)[values]

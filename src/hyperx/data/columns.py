@@ -1,4 +1,4 @@
-"""Files with one word and one tag a line: two-column BIO or UPOS text, and Universal NER's `.iob2`."""
+"""Files with one word and one tag per line: two-column BIO or UPOS text, and Universal NER's `.iob2`."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ _IOB2_COLUMNS = 5
 def read_columns(path: str | Path, column: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
     """Stream the sentences of a column file, its tags under the name of a column such as `ner` or `upos`.
 
-    Two-column files are split at the tab where a line has one (words may hold spaces, or begin with `#`), else at
-    spaces into word first and tag last. Files that end in `.iob2` have index, word, tag and two more columns, and
-    comment lines that begin with `#`; lines whose index is a range (`1-2`) or an empty node's (`1.1`) are left out.
+    Lines of two-column files are split at the tab if they have one (words may contain spaces, or begin with `#`), else
+    at spaces: the first column is the word, the last the tag. `.iob2` files have index, word, tag and two more columns,
+    and comment lines that begin with `#`; lines whose index is a range (`1-2`) or an empty node's (`1.1`) are left out.
     Blank lines end sentences; `-DOCSTART-` lines are skipped.
 
-    A sentence with a fault is skipped where ``on_fault`` does not raise, as it does by default.
+    ``on_fault`` raises by default; if it does not, a sentence with a fault is skipped.
 
     Raises:
-        DataError: with file and line, for a line with another number of columns, indices against the rules of
+        DataError: with file and line, for a line with another number of columns, indices that violate the rules of
             `WordIds`, a word of spaces or control characters, a missing tag, comments without words, and a file
             without sentences.
     """
@@ -41,7 +41,7 @@ def read_columns(path: str | Path, column: str, on_fault: OnFault = stop) -> Ite
         elif iob2 and line.startswith("#"):
             block.comment(number, line)
         elif not line.startswith("-DOCSTART-") and not (iob2 and block.faulty):
-            # Behind a fault the indices of a sentence are not those expected.
+            # After a fault, the indices of a sentence are not those expected.
             try:
                 block.add(number, *split(number, line))
             except DataError as fault:
@@ -55,7 +55,7 @@ def read_columns(path: str | Path, column: str, on_fault: OnFault = stop) -> Ite
 
 @dataclass
 class _Block:
-    """The lines of one sentence as they come."""
+    """The lines of one sentence, added one by one."""
 
     path: str | Path
     column: str
@@ -74,7 +74,7 @@ class _Block:
         return bool(self.first_line or self.faulty)
 
     def sentences(self, on_fault: OnFault) -> Iterator[Sentence]:
-        """The finished sentence, or none where it has a fault."""
+        """The finished sentence, or none if it has a fault."""
         if self.faulty:
             return
         try:
@@ -128,10 +128,10 @@ class _Iob2Line:
 
 @dataclass
 class _TwoColumnLine:
-    """Word TAB tag, or word first and tag last between spaces -> word, tag and no index.
+    """Word TAB tag, or columns separated by spaces, the word first and the tag last -> word, tag and no index.
 
-    A file with spaces has the number of columns of its first such line throughout. Otherwise a word that holds a
-    space would silently lose its second half.
+    In a file with spaces all such lines must have as many columns as the first. Otherwise a word that contains a space
+    would silently lose its second half.
     """
 
     path: str | Path

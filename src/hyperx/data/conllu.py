@@ -15,7 +15,7 @@ from hyperx.errors import DataError
 _COLUMNS = 10
 ID, FORM, UPOS, HEAD, DEPREL, MISC = 0, 1, 3, 6, 7, 9
 
-# Longer numbers are of no sentence.
+# No sentence has longer numbers.
 _RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
 _EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,8})\.[1-9][0-9]*")
 
@@ -24,15 +24,15 @@ def read_conllu(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence
     """Stream the sentences of a CoNLL-U file.
 
     Words are the syntactic words: multiword ranges (`1-2`) and empty nodes (`1.1`) are left out. Columns are `upos`;
-    `head` and `deprel` where the sentence has heads; `ner` where MISC gives every word a `NER=` value. A word is
-    followed by a space unless MISC says `SpaceAfter=No`; within a multiword range there are none.
+    `head` and `deprel` if the sentence has heads; `ner` if MISC gives every word a `NER=` value. A word is followed by
+    a space unless MISC says `SpaceAfter=No`; within a multiword range there are no spaces.
 
-    A sentence with a fault is skipped where ``on_fault`` does not raise, as it does by default.
+    ``on_fault`` raises by default; if it does not, a sentence with a fault is skipped.
 
     Raises:
-        DataError: with file and line, for a line without 10 columns, ids against the rules of `WordIds`, a word of
-            spaces or control characters, a head that is no number, a sentence that is annotated in part, a sentence
-            without words, and a file without sentences. Trees are not looked at: see `check_tree`.
+        DataError: with file and line, for a line without 10 columns, ids that violate the rules of `WordIds`, a word of
+            spaces or control characters, a head that is not a number, a partly annotated sentence, a sentence without
+            words, and a file without sentences. Trees are not checked: see `check_tree`.
     """
     found = False
     for block in blocks(numbered_lines(path), path, on_fault):
@@ -50,7 +50,7 @@ def read_conllu(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence
 
 
 def check_tree(sentence: Sentence) -> None:
-    """See that a sentence's heads are one tree: within the sentence, with a single root, without a cycle.
+    """Check that a sentence's heads are one tree: within the sentence, with a single root, without a cycle.
 
     Raises:
         DataError: naming the first fault, with its file and line.
@@ -68,7 +68,7 @@ def check_tree(sentence: Sentence) -> None:
 
 
 def _check_cycles(sentence: Sentence, heads: list[int]) -> None:
-    """Follow every word to the root once; words whose way is known are not followed again."""
+    """Follow every word to the root once; words that are known to reach it are not followed again."""
     reaches_root = [False] * len(heads)
     for start in range(len(heads)):
         way: dict[int, None] = {}
@@ -90,13 +90,13 @@ def _fault(sentence: Sentence, word: int, message: str) -> DataError:
 
 @dataclass
 class WordIds:
-    """The ids of one sentence, taken in line by line.
+    """The ids of one sentence, checked line by line.
 
-    Words count up from 1. A multiword range (`1-2`) stands before its first word, and no word is of two ranges; an
-    empty node (`2.1`) stands after its word, or before the first one (`0.1`).
+    Words count up from 1. A multiword range (`1-2`) comes before its first word, and no word is in two ranges; an empty
+    node (`2.1`) comes after its word, or before the first one (`0.1`).
 
     Args:
-        place: what errors call the file.
+        place: the name of the file in errors.
     """
 
     place: str | Path
@@ -105,10 +105,10 @@ class WordIds:
     _last_range: tuple[int, str] = field(default=(0, ""), init=False)
 
     def is_word(self, number: int, value: str) -> bool:
-        """Take in the id of a line; whether it is that of a word.
+        """Add the id of a line; returns whether it is that of a word.
 
         Raises:
-            DataError: where it is not the next word's, nor that of a range or an empty node which may stand here.
+            DataError: if it is neither the next word's nor that of a range or an empty node that is allowed here.
         """
         expected = self.words + 1
         if value == str(expected):
@@ -121,7 +121,7 @@ class WordIds:
         raise DataError(message, path=self.place, line=number)
 
     def _may_stand(self, number: int, value: str) -> bool:
-        """Whether an id is that of a range or an empty node which may stand here."""
+        """Whether an id is that of a range or an empty node that is allowed here."""
         if found := _RANGE.fullmatch(value):
             first, last = map(int, found.groups())
             fits = self._covered < first == self.words + 1 <= last
@@ -131,10 +131,10 @@ class WordIds:
         return node is not None and int(node[1]) == self.words
 
     def check_ranges(self) -> None:
-        """See, at the end of the sentence, that the words of all ranges have come.
+        """Check, at the end of the sentence, that it has the words of all ranges.
 
         Raises:
-            DataError: where some have not.
+            DataError: if some are missing.
         """
         if self._covered > self.words:
             number, value = self._last_range
@@ -144,12 +144,12 @@ class WordIds:
 
 @dataclass
 class Block:
-    """The lines between two blank lines, word by word as they come.
+    """The lines between two blank lines, added one by one.
 
     Args:
-        place: what errors call the file.
+        place: the name of the file in errors.
         first_line: the number of the first of them.
-        advice: what to do about a line that has not the columns of CoNLL-U.
+        advice: what to do about a line that does not have the columns of CoNLL-U.
         faulty: whether a line had a fault; those after it are not read.
     """
 
@@ -166,7 +166,7 @@ class Block:
         self.ids = WordIds(self.place)
 
     def add(self, number: int, line: str) -> None:
-        """Take in one line: a comment, a word, or a range or empty node."""
+        """Add one line: a comment, a word, or a range or empty node."""
         # Within the sentence a word may be `#`, but its line begins with its id.
         if line.startswith("#"):
             self.comments.append(line)
@@ -182,10 +182,10 @@ class Block:
             self.lines.append(number)
 
     def facts(self) -> dict[str, Any]:
-        """What the finished sentence is but for its annotation, as arguments of `Sentence`.
+        """The finished sentence without its annotation, as arguments of `Sentence`.
 
         Raises:
-            DataError: where there is no word, or not all words of a range.
+            DataError: if there is no word, or a word of a range is missing.
         """
         self.ids.check_ranges()
         if not self.words:
@@ -203,7 +203,7 @@ class Block:
         """The annotation that the sentence has, by name.
 
         Raises:
-            DataError: where a head is no number, or only some words have a head or an entity.
+            DataError: if a head is not a number, or only some words have a head or an entity.
         """
         found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
         if any(columns[UPOS] != "_" for columns in self.words):
@@ -215,7 +215,7 @@ class Block:
         return found
 
     def _heads(self) -> tuple[int, ...]:
-        """Every word's head; nothing where no word has one."""
+        """Every word's head; nothing if no word has one."""
         values = [columns[HEAD] for columns in self.words]
         if all(value == "_" for value in values):
             return ()
@@ -226,7 +226,7 @@ class Block:
         return tuple(map(int, values))
 
     def _entities(self) -> tuple[str, ...]:
-        """Every word's `NER=` value; nothing where no word has one."""
+        """Every word's `NER=` value; nothing if no word has one."""
         values = [_misc(columns, "NER") for columns in self.words]
         if all(value is None for value in values):
             return ()
@@ -246,9 +246,9 @@ def blocks(
 
     Args:
         lines: numbered lines.
-        place: what errors call the file.
-        on_fault: told of the first line of a block that has a fault.
-        advice: what to do about a line that has not the columns of CoNLL-U.
+        place: the name of the file in errors.
+        on_fault: called with the first fault of a block.
+        advice: what to do about a line that does not have the columns of CoNLL-U.
     """
     block: Block | None = None
     for number, line in lines:
@@ -270,7 +270,7 @@ def blocks(
 def space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
     """For each word of a sentence's rows, whose ids were checked, whether a space follows.
 
-    Within a multiword range none does, and its end follows the range's.
+    None follows within a multiword range; after its last word, the `SpaceAfter` of the range counts.
     """
     spaces: list[bool] = []
     ranges: list[tuple[int, int, bool]] = []
@@ -286,7 +286,7 @@ def space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
 
 
 def surface_text(rows: Iterable[Sequence[str]]) -> str:
-    """The text that rows spell: the form of a range stands for its words, and empty nodes have none."""
+    """The text that rows spell: the form of a range replaces those of its words, and empty nodes have no text."""
     text, covered = "", 0
     for row in rows:
         first, _, last = row[ID].partition("-")
@@ -298,7 +298,7 @@ def surface_text(rows: Iterable[Sequence[str]]) -> str:
 
 
 def _misc(columns: Sequence[str], key: str) -> str | None:
-    """The value of a key in MISC; one may hold a sign of equality."""
+    """The value of a key in MISC; a value may contain `=`."""
     if key not in columns[MISC]:
         return None
     pairs = (part.partition("=") for part in columns[MISC].split("|"))
@@ -306,7 +306,7 @@ def _misc(columns: Sequence[str], key: str) -> str | None:
 
 
 def comment_value(comments: Iterable[str], name: str) -> str | None:
-    """What the first comment of a name says, such as the raw sentence of `# text = ...`, where there is one."""
+    """The value of the first comment with a name, such as the raw sentence of `# text = ...`; None if there is none."""
     for comment in comments:
         key, separator, value = comment[1:].partition("=")
         if separator and key.strip() == name:

@@ -15,13 +15,13 @@ from transformers import PreTrainedTokenizerFast
 CHUNK = 1000
 """Sentences that are encoded, or written, together."""
 REMEMBERED = 2**18
-"""Characters of the words whose subwords are kept from one chunk to the next, about."""
+"""About how many characters the words may have whose subwords are kept from one chunk to the next."""
 SPACES = ("\u2581", "\u0120")
-"""What stands for a space in front of a word: of SentencePiece, and of BPE over bytes."""
+"""The marks of a space before a word, in SentencePiece and in byte-level BPE."""
 SCRIPTS_WITHOUT_SPACES = frozenset(
     ("CJK", "HIRAGANA", "KATAKANA", "BOPOMOFO", "THAI", "LAO", "KHMER", "MYANMAR", "TIBETAN", "YI")
 )
-"""As the Unicode names of their letters begin."""
+"""The first words of the Unicode names of their letters."""
 Ints = NDArray[np.int32]
 
 
@@ -32,11 +32,11 @@ class Window:
     Args:
         ids: subword ids ``[T]``, special ones included.
         words: for each subword the index of its word in the sentence, -1 for special ones and for a space ``[T]``. In
-            text that is not cut into words, 0 stands for all of it, or for the first of two texts and 1 for the second.
+            text that is not split into words, the index of its text: 0, or 1 in the second of two texts.
         sentence: index of the sentence.
         start: the first word that this window owns. Every word of a sentence is owned by exactly one window. In text
-            that is not cut into words, subwords are counted instead.
-        stop: the end of those words.
+            that is not split into words, subwords are counted instead.
+        stop: the end of those words (exclusive).
     """
 
     ids: Ints
@@ -53,7 +53,7 @@ class Window:
 
     @property
     def word_range(self) -> range:
-        """The words that stand in the window, owned or not."""
+        """The words in the window, owned or not."""
         present = self.words[self.words >= 0]
         return range(int(present[0]), int(present[-1]) + 1) if len(present) else range(0)
 
@@ -64,16 +64,15 @@ class Window:
 
 
 class SubwordEncoder:
-    """Cut sentences into windows.
+    """Splits sentences into windows.
 
     A sentence longer than a window is covered by several that overlap by a quarter; a word in the overlap belongs to
-    the window in which it stands farther from the end. A word that the tokenizer makes nothing of (zero-width
+    the window in which it is farther from the end. A word for which the tokenizer returns nothing (zero-width
     characters) becomes the unknown subword; a word longer than a quarter of a window is represented by its beginning.
 
-    Tokenizers have a subword that stands for nothing but the space in front of a word, where what follows seldom
-    comes after a space: most punctuation, and nearly every word of a script without spaces. There text has no space,
-    and the subword is left out. Elsewhere it is of no word: as the first subword of its word it would say the same
-    of all of them.
+    Tokenizers put a subword for the space alone in front of what seldom follows a space: most punctuation, and nearly
+    every word of a script without spaces. In running text no space is there, so this subword is removed. Elsewhere it
+    belongs to no word: as the first subword of a word it would say the same of all of them.
 
     Args:
         tokenizer: a fast tokenizer.
@@ -106,7 +105,7 @@ class SubwordEncoder:
             index += len(chunk)
 
     def _chunk_windows(self, first: int, chunk: Sequence[Sequence[str]]) -> Iterator[list[Window]]:
-        """The windows of some sentences, of which the first has this index: parts of one array for all that fit."""
+        """The windows of some sentences, given the index of the first; those that fit are views of one array."""
         known = self._subwords_of_words(chunk)
         subwords = [[known[word] for word in words] for words in chunk]
         pieces = list(itertools.chain.from_iterable([self.prefix, *own, self.suffix] for own in subwords))
@@ -127,7 +126,7 @@ class SubwordEncoder:
     def _subwords_of_words(self, chunk: Sequence[Sequence[str]]) -> Mapping[str, list[int]]:
         """The subwords of all words of some sentences.
 
-        A tokenizer reads each word of a sentence by itself, so it is asked once for those that come again and again.
+        A tokenizer encodes each word of a sentence by itself, so words that recur are encoded once.
         """
         if self._remembered > REMEMBERED:
             self._known, self._remembered = {}, 0
@@ -141,17 +140,17 @@ class SubwordEncoder:
         return self._known
 
     def _written(self, word: str, ids: list[int]) -> list[int]:
-        """The subwords of a word, a space in front left out where text has none."""
+        """The subwords of a word, without a space in front if running text has none."""
         return ids[1:] if self._has_space(ids) and not follows_space(word) else ids
 
     def _has_space(self, ids: list[int]) -> bool:
         return len(ids) > 1 and ids[0] in self.spaces
 
     def text_windows(self, texts: Iterable[str]) -> Iterator[list[Window]]:
-        """The windows of each text that is not cut into words: successive runs of its subwords of about one length.
+        """The windows of each text that is not split into words: successive runs of its subwords of about equal length.
 
-        Nothing is left out, and nothing stands in two windows. A window's start and stop count subwords of the text. A
-        text that the tokenizer makes nothing of becomes the unknown subword.
+        Every subword is in exactly one window. A window's start and stop count subwords of the text. A text for which
+        the tokenizer returns nothing becomes the unknown subword.
         """
         texts = iter(texts)
         index = 0
@@ -169,8 +168,8 @@ class SubwordEncoder:
         """The windows of texts and of pairs of texts, with the special subwords that the tokenizer puts around and
         between them; constant memory.
 
-        What is longer than a window is covered by several, see :func:`cover_together`. A text that the tokenizer makes
-        nothing of becomes the unknown subword.
+        What is longer than a window is covered by several, see :func:`cover_together`. A text for which the tokenizer
+        returns nothing becomes the unknown subword.
         """
         texts, index = iter(texts), 0
         while chunk := list(itertools.islice(texts, CHUNK)):
@@ -196,7 +195,7 @@ class SubwordEncoder:
             yield Window(np.array(ids, dtype=np.int32), np.array(words, dtype=np.int32), sentence)
 
     def _cut(self, sentence: int, words: Sequence[list[int]]) -> Iterator[Window]:
-        """The windows of a sentence, given the subwords of each word, that is too long or has a word without any."""
+        """The windows of a sentence that is too long or has a word without subwords, given those of each word."""
         self.shortened_words += sum(len(pieces) > self.longest_word for pieces in words)
         subwords = [pieces[: self.longest_word] or [self.unknown] for pieces in words]
         for start, stop, own_start, own_stop in cover([len(pieces) for pieces in subwords], self.room, self.overlap):
@@ -235,11 +234,11 @@ def _template(encoding: Encoding, texts: int) -> list[list[int]]:
 
 
 def cover(lengths: Sequence[int], room: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
-    """Cover words of given lengths by windows of at most ``room`` that overlap by about ``overlap``.
+    """Cover words of given lengths by windows of at most ``room`` subwords that overlap by about ``overlap``.
 
     Yields:
-        ``(start, stop, own_start, own_stop)``: the words of a window, and those of them that it owns. The owned
-        ranges partition the words.
+        ``(start, stop, own_start, own_stop)``: the words of a window, and those that it owns. The owned ranges
+        partition the words.
     """
     ends = np.cumsum([0, *lengths])
     start = own_start = 0
@@ -257,16 +256,16 @@ def cover(lengths: Sequence[int], room: int, overlap: int) -> Iterator[tuple[int
 def cover_together(lengths: Sequence[int], room: int) -> Iterator[tuple[slice, ...]]:
     """Cover one text, or two, by windows of at most ``room`` subwords.
 
-    Of two texts the shorter stands whole in every window where it takes at most half of the room; else each has one
-    half. The windows of a text are equally long, stand at even distances and overlap by a quarter or more; those of two
-    texts advance together.
+    The shorter of two texts is repeated in every window if it takes at most half of the room; else each gets half. The
+    windows of a text are equally long, evenly spaced and overlap by a quarter or more; those of two texts advance
+    together.
 
     Args:
         lengths: subwords of each text.
         room: subwords of a window.
 
     Yields:
-        The part of each text that stands in the window.
+        The part of each text that is in the window.
     """
     rooms = [max(room // len(lengths), room - sum(lengths) + length) for length in lengths]
     steps = [own - own // 4 for own in rooms]

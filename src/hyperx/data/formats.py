@@ -1,4 +1,4 @@
-"""The one table of file formats, by the ending of a file's name."""
+"""The one table of file formats, by file extension."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ class Format:
     """How files of one kind are read.
 
     Args:
-        read: the reader, given the path, the column that is wanted, what to do with a fault, and what the user calls
-            the columns where their names are unusual.
-        endings: of the names of such files.
+        read: the reader, given the path, the requested column, what to do with a fault, and the user's names of columns
+            if they are unusual.
+        endings: the extensions of such files.
         columns: the columns that such files can hold.
     """
 
@@ -55,11 +55,11 @@ FORMATS: tuple[Format, ...] = (
     Format(lambda path, _, on_fault, names: read_csv(path, on_fault, names), (".csv",), frozenset({LABEL})),
     Format(lambda path, _, on_fault, names: read_jsonl(path, on_fault, names), (".jsonl",), frozenset({LABEL})),
 )
-"""Every format; the column that is wanted tells apart those that share an ending."""
+"""Every format; the requested column tells apart those that share an extension."""
 
 
 def endings(column: str | None = None) -> tuple[str, ...]:
-    """The endings of the files that can hold a column; of all files where None."""
+    """The extensions of the files that can hold a column; of all files if it is None."""
     known = (ending for one in FORMATS if column is None or column in one.columns for ending in one.endings)
     return tuple(dict.fromkeys(known))
 
@@ -67,7 +67,7 @@ def endings(column: str | None = None) -> tuple[str, ...]:
 def read_file(
     path: Path, column: str, on_fault: OnFault = stop, names: Mapping[str, str] | None = None
 ) -> Iterator[Sentence]:
-    """Stream a file's sentences in the format that its ending and the column name.
+    """Stream a file's sentences in the format that its extension and the column determine.
 
     Raises:
         DataError: as the format's reader does.
@@ -78,7 +78,7 @@ def read_file(
 
 
 def format_problem(path: Path, column: str) -> str | None:
-    """Why a file cannot hold a column, judged by its name; None where it can."""
+    """Why a file cannot hold a column, judged by its name; None if it can."""
     if path.suffix.lower() in endings(column):
         return None
     known = f"expected a file that ends in {', '.join(endings(column))}, which can hold {column}"

@@ -21,7 +21,7 @@ from hyperx.languages import FORMER_TREEBANKS
 log = logging.getLogger(__name__)
 
 HUB_SPLITS = {"train": ("train",), "dev": ("validation", "dev"), "test": ("test",)}
-"""Our names of the splits -> the hub's, the usual one first."""
+"""Our names of the splits -> the hub's, the most common one first."""
 
 HUB_COLUMNS: dict[str, tuple[str, ...]] = {
     "words": ("tokens", "words"),
@@ -31,17 +31,17 @@ HUB_COLUMNS: dict[str, tuple[str, ...]] = {
     "ner": ("ner_tags", "ner"),
     "text": ("text",),
 }
-"""What a sentence has -> the names under which data sets of the hub keep it; labelled texts have `TEXT_COLUMNS`."""
+"""Our names of columns -> those in data sets of the hub; labelled texts have `TEXT_COLUMNS`."""
 
 LOCAL_ALTERNATIVES = (
     "put files at <data_folder>/<task>/<language>/{train,dev,test}.* or name a file or folder for the pair "
     "in the data table"
 )
-"""What to do where the hub cannot serve a pair."""
+"""What to do if the hub cannot serve a pair."""
 
 _PROBE_SECONDS = 4.0
 _PROBE_LASTS_SECONDS = 120
-_MULTIWORD = (None, "None")  # the head of a row that is no word
+_MULTIWORD = (None, "None")  # the head of a row that is not a word
 _NO_HEAD = (*_MULTIWORD, "_")
 
 
@@ -55,21 +55,21 @@ def load_hub(
 ) -> Iterator[Sentence]:
     """Stream one split of a data set of the hub.
 
-    Labels may be strings or class labels, heads integers or strings. Rows of multiword tokens that stand inline (their
-    head is "None") are dropped. Nothing is downloaded where the data set is in the local cache.
+    Labels may be strings or class labels, heads integers or strings. Inline rows of multiword tokens (their head is
+    "None") are dropped. Nothing is downloaded if the data set is in the local cache.
 
     Args:
         name: the data set's name, such as `unimelb-nlp/wikiann`, or a local folder.
-        configuration: the configuration, such as `tr` or `tr_imst`; None where the data set has one only.
+        configuration: the configuration, such as `tr` or `tr_imst`; None if the data set has only one.
         split: train, dev or test.
         revision: a branch, tag or commit of the data set, such as "2.17" for a UD release.
-        columns: our names (`words`, `upos`, `head`, `deprel`, `ner`, `text`; of labelled texts those of `TEXT_COLUMNS`)
-            -> the data set's, where they are unusual. A data set without words is read for its text alone.
-        wanted: the column that is wanted: `label` for labelled texts.
+        columns: our names (`words`, `upos`, `head`, `deprel`, `ner`, `text`; for labelled texts those of
+            `TEXT_COLUMNS`) -> the data set's, if they are unusual. A data set without words is read for its text alone.
+        wanted: the requested column: `label` for labelled texts.
 
     Raises:
-        DataError: where the hub cannot be reached (within seconds), or has no such data set, configuration, split or
-            column; and where no row is sound: others are skipped, and their number logged.
+        DataError: if the hub cannot be reached (within seconds), or has no such data set, configuration, split or
+            column; or if every row has a fault: single ones are skipped, and their number is logged.
     """
     place = hub_place(name, configuration, split)
     data = _load(name, configuration, split, revision, place)
@@ -83,10 +83,10 @@ def load_hub(
 def _without_faults(
     data: Iterable[Mapping[str, Any]], read: Callable[[Mapping[str, Any], int], Sentence]
 ) -> Iterator[Sentence]:
-    """All rows but those at fault, which nobody can fix on the hub: their number is logged.
+    """All rows except those with faults, which the user cannot fix on the hub: their number is logged.
 
     Raises:
-        DataError: where all of them are.
+        DataError: if all rows have faults.
     """
     first, count, found = None, 0, False
     for number, row in enumerate(data, start=1):
@@ -106,7 +106,7 @@ class HubSource:
     """A data set of the hub; see `load_hub` for the meaning of its parts.
 
     Args:
-        configurations: those that are read one after the other; empty where the data set has one only.
+        configurations: those that are read one after the other; empty if the data set has only one.
     """
 
     name: str
@@ -120,7 +120,7 @@ class HubSource:
             yield from load_hub(self.name, configuration, split, self.revision, self.columns, wanted)
 
     def local_files(self) -> list[Path]:
-        """The files of a copy on this machine; none where the data set is read from the hub."""
+        """The files of a copy on this machine; none if the data set is read from the hub."""
         return sorted(path for path in Path(self.name).rglob("*") if path.is_file()) if Path(self.name).is_dir() else []
 
     def describe(self, split: str) -> str:
@@ -140,7 +140,7 @@ def _load(name: str, configuration: str | None, split: str, revision: str | None
     try:
         with _offline() if offline else contextlib.nullcontext():
             return _load_by_any_name(name, configuration, split, revision)
-    except Exception as error:  # of the libraries, and of the HTTP library below them, which differs between versions
+    except Exception as error:  # from the libraries or the HTTP library below them, which differs between versions
         if offline:
             message = f"the Hugging Face hub cannot be reached and no copy is in its cache; {LOCAL_ALTERNATIVES}"
             raise DataError(message, path=place) from error
@@ -148,7 +148,7 @@ def _load(name: str, configuration: str | None, split: str, revision: str | None
 
 
 def _load_by_any_name(name: str, configuration: str | None, split: str, revision: str | None) -> Any:
-    """Load what the data set may call otherwise: a treebank that UD renamed, a split named dev."""
+    """Load a split under any name that the data set may use: a treebank that UD renamed, a split named dev."""
     import datasets
 
     faults: list[ValueError] = []
@@ -160,12 +160,12 @@ def _load_by_any_name(name: str, configuration: str | None, split: str, revision
                 if not str(error).startswith(("BuilderConfig", "Unknown split")):
                     raise
                 faults.append(error)
-    # Where the configuration is there by some name, the fault is in the split.
+    # If the configuration exists under some name, the fault is in the split.
     raise min(faults, key=lambda error: str(error).startswith("BuilderConfig"))
 
 
 def _explain(error: Exception, configuration: str | None, split: str) -> str:
-    """One line for what the datasets library found wrong."""
+    """What the datasets library found wrong, in one line."""
     text = " ".join(str(error).split())
     known = re.findall(r"'([^']+)'", text.partition("[")[2])
     if text.startswith("BuilderConfig"):
@@ -181,9 +181,9 @@ def _explain(error: Exception, configuration: str | None, split: str) -> str:
 
 @lru_cache(maxsize=1)
 def _hub_answers(_period: int) -> bool:
-    """Whether the hub can be reached, asked once in a while.
+    """Whether the hub can be reached, checked once per period.
 
-    The library itself retries for half a minute and more for every file, and says nothing that helps.
+    The library itself retries for half a minute and more for every file, without a helpful message.
     """
     from huggingface_hub import constants, get_session
 
@@ -191,14 +191,14 @@ def _hub_answers(_period: int) -> bool:
         return False
     try:
         get_session().head(constants.ENDPOINT, timeout=_PROBE_SECONDS)
-    except Exception:  # of the HTTP library in use, which differs between versions; any means that there is no way
+    except Exception:  # from the HTTP library, which differs between versions; any means that it is unreachable
         return False
     return True
 
 
 @contextlib.contextmanager
 def _offline() -> Iterator[None]:
-    """Let the libraries look into their cache only, as the environment variable HF_HUB_OFFLINE would have it."""
+    """Make the libraries use only their cache, as the environment variable HF_HUB_OFFLINE does."""
     import datasets
     from huggingface_hub import constants
 
@@ -215,7 +215,7 @@ class _RowReader:
     """Reads rows of one data set.
 
     Args:
-        names: our name of each column that the data set has -> its name.
+        names: our name of each column that the data set has -> the data set's name.
         labels: our name of each column of class labels -> the labels.
         place: the data set's name for messages.
     """
@@ -235,7 +235,7 @@ class _RowReader:
         known = {ours: theirs for ours, theirs in {**usual, **columns}.items() if theirs}
         if "text" in known and (wanted == TEXT or set(known) == {"text"}):
             return cls({"text": known["text"]}, {}, place)
-        # What nobody asked for may be of any kind; heads tell the rows that are no words.
+        # Columns that were not requested may be of any kind; heads identify the rows that are not words.
         asked = {"words", "text", "head", wanted, *(("deprel",) if wanted == "head" else ())}
         names = {ours: theirs for ours, theirs in known.items() if wanted == "words" or ours in asked}
         if "words" not in names:
@@ -307,9 +307,9 @@ class _LabelledReader:
     """Reads rows of labelled texts.
 
     Args:
-        rows: from values by the data set's names to sentences.
-        column: the data set's name of the label.
-        labels: the names of its class labels; empty where labels are strings or integers.
+        rows: converts values by the data set's names to sentences.
+        column: the data set's name of the label column.
+        labels: the names of its class labels; empty if labels are strings or integers.
     """
 
     rows: TextRows
@@ -326,7 +326,7 @@ class _LabelledReader:
         return cls(rows, column, _label_names(features[column]))
 
     def sentences(self, data: Iterable[Mapping[str, Any]]) -> Iterator[Sentence]:
-        """All rows but those without a text or label; a DataError where no row has both."""
+        """All rows except those without a text or label; raises a DataError if no row has both."""
         return _without_faults(data, self._sentence)
 
     def _sentence(self, row: Mapping[str, Any], number: int) -> Sentence:
@@ -334,14 +334,14 @@ class _LabelledReader:
         if not self.labels:
             return self.rows.sentence(row, None, where)
         if not isinstance(label, int) or not 0 <= label < len(self.labels):
-            # Test splits whose labels are kept secret have -1.
+            # Test splits with secret labels have -1.
             message = f"{where}expected a class label from 0 to {len(self.labels) - 1}, found {label!r}"
             raise DataError(f"{message}; is this split without labels?", path=self.rows.place)
         return self.rows.sentence({**row, self.column: self.labels[label]}, None, where)
 
 
 def hub_columns(column: str) -> tuple[str, ...]:
-    """What a user may name of a data set that is read for a column."""
+    """The columns that a user may name in a data set that is read for a column."""
     return tuple(TEXT_COLUMNS if column == LABEL else HUB_COLUMNS)
 
 
@@ -352,7 +352,7 @@ def _label_names(feature: Any) -> Sequence[str]:
 
 
 def _word_rows(heads: Sequence[Any] | None, count: int) -> list[int]:
-    """The positions of words: all but the inline multiword rows, whose head is "None"."""
+    """The positions of words: all except the inline multiword rows, whose head is "None"."""
     if heads is None or all(head in _NO_HEAD for head in heads):
         return list(range(count))
     return [index for index, head in enumerate(heads) if head not in _MULTIWORD]

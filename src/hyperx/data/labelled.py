@@ -1,4 +1,4 @@
-"""Labelled texts and pairs of texts, one a row: TSV, CSV and JSON lines, and the names that their columns go by."""
+"""Labelled texts and pairs of texts, one per row: TSV, CSV and JSON lines, and the names of their columns."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ TEXT_COLUMNS: dict[str, tuple[str, ...]] = {
     "text_pair": ("text_pair", "sentence2", "hypothesis"),
     LABEL: ("label", "class", "category"),
 }
-"""What a row of labelled texts has -> the names under which files and data sets keep it, in any case."""
+"""Our names of the columns of labelled texts -> those in files and data sets, whatever their case."""
 
 _SEPARATORS = ",;\t"
 _LONGEST_FIELD = 2**31 - 1  # more does not fit into a C long everywhere
@@ -34,18 +34,18 @@ Row = tuple[int, Mapping[str, Any]]
 def read_tsv(
     path: str | Path, on_fault: OnFault = stop, columns: Mapping[str, str] | None = None
 ) -> Iterator[Sentence]:
-    """Stream the labelled texts of a file with a header and one row per line, its fields between tabs.
+    """Stream the labelled texts of a file with a header and one row per line, with fields separated by tabs.
 
-    Nothing is quoted: a quotation mark is a part of its field, and a field holds neither tab nor line end. Blank lines
-    are skipped. A row with a fault is skipped where ``on_fault`` does not raise, as it does by default.
+    Nothing is quoted: a quotation mark is a part of its field, and a field contains neither tab nor line end. Blank
+    lines are skipped. ``on_fault`` raises by default; if it does not, a row with a fault is skipped.
 
     Args:
         path: the file.
-        on_fault: told of every row with a fault.
-        columns: our names (`text`, `text_pair`, `label`) -> the file's, where they are unusual.
+        on_fault: called for every row with a fault.
+        columns: our names (`text`, `text_pair`, `label`) -> the file's, if they are unusual.
 
     Raises:
-        DataError: with file and line, where the header lacks a column; for a row with another number of fields, without
+        DataError: with file and line, if the header lacks a column; for a row with another number of fields, without
             a text or label; for a file that is not UTF-8 or has no row.
     """
     fields = ((number, line.split("\t")) for number, line in numbered_lines(path) if line.strip())
@@ -57,8 +57,8 @@ def read_csv(
 ) -> Iterator[Sentence]:
     """Stream the labelled texts of a file with a header and comma-separated rows (RFC 4180); see `read_tsv`.
 
-    A field in double quotes may hold separators, line ends, and quotes, which are doubled. The separator is the comma,
-    or the semicolon or tab where the header has more of those.
+    A field in double quotes may contain separators, line ends, and quotes, which are doubled. The separator is the
+    comma, or the semicolon or tab if the header has more of those.
     """
     return _sentences(path, _rows(path, _csv_fields(path), columns or {}, on_fault), columns or {}, on_fault)
 
@@ -66,17 +66,17 @@ def read_csv(
 def read_jsonl(
     path: str | Path, on_fault: OnFault = stop, columns: Mapping[str, str] | None = None
 ) -> Iterator[Sentence]:
-    """Stream the labelled texts of a file with a JSON object a line; see `read_tsv`. Labels may be integers."""
+    """Stream the labelled texts of a file with one JSON object per line; see `read_tsv`. Labels may be integers."""
     return _sentences(path, json_rows(numbered_lines(path), path, on_fault), columns or {}, on_fault)
 
 
 def json_rows(lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnFault = stop) -> Iterator[Row]:
-    """The objects of JSON lines; blank lines are skipped, others are faults.
+    """The objects of JSON lines; blank lines are skipped, other lines are faults.
 
     Args:
         lines: numbered lines.
-        place: what errors call the file.
-        on_fault: told of every line that is no object.
+        place: the name of the file in errors.
+        on_fault: called for every line that is not an object.
     """
     for number, line in lines:
         if not line.strip():
@@ -95,12 +95,12 @@ def json_rows(lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnF
 
 @dataclass
 class TextRows:
-    """Rows to sentences.
+    """Converts rows to sentences.
 
     Args:
         place: the file, stream or data set, for messages.
-        columns: our names of columns -> the data's, where they are unusual.
-        labelled: whether rows must have a label; without it none is read.
+        columns: our names of columns -> the data's, if they are unusual.
+        labelled: whether rows must have a label; otherwise labels are not read.
     """
 
     place: str
@@ -110,15 +110,15 @@ class TextRows:
     _names: Mapping[str, str] = field(default_factory=dict, init=False)
 
     def sentence(self, row: Mapping[str, Any], line: int | None, where: str = "") -> Sentence:
-        """One row.
+        """One row as a sentence.
 
         Args:
             row: its values by the data's names.
             line: its line number in a file.
-            where: what its errors begin with.
+            where: the beginning of its errors.
 
         Raises:
-            DataError: where a column, a text or the label is missing or not of its kind.
+            DataError: if a column, a text or the label is missing or of the wrong kind.
         """
         try:
             if tuple(row) != self._found:
@@ -137,10 +137,10 @@ class TextRows:
             raise DataError(where + error.message, path=self.place, line=line) from error
 
     def names(self, found: Sequence[str]) -> dict[str, str]:
-        """The data's name of each of our columns, from all its names.
+        """The data's name for each of our columns, given all its names.
 
         Raises:
-            DataError: where there is none for a column that rows must have.
+            DataError: if there is none for a column that rows must have.
         """
         names = {}
         by_lower = {name.strip().lower(): name for name in found}
@@ -172,7 +172,7 @@ def _text(value: Any, name: str) -> str:
 
 
 def _label(value: Any) -> str:
-    # True is an integer to Python.
+    # In Python, True is an integer.
     if isinstance(value, int | str) and not isinstance(value, bool):
         label = str(value).strip()
         if is_visible(label) and stands_on_a_line(label):
@@ -238,7 +238,7 @@ def _csv_fields(path: str | Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def _next_row(rows: Iterator[list[str]]) -> list[str] | None:
-    """The next row, whatever the length of its fields; the csv module's limit, one for the process, stays as it is."""
+    """The next row, with fields of any length; the csv module's limit, which is global, is restored."""
     limit = csv.field_size_limit(_LONGEST_FIELD)
     try:
         return next(rows, None)

@@ -1,4 +1,4 @@
-"""The label sets that Universal Dependencies fixes, and the check of a sentence's labels against a set."""
+"""The label sets of Universal Dependencies, and the check of a sentence's labels against a set."""
 
 from __future__ import annotations
 
@@ -21,13 +21,13 @@ UD_RELATIONS = tuple(_RELATIONS.split())
 
 
 def check_tags(sentence: Sentence, column: str, known: Collection[str], on_fault: OnFault = stop) -> None:
-    """See that every value of a column is a known label. A relation's subtype (`nsubj:pass`) is left out of the look.
+    """Check that every value of a column is a known label. A relation's subtype (`nsubj:pass`) is ignored.
 
     Args:
         sentence: the sentence.
-        column: the column to look at.
-        known: the labels that there are.
-        on_fault: told of every value that is not known, with its file and line; by default it raises the DataError.
+        column: the column to check.
+        known: the known labels.
+        on_fault: called for every value that is not known, with its file and line; by default it raises the DataError.
     """
     for word, value in enumerate(sentence.columns[column]):
         label = str(value).partition(":")[0] if column == "deprel" else value

@@ -14,28 +14,28 @@ _GZIP_MARK = b"\x1f\x8b"
 
 
 OnFault = Callable[[DataError], None]
-"""What a reader does with a fault that it can read on after."""
+"""What a reader does with a fault after which it can continue."""
 
 
 def stop(fault: DataError) -> None:
-    """Read no further: what training and evaluation do with a fault."""
+    """Raise the fault, as training and evaluation do."""
     raise fault
 
 
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Stream a UTF-8 file as (line number from 1, line without its end).
 
-    Only a line feed ends a line: U+2028, form feeds and the like may stand within words. A byte order mark at the
-    start and carriage returns at line ends are dropped; all else, zero-width characters included, is kept.
+    Only a line feed ends a line: U+2028, form feeds and the like may occur within words. A byte order mark at the
+    start and carriage returns at line ends are dropped; all else, including zero-width characters, is kept.
 
     Raises:
-        DataError: where the file cannot be opened, or a line is not UTF-8.
+        DataError: if the file cannot be opened, or a line is not UTF-8.
     """
     return without_ends(whole_lines(path))
 
 
 def whole_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """The same with the lines' ends."""
+    """The same with line ends."""
     try:
         with Path(path).open("rb") as file:
             yield from decoded_lines(file, path)
@@ -48,10 +48,10 @@ def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[tuple[
 
     Args:
         stream: the lines in bytes, such as a binary file.
-        place: what errors call the file.
+        place: the name of the file in errors.
 
     Raises:
-        DataError: where a line is not UTF-8.
+        DataError: if a line is not UTF-8.
     """
     for number, raw in enumerate(stream, start=1):
         if number == 1:
@@ -70,7 +70,7 @@ def without_ends(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
 
 
 def _not_utf8(raw: bytes, error: UnicodeDecodeError, number: int) -> str:
-    """What to say of a line that is not UTF-8."""
+    """The message for a line that is not UTF-8."""
     if number == 1 and raw.startswith(_UTF_16_MARKS):
         return "expected UTF-8, found the byte order mark of UTF-16; convert the text, such as with iconv"
     if number == 1 and raw.startswith(_GZIP_MARK):
@@ -80,12 +80,12 @@ def _not_utf8(raw: bytes, error: UnicodeDecodeError, number: int) -> str:
 
 
 def check_word(word: str, path: str | Path | None = None, line: int | None = None) -> None:
-    """See that a word holds something to read.
+    """Check that a word has visible content.
 
     Raises:
-        DataError: where it holds nothing but spaces and control characters.
+        DataError: if it contains only spaces and control characters.
     """
-    if word[:1].isalnum():  # nearly every word: spare the look at each character
+    if word[:1].isalnum():  # nearly every word: avoids checking each character
         return
     if all(character.isspace() or unicodedata.category(character) == "Cc" for character in word):
         message = f"expected a word, found {word[:40]!r}: only spaces or control characters; remove the line or fix it"
@@ -93,7 +93,7 @@ def check_word(word: str, path: str | Path | None = None, line: int | None = Non
 
 
 def stands_on_a_line(text: str) -> bool:
-    """Whether a text holds neither control characters, tabs among them, nor ends of lines, nor half characters."""
+    """Whether a text has no control characters (including tabs), line ends or lone surrogates."""
     return text.isprintable() or not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)
 
 
@@ -105,6 +105,6 @@ def no_sentences(path: str | Path) -> DataError:
 
 
 def no_words(path: str | Path, line: int) -> DataError:
-    """The error for a sentence that is comments alone, from the line of the first."""
+    """The error for a sentence that has only comments, at the line of the first."""
     message = "expected a sentence, found comments without words; remove them or add the words"
     return DataError(message, path=path, line=line)

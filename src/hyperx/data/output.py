@@ -1,4 +1,4 @@
-"""What `hyperx predict` writes: one call a sentence, nothing is held back.
+"""What `hyperx predict` writes: one call per sentence, nothing is held back.
 
 A new output format is one class, its name in `OutputFormat` of config.py, and one line in `OUTPUT_FORMATS`.
 """
@@ -19,34 +19,34 @@ from hyperx.data.spans import spans
 from hyperx.data.text import ConlluSentence, Row
 from hyperx.errors import DataError
 
-# Annotation that has a column of its own in CoNLL-U; all other stands in MISC under the task's name, as `NER=B-PER`.
+# Annotation that has a column of its own in CoNLL-U; all other goes into MISC under the task's name, as `NER=B-PER`.
 _COLUMNS = {"upos": UPOS, "head": HEAD, "deprel": DEPREL}
 
-# Annotation that is spans in BIO.
+# The annotation that is BIO spans.
 _SPANS = "ner"
 
 _CONFIDENCE_DIGITS = 4
 
 JSON_KEYS = frozenset({"sent_id", "text", "text_pair", "words", "space_after", "entities", "confidence"})
-"""What JSON lines hold besides labels, which stand under their tasks' names."""
+"""The keys of JSON lines other than the tasks' names, which have the labels."""
 
 _LINE_BREAKS = re.compile(r"[\t\n\r]+")
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """A sentence with what each task says of it.
+    """A sentence with the predictions of each task.
 
     Args:
         sentence: the sentence as it was read.
-        labels: by task one label a word (for ``dep`` an ``Arc`` with ``head`` and ``relation``), or one label for the
+        labels: by task one label per word (for ``dep`` an ``Arc`` with ``head`` and ``relation``), or one label for the
             whole sentence.
         columns: by task the same as columns of words, such as ``upos``, or ``head`` and ``deprel``; none for a task
-            whose label is of the whole sentence.
-        confidences: by task the probability of each label, or None where nobody asked.
+            that labels whole sentences.
+        confidences: by task the probability of each label; None if not requested.
 
     Raises:
-        ValueError: where labels or confidences are not as many as the words.
+        ValueError: if there are more or fewer labels or confidences than words.
     """
 
     sentence: Sentence
@@ -73,7 +73,7 @@ class Prediction:
 
 
 class PredictionWriter(ABC):
-    """Writes predictions, one after the other; flushing and closing are the caller's.
+    """Writes predictions, one after the other; the caller flushes and closes the stream.
 
     Args:
         stream: an open text file.
@@ -86,9 +86,9 @@ class PredictionWriter(ABC):
         """Write one sentence.
 
         Raises:
-            DataError: where a word or a label holds a character that the format cannot.
+            DataError: if a word or a label contains a character that the format cannot represent.
         """
-        # One call a sentence, so that an interrupted stream ends as near to whole as can be.
+        # One call per sentence, so that an interrupted stream ends with a whole sentence if possible.
         self._stream.write(self._rendered(prediction))
 
     @abstractmethod
@@ -99,9 +99,9 @@ class PredictionWriter(ABC):
 class ConlluWriter(PredictionWriter):
     """CoNLL-U. A sentence that was read from CoNLL-U keeps all lines, columns and comments except those predicted.
 
-    A sentence without ``# sent_id`` gets its number in the stream as one; without ``# text`` its words, joined as
-    their spaces say. A text that no task needed the words of is cut at white space. Where several tasks give tags or
-    trees, the first has the column, and the others stand in MISC under their names: ``TAGS=NOUN``, ``TREES_HEAD=2``.
+    A sentence without ``# sent_id`` gets its number in the stream; one without ``# text`` its words, joined according
+    to their spaces. If no task needed the words of a text, it is split at white space. If several tasks give tags or
+    trees, the first has the column, and the others are in MISC under their names: ``TAGS=NOUN``, ``TREES_HEAD=2``.
     """
 
     def __init__(self, stream: TextIO) -> None:
@@ -122,11 +122,11 @@ class ConlluWriter(PredictionWriter):
 
 
 class JsonlWriter(PredictionWriter):
-    """One JSON object a line.
+    """One JSON object per line.
 
-    Keys: ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` where known, the labels under each task's
-    name, ``entities`` (type, first word, word after the last, both counted from 0, text, and of several tasks which)
-    where entities were predicted, and ``confidence`` by task where asked for.
+    Keys: ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` if known, the labels under each task's
+    name, ``entities`` if entities were predicted (type, start and exclusive end in words from 0, text, and the task if
+    there are several), and ``confidence`` by task if requested.
     """
 
     def _rendered(self, prediction: Prediction) -> str:
@@ -136,9 +136,9 @@ class JsonlWriter(PredictionWriter):
 class ColumnsWriter(PredictionWriter):
     """One word per line, followed by each task's labels, separated by tabs; a blank line after each sentence.
 
-    A label of the whole sentence stands before it, as ``# sentiment = good``, and before the label the second of two
-    texts, as ``# text_pair = ...``. Texts that no task needed the words of stand one a line: the text, the second where
-    there are two, and the labels.
+    A label of the whole sentence comes before it, as ``# sentiment = good``, and before the label the second of two
+    texts, as ``# text_pair = ...``. If no task needed the words, there is one line per text: the text, the second one
+    if there are two, and the labels.
     """
 
     def _rendered(self, prediction: Prediction) -> str:
@@ -148,7 +148,7 @@ class ColumnsWriter(PredictionWriter):
         columns = [prediction.sentence.words, *([str(value) for value in column] for column in found)]
         rows = zip(*(_checked(column, prediction.sentence) for column in columns), strict=True)
         comments = list(_label_comments(prediction))
-        if comments:  # without a label of the whole, words and tags stand alone, as data to train on
+        if comments:  # without a label of the whole sentence, only words and tags, as in training data
             comments = [*_pair_comment(prediction.sentence), *comments]
         return "".join(f"{comment}\n" for comment in comments) + "".join("\t".join(row) + "\n" for row in rows) + "\n"
 
@@ -162,7 +162,7 @@ OUTPUT_FORMATS: dict[OutputFormat, type[PredictionWriter]] = {
 
 
 def _text_fields(prediction: Prediction) -> Iterator[str]:
-    """Text or texts, and the labels of the whole."""
+    """The text or texts, and their labels."""
     yield prediction.sentence.raw_text
     if prediction.sentence.text_pair is not None:
         yield prediction.sentence.text_pair
@@ -170,7 +170,7 @@ def _text_fields(prediction: Prediction) -> Iterator[str]:
 
 
 def _checked(fields: Sequence[str], sentence: Sentence) -> Sequence[str]:
-    """The fields of all words, once they are known to fit into a column."""
+    """The fields of all words, checked to fit into a column."""
     for word, field in enumerate(fields):
         if not field or any(char in field for char in "\t\n\r"):
             message = (
@@ -189,7 +189,7 @@ def _new_rows(sentence: Sentence) -> Iterator[Row]:
 
 
 def _filled(rows: Iterable[Row], prediction: Prediction) -> Iterator[Row]:
-    """The rows with each task's labels at the words; ranges and empty nodes pass as they are."""
+    """The rows with each task's labels at the words; ranges and empty nodes stay unchanged."""
     columns = {
         place: _checked([str(value) for value in prediction.columns[task][name]], prediction.sentence)
         for place, (task, name) in _places(prediction).items()
@@ -204,9 +204,9 @@ def _filled(rows: Iterable[Row], prediction: Prediction) -> Iterator[Row]:
 
 
 def _places(prediction: Prediction) -> dict[int | str, tuple[str, str]]:
-    """The task and column that stand in each column of CoNLL-U, by its number, or attribute of MISC, by its name.
+    """The task and annotation for each column of CoNLL-U, by its number, or attribute of MISC, by its name.
 
-    Of several tasks for one column the first has it.
+    If several tasks have the same column, the first gets it.
     """
     places: dict[int | str, tuple[str, str]] = {}
     for task, columns in prediction.columns.items():
@@ -228,13 +228,13 @@ def _with_labels(row: Row, labels: Mapping[int | str, str]) -> Row:
 
 
 def _with_attribute(misc: str, key: str, value: str) -> str:
-    """MISC with one attribute set; it goes to the end, and one of its name makes way."""
+    """MISC with one attribute set, at the end; an existing one of the same name is removed."""
     others = [part for part in misc.split("|") if part != "_" and part.partition("=")[0] != key]
     return "|".join([*others, f"{key}={value}"])
 
 
 def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> list[str]:
-    """The sentence's own comments, and after its id, or first, those that it lacks."""
+    """The sentence's own comments; those that it lacks are inserted after its id, or at the beginning."""
     given = list(sentence.comments)
     place = next((index for index, comment in enumerate(given, start=1) if _name_of(comment) == "sent_id"), 0)
     new = [] if place else [f"# sent_id = {number}"]
@@ -246,7 +246,7 @@ def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> list[str]
 
 
 def _pair_comment(sentence: Sentence) -> Iterator[str]:
-    """The second of two texts, where there are two."""
+    """The second of two texts, if there are two."""
     if sentence.text_pair is not None:
         yield f"# text_pair = {_LINE_BREAKS.sub(' ', sentence.text_pair)}"
 
@@ -257,7 +257,7 @@ def _label_comments(prediction: Prediction) -> Iterator[str]:
 
 
 def _name_of(comment: str) -> str | None:
-    """What stands before the sign of equality, where there is one."""
+    """The part before the equals sign, if there is one."""
     name, separator, _ = comment[1:].partition("=")
     return name.strip() if separator else None
 
@@ -297,20 +297,20 @@ def _entities(sentence: Sentence, labels: Sequence[str]) -> Iterator[dict[str, s
 
 
 def _text_of(sentence: Sentence, start: int, end: int) -> str:
-    """The text of some words of a sentence, from one to before another, as it stands there."""
+    """The text of the words ``start`` to ``end`` (exclusive), as it is in the sentence."""
     if isinstance(sentence, ConlluSentence):
         return surface_text(row for row in sentence.rows if _is_within(row[ID], start + 1, end))
     return sentence.joined(start, end)
 
 
 def _is_within(row_id: str, first: int, last: int) -> bool:
-    """Whether the id of a row is that of a word, or a whole range, from one word to another."""
+    """Whether the id of a row is that of a word, or of a whole range, from ``first`` to ``last``."""
     begin, _, end = row_id.partition("-")
     return "." not in begin and first <= int(begin) and int(end or begin) <= last
 
 
 def _plain(label: Any) -> Any:
-    """A label as JSON has it: an arc as an object."""
+    """A label as a JSON value: an arc becomes an object."""
     fields: Any = getattr(label, "_asdict", None)
     return fields() if fields else label
 

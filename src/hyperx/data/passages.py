@@ -11,13 +11,13 @@ from hyperx.errors import DataError
 
 
 def read_passages(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence]:
-    """Stream the lines of a file as texts without words; only one is held at a time. Blank lines hold no passage.
+    """Stream the lines of a file as texts without words; only one is held at a time. Blank lines are skipped.
 
-    A passage with a fault is skipped where ``on_fault`` does not raise, as it does by default.
+    ``on_fault`` raises by default; if it does not, a passage with a fault is skipped.
 
     Raises:
-        DataError: with file and line, for a line that is not UTF-8 or holds nothing but control characters; and for a
-            file without passages.
+        DataError: with file and line, for a line that is not UTF-8 or has only control characters; and for a file
+            without passages.
     """
     found = False
     for number, line in numbered_lines(path):

@@ -1,4 +1,4 @@
-"""Where each pair's data is: the user's table, else a local folder, else the hub. All problems are found together."""
+"""Where each pair's data is: the user's table, chosen treebanks, a local folder or the hub, in this order."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ _PAIR_KEYS = (*SPLITS, "folder", "hub", "columns", "label_map")
 _MAPPED = ("ner", LABEL)
 _HUB_KEYS = ("name", "configuration", "revision", "columns")
 
-# Names by convention, and those of UD releases, whose largest treebanks have a train split in parts (-train-a, ...).
+# File names by convention, and those of UD releases, whose largest treebanks split train into parts (-train-a, ...).
 _PLAIN_NAMES = {**{split: split for split in SPLITS}, **dict.fromkeys(("val", "valid", "validation"), "dev")}
 _RELEASE_NAME = re.compile(r"(?P<treebank>.+)-ud-(?P<split>train|dev|test)(?P<part>-.+)?")
 _SPLIT_WORDS = frozenset(_PLAIN_NAMES)
@@ -54,7 +54,7 @@ _RELEASE_ENDINGS = (".conllu", ".iob2")  # a release's .txt files hold the raw t
 
 @dataclass(frozen=True, slots=True)
 class FileSource:
-    """Files that are read one after the other, as absolute paths. Links stay: their names say what they link to."""
+    """Files that are read one after the other, as absolute paths. Links are not resolved: their own names count."""
 
     files: tuple[Path, ...]
 
@@ -73,9 +73,9 @@ class PairSources:
     Args:
         pair: the pair, in the user's spelling.
         column: the column that the task reads.
-        splits: the source of each split that there is.
+        splits: the source of each available split.
         label_map: entity types to read as others, or as O; labels of texts to read as others.
-        columns: what files of labelled texts call their columns, by our names, where it is unusual.
+        columns: our names -> the column names in files of labelled texts, if they are unusual.
     """
 
     pair: TaskLanguagePair
@@ -95,26 +95,26 @@ def resolve(
     treebanks: Sequence[str] = (),
     lacking: dict[TaskLanguagePair, list[str]] | None = None,
 ) -> list[PairSources]:
-    """Find each pair's data: as the table says where it names the pair, else in a local folder, else on the hub.
+    """Find each pair's data: in the table, else in chosen treebanks, else in a local folder, else on the hub.
 
     Nothing is opened and no network is used. Local folders are `<data_folder>/<task>/<language>` with files
-    `{train,dev,test}.*`; raw text may also be a file `<data_folder>/<task>/<language>.txt`, to train on. The hub's
-    defaults are UD's default treebank of the language and WikiANN. A treebank is read from the release's folder,
-    `UD_...`, where one is in the data folder.
+    `{train,dev,test}.*`; raw text to train on may also be a file `<data_folder>/<task>/<language>.txt`. The hub's
+    defaults are UD's default treebank of the language and WikiANN. A treebank is read from its folder in a release,
+    `UD_...`, if that is in the data folder.
 
     Args:
-        pairs: the pairs wanted.
+        pairs: the pairs.
         data_folder: the folder of local data; relative paths of the table start there.
         table: pair -> folder, or a mapping with `folder` or `hub` (name, configuration, revision, columns), files
             under `train`, `dev` and `test`, `columns` of labelled texts, and `label_map`.
         columns: task -> the column that it reads: `upos`, `ner`, `head` or `label`; `text` for raw text.
-        label_map: entity types to read as others, or as O, in every pair; a pair's own map goes first.
+        label_map: entity types to read as others, or as O, in every pair; a pair's own map takes precedence.
         treebanks: UD treebanks to read instead of defaults and local folders, such as `en=en_ewt+en_gum`.
-        lacking: told of the pairs without data, and why; they are left out then, and nothing is raised.
+        lacking: if given, pairs without data are added with the reasons and left out, and nothing is raised.
 
     Raises:
-        ConfigError: with all problems together: paths without data, unknown keys and file extensions, two data for one
-            pair, training on a test file, languages without a default.
+        ConfigError: with all problems together: paths without data, unknown keys and file extensions, two sources for
+            one pair, training on a test file, languages without a default.
     """
     resolver = _Resolver(data_folder, columns, dict(label_map or {}), treebanks)
     entries, distinct = resolver.entries(table or {}), resolver.distinct(pairs)
@@ -235,7 +235,7 @@ class _Resolver:
         return PairSources(pair, column, splits, {**label_map, **own}, columns)
 
     def _columns(self, value: object, column: str, place: str) -> Mapping[str, str]:
-        """Our names of columns to the data's."""
+        """Our names of columns -> the data's."""
         if not value:
             return {}
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value.values()):
@@ -247,7 +247,7 @@ class _Resolver:
     def _whole(
         self, pair: TaskLanguagePair, value: Mapping[str, Any], columns: Mapping[str, str], place: str
     ) -> dict[str, Source]:
-        """The splits that a folder or a hub data set gives."""
+        """The splits of a folder or a hub data set."""
         column = self.columns[pair.task]
         if "folder" in value and "hub" in value:
             self.problems.append(f"{place}: found both folder and hub; keep one, and name single splits beside it")
@@ -290,7 +290,7 @@ class _Resolver:
             return {}
         pairs = value.items() if isinstance(value, Mapping) else [("", None)]
         named = [text for pair in pairs for text in pair]
-        # Labels may be numbers; YAML's true is one to Python.
+        # Labels may be numbers; YAML's true is one in Python.
         if not all(isinstance(text, str | int) and not isinstance(text, bool) and text != "" for text in named):
             self.problems.append(
                 f"{place}: expected entity types and what to read them as, such as {{DATE: O}}, found {value!r}"
@@ -322,7 +322,7 @@ class _Resolver:
         return HubSource(str(local) if local.is_dir() else name, configurations, value.get("revision"), columns)
 
     def _configurations(self, pair: TaskLanguagePair, name: str, value: object, place: str) -> tuple[str, ...]:
-        """The configurations of a data set that the table names, or else the one of the pair's language."""
+        """The configurations that the table names, or else the one of the pair's language."""
         if value is None:
             default = self._configuration(pair, name, f"{place}: ") if name in _CONFIGURATIONS else None
             return (default,) if default else ()
@@ -334,7 +334,7 @@ class _Resolver:
             return ()
         if name not in (_UD, _UD_27):
             return tuple(named)
-        # A name that is not among the language's treebanks may be of another release, or of another language.
+        # A name that is not among the language's treebanks may belong to another release or another language.
         known = [find_treebank(pair.language, one) for one in named]
         return tuple(treebank.name if treebank else one for treebank, one in zip(known, named, strict=True))
 
@@ -360,7 +360,7 @@ class _Resolver:
         return matching[0] if matching else None
 
     def _folder(self, folder: Path, column: str, place: str) -> dict[str, Source]:
-        """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release. A file of raw text is to train on."""
+        """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release. A file of raw text is a train one."""
         if column == TEXT and folder.is_file():
             return {"train": FileSource(self._files(str(folder), column, place))}
         if not folder.is_dir():
@@ -382,7 +382,7 @@ class _Resolver:
         return {split: FileSource(tuple(by_split[split])) for split in SPLITS if split in by_split}
 
     def _check_one_source(self, paths: Sequence[Path], split: str, place: str) -> None:
-        """Several files are one split only as the parts of one treebank."""
+        """Several files make one split only if they are the parts of one treebank."""
         if len(paths) > 1 and (len(set(map(_parts_of, paths))) > 1 or None in map(_parts_of, paths)):
             names = " and ".join(path.name for path in paths)
             where = f"{place}: found {names} for {split} in {paths[0].parent}"
@@ -391,7 +391,7 @@ class _Resolver:
     # Treebanks and the hub
 
     def _treebanks(self, treebanks: Sequence[Treebank], column: str, place: str) -> dict[str, Source]:
-        """The splits of treebanks that are read one after the other: of a release on this machine, else of the hub."""
+        """The splits of treebanks, read one after the other: from a release on this machine, else from the hub."""
         folders = {treebank.folder: release_folder(self.data_folder, treebank) for treebank in treebanks}
         if not any(folders.values()):
             return _by_split(HubSource(_UD, tuple(treebank.name for treebank in treebanks)), treebanks)
@@ -413,7 +413,7 @@ class _Resolver:
         return dict.fromkeys(SPLITS, HubSource(name, (configuration,))) if configuration else {}
 
     def _configuration(self, pair: TaskLanguagePair, name: str, before: str) -> str | None:
-        """A data set's own code for the pair's language; `before` begins the message where it has none."""
+        """A data set's own code for the pair's language; `before` begins the message if it has none."""
         configuration = _CONFIGURATIONS[name](pair.language)
         if configuration is None:
             close = suggest(pair.language, _with_data(name))
@@ -425,7 +425,7 @@ class _Resolver:
     # Train on test
 
     def test_files(self, resolved: Sequence[PairSources], entries: _Entries) -> dict[Path, TaskLanguagePair]:
-        """The files, links followed, that any pair of the run or of the table is tested on."""
+        """The files, with links resolved, that any pair of the run or of the table is tested on."""
         return {
             path.resolve(): sources.pair
             for sources in [*self._rest(resolved, entries), *resolved]
@@ -433,7 +433,7 @@ class _Resolver:
         }
 
     def refuse_test_files(self, sources: PairSources, tests: Mapping[Path, TaskLanguagePair]) -> None:
-        """Training must not see a test file, under whatever name."""
+        """Note a problem for each test file, under any name, among the files to train on."""
         for path in _paths(sources, "train"):
             real = path.resolve()
             if real in tests or _named_test(path) or _named_test(real):
@@ -442,7 +442,7 @@ class _Resolver:
                 self.problems.append(f"{sources.pair}: train names {path}, which is {what}; {advice}")
 
     def _rest(self, resolved: Sequence[PairSources], entries: _Entries) -> list[PairSources]:
-        """The table's other pairs; their problems are not this run's."""
+        """The table's other pairs; their problems are not reported."""
         done = {sources.pair.key for sources in resolved}
         other = _Resolver(self.data_folder, self.columns, {})
         others = [pair for key, (pair, _) in entries.items() if key not in done and pair.task in self.columns]
@@ -457,7 +457,7 @@ def _no_folder(folder: Path) -> str:
 
 
 def _split_of(path: Path) -> str | None:
-    """The split that a file holds by the names in use; None for other files."""
+    """The split of a file by its name; None for other files."""
     if path.suffix.lower() in _RELEASE_ENDINGS and (match := _RELEASE_NAME.fullmatch(path.stem)):
         return match["split"]
     return _PLAIN_NAMES.get(path.stem) if path.suffix.lower() in endings() else None
@@ -470,7 +470,7 @@ def _parts_of(path: Path) -> tuple[str, str] | None:
 
 
 def _named_test(path: Path) -> bool:
-    """Whether the last word for a split in a file's name is test."""
+    """Whether the last name of a split in a file's name is test."""
     words = [word for word in re.findall("[a-z]+", path.name.lower()) if word in _SPLIT_WORDS]
     return words[-1:] == ["test"]
 
@@ -485,7 +485,7 @@ def _split_files(splits: Mapping[str, Source], split: str) -> tuple[Path, ...]:
 
 
 def _by_split(source: HubSource, treebanks: Sequence[Treebank]) -> dict[str, Source]:
-    """Each split from the configurations that have it. Of all but the newest UD it is not known: all have all three."""
+    """Each split from the configurations that have it. This is known only for the newest UD: others have all three."""
     if source.name != _UD or source.revision or not source.configurations:
         return dict.fromkeys(SPLITS, source)
     known = {treebank.name: treebank.splits for treebank in treebanks}

@@ -1,4 +1,4 @@
-"""Which sentences stand in which batch: a plan that follows from the seed alone."""
+"""Which sentences are in which batch: a plan that depends on the seed alone."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ Row = tuple[int, int]
 """A row of a batch: the index of its pair, and of a window of that pair's split."""
 
 POOL = 16
-"""Batches planned together: rows of a pool are sorted by length, so that a batch pads little."""
+"""Batches planned together: rows of a pool are sorted by length, so that batches have little padding."""
 
 
 def pair_probabilities(
@@ -23,11 +23,11 @@ def pair_probabilities(
 
     Args:
         sizes: amount of data n of each pair.
-        strategy: ``size_proportional`` is temperature 1, ``uniform`` an infinite one.
+        strategy: ``size_proportional`` is temperature 1, ``uniform`` an infinite temperature.
         temperature: any positive number.
     """
     exponent = {"temperature": 1 / temperature, "size_proportional": 1.0, "uniform": 0.0}[strategy]
-    unit = max(sizes) if exponent > 1 else 1  # so that no power is too large for a number
+    unit = max(sizes) if exponent > 1 else 1  # avoids overflow
     weights: NDArray[np.float64] = (np.asarray(sizes, dtype=np.float64) / unit) ** exponent
     shares: NDArray[np.float64] = weights / weights.sum()
     return shares
@@ -37,15 +37,15 @@ class BatchPlan:
     """An endless sequence of batches.
 
     Each row draws its pair (with ``mixed=False`` each batch draws one for all its rows, as published) and takes the
-    pair's next window in an order shuffled anew at each pass.
+    pair's next window in an order that is reshuffled at each pass.
 
     Args:
         lengths: for each pair the length of each of its windows.
-        probabilities: for each pair the chance of being drawn.
+        probabilities: for each pair the probability of being drawn.
         batch_size: rows of a batch.
-        seed: all that the plan depends on beside these.
+        seed: random seed.
         mixed: rows of several pairs in one batch.
-        bucketed: rows of like length in one batch.
+        bucketed: rows of similar length in one batch.
     """
 
     def __init__(

@@ -18,27 +18,27 @@ log = logging.getLogger(__name__)
 
 
 class HeldOutText:
-    """The sentences of some files, which are not to be trained on. White space and Unicode forms make no difference.
+    """The sentences of some files, which must not be trained on. White space and Unicode normalisation are ignored.
 
     Args:
-        files: the files, with a pair that each is of.
+        files: the files, each with a pair that it belongs to.
     """
 
     def __init__(self, files: Mapping[Path, PairSources]) -> None:
         self.files = files
 
     def fingerprint(self) -> list[list[str]]:
-        """What changes whenever another sentence is held out: the files, and how they are read."""
+        """A value that changes whenever the held-out sentences do: the files, and how they are read."""
         return sorted(
             [*file_fingerprint(path), source.column, *map(str, sorted(source.columns.items()))]
             for path, source in self.files.items()
         )
 
     def removed(self, passages: Iterable[Sentence], pair: TaskLanguagePair) -> Iterator[Sentence]:
-        """Stream the passages that are none of the sentences, and log how many were.
+        """Stream the passages that are not among the sentences, and log how many are left out.
 
         Raises:
-            DataError: where a file cannot be read, and where nothing is left.
+            DataError: if a file cannot be read, or nothing is left.
         """
         if not self.files:
             yield from passages
@@ -59,7 +59,7 @@ class HeldOutText:
             log.warning(message, pair, left_out, kept + left_out)
 
     def _texts(self) -> set[str]:
-        # Sentences with a fault cannot be evaluated on either.
+        # Sentences with a fault are not evaluated on either.
         return {
             text
             for path, source in self.files.items()
@@ -69,6 +69,6 @@ class HeldOutText:
 
 
 def _texts_of(sentence: Sentence) -> set[str]:
-    """What a sentence says, without white space: its text, a second one, and its words, which may be others."""
+    """The contents of a sentence without white space: its text, a second text, and its words, which may differ."""
     texts = {sentence.text or "", sentence.text_pair or "", "".join(sentence.words)}
     return {"".join(unicodedata.normalize("NFC", text).split()) for text in texts} - {""}

@@ -1,4 +1,4 @@
-"""The data of task–language pairs: where it is, and its sentences in the one form that a task reads."""
+"""The data of task–language pairs: where it is, and its sentences in the form that the task reads."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ logger = logging.getLogger(__name__)
 
 
 class DataSources:
-    """Where the splits of some pairs are, and a way to read them. A pair is found under any code of its language.
+    """Where the splits of some pairs are, and how to read them. A pair is found under any code of its language.
 
     Args:
         sources: one value per pair, as `resolve` finds them.
@@ -49,11 +49,11 @@ class DataSources:
         return DataSources([self._sources[pair.key] for pair in pairs])
 
     def joined(self, other: DataSources) -> DataSources:
-        """These sources and another's; the other's win where both know a pair."""
+        """These sources and another's, which take precedence if both have a pair."""
         return DataSources({**self._sources, **other._sources}.values())
 
     def has(self, pair: TaskLanguagePair, split: str) -> bool:
-        """Whether a pair has a split. A hub data set is taken to have all three: the network is not asked."""
+        """Whether a pair has a split, as resolved: the network is not asked whether a hub data set really has it."""
         return pair in self and split in self._sources[pair.key].splits
 
     def from_hub(self, pair: TaskLanguagePair) -> bool:
@@ -61,7 +61,7 @@ class DataSources:
         return pair in self and any(isinstance(s, HubSource) for s in self._sources[pair.key].splits.values())
 
     def held_out(self, language: str) -> dict[Path, PairSources]:
-        """The local files of a language's dev and test splits, with a pair that each is of."""
+        """The local files of a language's dev and test splits, each with a pair that it belongs to."""
         own = [source for source in self._sources.values() if source.pair.key[1] == canonical(language)]
         splits = [(source.splits.get(split), source) for source in own for split in ("dev", "test")]
         return {path: source for split, source in splits if isinstance(split, FileSource) for path in split.files}
@@ -70,18 +70,18 @@ class DataSources:
         """Where a split is, for people.
 
         Raises:
-            DataError: where there is no such split.
+            DataError: if there is no such split.
         """
         return self._source(pair, split).describe(split)
 
     def read(self, pair: TaskLanguagePair, split: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
-        """Stream a split's sentences, checked, and with the entity tags in BIO and mapped.
+        """Stream a split's sentences, checked, with entity tags in BIO and mapped.
 
-        Spans whose first tag is an I- against the scheme are given a B-; their number is logged. Faults that reading
-        can go on after go to ``on_fault``, which raises them by default.
+        Spans that begin with an I- against the scheme get a B-; their number is logged. Faults after which reading can
+        continue go to ``on_fault``, which raises them by default.
 
         Raises:
-            DataError: where there is no such split; while reading, with file and line, for whatever is wrong in it.
+            DataError: if there is no such split; while reading, with file and line, for whatever is wrong in it.
         """
         source, sources = self._source(pair, split), self._sources[pair.key]
         if isinstance(source, HubSource):
@@ -93,7 +93,7 @@ class DataSources:
         )
 
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
-        """A JSON value that changes whenever what `read` gives may change: files count by their ending and content."""
+        """A JSON value that changes whenever the result of `read` may: files count by their extension and content."""
         source, sources = self._source(pair, split), self._sources[pair.key]
         what = asdict(source) if isinstance(source, HubSource) else None
         files = source.local_files() if isinstance(source, HubSource) else source.files
@@ -112,15 +112,15 @@ class DataSources:
         return splits[split]
 
     def to_json(self) -> dict[str, Any]:
-        """What `from_json` reads, made of plain values; files as absolute paths."""
+        """A JSON value that `from_json` reads; files as absolute paths."""
         return {str(source.pair): _pair_to_json(source) for source in self._sources.values()}
 
     @classmethod
     def from_json(cls, values: Mapping[str, Any]) -> DataSources:
-        """The sources that `to_json` wrote. Whether the files still exist is seen when they are read.
+        """The sources that `to_json` wrote. Whether the files still exist is checked when they are read.
 
         Raises:
-            HyperXError: where the values are not of that form.
+            HyperXError: if the values are not of that form.
         """
         try:
             return cls([_pair_from_json(name, value) for name, value in values.items()])
@@ -129,19 +129,19 @@ class DataSources:
 
 
 def file_fingerprint(path: Path) -> list[str]:
-    """A file's ending, which chooses its reader, and a hash of what it holds.
+    """A file's extension, which determines its reader, and a hash of its content.
 
     Raises:
-        DataError: where it cannot be read.
+        DataError: if it cannot be read.
     """
     return [path.suffix.lower(), content_hash(path)]
 
 
 def content_hash(path: Path) -> str:
-    """A hash of what a file holds.
+    """A hash of a file's content.
 
     Raises:
-        DataError: where it cannot be read.
+        DataError: if it cannot be read.
     """
     try:
         return sha256(path)
@@ -177,7 +177,7 @@ def _source_from_json(value: Mapping[str, Any]) -> Source:
 
 
 def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str, on_fault: OnFault) -> Iterator[Sentence]:
-    """The sentences as the task's column needs them."""
+    """The sentences, checked and converted as the task's column requires."""
     prepare = _PREPARATIONS.get(sources.column)
     present = _with_text(sentences) if sources.column == TEXT else _with_column(sentences, sources.column, on_fault)
     return prepare(present, sources, place, on_fault) if prepare else present
@@ -194,7 +194,7 @@ def _with_column(sentences: Iterable[Sentence], column: str, on_fault: OnFault) 
 
 
 def _with_text(sentences: Iterable[Sentence]) -> Iterator[Sentence]:
-    """Sentences without annotation; those that hold no text, such as empty rows of a data set, are skipped."""
+    """Sentences without annotation; those without text, such as empty rows of a data set, are skipped."""
     for sentence in sentences:
         if sentence.raw_text.strip():
             yield replace(sentence, columns={}, text=sentence.raw_text, text_pair=None, comments=())

@@ -1,4 +1,4 @@
-"""Tags of spans: every scheme in use becomes BIO, and BIO becomes spans.
+"""Span tags: every common scheme is converted to BIO, and BIO to spans.
 
 | scheme | a span of one word | a longer span |
 |---|---|---|
@@ -24,7 +24,7 @@ _NONE = "O"
 
 
 class MalformedTag(ValueError):
-    """A tag that no scheme knows.
+    """A tag that no scheme has.
 
     Args:
         position: the word, counted from 0.
@@ -38,11 +38,11 @@ class MalformedTag(ValueError):
 
 @dataclass
 class BioConversion:
-    """Turns one split's tags into BIO, sentence by sentence, and knows its scheme and repairs at the end.
+    """Converts one split's tags to BIO, sentence by sentence; at the end it has the scheme and the number of repairs.
 
-    In every scheme a span begins where its first word does not continue the span before, so the sentences can be
-    converted as they come. Only whether an I- without a B- is the rule (IOB1) or a fault (the others) needs the whole
-    split: in IOB1 a B- stands right after a span of its own type and nowhere else.
+    In every scheme a span begins at a word that does not continue the span before, so sentences can be converted one by
+    one. Only whether an I- without a B- is the rule (IOB1) or a fault (other schemes) depends on the whole split: in
+    IOB1 a B- occurs only right after a span of its own type.
     """
 
     starts_without_b: int = field(default=0, init=False)
@@ -58,7 +58,7 @@ class BioConversion:
 
     @property
     def repairs(self) -> int:
-        """How many spans began without a B- against the scheme's rules, and were given one."""
+        """How many spans began without a B- against the scheme's rules and got one."""
         return 0 if self.scheme == "IOB1" else self.starts_without_b
 
     def convert(self, tags: Sequence[str]) -> tuple[str, ...]:
@@ -96,9 +96,9 @@ def _parse(position: int, tag: str) -> tuple[str, str]:
 def bio_sentences(
     sentences: Iterable[Sentence], conversion: BioConversion, column: str = "ner", on_fault: OnFault = stop
 ) -> Iterator[Sentence]:
-    """The sentences with a column of span tags in BIO. Once they are through, `conversion` knows scheme and repairs.
+    """The sentences with a column of span tags in BIO. After the last, `conversion` has the scheme and the repairs.
 
-    A sentence with a malformed tag is skipped where ``on_fault`` does not raise, as it does by default.
+    ``on_fault`` raises by default; if it does not, a sentence with a malformed tag is skipped.
 
     Raises:
         DataError: for a malformed tag, with its file and line.
@@ -115,7 +115,7 @@ def bio_sentences(
 def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     """The spans of BIO tags as (type, first word, word after the last).
 
-    Strict: a span begins with B- and goes on through I- of its type. An I- that continues nothing belongs to no span.
+    Strict: a span begins with B- and continues with I- of its type. An I- that continues nothing belongs to no span.
     """
     found: list[tuple[str, int, int]] = []
     for position, tag in enumerate(tags):
@@ -128,7 +128,7 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
 
 
 def map_types(tags: Sequence[str], label_map: Mapping[str, str]) -> tuple[str, ...]:
-    """BIO tags with types renamed, or dropped where they are mapped to O; other types stay."""
+    """BIO tags with types renamed, or dropped if mapped to O; other types stay."""
     return tuple(_map_tag(tag, label_map) for tag in tags)
 
 
@@ -139,6 +139,6 @@ def _map_tag(tag: str, label_map: Mapping[str, str]) -> str:
 
 
 def type_problem(names: Iterable[str]) -> str | None:
-    """What is wrong where names of entity types are tags of BIO, which would match no type; None where none is."""
+    """What is wrong if a name of an entity type is a BIO tag, which would match no type; None if none is."""
     tag = next((name for name in names if name[:2] in ("B-", "I-")), None)
     return tag and f"expected entity types, found the tag {tag!r}; name the type alone, {tag[2:]!r}"

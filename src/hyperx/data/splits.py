@@ -25,7 +25,7 @@ log = logging.getLogger(__name__)
 
 
 class SplitLoader:
-    """Read, encode and cache splits. The text that an auxiliary task trains on is kept apart from dev and test data.
+    """Reads, encodes and caches splits. Text that an auxiliary task trains on is kept apart from dev and test data.
 
     Args:
         sources: where each pair's data is.
@@ -50,7 +50,7 @@ class SplitLoader:
         self.tokenizer_hash = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
     def load(self, pair: TaskLanguagePair, split: str) -> EncodedSplit:
-        """The encoded split; a DataError tells what is wrong with its source."""
+        """The encoded split; raises a DataError if anything is wrong with its source."""
         task = self.tasks[pair.task]
         apart = held_out(self.sources, task, pair, split)
         source = self.sources.fingerprint(pair, split)
@@ -63,7 +63,7 @@ class SplitLoader:
         return self.cached(task, facts, sentences)
 
     def cached(self, task: Task, facts: Sequence[Any], sentences: Callable[[], Iterator[Sentence]]) -> EncodedSplit:
-        """The encoded split of a task that follows from some facts (JSON values): from the cache, else made anew."""
+        """The encoded split that a task and some facts (JSON values) determine: from the cache, or else encoded now."""
         path = self.cache / f"{cache_key(self.tokenizer_hash, self.max_length, task.kind, *facts)}.safetensors"
         if (known := read_encoded(path)) is not None:
             return known
@@ -74,14 +74,14 @@ class SplitLoader:
 
 
 def held_out(sources: DataSources, task: Task, pair: TaskLanguagePair, split: str) -> HeldOutText:
-    """What a split must not hold: where an auxiliary task trains, the dev and test data of its language."""
+    """The text that a split must not have: the dev and test data of its language, if an auxiliary task trains on it."""
     return HeldOutText(sources.held_out(pair.language) if task.auxiliary and split == "train" else {})
 
 
 def encoded(
     sentences: Iterator[Sentence], task: Task, encoder: SubwordEncoder
 ) -> Iterator[tuple[Sequence[Window], Sentence]]:
-    """Every sentence with its windows; only some are held at a time. Shortened words are told at the end."""
+    """Every sentence with its windows; only some are held at a time. The number of shortened words is logged."""
     for_windows, kept = itertools.tee(sentences)
     before = encoder.shortened_words
     yield from zip(task.windows(encoder, for_windows), kept, strict=True)

@@ -1,4 +1,4 @@
-"""Encoded splits: flat arrays, written to disk as they come and mapped into memory when read."""
+"""Encoded splits: flat arrays, written to disk incrementally and mapped into memory when read."""
 
 from __future__ import annotations
 
@@ -33,10 +33,10 @@ class EncodedSplit:
         offsets: where window i begins, and the end ``[windows + 1]``.
         sentences: the sentence of each window ``[windows]``.
         owned: the words that each window owns, :attr:`Window.start` and :attr:`Window.stop` ``[windows, 2]``.
-        targets: annotation by column: one number a word (or a sentence), sentences end to end. For columns of labels
+        targets: annotation by column: one number per word (or sentence), sentences end to end. For columns of labels
             an index into ``names``, for others the number itself.
         target_offsets: where sentence i's numbers begin, and the end ``[sentences + 1]``.
-        names: by column of labels the labels that occur.
+        names: for each column of labels the labels that occur.
     """
 
     ids: Ints
@@ -68,7 +68,7 @@ class EncodedSplit:
         return Window(self.ids[part], self.words[part], int(self.sentences[index]), start, stop)
 
     def content_hash(self) -> str:
-        """A hash of what is read in training: subwords, where they stand, and annotation."""
+        """A hash of what training reads: subwords, their words and windows, and annotation."""
         digest = hashlib.sha256(json.dumps(self.names, sort_keys=True).encode())
         for values in (
             self.ids,
@@ -81,7 +81,7 @@ class EncodedSplit:
         return digest.hexdigest()
 
     def annotation(self) -> list[dict[str, list[Any]]]:
-        """By column the labels or numbers of every sentence."""
+        """The labels or numbers of every sentence, by column."""
         columns = {column: _named(values, self.names.get(column)) for column, values in self.targets.items()}
         return [
             {column: values[start:stop] for column, values in columns.items()}
@@ -89,7 +89,7 @@ class EncodedSplit:
         ]
 
     def repeats(self, other: EncodedSplit) -> set[int]:
-        """The sentences whose subwords are those of a sentence of ``other``, by index."""
+        """The indices of the sentences whose subwords equal those of a sentence of ``other``."""
         known = set(other._subwords_by_sentence())
         return {index for index, subwords in enumerate(self._subwords_by_sentence()) if subwords in known}
 
@@ -98,7 +98,7 @@ class EncodedSplit:
             yield b"".join(self.window(index).ids.tobytes() for index in windows)
 
     def first(self, sentences: int | None) -> EncodedSplit:
-        """The first so many sentences; all of them where None."""
+        """The first sentences, at most this many; all of them if None."""
         if sentences is None or sentences >= self.sentence_count:
             return self
         windows = int(np.searchsorted(self.sentences, sentences))
@@ -123,11 +123,11 @@ def _named(values: Ints, names: Sequence[str] | None) -> list[Any]:
 
 
 class SplitWriter:
-    """Write an encoded split sentence by sentence, in constant memory; the arrays of :class:`EncodedSplit` in a
+    """Writes an encoded split sentence by sentence, in constant memory: the arrays of :class:`EncodedSplit` in a
     safetensors file, so that reading maps them into memory.
 
     Args:
-        path: the file, which appears when all is written.
+        path: the file, which appears once everything is written.
         columns: the columns that are kept of every sentence.
     """
 
@@ -151,13 +151,13 @@ class SplitWriter:
         self._parts[name].write(values.tobytes())
 
     def add(self, windows: Sequence[Window], annotation: Mapping[str, Sequence[str | int]]) -> None:
-        """One sentence: its windows and its kept columns."""
+        """Add one sentence: its windows and its kept columns."""
         self._held.append((windows, annotation))
         if len(self._held) == CHUNK:
             self._write_held()
 
     def _write_held(self) -> None:
-        """Write the sentences that were gathered."""
+        """Write the buffered sentences."""
         if not self._held:
             return
         sentences, annotations = zip(*self._held, strict=True)
@@ -177,13 +177,13 @@ class SplitWriter:
         self._held.clear()
 
     def _put_ends(self, name: str, lengths: Sequence[int]) -> None:
-        """Where pieces of these lengths end that stand after all that were written before."""
+        """Write where pieces of these lengths end if they follow all those written before."""
         ends = np.cumsum([self._ends.get(name, 0), *lengths], dtype=np.int64)
         self._put(name, ends[1:])
         self._ends[name] = int(ends[-1])
 
     def _numbers(self, column: str, values: Sequence[str | int]) -> Ints:
-        # Sentences without words do not tell what a column holds.
+        # Sentences without words do not show the type of a column.
         if not values or isinstance(values[0], int):
             return np.array(values, dtype=np.int32)
         known = self.names.setdefault(column, {})
@@ -192,7 +192,7 @@ class SplitWriter:
         return np.fromiter(map(known.__getitem__, values), np.int32, len(values))
 
     def close(self) -> None:
-        """Put the file into its place, complete."""
+        """Move the complete file into place."""
         self._write_held()
         header: dict[str, Any] = {
             "__metadata__": {"names": json.dumps({column: list(known) for column, known in self.names.items()})}
@@ -219,7 +219,7 @@ class SplitWriter:
         whole.replace(self.path)
 
     def discard(self) -> None:
-        """Delete what was gathered."""
+        """Delete the temporary files."""
         for file in self._parts.values():
             file.close()
         self._folder.cleanup()
@@ -238,7 +238,7 @@ def write_encoded(path: Path, encoded: Iterable[tuple[Sequence[Window], Sentence
 
 
 def read_encoded(path: Path) -> EncodedSplit | None:
-    """Map what was written into memory; None where there is nothing, or nothing readable."""
+    """Map a written split into memory; None if there is none, or it is not readable."""
     try:
         with safe_open(path, "np") as file:
             names = {column: tuple(known) for column, known in json.loads(file.metadata()["names"]).items()}
@@ -252,12 +252,12 @@ def read_encoded(path: Path) -> EncodedSplit | None:
 
 
 def _mapped(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file whose form the library has checked, as views of the file."""
+    """The tensors of a safetensors file that the library has validated, as views of the file."""
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
     header.pop("__metadata__", None)
-    # Not as np.memmap, which costs a call of Python for every slice.
+    # Not as np.memmap, which costs a Python call for every slice.
     whole = np.memmap(path, mode="r").view(np.ndarray)
     kinds = {"I32": np.int32, "I64": np.int64}
     return {
@@ -269,5 +269,5 @@ def _mapped(path: Path) -> dict[str, NDArray[Any]]:
 
 
 def cache_key(*facts: object) -> str:
-    """A file name for what follows from these facts alone."""
+    """A file name for what these facts determine."""
     return hashlib.sha256(json.dumps([FORMAT_VERSION, *facts], sort_keys=True).encode()).hexdigest()[:32]

@@ -1,4 +1,4 @@
-"""What `hyperx predict` reads, from standard input or a file: one sentence at a time, never the whole.
+"""What `hyperx predict` reads, from standard input or a file: one sentence at a time, never all at once.
 
 A new input format is one class, its name in `InputFormat` of config.py, and one line in `INPUT_FORMATS`.
 """
@@ -23,16 +23,16 @@ from hyperx.segmentation import WordSegmenter, check_whole, is_visible, text_sen
 Row = tuple[str, ...]
 """The ten columns of a CoNLL-U line."""
 
-# White space that may not break a line may stand within a word, as in the number `10 000`.
+# No-break spaces may occur within a word, as in the number `10 000`.
 _SEPARATORS = re.compile(r"[^\S\u00a0\u2007\u202f]+")
 
 
 @dataclass(frozen=True, slots=True)
 class ConlluSentence(Sentence):
-    """A sentence with its CoNLL-U lines as they stood, so that a writer can fill single columns.
+    """A sentence with its original CoNLL-U lines, so that a writer can fill single columns.
 
     Args:
-        rows: the columns of every line that is no comment: words, multiword ranges and empty nodes.
+        rows: the columns of every line that is not a comment: words, multiword ranges and empty nodes.
     """
 
     rows: tuple[Row, ...] = ()
@@ -46,29 +46,29 @@ def read_input(
     source: str = "<stdin>",
     reads: Collection[str] = ("words",),
 ) -> Iterator[Sentence]:
-    """Stream the sentences of a text; the memory that it takes is that of one sentence.
+    """Stream the sentences of a text, holding one sentence in memory at a time.
 
     Args:
-        stream: a file open in binary, such as ``sys.stdin.buffer``.
-        input_format: what the text is written in.
-        language: the language of the text, which raw text is segmented by.
-        source: what errors call the stream.
-        reads: whether tasks need ``words``, ``text`` or both. Without ``words`` running text is not segmented, with
+        stream: a file opened in binary mode, such as ``sys.stdin.buffer``.
+        input_format: the format of the text.
+        language: the language of the text, by whose rules raw text is segmented.
+        source: the name of the stream in errors.
+        reads: whether tasks need ``words``, ``text`` or both. Without ``words`` running text is not segmented; with
             ``text`` a tab separates two texts of a line.
 
     Raises:
-        DataError: with stream and line, where the text is not UTF-8 or not of this format, or where raw text is in a
-            script that cannot be segmented.
+        DataError: with stream and line, if the text is not UTF-8 or not in this format, or if raw text is in a script
+            that cannot be segmented.
     """
     reader = INPUT_FORMATS[input_format](language=language, source=source, reads=reads)
     return reader.sentences(without_ends(decoded_lines(stream, source)))
 
 
 def checked_words(words: Sequence[str]) -> tuple[str, ...]:
-    """The words of a sentence, once they are known to be such.
+    """The words of a sentence, checked.
 
     Raises:
-        DataError: where a sentence is no sequence of words, or a word holds nothing to read.
+        DataError: if a sentence is not a sequence of words, or a word has a lone surrogate or no visible content.
     """
     is_sequence = isinstance(words, Iterable) and not isinstance(words, str | bytes)
     if not is_sequence or not all(isinstance(word, str) for word in words):
@@ -80,11 +80,11 @@ def checked_words(words: Sequence[str]) -> tuple[str, ...]:
 
 
 class InputReader(ABC):
-    """Lines to sentences.
+    """Converts lines to sentences.
 
     Args:
         language: the language of the text.
-        source: what errors and sentences call the stream.
+        source: the name of the stream in errors and sentences.
         reads: whether tasks need ``words``, ``text`` or both.
     """
 
@@ -96,19 +96,19 @@ class InputReader(ABC):
         """Stream the sentences of numbered lines.
 
         Raises:
-            DataError: with stream and line, where a line is not of this format.
+            DataError: with stream and line, if a line is not in this format.
         """
 
 
 class TextReader(InputReader):
-    """Texts, which are segmented where words are needed."""
+    """Texts, which are segmented if words are needed."""
 
     @cached_property
     def _segmenter(self) -> WordSegmenter:
         return WordSegmenter(self.language)
 
     def sentence(self, text: str, number: int) -> Sentence | None:
-        """A text of a line, with its words where they are needed; None where it has no visible character.
+        """A text of a line, with its words if they are needed; None if it has no visible character.
 
         Raises:
             DataError: see :meth:`hyperx.segmentation.WordSegmenter.segment` for what is refused.
@@ -121,9 +121,9 @@ class TextReader(InputReader):
 
 
 class RawReader(TextReader):
-    """Running text, one sentence a line. Lines without a visible character are skipped.
+    """Running text, one sentence per line. Lines without a visible character are skipped.
 
-    Every run of white space counts as one space; but where a task reads texts, a tab stands before the second of two.
+    Every run of white space counts as one space; but if a task reads texts, a tab separates two texts.
     """
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
@@ -142,9 +142,9 @@ class RawReader(TextReader):
 
 
 class JsonlReader(TextReader):
-    """A JSON object a line with ``text``, and ``text_pair`` for two texts (or the other names that training data may
-    have), or with ``words``, which stay as they are. Its ``sent_id``, or else ``id``, goes with the sentence; all else
-    in it is skipped."""
+    """One JSON object per line with ``text``, and ``text_pair`` for two texts (or the other names that training data
+    may have), or with ``words``, which stay as they are. Its ``sent_id``, or else ``id``, is kept with the sentence;
+    all other keys are skipped."""
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
         """Read line by line; texts stay as they are."""
@@ -159,7 +159,7 @@ class JsonlReader(TextReader):
             yield replace(sentence, text=given.text, text_pair=given.text_pair, comments=_sent_id(row))
 
     def _of_words(self, row: Mapping[str, Any], number: int) -> Sentence:
-        """A sentence that comes with its words."""
+        """A sentence given by its words."""
         words = row["words"]
         if not words or not all(isinstance(word, str) for word in words):
             message = f'expected words as a list of texts, such as ["a", "b"], found {str(words)[:40]}'
@@ -180,14 +180,14 @@ class JsonlReader(TextReader):
 
 
 class ColumnsReader(InputReader):
-    """One word per line, in the first column, the rest of the line skipped; a blank line ends the sentence.
+    """One word per line, in the first column, with the rest of the line skipped; a blank line ends the sentence.
 
-    Columns end at the tab where the line has one, else at spaces, as in training data; ``-DOCSTART-`` lines are passed
-    over.
+    Columns are separated by tabs if the line has one, else by spaces, as in training data; ``-DOCSTART-`` lines are
+    skipped.
     """
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
-        """Gather line by line; a word of nothing but spaces or control characters is refused."""
+        """Read line by line; a word of only spaces or control characters is refused."""
         words: list[tuple[int, str]] = []
         for number, line in lines:
             if line.startswith("-DOCSTART-"):
@@ -208,13 +208,13 @@ class ColumnsReader(InputReader):
 
 
 class TokensReader(InputReader):
-    """Words separated by white space, one sentence a line. Blank lines are skipped.
+    """Words separated by white space, one sentence per line. Blank lines are skipped.
 
     A no-break space does not separate words. A sentence has neither a text nor spaces.
     """
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
-        """Split every line; a word of nothing but no-break spaces or control characters is refused."""
+        """Split every line; a word of only no-break spaces or control characters is refused."""
         for number, line in lines:
             words = tuple(word for word in _SEPARATORS.split(line) if word)
             if not words or line.isspace():
@@ -225,10 +225,10 @@ class TokensReader(InputReader):
 
 
 class ConlluReader(InputReader):
-    """CoNLL-U; sentences keep every line and comment. Annotation is carried along, not read."""
+    """CoNLL-U; sentences keep every line and comment. Annotation is kept, not interpreted."""
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
-        """Parse block by block; comments at the end of the stream, without words, are refused like others."""
+        """Parse block by block; comments without words are refused, at the end of the stream too."""
         advice = "fix the line, or say with --input_format what the text is"
         for block in blocks(lines, self.source, advice=advice):
             yield ConlluSentence(
@@ -249,7 +249,7 @@ INPUT_FORMATS: dict[InputFormat, type[InputReader]] = {
 
 
 def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
-    """What a JSON object calls itself, as a comment of CoNLL-U; nothing where it has no such name on one line."""
+    """The id of a JSON object as a CoNLL-U comment; nothing if it has none, or none that fits on one line."""
     for key in ("sent_id", "id"):
         value = row.get(key)
         if isinstance(value, int | str) and str(value).strip() and stands_on_a_line(str(value)):

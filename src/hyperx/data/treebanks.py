@@ -13,15 +13,15 @@ UD_COLUMNS = frozenset({"upos", "head", "deprel"})
 """The columns that treebanks have."""
 
 Choice = Mapping[str, tuple[Treebank, ...]]
-"""Canonical language code -> the treebanks that a user wants for it."""
+"""Canonical language code -> the treebanks that the user chose for it."""
 
 
 def choose_treebanks(entries: Sequence[str], problems: list[str]) -> Choice:
-    """Read what a user wants, such as `tr=tr_boun` or `en=EWT+GUM`.
+    """Read the user's choice of treebanks, such as `tr=tr_boun` or `en=EWT+GUM`.
 
     Args:
         entries: language and treebanks, joined by `=` and `+`.
-        problems: what is wrong with them is added here.
+        problems: the list to which problems with them are added.
     """
     chosen: dict[str, tuple[Treebank, ...]] = {}
     for entry in entries:
@@ -53,9 +53,9 @@ def _treebank(language: str, name: str, problems: list[str]) -> Treebank | None:
 
 
 def release_folder(data_folder: Path, treebank: Treebank) -> Path | None:
-    """The treebank's folder where a UD release is unpacked: in the data folder, in `ud` or `ud-treebanks-v2.x` there.
+    """The treebank's folder in an unpacked UD release: in the data folder, or in `ud` or `ud-treebanks-v2.x` there.
 
-    Of several releases the newest counts.
+    If there are several releases, the newest is used.
     """
     releases = sorted(data_folder.glob("ud-treebanks-*"), key=lambda path: [*map(int, re.findall(r"\d+", path.name))])
     places = [data_folder, data_folder / "ud", *reversed(releases)]

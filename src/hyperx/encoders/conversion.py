@@ -1,4 +1,4 @@
-"""An E5S1 file written as a folder in the hub's format: weights, configuration and tokenizer of a BERT."""
+"""Conversion of an E5S1 file to a folder in the hub's format: weights, configuration and tokenizer of a BERT."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hyperx.encoders.e5s1 import MASK, EmbeddedFile, Floats, Pieces, is_characte
 from hyperx.errors import EncoderError
 from hyperx.files import write_json
 
-CONVERTER_VERSION = 1  # part of the cached folder's name: raise it whenever ``convert`` writes something else
+CONVERTER_VERSION = 1  # part of the cached folder's name: raise it whenever the output of ``convert`` changes
 SOURCE_RECORD = "hyperx_source.json"
 
 # The file's names -> those in transformers' BertModel.
@@ -44,12 +44,12 @@ _MODULES = {
 
 @dataclass(frozen=True, slots=True)
 class SourceRecord:
-    """What ``hyperx_source.json`` says of a converted folder.
+    """The content of ``hyperx_source.json`` in a converted folder.
 
     Args:
-        source_sha256: of the E5S1 file.
-        content_hash: ``weights_hash`` of the weights, known here without hashing them again.
-        sizes: file name -> bytes, of every other file of the folder.
+        source_sha256: SHA-256 of the E5S1 file.
+        content_hash: ``weights_hash`` of the weights, so that they need not be hashed again.
+        sizes: file name -> bytes, for every other file of the folder.
     """
 
     source_sha256: str
@@ -62,10 +62,10 @@ def convert(source: Path, folder: Path) -> SourceRecord:
 
     Args:
         source: the E5S1 file.
-        folder: made where it is missing; files of the same names in it are replaced.
+        folder: the output folder, created if missing; files of the same names in it are replaced.
 
     Raises:
-        EncoderError: where the file is not sound or the folder cannot be written.
+        EncoderError: if the file is not sound or the folder cannot be written.
     """
     file = read_e5s1(source)
     tokenizer = build_tokenizer(file.pieces, build_normaliser(file.normaliser))
@@ -122,7 +122,7 @@ def _model_config(file: EmbeddedFile) -> dict[str, Any]:
 
 
 def _tokenizer_config(file: EmbeddedFile) -> dict[str, Any]:
-    # Not XLMRobertaTokenizer: transformers 5 would build that anew from the pieces and drop the normaliser.
+    # Not XLMRobertaTokenizer: transformers 5 would rebuild it from the pieces and drop the normaliser.
     bos, eos, pad, unk = _special_texts(file.pieces)
     return {
         "tokenizer_class": "PreTrainedTokenizerFast",
@@ -146,7 +146,7 @@ def _special_texts(pieces: Pieces) -> tuple[str, str, str, str]:
 def build_tokenizer(pieces: Pieces, normaliser: normalizers.Normalizer) -> Tokenizer:
     """XLM-RoBERTa's tokenizer: Unigram, a space in front of every text, ``<s> $A </s>``.
 
-    A word of which the normaliser leaves nothing (zero-width characters, say) has no token.
+    A word of which the normaliser leaves nothing (such as zero-width characters) has no token.
     """
     bos, eos, pad, unk = _special_texts(pieces)
     tokenizer = Tokenizer(Unigram(list(zip(pieces.texts, pieces.scores, strict=True)), pieces.unk, False))
@@ -163,7 +163,7 @@ def build_tokenizer(pieces: Pieces, normaliser: normalizers.Normalizer) -> Token
     return tokenizer
 
 
-# Noncharacters: no text holds them, and no normalisation changes them.
+# Noncharacters: no text contains them, and no normalisation changes them.
 _STAND_INS = tuple(map(chr, range(0xFDD0, 0xFDEF)))
 _SEPARATOR = "\ufdef"
 
@@ -171,11 +171,11 @@ _SEPARATOR = "\ufdef"
 def build_normaliser(mapping: Mapping[str, str]) -> normalizers.Normalizer:
     """A normaliser equal to the file's map on every character, with runs of spaces collapsed and the ends stripped.
 
-    The map is NMT + NFKC but for few characters (SentencePiece keeps U+FF5E, the fullwidth tilde); each of those is
-    taken out of NFKC's sight and put back. NFKC also composes sequences, as the map of single characters cannot.
+    The map is NMT + NFKC except for a few characters (SentencePiece keeps U+FF5E, the fullwidth tilde); each of those
+    is hidden from NFKC and then put back. NFKC also composes sequences, as a map of single characters cannot.
 
     Raises:
-        EncoderError: where the map is another normalisation.
+        EncoderError: if the map is another normalisation.
     """
     standard = normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()])
     differing = _differences(standard, mapping)
@@ -198,7 +198,7 @@ def build_normaliser(mapping: Mapping[str, str]) -> normalizers.Normalizer:
 
 
 def _differences(standard: normalizers.Normalizer, mapping: Mapping[str, str]) -> dict[str, str]:
-    """The characters that ``standard`` normalises otherwise than the map -> what the map says."""
+    """The characters that ``standard`` normalises differently from the map -> their text in the map."""
     differing: dict[str, str] = {}
     for start in range(0, 0x110000, 0x10000):
         codes = range(start, start + 0x10000)
@@ -213,7 +213,7 @@ def _differences(standard: normalizers.Normalizer, mapping: Mapping[str, str]) -
 
 
 def read_source_record(folder: Path) -> SourceRecord | None:
-    """The record of a converted folder, None where there is none that can be read."""
+    """The record of a converted folder; None if there is none that can be read."""
     try:
         content = json.loads((folder / SOURCE_RECORD).read_text(encoding="utf-8"))
         return SourceRecord(str(content["source_sha256"]), str(content["content_hash"]), dict(content["sizes"]))

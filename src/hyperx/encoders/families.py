@@ -1,4 +1,4 @@
-"""The encoder families of the Hugging Face library: where things are inside each, one entry a family."""
+"""The encoder families of the Hugging Face library: where things are inside each, one entry per family."""
 
 from __future__ import annotations
 
@@ -14,20 +14,20 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderLayout:
-    """Where one family of encoders keeps its parts, as module paths.
+    """Where the parts of one family of encoders are, as module paths.
 
     Args:
         layers: the list of layers inside the model.
         feed_forward: inside a layer, the module whose output is the feed-forward block's, after its dropout and before
-            the residual sum; ``""`` where the "layer" is that block.
-        attention_dropout: inside a layer, the dropout of attention weights: a module, or a number on one. None where
-            it is not known; then it stays on.
-        final_norm: the norm that the encoder applies after its last layer, where it has one (pre-norm encoders).
-        first, last: where a layer is no module of its own, the lists whose i-th modules begin and end layer i;
+            the residual sum; ``""`` if the "layer" is that block.
+        attention_dropout: inside a layer, the dropout of attention weights: a module, or a number on one. None if it is
+            not known; then it stays on.
+        final_norm: the norm that the encoder applies after its last layer, if it has one (pre-norm encoders).
+        first, last: if a layer is not a module of its own, the lists whose i-th modules begin and end layer i;
             ``attention_dropout`` is then inside the first.
-        square_mask: it takes an attention mask of ``[B, 1, T, T]`` as it is, and None for one without padding.
-        any_length: positions are relative, so that there is no longest input.
-        loads_as: the class that loads the encoder alone, where ``AutoModel`` would load more.
+        square_mask: it takes an attention mask of ``[B, 1, T, T]`` unchanged, and None if there is no padding.
+        any_length: positions are relative, so the length of the input is not limited.
+        loads_as: the class that loads the encoder alone, if ``AutoModel`` would load more.
         unroll: makes each use of a layer that is used many times a module of its own, in place.
     """
 
@@ -46,7 +46,7 @@ class EncoderLayout:
 def unroll_albert(encoder: PreTrainedModel) -> None:
     """Make every use of ALBERT's shared layers a group of one layer; the uses share their parameters.
 
-    Nothing is computed differently, but layer i is ``albert_layer_groups[i]``, and can be adapted, cut and run again
+    The computation stays the same, but layer i is ``albert_layer_groups[i]``, and can be adapted, dropped and run again
     on its own.
     """
     from torch import nn

@@ -1,8 +1,8 @@
 """Adapters inside a frozen encoder, without a copy of its code.
 
-Hooks are placed once and do nothing by themselves: they read the adapters from the forward pass that their thread is
-in. So threads do not meet, a compiled encoder takes the adapters as inputs, and a layer that is run again in the
-backward pass (activation checkpointing) is run inside the forward pass that it belongs to.
+Hooks are registered once and do nothing by themselves: they read the adapters from the forward pass that their thread
+is in. So threads do not interfere, a compiled encoder takes the adapters as inputs, and a layer that is run again in
+the backward pass (activation checkpointing) is run inside the forward pass that it belongs to.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 
 def not_compiled(function: F) -> F:
-    """Leave a function to Python under ``torch.compile``; what it calls, the encoder above all, is compiled."""
+    """Leave a function to Python under ``torch.compile``; what it calls, such as the encoder, is compiled."""
     return cast(F, torch.compiler.disable(function, recursive=False))  # type: ignore[no-untyped-call]
 
 
@@ -38,10 +38,10 @@ class _Pass:
     """One forward pass.
 
     Args:
-        injection: whose hooks obey it.
+        injection: the injection whose hooks apply it.
         weights: for each layer the adapters of K pairs.
-        rows: of which pair each row of the batch is; None where K is 1.
-        read: what every layer reads ``[B, T, h]``, collected on the way; None where nobody asks.
+        rows: the pair of each row of the batch; None if K is 1.
+        read: the input of every layer ``[B, T, h]``, collected during the pass; None if not needed.
     """
 
     injection: Injection
@@ -69,12 +69,12 @@ def _inside(running: _Pass) -> Iterator[None]:
 
 
 class Injection:
-    """The places in an encoder where adapters work.
+    """The places in an encoder where adapters are applied.
 
     Args:
         encoder: any encoder.
         activation: the adapters' non-linearity.
-        after_layer_output: adapters work on the output of whole layers, not of feed-forward blocks.
+        after_layer_output: apply adapters to the output of whole layers, not of feed-forward blocks.
     """
 
     def __init__(self, encoder: PreTrainedModel, *, activation: Activation, after_layer_output: bool) -> None:
@@ -94,17 +94,17 @@ class Injection:
         """The encoder's last hidden states ``[B, T, h]``, with an adapter in every layer.
 
         Args:
-            encoder: the one that this was made for, or its compiled form.
-            inputs: what it reads.
+            encoder: the encoder that this was made for, or its compiled form.
+            inputs: its inputs.
             weights: the adapters of K pairs in all layers.
-            rows: of which pair each row of the batch is; None where K is 1.
+            rows: the pair of each row of the batch; None if K is 1.
         """
         return self._run(encoder, inputs, _Pass(self, weights.layers(), rows, None))
 
     def states(
         self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters, rows: Rows | None
     ) -> list[Tensor]:
-        """The L + 1 states ``[B, T, h]`` of the encoder, each as it would be were it cut there: with its final norm."""
+        """The L + 1 states ``[B, T, h]`` of the encoder, each as if the encoder ended there: with its final norm."""
         running = _Pass(self, weights.layers(), rows, [])
         last = self._run(encoder, inputs, running)
         assert running.read is not None
@@ -136,7 +136,7 @@ class Injection:
 
 
 def checkpoint_activations(encoder: PreTrainedModel) -> None:
-    """Keep only what each layer reads, and run the layer again in the backward pass: less memory, more time."""
+    """Keep only the input of each layer, and run the layer again in the backward pass: less memory, more time."""
     for layer in encoder_layers(encoder):
         _make_checkpointable(layer)
         layer.gradient_checkpointing = True  # type: ignore[assignment]
@@ -144,7 +144,7 @@ def checkpoint_activations(encoder: PreTrainedModel) -> None:
 
 
 def _make_checkpointable(layer: nn.Module) -> None:
-    """Give a layer the Hugging Face library's switch where its own class has none."""
+    """Give a layer the Hugging Face library's switch for checkpointing if its own class has none."""
     kind = type(layer)
     if not isinstance(layer, GradientCheckpointingLayer):
         layer.__class__ = type(kind.__name__, (kind, GradientCheckpointingLayer), {"__module__": kind.__module__})
@@ -169,10 +169,10 @@ def _run_inside(running: _Pass, layer: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def _take_pass_along(layer: Any) -> None:
-    """See that a checkpointed layer is run again with its adapters.
+    """Make sure that a checkpointed layer is run again with its adapters.
 
     Raises:
-        HyperXError: where checkpointing is reentrant, which cannot give gradients to the adapters.
+        HyperXError: if checkpointing is reentrant, which cannot give gradients to the adapters.
     """
     if not layer.gradient_checkpointing or isinstance(layer._gradient_checkpointing_func, _TakesPassAlong):
         return

@@ -18,10 +18,10 @@ _found: WeakKeyDictionary[nn.Module, EncoderLayout] = WeakKeyDictionary()
 
 
 def layout_of(encoder: PreTrainedModel) -> EncoderLayout:
-    """The layout of an encoder: of its family, or else found by its structure, which takes three passes through it.
+    """The layout of an encoder: that of its family, or else found by its structure, which takes three forward passes.
 
     Raises:
-        EncoderError: where the family is not in :data:`LAYOUTS` and the structure is not clear.
+        EncoderError: if the family is not in :data:`LAYOUTS` and the structure is not clear.
     """
     family = encoder.config.model_type
     if family in LAYOUTS:
@@ -32,7 +32,7 @@ def layout_of(encoder: PreTrainedModel) -> EncoderLayout:
 
 
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
-    """The encoder's layers, first to last. A layer that is used many times is made a module for each use first."""
+    """The encoder's layers, first to last. A layer that is used many times is first made one module per use."""
     layout = layout_of(encoder)
     if layout.unroll is not None:
         layout.unroll(encoder)
@@ -40,13 +40,13 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
 
 
 def layer_starts(encoder: PreTrainedModel) -> nn.ModuleList:
-    """The modules that read what each layer reads: the layers, unless they are no modules of their own."""
+    """The modules that get the input of each layer: the layers, unless they are not modules of their own."""
     layout = layout_of(encoder)
     return encoder_layers(encoder) if layout.first is None else _modules(encoder, layout.first)
 
 
 def adapter_points(encoder: PreTrainedModel, *, after_layer_output: bool) -> list[nn.Module]:
-    """The module of each layer on whose output the adapter works (Hyper-X, section 2).
+    """The module of each layer to whose output the adapter is applied (Hyper-X, section 2).
 
     Args:
         encoder: any encoder.
@@ -63,7 +63,7 @@ def _modules(encoder: PreTrainedModel, path: str) -> nn.ModuleList:
 
 
 def keep_layers(encoder: PreTrainedModel, count: int) -> None:
-    """Drop the layers above the first ``count``, in place: what no head reads is not computed."""
+    """Drop the layers above the first ``count``, in place, so that states that no head reads are not computed."""
     depth = len(encoder_layers(encoder))
     parent = encoder.get_submodule(layout_of(encoder).layers.rpartition(".")[0])
     for child in parent.children():
@@ -76,21 +76,21 @@ def keep_layers(encoder: PreTrainedModel, count: int) -> None:
 
 
 def as_last(encoder: PreTrainedModel, state: Tensor) -> Tensor:
-    """What the encoder would give if this state ``[B, T, h]`` came out of its last layer."""
+    """The encoder's output if this state ``[B, T, h]`` were that of its last layer."""
     path = layout_of(encoder).final_norm
     return state if path is None else cast(Tensor, encoder.get_submodule(path)(state))
 
 
 def prepared_mask(encoder: PreTrainedModel, input_ids: Tensor, mask: Tensor | None) -> Tensor | None:
-    """An attention mask in the form in which an encoder has no question about it.
+    """An attention mask in a form that the encoder uses without inspecting its values.
 
-    Encoders that use PyTorch's attention ask whether anything is padded, for the fastest of its kernels takes no mask.
-    A GPU that is asked has to be waited for. So the caller tells (None, where nothing is), and any mask is needed.
+    Encoders that use PyTorch's attention check whether anything is padded, since its fastest kernel takes no mask. On a
+    GPU, that means waiting for it. So the caller decides: None if nothing is padded; any mask that is given is used.
 
     Args:
         encoder: any encoder.
         input_ids: subword ids ``[B, T]``.
-        mask: 1 for subwords, 0 for padding ``[B, T]``; None where nothing is padded.
+        mask: 1 for subwords, 0 for padding ``[B, T]``; None if nothing is padded.
     """
     knows = layout_of(encoder).square_mask and encoder.config._attn_implementation == "sdpa"
     if mask is None:
@@ -101,13 +101,13 @@ def prepared_mask(encoder: PreTrainedModel, input_ids: Tensor, mask: Tensor | No
 
 
 def longest_input(encoder: PreTrainedModel) -> int | None:
-    """How many subwords an encoder can read at once; None where there is no limit."""
+    """How many subwords an encoder can read at once; None if there is no limit."""
     declared: int | None = getattr(encoder.config, "max_position_embeddings", None)
     for name, module in encoder.named_modules():
         # Not every table is an nn.Embedding.
         table = getattr(module, "weight", None) if name.rpartition(".")[2] == "position_embeddings" else None
         if isinstance(table, Tensor) and table.dim() == 2:
-            # Encoders of the RoBERTa kind count positions from the padding id on; some have rows to spare.
+            # RoBERTa-like encoders count positions from the padding id on; some have spare rows.
             padding = getattr(module, "padding_idx", None)
             rows = len(table) - (0 if padding is None else padding + 1)
             return rows if declared is None else min(rows, declared)
@@ -115,9 +115,9 @@ def longest_input(encoder: PreTrainedModel) -> int | None:
 
 
 def disable_attention_dropout(encoder: PreTrainedModel) -> None:
-    """Switch off the dropout of attention weights, in place, where the layout knows it; all other dropout stays.
+    """Switch off the dropout of attention weights, in place, if the layout has it; all other dropout stays.
 
-    With it, most attention kernels must keep the whole matrix of weights for the backward pass.
+    With this dropout, most attention kernels must keep the whole matrix of weights for the backward pass.
     """
     path = layout_of(encoder).attention_dropout
     if path is None:

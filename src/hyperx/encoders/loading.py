@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import tokenizers
 
-# Only the name: transformers imports its parts, which takes seconds, where they are first used.
+# Only the top level: transformers imports its parts, which takes seconds, when they are first used.
 import transformers
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
 
 EMBEDDED = "embedded"
-# The upper two of its twelve layers are shaped for sentence embeddings: there neighbouring subwords become alike.
+# The upper two of its twelve layers are shaped for sentence embeddings: neighbouring subwords become alike there.
 EMBEDDED_HEAD_LAYER = 10
 
 _HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
@@ -45,11 +45,11 @@ class LoadedEncoder:
     """An encoder ready for use.
 
     Args:
-        name: as the user spelled it, but absolute where it is a path.
-        content_hash: of the weights; the same for every copy of them, wherever it was loaded from.
-        model: in float32 and evaluation mode, without a pooler.
-        tokenizer: a fast one, so that subwords can be traced to words; None where it was not asked for.
-        head_layer: the layer that task heads read best, where the upper ones are known to serve another purpose.
+        name: the name as the user spelled it, but absolute if it is a path.
+        content_hash: hash of the weights; the same for every copy of them, wherever it was loaded from.
+        model: the model in float32 and evaluation mode, without a pooler.
+        tokenizer: a fast tokenizer, so that subwords can be traced to words; None if it was not requested.
+        head_layer: the best layer for task heads, if the upper ones are known to serve another purpose.
         folder: where its files are.
     """
 
@@ -61,7 +61,7 @@ class LoadedEncoder:
     folder: Path | None = None
 
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
-        """The tokenizer; an EncoderError where there is none."""
+        """The tokenizer; raises an EncoderError if there is none."""
         if self.tokenizer is None:
             raise EncoderError(f"{self.name}: expected a tokenizer, found none. {_ELSE}")
         return self.tokenizer
@@ -75,7 +75,7 @@ def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
         tokenizer: also load its tokenizer.
 
     Raises:
-        EncoderError: where it cannot be found, or is not an encoder with safetensors weights and a fast tokenizer.
+        EncoderError: if it cannot be found, or is not an encoder with safetensors weights and a fast tokenizer.
     """
     folder, converted = _find(name)
     with _quiet():
@@ -83,7 +83,7 @@ def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
         found = None
         if tokenizer:
             found = _load_converted_tokenizer(folder) if converted else _load_tokenizer(folder)
-    # A record is believed only in the cache: next to weights that somebody else wrote it could be another model's.
+    # A record is trusted only in the cache: next to weights that somebody else wrote it could be another model's.
     record = read_source_record(folder) if converted else None
     content_hash = _state_hash(model) if record is None else record.content_hash
     head_layer = EMBEDDED_HEAD_LAYER if converted else None
@@ -91,12 +91,12 @@ def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
 
 
 def has_tokenizer(folder: Path) -> bool:
-    """Whether a folder holds a tokenizer. Asked for one, the library makes an empty one where there is none."""
+    """Whether a folder holds a tokenizer. If there is none, the library would make an empty one."""
     return any((folder / name).is_file() for name in _TOKENIZER_FILES)
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer in a folder, without its encoder; an EncoderError where it cannot be read."""
+    """The fast tokenizer in a folder, without its encoder; raises an EncoderError if it cannot be read."""
     if not has_tokenizer(folder):
         raise EncoderError(f"{folder}: expected a tokenizer, found none of {', '.join(_TOKENIZER_FILES)}")
     with _quiet():
@@ -104,10 +104,10 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def description_folder(name: str) -> Path:
-    """A folder with an encoder's configuration and tokenizer; of a model of the hub its weights are not fetched.
+    """A folder with an encoder's configuration and tokenizer; the weights of a hub model are not downloaded.
 
     Raises:
-        EncoderError: where it cannot be found.
+        EncoderError: if it cannot be found.
     """
     if name == EMBEDDED:
         return embedded_encoder_folder()
@@ -120,7 +120,7 @@ def description_folder(name: str) -> Path:
 
 
 def _lasting_name(name: str | Path) -> str:
-    """A name that means the same from any working folder."""
+    """A name that means the same in any working folder."""
     path = in_home(name)
     return str(path.resolve()) if name != EMBEDDED and path.exists() else str(name)
 
@@ -129,7 +129,7 @@ def _lasting_name(name: str | Path) -> str:
 
 
 def _find(name: str | Path) -> tuple[Path, bool]:
-    """The encoder's folder, and whether it is one that this package converted and keeps itself."""
+    """The encoder's folder, and whether this package converted it and keeps it in its cache."""
     if name == EMBEDDED:
         return embedded_encoder_folder(), True
     path = in_home(name)
@@ -149,7 +149,7 @@ def _is_hub_name(name: str) -> bool:
 
 
 def _checked_folder(folder: Path) -> Path:
-    """The folder, where it has a configuration and safetensors weights."""
+    """The folder, checked to have a configuration and safetensors weights; raises an EncoderError if not."""
     if not (folder / "config.json").is_file():
         raise EncoderError(f"{folder}: expected an encoder's folder, found no config.json in it. {_ELSE}")
     if not any((folder / name).is_file() for name in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
@@ -164,7 +164,7 @@ def _checked_folder(folder: Path) -> Path:
 
 
 def _download(name: str, files: list[str]) -> Path:
-    """The hub model's folder in the hub's cache. One look at the hub, so that it fails at once without a network."""
+    """The hub model's folder in the hub's cache, from a single call, so that it fails at once without a network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
@@ -181,7 +181,7 @@ def _download(name: str, files: list[str]) -> Path:
             f"{name}: found neither such a local folder nor such a model on the hub"
             f" (a private one needs: hf auth login).{_hint(name)} {_ELSE}"
         ) from error
-    except Exception as error:  # among them a connection lost on the way, an exception of the HTTP library
+    except Exception as error:  # including a lost connection, an exception of the HTTP library
         raise EncoderError(f"{name}: could not be fetched from the hub: {_first_line(error)}. {_ELSE}") from error
 
 
@@ -201,7 +201,7 @@ def _load_model(folder: Path) -> PreTrainedModel:
     """The encoder in float32, every weight read from the folder.
 
     Raises:
-        EncoderError: where it cannot be read, or weights other than the pooler's are missing.
+        EncoderError: if it cannot be read, or weights other than the pooler's are missing.
     """
     _refuse_foreign_code(folder)
     try:
@@ -212,7 +212,7 @@ def _load_model(folder: Path) -> PreTrainedModel:
         model, found = model_class.from_pretrained(
             folder, config=config, dtype="float32", use_safetensors=True, output_loading_info=True, **options
         )
-    except Exception as error:  # whatever the libraries raise for a folder that is not sound
+    except Exception as error:  # whatever the libraries raise for a damaged folder
         raise EncoderError(f"{folder}: the encoder could not be read: {_first_line(error)}. {_ELSE}") from error
     missing = sorted(key for key in found["missing_keys"] if "pooler" not in key)
     if missing:
@@ -225,7 +225,7 @@ def _load_model(folder: Path) -> PreTrainedModel:
 
 
 def _refuse_foreign_code(folder: Path) -> None:
-    """Raise an EncoderError where the encoder's code comes with the encoder."""
+    """Raise an EncoderError if the encoder comes with its own code."""
     with contextlib.suppress(ValueError):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         if isinstance(config, dict) and "auto_map" in config:
@@ -238,7 +238,7 @@ def _refuse_foreign_code(folder: Path) -> None:
 
 
 def _without_pooler(config: PreTrainedConfig) -> dict[str, Any]:
-    """The option of BERT-like classes that leaves their pooler out: no task reads it."""
+    """The option of BERT-like classes that leaves out their pooler, which no task reads."""
     model_class = transformers.MODEL_MAPPING.get(type(config), None)
     known = inspect.isclass(model_class) and "add_pooling_layer" in inspect.signature(model_class).parameters
     return {"add_pooling_layer": False} if known else {}
@@ -270,8 +270,8 @@ def _load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
 
 
 def _knows_subwords(tokenizer: Any) -> bool:
-    """Whether there is any subword besides the special ones and the mark of a word's start."""
-    # Only an empty tokenizer is small enough to be all special; the vocabulary of others is not copied for this.
+    """Whether there is any subword other than the special ones and the mark of a word's start."""
+    # Only an empty tokenizer is small enough to have only special ones; others' vocabulary need not be copied.
     if len(tokenizer) > 2 * len(tokenizer.all_special_ids):
         return True
     special = set(tokenizer.all_special_tokens)
@@ -282,15 +282,15 @@ def _splits_words_as_text(backend: tokenizers.Tokenizer) -> bool:
     """Whether a word given alone has the subwords that it has inside a text."""
     alone, text = (backend.encode(text, add_special_tokens=False).ids for text in ("a", "a a"))
     words = backend.encode(["a", "a"], is_pretokenized=True, add_special_tokens=False).ids
-    # A tokenizer without word boundaries makes something else of the two together; there is nothing to compare then.
+    # A tokenizer without word boundaries encodes the two together differently; then there is nothing to compare.
     return text[: len(alone)] != alone or text[len(alone) :] in ([], words[len(words) // 2 :])
 
 
 def _put_space_before_words(folder: Path, tokenizer: Any) -> None:
-    """Many tokenizers mark a word's start by the space before it, which a word alone does not have: add it.
+    """Add a space before every word, by which many tokenizers mark its start and which a word alone does not have.
 
     Raises:
-        EncoderError: where it makes no difference.
+        EncoderError: if that does not help.
     """
     backend: tokenizers.Tokenizer = tokenizer.backend_tokenizer
     given, space = backend.normalizer, tokenizers.normalizers.Prepend(" ")
@@ -306,7 +306,7 @@ def _put_space_before_words(folder: Path, tokenizer: Any) -> None:
 
 
 def _load_converted_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The same as ``AutoTokenizer`` gives for a folder of ours, without its second reading of the 250,000 pieces."""
+    """What ``AutoTokenizer`` returns for a converted folder, without reading the 250,000 pieces a second time."""
     try:
         options = json.loads((folder / "tokenizer_config.json").read_text(encoding="utf-8"))
         del options["tokenizer_class"]
@@ -328,7 +328,7 @@ def _state_hash(model: PreTrainedModel) -> str:
 
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
-    """No progress bars and no report of weights that are not used (heads, poolers) while an encoder is read."""
+    """No progress bars and no report of unused weights (heads, poolers) while an encoder is loaded."""
     log: Any = transformers.utils.logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()

@@ -22,15 +22,15 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MaskedLMNames:
-    """Where one family keeps its masked-LM head.
+    """The names of the weights of one family's masked-LM head.
 
     Args:
-        dense: name of the dense layer among the weights.
-        norm: of the norm.
-        bias: of the output bias; weights are written under the first of these names, or the second.
-        decoder: of the output weights, which are the word embeddings.
-        activation: the field of the configuration that names the activation; None where it is gelu in any case.
-        epsilon: the field that gives the norm's epsilon, or the number itself.
+        dense: name of the dense layer.
+        norm: name of the norm.
+        bias: names of the output bias, of which the first that is found is used.
+        decoder: name of the output weights, which are the word embeddings.
+        activation: the field of the configuration that names the activation; None if it is always gelu.
+        epsilon: the field with the norm's epsilon, or the number itself.
     """
 
     dense: str
@@ -116,12 +116,12 @@ MASKED_LM_NAMES: dict[str, tuple[MaskedLMNames, ...]] = {
     "xlm-roberta": (_ROBERTA,),
     "xlm-roberta-xl": (_ROBERTA,),
 }
-"""By model type, the ways in which a head of this form is written. Families whose output weights are not their word
-embeddings, or that have no such dense layer, are not among them: there a new head is trained."""
+"""By model type, the possible names of a head of this form. Families whose output weights are not their word
+embeddings, or that have no such dense layer, are left out: they get a new head."""
 
 
 def head_form(config: PreTrainedConfig) -> tuple[str, float]:
-    """Name of the activation and epsilon of the norm in the masked-LM head of an encoder, its own or a new one."""
+    """Activation name and norm epsilon of the masked-LM head of an encoder, its own or a new one."""
     names = MASKED_LM_NAMES.get(config.model_type, (_ROBERTA,))[0]
     activation = "gelu" if names.activation is None else getattr(config, names.activation)
     epsilon = names.epsilon if isinstance(names.epsilon, float) else getattr(config, names.epsilon, 1e-12)
@@ -129,7 +129,7 @@ def head_form(config: PreTrainedConfig) -> tuple[str, float]:
 
 
 def read_masked_lm(folder: Path, encoder: PreTrainedModel) -> dict[str, Tensor] | None:
-    """The masked-LM head that stands beside an encoder's weights, where there is one.
+    """The masked-LM head stored with an encoder's weights, if there is one.
 
     Args:
         folder: the encoder's folder.
@@ -137,7 +137,7 @@ def read_masked_lm(folder: Path, encoder: PreTrainedModel) -> dict[str, Tensor] 
 
     Returns:
         ``dense.weight [E, h]``, ``dense.bias``, ``norm.weight``, ``norm.bias [E]`` and ``bias [V]``; zeros for biases
-        that the family does without. None where the head is missing, or its output weights are not the embeddings.
+        that the head lacks. None if the head is missing, or its output weights are not the embeddings.
     """
     places = _places(folder)
     for names in MASKED_LM_NAMES.get(encoder.config.model_type, ()):
@@ -165,7 +165,7 @@ def _found(names: MaskedLMNames, places: Mapping[str, Path]) -> dict[str, str | 
     return {
         "dense.weight": first(f"{names.dense}.weight"),
         "dense.bias": first(f"{names.dense}.bias"),
-        # The oldest weights of BERT have the names that TensorFlow gave them.
+        # The oldest BERT weights have their TensorFlow names.
         "norm.weight": first(f"{names.norm}.weight", f"{names.norm}.gamma"),
         "norm.bias": first(f"{names.norm}.bias", f"{names.norm}.beta"),
         "bias": first(*names.bias),
@@ -182,7 +182,7 @@ def _read(places: Mapping[str, Path], names: Mapping[str, str]) -> dict[str, Ten
 
 
 def _checked(head: dict[str, Tensor], encoder: PreTrainedModel, folder: Path) -> dict[str, Tensor] | None:
-    """The head where it fits the encoder, with zeros for the biases that it lacks."""
+    """The head, with zeros for the biases that it lacks; None if it does not fit the encoder."""
     embeddings = cast(Tensor, encoder.get_input_embeddings().weight)
     decoder = head.pop("decoder", embeddings)
     vocabulary, width = embeddings.shape

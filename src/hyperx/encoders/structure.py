@@ -1,8 +1,8 @@
-"""Where adapters belong in an encoder of a family that has no entry: found by its structure and checked, or refused.
+"""Where adapters belong in an encoder of a family without an entry: found by its structure and checked, or refused.
 
-An encoder is run on four subwords. In every layer the last residual sum ``r + f`` must be one whose f is the output of
-a module and follows from r position by position, as a feed-forward block does; only norms may come after it. Then f's
-module is where the adapter works (Hyper-X, section 2). Every subword must see all others, and no padding.
+The encoder is run on four subwords. In the last residual sum ``r + f`` of every layer, f must be the output of a module
+and depend on r position by position, as in a feed-forward block; only norms may come after it. The adapter is then
+applied to that module's output (Hyper-X, section 2). The first subword must see the last, and padding change nothing.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ _SUMS = {"add", "__add__", "__radd__"}
 
 
 class _Unclear(Exception):
-    """Why the structure does not tell."""
+    """Why the structure is not clear."""
 
 
 class _NoEncoder(_Unclear):
@@ -41,9 +41,9 @@ class _Layer:
     """What happened in one layer.
 
     Args:
-        calls: the modules inside that gave hidden states, in order: name, input and output.
+        calls: the modules inside that returned hidden states, in order: name, input and output.
         sums: sums of two hidden states, in order: both summands and the result.
-        output: the layer's hidden states, once it has ended.
+        output: the layer's output states, once it has ended.
     """
 
     calls: list[tuple[str, Any, Tensor]] = field(default_factory=list)
@@ -56,7 +56,7 @@ class _Trace(TorchFunctionMode):
 
     Args:
         layers: the encoder's layers.
-        shape: of its hidden states.
+        shape: shape of its hidden states.
     """
 
     def __init__(self, layers: nn.ModuleList, shape: torch.Size) -> None:
@@ -80,7 +80,7 @@ class _Trace(TorchFunctionMode):
 
     @contextmanager
     def hooked(self, encoder: PreTrainedModel) -> Iterator[None]:
-        """Hooks that write into this trace, while the context is open."""
+        """Register hooks that write into this trace while the context is open."""
         inside = set(self.modules.modules())
         with ExitStack() as hooks:
             for name, module in encoder.named_modules():
@@ -120,7 +120,7 @@ def layout_by_structure(encoder: PreTrainedModel) -> EncoderLayout:
     """The layout of an encoder whose family has none.
 
     Raises:
-        EncoderError: where the structure is not clear; it shows how to add the family.
+        EncoderError: if the structure is not clear, with advice on how to add the family.
     """
     family, inside, path = encoder.config.model_type, list[str](), "PATH.OF.THE.LAYERS"
     training = encoder.training
@@ -170,7 +170,7 @@ def _find_layers(encoder: PreTrainedModel) -> tuple[str, nn.ModuleList]:
 
 
 def _states(output: Any) -> Any:
-    """The hidden states of a module that may give more."""
+    """The hidden states in a module's output, which may have more."""
     return output[0] if isinstance(output, tuple) and output else output
 
 
@@ -187,9 +187,9 @@ def _run(
     Args:
         encoder: the encoder.
         layers: its layers.
-        replace: what to put in the place of a module's output in every layer.
+        replace: replaces a module's output in every layer.
         at: the path of that module inside a layer.
-        padding: how much padding to put after the subwords.
+        padding: how many padding subwords to append.
     """
     ids, mask = _subwords(encoder, padding)
     trace = _Trace(layers, torch.Size((*ids.shape, encoder.config.hidden_size)))
@@ -203,7 +203,7 @@ def _run(
         try:
             with trace:
                 last = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        except Exception as error:  # whatever a model raises that expects other inputs
+        except Exception as error:  # whatever a model that expects other inputs raises
             raise _Unclear(f"it does not run on subword ids and an attention mask alone ({error!r})") from error
     if trace.order != list(range(len(layers))):
         raise _Unclear(f"expected each layer to be called once, in order; found the order {trace.order}")
@@ -251,7 +251,7 @@ def _block_of(layer: _Layer) -> str:
 
 
 def _depends(value: Tensor, on: Tensor, beyond: int = 0) -> bool:
-    """Whether some of the value follows from positions of another tensor ``[B, T, h]`` from ``beyond`` on."""
+    """Whether the value depends on positions of another tensor ``[B, T, h]`` from ``beyond`` on."""
     if not (value.requires_grad and on.requires_grad):
         return False
     weights = torch.linspace(0.5, 1.5, value.numel(), device=value.device).view(value.shape)
@@ -260,7 +260,7 @@ def _depends(value: Tensor, on: Tensor, beyond: int = 0) -> bool:
 
 
 def _final_norm(trace: _Trace, last: Tensor) -> str | None:
-    """The norm after the last layer; None where there is none."""
+    """The norm after the last layer; None if there is none."""
     if not _depends(last[:, :1], trace.first, beyond=_SUBWORDS - 1):
         raise _NoEncoder("its first subword does not see the last one")
     output = trace.layers[-1].output
@@ -277,7 +277,7 @@ def _is_norm(module: nn.Module) -> bool:
 
 
 def _check(encoder: PreTrainedModel, layers: nn.ModuleList, layout: EncoderLayout, last: Tensor) -> None:
-    """See that the residual alone is left where the block's output is replaced by zeros, and that padding is unseen."""
+    """Check that with zeros as the block's output only the residual is left, and that padding changes nothing."""
     trace, _ = _run(encoder, layers, replace=torch.zeros_like, at=layout.feed_forward)
     for layer in trace.layers:
         first, second, result = layer.sums[-1]

@@ -24,7 +24,7 @@ class NormWeights:
     bias: Tensor
 
     def layers(self) -> list[NormWeights]:
-        """One value a layer, without the L dimension."""
+        """One value per layer, without the L dimension."""
         return _layers(self)
 
 
@@ -37,8 +37,8 @@ class AdapterWeights:
         down_bias: ``[K, L, b]``.
         up: up-projections ``[K, L, h, b]``.
         up_bias: ``[K, L, h]``.
-        norm_pre: layer norm before the down-projection, where there is one.
-        norm_post: layer norm after the up-projection, where there is one.
+        norm_pre: layer norm before the down-projection, if there is one.
+        norm_post: layer norm after the up-projection, if there is one.
 
     :meth:`layers` gives the same values without the L dimension.
     """
@@ -56,7 +56,7 @@ class AdapterWeights:
         return len(self.down)
 
     def layers(self) -> list[AdapterWeights]:
-        """One value a layer, without the L dimension."""
+        """One value per layer, without the L dimension."""
         return _layers(self)
 
 
@@ -76,21 +76,21 @@ class AdapterStack:
         return self.parts[0].pairs
 
     def layers(self) -> list[AdapterStack]:
-        """One value a layer, without the L dimension."""
+        """One value per layer, without the L dimension."""
         return [AdapterStack(parts) for parts in zip(*(part.layers() for part in self.parts), strict=True)]
 
 
 Adapters = AdapterWeights | AdapterStack
-"""What is applied at a point of the encoder: one adapter, or several in turn."""
+"""What is applied at a point of the encoder: one adapter, or several one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rows:
-    """Which of K pairs each row of a batch is of.
+    """The pair, one of K, of each row of a batch.
 
     Args:
         pairs: for each row the index of its pair ``[B]``.
-        ends: for each pair the row before which its rows end ``[K]``; only on a CPU, for rows in the order of pairs.
+        ends: for each pair the exclusive end of its rows ``[K]``; only on a CPU, for rows in the order of pairs.
     """
 
     pairs: Tensor
@@ -98,7 +98,7 @@ class Rows:
 
     @classmethod
     def of(cls, pairs: Sequence[int], device: torch.device) -> Rows:
-        """Of rows in any order, each given by the index of its pair."""
+        """The rows of a batch in any order, each given by the index of its pair."""
         ends = None
         if device.type == "cpu" and all(first <= second for first, second in itertools.pairwise(pairs)):
             ends = torch.bincount(torch.tensor(pairs)).cumsum(0, dtype=torch.int32)
@@ -106,7 +106,7 @@ class Rows:
 
 
 def _layers(weights: Weights) -> list[Weights]:
-    """Cut every tensor of a weights value into its layers at once: so their gradients are put together at once too."""
+    """Split every tensor of a weights value into layers in one operation, so that gradients are joined in one too."""
     present = {field.name: value for field in fields(weights) if (value := getattr(weights, field.name)) is not None}
     columns: list[Sequence[Any]] = [
         value.unbind(1) if isinstance(value, Tensor) else value.layers() for value in present.values()
@@ -129,7 +129,7 @@ def bottleneck_adapter(
     Args:
         x: hidden states ``[B, T, h]``.
         weights: the adapters of K pairs in this layer.
-        rows: of which pair each row of the batch is; None where K is 1.
+        rows: the pair of each row of the batch; None if K is 1.
         activation: the non-linearity between the projections.
 
     Returns:
@@ -147,15 +147,15 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor, rows: Rows | None) -> Tens
     if rows.ends is not None and _can_be_grouped(x, weight):
         y = F.grouped_mm(x.flatten(0, 1), weight.transpose(1, 2), offs=rows.ends * x.shape[1])
         if y.requires_grad:
-            # Its backward pass takes no gradient that is one value spread out, as that of a sum is.
+            # Its backward pass accepts no expanded gradient, such as that of a sum.
             y.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:2], -1) + bias[rows.pairs, None]
     return bias[rows.pairs, None].baddbmm(x, weight[rows.pairs].transpose(1, 2))
 
 
 def _can_be_grouped(x: Tensor, weight: Tensor) -> bool:
-    """Whether PyTorch can multiply the rows of each pair at once: since 2.10, not in every size and precision, and
-    neither compiled nor with automatic precision, which it is unknown to."""
+    """Whether PyTorch can multiply the rows of all pairs in one grouped product: since 2.10, not for every size and
+    precision, and neither compiled nor under autocast, which does not know the operation."""
     aligned = all(size * x.element_size() % 16 == 0 for size in weight.shape[1:])
     plain = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
     return hasattr(F, "grouped_mm") and plain and aligned and x.dtype != torch.float64

@@ -1,6 +1,6 @@
-"""Dropout that draws sixteen bits a value where PyTorch draws a random number of its own, on a CPU one after the other.
+"""Dropout that draws sixteen bits per value; PyTorch draws a random number for each, on a CPU one after the other.
 
-In a frozen encoder nothing but matrix products costs more than drawing those numbers.
+In a frozen encoder only matrix products cost more than drawing those numbers.
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ LEVELS = 2**16
 
 
 class QuickDropout(nn.Dropout):
-    """Dropout as PyTorch's, in a fraction of its time on a CPU and a quarter of its memory.
+    """Like PyTorch's dropout, in a fraction of its time on a CPU and a quarter of its memory.
 
-    The chance to be dropped is ``p`` to the nearest of 65,536 parts, and what is kept is scaled by just that chance, so
-    that the expected output is the input.
+    The probability of dropping is ``p`` rounded to a multiple of 1/65,536, and kept values are scaled by exactly that
+    probability, so that the expected output is the input.
     """
 
     def forward(self, input: Tensor) -> Tensor:
-        """Of any shape to the same."""
+        """Values of any shape to the same shape."""
         dropped = round(self.p * LEVELS)
         quick = self.training and input.is_cpu and 0 < dropped < LEVELS and not torch.compiler.is_compiling()
         return cast(Tensor, _Dropout.apply(input, dropped)) if quick else super().forward(input)  # type: ignore[no-untyped-call]
@@ -44,7 +44,7 @@ class _Dropout(torch.autograd.Function):
 
 
 def quicken_dropout(module: nn.Module) -> None:
-    """Let every dropout layer inside draw quickly; layers of other classes stay as they are."""
+    """Make every dropout layer inside a :class:`QuickDropout`; layers of other classes stay as they are."""
     for inner in module.modules():
         if type(inner) is nn.Dropout and not inner.inplace:
             inner.__class__ = QuickDropout

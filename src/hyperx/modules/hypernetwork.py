@@ -22,7 +22,7 @@ class Generator(nn.Module):
     Args:
         source_dim: size P of s.
         shape: shape of the generated weight, such as ``(b, h)``.
-        layers: number of generator sets: 1 shared by all layers, or one a layer.
+        layers: number of generator sets: 1 shared by all layers, or one per layer.
     """
 
     def __init__(self, *, source_dim: int, shape: Sequence[int], layers: int) -> None:
@@ -33,7 +33,7 @@ class Generator(nn.Module):
         self.bias = nn.Parameter(torch.zeros(layers, size))
 
     def forward(self, source: Tensor) -> Tensor:
-        """``s [K, L, P]`` (or ``[K, 1, P]`` where each layer has its own set) to ``[K, L, *shape]``."""
+        """``s [K, L, P]`` (or ``[K, 1, P]`` if each layer has its own set) to ``[K, L, *shape]``."""
         if self.weight.shape[0] == 1:
             flat = nn.functional.linear(source, self.weight.squeeze(0), self.bias.squeeze(0))
         else:
@@ -42,7 +42,7 @@ class Generator(nn.Module):
 
 
 class SharedBasis(nn.Module):
-    """A generator of few parameters, ``reshape(B (C s + c) + a)``: every weight is a mixture of the same R matrices.
+    """A generator with few parameters, ``reshape(B (C s + c) + a)``: every weight is a mixture of the same R matrices.
 
     Args:
         source_dim: size P of s.
@@ -59,21 +59,21 @@ class SharedBasis(nn.Module):
 
     @classmethod
     def of(cls, full: Generator, sources: Tensor, rank: int) -> SharedBasis:
-        """The closest one to a full generator: the principal components of the weights that it writes.
+        """The closest one to a full generator: the principal components of the weights that it generates.
 
         Args:
             full: the generator ``A s + a``.
-            sources: every s that counts ``[N, L, P]`` (``[N, 1, P]`` where each layer has its own set).
+            sources: every s to be considered ``[N, L, P]`` (``[N, 1, P]`` if each layer has its own set).
             rank: number of components.
         """
         sets, _, source_dim = full.weight.shape
         found = cls(source_dim=source_dim, shape=full.shape, layers=sets, rank=rank).to(full.weight)
         found.requires_grad_(full.weight.requires_grad)
-        # No decomposition is made in half precision.
+        # PyTorch has no decomposition in half precision.
         sources = sources.float()
         for index, weight in enumerate(full.weight.float()):
             mean = sources.flatten(0, 1).mean(0)
-            # A times this has the singular vectors of all weights that are written, in P columns instead of N L.
+            # A times this has the singular vectors of all generated weights, in P columns instead of N L.
             spread = torch.linalg.svd((sources.flatten(0, 1) - mean).T, full_matrices=False)
             basis = torch.linalg.svd(weight @ (spread.U * spread.S), full_matrices=False).U[:, :rank]
             found.basis.weight[index], found.basis.bias[index] = basis, full.bias[index] + weight @ mean
@@ -118,7 +118,7 @@ class Hypernetwork(nn.Module):
     """Source embedding, source projector and generators (Hyper-X, section 2).
 
     Args:
-        learnt: for each task and language whether the language's own embedding is read ``[T, G]``.
+        learnt: for each task and language whether the language's own embedding is used ``[T, G]``.
         layers: number L of adapted layers.
         hidden_size: hidden size h of the encoder.
         options: everything else.
@@ -180,7 +180,7 @@ class Hypernetwork(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self) -> None:
-        """Start the projector and the generators as ``options.generator_start`` says."""
+        """Initialise the projector and the generators as ``options.generator_start`` says."""
         if self.options.generator_start == "published":
             self._start_published()
         else:
@@ -193,12 +193,12 @@ class Hypernetwork(nn.Module):
                 nn.init.zeros_(module.bias)
 
     def _start_scaled(self) -> None:
-        """Down-projections of a linear layer's usual variance 1/h; everything added to the encoder starts at zero."""
+        """Down-projections with a linear layer's usual variance 1/h; what is added to the encoder starts at zero."""
         down = self.down if isinstance(self.down, Generator) else self.down.basis
         nn.init.normal_(down.weight, std=self.down.shape[1] ** -0.5)
         for projection in (self.down, self.up):
             if isinstance(projection, SharedBasis):
-                # Of length 1, as s is: a product of two zeros would never move.
+                # Of length 1, as s is: a product of two zeros would have no gradient.
                 nn.init.normal_(projection.coefficients.weight, std=projection.basis.weight.shape[-1] ** -0.5)
         for norm in (self.norm_pre, self.norm_post):
             if isinstance(norm, NormGenerator):
@@ -206,13 +206,13 @@ class Hypernetwork(nn.Module):
 
     @torch.no_grad()
     def compress(self, rank: int) -> None:
-        """Replace the generators of both projections by mixtures of R matrices, the closest for all pairs together.
+        """Replace the generators of both projections by mixtures of R matrices, the closest over all pairs.
 
         Args:
             rank: number R of basis matrices.
 
         Raises:
-            HyperXError: where they are mixtures already, or there are fewer matrices than that.
+            HyperXError: if they are mixtures already, or there are fewer than R matrices.
         """
         if not isinstance(self.down, Generator) or not isinstance(self.up, Generator):
             raise HyperXError(f"the generators are mixtures of {self.options.generator_rank} matrices already")
@@ -228,7 +228,7 @@ class Hypernetwork(nn.Module):
         self.options = replace(self.options, generator_rank=rank)
 
     def read(self, tasks: Tensor, languages: Tensor) -> Tensor:
-        """What the generators read of K pairs, ``s [K, L, P]`` (``[K, 1, P]`` where each layer has its own set)."""
+        """The generators' input for K pairs, ``s [K, L, P]`` (``[K, 1, P]`` if each layer has its own set)."""
         source: Tensor = self.scale(self.projector(self.source(tasks, languages)))
         return source
 

@@ -1,4 +1,4 @@
-"""Plain bottleneck adapters: every weight is stored and trained itself, none is generated."""
+"""Plain bottleneck adapters: every weight is stored and trained directly, none is generated."""
 
 from __future__ import annotations
 
@@ -22,16 +22,16 @@ KINDS = {
     "pair": ("pair",),
     "stacked": ("language", "task"),
 }
-"""For each way of sharing which adapters stand at a point, in the order in which they are applied."""
+"""For each way of sharing, the kinds of adapters at a point, in the order in which they are applied."""
 
 
 class PlainAdapter(nn.Module):
-    """One bottleneck adapter in each of L layers, of the same equation and sizes as a generated one.
+    """One bottleneck adapter in each of L layers, with the same equation and sizes as a generated one.
 
     Args:
         hidden_size: hidden size h of the encoder.
         layers: number L of adapted layers.
-        options: bottleneck size, norms and start; all that concerns the generators is not read.
+        options: bottleneck size, norms and initialisation; options of the generators are ignored.
     """
 
     def __init__(self, *, hidden_size: int, layers: int, options: HypernetworkOptions) -> None:
@@ -50,7 +50,7 @@ class PlainAdapter(nn.Module):
 
     @torch.no_grad()
     def reset_parameters(self, *, published: bool) -> None:
-        """Down-projections of a linear layer's usual variance 1/h and an adapter that adds nothing; or N(0, 0.01)."""
+        """Down-projections with a linear layer's variance 1/h and an output of zero; or projections N(0, 0.01)."""
         if published:
             nn.init.normal_(self.down, std=PUBLISHED_STD)
             nn.init.normal_(self.up, std=PUBLISHED_STD)
@@ -58,7 +58,7 @@ class PlainAdapter(nn.Module):
             nn.init.normal_(self.down, std=self.down.shape[-1] ** -0.5)
 
     def forward(self) -> AdapterWeights:
-        """Its weights, without the K dimension: ``down [L, b, h]`` and so on."""
+        """The weights without the K dimension: ``down [L, b, h]`` and so on."""
         norm_pre, norm_post = (
             None if norm is None else NormWeights(norm.weight, norm.bias) for norm in (self.norm_pre, self.norm_post)
         )
@@ -68,18 +68,18 @@ class PlainAdapter(nn.Module):
 class PlainAdapters(nn.ModuleDict):
     """The adapters of all pairs without a hypernetwork: the baselines that Hyper-X is compared with.
 
-    Adapters are named by what shares them: ``shared``, ``task-ner``, ``language-tr`` or ``pair-ner#tr``. Only what has
-    training data has one. What has none reads the mean: of the trained languages (tasks); an unseen pair that of its
-    task's trained pairs, or of all where there are none.
+    Adapters are named by what shares them: ``shared``, ``task-ner``, ``language-tr`` or ``pair-ner#tr``. Only tasks,
+    languages or pairs with training data have one; others use a mean: a language (task) that of the trained languages
+    (tasks), a pair that of its task's trained pairs, or of all pairs if there are none.
 
     Args:
-        sharing: who shares an adapter; ``stacked`` puts the task's on the language's.
+        sharing: what shares an adapter; ``stacked`` puts the task's on the language's.
         tasks: names of all tasks.
         languages: names of all languages.
-        trained_pairs: task and language of those that have; none counts as all.
+        trained_pairs: task and language of the pairs with training data; none counts as all.
         layers: number L of adapted layers.
         hidden_size: hidden size h of the encoder.
-        options: bottleneck size, norms and start.
+        options: bottleneck size, norms and initialisation.
     """
 
     def __init__(
@@ -97,7 +97,7 @@ class PlainAdapters(nn.ModuleDict):
         self.sharing, self.tasks, self.languages = sharing, tuple(tasks), tuple(languages)
         everything = [(task, language) for task in tasks for language in languages]
         pairs = [pair for pair in everything if pair in trained_pairs] or everything
-        # A run that starts from another one may have left out languages of that, whose tasks it has all the same.
+        # A run that starts from another one may have left out some of its languages, but kept their tasks.
         trained_tasks = {task for task, _ in trained_pairs} or tasks
         trained_languages = {language for _, language in trained_pairs}
         names = {
@@ -134,7 +134,7 @@ class PlainAdapters(nn.ModuleDict):
         return _combined([weights[names] for names in sources], torch.stack)
 
     def _sources(self, kind: str, task: str, language: str) -> tuple[str, ...]:
-        """The names of the adapters that a pair reads: its own, or those whose mean it takes."""
+        """The names of the adapters that a pair uses: its own, or those whose mean it takes."""
         own = {"shared": "shared", "task": f"task-{task}", "language": f"language-{language}"}
         name = own.get(kind, f"pair-{task}#{language}")
         if name in self:

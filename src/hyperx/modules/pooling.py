@@ -1,4 +1,4 @@
-"""What the task heads read: the last layer, or a learnt mix of all of them."""
+"""The learnt mix of all layers that task heads may read."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ class LayerMix(nn.Module):
     """``gamma * sum_i softmax(w)_i h_i`` over the encoder's states (Peters et al. 2018), uniform at the start.
 
     Args:
-        states: number of states: the embedding layer's and one a layer.
+        states: number of states: the embedding layer's and one per layer.
     """
 
     def __init__(self, *, states: int) -> None:

@@ -1,4 +1,4 @@
-"""From a task, a language and a layer to the vector that the generators read."""
+"""From a task, a language and a layer to the input vector of the generators."""
 
 from __future__ import annotations
 
@@ -13,18 +13,18 @@ from torch.nn import functional as F
 class SourceEmbedding(nn.Module):
     """``[e_task(t) ; e_lang(g) ; e_layer(l)]``, each part learnt, N(0, 1) at the start (Hyper-X, section 2).
 
-    A language that has not been learnt for a task reads the mean of those that have: its own embedding, at a random
-    start or shaped by another kind of task alone, would be an outlier to the projector. With dropout a pair
-    reads it in training too, now and then.
+    In place of a language that has not been learnt for a task, the mean of those that have is used: its own embedding,
+    still random or shaped only by other tasks, would be an outlier to the projector. With dropout, pairs use the mean
+    in training too, at random.
 
     Args:
-        learnt: for each task and language whether the language's own embedding is read ``[T, G]``. A task without any
-            reads all of them.
-        layers: number of adapted layers L; 0 where each layer has generators of its own (no layer embedding).
+        learnt: for each task and language whether the language's own embedding is used ``[T, G]``; in a task without
+            any, all are.
+        layers: number of adapted layers L; 0 if each layer has generators of its own (no layer embedding).
         task_dim: size of a task embedding.
         language_dim: size of a language embedding.
         layer_dim: size of a layer embedding.
-        dropout: chance that a pair reads the mean in a step of training.
+        dropout: probability that a pair uses the mean in a training step.
     """
 
     learnt: Tensor
@@ -46,11 +46,11 @@ class SourceEmbedding(nn.Module):
         self.layer = nn.Parameter(torch.randn(layers, layer_dim)) if layers else None
         rows = [list(own) if any(own) else [True] * len(own) for own in learnt]
         self.register_buffer("learnt", torch.tensor(rows), persistent=False)
-        # Kept beside the buffer, which may live on a device whose answer would have to be waited for.
+        # Kept apart from the buffer, which may be on a device that reading it would have to wait for.
         self.has_means = not all(map(all, rows))
 
     def language_vectors(self, tasks: Tensor, languages: Tensor) -> Tensor:
-        """What K pairs read of their languages ``[K, language_dim]``: an embedding, or the mean of the learnt ones."""
+        """The language vectors of K pairs ``[K, language_dim]``: an embedding each, or the mean of the learnt ones."""
         own = self.language[languages]
         drops = self.training and self.dropout > 0
         if not self.has_means and not drops:
@@ -66,12 +66,12 @@ class SourceEmbedding(nn.Module):
     def add_language(self, trained: Sequence[int] = (), *, reads_own: bool = False) -> None:
         """Append a language without training data.
 
-        The parameter is a new one: an optimiser made before does not know it.
+        The parameter is replaced by a new one, which an existing optimiser does not know.
 
         Args:
-            trained: the languages whose mean its embedding is; by default all.
-            reads_own: read that embedding, as every language does in models where each has its own; else each task
-                reads the mean of the languages that it has learnt.
+            trained: the languages whose mean becomes its embedding; by default all.
+            reads_own: use that embedding, in models in which every language uses its own; else each task uses the mean
+                of the languages that it has learnt.
         """
         known = self.language[list(trained)] if trained else self.language
         rows = torch.cat([self.language, known.mean(dim=0, keepdim=True)])
@@ -112,7 +112,7 @@ class SourceProjector(nn.Sequential):
 class UnitScale(nn.Module):
     """``LayerNorm(s) / sqrt(P)``, without weights: a generator's input always has length 1.
 
-    Adam moves a generated weight by about ``lr * sum_i |s_i|`` a step, so the length of s sets the pace of training.
+    Adam moves a generated weight by about ``lr * sum_i |s_i|`` per step, so the length of s sets the pace of training.
     """
 
     def forward(self, source: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""What a published run's weights do not say of its encoder: the configuration and the tokenizer."""
+"""The configuration and the tokenizer of a published run's encoder, which are not among its weights."""
 
 from __future__ import annotations
 
@@ -27,18 +27,18 @@ _ADMITTED = (
     "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size",
     "initializer_range", "layer_norm_eps", "pad_token_id",
 )  # fmt: skip
-# What changes the outputs and does not show in the shapes of the weights.
+# Settings that change the outputs but not the shapes of the weights.
 UNSEEN = ("num_attention_heads", "hidden_act", "layer_norm_eps")
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What the weights do not say of the encoder.
+    """What is needed of the encoder apart from its weights.
 
     Args:
         config: its configuration.
-        tokenizer: its tokenizer, where it can be had.
-        named: the encoder's name; None where the run's arguments have none.
+        tokenizer: its tokenizer; None if it cannot be found.
+        named: the encoder's name; None if it is not known.
     """
 
     config: BertConfig
@@ -47,17 +47,17 @@ class Description:
 
 
 def describe_encoder(folder: Path, run: PublishedRun, name: str | None) -> Description:
-    """The encoder's configuration and tokenizer, each from the first of these places that has one: the encoder that
-    is named here, the checkpoint's own folders, the encoder that the run's arguments name.
+    """The encoder's configuration and tokenizer, each from the first of these places that has it: the encoder that
+    ``name`` gives, the checkpoint's own folders, the encoder that the run's arguments name.
 
     Args:
         folder: the published checkpoint.
         run: its arguments.
-        name: the encoder that it started from, where its arguments name it otherwise.
+        name: the encoder that it started from, if its arguments name it differently.
 
     Raises:
-        CheckpointError: where there is no configuration, or it is not of a BERT.
-        EncoderError: where ``name`` cannot be found.
+        CheckpointError: if there is no configuration, it is not of a BERT, or the tokenizer has too many subwords.
+        EncoderError: if ``name`` cannot be found.
     """
     places = [folder, *(weights_path(folder, task).parent for task in run.tasks)]
     reason = "no folder has the files of one"
@@ -91,7 +91,7 @@ def _named_folder(name: str | None) -> Path:
 
 
 def _read_config(folder: Path, place: Path | None, reason: str) -> BertConfig:
-    """The configuration, its own names alone: the published program adds its arguments to them."""
+    """The configuration without the arguments that the published program adds to it."""
     if place is None:
         raise CheckpointError(
             f"{folder} has no {CONFIGURATION} of its encoder, and none is to be had elsewhere ({reason}). Name the "
@@ -115,7 +115,7 @@ def _read_config(folder: Path, place: Path | None, reason: str) -> BertConfig:
 
 
 def shape_of(config: BertConfig) -> BertModel:
-    """An encoder that has shapes but no weights: no file can make it ask for memory."""
+    """An encoder with shapes but no weights, so that no file can make it allocate memory."""
     with torch.device("meta"):
         return BertModel(config, add_pooling_layer=False)
 

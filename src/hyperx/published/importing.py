@@ -1,7 +1,7 @@
-"""Checkpoints of the published program, made into checkpoints of this one whose outputs are the same.
+"""Conversion of checkpoints of the published program to checkpoints of this one with the same outputs.
 
 A folder of the published program holds, for every task, the whole encoder with the hypernetwork inside it and the
-task's head (``<task>_model/pytorch_model.bin``), and its arguments (``hyperx_args.bin``). Nothing in them is run.
+task's head (``<task>_model/pytorch_model.bin``), and its arguments (``hyperx_args.bin``). No code in them is run.
 ``trainer_args.bin`` is never opened.
 """
 
@@ -37,15 +37,15 @@ ARGUMENTS = "hyperx_args.bin"
 
 
 def import_published(config: ImportConfig) -> Path:
-    """Make a checkpoint of ours from one of the published program.
+    """Convert a checkpoint of the published program to one of ours.
 
     Returns:
         The new checkpoint's folder.
 
     Raises:
         ConfigError: all problems with the options.
-        CheckpointError: where the folder is no published checkpoint, is not sound, or has no hypernetwork.
-        EncoderError: where the encoder that the options name cannot be had.
+        CheckpointError: if the folder is not a published checkpoint, is damaged, or has no hypernetwork.
+        EncoderError: if the encoder that the options name cannot be loaded.
     """
     folder, output = _checked_options(config)
     run = PublishedRun.read(folder / ARGUMENTS)
@@ -73,7 +73,7 @@ def import_published(config: ImportConfig) -> Path:
 
 
 def _shape_of_model(folder: Path, encoder: BertConfig, settings: ModelConfig) -> HyperX:
-    """A model that has shapes but no weights, by which the weights of the files are checked."""
+    """A model with shapes but no weights, against which the weights of the files are checked."""
     try:
         with torch.device("meta"):
             return HyperX(shape_of(encoder), settings)
@@ -103,12 +103,12 @@ def _checked_options(config: ImportConfig) -> tuple[Path, Path]:
 
 
 def model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool = False) -> ModelConfig:
-    """What the model of a run is; its encoder is not named yet.
+    """The configuration of a run's model; its encoder is not named yet.
 
     Args:
-        run: its arguments.
+        run: the arguments of the run.
         encoder: the encoder's configuration.
-        mean: let languages without a training pair read the mean of the others.
+        mean: use the mean of the trained languages for those without a training pair.
     """
     trained = tuple(language for language in run.languages if language in {pair.language for pair in run.pairs})
     if len(trained) < len(run.languages) and trained:
@@ -139,7 +139,7 @@ def _log_run(run: PublishedRun) -> None:
 
 
 def _write_encoder(folder: Path, described: Description, weights: Mapping[str, Tensor]) -> str:
-    """Write the encoder as the hub has it; the hash of its weights as they are read back."""
+    """Write the encoder in the hub's format; returns the hash of its weights as they are read back."""
     folder.mkdir()
     described.config.save_pretrained(folder)
     save_file(dict(weights), folder / checkpoint.WEIGHTS, {"format": "pt"})
@@ -152,7 +152,8 @@ def _base_encoder(described: Description) -> LoadedEncoder:
     """The encoder that the run started from.
 
     Raises:
-        CheckpointError: where it is another one.
+        ConfigError: if its name is not known.
+        CheckpointError: if the named encoder is another one.
     """
     if described.named is None:
         raise ConfigError(["--changes_only: name the encoder that the run started from with --model_name_or_path"])
@@ -182,7 +183,7 @@ def _changes(base: LoadedEncoder, weights: Mapping[str, Tensor]) -> dict[str, Te
 
 
 def _data(run: PublishedRun) -> dict[str, Any]:
-    """Where evaluation finds data: as for a model that was trained here without a table."""
+    """Where evaluation finds data, as for a model that was trained here without a table."""
     options = DataOptions()
     tasks = make_tasks({task: task for task in run.kept_tasks})
     return kept_data(with_all_pairs(DataSources(()), tasks, run.languages, options, {}, []), options, {})

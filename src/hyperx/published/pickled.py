@@ -1,8 +1,8 @@
 """A pickled ``argparse.Namespace``, read without running anything: the file's instructions are interpreted here.
 
 Python's own unpickler calls whatever a file names. This one knows the instructions that plain values need, calls
-nothing, and admits two names: ``argparse.Namespace`` and the scheduler type of the transformers library, which stand
-for a mapping and for a string.
+nothing, and accepts two names: ``argparse.Namespace`` and the scheduler type of the transformers library, which are
+read as a mapping and as a string.
 """
 
 from __future__ import annotations
@@ -16,12 +16,12 @@ from typing import Any
 from hyperx.errors import CheckpointError
 
 LIMIT = 1 << 20
-"""Bytes of the largest file of arguments that is read; real ones have some thousand."""
+"""Largest size in bytes of a file of arguments; real ones have a few thousand."""
 
 
 @dataclass(frozen=True)
 class _Name:
-    """A name that the file asks for; never looked up."""
+    """A name that the file refers to; it is never looked up."""
 
     module: str
     name: str
@@ -42,14 +42,14 @@ SCHEDULER = _Name("transformers.trainer_utils", "SchedulerType")
 
 
 class _Refused(Exception):
-    """The file holds something that is no plain value."""
+    """The file contains something that is not a plain value."""
 
 
 def read_arguments(path: Path) -> dict[str, Any]:
-    """The arguments that a file holds, by name: texts, numbers, truth values, None, and lists and mappings of them.
+    """The arguments in a file, by name: strings, numbers, booleans, None, and lists and mappings of them.
 
     Raises:
-        CheckpointError: where the file is missing, too large or damaged, or names anything but the two classes.
+        CheckpointError: if the file is missing, too large or damaged, or names anything but the two classes.
     """
     data = _content(path)
     try:
@@ -78,7 +78,7 @@ def _content(path: Path) -> bytes:
 
 
 class _Reader:
-    """A stack machine for one pickle. Each instruction is a line of :meth:`step`; all others are refused."""
+    """A stack machine for one pickle. Instructions that are not in the tables below are refused."""
 
     def __init__(self) -> None:
         self.stack: list[Any] = []
@@ -94,7 +94,7 @@ class _Reader:
         raise ValueError("it has no end")
 
     def step(self, instruction: str, argument: Any) -> None:
-        """Carry out one instruction."""
+        """Execute one instruction."""
         if instruction in _CONSTANTS:
             self.stack.append(_CONSTANTS[instruction]())
         elif instruction in _LITERALS:
@@ -120,13 +120,13 @@ class _Reader:
         return value
 
     def plains(self) -> list[Any]:
-        """The values above the last mark, which is taken away."""
+        """The values above the last mark, which is removed."""
         found = [self.plain() for _ in range(len(self.stack) - self.marks[-1])]
         self.marks.pop()
         return found[::-1]
 
     def top(self, kind: type[Any]) -> Any:
-        """The topmost value, which must be of a kind and stays."""
+        """The topmost value, which must be of a kind and stays on the stack."""
         value = self.stack[-1]
         if not isinstance(value, kind):
             raise ValueError(f"expected a {kind.__name__}, found a {type(value).__name__}")
@@ -153,7 +153,7 @@ class _Reader:
         self.update(self.plains())
 
     def update(self, values: list[Any]) -> None:
-        """Add keys and values in turn to the topmost mapping."""
+        """Add alternating keys and values to the topmost mapping."""
         if not all(key is None or isinstance(key, str | int | float) for key in values[::2]):
             raise _Refused("a mapping whose keys are no texts or numbers")
         self.top(dict).update(zip(values[::2], values[1::2], strict=True))
@@ -185,7 +185,7 @@ class _Reader:
         self.stack.append(found)
 
     def call(self, _: Any) -> None:
-        """Only ``SchedulerType(text)``, which gives the text."""
+        """Only ``SchedulerType(text)``, which is read as the text."""
         arguments, called = self.plain(), self.pop()
         if called != SCHEDULER or not (
             isinstance(arguments, tuple) and len(arguments) == 1 and isinstance(arguments[0], str)
@@ -212,14 +212,14 @@ class _Reader:
 
 
 def _what(value: Any) -> str:
-    """A value in an error: the kind alone, as a hostile value may be too deep to print."""
+    """A value in an error: only its type, as a hostile value may be too deep to print."""
     if isinstance(value, _Name):
         return f"the class {value}"
     return f"an {NAMESPACE}" if isinstance(value, _Namespace) else f"a {type(value).__name__}"
 
 
 def _nothing(_reader: _Reader, _argument: Any) -> None:
-    """For instructions that only help a reader."""
+    """For instructions without an effect on the value."""
 
 
 _CONSTANTS: dict[str, Callable[[], Any]] = {

@@ -1,4 +1,4 @@
-"""What the arguments of a published run say of its model, and what the published program fixes for its tasks."""
+"""The model that the arguments of a published run describe, and what the published program fixes for its tasks."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class PublishedTask:
 
     Args:
         labels: its labels in the order of their ids.
-        head: our parameters of the head, and the published name of each.
+        head: our names of the head's parameters -> the published ones.
     """
 
     labels: tuple[str, ...]
@@ -50,12 +50,12 @@ AUXILIARY = ("mlm",)
 
 @dataclass(frozen=True, slots=True)
 class PublishedRun:
-    """What the arguments of a published run say of its model.
+    """The model that the arguments of a published run describe.
 
     Args:
-        tasks: its tasks; the first one's encoder is the one that all share.
+        tasks: its tasks; the encoder of the first is the one that all share.
         languages: its languages.
-        pairs: those that it was trained on.
+        pairs: the pairs that it was trained on.
         encoder: the encoder that it started from, as its user spelled it.
         hypernetwork: shape of the hypernetwork.
         activation: the adapters' non-linearity.
@@ -79,10 +79,10 @@ class PublishedRun:
 
     @classmethod
     def read(cls, path: Path) -> PublishedRun:
-        """Read a file of arguments; one that is missing has the published program's default.
+        """Read a file of arguments; missing arguments have the published program's defaults.
 
         Raises:
-            CheckpointError: where the file is no plain namespace, or with all that is of the wrong kind or unknown.
+            CheckpointError: if the file is not a plain namespace, or arguments are of the wrong kind or unknown.
         """
         return cls.from_arguments(read_arguments(path), path)
 
@@ -118,7 +118,7 @@ class PublishedRun:
 
 
 class _Arguments:
-    """The arguments of a run, each checked as it is taken; what is wrong is collected."""
+    """The arguments of a run, each checked as it is read; problems are collected."""
 
     def __init__(self, values: Mapping[str, Any]) -> None:
         self.values = values
@@ -129,7 +129,7 @@ class _Arguments:
         value = self.values.get(name)
         if value is None:
             return default
-        # A truth value is a number to Python.
+        # In Python, a boolean is an integer.
         if not isinstance(value, kind) or (kind is int and isinstance(value, bool)):
             self.problems.append(f"{name}: expected {kind.__name__}; found {type(value).__name__}")
             return default
@@ -144,7 +144,7 @@ class _Arguments:
         return value
 
     def texts(self, name: str, *, required: bool = True) -> tuple[str, ...]:
-        """A list of texts, each once."""
+        """A list of strings, without repetitions."""
         values = self.take(name, list, [])
         if not all(isinstance(value, str) for value in values):
             self.problems.append(f"{name}: expected a list of texts")

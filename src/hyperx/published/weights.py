@@ -1,4 +1,4 @@
-"""The weights of a published run: what they are called here and there, and whether they are what they should be."""
+"""The weights of a published run: our names and the published ones, and checks of the files."""
 
 from __future__ import annotations
 
@@ -22,18 +22,18 @@ log = logging.getLogger(__name__)
 
 WEIGHTS = "pytorch_model.bin"
 LIMIT = 1 << 35
-"""Bytes of the largest file of weights that is read; that of a BERT large has some 10**9."""
+"""Largest size in bytes of a file of weights; that of a BERT large has some 10**9."""
 SOURCE = "bert.encoder.hypernet_source_controller."
 GENERATORS = "bert.encoder.hypernet."
 
-# The published program places the generators in the layers too, at its first step; torch then saves them once more.
+# The published program also assigns the generators to the layers, at its first step; torch then saves them twice.
 _SECOND_COPY = re.compile(r"bert\.encoder\.layer\.(\d+)\.output\.hypernet\.(.+)")
-# No task reads these: counted positions, and the pooler that some encoders come with.
+# No task reads these: position ids, and the pooler that some encoders have.
 _UNUSED = re.compile(r"bert\.embeddings\.position_ids|bert\.pooler\..*")
 
 
 def hypernetwork_names(run: PublishedRun, layers: int) -> dict[str, str | tuple[str, ...]]:
-    """Our names of the hypernetwork's weights, each with the published name, or the names of what is stacked in it.
+    """Our names of the hypernetwork's weights -> the published name, or the names of the tensors to stack.
 
     Args:
         run: tasks, languages and shape.
@@ -55,7 +55,7 @@ def hypernetwork_names(run: PublishedRun, layers: int) -> dict[str, str | tuple[
     sets = [GENERATORS] if options.condition_to_layer_id else [f"{GENERATORS}{layer}." for layer in range(layers)]
     for ours, theirs in _generator_names(options).items():
         names |= {f"{ours}.{part}": tuple(f"{prefix}{theirs}.{part}" for prefix in sets) for part in ("weight", "bias")}
-    # A norm that is not generated: the same for all layers where the generators are.
+    # A norm that is not generated is shared by all layers if the generators are.
     of_layers = sets * layers if options.condition_to_layer_id else sets
     for ours, theirs in _plain_norm_names(options).items():
         names |= {
@@ -65,7 +65,7 @@ def hypernetwork_names(run: PublishedRun, layers: int) -> dict[str, str | tuple[
 
 
 def _generator_names(options: HypernetworkOptions) -> dict[str, str]:
-    """Our generators and theirs; each is one linear map."""
+    """Our names of the generators -> the published ones; each is one linear map."""
     names = {
         f"{ours}{suffix}": f"meta_{ours}_sampler.{kind}_generator.0"
         for ours in ("down", "up")
@@ -92,16 +92,16 @@ def _norms(options: HypernetworkOptions) -> list[str]:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file of ``torch.save``, which are mapped into memory, not copied, where its format allows.
+    """The weights in a file of ``torch.save``, which are mapped into memory, not copied, if its format allows.
 
     Raises:
-        CheckpointError: where the file is missing, too large or damaged, or holds anything but plain tensors by name.
+        CheckpointError: if the file is missing, too large or damaged, or has anything but plain tensors by name.
     """
     size, is_archive = _check_file(path)
     try:
         weights = torch.load(path, map_location="cpu", weights_only=True, mmap=is_archive)
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
-        # Its own message advises to run the file's code all the same.
+        # Its own message advises running the file's code.
         asked = re.search(r"GLOBAL (\S+)", str(error))
         found = f"it asks for {asked[1]}" if asked else "it cannot be read"
         raise CheckpointError(
@@ -145,7 +145,7 @@ def _check_file(path: Path) -> tuple[int, bool]:
 
 
 def _check_second_copies(weights: Mapping[str, Tensor], run: PublishedRun) -> set[str]:
-    """The second copies of the generators, which are not needed; warns where they are no copies."""
+    """The names of the second copies of the generators, which are not needed; warns if they differ."""
     copies, differing = set(), []
     for name in weights:
         if not (match := _SECOND_COPY.fullmatch(name)):
@@ -168,7 +168,7 @@ def _check_second_copies(weights: Mapping[str, Tensor], run: PublishedRun) -> se
 
 
 def _check_shared(first: Mapping[str, Tensor], other: Mapping[str, Tensor], tasks: tuple[str, str]) -> None:
-    """Warn where two tasks' files hold different encoders, which the program that wrote them shared."""
+    """Warn if two tasks' files hold different encoders or hypernetworks, which the published program shares."""
     names = {name for name in {*first, *other} if _is_shared(name)}
     differences = {
         name: _difference(first[name], other[name]) if name in first and name in other else math.inf for name in names
@@ -188,14 +188,14 @@ def _is_shared(name: str) -> bool:
 
 
 def _difference(one: Tensor, other: Tensor) -> float:
-    """The largest difference of two tensors; infinite where they are of different shapes."""
+    """The largest difference between two tensors; infinite if their shapes differ."""
     if one.shape != other.shape:
         return math.inf
     return 0.0 if torch.equal(one, other) else float((one.double() - other.double()).abs().max())
 
 
 class _Fit:
-    """Takes weights for a model by their published names; collects what is missing, unexpected or of another shape."""
+    """Reads weights for a model by their published names; collects what is missing, unexpected or of another shape."""
 
     def __init__(self, model: HyperX) -> None:
         self.shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
@@ -203,7 +203,7 @@ class _Fit:
         self.problems: list[str] = []
 
     def take(self, weights: Mapping[str, Tensor], names: Mapping[str, str | tuple[str, ...]]) -> None:
-        """Take the parameters of ours that ``names`` lists."""
+        """Read the parameters that ``names`` lists, our names -> the published ones."""
         for ours, theirs in names.items():
             stacked = isinstance(theirs, tuple)
             shape = self.shapes[ours][1:] if stacked else self.shapes[ours]
@@ -224,11 +224,11 @@ class _Fit:
         return None
 
     def refuse(self, names: Iterable[str]) -> None:
-        """Note weights that nothing of the model is read from."""
+        """Note weights that have no place in the model."""
         self.problems += [f"unexpected: {name[:120]}" for name in names]
 
     def check(self, path: Path) -> None:
-        """Raise a CheckpointError that names what was found wrong in a file, if anything."""
+        """Raise a CheckpointError with all problems of a file, if there are any."""
         if self.problems:
             heading = f"{path}: the weights do not fit the run's arguments and the encoder"
             raise CheckpointError(itemised(heading, self.problems))
@@ -244,7 +244,7 @@ def read_tensors(folder: Path, run: PublishedRun, shared: Mapping[str, Tensor], 
         model: a model of its shape; its own weights are not used.
 
     Raises:
-        CheckpointError: where weights are missing, unexpected or of another shape.
+        CheckpointError: if weights are missing, unexpected or of another shape.
     """
     fit = _Fit(model)
     names = _shared_names(model, run)
@@ -272,7 +272,7 @@ def weights_path(folder: Path, task: str) -> Path:
 
 
 def _shared_names(model: HyperX, run: PublishedRun) -> dict[str, str | tuple[str, ...]]:
-    """Our names of the encoder's and the hypernetwork's weights, with theirs."""
+    """Our names of the encoder's and the hypernetwork's weights -> the published ones."""
     names: dict[str, str | tuple[str, ...]] = {
         name: f"bert.{name.removeprefix('encoder.')}"
         for name, _ in model.named_parameters()

@@ -36,15 +36,15 @@ class Scores:
 
 @dataclass(frozen=True, slots=True)
 class HeadFacts:
-    """What a head must know of the model that it stands in.
+    """What a head needs to know of its model.
 
     Args:
         hidden_size: hidden size h of the encoder.
         embedding_size: size E of its word embeddings.
         vocabulary_size: number V of its subwords.
         parser_projections: project words before the biaffine scores of ``dep``.
-        activation: of the encoder's masked-LM head, by its name in the Hugging Face library.
-        norm_epsilon: of that head's norm.
+        activation: activation of the encoder's masked-LM head, by its name in the Hugging Face library.
+        norm_epsilon: epsilon of that head's norm.
     """
 
     hidden_size: int
@@ -57,15 +57,15 @@ class HeadFacts:
 
 @dataclass(frozen=True, slots=True)
 class HeadInput:
-    """What a head reads of the B rows of its task.
+    """The input of a head for the B rows of its task.
 
     Args:
         hidden: hidden states ``[B, T, h]``.
         words: for each subword the index of its word in the window, -1 for special ones and padding ``[B, T]``; None
-            where the caller gave none.
+            if the caller gave none.
         embeddings: the encoder's word embeddings ``[V, E]``.
-        labels: the labels, in the form of the task, where there are any; beside the hidden states, but for tasks that
-            count them (:attr:`Task.counts_labels`).
+        labels: the labels, in the form of the task, if there are any; on the device of the hidden states, except for
+            tasks that count them (:attr:`Task.counts_labels`).
     """
 
     hidden: Tensor
@@ -80,7 +80,7 @@ class Example:
 
     Args:
         window: the window.
-        targets: by column one number a word (or one for the whole sentence): label ids, or heads as they are.
+        targets: by column one number per word (or one for the whole sentence): label ids, or heads as they are.
     """
 
     window: Window
@@ -89,13 +89,13 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Subwords:
-    """The tokenizer's special subwords that batches are made with.
+    """The tokenizer's special subwords, as needed to make batches.
 
     Args:
-        pad: id of the padding.
-        mask: id of the subword that hides another one; None where the tokenizer has none.
+        pad: id of the padding subword.
+        mask: id of the mask subword; None if the tokenizer has none.
         vocabulary_size: number of subwords.
-        special: ids of all special ones.
+        special: ids of all special subwords.
     """
 
     pad: int
@@ -105,10 +105,10 @@ class Subwords:
 
 
 def special_subwords(tokenizer: PreTrainedTokenizerFast) -> Subwords:
-    """The special subwords of a tokenizer that batches are made with.
+    """The special subwords of a tokenizer, as needed to make batches.
 
     Raises:
-        EncoderError: where there is none to pad with.
+        EncoderError: if there is no padding subword.
     """
     if tokenizer.pad_token_id is None:
         raise EncoderError(
@@ -129,8 +129,8 @@ class BatchFacts:
 
     Args:
         subwords: the tokenizer's special ones.
-        length: subwords T of its longest row.
-        seed: of whatever is drawn, the same for the same batch.
+        length: number T of subwords of the longest row.
+        seed: seed of what tasks draw at random, the same for the same batch.
     """
 
     subwords: Subwords
@@ -140,10 +140,10 @@ class BatchFacts:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """What the model says of one sentence.
+    """The model's prediction for one sentence.
 
     Args:
-        labels: in the form of the task: a tuple with one label a word, or one label.
+        labels: in the form of the task: a tuple with one label per word, or one label.
         confidences: the probability of each label from 0 to 1, in the same form.
     """
 
@@ -155,43 +155,43 @@ class Task(ABC):
     """One task. A new kind of task is a subclass and a line in :mod:`hyperx.tasks.registry`.
 
     Args:
-        name: what the pairs call it; by default its kind.
+        name: its name in pairs; by default its kind.
     """
 
     kind: ClassVar[str]
-    """What ``--tasks`` calls this kind of task."""
+    """The name of this kind of task in ``--tasks``."""
     column: ClassVar[str]
     """The column of :class:`~hyperx.data.sentence.Sentence` by which its data is found and checked."""
     columns: ClassVar[tuple[str, ...]]
-    """The columns that are kept of every sentence: labels in one of them at most, numbers in the others."""
+    """The columns that are kept of every sentence: labels in at most one of them, numbers in the others."""
     label_column: ClassVar[str | None]
-    """The one of them that holds its labels."""
+    """The one of them that has its labels."""
     least_labels: ClassVar[int] = 0
-    """How many labels there must be for it to be learnt."""
+    """The smallest number of labels with which it can be trained."""
     measure: ClassVar[str]
     """The measure by which checkpoints are chosen."""
     further_measures: ClassVar[tuple[str, ...]] = ()
-    """Measures that tables show beside it."""
+    """Other measures that tables show."""
     reads: ClassVar[Literal["words", "text"]] = "words"
-    """Whether it needs a sentence's words, or its raw text (or texts, where there are two), with one label for all."""
+    """Whether it needs a sentence's words, or its raw text (or two texts) with one label for all."""
     auxiliary: ClassVar[bool] = False
-    """Whether it only serves others: its measure joins no average, and it predicts nothing."""
+    """Whether it only serves other tasks: its measure enters no average, and it predicts nothing."""
     counts_labels: ClassVar[bool] = False
-    """Whether the head's work depends on how many labels there are. They then stay where they are, in training on the
-    CPU: a GPU that was asked for their number would have to be waited for."""
+    """Whether the head's work depends on the number of labels. They then stay where they are, in training on the CPU:
+    reading their number from a GPU would mean waiting for it."""
     as_percent: ClassVar[frozenset[str]] = frozenset()
-    """The measures that the published program gives from 0 to 100."""
+    """The measures that the published program reports from 0 to 100."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name or self.kind
 
     def problem(self, subwords: Subwords) -> str | None:
-        """Why an encoder whose tokenizer has these special subwords cannot serve the task; None where it can."""
+        """Why an encoder whose tokenizer has these special subwords cannot serve the task; None if it can."""
         return None
 
     @abstractmethod
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
-        """The task's labels, given those of the training data; index 0 is what a word without evidence gets."""
+        """The task's labels, given those of the training data; index 0 is the label of a word without evidence."""
 
     def windows(self, encoder: SubwordEncoder, sentences: Iterable[Sentence]) -> Iterator[list[Window]]:
         """The windows of each sentence, or text."""
@@ -201,31 +201,31 @@ class Task(ABC):
 
     @abstractmethod
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
-        """A new head: a :class:`HeadInput` to logits, in the form of the task."""
+        """A new head, which maps a :class:`HeadInput` to logits in the form of the task."""
 
     @abstractmethod
     def loss(self, logits: Any, labels: Tensor) -> Tensor:
-        """The mean loss over what is labelled in a batch; zero where nothing is."""
+        """The mean loss over what is labelled in a batch; zero if nothing is."""
 
     @abstractmethod
     def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
         """The subword ids of each row, and the labels of the batch, in the form of the task.
 
         Args:
-            examples: its rows of the task.
-            facts: what they share with the others.
+            examples: the task's rows of the batch.
+            facts: what they share with the other rows.
         """
 
     @abstractmethod
     def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
-        """What :meth:`join` needs of each window; labels only where :attr:`auxiliary`."""
+        """What :meth:`join` needs of each window; labels are given only if :attr:`auxiliary`."""
 
     @abstractmethod
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
-        """The result for a sentence from its windows' parts."""
+        """The result for a sentence, from the parts of its windows."""
 
     def gold(self, split: EncodedSplit) -> list[Any]:
-        """What :meth:`score` compares results with: each sentence's labels, or each text's one label."""
+        """The gold labels for :meth:`score`: each sentence's labels, or each text's one label."""
         found = [sentence[self.columns[0]] for sentence in split.annotation()]
         return found if self.reads == "words" else [label for (label,) in found]
 
@@ -234,12 +234,12 @@ class Task(ABC):
         """Measure predicted against gold labels, sentence by sentence."""
 
     def annotation(self, labels: Any) -> dict[str, tuple[str | int, ...]]:
-        """A result as columns of words, by which it is written; nothing where it is of the whole text."""
+        """A result as columns of words, in which it is written; nothing if it is of the whole text."""
         return {self.columns[0]: tuple(labels)} if self.reads == "words" else {}
 
 
 def padded(rows: Sequence[Ints], value: int, length: int | None = None) -> Tensor:
-    """Rows of several lengths ``[n, ...]`` to one tensor ``[B, N, ...]``; N is the longest, where it is not given."""
+    """Rows of several lengths ``[n, ...]`` to one tensor ``[B, N, ...]``; N is by default the longest."""
     shape = (len(rows), max(map(len, rows)) if length is None else length, *rows[0].shape[1:])
     full = np.full(shape, value, dtype=np.int64)
     for line, row in zip(full, rows, strict=True):
@@ -248,7 +248,7 @@ def padded(rows: Sequence[Ints], value: int, length: int | None = None) -> Tenso
 
 
 def precision_recall_f1(wanted: int, found: int, both: int) -> dict[str, float]:
-    """From counts; 0 where a count is 0."""
+    """Precision, recall and F1 from counts; 0 if a count is 0."""
     return {
         "precision": both / max(found, 1),
         "recall": both / max(wanted, 1),

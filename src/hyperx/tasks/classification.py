@@ -1,4 +1,4 @@
-"""Classification of texts and of pairs of texts: sentiment, topic, natural language inference and their like."""
+"""Classification of texts and of pairs of texts: sentiment, topic, natural language inference and the like."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from hyperx.tasks.tagging import cross_entropy, label_accuracy
 
 
 class MeanHead(nn.Linear):
-    """A linear layer on the mean of the text's hidden states ``[B, T, h]``, special ones left out: ``[B, labels]``.
+    """A linear layer on the mean of the text's hidden states ``[B, T, h]`` without special subwords: ``[B, labels]``.
 
-    The mean serves any encoder: not all put a special subword first, and where one stands there, few were trained to
-    gather the text in it. Of frozen encoders' sentences the mean is the better summary (Reimers and Gurevych 2019).
+    The mean suits any encoder: not all have a special first subword, and few of those were trained to represent the
+    text in it. For frozen encoders the mean represents sentences better (Reimers and Gurevych 2019).
     """
 
     def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
@@ -33,7 +33,7 @@ class MeanHead(nn.Linear):
 
 
 def text_means(hidden: Tensor, words: Tensor) -> Tensor:
-    """The mean over all subwords but special ones and padding: ``[B, T, h]`` to ``[B, h]``."""
+    """The mean over all subwords except special ones and padding: ``[B, T, h]`` to ``[B, h]``."""
     inside = (words >= 0).to(hidden.dtype)[..., None]
     return (hidden * inside).sum(dim=1) / inside.sum(dim=1).clamp(min=1)
 
@@ -41,8 +41,8 @@ def text_means(hidden: Tensor, words: Tensor) -> Tensor:
 class TextClassification(Task):
     """One label for a text or a pair of texts, measured by accuracy.
 
-    A text longer than a window is trained on window by window; its label is the one with the highest mean of the
-    windows' probabilities.
+    A text longer than a window is trained on window by window; its predicted label is the one with the highest mean of
+    the windows' probabilities.
     """
 
     kind = "cls"
@@ -58,7 +58,7 @@ class TextClassification(Task):
         return tuple(sorted(set(seen)))
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
-        """Linear on the mean of the subwords, ``[B, T, h]`` to ``[B, labels]``."""
+        """A linear layer on the mean of the subwords, ``[B, T, h]`` to ``[B, labels]``."""
         return MeanHead(facts.hidden_size, len(labels))
 
     def loss(self, logits: Any, labels: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""Masked language modelling: raw text teaches the embedding of its language (Devlin et al. 2019)."""
+"""Masked language modelling on raw text (Devlin et al. 2019), which trains the weights that other tasks share."""
 
 from __future__ import annotations
 
@@ -29,25 +29,25 @@ from hyperx.tasks.base import (
 from hyperx.tasks.tagging import cross_entropy
 
 ASKED = 0.15
-"""Share of a window's subwords that are asked for (Devlin et al. 2019, section 3.1)."""
+"""Share of a window's subwords that are to be predicted (Devlin et al. 2019, section 3.1)."""
 MASKED, REPLACED = 0.8, 0.1
-"""Shares of those that the mask subword or a random one stands for; the others are left as they are."""
+"""Shares of those that are replaced by the mask subword or by a random one; the others are left as they are."""
 LARGEST_EXPONENT = 700.0
-"""Beyond it a perplexity is no number any more."""
+"""A perplexity with a larger exponent would overflow."""
 
 
 class MaskedLMHead(nn.Module):
     """``norm(act(dense x)) W_E^T + bias`` with the encoder's word embeddings ``W_E [V, E]``.
 
-    The embeddings are read at every call and belong to the encoder: they are frozen with it and stand in no checkpoint.
+    The embeddings are given at every call and belong to the encoder: the head neither trains nor saves them.
 
     Args:
-        facts: of the model.
+        facts: sizes of the model.
     """
 
     def __init__(self, facts: HeadFacts) -> None:
         super().__init__()
-        from transformers.activations import ACT2FN  # takes a second, which looking at data can spare
+        from transformers.activations import ACT2FN  # takes a second, which `hyperx check` can avoid
 
         self.dense = nn.Linear(facts.hidden_size, facts.embedding_size)
         self.activation = ACT2FN[facts.activation]
@@ -57,7 +57,7 @@ class MaskedLMHead(nn.Module):
     def forward(self, given: HeadInput) -> Tensor:
         """Logits at the M positions that have labels ``[M, V]``, row by row; without labels at all ``[B, T, V]``.
 
-        Labels on the CPU tell there how many they are. A GPU would be waited for.
+        Labels on the CPU are counted there; counting them on a GPU would mean waiting for it.
         """
         hidden = given.hidden
         if given.labels is not None:
@@ -67,7 +67,7 @@ class MaskedLMHead(nn.Module):
 
 
 class MaskedLanguageModelling(Task):
-    """Hidden subwords are to be guessed from those around them; measured by perplexity."""
+    """Masked subwords are predicted from those around them; measured by perplexity."""
 
     kind = "mlm"
     column = "text"
@@ -79,13 +79,13 @@ class MaskedLanguageModelling(Task):
     counts_labels = True
 
     def problem(self, subwords: Subwords) -> str | None:
-        """Without a mask subword nothing can be hidden."""
+        """Without a mask subword nothing can be masked."""
         if subwords.mask is None:
             return "its tokenizer has no mask subword to hide others with; choose one that was trained by masking"
         return None
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
-        """None: what is asked for are subwords."""
+        """Empty: subwords are predicted."""
         return ()
 
     def windows(self, encoder: SubwordEncoder, sentences: Iterable[Sentence]) -> Iterator[list[Window]]:
@@ -97,17 +97,17 @@ class MaskedLanguageModelling(Task):
         return MaskedLMHead(facts)
 
     def loss(self, logits: Any, labels: Tensor) -> Tensor:
-        """Negative log-likelihood of the hidden subwords, their mean."""
+        """Mean negative log-likelihood of the subwords to predict."""
         return cross_entropy(logits, placed(labels[labels != IGNORED], logits.device))
 
     def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
-        """Subwords with some of them hidden; labels are those that were there, at their places ``[B, T]``."""
+        """Subword ids with some of them masked; labels are the original ids at the places to predict ``[B, T]``."""
         draw = np.random.default_rng(facts.seed)
         rows = [mask_window(example.window, facts.subwords, draw) for example in examples]
         return [ids for ids, _ in rows], padded([labels for _, labels in rows], IGNORED, facts.length)
 
     def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
-        """The sum of the negative log-likelihoods in each window, and their number."""
+        """For each window the sum of the negative log-likelihoods, and their number."""
         assert labels is not None
         asked = labels != IGNORED
         losses = nn.functional.cross_entropy(logits.float(), labels[asked].to(logits.device), reduction="none")
@@ -116,15 +116,15 @@ class MaskedLanguageModelling(Task):
         return list(zip(sums.tolist(), np.bincount(rows, minlength=len(windows)).tolist(), strict=True))
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
-        """Both added up over the windows of a passage."""
+        """Both sums over the windows of a passage."""
         return Result((math.fsum(loss for loss, _ in parts), sum(count for _, count in parts)))
 
     def gold(self, split: EncodedSplit) -> list[Any]:
-        """Nothing: the passages themselves were asked for."""
+        """None for each passage: the text itself is predicted."""
         return [None] * split.sentence_count
 
     def score(self, gold: Sequence[Any], predicted: Sequence[tuple[float, int]]) -> Scores:
-        """``exp(loss / count)`` over all hidden subwords."""
+        """``exp(loss / count)`` over all subwords to predict."""
         total, count = math.fsum(loss for loss, _ in predicted), sum(count for _, count in predicted)
         return Scores({"perplexity": math.exp(min(total / max(count, 1), LARGEST_EXPONENT))})
 
@@ -134,13 +134,14 @@ class MaskedLanguageModelling(Task):
 
 
 def mask_window(window: Window, subwords: Subwords, draw: np.random.Generator) -> tuple[Ints, Ints]:
-    """Hide some of a window's subwords.
+    """Mask some of a window's subwords.
 
-    Of those that are not special, 15 % are asked for, and at least one: 80 % of them are masked, 10 % replaced by a
-    random subword, 10 % left as they are.
+    Of those that are not special, 15 % but at least one are to be predicted: 80 % of them are masked, 10 % replaced by
+    a random subword, 10 % left as they are.
 
     Returns:
-        The subwords with some hidden, and the labels: what was there where it is asked for, else ignored; both ``[T]``.
+        The subword ids after masking, and the labels: the original ids at the places to predict, else -100; both
+        ``[T]``.
     """
     assert subwords.mask is not None, "see MaskedLanguageModelling.problem"
     special = list(subwords.special)

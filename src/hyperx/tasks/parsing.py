@@ -1,4 +1,4 @@
-"""Dependency parsing: biaffine arcs and relations (Dozat and Manning 2017), decoded to one tree a sentence."""
+"""Dependency parsing: biaffine arcs and relations (Dozat and Manning 2017), decoded to one tree per sentence."""
 
 from __future__ import annotations
 
@@ -35,18 +35,18 @@ from hyperx.tasks.trees import best_tree
 log = logging.getLogger(__name__)
 
 ARC_SIZE, RELATION_SIZE, DROPOUT, SLOPE = 500, 100, 0.33, 0.1
-"""Sizes, dropout and leak of the projections (Dozat and Manning 2017, table 1)."""
+"""Sizes, dropout and negative slope of the projections (Dozat and Manning 2017, table 1)."""
 
 ROOT = "root"
 LONG_SENTENCE = 1_000
-"""Words from which on the best tree, in cubic time, takes seconds."""
+"""Number of words from which finding the best tree, in cubic time, takes seconds."""
 
 OUT_OF_SIGHT = -1e4
-"""Score of an arc between words that no window holds together: possible, but the last choice."""
+"""Score of an arc between words that are never in one window: possible, but the last choice."""
 
 
 class Arc(NamedTuple):
-    """How a word hangs in its tree.
+    """The arc of a word in its tree.
 
     Args:
         head: number of the word that it depends on, counted from 1; 0 for the root.
@@ -63,9 +63,9 @@ class ParserLogits:
 
     Args:
         arcs: for each word the score of each head ``[B, W, W + 1]``; head 0 is the root, head i the window's i-th word.
-        count: words of each window ``[B]``; beyond them scores mean nothing.
-        dependents: what the relations read of words as dependents ``[B, W, r]``.
-        heads: and of the root and words as heads ``[B, W + 1, r]``.
+        count: number of words of each window ``[B]``; scores beyond them are meaningless.
+        dependents: vectors of words as dependents, for the relations ``[B, W, r]``.
+        heads: vectors of the root and words as heads, for the relations ``[B, W + 1, r]``.
         scorer: the biaffine scores of relations.
         root: number of the relation to the root.
     """
@@ -79,7 +79,7 @@ class ParserLogits:
 
     @property
     def possible(self) -> Tensor:
-        """Arc scores with those of heads beyond the window's words at the bottom ``[B, W, W + 1]``."""
+        """Arc scores, lowest for heads beyond the window's words ``[B, W, W + 1]``."""
         heads = torch.arange(self.arcs.shape[2], device=self.arcs.device)
         return self.arcs.float().masked_fill((heads > self.count[:, None])[:, None], torch.finfo(torch.float32).min)
 
@@ -89,7 +89,7 @@ class ParserLogits:
         return scores
 
     def relations_to(self, heads: Tensor) -> Tensor:
-        """Scores of all relations, each word to one head ``[B, W]``: ``[B, W, R]``."""
+        """Scores of all relations of each word to one head ``[B, W]``: ``[B, W, R]``."""
         chosen = self.heads.gather(1, heads[..., None].expand(-1, -1, self.heads.shape[2]))
         return self.scorer.pairwise(self.dependents, chosen)
 
@@ -100,7 +100,7 @@ class Biaffine(nn.Module):
     Args:
         size: size of x and y.
         outputs: number of outputs.
-        head_bias: append the 1 to y as well, not to x alone.
+        head_bias: append the 1 to y as well, not only to x.
     """
 
     def __init__(self, *, size: int, outputs: int, head_bias: bool) -> None:
@@ -109,7 +109,7 @@ class Biaffine(nn.Module):
         self.weight = nn.Parameter(torch.zeros(outputs, size + 1, size + head_bias))
 
     def _with_bias(self, x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-        # Trees are decoded outside of autocast, which may have made the words shorter numbers than the weights.
+        # Trees are decoded outside of autocast, which may have left words in a lower precision than the weights.
         x, y = x.to(self.weight.dtype), y.to(self.weight.dtype)
         return nn.functional.pad(x, (0, 1), value=1.0), nn.functional.pad(y, (0, int(self.head_bias)), value=1.0)
 
@@ -125,17 +125,17 @@ class Biaffine(nn.Module):
 
 
 def projection(inputs: int, outputs: int) -> nn.Sequential:
-    """A linear layer, a leaky rectifier and dropout."""
+    """A linear layer, a leaky ReLU and dropout."""
     return nn.Sequential(nn.Linear(inputs, outputs), nn.LeakyReLU(SLOPE), nn.Dropout(DROPOUT))
 
 
 class ParserHead(nn.Module):
-    """Arcs and relations between word vectors, which are the means of their subwords; the root is the first position.
+    """Arcs and relations between words, each the mean of its subwords; the root is the first position.
 
     Args:
         hidden_size: hidden size h of the encoder.
         relations: number of relations.
-        projections: score projected words, as Dozat and Manning do; without them the encoder's own, as published.
+        projections: score projected words, as Dozat and Manning do; otherwise the encoder's own, as published.
         root: number of the relation to the root.
     """
 
@@ -158,7 +158,7 @@ class ParserHead(nn.Module):
             nn.init.xavier_uniform_(self.relations.weight)
 
     def forward(self, given: HeadInput) -> ParserLogits:
-        """Scores of the arcs, and what relations are scored with."""
+        """Scores of the arcs, and what is needed to score relations."""
         if given.words is None:
             raise HyperXError("dependency parsing needs the word of each subword: pass words, [B, T], -1 for none")
         words, count = word_means(given.hidden, given.words, None if given.labels is None else given.labels.shape[1])
@@ -174,7 +174,7 @@ def word_means(hidden: Tensor, words: Tensor, width: int | None = None) -> tuple
     Args:
         hidden: ``[B, T, h]``.
         words: for each subword its word in the window, -1 for none ``[B, T]``.
-        width: number W of words, where it is known: a GPU that was asked for it would have to be waited for.
+        width: number W of words, if known: reading it from a GPU would mean waiting for it.
 
     Returns:
         ``[B, W, h]``, zero beyond a window's words; and the number of words of each ``[B]``.
@@ -210,7 +210,7 @@ class DependencyParsing(Task):
         )
 
     def loss(self, logits: ParserLogits, labels: Tensor) -> Tensor:
-        """Cross-entropy of the heads, plus that of the relations to the right heads; each a mean over words.
+        """Cross-entropy of the heads, plus that of the relations to the gold heads; each a mean over words.
 
         Args:
             logits: the scores.
@@ -224,7 +224,7 @@ class DependencyParsing(Task):
         return [example.window.ids for example in examples], padded([_arcs(e) for e in examples], IGNORED)
 
     def decode(self, logits: ParserLogits, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
-        """For each owned word the log-probability of each head, and of the best relation to it, with its number."""
+        """For each owned word the log-probability of each head, and that and the id of the best relation to it."""
         arcs = logits.possible.log_softmax(dim=-1).cpu().numpy()
         certain, best = _best_relations(logits.relations(), logits.root)
         parts = []
@@ -235,7 +235,7 @@ class DependencyParsing(Task):
         return parts
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
-        """One tree over the whole sentence; the root's relation is ``root``, and nobody else's."""
+        """One tree over the whole sentence; the relation is ``root`` for its root and for no other word."""
         count = windows[-1].stop
         if count > LONG_SENTENCE:
             log.warning("a sentence of %d words takes long to parse: a tree is of one sentence, not of a text", count)
@@ -278,7 +278,7 @@ class DependencyParsing(Task):
 
 
 def _arcs(example: Example) -> Ints:
-    """Head, counted within the window, and relation of each of its words ``[W, 2]``; a head outside has none."""
+    """Head, counted within the window, and relation of each owned word ``[W, 2]``; ignored if the head is outside."""
     window, words = example.window, example.window.word_range
     arcs = np.full((len(words), 2), IGNORED, dtype=np.int32)
     own = slice(window.start, window.stop)
@@ -292,7 +292,7 @@ def _arcs(example: Example) -> Ints:
 
 
 def _best_relations(scores: Tensor, root: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The log-probability of the best relation to each head, that to the root never among them, and its number."""
+    """The log-probability and the id of the best relation to each head, never that to the root."""
     scores = scores.float().log_softmax(dim=-1)
     scores[..., root] = -torch.inf
     best = scores.max(dim=-1)

@@ -1,4 +1,4 @@
-"""The kinds of tasks, one line each, and tasks by their names."""
+"""The kinds of tasks, one line each, and tasks by name."""
 
 from __future__ import annotations
 
@@ -36,9 +36,9 @@ def read_kinds(entries: Sequence[str], used: Iterable[str], problems: list[str])
     """The kind of every task by its name, in order.
 
     Args:
-        entries: what the user lists: ``kind``, or ``name=kind``.
-        used: names in use; where nothing is listed they are the tasks.
-        problems: told of what is wrong.
+        entries: the user's list: ``kind``, or ``name=kind``.
+        used: names in use, which are the tasks if nothing is listed.
+        problems: the list to which problems are added.
     """
     kinds: dict[str, str] = {}
     for entry in entries or tuple(dict.fromkeys(used)):

@@ -42,7 +42,7 @@ class LinearHead(nn.Linear):
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Cross-entropy of ``[..., labels]`` at the positions that are not ignored, their mean; in 32 bits."""
+    """Mean cross-entropy of ``[..., labels]`` over the positions that are not ignored, in 32 bits."""
     total = nn.functional.cross_entropy(
         logits.float().flatten(0, -2), labels.flatten(), ignore_index=IGNORED, reduction="sum"
     )
@@ -53,7 +53,7 @@ class TaggingTask(Task):
     """A linear head on the first subword of every word."""
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
-        """Linear, ``[B, T, h]`` to ``[B, T, labels]``."""
+        """A linear layer, ``[B, T, h]`` to ``[B, T, labels]``."""
         return LinearHead(facts.hidden_size, len(labels))
 
     def loss(self, logits: Any, labels: Tensor) -> Tensor:
@@ -77,7 +77,7 @@ class TaggingTask(Task):
         return [scores[row][window.first_subwords] for row, window in enumerate(windows)]
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
-        """The labels of the windows' words, one after the other."""
+        """The labels of the words of all windows, in order."""
         scores = np.concatenate(parts)
         best = self.best(scores, labels)
         probabilities = np.exp(scores[np.arange(len(best)), best], dtype=np.float64)
@@ -107,14 +107,14 @@ class PartOfSpeech(TaggingTask):
 
 
 def label_accuracy(gold: Sequence[str], predicted: Sequence[str]) -> Scores:
-    """Accuracy, and precision, recall and F1 of each label, of two lists of labels."""
+    """Accuracy, and precision, recall and F1 of each label, from two lists of labels."""
     correct = Counter(a for a, b in zip(gold, predicted, strict=True) if a == b)
     by_label = scores_by_label(Counter(gold), Counter(predicted), correct)
     return Scores({"accuracy": correct.total() / max(len(gold), 1)}, by_label)
 
 
 class NamedEntities(TaggingTask):
-    """Named entities in BIO, measured by the F1 of exact spans. What is predicted is always well-formed BIO."""
+    """Named entities in BIO, measured by the F1 of exact spans. Predictions are always well-formed BIO."""
 
     kind = "ner"
     column = label_column = "ner"
@@ -122,14 +122,14 @@ class NamedEntities(TaggingTask):
     measure = "f1"
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
-        """O, then B- and I- of every type: PER, ORG and LOC first, further ones in alphabetical order."""
+        """O, then B- and I- of every type: PER, ORG and LOC first, others in alphabetical order."""
         types = {label[2:] for label in seen if label != "O"}
         ordered = [known for known in ENTITY_TYPES if known in types or not types]
         ordered += sorted(types.difference(ENTITY_TYPES))
         return ("O", *(f"{prefix}-{kind}" for kind in ordered for prefix in "BI"))
 
     def best(self, scores: Floats, labels: Sequence[str]) -> Ints:
-        """The most probable labels in which every I- continues an entity of its type: else it would be of no span."""
+        """The most probable sequence in which every I- continues an entity of its type: another I- is in no span."""
         return best_path(scores, bio_moves(tuple(labels)))
 
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
@@ -149,7 +149,7 @@ class NamedEntities(TaggingTask):
 
 @cache
 def bio_moves(labels: tuple[str, ...]) -> NDArray[np.bool_]:
-    """Whether each label may stand one after the other one ``[before, behind]``; as after O it may begin a sentence."""
+    """Whether a label may follow another ``[before, after]``; a sentence may begin as after O (the last row)."""
     inside = [label.removeprefix("I-") if label.startswith("I-") else None for label in labels]
     return np.array(
         [[kind is None or before in (f"B-{kind}", f"I-{kind}") for kind in inside] for before in (*labels, "O")]
@@ -157,10 +157,10 @@ def bio_moves(labels: tuple[str, ...]) -> NDArray[np.bool_]:
 
 
 def best_path(scores: Floats, moves: NDArray[np.bool_]) -> Ints:
-    """The allowed path of the highest sum (Viterbi 1967).
+    """The allowed path with the highest sum of scores (Viterbi 1967).
 
     Args:
-        scores: of each label at each word ``[words, labels]``.
+        scores: the score of each label at each word ``[words, labels]``.
         moves: whether a label may follow another; the last row is for the first word ``[labels + 1, labels]``.
     """
     best = np.asarray(scores.argmax(axis=1), dtype=np.int32)

@@ -1,4 +1,4 @@
-"""The best tree over arc scores: with a single root and without a cycle."""
+"""The best tree over arc scores, with a single root and without cycles."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 Heads = NDArray[np.int64]
 
-# Without a ready-made build for the newest Pythons, where the slower library does instead.
+# There is no ready-made build for the newest Pythons, where the slower library is used.
 FAST = importlib.util.find_spec("ufal") is not None and importlib.util.find_spec("ufal.chu_liu_edmonds") is not None
 
 
@@ -18,8 +18,8 @@ def best_tree(scores: Matrix, *, fast: bool = FAST) -> Heads:
     """The heads of the tree with the highest sum of scores among those with exactly one root.
 
     Args:
-        scores: the score of each head for each word ``[W, W + 1]``, all finite; head 0 is the root, head i the word
-            before which i - 1 others stand. A word's score as its own head does not matter.
+        scores: the score of each head for each word ``[W, W + 1]``, all finite; head 0 is the root, head i the i-th
+            word. A word's score as its own head does not matter.
         fast: use the compiled library.
 
     Returns:
@@ -27,7 +27,7 @@ def best_tree(scores: Matrix, *, fast: bool = FAST) -> Heads:
     """
     full = np.zeros((len(scores) + 1, len(scores) + 1))
     full[1:] = scores
-    # Most often every word's best head makes a tree already, and no tree can be better.
+    # Usually the best heads of all words form a tree already, and no tree can be better.
     np.fill_diagonal(full, -np.inf)
     greedy: Heads = full[1:].argmax(axis=1)
     if is_tree(greedy):
@@ -39,11 +39,11 @@ def best_tree(scores: Matrix, *, fast: bool = FAST) -> Heads:
 
 
 def is_tree(heads: Heads) -> bool:
-    """Whether heads have one root, which is reached from everywhere."""
+    """Whether heads have one root, which every word reaches."""
     if (heads == 0).sum() != 1:
         return False
     above = np.concatenate([[0], heads])
-    # Each round doubles the number of steps that are taken at once.
+    # Each round doubles the number of steps taken at once.
     for _ in range(len(above).bit_length()):
         above = above[above]
     return not above.any()
