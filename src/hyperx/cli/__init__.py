@@ -13,11 +13,11 @@ from hyperx.errors import HyperXError, did_you_mean
 
 COMMANDS = {
     "train": "train one hypernetwork on task–language pairs",
-    "evaluate": "score a checkpoint on any pairs, those without training data included",
+    "evaluate": "score a checkpoint on any pairs, including those without training data",
     "predict": "tag text with a checkpoint",
-    "check": "read the data of a run, count it, name every problem, and start nothing",
+    "check": "read and count the data of a run and list every problem, without training",
     "languages": "list the languages of Universal Dependencies and WikiANN, and their treebanks",
-    "import-published": "make a checkpoint from one of the published program",
+    "import-published": "convert a checkpoint of the published program",
 }
 
 USAGE = """usage: hyperx COMMAND [OPTIONS]
@@ -27,7 +27,7 @@ One hypernetwork writes the adapters of a frozen multilingual encoder for every 
 commands:
 {commands}
 
-'hyperx COMMAND --help' explains a command's options, 'hyperx --version' tells the version."""
+'hyperx COMMAND --help' explains a command's options, 'hyperx --version' prints the version."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
