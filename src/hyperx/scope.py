@@ -218,9 +218,7 @@ def contradictions(config: TrainConfig) -> list[str]:
     if training.resume and training.overwrite_output_dir:
         problems.append("--resume goes on with what --overwrite_output_dir deletes; give one of them")
     if training.report_to != "none" and importlib.util.find_spec(training.report_to) is None:
-        problems.append(
-            f"--report_to: {training.report_to} is not installed; pip install 'hyperx-nlp[{training.report_to}]'"
-        )
+        problems.append(f"--report_to: {training.report_to} is not installed; pip install {training.report_to}")
     if training.early_stopping_patience is not None and training.evaluation_strategy == "no":
         problems.append("--early_stopping_patience needs evaluations; --evaluation_strategy no has none")
     if training.best_by != "all" and training.evaluation_strategy == "no":

