@@ -23,8 +23,8 @@ INTRODUCTION = """# Transfer
 Percent. Averages are macro averages over cells; ± is the 95 % interval over seeds (Student's t).
 """
 
-DIFFERENCES = """Differences of macro averages, and the 95 % interval of the paired bootstrap: resampled are the
-sentences within each cell, the same for both methods, and the seeds where there are two or more.
+DIFFERENCES = """Differences of macro averages with the 95 % interval of the paired bootstrap. It resamples the sentences
+within each cell, the same for both methods, and the seeds if there are two or more.
 
 """
 
@@ -246,7 +246,7 @@ def comparison_tables(comparison: Comparison, baseline: str, results: Results) -
         yield DIFFERENCES + differences_table(comparison, baseline, results)
     yield cells_table(comparison)
     if repeats := repeats_table(comparison):
-        yield "Without the sentences that also stand in train:\n\n" + repeats
+        yield "Without the sentences that also occur in train:\n\n" + repeats
 
 
 def all_tables(results: Results, baseline: str) -> dict[str, str]:
