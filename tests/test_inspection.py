@@ -74,7 +74,7 @@ def test_sentences_that_training_and_test_share_are_noted(own: Path, look: Calla
     toy.write_pos(own / "pos" / "tr" / "dev.conllu", new)
     notes = [note for note in look().notes if "pos#tr" in note]
     assert len(notes) == 1
-    assert notes[0].startswith("pos#tr: 2 of 3 test sentences also stand in train, such as «")
+    assert notes[0].startswith("pos#tr: 2 of 3 test sentences also occur in train, such as «")
     assert " ".join(word for word, *_ in train[3]) in notes[0]
 
 

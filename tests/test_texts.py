@@ -196,7 +196,7 @@ def test_check_counts_texts_and_names_every_fault(
     assert "2 problems with the data" in captured.err
     assert "train.tsv:4: expected 2 fields, as the header has, found 1" in captured.err
     assert "train.tsv:5: expected a text in text, found ''" in captured.err
-    assert "1 of 1 test sentences also stand in train, such as «a b»" in captured.out
+    assert "1 of 1 test sentences also occur in train, such as «a b»" in captured.out
     assert main(["check", "--data_folder", str(texts_data), *TASKS, *PAIRS, *toy.QUIET]) == 0
     out = capsys.readouterr().out
     assert "sentiment#tr" in out

@@ -23,8 +23,8 @@ INTRODUCTION = """# Transfer
 Percent. Averages are macro averages over cells; ± is the 95 % interval over seeds (Student's t).
 """
 
-DIFFERENCES = """Differences of macro averages with the 95 % interval of the paired bootstrap. It resamples the sentences
-within each cell, the same for both methods, and the seeds if there are two or more.
+DIFFERENCES = """Differences of macro averages with the 95 % interval of the paired bootstrap. It resamples the
+sentences within each cell, the same for both methods, and the seeds if there are two or more.
 
 """
 

@@ -138,6 +138,6 @@ def _inspect_split(
     found.rows.append([str(pair), split, f"{count:,}", f"{words:,}", common + more])
     if again:
         found.notes.append(
-            f"{pair}: {len(again):,} of {count:,} {split} sentences also stand in train, such as «{again[0]}»"
+            f"{pair}: {len(again):,} of {count:,} {split} sentences also occur in train, such as «{again[0]}»"
         )
     return hashes
