@@ -419,12 +419,12 @@ def test_unknown_names_in_a_file_get_suggestions(file: Path) -> None:
         ("\x00", "is not YAML: "),
         ("- ner\n- pos\n", "expected lines of 'option: value'; found a list"),
         ("just words", "expected lines of 'option: value'; found a str"),
-        ("seed: 1\n'seed': 2\n", "is not YAML: 'seed' in line 2 stands in line 1 already; keep one of them"),
+        ("seed: 1\n'seed': 2\n", "is not YAML: 'seed' in line 2 is already set in line 1; keep one of them"),
         (
             "data:\n  ner#en: a\n\n  ner#de: b\n  ner#en: c\n",
-            "is not YAML: 'ner#en' in line 5 stands in line 2 already",
+            "is not YAML: 'ner#en' in line 5 is already set in line 2",
         ),
-        ("data:\n  ner#en: {label_map: {0: A, '0': B}}\n", "is not YAML: '0' in line 2 stands in line 2 already"),
+        ("data:\n  ner#en: {label_map: {0: A, '0': B}}\n", "is not YAML: '0' in line 2 is already set in line 2"),
         ("treebanks: [{en: a}, {tr: a, tr: b}]\n", "is not YAML: 'tr' in line 1"),
         (
             "label_map: {DATE: , GPE: LOC}\n",

@@ -229,7 +229,7 @@ def test_dev_and_test_sentences_of_the_language_are_left_out(folder: Path, caplo
     encoder = loader(folder, *ALL).encoder
     wanted = [windows[0].ids for windows in encoder.text_windows(["a b c", "c", "ab ab", "bad de bad de"])]
     assert [split.window(index).ids.tolist() for index in range(4)] == [ids.tolist() for ids in wanted]
-    assert "mlm#wo: 5 of 9 passages stand in dev or test data of the language" in caplog.text
+    assert "mlm#wo: 5 of 9 passages occur in dev or test data of the language" in caplog.text
 
 
 def test_only_what_the_run_knows_is_left_out(folder: Path) -> None:

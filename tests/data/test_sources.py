@@ -173,7 +173,7 @@ def test_treebanks_that_are_not_there(tmp_path: Path, entry: str, message: str) 
     with pytest.raises(ConfigError, match=f"--treebanks: {message}") as caught:
         build(tmp_path, "nre#tr", treebanks=[entry, "tr=imst", "tur=boun"])
     assert len(caught.value.problems) == 3
-    assert "tur=boun: the language stands there twice; join its treebanks with +" in caught.value.problems[1]
+    assert "tur=boun: the language is named twice; join its treebanks with +" in caught.value.problems[1]
 
 
 def test_single_splits_beside_a_folder_and_relative_paths(tmp_path: Path) -> None:

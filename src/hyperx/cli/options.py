@@ -177,7 +177,7 @@ class OptionLoader(yaml.SafeLoader):
             if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
                 line = key.start_mark.line + 1
                 if key.value in lines:
-                    before = f"stands in line {lines[key.value]} already"
+                    before = f"is already set in line {lines[key.value]}"
                     raise yaml.YAMLError(f"{key.value!r} in line {line} {before}; keep one of them")
                 lines[key.value] = line
         return node

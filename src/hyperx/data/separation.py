@@ -55,7 +55,7 @@ class HeldOutText:
             names = ", ".join(map(str, self.files))
             raise DataError(f"{pair}: all {left_out:,} passages of its train split are dev or test data ({names})")
         if left_out:
-            message = "%s: %d of %d passages stand in dev or test data of the language and are left out of training"
+            message = "%s: %d of %d passages occur in dev or test data of the language and are left out of training"
             log.warning(message, pair, left_out, kept + left_out)
 
     def _texts(self) -> set[str]:

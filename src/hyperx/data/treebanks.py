@@ -30,7 +30,7 @@ def choose_treebanks(entries: Sequence[str], problems: list[str]) -> Choice:
             problems.append(f"--treebanks: expected LANGUAGE=TREEBANK, such as en=en_gum; found {entry!r}")
             continue
         if canonical(language) in chosen:
-            problems.append(f"--treebanks: {entry}: the language stands there twice; join its treebanks with +")
+            problems.append(f"--treebanks: {entry}: the language is named twice; join its treebanks with +")
         found = [_treebank(language, name, problems) for name in names.split("+")]
         chosen[canonical(language)] = tuple(dict.fromkeys(treebank for treebank in found if treebank))
     return chosen
