@@ -581,7 +581,7 @@ def test_what_is_unknown_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[
         read_changes(["learning_rate=1"])
     with pytest.raises(ConfigError, match="--options: adapter_dim is given twice; keep one of them"):
         read_changes(["adapter_dim=3", "adapter_dim=4"])
-    with pytest.raises(ConfigError, match=r"--options: label_map: '\{A: O, A: B\}' is not YAML: 'A' in line 1 is already"):
+    with pytest.raises(ConfigError, match=r"--options: label_map: '\{A: O, A: B\}' is not YAML: 'A' in line 1 is"):
         read_changes(["label_map={A: O, A: B}"])
     assert main(["run", "--experiment", "mixed-7"]) == 1
     assert "cannot read" in capsys.readouterr().err
