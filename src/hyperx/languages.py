@@ -32,6 +32,7 @@ _WIKIPEDIA = {
     "zh-yue": "yue",
 }
 
+# Always among the candidates when a code that names no language is corrected.
 _WELL_KNOWN = ("en", "de", "tr")
 
 FORMER_TREEBANKS = {
@@ -165,7 +166,7 @@ def suggestion(code: str, known: Iterable[str]) -> str:
 
 
 def no_language(code: str, known: Iterable[str] = ()) -> str:
-    """The message for a code that names no language, with a suggestion among the known ones."""
+    """The message for a code that names no language, with a suggestion among known and well-known ones."""
     return f"{code!r} is no language code of ISO 639 or BCP 47.{suggestion(code, [*known, *_WELL_KNOWN])}"
 
 
