@@ -1,8 +1,12 @@
-"""The best tree over arc scores, with a single root and without cycles."""
+"""The best tree over arc scores, with a single root and without cycles.
+
+The compiled libraries for this have no build for every Python that Hyper-X runs on, and networkx takes minutes for a
+sentence of 300 words.
+"""
 
 from __future__ import annotations
 
-import importlib.util
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,59 +14,111 @@ from numpy.typing import NDArray
 Matrix = NDArray[np.float64]
 Heads = NDArray[np.int64]
 
-# There is no ready-made build for the newest Pythons, where the slower library is used.
-FAST = importlib.util.find_spec("ufal") is not None and importlib.util.find_spec("ufal.chu_liu_edmonds") is not None
 
-
-def best_tree(scores: Matrix, *, fast: bool = FAST) -> Heads:
+def best_tree(scores: Matrix) -> Heads:
     """The heads of the tree with the highest sum of scores among those with exactly one root.
 
     Args:
         scores: the score of each head for each word ``[W, W + 1]``, all finite; head 0 is the root, head i the i-th
             word. A word's score as its own head does not matter.
-        fast: use the compiled library.
 
     Returns:
         Each word's head, from 0 (the root) to W ``[W]``.
     """
     full = np.zeros((len(scores) + 1, len(scores) + 1))
     full[1:] = scores
-    # Usually the best heads of all words form a tree already, and no tree can be better.
     np.fill_diagonal(full, -np.inf)
-    greedy: Heads = full[1:].argmax(axis=1)
-    if is_tree(greedy):
-        return greedy
-    np.fill_diagonal(full, 0.0)
+    heads = best_heads(full)
+    # Usually these form a tree with one root already, and no tree can be better.
+    if is_tree(heads[1:]):
+        return heads[1:]
     # A second root costs more than any other change of the tree can gain.
+    np.fill_diagonal(full, 0.0)
     full[1:, 0] -= (np.ptp(full) + 1) * len(full)
-    return _compiled(full) if fast else _networkx(full)
+    np.fill_diagonal(full, -np.inf)
+    return best_arborescence(full)[1:]
 
 
 def is_tree(heads: Heads) -> bool:
-    """Whether heads have one root, which every word reaches."""
-    if (heads == 0).sum() != 1:
-        return False
-    above = np.concatenate([[0], heads])
+    """Whether the heads of words ``[W]`` have one root, which every word reaches."""
+    return bool((heads == 0).sum() == 1) and not ends(np.concatenate([[0], heads])).any()
+
+
+def best_heads(full: Matrix) -> Heads:
+    """The best head of each node by itself ``[N]``; node 0 is its own."""
+    heads: Heads = full.argmax(axis=1)
+    heads[0] = 0
+    return heads
+
+
+def ends(heads: Heads) -> Heads:
+    """Where each node's way along its heads leads: 0, or to a node of the cycle in which it ends ``[N]``."""
     # Each round doubles the number of steps taken at once.
-    for _ in range(len(above).bit_length()):
-        above = above[above]
-    return not above.any()
+    for _ in range(len(heads).bit_length()):
+        heads = heads[heads]
+    return heads
 
 
-def _compiled(full: Matrix) -> Heads:
-    from ufal.chu_liu_edmonds import chu_liu_edmonds
+@dataclass(frozen=True, slots=True)
+class _Contraction:
+    """A cycle that became one node, the last of a smaller graph.
 
-    heads, _ = chu_liu_edmonds(full)
-    return np.array(heads[1:], dtype=np.int64)
+    Args:
+        heads: the best heads in the larger graph ``[N]``.
+        cycle: its nodes in the cycle.
+        others: its other nodes, in their order in the smaller graph.
+        entries: the node of the cycle to which each of the others is best attached as head ``[len(others)]``.
+        exits: the node of the cycle that is the best head of each of the others.
+    """
+
+    heads: Heads
+    cycle: Heads
+    others: Heads
+    entries: Heads
+    exits: Heads
+
+    def expanded(self, heads: Heads) -> Heads:
+        """Heads in the larger graph, given those in the smaller one."""
+        found: Heads = self.heads.copy()
+        nodes = np.append(self.others, -1)
+        above, into = heads[:-1], heads[-1]
+        found[self.others] = np.where(above == len(self.others), self.exits, nodes[above])
+        found[self.entries[into]] = self.others[into]
+        return found
 
 
-def _networkx(full: Matrix) -> Heads:
-    import networkx
+def best_arborescence(full: Matrix) -> Heads:
+    """The best tree over a graph, with any number of arcs from its root (Chu and Liu 1965, Edmonds 1967).
 
-    words = range(1, len(full))
-    graph = networkx.DiGraph()
-    graph.add_weighted_edges_from(
-        (head, word, full[word, head]) for word in words for head in range(len(full)) if head != word
-    )
-    tree = networkx.maximum_spanning_arborescence(graph)
-    return np.array([next(tree.predecessors(word)) for word in words], dtype=np.int64)
+    Args:
+        full: the score of each head for each node ``[N, N]``, -inf on the diagonal. Node 0 is the root.
+
+    Returns:
+        Each node's head ``[N]``; the root is its own.
+    """
+    contractions = []
+    heads = best_heads(full)
+    while (starts := ends(heads)).any():
+        full, contraction = _contract(full, heads, int(starts.max()))
+        contractions.append(contraction)
+        heads = best_heads(full)
+    for contraction in reversed(contractions):
+        heads = contraction.expanded(heads)
+    return heads
+
+
+def _contract(full: Matrix, heads: Heads, start: int) -> tuple[Matrix, _Contraction]:
+    """The smaller graph in which the cycle through a node is one node."""
+    nodes = [start]
+    while (head := int(heads[nodes[-1]])) != start:
+        nodes.append(head)
+    cycle = np.array(nodes)
+    others = np.setdiff1d(np.arange(len(full)), cycle)
+    # What an arc into the cycle gains over the arc of the cycle that it replaces.
+    gains = full[np.ix_(cycle, others)] - full[cycle, heads[cycle]][:, None]
+    leaving = full[np.ix_(others, cycle)]
+    smaller = np.full((len(others) + 1, len(others) + 1), -np.inf)
+    smaller[:-1, :-1] = full[np.ix_(others, others)]
+    smaller[-1, :-1] = gains.max(axis=0)
+    smaller[:-1, -1] = leaving.max(axis=1)
+    return smaller, _Contraction(heads, cycle, others, cycle[gains.argmax(axis=0)], cycle[leaving.argmax(axis=1)])
