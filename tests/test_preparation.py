@@ -101,6 +101,18 @@ def test_a_chance_is_between_0_and_1(base: list[str], value: str) -> None:
     assert problems_of(*base, "--language_dropout", value) == [problem]
 
 
+@pytest.mark.parametrize("value", ["-0.1", "1", "nan"])
+def test_a_label_is_never_smoothed_away(base: list[str], value: str) -> None:
+    problem = f"--label_smoothing: expected 0 or more, less than 1; found {float(value)}"
+    assert problems_of(*base, "--label_smoothing", value) == [problem]
+
+
+def test_smoothing_labels_of_which_no_loss_knows_is_refused(base: list[str]) -> None:
+    options = ["--tasks", "mlm", "--train_task_language_pairs", "mlm#en", "--label_smoothing", "0.1"]
+    problems = problems_of(*base, *options)
+    assert "--label_smoothing has no effect on the loss of mlm; leave it out" in problems
+
+
 @pytest.mark.parametrize("projected", [True, False])
 def test_more_shared_matrices_than_inputs_save_nothing(base: list[str], projected: bool) -> None:
     sizes = ["--task_embedding_dim", "2", "--language_embedding_dim", "3", "--layer_id_embedding_dim", "4"]

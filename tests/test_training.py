@@ -27,6 +27,8 @@ from hyperx.config import EncoderPart, SamplingOptions, SamplingStrategy, Schedu
 from hyperx.data.sampling import BatchPlan
 from hyperx.data.sentence import Sentence
 from hyperx.errors import ConfigError
+from hyperx.tasks.base import Task
+from hyperx.tasks.registry import TASKS
 from hyperx.tasks.tagging import PartOfSpeech
 from tiny import tiny_split
 
@@ -281,6 +283,23 @@ def test_gradients_are_clipped_once_a_step(go: Callable[..., int], monkeypatch: 
     monkeypatch.setattr(training.Accelerator, "clip_grad_norm_", counted)
     assert go("run", "--max_train_steps", "3", "--gradient_accumulation_steps", "2", *NO_EVALUATION) == 0
     assert len(times) == 3
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.3])
+def test_labels_are_smoothed_in_training(
+    go: Callable[..., int], smoothing: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = set()
+    for kind in ("pos", "ner"):
+        loss = TASKS[kind].loss
+
+        def watched(self: Task, *given: Any, loss: Any = loss) -> torch.Tensor:
+            seen.add((self.name, self.label_smoothing))
+            return loss(self, *given)
+
+        monkeypatch.setattr(TASKS[kind], "loss", watched)
+    assert go("run", "--max_train_steps", "3", "--label_smoothing", str(smoothing), *NO_EVALUATION) == 0
+    assert seen == {("pos", smoothing), ("ner", smoothing)}
 
 
 def test_logged_losses_are_means_over_the_steps_since_the_line_before(go: Callable[..., int], tmp_path: Path) -> None:

@@ -299,6 +299,9 @@ class TrainingOptions:
     """Decoupled weight decay, as in AdamW; applied to weight matrices only, not to biases, norms and embeddings."""
     max_grad_norm: float = 1.0
     """Clip gradients to this norm; 0 disables clipping."""
+    label_smoothing: float = 0.0
+    """Fraction of each gold label that the loss of pos, ner and cls spreads evenly over all labels; 0.1 to 0.2 is
+    usual."""
     lr_scheduler_type: Scheduler = "linear"
     """Learning-rate schedule after warm-up; only 'constant' has no warm-up."""
     warmup_steps: int | None = None

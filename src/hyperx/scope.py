@@ -85,6 +85,8 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     languages = data.languages or tuple(spelt.values())
     problems += _name_problems(tuple(tasks), languages, named, declared=data)
     problems += _self_training_problems(config, tasks, train, alone, start)
+    if config.training.label_smoothing > 0 and tasks and not any(task.smooths_labels for task in tasks.values()):
+        problems.append(f"--label_smoothing has no effect on the loss of {', '.join(tasks)}; leave it out")
     label_map = _label_map(data.label_map, problems)
     sources = find_sources(
         _unique([*train, *evaluate]), tasks, data.data_folder, data.data, label_map, data.treebanks, problems
@@ -182,6 +184,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         ("weight_decay", "max_grad_norm", "warmup_steps", "encoder_learning_rate_scale"),
     ),
     ("0 to 1", lambda value: 0 <= value <= 1, ("language_dropout",)),
+    ("0 or more, less than 1", lambda value: 0 <= value < 1, ("label_smoothing",)),
     ("more than 0, at most 1", lambda value: 0 < value <= 1, ("self_train_share",)),
     (f"0 to {MOST_SEED}", lambda value: 0 <= value <= MOST_SEED, ("seed",)),
     ("16 or more subwords", lambda value: value >= 16, ("max_length",)),
