@@ -65,14 +65,12 @@ class _Contraction:
 
     Args:
         heads: the best heads in the larger graph ``[N]``.
-        cycle: its nodes in the cycle.
-        others: its other nodes, in their order in the smaller graph.
+        others: its nodes outside the cycle, in their order in the smaller graph.
         entries: the node of the cycle to which each of the others is best attached as head ``[len(others)]``.
         exits: the node of the cycle that is the best head of each of the others.
     """
 
     heads: Heads
-    cycle: Heads
     others: Heads
     entries: Heads
     exits: Heads
@@ -121,4 +119,4 @@ def _contract(full: Matrix, heads: Heads, start: int) -> tuple[Matrix, _Contract
     smaller[:-1, :-1] = full[np.ix_(others, others)]
     smaller[-1, :-1] = gains.max(axis=0)
     smaller[:-1, -1] = leaving.max(axis=1)
-    return smaller, _Contraction(heads, cycle, others, cycle[gains.argmax(axis=0)], cycle[leaving.argmax(axis=1)])
+    return smaller, _Contraction(heads, others, cycle[gains.argmax(axis=0)], cycle[leaving.argmax(axis=1)])
