@@ -12,6 +12,8 @@ _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
 _GZIP_MARK = b"\x1f\x8b"
 
+MOST_WORDS = 2_000
+"""The most words of a sentence: those of treebanks have some hundreds, a file without blank lines has thousands."""
 
 OnFault = Callable[[DataError], None]
 """What a reader does with a fault after which it can continue."""
@@ -90,6 +92,22 @@ def check_word(word: str, path: str | Path | None = None, line: int | None = Non
     if all(character.isspace() or unicodedata.category(character) == "Cc" for character in word):
         message = f"expected a word, found {word[:40]!r}: only spaces or control characters; remove the line or fix it"
         raise DataError(message, path=path, line=line)
+
+
+def check_length(words: int, path: str | Path | None = None, line: int | None = None) -> None:
+    """Check that a sentence of a file with one word per line has no more than `MOST_WORDS` words.
+
+    Args:
+        words: their number.
+        path: the file.
+        line: the line of the first.
+
+    Raises:
+        DataError: if it has more, as where the blank lines between sentences are missing.
+    """
+    if words > MOST_WORDS:
+        found = f"found a sentence of {words:,} words (at most {MOST_WORDS:,} are read)"
+        raise DataError(f"expected a blank line after each sentence, {found}; add the blank lines", path=path, line=line)
 
 
 def stands_on_a_line(text: str) -> bool:
