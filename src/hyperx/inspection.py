@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from tqdm.auto import tqdm
 
 from hyperx.config import TrainConfig
+from hyperx.data.labels import unlabelled_words
 from hyperx.data.resolution import SPLITS
 from hyperx.data.splits import held_out
 from hyperx.errors import DataError
@@ -132,6 +133,10 @@ def _inspect_split(
         return set()
     finally:
         faults.count_others()
+    if told := unlabelled_words(str(pair), split, labels.pop(task.no_label or "", 0), words):
+        found.notes.append(told)
+    if len(labels) == 1 and count > 1:
+        found.notes.append(f"{pair}: all {labels.total():,} labels of its {split} data are {next(iter(labels))}")
     found.labels[pair, split] = set(labels)
     common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""

@@ -7,9 +7,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from hyperx.config import DataOptions, TrainConfig
+from hyperx.data.labels import unlabelled_words
 from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
 from hyperx.encoders.layout import longest_input
@@ -73,8 +75,8 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
     labels = label_sets(scope, train_splits, config.data, {} if start is None else start.config.labels)
     if problems := label_problems(scope.tasks, labels):
         raise DataError(" ".join(problems))
-    for pair in scope.eval_pairs:
-        warn_unknown_labels(scope.tasks[pair.task], pair, "dev", splits[pair, "dev"], labels[pair.task])
+    for (pair, split), found in splits.items():
+        warn_of_labels(scope.tasks[pair.task], pair, split, found, labels[pair.task])
     train_splits += _self_labelled(config, scope, start, loader)
     return RunData(
         encoder=encoder,
@@ -130,7 +132,7 @@ def label_sets(
     """The label set of every task, see :func:`label_set`; ``known`` has those of the checkpoint to start from."""
     seen: dict[str, set[str]] = {task: set() for task in scope.tasks}
     for pair, split in zip(scope.train_pairs, splits, strict=True):
-        seen[pair.task].update(split.names.get(scope.tasks[pair.task].label_column or "", ()))
+        seen[pair.task].update(label_names(scope.tasks[pair.task], split))
     return {
         task: label_set(scope.tasks[task], names, data.entity_types, known.get(task, ()))
         for task, names in seen.items()
@@ -156,6 +158,11 @@ def label_set(
     return labels
 
 
+def label_names(task: Task, split: EncodedSplit) -> list[str]:
+    """The labels of a split, without what stands for none."""
+    return [name for name in split.names.get(task.label_column or "", ()) if name != task.no_label]
+
+
 def label_problems(tasks: Mapping[str, Task], labels: Mapping[str, tuple[str, ...]]) -> list[str]:
     """A problem for each task that has too few labels to be trained."""
     return [
@@ -174,9 +181,15 @@ def unknown_labels(pair: TaskLanguagePair, split: str, found: Iterable[str], kno
     return f"{pair}: {what}; map them with label_map in the table"
 
 
-def warn_unknown_labels(
+def warn_of_labels(
     task: Task, pair: TaskLanguagePair, split: str, encoded: EncodedSplit, known: Collection[str]
 ) -> None:
-    """Warn of the labels of an evaluation split that the model does not have."""
-    if told := unknown_labels(pair, split, encoded.names.get(task.label_column or "", ()), known):
+    """Warn of the labels of a split that the model does not have, and of words without a label."""
+    column = task.label_column or ""
+    names = encoded.names.get(column, ())
+    if task.no_label in names:
+        unlabelled = np.asarray(encoded.targets[column] == names.index(task.no_label))
+        if told := unlabelled_words(str(pair), split, int(unlabelled.sum()), len(unlabelled)):
+            log.warning(told)
+    if told := unknown_labels(pair, split, label_names(task, encoded), known):
         log.warning(told)

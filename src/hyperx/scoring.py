@@ -22,7 +22,7 @@ from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pair_data import find_sources, table_keys, with_all_pairs
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import warn_unknown_labels
+from hyperx.preparation import warn_of_labels
 from hyperx.scope import parse_pairs
 from hyperx.tasks.registry import make_tasks
 from hyperx.transfer import group_of
@@ -194,7 +194,7 @@ def _load(
             log.warning("%s is skipped, its data cannot be read: %s", pair, error)
             continue
         labels = model.config.labels[pair.task]
-        warn_unknown_labels(model.tasks[pair.task], pair, config.split, splits[pair], labels)
+        warn_of_labels(model.tasks[pair.task], pair, config.split, splits[pair], labels)
     for language in dict.fromkeys(pair.language for pair in splits):
         model.admit_language(language)
     if not splits:

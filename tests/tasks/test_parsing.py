@@ -299,6 +299,12 @@ def test_scores_by_hand() -> None:
     assert DEP.score([], []).measures == {"uas": 0, "las": 0}
 
 
+def test_a_word_without_a_relation_counts_for_its_head_alone() -> None:
+    scored = DEP.score([(Arc(0, "root"), Arc(1, "_"))], [(Arc(0, "root"), Arc(1, "obj"))])
+    assert scored.measures == {"uas": 1, "las": 1}
+    assert scored.by_label.keys() == {"root"}
+
+
 @st.composite
 def parsed(draw: st.DrawFn) -> tuple[list[tuple[Arc, ...]], list[tuple[Arc, ...]]]:
     """Gold and predicted trees of some sentences: each word hangs on an earlier one in a drawn order."""

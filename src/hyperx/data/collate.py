@@ -14,7 +14,7 @@ from hyperx.data.sampling import Row
 from hyperx.data.storage import EncodedSplit
 from hyperx.device import placed
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.base import BatchFacts, Example, Subwords, Task, padded
+from hyperx.tasks.base import IGNORED, BatchFacts, Example, Subwords, Task, padded
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Collator:
         self.pairs, self.splits, self.tasks, self.subwords, self.seed = pairs, splits, tasks, subwords, seed
         self.targets = [
             {
-                column: _numbered(values, split.names.get(column), labels[pair.task])
+                column: _numbered(values, split.names.get(column), labels[pair.task], tasks[pair.task].no_label)
                 for column, values in split.targets.items()
             }
             for pair, split in zip(pairs, splits, strict=True)
@@ -125,8 +125,9 @@ class Collator:
         return Example(window, {column: values[part] for column, values in self.targets[pair].items()})
 
 
-def _numbered(values: Ints, names: Sequence[str] | None, labels: Sequence[str]) -> Ints:
+def _numbered(values: Ints, names: Sequence[str] | None, labels: Sequence[str], no_label: str | None) -> Ints:
     """Map the numbers of a split's own label names to those of the task's label set; other numbers stay unchanged."""
     if names is None:
         return values
-    return np.array([labels.index(name) for name in names], dtype=np.int32)[values]
+    numbers = [IGNORED if name == no_label else labels.index(name) for name in names]
+    return np.array(numbers, dtype=np.int32)[values]

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Iterable, Iterator
 
 from hyperx.data.lines import OnFault, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
+
+NO_LABEL = "_"
+"""What stands for the tag or relation of a word without one, which is neither learnt nor scored."""
 
 _TAGS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X _"
 UPOS_TAGS = tuple(_TAGS.split())
@@ -18,6 +21,31 @@ _RELATIONS = """
     """
 UD_RELATIONS = tuple(_RELATIONS.split())
 """The 37 universal relations in alphabetical order, and `_` for a word without one; no subtypes."""
+
+
+def labelled(sentences: Iterable[Sentence], column: str, place: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
+    """The sentences of a split, of which some word must have a label.
+
+    Args:
+        sentences: the sentences.
+        column: the column of labels.
+        place: the file or data set.
+        on_fault: called at the end if no word has one; by default it raises the DataError.
+    """
+    words = missing = 0
+    for sentence in sentences:
+        words += len(sentence.columns[column])
+        missing += sentence.columns[column].count(NO_LABEL)
+        yield sentence
+    if words and missing == words:
+        found = f"expected labels in the column {column}, found {NO_LABEL} (none) for each of the {words:,} words"
+        on_fault(DataError(f"{found}; annotate them, or name other data", path=place))
+
+
+def unlabelled_words(pair: str, split: str, missing: int, words: int) -> str | None:
+    """A message about the words of a split that have no label; None if all have one, or none, which is an error."""
+    what = f"{missing:,} of the {words:,} words of its {split} data have no label ({NO_LABEL})"
+    return f"{pair}: {what}: they are not learnt from and not scored" if 0 < missing < words else None
 
 
 def check_tags(sentence: Sentence, column: str, known: Collection[str], on_fault: OnFault = stop) -> None:

@@ -13,8 +13,8 @@ from hyperx.data.conllu import check_tree
 from hyperx.data.formats import TEXT, TREE_COLUMNS, read_file
 from hyperx.data.hub import HubSource
 from hyperx.data.labelled import LABEL
-from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
-from hyperx.data.lines import OnFault, stop
+from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags, labelled
+from hyperx.data.lines import OnFault, check_length, stop
 from hyperx.data.resolution import FileSource, PairSources, Source
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import BioConversion, bio_sentences, map_types
@@ -216,7 +216,7 @@ def _prepare_entities(
 
 
 def _prepare_tags(
-    sentences: Iterable[Sentence], sources: PairSources, _place: str, on_fault: OnFault
+    sentences: Iterable[Sentence], sources: PairSources, place: str, on_fault: OnFault
 ) -> Iterator[Sentence]:
     for sentence in sentences:
         check_tags(sentence, sources.column, UPOS_TAGS, on_fault)
@@ -224,9 +224,9 @@ def _prepare_tags(
 
 
 def _prepare_trees(
-    sentences: Iterable[Sentence], _sources: PairSources, _place: str, on_fault: OnFault
+    sentences: Iterable[Sentence], _sources: PairSources, place: str, on_fault: OnFault
 ) -> Iterator[Sentence]:
-    for sentence in _with_column(sentences, "deprel", on_fault):
+    for sentence in labelled(_with_column(sentences, "deprel", on_fault), "deprel", place, on_fault):
         try:
             check_tree(sentence)
         except DataError as fault:
@@ -240,7 +240,7 @@ def _prepare_trees(
 def _prepare_labels(
     sentences: Iterable[Sentence], sources: PairSources, _place: str, _on_fault: OnFault
 ) -> Iterator[Sentence]:
-    for sentence in sentences:
+    for sentence in labelled(sentences, sources.column, place, on_fault):
         label = str(sentence.columns[LABEL][0])
         yield replace(sentence, columns={LABEL: (sources.label_map.get(label, label),)})
 

@@ -166,6 +166,8 @@ class Task(ABC):
     """The columns that are kept of every sentence: labels in at most one of them, numbers in the others."""
     label_column: ClassVar[str | None]
     """The one of them that has its labels."""
+    no_label: ClassVar[str | None] = None
+    """What stands for the label of a word without one: such a word has no loss and is not scored."""
     least_labels: ClassVar[int] = 0
     """The smallest number of labels with which it can be trained."""
     measure: ClassVar[str]

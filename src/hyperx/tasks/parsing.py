@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hyperx.data.encoding import Ints, Window
-from hyperx.data.labels import UD_RELATIONS
+from hyperx.data.labels import NO_LABEL, UD_RELATIONS
 from hyperx.data.storage import EncodedSplit
 from hyperx.errors import HyperXError
 from hyperx.tasks.base import (
@@ -192,6 +192,7 @@ class DependencyParsing(Task):
     column = "head"
     columns = ("head", "deprel")
     label_column = "deprel"
+    no_label = NO_LABEL
     measure = "las"
     further_measures = ("uas",)
     as_percent = frozenset({"las", "uas"})
@@ -258,19 +259,20 @@ class DependencyParsing(Task):
         return [tuple(map(Arc, found["head"], found["deprel"])) for found in split.annotation()]
 
     def score(self, gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) -> Scores:
-        """LAS and UAS over all words, as the CoNLL 2018 shared task counts them, and each relation's F1."""
+        """UAS over all words and LAS over those with a relation, as the CoNLL 2018 shared task counts them, and each
+        relation's F1."""
         pairs = [
             (wanted, found)
             for sentence, other in zip(gold, predicted, strict=True)
             for wanted, found in zip(sentence, other, strict=True)
         ]
-        total = max(len(pairs), 1)
-        both = Counter(wanted.relation for wanted, found in pairs if wanted == found)
-        by_label = scores_by_label(
-            Counter(wanted.relation for wanted, _ in pairs), Counter(found.relation for _, found in pairs), both
-        )
         attached = sum(wanted.head == found.head for wanted, found in pairs)
-        return Scores({"uas": attached / total, "las": both.total() / total}, by_label)
+        related = [(wanted, found) for wanted, found in pairs if wanted.relation != NO_LABEL]
+        both = Counter(wanted.relation for wanted, found in related if wanted == found)
+        by_label = scores_by_label(
+            Counter(wanted.relation for wanted, _ in related), Counter(found.relation for _, found in related), both
+        )
+        return Scores({"uas": attached / max(len(pairs), 1), "las": both.total() / max(len(related), 1)}, by_label)
 
     def annotation(self, labels: Sequence[Arc]) -> dict[str, tuple[str | int, ...]]:
         """Heads and relations."""

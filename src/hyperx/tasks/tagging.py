@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hyperx.data.encoding import Ints, Window
-from hyperx.data.labels import UPOS_TAGS
+from hyperx.data.labels import NO_LABEL, UPOS_TAGS
 from hyperx.data.spans import spans
 from hyperx.tasks.base import (
     IGNORED,
@@ -106,6 +106,7 @@ class PartOfSpeech(TaggingTask):
     kind = "pos"
     column = label_column = "upos"
     columns = ("upos",)
+    no_label = NO_LABEL
     measure = "accuracy"
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
@@ -113,9 +114,10 @@ class PartOfSpeech(TaggingTask):
         return UPOS_TAGS
 
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
-        """Accuracy, and precision, recall and F1 of each tag."""
-        wanted, found = _flat(gold), _flat(predicted)
-        return label_accuracy(wanted, found)
+        """Accuracy, and precision, recall and F1 of each tag, over the words that have one."""
+        pairs = zip(_flat(gold), _flat(predicted), strict=True)
+        tagged = [(wanted, found) for wanted, found in pairs if wanted != NO_LABEL]
+        return label_accuracy([wanted for wanted, _ in tagged], [found for _, found in tagged])
 
 
 def label_accuracy(gold: Sequence[str], predicted: Sequence[str]) -> Scores:
