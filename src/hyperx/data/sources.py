@@ -25,6 +25,8 @@ from hyperx.pairs import TaskLanguagePair
 
 logger = logging.getLogger(__name__)
 
+_HIDDEN = "_"  # in place of a word that may not be published
+
 
 class DataSources:
     """Where the splits of some pairs are, and how to read them. A pair is found under any code of its language.
@@ -179,8 +181,31 @@ def _source_from_json(value: Mapping[str, Any]) -> Source:
 def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str, on_fault: OnFault) -> Iterator[Sentence]:
     """The sentences, checked and converted as the task's column requires."""
     prepare = _PREPARATIONS.get(sources.column)
+    sentences = _with_words(sentences, place, on_fault)
     present = _with_text(sentences) if sources.column == TEXT else _with_column(sentences, sources.column, on_fault)
     return prepare(present, sources, place, on_fault) if prepare else present
+
+
+def _with_words(sentences: Iterable[Sentence], place: str, on_fault: OnFault) -> Iterator[Sentence]:
+    """Sentences of whole texts: not too long, and not of a treebank whose text is withheld, where every word is `_`."""
+    words = hidden = hidden_sentences = 0
+    for sentence in sentences:
+        if sentence.words and sentence.lines:
+            try:
+                check_length(len(sentence.words), sentence.source, sentence.line_of(0))
+            except DataError as fault:
+                on_fault(fault)
+                continue
+        words, own = words + len(sentence.words), sentence.words.count(_HIDDEN)
+        # A text may have the word `_` here and there.
+        hidden, hidden_sentences = hidden + own, hidden_sentences + (own == len(sentence.words) > 1)
+        yield sentence
+    advice = "is the text of this treebank withheld? Merge it in first, as the treebank's README tells"
+    if hidden > words / 2:
+        message = f"expected words, found {_HIDDEN} in place of {hidden:,} of {words:,}; {advice}"
+        on_fault(DataError(message, path=place))
+    elif hidden_sentences:
+        logger.warning("%s: in %d sentences every word is %s; %s", place, hidden_sentences, _HIDDEN, advice)
 
 
 def _with_column(sentences: Iterable[Sentence], column: str, on_fault: OnFault) -> Iterator[Sentence]:
@@ -218,7 +243,7 @@ def _prepare_entities(
 def _prepare_tags(
     sentences: Iterable[Sentence], sources: PairSources, place: str, on_fault: OnFault
 ) -> Iterator[Sentence]:
-    for sentence in sentences:
+    for sentence in labelled(sentences, sources.column, place, on_fault):
         check_tags(sentence, sources.column, UPOS_TAGS, on_fault)
         yield sentence
 
@@ -240,7 +265,7 @@ def _prepare_trees(
 def _prepare_labels(
     sentences: Iterable[Sentence], sources: PairSources, _place: str, _on_fault: OnFault
 ) -> Iterator[Sentence]:
-    for sentence in labelled(sentences, sources.column, place, on_fault):
+    for sentence in sentences:
         label = str(sentence.columns[LABEL][0])
         yield replace(sentence, columns={LABEL: (sources.label_map.get(label, label),)})
 
