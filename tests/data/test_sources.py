@@ -342,7 +342,7 @@ def test_entities_become_bio_and_are_mapped(tmp_path: Path, caplog: pytest.LogCa
         ("dep", TREE.replace("obj:x", "objj"), r"test\.conllu:2: .* found 'objj' at 'b'. Did you mean 'obj'\?"),
         ("dep", TREE.replace("1\tobj", "3\tobj"), r"test\.conllu:2: expected a head from 0"),
         ("dep", TREE.replace("0\troot", "_\t_").replace("1\tobj:x", "_\t_"), r"test\.conllu:1: expected annotation in"),
-        ("ner", TREE, r"test\.conllu:1: expected annotation in the column ner, found upos, head, deprel"),
+        ("ner", TREE, r"test\.conllu:1: expected NER= in MISC \(column 10\) of every word, .*, found none; annotate"),
         ("ner", TREE.replace("\t_\n", "\tNER=PER\n"), r"test\.conllu:1: .* found the tag 'PER'"),
     ],
 )

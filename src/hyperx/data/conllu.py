@@ -14,25 +14,36 @@ from hyperx.errors import DataError
 
 _COLUMNS = 10
 ID, FORM, UPOS, HEAD, DEPREL, MISC = 0, 1, 3, 6, 7, 9
+ENTITIES = "NER"
+"""The key of MISC that has a word's entity tag."""
+
+_LIKE_ENTITIES = re.compile("ner|name|tag|ent", re.IGNORECASE)
 
 # No sentence has longer numbers.
 _RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
 _EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,8})\.[1-9][0-9]*")
 
 
-def read_conllu(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence]:
+def read_conllu(
+    path: str | Path, on_fault: OnFault = stop, column: str = "", entities: str = ENTITIES
+) -> Iterator[Sentence]:
     """Stream the sentences of a CoNLL-U file.
 
     Words are the syntactic words: multiword ranges (`1-2`) and empty nodes (`1.1`) are left out. Columns are `upos`;
     `head` and `deprel` if the sentence has heads; `ner` if MISC gives every word a `NER=` value. A word is followed by
     a space unless MISC says `SpaceAfter=No`; within a multiword range there are no spaces.
 
-    ``on_fault`` raises by default; if it does not, a sentence with a fault is skipped.
+    Args:
+        path: the file.
+        on_fault: what to do with a fault: by default it is raised; if not, the sentence is skipped.
+        column: the column that every sentence must have if it is `ner`; others are left to the caller.
+        entities: the key of MISC that has the entities, if it is not `NER`.
 
     Raises:
         DataError: with file and line, for a line without 10 columns, ids that violate the rules of `WordIds`, a word of
             spaces or control characters, a head that is not a number, a partly annotated sentence, a sentence without
-            words, and a file without sentences. Trees are not checked: see `check_tree`.
+            words or the entities that are required, and a file without sentences. Trees are not checked: see
+            `check_tree`.
     """
     found = False
     for block in blocks(numbered_lines(path), path, on_fault):
@@ -40,7 +51,7 @@ def read_conllu(path: str | Path, on_fault: OnFault = stop) -> Iterator[Sentence
         if block.faulty:
             continue
         try:
-            sentence = Sentence(**block.facts(), columns=block.columns())
+            sentence = Sentence(**block.facts(), columns=block.columns(entities, required=column == "ner"))
         except DataError as fault:
             on_fault(fault)
         else:
@@ -199,8 +210,14 @@ class Block:
             "comments": tuple(self.comments),
         }
 
-    def columns(self) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+    def columns(
+        self, entities: str = ENTITIES, *, required: bool = False
+    ) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
         """The annotation that the sentence has, by name.
+
+        Args:
+            entities: the key of MISC that has the entities.
+            required: whether it must be there.
 
         Raises:
             DataError: if a head is not a number, or only some words have a head or an entity.
@@ -210,8 +227,8 @@ class Block:
             found["upos"] = tuple(columns[UPOS] for columns in self.words)
         if heads := self._heads():
             found |= {"head": heads, "deprel": tuple(columns[DEPREL] for columns in self.words)}
-        if entities := self._entities():
-            found["ner"] = entities
+        if tags := self._entities(entities, required):
+            found["ner"] = tags
         return found
 
     def _heads(self) -> tuple[int, ...]:
@@ -225,18 +242,32 @@ class Block:
                 raise DataError(message, path=self.place, line=number)
         return tuple(map(int, values))
 
-    def _entities(self) -> tuple[str, ...]:
-        """Every word's `NER=` value; nothing if no word has one."""
-        values = [_misc(columns, "NER") for columns in self.words]
+    def _entities(self, key: str, required: bool) -> tuple[str, ...]:
+        """Every word's `NER=` value; nothing if no word has one and none is required."""
+        values = [_misc(columns, key) for columns in self.words]
         if all(value is None for value in values):
+            if required:
+                raise self._no_entities(key)
             return ()
         for number, value in zip(self.lines, values, strict=True):
             if not value:
                 message = (
-                    "expected NER= in MISC (column 10), as other words of the sentence have it; write NER=O for none"
+                    f"expected {key}= in MISC (column 10), as other words of the sentence have it; "
+                    f"write {key}=O for none"
                 )
                 raise DataError(message, path=self.place, line=number)
         return tuple(value for value in values if value)
+
+    def _no_entities(self, key: str) -> DataError:
+        """The error for a sentence without entities, with the keys that it has instead."""
+        keys = {part.partition("=")[0] for columns in self.words for part in columns[MISC].split("|") if "=" in part}
+        others = sorted(name[:40] for name in keys - {"SpaceAfter"})
+        found = ", ".join(f"{name}=" for name in others[:8]) or "none"
+        advice = "annotate the sentence or remove it"
+        if near := next((name for name in others if _LIKE_ENTITIES.search(name)), None):
+            advice = f"rename the key, or name it in the data table, such as {{columns: {{ner: {near}}}}}"
+        message = f"expected {key}= in MISC (column 10) of every word, such as {key}=B-PER or {key}=O, found {found}"
+        return DataError(f"{message}; {advice}", path=self.place, line=self.lines[0])
 
 
 def blocks(

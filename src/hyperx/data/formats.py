@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from hyperx.data.columns import read_columns
-from hyperx.data.conllu import read_conllu
+from hyperx.data.conllu import ENTITIES, read_conllu
 from hyperx.data.labelled import LABEL, read_csv, read_jsonl, read_tsv
 from hyperx.data.lines import OnFault, stop
 from hyperx.data.passages import read_passages
@@ -36,7 +36,7 @@ class Format:
 
 FORMATS: tuple[Format, ...] = (
     Format(
-        lambda path, _, on_fault, __: read_conllu(path, on_fault),
+        lambda path, column, on_fault, names: read_conllu(path, on_fault, column, names.get("ner", ENTITIES)),
         (".conllu",),
         TREE_COLUMNS | {"upos", "ner", TEXT},
     ),

@@ -6,10 +6,12 @@ A new output format is one class, its name in `OutputFormat` of config.py, and o
 from __future__ import annotations
 
 import json
+import logging
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import Any, TextIO
 
 from hyperx.config import OutputFormat
@@ -18,6 +20,8 @@ from hyperx.data.sentence import Sentence
 from hyperx.data.spans import spans
 from hyperx.data.text import ConlluSentence, Row
 from hyperx.errors import DataError
+
+log = logging.getLogger(__name__)
 
 # Annotation that has a column of its own in CoNLL-U; all other goes into MISC under the task's name, as `NER=B-PER`.
 _COLUMNS = {"upos": UPOS, "head": HEAD, "deprel": DEPREL}
@@ -228,9 +232,18 @@ def _with_labels(row: Row, labels: Mapping[int | str, str]) -> Row:
 
 
 def _with_attribute(misc: str, key: str, value: str) -> str:
-    """MISC with one attribute set, at the end; an existing one of the same name is removed."""
+    """MISC with one attribute set, at the end; an existing one of the same name is removed, in the same case."""
     others = [part for part in misc.split("|") if part != "_" and part.partition("=")[0] != key]
+    for part in others:
+        if (name := part.partition("=")[0]).upper() == key:
+            _tell_kept(name, key)
     return "|".join([*others, f"{key}={value}"])
+
+
+@cache
+def _tell_kept(name: str, key: str) -> None:
+    """Log, once, that MISC has a key of the input beside ours that differs in case alone."""
+    log.warning("MISC keeps %s= of the input beside the predicted %s=", name, key)
 
 
 def _comments(sentence: Sentence, rows: Iterable[Row], number: int) -> list[str]:

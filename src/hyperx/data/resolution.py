@@ -223,12 +223,14 @@ class _Resolver:
             return PairSources(pair, column, {})
         self._check_keys(value, _PAIR_KEYS, place)
         columns = self._columns(value.get("columns"), column, f"{place}, columns")
-        if columns and column != LABEL:
-            self.problems.append(f"{place}: only labelled texts have columns to name here; this task reads {column}")
         splits = self._whole(pair, value, columns, place)
         for split in SPLITS:
             if split in value:
                 splits[split] = FileSource(self._files(value[split], column, f"{place}, {split}"))
+        if columns and column != LABEL and not _names_entities(columns, column, splits):
+            named = f"only labelled texts have columns to name here; this task reads {column}"
+            also = " (of CoNLL-U, name the key of MISC that has entities: {ner: KEY})" if column == "ner" else ""
+            self.problems.append(f"{place}: {named}{also}")
         if not splits and not set(value) & {"folder", "hub"}:
             self.problems.append(f"{place}: names no data; give folder, hub, or files under {', '.join(SPLITS)}")
         own = self._label_map(value.get("label_map", {}), column, f"{place}, label_map")
@@ -491,6 +493,12 @@ def _by_split(source: HubSource, treebanks: Sequence[Treebank]) -> dict[str, Sou
     known = {treebank.name: treebank.splits for treebank in treebanks}
     names = {split: tuple(one for one in source.configurations if split in known.get(one, SPLITS)) for split in SPLITS}
     return {split: replace(source, configurations=names[split]) for split in SPLITS if names[split]}
+
+
+def _names_entities(columns: Mapping[str, str], column: str, splits: Mapping[str, Source]) -> bool:
+    """Whether names of columns are only that of the entities in CoNLL-U files."""
+    files = [path for split in splits for path in _split_files(splits, split)]
+    return column == "ner" and set(columns) == {"ner"} and all(path.suffix.lower() == ".conllu" for path in files)
 
 
 def _with_data(name: str) -> list[str]:
