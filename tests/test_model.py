@@ -296,7 +296,7 @@ def test_admitting_no_language_is_an_error() -> None:
     [
         ("nerr#en", r"no task 'nerr'; it has ner, pos\. Did you mean 'ner'\?"),
         ("dep#en", r"no task 'dep'; it has ner, pos\.$"),
-        ("ner#enn", r"no language 'enn'; it has en, tr, de\. Did you mean 'en'\?"),
+        ("ner#englsh", r"no language 'englsh'; it has en, tr, de\. Did you mean 'en'\?"),
         ("ner#fi", r"no language 'fi'; it has en, tr, de\.$"),
         ("ner", r"written task#language, such as ner#tr; found 'ner'"),
         ("ner#en#tr", r"written task#language"),

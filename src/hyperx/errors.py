@@ -46,10 +46,17 @@ class EncoderError(HyperXError):
     """An encoder that cannot be found, read or adapted."""
 
 
-def did_you_mean(found: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt name: " Did you mean 'ner'?", or "" if nothing is close."""
-    close = difflib.get_close_matches(found, list(known), n=1, cutoff=0.5)
-    return f" Did you mean {close[0]!r}?" if close else ""
+def did_you_mean(found: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
+    """A hint for a misspelt name: " Did you mean 'ner'?", or "" if nothing is close.
+
+    Args:
+        found: the name.
+        known: the right names.
+        cutoff: how similar they must be, from 0 to 1. Case does not count.
+    """
+    by_lower = {name.lower(): name for name in known}
+    close = difflib.get_close_matches(found.lower(), by_lower, n=1, cutoff=cutoff)
+    return f" Did you mean {by_lower[close[0]]!r}?" if close else ""
 
 
 def listing(names: Sequence[str], *, most: int) -> str:

@@ -150,12 +150,14 @@ def is_language(code: str) -> bool:
 
 
 def suggest(code: str, known: Iterable[str]) -> str | None:
-    """The code that a user most likely meant: the known code of the same language, else the code of the language with
-    this name, else the known code with the closest spelling."""
+    """The code that a user most likely meant: the known code of the same language; if the code is of no language, else
+    that of the language with this name, else the known code with the closest spelling."""
     codes = list(known)
     same = [candidate for candidate in codes if canonical(candidate) == canonical(code)]
+    if same or is_language(code):
+        return same[0] if same else None
     named = [language.code for language in known_languages().values() if language.name.lower() == code.lower()]
-    close = same or named or difflib.get_close_matches(code, codes, n=1, cutoff=0.5)
+    close = named or difflib.get_close_matches(code, codes, n=1, cutoff=0.5)
     return close[0] if close else None
 
 

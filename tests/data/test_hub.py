@@ -131,8 +131,8 @@ def test_what_a_data_set_lacks_is_said(make: Maker) -> None:
     name = wikiann(make)
     with pytest.raises(DataError, match=r"has no split 'test'; it has train, validation; put files at"):
         list(load_hub(name, "tr", "test"))
-    with pytest.raises(DataError, match=r"has no configuration 'trr'\. Did you mean 'tr'\?"):
-        list(load_hub(name, "trr", "train"))
+    with pytest.raises(DataError, match=r"has no configuration 'trrr'\. Did you mean 'tr'\?"):
+        list(load_hub(name, "trrr", "train"))
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hyperx.data.formats import TEXT
 from hyperx.data.labelled import LABEL, TEXT_COLUMNS, TextRows
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
-from hyperx.languages import FORMER_TREEBANKS
+from hyperx.languages import FORMER_TREEBANKS, is_language
 
 log = logging.getLogger(__name__)
 
@@ -169,7 +169,10 @@ def _explain(error: Exception, configuration: str | None, split: str) -> str:
     text = " ".join(str(error).split())
     known = re.findall(r"'([^']+)'", text.partition("[")[2])
     if text.startswith("BuilderConfig"):
-        hint = did_you_mean(configuration or "", known) or f" It has {', '.join(known[:20])}."
+        # A code of a language is no misspelt code of another.
+        is_code = configuration is not None and "_" not in configuration and is_language(configuration)
+        hint = "" if is_code else did_you_mean(configuration or "", known)
+        hint = hint or f" It has {', '.join(known[:20])}."
         return f"the data set has no configuration {configuration!r}.{hint}"
     if text.startswith("Unknown split"):
         return f"the data set has no split {HUB_SPLITS[split][0]!r}; it has {', '.join(known)}; {LOCAL_ALTERNATIVES}"

@@ -58,12 +58,13 @@ def check_tags(sentence: Sentence, column: str, known: Collection[str], on_fault
         on_fault: called for every value that is not known, with its file and line; by default it raises the DataError.
     """
     for word, value in enumerate(sentence.columns[column]):
-        label = str(value).partition(":")[0] if column == "deprel" else value
+        label = str(value).partition(":")[0] if column == "deprel" else str(value)
         if label in known:
             continue
         # A split list keeps the message on one line, in the labels' own order.
         message = (
             f"expected one of {' '.join(known)} in column {column}, found {value!r} at {sentence.words[word][:40]!r}."
         )
-        hint = did_you_mean(str(value), known)
+        # Tags of another set are short, and resemble some of these by chance.
+        hint = did_you_mean(label, known, cutoff=0.7)
         on_fault(DataError(message + hint, path=sentence.source, line=sentence.line_of(word)))

@@ -21,7 +21,7 @@ from hyperx.languages import (
     canonical,
     find_treebank,
     known_languages,
-    suggest,
+    suggestion,
     treebanks_of,
     wikiann_configuration,
 )
@@ -418,10 +418,8 @@ class _Resolver:
         """A data set's own code for the pair's language; `before` begins the message if it has none."""
         configuration = _CONFIGURATIONS[name](pair.language)
         if configuration is None:
-            close = suggest(pair.language, _with_data(name))
-            hint = f" Did you mean {close!r}?" if close else ""
             missing = f"{before}{name} has no default for the language {pair.language!r}"
-            self.problems.append(f"{missing}; {LOCAL_ALTERNATIVES}.{hint}")
+            self.problems.append(f"{missing}; {LOCAL_ALTERNATIVES}.{suggestion(pair.language, _with_data(name))}")
         return configuration
 
     # Train on test

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from hyperx.errors import did_you_mean
-from hyperx.languages import Treebank, canonical, find_treebank, is_language, no_language, treebanks_of
+from hyperx.languages import Treebank, canonical, find_treebank, is_language, known_languages, no_language, treebanks_of
 
 UD_COLUMNS = frozenset({"upos", "head", "deprel"})
 """The columns that treebanks have."""
@@ -41,7 +41,8 @@ def _treebank(language: str, name: str, problems: list[str]) -> Treebank | None:
     if treebank is None:
         known = [treebank.name for treebank in treebanks_of(language)]
         if known:
-            hint = did_you_mean(name.lower(), known)
+            others = [code for code in known_languages() if find_treebank(code, name)]
+            hint = f" It is one of {', '.join(others)}." if others else did_you_mean(name, known)
             problems.append(f"--treebanks: {language} has no treebank {name!r}; it has {', '.join(known)}.{hint}")
         elif is_language(language):
             problems.append(
