@@ -200,6 +200,10 @@ class _Resolver:
             return self._treebanks(chosen, column, str(pair))
         if place := self._local(pair, column):
             return self._folder(place, column, str(pair))
+        if near := self._near(pair):
+            expected = f"expected its data in {self.data_folder / pair.task / pair.language}, found {near}"
+            self.problems.append(f"{pair}: {expected}; rename it, or name it in the data table")
+            return {}
         if is_ud and (default := treebanks_of(pair.language)[:1]):
             return self._treebanks(default, column, str(pair))
         return self._default_hub(pair, column)
@@ -361,6 +365,21 @@ class _Resolver:
             self.problems.append(message)
         return matching[0] if matching else None
 
+    def _near(self, pair: TaskLanguagePair) -> Path | None:
+        """What is likely meant as a pair's folder, under a name that is not read: one of another case, with the name of
+        the language, with language and task swapped; or a file."""
+        code = canonical(pair.language)
+        known = known_languages().get(code)
+        name = known.name.lower() if known else code
+        for task in sorted(self.data_folder.iterdir()) if self.data_folder.is_dir() else []:
+            if task.name.lower() == pair.task.lower() and task.is_dir():
+                for path in sorted(task.iterdir()):
+                    own = path.stem if _is_data(path) else path.name
+                    if own.lower() == name or canonical(own) == code:
+                        return path
+        swapped = [self.data_folder / language / pair.task for language in (pair.language, code)]
+        return next((path for path in swapped if path.is_dir()), None)
+
     def _folder(self, folder: Path, column: str, place: str) -> dict[str, Source]:
         """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release. A file of raw text is a train one."""
         if column == TEXT and folder.is_file():
@@ -378,6 +397,11 @@ class _Resolver:
             self.problems.append(
                 f"{place}: expected files in {folder} named {named}, or as in UD releases; found {found}"
             )
+        for path in sorted(folder.iterdir()) if by_split else []:
+            split = _PLAIN_NAMES.get(path.name.partition(".")[0].lower())
+            if split and split not in by_split:
+                known = f"expected {split} with the extension {', '.join(endings(column))}, found {path}"
+                self.problems.append(f"{place}: {known}; rename or convert it")
         for split, paths in by_split.items():
             self._check_one_source(paths, split, place)
             self.problems.extend(f"{place}: {problem}" for path in paths if (problem := format_problem(path, column)))
@@ -460,7 +484,11 @@ def _split_of(path: Path) -> str | None:
     """The split of a file by its name; None for other files."""
     if path.suffix.lower() in _RELEASE_ENDINGS and (match := _RELEASE_NAME.fullmatch(path.stem)):
         return match["split"]
-    return _PLAIN_NAMES.get(path.stem) if path.suffix.lower() in endings() else None
+    return _PLAIN_NAMES.get(path.stem.lower()) if path.suffix.lower() in endings() else None
+
+
+def _is_data(path: Path) -> bool:
+    return path.suffix.lower() in endings() and path.is_file()
 
 
 def _parts_of(path: Path) -> tuple[str, str] | None:
