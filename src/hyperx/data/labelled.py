@@ -66,7 +66,8 @@ def read_csv(
 def read_jsonl(
     path: str | Path, on_fault: OnFault = stop, columns: Mapping[str, str] | None = None
 ) -> Iterator[Sentence]:
-    """Stream the labelled texts of a file with one JSON object per line; see `read_tsv`. Labels may be integers."""
+    """Stream the labelled texts of a file with one JSON object per line; see `read_tsv`. Labels may be integers,
+    or true and false."""
     return _sentences(path, json_rows(numbered_lines(path), path, on_fault), columns or {}, on_fault)
 
 
@@ -82,7 +83,7 @@ def json_rows(lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnF
         if not line.strip():
             continue
         try:
-            value = json.loads(line)
+            value = json.loads(line, object_pairs_hook=_distinct)
         except (ValueError, RecursionError) as error:
             on_fault(DataError(f"expected a JSON object on one line, found a fault: {error}", path=place, line=number))
             continue
@@ -91,6 +92,16 @@ def json_rows(lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnF
         else:
             message = f'expected a JSON object such as {{"text": ..., "label": ...}}, found {line[:40]!r}'
             on_fault(DataError(message, path=place, line=number))
+
+
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object, each with a name of its own."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:40]!r} occurs twice in one object; keep one")
+    return found
 
 
 @dataclass
@@ -172,9 +183,9 @@ def _text(value: Any, name: str) -> str:
 
 
 def _label(value: Any) -> str:
-    # In Python, True is an integer.
-    if isinstance(value, int | str) and not isinstance(value, bool):
-        label = str(value).strip()
+    if isinstance(value, int | str):
+        # Of labels that are yes or no, JSON has the words true and false; Python's begin with a capital letter.
+        label = str(value).lower() if isinstance(value, bool) else str(value).strip()
         if is_visible(label) and stands_on_a_line(label):
             return label
     raise DataError(f"expected a label, a word or an integer, found {value!r:.40}; add it or remove the row")

@@ -298,9 +298,9 @@ class _Resolver:
         named = [text for pair in pairs for text in pair]
         # Labels may be numbers; YAML's true is one in Python.
         if not all(isinstance(text, str | int) and not isinstance(text, bool) and text != "" for text in named):
-            self.problems.append(
-                f"{place}: expected entity types and what to read them as, such as {{DATE: O}}, found {value!r}"
-            )
+            quotes = "; write true and false in quotes" if any(isinstance(text, bool) for text in named) else ""
+            expected = "expected entity types and what to read them as, such as {DATE: O}"
+            self.problems.append(f"{place}: {expected}, found {value!r}{quotes}")
             return {}
         if column not in _MAPPED:
             self.problems.append(
