@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hyperx.data.lines import OnFault, check_word, no_sentences, no_words, numbered_lines, stop
+from hyperx.data.lines import OnFault, check_line, check_word, no_sentences, no_words, numbered_lines, stop
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 
@@ -178,6 +178,7 @@ class Block:
 
     def add(self, number: int, line: str) -> None:
         """Add one line: a comment, a word, or a range or empty node."""
+        check_line(line, self.place, number)
         # Within the sentence a word may be `#`, but its line begins with its id.
         if line.startswith("#"):
             self.comments.append(line)

@@ -9,8 +9,29 @@ from pathlib import Path
 from hyperx.errors import DataError
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-_UTF_16_MARKS = (b"\xff\xfe", b"\xfe\xff")
-_GZIP_MARK = b"\x1f\x8b"
+_WIDE_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_POINTER = b"version https://git-lfs.github.com/spec/"
+_NO_TEXTS = {
+    b"\x1f\x8b": "a gzip file; unpack it first",
+    b"BZh": "a bzip2 file; unpack it first",
+    b"\xfd7zXZ": "an xz file; unpack it first",
+    b"\x28\xb5\x2f\xfd": "a zstd file; unpack it first",
+    b"7z\xbc\xaf": "a 7z file; unpack it first",
+    b"PK\x03\x04": "a zip file, which those of Excel, Word, NumPy and PyTorch are too; unpack it, or export it as text",
+    b"\xd0\xcf\x11\xe0": "a file of old Excel or Word; export it as text",
+    b"PAR1": "a Parquet file; export it as text, or name its folder as a hub data set",
+    b"ARROW1": "an Arrow file; export it as text",
+    b"SQLite format 3": "an SQLite data base; export it as text",
+    b"\x89HDF": "an HDF5 file; export it as text",
+    b"%PDF-": "a PDF file; export it as text",
+    **dict.fromkeys(
+        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
+        "a pickle, which is a program and not run; export it as text",
+    ),
+}
+"""How files begin that are no text -> what they are, and what to do."""
+_CONTROLS = bytes({*range(32)} - {*b"\t\r\n"})
+_LOOK = 1_000  # bytes of the first line
 
 MOST_WORDS = 2_000
 """The most words of a sentence: those of treebanks have some hundreds, a file without blank lines has thousands."""
@@ -53,15 +74,17 @@ def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[tuple[
         place: the name of the file in errors.
 
     Raises:
-        DataError: if a line is not UTF-8.
+        DataError: if a line is not UTF-8, or the first one shows that this is no such text at all.
     """
     for number, raw in enumerate(stream, start=1):
         if number == 1:
             raw = raw.removeprefix(_BYTE_ORDER_MARK)
+            if problem := _no_text(raw, place):
+                raise DataError(problem, path=place, line=number)
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(_not_utf8(raw, error, number), path=place, line=number) from error
+            raise DataError(_not_utf8(raw, error, place), path=place, line=number) from error
         yield number, line
 
 
@@ -71,14 +94,70 @@ def without_ends(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
         yield number, line.rstrip("\r\n")
 
 
-def _not_utf8(raw: bytes, error: UnicodeDecodeError, number: int) -> str:
+def _not_utf8(raw: bytes, error: UnicodeDecodeError, place: str | Path) -> str:
     """The message for a line that is not UTF-8."""
-    if number == 1 and raw.startswith(_UTF_16_MARKS):
-        return "expected UTF-8, found the byte order mark of UTF-16; convert the text, such as with iconv"
-    if number == 1 and raw.startswith(_GZIP_MARK):
-        return "expected text, found a gzip file; unpack it first"
     found = f"the bytes {raw[error.start : error.end].hex(' ')} at byte {error.start + 1} of the line"
-    return f"expected UTF-8, found {found}; convert the text, such as with iconv -f latin1 -t utf-8"
+    other = "(if it is Latin-1 or of Windows; `iconv -l` lists other encodings)"
+    return f"expected UTF-8, found {found}; convert it: {_conversion('CP1252', place)} {other}"
+
+
+def _no_text(first: bytes, place: str | Path) -> str | None:
+    """The message for a text that is not UTF-8, has other line ends, or is no text, judged by its first line; None if
+    nothing is wrong with that."""
+    if encoding := next((known for mark, known in _WIDE_MARKS.items() if first.startswith(mark)), None):
+        return f"expected UTF-8, found the byte order mark of {encoding}; convert it: {_conversion(encoding, place)}"
+    if first.startswith(_POINTER):
+        return "expected data, found a pointer of Git LFS to it; fetch it: git lfs pull"
+    begin = first[:_LOOK]
+    if begin.translate(None, _CONTROLS) != begin or not begin.isascii():
+        # A text may begin with PAR1, but has no control characters.
+        if what := next((what for mark, what in _NO_TEXTS.items() if first.startswith(mark)), None):
+            return f"expected text, found {what}"
+        if encoding := _wide_encoding(begin):
+            return f"expected UTF-8, found NUL bytes as in {encoding}; convert it: {_conversion(encoding, place)}"
+    if b"\n" not in first and b"\r" in first.rstrip(b"\r"):
+        count = first.count(b"\r")
+        found = f"found {count:,} carriage returns and no line feed, as on old Macs"
+        return f"expected line feeds at line ends, {found}; convert it: tr '\\r' '\\n' < {_file_name(place)} > NEW"
+    return None
+
+
+def _wide_encoding(begin: bytes) -> str | None:
+    """UTF-16 or UTF-32 without a byte order mark, if the first line looks like it; None if not.
+
+    Most characters of an alphabet have a control character, such as NUL, as one of their two bytes.
+    """
+    if b"\0\0\0" in begin:
+        return "UTF-32BE" if begin.startswith(b"\0\0") else "UTF-32LE"
+    for start, encoding in enumerate(("UTF-16BE", "UTF-16LE")):
+        half = begin[start::2]
+        if 0 in half and len(half) > 1 and sum(byte in _CONTROLS for byte in half) >= len(half) / 2:
+            return encoding
+    return None
+
+
+def _conversion(encoding: str, place: str | Path) -> str:
+    return f"iconv -f {encoding} -t UTF-8 {_file_name(place)} > NEW"
+
+
+def _file_name(place: str | Path) -> str:
+    return "FILE" if str(place).startswith("<") else Path(place).name
+
+
+def check_line(line: str, path: str | Path | None = None, number: int | None = None) -> None:
+    """Check that a line with one word and its annotation has neither carriage returns, but at its end, nor NUL bytes.
+
+    Raises:
+        DataError: if it has, as where the line ends of old Macs are mixed with others.
+    """
+    if "\r" in line:
+        found = (
+            "a carriage return within it, as old Macs end lines; replace it by a line feed, such as with tr '\\r' '\\n'"
+        )
+        raise DataError(f"expected one word on the line, found {found}", path=path, line=number)
+    if "\0" in line:
+        found = "a NUL byte, as files have that are no text, or UTF-16; remove it, or convert the file"
+        raise DataError(f"expected one word on the line, found {found}", path=path, line=number)
 
 
 def check_word(word: str, path: str | Path | None = None, line: int | None = None) -> None:
@@ -107,7 +186,8 @@ def check_length(words: int, path: str | Path | None = None, line: int | None = 
     """
     if words > MOST_WORDS:
         found = f"found a sentence of {words:,} words (at most {MOST_WORDS:,} are read)"
-        raise DataError(f"expected a blank line after each sentence, {found}; add the blank lines", path=path, line=line)
+        message = f"expected a blank line after each sentence, {found}; add the blank lines"
+        raise DataError(message, path=path, line=line)
 
 
 def stands_on_a_line(text: str) -> bool:
