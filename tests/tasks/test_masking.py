@@ -233,8 +233,8 @@ def test_perplexity_by_hand() -> None:
     assert scores.by_label == {}
 
 
-def test_perplexity_is_a_number_in_any_case() -> None:
-    assert MLM.score([], []).measures == {"perplexity": 1}
+def test_perplexity_is_a_number_if_there_is_text() -> None:
+    assert MLM.score([], []).measures == {"perplexity": None}
     assert MLM.score([None], [(1e9, 1)]).measures["perplexity"] < math.inf
 
 

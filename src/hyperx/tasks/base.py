@@ -26,11 +26,12 @@ class Scores:
     """The measures of one pair on one split.
 
     Args:
-        measures: value by measure, such as ``{"f1": 0.75, "accuracy": 0.97}``, from 0 to 1; a perplexity from 1.
+        measures: value by measure, such as ``{"f1": 0.75, "accuracy": 0.97}``, from 0 to 1; a perplexity from 1; None
+            if the gold data leaves it undefined.
         by_label: for each label its measures: ``precision``, ``recall``, ``f1`` and ``support``.
     """
 
-    measures: dict[str, float]
+    measures: Mapping[str, float | None]
     by_label: dict[str, dict[str, float]] = field(default_factory=dict)
 
 

@@ -85,4 +85,4 @@ class TextClassification(Task):
         """Accuracy and macro F1 over all labels that occur or are predicted; precision, recall and F1 of each."""
         scores = label_accuracy(gold, predicted)
         f1 = [measures["f1"] for measures in scores.by_label.values()]
-        return Scores({**scores.measures, "macro_f1": sum(f1) / max(len(f1), 1)}, scores.by_label)
+        return Scores({**scores.measures, "macro_f1": sum(f1) / len(f1) if f1 else None}, scores.by_label)

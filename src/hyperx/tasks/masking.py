@@ -126,7 +126,7 @@ class MaskedLanguageModelling(Task):
     def score(self, gold: Sequence[Any], predicted: Sequence[tuple[float, int]]) -> Scores:
         """``exp(loss / count)`` over all subwords to predict."""
         total, count = math.fsum(loss for loss, _ in predicted), sum(count for _, count in predicted)
-        return Scores({"perplexity": math.exp(min(total / max(count, 1), LARGEST_EXPONENT))})
+        return Scores({"perplexity": math.exp(min(total / count, LARGEST_EXPONENT)) if count else None})
 
     def annotation(self, labels: Any) -> dict[str, tuple[str | int, ...]]:
         """Nothing."""

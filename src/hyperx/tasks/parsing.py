@@ -266,13 +266,14 @@ class DependencyParsing(Task):
             for sentence, other in zip(gold, predicted, strict=True)
             for wanted, found in zip(sentence, other, strict=True)
         ]
-        attached = sum(wanted.head == found.head for wanted, found in pairs)
         related = [(wanted, found) for wanted, found in pairs if wanted.relation != NO_LABEL]
         both = Counter(wanted.relation for wanted, found in related if wanted == found)
         by_label = scores_by_label(
             Counter(wanted.relation for wanted, _ in related), Counter(found.relation for _, found in related), both
         )
-        return Scores({"uas": attached / max(len(pairs), 1), "las": both.total() / max(len(related), 1)}, by_label)
+        attached = sum(wanted.head == found.head for wanted, found in pairs)
+        uas = attached / len(pairs) if pairs else None
+        return Scores({"uas": uas, "las": both.total() / len(related) if related else None}, by_label)
 
     def annotation(self, labels: Sequence[Arc]) -> dict[str, tuple[str | int, ...]]:
         """Heads and relations."""

@@ -124,7 +124,7 @@ def label_accuracy(gold: Sequence[str], predicted: Sequence[str]) -> Scores:
     """Accuracy, and precision, recall and F1 of each label, from two lists of labels."""
     correct = Counter(a for a, b in zip(gold, predicted, strict=True) if a == b)
     by_label = scores_by_label(Counter(gold), Counter(predicted), correct)
-    return Scores({"accuracy": correct.total() / max(len(gold), 1)}, by_label)
+    return Scores({"accuracy": correct.total() / len(gold) if gold else None}, by_label)
 
 
 class NamedEntities(TaggingTask):
@@ -147,7 +147,8 @@ class NamedEntities(TaggingTask):
         return best_path(scores, bio_moves(tuple(labels)))
 
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
-        """Span F1, precision and recall (type and both ends must agree), and accuracy over words."""
+        """Span F1, precision and recall (type and both ends must agree), which are undefined if gold has no span, and
+        accuracy over words."""
         wanted, found, both = Counter[str](), Counter[str](), Counter[str]()
         for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
             gold_spans, predicted_spans = set(spans(gold_tags)), set(spans(predicted_tags))
@@ -155,10 +156,10 @@ class NamedEntities(TaggingTask):
             found.update(kind for kind, _, _ in predicted_spans)
             both.update(kind for kind, _, _ in gold_spans & predicted_spans)
         overall = precision_recall_f1(wanted.total(), found.total(), both.total())
-        del overall["support"]
+        spans_found = {name: overall[name] if wanted else None for name in ("precision", "recall", "f1")}
         pairs = list(zip(_flat(gold), _flat(predicted), strict=True))
-        overall["accuracy"] = sum(a == b for a, b in pairs) / max(len(pairs), 1)
-        return Scores(overall, scores_by_label(wanted, found, both))
+        accuracy = sum(a == b for a, b in pairs) / len(pairs) if pairs else None
+        return Scores({**spans_found, "accuracy": accuracy}, scores_by_label(wanted, found, both))
 
 
 @cache
