@@ -109,7 +109,7 @@ def log_untrained(settings: ModelConfig) -> None:
         log.info("no training pair has %s: these read %s", ", ".join(untrained), settings.read_instead)
     for task in settings.kinds:
         if task not in {own for own, _ in settings.trained_keys}:
-            log.warning("no training pair has the task %s: its head stays untrained", task)
+            log.warning("no training pair has the task %s: its head stays untrained, and is used only if named", task)
 
 
 def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:

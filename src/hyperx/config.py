@@ -142,6 +142,12 @@ class ModelConfig:
         return {TaskLanguagePair.parse(pair).key for pair in self.trained_pairs}
 
     @property
+    def trained_tasks(self) -> set[str]:
+        """The tasks of the model that some pair has trained; the heads of others are random. All if no pair is known:
+        imported runs may not tell theirs."""
+        return {task for task, _ in self.trained_keys if task in self.kinds} if self.trained_pairs else set(self.kinds)
+
+    @property
     def trained_languages(self) -> set[str]:
         """The languages of the pairs trained on, in canonical form."""
         return {language for _, language in self.trained_keys}
@@ -413,7 +419,9 @@ class EvaluateConfig:
     config: Path | None = None
     """A YAML file with the same options. The command line overrides it."""
     test_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to evaluate. By default every pair of the model's tasks and languages that has data."""
+    """Pairs to evaluate. By default those that training read, those with an entry in its 'data' table or treebanks,
+    those that the table or treebanks of this command name, and those with files in the data folder. Other data of the
+    hub is fetched, and a task without training pairs scored, only if the pair is named here."""
     split: Literal["test", "dev", "train"] = "test"
     """The split to evaluate on."""
     model_name_or_path: str | None = None
@@ -423,12 +431,17 @@ class EvaluateConfig:
     max_eval_samples: int | None = None
     """Use at most this many sentences per pair, starting from the first."""
     data_folder: Path | None = None
-    """Folder of the data, laid out as for training; by default the folder used then. If files of the training run's
-    'data' table have moved, give a new table in the --config file."""
+    """Folder of the data, laid out as for training; by default the folder used then. Its files of a pair come before
+    data elsewhere that training read. If files of the training run's 'data' table have moved, give a new table in the
+    --config file."""
     data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
-    """Explicit table of data, in the configuration file only; adds to the one kept with the checkpoint."""
+    """Explicit table of data, in the configuration file only; it comes before all that the checkpoint records."""
     treebanks: tuple[str, ...] = ()
-    """UD treebanks to read instead of those of the training run, such as: en=en_pud. 'hyperx languages' lists them."""
+    """UD treebanks to read, such as: en=en_pud, whatever training read of the pairs of pos and dep in that language.
+    'hyperx languages' lists them."""
+    output: Path | None = None
+    """Folder for results.json and results.md; by default the checkpoint. Results of other pairs of the checkpoint that
+    are there already are kept; a pair that is scored again replaces its own."""
     no_cuda: bool = False
     """Evaluate on the CPU even if there is a GPU."""
     disable_progress_bar: bool = False
@@ -449,7 +462,7 @@ class PredictConfig:
     config: Path | None = None
     """A YAML file with the same options. The command line overrides it."""
     tasks: tuple[str, ...] = ()
-    """Tasks to run, such as: ner pos. By default all tasks of the model."""
+    """Tasks to run, such as: ner pos. By default all tasks of the model that were trained."""
     language: str | None = None
     """Language of the text, in any standard code. One that the model was not trained on is tagged zero-shot."""
     input: Path | None = None

@@ -224,7 +224,7 @@ class HyperX(nn.Module):
 
         Args:
             texts: raw texts, which are segmented into words if a task needs them, or sequences of words.
-            task: the task, or several; by default all that predict anything.
+            task: the task, or several; by default all that were trained and predict anything.
             language: the language of the texts.
             text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
             confidences: also give the probability of each label.
@@ -260,12 +260,13 @@ class HyperX(nn.Module):
             self.train(training)
 
     def predicted_tasks(self, names: Sequence[str] = ()) -> tuple[str, ...]:
-        """The tasks to predict, by default all that predict anything.
+        """The tasks to predict, by default all that were trained and predict anything; an untrained one is warned of.
 
         Raises:
-            HyperXError: if the model does not have a task, or one only serves other tasks in training.
+            HyperXError: if the model does not have a task, or one only serves other tasks in training; if none is
+                named, and none was trained.
         """
-        known = self._predicted()
+        known, trained = self._predicted(), self.config.trained_tasks
         for name in names or known or tuple(self.tasks):
             self._check_task(name)
             if name not in known:
@@ -273,7 +274,15 @@ class HyperX(nn.Module):
                     f"{name} only serves other tasks in training, and predicts nothing; the model predicts "
                     f"{', '.join(known) or 'no task'}"
                 )
-        return tuple(names) or known
+        if untrained := [name for name in names or known if name not in trained]:
+            what = f"no training pair had the task {' or '.join(untrained)}"
+            if names:
+                log.warning("%s: what its head predicts is random", what)
+            elif len(untrained) == len(known):
+                raise HyperXError(f"{what}, so what its head predicts is random; name the task to predict it still")
+            else:
+                log.info("%s: not predicted", what)
+        return tuple(names) or tuple(name for name in known if name in trained)
 
     def _predicted(self) -> tuple[str, ...]:
         """The tasks that predict anything."""

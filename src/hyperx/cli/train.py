@@ -12,7 +12,11 @@ def main(arguments: Sequence[str]) -> None:
     """Train and say what to do next."""
     config = parse(TrainConfig, arguments, "train")
     start_logging()
+    from hyperx import checkpoint
     from hyperx.training import train
 
     output_dir = train(config)
     print(f"Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt {output_dir}")
+    settings = checkpoint.read_config(checkpoint.resolve(output_dir))
+    if untrained := [task for task in settings.kinds if task not in settings.trained_tasks]:
+        print(f"Not trained, as no training pair has the task: {', '.join(untrained)}")
