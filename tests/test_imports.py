@@ -25,7 +25,7 @@ tasks.base tasks.tagging tasks.classification tasks.masking tasks.trees tasks.pa
 data.splits data.collate
 checkpoint inference prediction warm_start
 model building
-transfer evaluation report pair_data scope self_training preparation inspection optimisation training scoring
+transfer evaluation report pair_data scope self_training preparation inspection optimisation training results scoring
 published.run published.weights published.encoder published.importing
 cli cli.options cli.train cli.evaluate cli.predict cli.check cli.languages cli.import_published
 __main__

@@ -53,6 +53,13 @@ def test_clean_data_is_counted(look: Callable[..., DataReport]) -> None:
     words = [word for sentence in toy.sentences("tr", 96, 0) for word in sentence]
     assert found.rows[3][3] == str(len(words))
     assert f"NOUN {sum(tag == 'NOUN' for _, tag, _ in words)}" in found.rows[3][4]
+    assert [row[5] for row in found.rows[:2]] == ["ner/en/train.tsv", "ner/en/dev.tsv"]
+
+
+def test_tasks_without_training_pairs_are_noted(look: Callable[..., DataReport]) -> None:
+    notes = look("--tasks", "ner", "pos", "dep").notes
+    assert "no training pair has the task dep: its head stays untrained, and is used only if named" in notes
+    assert not any("task pos" in note for note in notes)
 
 
 def test_clean_data_ends_with_0_and_writes_nothing(base: list[str], tmp_path: Path, data: Path) -> None:

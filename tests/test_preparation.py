@@ -216,6 +216,16 @@ def test_chosen_treebanks_are_read_and_kept_for_evaluation(caplog: pytest.LogCap
     assert "--treebanks: sv=sv_lines is of no language of this run; it is not read" in caplog.text
 
 
+def test_options_that_no_task_reads_are_warned_of(caplog: pytest.LogCaptureFixture, base: list[str]) -> None:
+    options = ["--treebanks", "en=en_gum", "--label_map", "DATE=O", "--entity_types", "PER"]
+    scope_of(*base, "--train_task_language_pairs", "ner#en", *options)
+    assert "--treebanks: no task of this run (ner) reads treebanks; they are not read" in caplog.text
+    assert "--label_map" not in caplog.text
+    scope_of(*base, "--train_task_language_pairs", "pos#tr", *options)
+    assert "--label_map has no effect: no task of this run (pos) is ner" in caplog.text
+    assert "--entity_types has no effect: no task of this run (pos) is ner" in caplog.text
+
+
 def test_an_encoder_that_reads_less_is_named(base: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"--max_length: .*tiny reads at most 256 subwords; found 300"):
         prepared(base, "--max_length", "300")

@@ -8,8 +8,11 @@ import shutil
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
+import yaml
+from safetensors.torch import load_file, save_file
 
 import toy
 from hyperx.cli import main
@@ -42,7 +45,20 @@ def evaluate(folder: Path, *options: str) -> int:
 
 
 def results(folder: Path, split: str = "") -> dict[str, float]:
+    """The scores under their published names."""
     found: dict[str, float] = json.loads((folder / f"results{split}.json").read_text())
+    return {name: value for name, value in found.items() if ":" in name}
+
+
+def by_pair(folder: Path) -> dict[str, dict[str, Any]]:
+    """All that is kept of each pair."""
+    found: dict[str, dict[str, Any]] = json.loads((folder / "results.json").read_text())["pairs"]
+    return found
+
+
+def averages(folder: Path) -> dict[str, float]:
+    """The averages over all pairs."""
+    found: dict[str, float] = json.loads((folder / "results.json").read_text())["averages"]
     return found
 
 
@@ -137,27 +153,39 @@ def test_a_split_that_a_pair_does_not_have(error: Callable[..., str]) -> None:
     assert "--test_task_language_pairs: pos#en has no train split" in message
 
 
-def test_pairs_whose_data_cannot_be_had_are_left_out_by_default(
-    base: list[str], isolated: Path, caplog: pytest.LogCaptureFixture
+def test_the_hub_is_asked_only_for_what_somebody_named(
+    base: list[str], isolated: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    """The pairs of fr have no local data; the hub would be asked."""
-    options = [
-        "--languages",
-        "en",
-        "tr",
-        "fr",
-        "--max_train_steps",
-        "1",
-        "--output_dir",
-        "run",
-        "--max_eval_samples",
-        "2",
-    ]
-    assert main(["train", *base, *options]) == 0
-    assert evaluate(isolated / "run") == 0
-    assert "ner#fr is skipped, its data cannot be read" in caplog.text
-    assert "pos#fr is skipped, its data cannot be read" in caplog.text
-    assert groups(isolated / "run" / "checkpoint-1").keys() == {"ner#en", "pos#tr", "ner#tr", "pos#en"}
+    """No pair of fr, it and ca has local data. The table of training names the hub for fr, treebanks for it."""
+    write_table(isolated, {"ner#fr": {"hub": {"name": "unimelb-nlp/wikiann"}}})
+    options = ["--config", "table.yaml", "--treebanks", "it=it_isdt", "--languages", "en", "tr", "fr", "it", "ca"]
+    assert main(["train", *base, *options, *BRIEF]) == 0
+    assert evaluate(Path("run")) == 0
+    told = [record.message for record in caplog.records if record.name == "hyperx.scoring"]
+    asked = [message.partition(" ")[0] for message in told if "is skipped, its data cannot be read" in message]
+    assert asked == ["ner#fr", "pos#it"]
+    hint = "Name them with --test_task_language_pairs to score them"
+    unasked = "not scored, as only the hub has their data: ner#it ner#ca pos#fr pos#ca. " + hint
+    assert unasked in told
+    assert groups(Path("run/checkpoint-1")).keys() == {"ner#en", "pos#tr", "ner#tr", "pos#en"}
+    capsys.readouterr()
+    assert evaluate(Path("run"), "--test_task_language_pairs", "pos#ca") == 1
+    assert "universal_dependencies (ca_ancora, test): the Hugging Face hub cannot be reached" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_what_training_read_from_the_hub_is_scored_from_the_hub(ckpt: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """As far as the checkpoint tells: there is no hub here. Pairs that training did not read are not asked for."""
+    known = json.loads((ckpt / "data.json").read_text())
+    hub = {"hub": {"name": "unimelb-nlp/wikiann", "configurations": ["en"], "revision": None, "columns": {}}}
+    for pair in ("ner#en", "ner#tr"):
+        known["sources"][pair]["splits"] = dict.fromkeys(("train", "dev", "test"), hub)
+    (ckpt / "data.json").write_text(json.dumps(known))
+    assert evaluate(ckpt) == 0
+    assert "ner#en is skipped, its data cannot be read" in caplog.text
+    assert "ner#tr is skipped" not in caplog.text
+    assert "only the hub has their data: ner#tr." in caplog.text
 
 
 # Scores ---------------------------------------------------------------------------------------------------------------
@@ -328,6 +356,94 @@ def write_moods(folder: Path) -> None:
 BRIEF = ("--max_train_steps", "1", "--output_dir", "run", "--evaluation_strategy", "no")
 
 
+def write_table(folder: Path, table: dict[str, Any]) -> None:
+    """A file of options with a table of data."""
+    (folder / "table.yaml").write_text(yaml.safe_dump({"data": table}))
+
+
+@pytest.fixture
+def tabled(base: list[str], data: Path, isolated: Path) -> Path:
+    """A run whose table names the data of pos#en and ner#en, in files elsewhere."""
+    write_table(
+        isolated,
+        {"ner#en": str(data / "ner" / "en"), "pos#en": {"test": str(data / "pos" / "en" / "test.conllu")}},
+    )
+    assert main(["train", *base, *BRIEF, "--config", "table.yaml"]) == 0
+    return isolated / "run" / "checkpoint-1"
+
+
+def test_treebanks_come_before_the_table_of_training(
+    tabled: Path, isolated: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    assert evaluate(tabled, "--treebanks", "eng=en_pud") == 1
+    assert "commul/universal_dependencies (en_pud, test)" in " ".join(capsys.readouterr().err.split())
+    file = isolated / "new" / "UD_English-PUD" / "en_pud-ud-test.conllu"
+    toy.write_pos(file, toy.sentences("en", 4, 8))
+    assert evaluate(tabled, "--treebanks", "eng=en_pud", "--data_folder", "new") == 0
+    assert by_pair(tabled)["pos#en"]["source"] == {"files": [str(file)]}
+    (row,) = [line for line in capsys.readouterr().out.splitlines() if "pos#en" in line]
+    assert "UD_English-PUD/en_pud-ud-test.conllu" in row
+    # Entities are in no treebank.
+    assert by_pair(tabled)["ner#en"]["sentences"] == 30
+    assert evaluate(tabled, "--treebanks", "eng=en_pud", "--test_task_language_pairs", "ner#en") == 0
+    assert "--treebanks: eng=en_pud is of no pair to evaluate; it is not read" in caplog.text
+
+
+def test_one_command_names_data_of_a_pair_once(
+    base: list[str], tabled: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    options = ["--config", "table.yaml", "--treebanks", "en=en_pud"]
+    for words in (["train", *base, *BRIEF], ["check", *base], ["evaluate", "--eval_ckpt", str(tabled)]):
+        capsys.readouterr()
+        assert main([*words, *options]) == 1
+        message = " ".join(capsys.readouterr().err.split())
+        assert "--treebanks: en=en_pud names data of pos#en, and so does the data table; keep one of them" in message
+        assert "names data of ner#en" not in message
+
+
+def test_a_table_comes_before_the_treebanks_of_training(base: list[str], data: Path, isolated: Path) -> None:
+    assert main(["train", *base, *BRIEF, "--treebanks", "en=en_pud"]) == 0
+    write_table(isolated, {"pos#eng": {"test": str(data / "pos" / "en" / "dev.conllu")}})
+    assert evaluate(Path("run"), "--config", "table.yaml") == 0
+    assert by_pair(Path("run/checkpoint-1"))["pos#en"]["sentences"] == 24
+
+
+def test_the_folder_named_comes_before_the_table_of_training(tabled: Path, isolated: Path) -> None:
+    """Entries whose data lies elsewhere are kept only for pairs that the folder does not have."""
+    toy.write_pos(isolated / "new" / "pos" / "en" / "test.conllu", toy.sentences("en", 4, 8))
+    assert evaluate(tabled, "--data_folder", "new", "--test_task_language_pairs", "pos#en", "ner#en") == 0
+    assert {pair: own["sentences"] for pair, own in by_pair(tabled).items()} == {"pos#en": 4, "ner#en": 30}
+
+
+def test_the_table_of_training_holds_in_a_folder_laid_out_alike(base: list[str], data: Path, isolated: Path) -> None:
+    for folder, count in {"own": 30, "new": 5}.items():
+        toy.write_pos(isolated / folder / "mine" / "test.conllu", toy.sentences("en", count, 8))
+        toy.write_pos(isolated / folder / "pos" / "en" / "test.conllu", toy.sentences("en", 9, 8))
+        shutil.copytree(data / "ner", isolated / folder / "ner")
+    write_table(isolated, {"pos#en": "mine"})
+    options = ["--tasks", "ner", "pos", "--data_folder", "own", "--config", "table.yaml"]
+    shutil.copytree(data / "pos" / "tr", isolated / "own" / "pos" / "tr")
+    assert main(["train", *base, *options, *BRIEF]) == 0
+    assert evaluate(Path("run"), "--data_folder", "new", "--test_task_language_pairs", "pos#en") == 0
+    assert by_pair(Path("run/checkpoint-1"))["pos#en"]["sentences"] == 5
+
+
+def test_a_pair_that_the_folder_named_lacks_is_not_fetched(ckpt: Path, error: Callable[..., str]) -> None:
+    (ckpt.parent / "empty").mkdir()
+    message = error("--data_folder", "empty", "--test_task_language_pairs", "ner#en")
+    assert "ner#en: there is none of its data in --data_folder empty" in message
+
+
+def test_a_pair_of_a_new_language_may_be_named_by_its_data_alone(
+    ckpt: Path, data: Path, isolated: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    files = {"test": str(data / "pos" / "de" / "test.conllu")}
+    write_table(isolated, {"pos#de": files, "cls#de": {"test": "none.tsv"}})
+    assert evaluate(ckpt, "--config", "table.yaml") == 0
+    assert groups(ckpt)["pos#de"] == "new language"
+    assert "data table: cls#de is not among the pairs to evaluate; it is not read" in caplog.text
+
+
 def test_data_that_came_after_training_is_found(base: list[str], data: Path, isolated: Path) -> None:
     shutil.copytree(data / "ner", isolated / "own" / "ner")
     write_moods(isolated / "own" / "mood" / "en")
@@ -405,3 +521,167 @@ def test_data_may_be_named_in_a_table(ckpt: Path, isolated: Path) -> None:
     (isolated / "eval.yaml").write_text(f"data:\n  ner#de:\n    test: {isolated}/mine.tsv\n")
     assert evaluate(ckpt, "--config", "eval.yaml", "--test_task_language_pairs", "ner#de") == 0
     assert "| ner#de | new language | 6 | f1 |" in (ckpt / "results.md").read_text()
+
+
+# What is kept ---------------------------------------------------------------------------------------------------------
+
+
+def test_results_accumulate_by_pair(ckpt: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert evaluate(ckpt) == 0
+    before = by_pair(ckpt)
+    capsys.readouterr()
+    assert evaluate(ckpt, "--test_task_language_pairs", "pos#eng", "pos#de", "--max_eval_samples", "7") == 0
+    shown = capsys.readouterr().out
+    assert "ner#en" not in shown
+    assert f"Scores by label are in {ckpt}/results.md, with the scores of 3 other pairs from before" in shown
+    after = by_pair(ckpt)
+    assert after.keys() == {"ner#en", "pos#tr", "ner#tr", "pos#eng", "pos#de"}
+    assert all(after[pair] == before[pair] for pair in ("ner#en", "pos#tr", "ner#tr"))
+    assert (after["pos#eng"]["sentences"], after["pos#eng"]["max_eval_samples"]) == (7, 7)
+    file = data / "pos" / "de" / "test.conllu"
+    assert after["pos#de"]["source"] == {"files": [str(file)]}
+    assert sum(own["support"] for own in after["pos#de"]["labels"].values()) == sum(
+        map(len, toy.sentences("de", 30, 2)[:7])
+    )
+    assert results(ckpt)["test_pos:de_accuracy"] == after["pos#de"]["measures"]["accuracy"]
+    # The averages and the tables are of all pairs.
+    values = [own["measures"]["f1" if pair.startswith("ner") else "accuracy"] for pair, own in after.items()]
+    assert averages(ckpt)["all"] == pytest.approx(sum(values) / 5)
+    assert averages(ckpt)["new_language"] == after["pos#de"]["measures"]["accuracy"]
+    assert groups(ckpt) == {
+        "ner#en": "seen", "pos#tr": "seen", "ner#tr": "new pair", "pos#eng": "new pair", "pos#de": "new language"
+    }  # fmt: skip
+    overview = (ckpt / "results.md").read_text().partition("## By label")[0]
+    header, *rows = [line.split(" | ") for line in overview.splitlines() if line.startswith("| ")]
+    limits = {row[0]: row[header.index("at most")] for row in rows}
+    assert (limits["| pos#de"], limits["| ner#en"]) == ("7", "")
+
+
+def test_results_may_go_elsewhere(ckpt: Path, isolated: Path, error: Callable[..., str]) -> None:
+    pair = ["--test_task_language_pairs", "pos#en", "--max_eval_samples", "5"]
+    assert evaluate(ckpt, *pair, "--output", "new/folder") == 0
+    assert by_pair(isolated / "new" / "folder").keys() == {"pos#en"}
+    assert (isolated / "new" / "folder" / "results.md").is_file()
+    assert not (ckpt / "results.json").exists()
+    (isolated / "file").touch()
+    assert "--output: expected a folder for the results" in error(*pair, "--output", "file")
+
+
+def test_results_of_two_models_are_not_mixed(
+    ckpt: Path, trained: Path, error: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    pair = ["--test_task_language_pairs", "pos#en", "--max_eval_samples", "5"]
+    assert evaluate(trained / "checkpoint-40", *pair, "--output", "kept") == 0
+    message = error(*pair, "--output", "kept")
+    assert "--output: kept/results.json has results of another checkpoint; name a folder for each checkpoint" in message
+    # In the checkpoint itself they can only be a copy.
+    shutil.copy("kept/results.json", ckpt)
+    assert evaluate(ckpt, "--test_task_language_pairs", "ner#en", "--max_eval_samples", "5") == 0
+    assert by_pair(ckpt).keys() == {"ner#en"}
+    assert "results.json is set aside as results.json.old-1: it is of another checkpoint" in caplog.text
+
+
+@pytest.mark.parametrize(
+    ("text", "fault"),
+    [
+        ('{"test_ner:de_f1": 0.7}', "it is of an earlier version"),
+        ('{"pairs": {"pos#en"', "it is damaged"),
+        ("\udcff", "it is damaged"),
+        ("[1]", "it is of an earlier version"),
+        ("17", "it is damaged"),
+        (None, "it is damaged"),
+    ],
+)
+def test_results_that_cannot_be_read_are_set_aside(
+    ckpt: Path, caplog: pytest.LogCaptureFixture, text: str | None, fault: str
+) -> None:
+    pair = ["--max_eval_samples", "5", "--test_task_language_pairs"]
+    if text is None:
+        assert evaluate(ckpt, *pair, "pos#tr") == 0
+        text = (ckpt / "results.json").read_text().replace('"precision": ', '"precision": "x", "recall": ', 1)
+    (ckpt / "results.json").write_bytes(text.encode(errors="surrogateescape"))
+    (ckpt / "results.md").write_text("# Before")
+    assert evaluate(ckpt, *pair, "pos#en") == 0
+    assert by_pair(ckpt).keys() == {"pos#en"}
+    assert (ckpt / "results.json.old-1").read_bytes() == text.encode(errors="surrogateescape")
+    assert (ckpt / "results.md.old-1").read_text() == "# Before"
+    assert f"results.json is set aside as results.json.old-1: {fault}" in caplog.text
+
+
+# Scores that mean nothing ---------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def untrained(base: list[str], isolated: Path, capsys: pytest.CaptureFixture[str]) -> Path:
+    """A run whose task pos has no training pair."""
+    pairs = ["--tasks", "ner", "pos", "--train_task_language_pairs", "ner#en", "--languages", "en", "tr"]
+    assert main(["train", *base, *pairs, "--eval_task_language_pairs", "ner#en", "pos#en", *SHORT]) == 0
+    assert "Not trained, as no training pair has the task: pos" in capsys.readouterr().out
+    return isolated / "run"
+
+
+SHORT = ("--max_train_steps", "1", "--eval_steps", "1", "--output_dir", "run")
+
+
+def test_an_untrained_task_is_scored_only_if_named_and_averaged_never(
+    untrained: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    told = [record.message for record in caplog.get_records("setup")]
+    assert "no training pair has the task pos: its head stays untrained, and is used only if named" in told
+    assert "pos#en: the head of pos is not trained; its dev scores enter no average" in told
+    logged = toy.read_log(untrained)[-1]
+    assert logged["dev_all"] == logged["dev_seen"] == logged["dev_ner#en"]
+    assert logged["dev_pos#en"] > 0
+    assert evaluate(untrained) == 0
+    folder = untrained / "checkpoint-1"
+    assert by_pair(folder).keys() == {"ner#en", "ner#tr"}
+    assert "not scored, as no training pair had their task: pos#en pos#tr. Name them with" in caplog.text
+    known = averages(folder)
+    assert evaluate(untrained, "--test_task_language_pairs", "pos#tr") == 0
+    assert groups(folder)["pos#tr"] == "untrained"
+    assert by_pair(folder)["pos#tr"]["group"] == "untrained"
+    assert averages(folder) == known
+
+
+def test_an_untrained_task_cannot_choose_the_best_checkpoint(
+    base: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    pairs = ["--tasks", "ner", "pos", "--train_task_language_pairs", "ner#en", "--languages", "en", "tr"]
+    pairs += ["--eval_task_language_pairs", "ner#en", "pos#en", "--best_by", "new_pair"]
+    assert main(["train", *base, *pairs, *SHORT]) == 1
+    assert "--best_by: no evaluation pair is of the group new_pair" in " ".join(capsys.readouterr().err.split())
+
+
+def test_gold_without_entities_has_no_score(
+    base: list[str], data: Path, isolated: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Neither in training nor in evaluation, and it enters no average."""
+    shutil.copytree(data, isolated / "own")
+    plain = [[(word, tag, "O") for word, tag, _ in words] for words in toy.sentences("en", 6, 3)]
+    for split in ("dev", "test"):
+        toy.write_ner(isolated / "own" / "ner" / "en" / f"{split}.tsv", plain)
+    assert main(["train", *base, "--data_folder", "own", *SHORT]) == 0
+    assert "ner#en: its dev sentences have nothing to find" in caplog.text
+    logged = toy.read_log(isolated / "run")[-1]
+    assert logged["dev_ner#en"] is None
+    assert logged["dev_all"] == logged["dev_pos#tr"]
+    assert evaluate(Path("run"), "--test_task_language_pairs", "ner#en", "pos#tr") == 0
+    assert "ner#en: its test sentences have nothing to find" in caplog.text
+    folder = isolated / "run" / "checkpoint-1"
+    assert results(folder)["test_ner:en_f1"] is None
+    assert averages(folder)["seen"] == results(folder)["test_pos:tr_accuracy"]
+    assert "| ner#en | seen | 6 | f1 | - |" in (folder / "results.md").read_text()
+
+
+def test_an_f1_of_0_after_training_is_noted(ckpt: Path, caplog: pytest.LogCaptureFixture) -> None:
+    hint = "F1 is 0 for ner#en: not one entity is right. Was training too brief?"
+    assert evaluate(ckpt) == 0
+    assert hint not in caplog.text
+    tensors = load_file(ckpt / "model.safetensors")
+    (bias,) = [name for name in tensors if name.startswith("heads.ner.") and name.endswith("bias")]
+    tensors[bias][0] += 1000
+    save_file(tensors, ckpt / "model.safetensors", {"format": "pt"})
+    assert evaluate(ckpt) == 0
+    assert hint in caplog.text
+    # That of ner#tr, which has no training data, is a result.
+    assert results(ckpt)["test_ner:tr_f1"] == 0

@@ -215,6 +215,13 @@ def test_pairs_that_cannot_be_labelled_are_named(error: Callable[..., str], trai
     assert "--languages: 'xxx' is no language code" in found
 
 
+def test_a_head_that_was_never_trained_labels_nothing(go: Callable[..., int], error: Callable[..., str]) -> None:
+    assert go("teacher", "--tasks", "ner", "pos", "--train_task_language_pairs", "ner#en") == 0
+    found = error("run", "--load_from_ckpt", "teacher", *PAIRS)
+    assert "pos#de: teacher/checkpoint-2 never trained its head of pos; it has trained ner" in found
+    assert "ner#de: teacher" not in found
+
+
 def test_text_that_is_not_there_is_missed(error: Callable[..., str], trained: Path, tmp_path: Path) -> None:
     (tmp_path / "run.yaml").write_text(yaml.safe_dump({"data": {"mlm#de": {"dev": "pos/de/dev.conllu"}}}))
     found = error("run", "--load_from_ckpt", str(trained), *PAIRS)

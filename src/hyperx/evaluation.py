@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from hyperx.data.encoding import Window
@@ -25,6 +25,9 @@ class PairScores:
         sentences: how many sentences were scored.
         repeats: how many of them also occur in the training split.
         without_repeats: the measures on the other sentences, if there are both repeats and others.
+        trained: whether the model was trained on the task; else its head is random, and the score enters no average.
+        source: where the data is, as :meth:`~hyperx.data.sources.DataSources.record` gives it, if that is known.
+        limit: the largest number of sentences that were to be scored; None for all.
     """
 
     pair: TaskLanguagePair
@@ -33,10 +36,13 @@ class PairScores:
     sentences: int
     repeats: int = 0
     without_repeats: Scores | None = None
+    trained: bool = True
+    source: Mapping[str, Any] | None = None
+    limit: int | None = None
 
     @property
-    def value(self) -> float:
-        """The task's main measure."""
+    def value(self) -> float | None:
+        """The task's main measure; None if the gold data leaves it undefined."""
         return self.scores.measures[self.task.measure]
 
 
@@ -67,7 +73,8 @@ def evaluate_pairs(
             task = model.tasks[pair.task]
             predictor = PairPredictor(model, pair, batch_size=batch_size, subwords=subwords)
             predicted = [result.labels for result in predictor.predict(sentence_windows(split))]
-            results.append(_score(pair, task, task.gold(split), predicted, (repeats or {}).get(pair, ())))
+            score = _score(pair, task, task.gold(split), predicted, (repeats or {}).get(pair, ()))
+            results.append(replace(score, trained=task.name in model.config.trained_tasks))
             if done is not None:
                 done(results[-1])
     finally:
@@ -99,5 +106,13 @@ def sentence_windows(split: EncodedSplit) -> Iterator[Sequence[Window]]:
 
 
 def averaged(scores: Sequence[PairScores]) -> dict[TaskLanguagePair, float]:
-    """The main measure of every pair that enters averages: not of auxiliary tasks, whose measure is of another kind."""
-    return {score.pair: score.value for score in scores if not score.task.auxiliary}
+    """The main measure of every pair that enters averages: not of auxiliary tasks, whose measure is of another kind,
+    nor of untrained ones, nor where the gold data leaves it undefined."""
+    own = [score for score in scores if score.trained and not score.task.auxiliary]
+    return {score.pair: score.value for score in own if score.value is not None}
+
+
+def undefined(task: Task, split: EncodedSplit) -> bool:
+    """Whether gold data leaves the task's measure undefined, such as the F1 of entities where there is none."""
+    gold = () if task.auxiliary else task.gold(split)
+    return not task.auxiliary and task.score(gold, gold).measures[task.measure] is None

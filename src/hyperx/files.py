@@ -38,7 +38,11 @@ def sha256(path: Path) -> str:
 
 def write_json(path: Path, value: Any) -> None:
     """Write a JSON file, complete or not at all, even if others write it at the same time."""
-    text = json.dumps(value, indent=2, ensure_ascii=False) + "\n"
+    write_text(path, json.dumps(value, indent=2, ensure_ascii=False) + "\n")
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a text file, complete or not at all, even if others write it at the same time."""
     staged = path.with_name(f".{path.name}.part-{os.getpid()}-{threading.get_ident()}")
     try:
         staged.write_text(text, encoding="utf-8")

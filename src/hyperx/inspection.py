@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
+from pathlib import Path
 
 from tqdm.auto import tqdm
 
@@ -15,6 +16,7 @@ from hyperx.data.splits import held_out
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
 from hyperx.preparation import label_problems, label_set, unknown_labels
+from hyperx.report import short_source
 from hyperx.scope import Scope, check_options, read_start
 from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.warm_start import WarmStart
@@ -28,7 +30,7 @@ class DataReport:
     """What a look at the data found.
 
     Args:
-        rows: pair, split, sentences, words and labels of every split that was read.
+        rows: pair, split, sentences, words, labels and source of every split that was read.
         notes: what a user should know, such as duplicates.
         problems: what would stop a run.
         labels: the labels of every split that was read.
@@ -38,7 +40,7 @@ class DataReport:
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     labels: dict[tuple[TaskLanguagePair, str], set[str]] = field(default_factory=dict)
-    header = ("pair", "split", "sentences", "words", "labels")
+    header = ("pair", "split", "sentences", "words", "labels", "data")
 
 
 @dataclass
@@ -83,6 +85,13 @@ def inspect_data(config: TrainConfig) -> DataReport:
     for text in scope.texts.pairs:
         if text not in pairs:
             _inspect_split(scope, text, "train", found)
+    trained = {pair.task for pair in (*scope.train_pairs, *scope.self_train_pairs)}
+    trained |= set() if start is None else start.config.trained_tasks
+    found.notes += [
+        f"no training pair has the task {task}: its head stays untrained, and is used only if named"
+        for task in scope.tasks
+        if task not in trained
+    ]
     # Faulty labels have been reported already, each with its line.
     if not found.problems:
         _inspect_labels(scope, found, config.data.entity_types, start)
@@ -140,7 +149,8 @@ def _inspect_split(
     found.labels[pair, split] = set(labels)
     common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
-    found.rows.append([str(pair), split, f"{count:,}", f"{words:,}", common + more])
+    place = short_source(sources.record(pair, split), Path(scope.kept["data_folder"]))
+    found.rows.append([str(pair), split, f"{count:,}", f"{words:,}", common + more, place])
     if again:
         found.notes.append(
             f"{pair}: {len(again):,} of {count:,} {split} sentences also occur in train, such as «{again[0]}»"

@@ -17,12 +17,16 @@ from hyperx.data.storage import EncodedSplit
 from hyperx.encoders.layout import longest_input
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, listing
+from hyperx.evaluation import undefined
 from hyperx.pairs import TaskLanguagePair
 from hyperx.scope import Scope
 from hyperx.tasks.base import Task, special_subwords
 from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
+
+UNDEFINED = "%s: its %s sentences have nothing to find, such as entities: the score is undefined and in no average"
+"""What is logged of a pair whose gold data leaves its measure undefined."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +81,8 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
         raise DataError(" ".join(problems))
     for (pair, split), found in splits.items():
         warn_of_labels(scope.tasks[pair.task], pair, split, found, labels[pair.task])
+        if split == "dev" and undefined(scope.tasks[pair.task], found.first(config.data.max_eval_samples)):
+            log.warning(UNDEFINED, pair, split)
     train_splits += _self_labelled(config, scope, start, loader)
     return RunData(
         encoder=encoder,

@@ -5,13 +5,14 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from hyperx.building import public_names
 from hyperx.evaluation import PairScores, averaged
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tables import markdown_table, print_table
-from hyperx.transfer import AVERAGE_NAMES, GROUPS, group_of, macro_averages
+from hyperx.transfer import AVERAGE_NAMES, GROUPS, UNTRAINED, group_of, macro_averages
 
 
 def print_modules(model: HyperX, patterns: Mapping[str, str] | None = None) -> None:
@@ -44,47 +45,88 @@ def _module_of(name: str) -> str:
     return f"{known[top]}: {part}" if top in known else {"pooling": "layer mix"}.get(top, top)
 
 
+_COLUMNS = ("pair", "group", "sentences", "measure", "score", "in train", "score without", "at most", "data")
+
+
 def result_table(
-    scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair]
+    scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair], folder: Path | None = None
 ) -> tuple[list[str], list[list[str]]]:
     """Header and rows: one row per pair and measure, seen pairs first, then the macro averages of the groups.
 
-    If sentences also occur in train, two more columns show how many, and the score on the others.
+    If sentences also occur in train, two more columns show how many, and the score on the others. If evaluations had
+    different limits to the number of sentences, a column shows these. The last column shows the data, if that is known.
+
+    Args:
+        scores: the scores.
+        labelled: the pairs trained on with labels.
+        folder: the folder of local data, which is left out of paths.
     """
-    header = ["pair", "group", "sentences", "measure", "score"]
-    rows = [
-        row
-        for score in sorted(scores, key=lambda score: GROUPS.index(group_of(score.pair, labelled)))
-        for row in _result_rows(score, AVERAGE_NAMES[group_of(score.pair, labelled)])
-    ]
+    order = (*GROUPS, UNTRAINED)
+    ranked = sorted(scores, key=lambda score: order.index(shown_group(score, labelled)))
+    rows = [row for score in ranked for row in _result_rows(score, shown_group(score, labelled), folder)]
     averages = macro_averages(averaged(scores), labelled)
     rows += [
-        ["macro average", AVERAGE_NAMES[name], "", "", f"{100 * value:.1f}", "", ""] for name, value in averages.items()
+        ["macro average", AVERAGE_NAMES[name], "", "", f"{100 * value:.1f}", *[""] * 4]
+        for name, value in averages.items()
     ]
-    if any(score.repeats for score in scores):
-        return [*header, "in train", "score without"], rows
-    return header, [row[: len(header)] for row in rows]
+    repeated = any(score.repeats for score in scores)
+    present = {
+        "in train": repeated,
+        "score without": repeated,
+        "at most": len({score.limit for score in scores}) > 1,
+        "data": any(score.source for score in scores),
+    }
+    kept = [index for index, name in enumerate(_COLUMNS) if present.get(name, True)]
+    return [_COLUMNS[index] for index in kept], [[row[index] for index in kept] for row in rows]
 
 
-def _result_rows(score: PairScores, group: str) -> list[list[str]]:
+def shown_group(score: PairScores, labelled: Collection[TaskLanguagePair]) -> str:
+    """The group of a pair, or that its task was not trained."""
+    return group_of(score.pair, labelled) if score.trained else UNTRAINED
+
+
+def _result_rows(score: PairScores, group: str, folder: Path | None) -> list[list[str]]:
     """A row for each measure that tables show."""
     without = score.without_repeats
     return [
         [
             str(score.pair),
-            group,
+            AVERAGE_NAMES.get(group, group),
             f"{score.sentences:,}",
             measure,
             shown(score, score.scores.measures[measure]),
             f"{score.repeats:,}" if score.repeats else "",
             "" if without is None else shown(score, without.measures[measure]),
+            "" if score.limit is None else f"{score.limit:,}",
+            "" if score.source is None else short_source(score.source, folder),
         ]
         for measure in (score.task.measure, *score.task.further_measures)
     ]
 
 
-def shown(score: PairScores, value: float) -> str:
-    """A value of a measure as text: in percent, except perplexities."""
+def short_source(source: Mapping[str, Any], folder: Path | None = None) -> str:
+    """Where data is, in few words; paths without the folder of local data, or else without the working folder.
+
+    Args:
+        source: as :meth:`~hyperx.data.sources.DataSources.record` gives it.
+        folder: the folder of local data.
+    """
+    hub = source.get("hub")
+    first, *others = map(Path, source["files"] if hub is None else [hub["name"]])
+    place = next(
+        (first.relative_to(root) for root in (folder, Path.cwd()) if root and first.is_relative_to(root)), first
+    )
+    if hub is None:
+        return f"{place} and {len(others)} more" if others else str(place)
+    name = str(place) if first.is_absolute() else f"hub: {place.name}"
+    parts = [name, "+".join(hub["configurations"]), f"at {hub['revision']}" if hub["revision"] else ""]
+    return " ".join(filter(None, parts))
+
+
+def shown(score: PairScores, value: float | None) -> str:
+    """A value of a measure as text: in percent, except perplexities; a dash if it is undefined."""
+    if value is None:
+        return "-"
     return f"{value:.1f}" if score.task.auxiliary else f"{100 * value:.1f}"
 
 
@@ -105,19 +147,19 @@ def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:
 LABEL_HEADER = ["pair", "label", "precision", "recall", "F1", "support"]
 
 
-def write_results(path: Path, title: str, scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair]) -> None:
-    """Write the tables of an evaluation as Markdown."""
-    overview = markdown_table(*result_table(scores, labelled), text_columns=2)
+def results_page(title: str, scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair], folder: Path) -> str:
+    """The tables of scores as Markdown; see :func:`result_table`."""
+    overview = markdown_table(*result_table(scores, labelled, folder), text_columns=2)
     labels = markdown_table(LABEL_HEADER, label_rows(scores), text_columns=2)
-    path.write_text(f"# {title}\n\n{overview}\n## By label\n\n{labels}", encoding="utf-8")
+    return f"# {title}\n\n{overview}\n## By label\n\n{labels}"
 
 
-def flat_results(scores: Sequence[PairScores], split: str) -> dict[str, float]:
+def flat_results(scores: Sequence[PairScores], split: str) -> dict[str, float | None]:
     """Results under the published program's names, such as ``test_ner:de_f1``, and on its scales: LAS and UAS from 0 to
-    100, other scores from 0 to 1."""
+    100, other scores from 0 to 1, None if undefined."""
     return {
         f"{split}_{score.pair.task}:{score.pair.language}_{name}": 100 * value
-        if name in score.task.as_percent
+        if name in score.task.as_percent and value is not None
         else value
         for score in scores
         for name, value in score.scores.measures.items()

@@ -14,7 +14,7 @@ from hyperx.data.spans import type_problem
 from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
-from hyperx.pair_data import find_sources, kept_data, raw_text_of, with_all_pairs
+from hyperx.pair_data import find_sources, kept_data, named_twice, raw_text_of, treebank_tasks, with_all_pairs
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 from hyperx.tasks.masking import MaskedLanguageModelling
@@ -84,6 +84,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
         spelt.setdefault(canonical(pair.language), pair.language)
     languages = data.languages or tuple(spelt.values())
     problems += _name_problems(tuple(tasks), languages, named, declared=data)
+    problems += named_twice(data.data, data.treebanks, tasks)
     problems += _self_training_problems(config, tasks, train, alone, start)
     if config.training.label_smoothing > 0 and tasks and not any(task.smooths_labels for task in tasks.values()):
         problems.append(f"--label_smoothing has no effect on the loss of {', '.join(tasks)}; leave it out")
@@ -106,9 +107,14 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
         raise ConfigError(list(dict.fromkeys(problems)))
     evaluate = _eval_pairs(train, evaluate, sources)
     trained = train if start is None else (*train, *start.config.labelled_pairs)
-    _check_best_by(config, trained, [pair for pair in evaluate if not tasks[pair.task].auxiliary], evaluate)
-    _warn_unused(data, [*tasks, *(pair.task for pair in texts.pairs)], languages)
-    kept = kept_data(everything, data, label_map)
+    heads = {pair.task for pair in (*train, *alone)} | (set() if start is None else start.config.trained_tasks)
+    averaged = [pair for pair in evaluate if pair.task in heads and not tasks[pair.task].auxiliary]
+    for pair in evaluate:
+        if pair.task not in heads:
+            log.warning("%s: the head of %s is not trained; its dev scores enter no average", pair, pair.task)
+    _check_best_by(config, trained, averaged, evaluate)
+    _warn_unused(data, tasks, [pair.task for pair in texts.pairs], languages)
+    kept = kept_data(everything, data, label_map, _unique([*train, *evaluate]))
     return Scope(tasks, tuple(languages), train, evaluate, alone, everything, texts, kept)
 
 
@@ -164,6 +170,9 @@ def _self_training_problems(
             yield f"{option}: {pair}: {pair.task} has no labels to give; train on the text itself as a training pair"
         elif start is not None and pair.task not in known:
             yield f"{option}: {pair}: {start.folder} has no such task; it has {', '.join(known)}"
+        elif start is not None and pair.task not in start.config.trained_tasks:
+            trained = ", ".join(sorted(start.config.trained_tasks)) or "none"
+            yield f"{option}: {pair}: {start.folder} never trained its head of {pair.task}; it has trained {trained}"
 
 
 _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
@@ -335,15 +344,21 @@ def _check_best_by(
         log.warning("%s have no score to choose a checkpoint by: the last one is the result", alone)
 
 
-def _warn_unused(data: DataOptions, tasks: Iterable[str], languages: Sequence[str]) -> None:
+def _warn_unused(data: DataOptions, tasks: Mapping[str, Task], texts: Sequence[str], languages: Sequence[str]) -> None:
     """Warn of entries that belong to no pair of the run: one table may serve several runs, or it is a mistake."""
-    known = {TaskLanguagePair(task, language).key for task in tasks for language in languages}
+    known = {TaskLanguagePair(task, language).key for task in (*tasks, *texts) for language in languages}
     for name in data.data:
         if TaskLanguagePair.parse(name).key not in known:
             log.warning("data table: %s is no pair of this run's tasks and languages; it is not read", name)
     for entry in data.treebanks:
         if canonical(entry.partition("=")[0]) not in map(canonical, languages):
             log.warning("--treebanks: %s is of no language of this run; it is not read", entry)
+    if data.treebanks and not treebank_tasks(tasks):
+        log.warning("--treebanks: no task of this run (%s) reads treebanks; they are not read", ", ".join(tasks))
+    if not any(task.column == "ner" for task in tasks.values()):
+        for name in ("label_map", "entity_types"):
+            if getattr(data, name):
+                log.warning("--%s has no effect: no task of this run (%s) is ner", name, ", ".join(tasks))
 
 
 def _unique(items: Iterable[T]) -> tuple[T, ...]:

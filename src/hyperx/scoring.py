@@ -3,27 +3,38 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable
-from dataclasses import dataclass
+import os
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from hyperx import checkpoint, report
+from hyperx import checkpoint
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
-from hyperx.data.sources import DataSources
+from hyperx.data.sources import DataSources, content_hash
 from hyperx.data.splits import SplitLoader
 from hyperx.data.storage import EncodedSplit
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError, DataError
 from hyperx.evaluation import PairScores, evaluate_pairs
-from hyperx.files import write_json
-from hyperx.languages import canonical
+from hyperx.files import in_home
 from hyperx.model import HyperX
-from hyperx.pair_data import find_sources, table_keys, with_all_pairs
+from hyperx.pair_data import (
+    NamedData,
+    available,
+    find_sources,
+    language_of,
+    named_twice,
+    table_keys,
+    treebank_tasks,
+    with_all_pairs,
+)
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import warn_of_labels
+from hyperx.preparation import UNDEFINED, warn_of_labels
+from hyperx.results import Results
 from hyperx.scope import parse_pairs
+from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
 from hyperx.transfer import group_of
 
@@ -37,16 +48,20 @@ class Evaluation:
     Args:
         scores: one value per pair.
         labelled: the pairs that the model was trained on with labels, which count as seen.
-        tables: the file with the scores by label, in the checkpoint; None if it could not be written.
+        tables: the file with the scores by label, and those of earlier evaluations; None if it could not be written.
+        others: the number of other pairs in that file, scored earlier.
+        data_folder: the folder of local data.
     """
 
     scores: list[PairScores]
     labelled: tuple[TaskLanguagePair, ...]
     tables: Path | None
+    others: int = 0
+    data_folder: Path | None = None
 
 
 def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
-    """Score a checkpoint and write the results into its folder.
+    """Score a checkpoint and add the results to those in its folder, or in another one.
 
     Raises:
         ConfigError: all problems with the options.
@@ -67,11 +82,19 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
         value = getattr(config, name)
         if value is not None and value < 1:
             problems.append(f"--{name}: expected 1 or more; found {value}")
+    weights = folder / checkpoint.WEIGHTS
+    results = Results(
+        config.output or folder,
+        config.split,
+        content_hash(weights) if weights.is_file() else "",
+        settings.labelled_pairs,
+    )
+    problems += _output_problems(config, results)
     if problems:
         raise ConfigError(problems)
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
     model.to(pick_device(no_cuda=config.no_cuda))
-    splits = _load(config, model, pairs, data)
+    splits = _load(config, model, data)
     labelled = settings.labelled_pairs
     with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar) as bar:
         scores = evaluate_pairs(
@@ -81,22 +104,44 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
             repeats=_repeats(config.split, splits, labelled, _loader(model, data.trained)),
             done=lambda _: bar.update(),
         )
-    return Evaluation(scores, labelled, _write(scores, labelled, config.split, folder))
-
-
-def _write(scores: list[PairScores], labelled: tuple[TaskLanguagePair, ...], split: str, folder: Path) -> Path | None:
-    """Write the results into the checkpoint; returns the file of the tables, or None if they cannot be written."""
-    name = "results" if split == "test" else f"results_{split}"
-    tables = folder / f"{name}.md"
-    if (folder / f"{name}.json").exists():
-        log.warning("the results of an earlier evaluation in %s are replaced", folder)
+    scores = [
+        replace(score, source=data.sources.record(score.pair, config.split), limit=config.max_eval_samples)
+        for score in scores
+    ]
+    _log_odd(scores, labelled, config.split)
     try:
-        write_json(folder / f"{name}.json", report.flat_results(scores, split))
-        report.write_results(tables, f"Results on the {split} split", scores, labelled)
+        others = results.add(scores, model.tasks, data.folder)
     except OSError as error:
-        log.warning("the results cannot be written into %s: %s; they are only shown", folder, error.strerror)
-        return None
-    return tables
+        log.warning("the results cannot be written into %s: %s; they are only shown", results.folder, error.strerror)
+        return Evaluation(scores, labelled, None, data_folder=data.folder)
+    return Evaluation(scores, labelled, results.tables, others, data.folder)
+
+
+def _output_problems(config: EvaluateConfig, results: Results) -> list[str]:
+    """What keeps results from being written into the folder that --output names; nothing without it."""
+    if config.output is None:
+        return []
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return [f"--output: expected a folder for the results, cannot make {config.output}: {error.strerror}"]
+    if not os.access(config.output, os.W_OK):
+        return [f"--output: {config.output} may not be written; name another folder"]
+    if results.of_another():
+        return [f"--output: {results.path} has results of another checkpoint; name a folder for each checkpoint"]
+    return []
+
+
+def _log_odd(scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair], split: str) -> None:
+    """Log scores that do not mean what they seem to."""
+    for score in scores:
+        if score.value is None:
+            log.warning(UNDEFINED, score.pair, split)
+        elif not score.trained:
+            log.warning("%s: its task was not trained: its head is random, and the score is in no average", score.pair)
+    nothing = [score.pair for score in scores if score.value == 0 and score.task.measure == "f1" and score.trained]
+    if seen := [str(pair) for pair in nothing if group_of(pair, labelled) == "seen"]:
+        log.warning("F1 is 0 for %s: not one entity is right. Was training too brief?", ", ".join(seen))
 
 
 def _asked_pairs(config: EvaluateConfig, tasks: Iterable[str], problems: list[str]) -> tuple[TaskLanguagePair, ...]:
@@ -115,11 +160,15 @@ class _Data:
 
     Args:
         sources: the data to score.
-        trained: the data that the model was trained on.
+        trained: the data that training found.
+        named: the pairs that the options of this command name, which must be scored.
+        folder: the folder of local data.
     """
 
     sources: DataSources
     trained: DataSources
+    named: tuple[TaskLanguagePair, ...]
+    folder: Path
 
 
 def _find_data(
@@ -129,29 +178,32 @@ def _find_data(
     settings: ModelConfig,
     problems: list[str],
 ) -> _Data:
-    """The data recorded in the checkpoint, and data found now that the options ask for or training did not know.
+    """The data that the options name, else what the checkpoint records, else what is found now.
 
-    Data that is not found is a problem if the options name it; other pairs may lack data.
+    Data that is not found is a problem if the options name it; other pairs may lack data. The hub is asked only for
+    what these options or those of the training run name, or training read.
     """
     data = checkpoint.read_json(folder / checkpoint.DATA)
     trained, tasks = DataSources.from_json(data["sources"]), make_tasks(settings.kinds)
-    elsewhere = config.data_folder is not None or bool(config.data)
+    moved = config.data_folder is not None
     if config.data_folder is not None and not config.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
-    chosen = [_language_of(entry) for entry in config.treebanks]
-    place = DataOptions(
+    problems += named_twice(config.data, config.treebanks, tasks)
+    now, then = (NamedData(table, entries, tasks) for table, entries in (
+        (config.data, config.treebanks), (data["table"], data["treebanks"])
+    ))  # fmt: skip
+    recorded = DataOptions(
         data_folder=config.data_folder or Path(data["data_folder"]),
-        data={**data["table"], **config.data},
-        treebanks=(*config.treebanks, *(entry for entry in data["treebanks"] if _language_of(entry) not in chosen)),
+        data={name: entry for name, entry in then.table.items() if TaskLanguagePair.parse(name) not in now},
+        treebanks=(*now.treebanks, *(entry for entry in then.treebanks if language_of(entry) not in now.languages)),
     )
-    stay = [
-        pair
-        for pair in pairs or trained.pairs
-        if pair in trained and not elsewhere and canonical(pair.language) not in chosen
-    ]
+    if moved:
+        outside = _elsewhere(recorded, tasks, data["label_map"])
+        recorded = replace(recorded, data={k: v for k, v in recorded.data.items() if k not in outside})
+    place = replace(recorded, data={**recorded.data, **now.table})
     every = [TaskLanguagePair(task, language) for task in tasks for language in settings.languages]
-    table = table_keys(config.data)
-    named = pairs or [pair for pair in every if canonical(pair.language) in chosen or pair.key in table]
+    named = pairs or now.pairs(every)
+    stay = [pair for pair in pairs or trained.pairs if pair in trained and not moved and pair not in now]
     found = find_sources(
         [pair for pair in named if pair not in stay],
         tasks,
@@ -162,34 +214,82 @@ def _find_data(
         problems,
     )
     sources = trained.only(stay).joined(found or DataSources(()))
+    if not problems:
+        problems += [
+            f"{pair}: there is none of its data in --data_folder {place.data_folder}, and training read none of the "
+            "hub; name the data in a table"
+            for pair in named
+            if moved and pair in trained and not trained.from_hub(pair) and sources.from_hub(pair) and pair not in now
+        ]
     if not pairs and not problems:
         sources = with_all_pairs(sources, tasks, settings.languages, place, data["label_map"], [])
-    return _Data(sources, trained)
+        read = {TaskLanguagePair.parse(name).key for name in data.get("read", map(str, settings.labelled_pairs))}
+        known = [pair for pair in trained.pairs if trained.from_hub(pair) and (pair.key in read or pair in then)]
+        sources = _asked_for(sources, {pair.key for pair in (*named, *known)}, settings, config.split)
+    _warn_unread(now, named)
+    return _Data(sources, trained, named, place.data_folder)
 
 
-def _language_of(entry: str) -> str:
-    """The canonical language of an entry of --treebanks."""
-    return canonical(entry.partition("=")[0])
+def _elsewhere(place: DataOptions, tasks: Mapping[str, Task], label_map: Mapping[str, str]) -> list[str]:
+    """The entries of the training run's table whose data is not in the data folder that this command names, if that
+    folder has other data of the pair."""
+    names = {TaskLanguagePair.parse(name): name for name in place.data}
+    here = in_home(place.data_folder).resolve()
+    by_entry, by_folder = (
+        available([pair for pair in names if pair.task in tasks], tasks, replace(place, data=table), label_map)
+        for table in (place.data, {})
+    )
+    return [name for pair, name in names.items() if by_folder.inside(pair, here) and not by_entry.inside(pair, here)]
+
+
+def _asked_for(
+    sources: DataSources, named: Collection[tuple[str, str]], settings: ModelConfig, split: str
+) -> DataSources:
+    """The sources to score by default: of the hub only those of the named pairs, and none of untrained tasks."""
+    has = [pair for pair in sources.pairs if sources.has(pair, split)]
+    untrained = [pair for pair in has if pair.task not in settings.trained_tasks]
+    unasked = [
+        pair for pair in has if pair not in untrained and sources.from_hub(pair) and pair.key not in named
+    ]  # fmt: skip
+    for what, left_out in (
+        ("no training pair had their task", untrained),
+        ("only the hub has their data", unasked),
+    ):
+        if left_out:
+            names = " ".join(map(str, left_out))
+            log.warning("not scored, as %s: %s. Name them with --test_task_language_pairs to score them", what, names)
+    if lacking := [pair for pair in sources.pairs if not sources.has(pair, split)]:
+        log.info("not scored, as they have no %s split: %s", split, " ".join(map(str, lacking)))
+    return sources.only(pair for pair in sources.pairs if pair not in (*untrained, *unasked))
+
+
+def _warn_unread(now: NamedData, named: Sequence[TaskLanguagePair]) -> None:
+    """Warn of data that this command names, but not for a pair that it scores."""
+    keys = {pair.key for pair in named}
+    for name in now.table:
+        if not table_keys([name]) <= keys:
+            log.warning("data table: %s is not among the pairs to evaluate; it is not read", name)
+    for entry in now.treebanks:
+        if not any((task, language_of(entry)) in keys for task in treebank_tasks(now.tasks)):
+            log.warning("--treebanks: %s is of no pair to evaluate; it is not read", entry)
 
 
 def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
     return SplitLoader(sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
 
 
-def _load(
-    config: EvaluateConfig, model: HyperX, pairs: tuple[TaskLanguagePair, ...], data: _Data
-) -> dict[TaskLanguagePair, EncodedSplit]:
+def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLanguagePair, EncodedSplit]:
     """Encode the requested pairs, or else all pairs of the model that have data."""
-    loader, splits = _loader(model, data.sources), {}
-    for pair in pairs or data.trained.pairs:
-        if pair not in data.sources and data.trained.has(pair, config.split):
+    loader, splits, asked = _loader(model, data.sources), {}, bool(config.test_task_language_pairs)
+    for pair in data.named if asked else data.trained.pairs:
+        if pair not in data.sources and data.trained.has(pair, config.split) and not data.trained.from_hub(pair):
             log.warning("%s is skipped: it had data at training time, but none was found now", pair)
-    wanted = pairs or [pair for pair in data.sources.pairs if data.sources.has(pair, config.split)]
+    wanted = data.named if asked else [pair for pair in data.sources.pairs if data.sources.has(pair, config.split)]
     for pair in tqdm(wanted, desc="reading data", unit="pair", disable=config.disable_progress_bar, leave=False):
         try:
             splits[pair] = loader.load(pair, config.split).first(config.max_eval_samples)
         except DataError as error:
-            if pairs:
+            if pair in data.named:
                 raise
             log.warning("%s is skipped, its data cannot be read: %s", pair, error)
             continue

@@ -11,6 +11,8 @@ from hyperx.pairs import TaskLanguagePair
 
 GROUPS: tuple[Group, ...] = get_args(Group)
 """The groups of pairs that are reported separately."""
+UNTRAINED = "untrained"
+"""The group of pairs whose task was not trained at all; it is in no average."""
 AVERAGE_NAMES: dict[str, str] = {
     **{group: group.replace("_", " ") for group in GROUPS},
     "zero_shot": "zero-shot (both new)",

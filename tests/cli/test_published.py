@@ -47,7 +47,7 @@ def test_train_and_evaluate(encoder: Path, data: Path, cache_folder: Path, tmp_p
     assert "Warning" not in done.stderr
     results = json.loads((tmp_path / "out" / "checkpoint-3" / "results.json").read_text())
     assert {"test_ner:de_f1", "test_ner:en_f1", "test_pos:de_accuracy", "test_pos:tr_accuracy"} <= results.keys()
-    assert all(0 <= value <= 1 for value in results.values())
+    assert all(0 <= value <= 1 for name, value in results.items() if name.startswith("test_"))
 
 
 def test_a_reader_that_has_enough(trained: Path, cache_folder: Path, tmp_path: Path) -> None:

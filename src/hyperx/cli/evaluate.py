@@ -17,7 +17,8 @@ def main(arguments: Sequence[str]) -> None:
     from hyperx.scoring import evaluate_checkpoint
 
     found = evaluate_checkpoint(config)
-    table = report.result_table(found.scores, found.labelled)
+    table = report.result_table(found.scores, found.labelled, found.data_folder)
     print_table(f"Scores on the {config.split} split", *table, text_columns=2)
     if found.tables is not None:
-        print(f"Scores by label are in {found.tables}")
+        others = f", with the scores of {found.others} other pairs from before" if found.others else ""
+        print(f"Scores by label are in {found.tables}{others}")

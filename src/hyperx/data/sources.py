@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import asdict, replace
 from itertools import chain
@@ -62,6 +63,13 @@ class DataSources:
         """Whether any split of a pair would be read from the hub."""
         return pair in self and any(isinstance(s, HubSource) for s in self._sources[pair.key].splits.values())
 
+    def inside(self, pair: TaskLanguagePair, folder: Path) -> bool:
+        """Whether the data of a pair is known, and all of it is files in a folder."""
+        splits = self._sources[pair.key].splits.values() if pair in self else ()
+        files = [path for source in splits if isinstance(source, FileSource) for path in source.files]
+        here = all(Path(os.path.normpath(path)).is_relative_to(folder) for path in files)
+        return bool(files) and here and not self.from_hub(pair)
+
     def held_out(self, language: str) -> dict[Path, PairSources]:
         """The local files of a language's dev and test splits, each with a pair that it belongs to."""
         own = [source for source in self._sources.values() if source.pair.key[1] == canonical(language)]
@@ -75,6 +83,14 @@ class DataSources:
             DataError: if there is no such split.
         """
         return self._source(pair, split).describe(split)
+
+    def record(self, pair: TaskLanguagePair, split: str) -> dict[str, Any]:
+        """Where a split is, as a JSON value: its files or its hub data set.
+
+        Raises:
+            DataError: if there is no such split.
+        """
+        return _source_to_json(self._source(pair, split))
 
     def read(self, pair: TaskLanguagePair, split: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
         """Stream a split's sentences, checked, with entity tags in BIO and mapped.

@@ -186,4 +186,4 @@ def _data(run: PublishedRun) -> dict[str, Any]:
     """Where evaluation finds data, as for a model that was trained here without a table."""
     options = DataOptions()
     tasks = make_tasks({task: task for task in run.kept_tasks})
-    return kept_data(with_all_pairs(DataSources(()), tasks, run.languages, options, {}, []), options, {})
+    return kept_data(with_all_pairs(DataSources(()), tasks, run.languages, options, {}, []), options, {}, run.pairs)
