@@ -643,6 +643,7 @@ def test_an_untrained_task_is_scored_only_if_named_and_averaged_never(
     assert averages(folder) == known
 
 
+@pytest.mark.usefixtures("isolated")
 def test_an_untrained_task_cannot_choose_the_best_checkpoint(
     base: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:
