@@ -1,4 +1,4 @@
-"""Files and folders: paths with ``~``, content hashes, atomic writing of JSON, the cache."""
+"""Files and folders: paths with ``~``, content hashes and checksums, atomic writing of JSON, the cache."""
 
 from __future__ import annotations
 
@@ -6,7 +6,11 @@ import contextlib
 import hashlib
 import json
 import os
+import shutil
+import tempfile
 import threading
+import zlib
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +38,54 @@ def sha256(path: Path) -> str:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
+
+
+def checksum(path: Path) -> int:
+    """The CRC-32 of a file's content: fast, and enough to tell accidental damage."""
+    found = 0
+    with path.open("rb") as file:
+        while chunk := file.read(1 << 20):
+            found = zlib.crc32(chunk, found)
+    return found
+
+
+def json_checksum(value: Mapping[str, Any]) -> int:
+    """The CRC-32 of a JSON object, however it is laid out."""
+    return zlib.crc32(json.dumps(value, sort_keys=True).encode())
+
+
+def write_checked_json(path: Path, value: Mapping[str, Any]) -> None:
+    """Write a JSON object with its checksum, for :func:`read_checked_json`."""
+    write_json(path, {**value, "crc32": json_checksum(value)})
+
+
+def read_checked_json(path: Path) -> dict[str, Any] | None:
+    """What :func:`write_checked_json` wrote; None if there is nothing, or it is damaged."""
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError, RecursionError):
+        return None
+    whole = isinstance(value, dict) and value.pop("crc32", None) == json_checksum(value)
+    return value if whole else None
+
+
+@contextlib.contextmanager
+def part_folder(parent: Path) -> Iterator[Path]:
+    """A folder ``.part-*`` to write in, which is deleted in the end. Those of processes that were killed are cleared.
+
+    The lock in such a folder is held while somebody writes there. The one beside ``parent`` is held from the making of
+    a folder until its lock is taken, so that no other process finds it unlocked.
+    """
+    from filelock import FileLock, Timeout
+
+    with contextlib.ExitStack() as stack:
+        with FileLock(parent.with_name(f".{parent.name}.lock")):
+            for stale in parent.glob(".part-*"):
+                with contextlib.suppress(Timeout, OSError), FileLock(stale / "lock", timeout=0):
+                    shutil.rmtree(stale, ignore_errors=True)
+            folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=".part-")))
+            stack.enter_context(FileLock(folder / "lock"))
+        yield folder
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -455,6 +455,14 @@ def test_damaged_cache_is_none(damage: str, tmp_path: Path) -> None:
     assert read_encoded(path) is None
 
 
+def test_a_flipped_bit_anywhere_is_damage(tmp_path: Path) -> None:
+    path = written(tmp_path / "split.safetensors")
+    content = path.read_bytes()
+    for place, byte in enumerate(content):
+        path.write_bytes(content[:place] + bytes([byte ^ 1 << place % 8]) + content[place + 1 :])
+        assert read_encoded(path) is None, place
+
+
 def test_cache_key_follows_every_fact() -> None:
     facts = ["tokenizer", 256, {"ner": "x"}]
     assert cache_key(*facts) == cache_key(*facts)

@@ -1,13 +1,15 @@
-"""Encoded splits: flat arrays, written to disk incrementally and mapped into memory when read."""
+"""Encoded splits: flat arrays with checksums, written to disk incrementally and mapped into memory when read."""
 
 from __future__ import annotations
 
 import hashlib
 import itertools
 import json
+import logging
 import shutil
-import tempfile
+import zlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -18,8 +20,11 @@ from safetensors import SafetensorError, safe_open
 
 from hyperx.data.encoding import CHUNK, Ints, Window
 from hyperx.data.sentence import Sentence
+from hyperx.files import json_checksum, part_folder
 
-FORMAT_VERSION = 3
+log = logging.getLogger(__name__)
+
+FORMAT_VERSION = 4
 Offsets = NDArray[np.int64]
 
 
@@ -138,8 +143,10 @@ class SplitWriter:
         self._held: list[tuple[Sequence[Window], Mapping[str, Sequence[str | int]]]] = []
         self._sentences = 0
         self._ends: dict[str, int] = {}
-        self._folder = tempfile.TemporaryDirectory(dir=path.parent, prefix=".part-")
+        self._stack = ExitStack()
+        self._folder = self._stack.enter_context(part_folder(path.parent))
         self._parts: dict[str, BinaryIO] = {}
+        self._checksums: dict[str, int] = {}
         self._put("offsets", np.zeros(1, dtype=np.int64))
         self._put("target_offsets", np.zeros(1, dtype=np.int64))
         for name in ("ids", "words", "sentences", "owned", *(f"targets.{column}" for column in columns)):
@@ -147,8 +154,10 @@ class SplitWriter:
 
     def _put(self, name: str, values: NDArray[Any]) -> None:
         if name not in self._parts:
-            self._parts[name] = (Path(self._folder.name) / name).open("w+b")
-        self._parts[name].write(values.tobytes())
+            self._parts[name] = self._stack.enter_context((self._folder / name).open("w+b"))
+        content = values.tobytes()
+        self._parts[name].write(content)
+        self._checksums[name] = zlib.crc32(content, self._checksums.get(name, 0))
 
     def add(self, windows: Sequence[Window], annotation: Mapping[str, Sequence[str | int]]) -> None:
         """Add one sentence: its windows and its kept columns."""
@@ -194,9 +203,8 @@ class SplitWriter:
     def close(self) -> None:
         """Move the complete file into place."""
         self._write_held()
-        header: dict[str, Any] = {
-            "__metadata__": {"names": json.dumps({column: list(known) for column, known in self.names.items()})}
-        }
+        names = json.dumps({column: list(known) for column, known in self.names.items()})
+        header: dict[str, Any] = {"__metadata__": {"names": names, "crc32": json.dumps(self._checksums)}}
         begin = 0
         for name, file in self._parts.items():
             kind, size = ("I64", 8) if name.endswith("offsets") else ("I32", 4)
@@ -205,12 +213,13 @@ class SplitWriter:
             shape = [count // 2, 2] if name == "owned" else [count]
             header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
             begin = end
+        header["__metadata__"]["header"] = str(json_checksum(header))
         self._assemble(json.dumps(header).encode())
         self.discard()
 
     def _assemble(self, header: bytes) -> None:
         header += b" " * (-len(header) % 8)
-        whole = Path(self._folder.name) / "whole"
+        whole = self._folder / "whole"
         with whole.open("wb") as target:
             target.write(len(header).to_bytes(8, "little") + header)
             for file in self._parts.values():
@@ -220,9 +229,7 @@ class SplitWriter:
 
     def discard(self) -> None:
         """Delete the temporary files."""
-        for file in self._parts.values():
-            file.close()
-        self._folder.cleanup()
+        self._stack.close()
 
 
 def write_encoded(path: Path, encoded: Iterable[tuple[Sequence[Window], Sentence]], columns: Sequence[str]) -> None:
@@ -238,34 +245,44 @@ def write_encoded(path: Path, encoded: Iterable[tuple[Sequence[Window], Sentence
 
 
 def read_encoded(path: Path) -> EncodedSplit | None:
-    """Map a written split into memory; None if there is none, or it is not readable."""
+    """Map a written split into memory; None if there is none, or it is damaged, which is logged."""
+    if not path.exists():
+        return None
     try:
-        with safe_open(path, "np") as file:
-            names = {column: tuple(known) for column, known in json.loads(file.metadata()["names"]).items()}
-        arrays = _mapped(path)
+        with safe_open(path, "np"):  # validates the header
+            arrays, names = _mapped(path)
         targets = {
             name.removeprefix("targets."): arrays.pop(name) for name in list(arrays) if name.startswith("targets.")
         }
         return EncodedSplit(**arrays, targets=targets, names=names)
-    except (FileNotFoundError, SafetensorError, TypeError, KeyError, ValueError):
+    except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
+        log.warning("%s is damaged and is made again: %s", path, error)
         return None
 
 
-def _mapped(path: Path) -> dict[str, NDArray[Any]]:
-    """The tensors of a safetensors file that the library has validated, as views of the file."""
+def _mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
+    """The tensors of a safetensors file that the library has validated, as views of the file, and the labels' names.
+
+    Raises:
+        ValueError: if a checksum is not that of the content.
+    """
     with path.open("rb") as file:
         size = int.from_bytes(file.read(8), "little")
         header = json.loads(file.read(size))
-    header.pop("__metadata__", None)
+    facts = header["__metadata__"]
+    if facts.pop("header") != str(json_checksum(header)):
+        raise ValueError("expected another checksum of its header")
+    del header["__metadata__"]
     # Not as np.memmap, which costs a Python call for every slice.
     whole = np.memmap(path, mode="r").view(np.ndarray)
     kinds = {"I32": np.int32, "I64": np.int64}
-    return {
-        name: whole[8 + size + facts["data_offsets"][0] : 8 + size + facts["data_offsets"][1]]
-        .view(kinds[facts["dtype"]])
-        .reshape(facts["shape"])
-        for name, facts in header.items()
-    }
+    arrays = {}
+    for name, expected in json.loads(facts["crc32"]).items():
+        begin, end = (8 + size + place for place in header[name]["data_offsets"])
+        if zlib.crc32(whole[begin:end].data) != expected:
+            raise ValueError(f"expected another checksum of {name}")
+        arrays[name] = whole[begin:end].view(kinds[header[name]["dtype"]]).reshape(header[name]["shape"])
+    return arrays, {column: tuple(known) for column, known in json.loads(facts["names"]).items()}
 
 
 def cache_key(*facts: object) -> str:

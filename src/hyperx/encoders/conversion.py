@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -17,7 +16,7 @@ from tokenizers.models import Unigram
 
 from hyperx.encoders.e5s1 import MASK, EmbeddedFile, Floats, Pieces, is_character, read_e5s1
 from hyperx.errors import EncoderError
-from hyperx.files import write_json
+from hyperx.files import checksum, read_checked_json, write_checked_json, write_json
 
 CONVERTER_VERSION = 1  # part of the cached folder's name: raise it whenever the output of ``convert`` changes
 SOURCE_RECORD = "hyperx_source.json"
@@ -50,11 +49,13 @@ class SourceRecord:
         source_sha256: SHA-256 of the E5S1 file.
         content_hash: ``weights_hash`` of the weights, so that they need not be hashed again.
         sizes: file name -> bytes, for every other file of the folder.
+        checksums: file name -> CRC-32, for the same files.
     """
 
     source_sha256: str
     content_hash: str
     sizes: Mapping[str, int]
+    checksums: Mapping[str, int]
 
 
 def convert(source: Path, folder: Path) -> SourceRecord:
@@ -76,9 +77,11 @@ def convert(source: Path, folder: Path) -> SourceRecord:
         tokenizer.save(str(folder / "tokenizer.json"), pretty=False)
         write_json(folder / "tokenizer_config.json", _tokenizer_config(file))
         write_json(folder / "config.json", _model_config(file))
-        sizes = {path.name: path.stat().st_size for path in folder.iterdir() if path.name != SOURCE_RECORD}
-        record = SourceRecord(file.sha256, weights_hash(weights), sizes)
-        write_json(folder / SOURCE_RECORD, asdict(record))
+        written = [path for path in folder.iterdir() if path.name != SOURCE_RECORD]
+        sizes = {path.name: path.stat().st_size for path in written}
+        checksums = {path.name: checksum(path) for path in written}
+        record = SourceRecord(file.sha256, weights_hash(weights), sizes, checksums)
+        write_checked_json(folder / SOURCE_RECORD, asdict(record))
     except Exception as error:  # the two Rust libraries raise their own types for a full disk
         raise EncoderError(f"{folder}: the converted encoder could not be written: {error}") from error
     return record
@@ -213,11 +216,11 @@ def _differences(standard: normalizers.Normalizer, mapping: Mapping[str, str]) -
 
 
 def read_source_record(folder: Path) -> SourceRecord | None:
-    """The record of a converted folder; None if there is none that can be read."""
+    """The record of a converted folder; None if there is none, or it is damaged."""
+    content = read_checked_json(folder / SOURCE_RECORD)
     try:
-        content = json.loads((folder / SOURCE_RECORD).read_text(encoding="utf-8"))
-        return SourceRecord(str(content["source_sha256"]), str(content["content_hash"]), dict(content["sizes"]))
-    except (OSError, ValueError, KeyError, TypeError):
+        return None if content is None else SourceRecord(**content)
+    except TypeError:  # a record of another release
         return None
 
 
