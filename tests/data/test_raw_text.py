@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import logging
+import unicodedata
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 
+from hyperx.cli.options import parse
+from hyperx.config import CheckConfig
 from hyperx.data import splits
 from hyperx.data.hub import HubSource
 from hyperx.data.passages import read_passages
@@ -15,7 +21,9 @@ from hyperx.data.resolution import resolve
 from hyperx.data.sources import DataSources
 from hyperx.data.splits import SplitLoader, encoded
 from hyperx.errors import ConfigError, DataError
+from hyperx.inspection import inspect_data
 from hyperx.pairs import TaskLanguagePair
+from hyperx.segmentation import is_visible
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
 from tiny import tiny_tokenizer
@@ -230,6 +238,59 @@ def test_dev_and_test_sentences_of_the_language_are_left_out(folder: Path, caplo
     wanted = [windows[0].ids for windows in encoder.text_windows(["a b c", "c", "ab ab", "bad de bad de"])]
     assert [split.window(index).ids.tolist() for index in range(4)] == [ids.tolist() for ids in wanted]
     assert "mlm#wo: 5 of 9 passages occur in dev or test data of the language" in caplog.text
+
+
+FORMS = st.sampled_from(["NFC", "NFD", "NFKC", "NFKD"])
+BETWEEN = st.sampled_from(
+    [*["", " "] * 5, "\t", "\u00a0", "\u3000", *"\u00ad\u200b\u200d\u2060\ufeff\u200f\ufe0f\u034f\u3164\U000e0101"]
+)
+WORDY = [
+    "Die Straße, 5 ½ km.",
+    "ﬁne ﬂour ™ №5",
+    "İstanbul'da ılık",
+    "Ἐν ἀρχῇ ἦν",
+    "Ёлка Ǆ",
+    "ＦＵＬＬ",
+    "ｶﾞｷﾞ ㍿",
+    "한국어",
+    "صلى ﷺ",
+]
+SENTENCES = st.sampled_from(WORDY) | st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Cn", "Co", "Zl", "Zp"]), min_size=1, max_size=12
+).filter(is_visible)
+
+
+@st.composite
+def another_way_to_write(draw: st.DrawFn, text: str) -> str:
+    """The same sentence in another normalisation, with other white space, invisible characters, or in another case."""
+    if text in WORDY:
+        case = draw(st.sampled_from([str, str.upper, str.lower, str.title, str.casefold]))
+        text = case(text)
+    text = unicodedata.normalize(draw(FORMS), text)
+    return unicodedata.normalize(draw(FORMS), "".join(character + draw(BETWEEN) for character in text))
+
+
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(data=st.data(), held_out=st.lists(SENTENCES, min_size=1, max_size=12))
+def test_a_held_out_sentence_is_found_however_it_is_written(
+    data: st.DataObject, held_out: list[str], tmp_path: Path
+) -> None:
+    for name, texts in (("train", ["a", "b"]), ("test", held_out)):
+        rows = [json.dumps({"text": text, "label": str(number % 2)}) for number, text in enumerate(texts)]
+        put(tmp_path, f"mood/en/{name}.jsonl", "\n".join(rows) + "\n")
+    passages = [data.draw(another_way_to_write(text)) for text in held_out]
+    put(tmp_path, "mlm/en.txt", "\n".join(["A passage of its own.", *passages]) + "\n")
+    words = ["--data_folder", str(tmp_path), "--tasks", "mood=cls", "mlm", "--train_task_language_pairs", "mlm#en"]
+    found = inspect_data(parse(CheckConfig, [*words, "mood#en", "--disable_progress_bar"], "check"))
+    assert found.problems == []
+    assert [row[2] for row in found.rows if row[:2] == ["mlm#en", "train"]] == ["1"]
+
+
+def test_other_sentences_are_not_held_out(tmp_path: Path) -> None:
+    put(tmp_path, "pos/wol/test.conllu", CONLLU)
+    others = ["ab bad?", "ab-bad!", "áb bad!", "ab bad", "ab bad! ab bad!", "«ab bad!»"]
+    put(tmp_path, "mlm/wo.txt", "\n".join([*others, "AB b\u00adad！"]) + "\n")
+    assert loader(tmp_path, *ALL[::2]).load(*pairs("mlm#wo"), "train").sentence_count == len(others)
 
 
 def test_only_what_the_run_knows_is_left_out(folder: Path) -> None:

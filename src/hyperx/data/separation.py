@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
@@ -17,8 +18,14 @@ from hyperx.pairs import TaskLanguagePair
 log = logging.getLogger(__name__)
 
 
+# Characters without a shape that are letters or marks in Unicode's categories: fillers and variation selectors.
+_SHAPELESS = re.compile(
+    "[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180d\u180f\u3164\ufe00-\ufe0f\uffa0\U000e0100-\U000e01ef]"
+)
+
+
 class HeldOutText:
-    """The sentences of some files, which must not be trained on. White space and Unicode normalisation are ignored.
+    """The sentences of some files, which must not be trained on, however they are written: see :func:`plain`.
 
     Args:
         files: the files, each with a pair that it belongs to.
@@ -69,6 +76,28 @@ class HeldOutText:
 
 
 def _texts_of(sentence: Sentence) -> set[str]:
-    """The contents of a sentence without white space: its text, a second text, and its words, which may differ."""
+    """The plain contents of a sentence: its text, a second text, and its words, which may differ."""
     texts = {sentence.text or "", sentence.text_pair or "", "".join(sentence.words)}
-    return {"".join(unicodedata.normalize("NFC", text).split()) for text in texts} - {""}
+    return set(map(plain, texts)) - {""}
+
+
+def plain(text: str) -> str:
+    """The form in which texts are compared: equal for texts that differ only in Unicode normalisation (NFC, NFD, NFKC,
+    NFKD), in case, in white space, or in invisible characters, such as soft hyphens, joiners and variation selectors.
+    """
+    if text.isascii():
+        return _without_invisible(text).lower()
+    # As Unicode matches compatible texts without case (definition D146). What is dropped is dropped in between:
+    # decomposing makes spaces, and a mark joins the letter before an invisible character that separated them.
+    text = _without_invisible(unicodedata.normalize("NFKD", text))
+    for _ in range(2):
+        text = unicodedata.normalize("NFKD", text).casefold()
+    # The Turkish letters, so that upper case does not depend on the language of whoever made it.
+    return unicodedata.normalize("NFKD", text).replace("i\u0307", "i").replace("ı", "i")
+
+
+def _without_invisible(text: str) -> str:
+    text = "".join(text.split())
+    if not text.isprintable():
+        text = "".join(char for char in text if unicodedata.category(char) not in ("Cc", "Cf"))
+    return text if text.isascii() else _SHAPELESS.sub("", text)
