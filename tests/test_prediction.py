@@ -8,6 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, HyperXError
 from hyperx.model import HyperX
 from hyperx.prediction import tag
+from hyperx.segmentation import WordSegmenter, word_segmenter
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -349,6 +351,27 @@ def test_labels_do_not_depend_on_the_batch_size(model: HyperX) -> None:
         for size in (1, 7, 32)
     ]
     assert found[0] == found[1] == found[2]
+
+
+def test_the_rules_that_cut_text_into_words_are_loaded_once(model: HyperX, monkeypatch: pytest.MonkeyPatch) -> None:
+    import spacy
+
+    loaded, blank = [], spacy.blank
+    monkeypatch.setattr(spacy, "blank", lambda *given, **named: (loaded.append(given), blank(*given, **named))[1])
+    # A language that no other test segments.
+    found = [model.predict(["Muna cat sees, sann!"], task="pos", language="fo")[0] for _ in range(5)]
+    assert len(loaded) == 1
+    assert {one.words for one in found} == {("Muna", "cat", "sees", ",", "sann", "!")}
+    assert len({str(one.labels) for one in found}) == 1
+
+
+def test_threads_share_the_rules() -> None:
+    texts = [" ".join(word for word, *_ in words) + " (so-called)." for words in toy.sentences("en", 50, 9)]
+    alone = WordSegmenter("tr")
+    wanted = [alone.segment(text) for text in texts]
+    with ThreadPoolExecutor(8) as pool:
+        for found in pool.map(lambda _: [*map(word_segmenter("tr").segment, texts)], range(16)):
+            assert found == wanted
 
 
 def test_predicting_leaves_the_model_in_training_mode(model: HyperX) -> None:

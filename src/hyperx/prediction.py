@@ -14,7 +14,7 @@ from hyperx.data.text import checked_words
 from hyperx.errors import DataError
 from hyperx.inference import POOL, PairPredictor
 from hyperx.pairs import TaskLanguagePair
-from hyperx.segmentation import WordSegmenter, text_sentence
+from hyperx.segmentation import WordSegmenter, text_sentence, word_segmenter
 
 if TYPE_CHECKING:
     from hyperx.model import HyperX
@@ -79,7 +79,7 @@ def as_sentences(
         DataError: if a text has no word, is neither a text nor words, or is in a script that cannot be segmented
             and words are needed.
     """
-    segmenter = WordSegmenter(language) if "words" in reads else None
+    segmenter = word_segmenter(language) if "words" in reads else None
     pairs = itertools.repeat(None) if text_pairs is None else text_pairs
     for number, (text, pair) in enumerate(zip(texts, pairs, strict=False), start=1):
         try:

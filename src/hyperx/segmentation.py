@@ -8,9 +8,10 @@ separates from its word, such as a right-to-left mark before a full stop, stays 
 from __future__ import annotations
 
 import re
+import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
-from functools import cached_property
+from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -67,7 +68,7 @@ class WordSegmenter:
     """Splits a line of raw text into words.
 
     A language for which spaCy has no rules is split by its rules for all languages. The rules are loaded with the first
-    line. A segmenter is not thread-safe.
+    line, which takes up to a second: :func:`word_segmenter` keeps them. Threads may share a segmenter.
 
     Args:
         language: a language code in any form that :func:`hyperx.languages.canonical` reads.
@@ -75,6 +76,7 @@ class WordSegmenter:
 
     def __init__(self, language: str) -> None:
         self.language = language
+        self._lock = threading.Lock()
         self._tokens_since_loading = 0
 
     @cached_property
@@ -127,14 +129,21 @@ class WordSegmenter:
             yield parts[-1], space
 
     def _tokens(self, text: str) -> list[tuple[str, bool]]:
-        if self._tokens_since_loading > TOKENS_BEFORE_RELOAD:
-            del self._spacy
-            self._tokens_since_loading = 0
-        # Outside a memory zone spaCy keeps every string that it ever saw.
-        with self._spacy.memory_zone():
-            tokens = [(token.text, bool(token.whitespace_)) for token in self._spacy.tokenizer(text)]
-        self._tokens_since_loading += len(tokens)
+        with self._lock:  # spaCy's tokenizer and its memory zones serve one thread at a time
+            if self._tokens_since_loading > TOKENS_BEFORE_RELOAD:
+                del self._spacy
+                self._tokens_since_loading = 0
+            # Outside a memory zone spaCy keeps every string that it ever saw.
+            with self._spacy.memory_zone():
+                tokens = [(token.text, bool(token.whitespace_)) for token in self._spacy.tokenizer(text)]
+            self._tokens_since_loading += len(tokens)
         return tokens
+
+
+@lru_cache(maxsize=16)
+def word_segmenter(language: str) -> WordSegmenter:
+    """The segmenter of a language that all of a process share; those of the last languages are kept."""
+    return WordSegmenter(language)
 
 
 def unspaced_script(line: str) -> str | None:

@@ -27,7 +27,7 @@ from hyperx.pair_data import raw_text_of
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction import tag
 from hyperx.scope import Scope
-from hyperx.segmentation import WordSegmenter, text_sentence
+from hyperx.segmentation import text_sentence, word_segmenter
 from hyperx.tasks.base import Task
 from hyperx.warm_start import WarmStart
 
@@ -91,7 +91,7 @@ class SelfLabeller:
 
     def _sentences(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
         """The raw text without dev and test data, split into words if the task needs them and the text has none."""
-        text, segmenter = raw_text_of(pair), WordSegmenter(pair.language) if task.reads == "words" else None
+        text, segmenter = raw_text_of(pair), word_segmenter(pair.language) if task.reads == "words" else None
         for passage in apart.removed(self.scope.texts.read(text, "train"), text):
             try:
                 sentence = passage if passage.words else text_sentence(passage.raw_text, segmenter)

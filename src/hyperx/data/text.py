@@ -18,7 +18,7 @@ from hyperx.data.labelled import TextRows, json_rows
 from hyperx.data.lines import check_word, decoded_lines, stands_on_a_line, without_ends
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
-from hyperx.segmentation import WordSegmenter, check_whole, is_visible, text_sentence
+from hyperx.segmentation import WordSegmenter, check_whole, is_visible, text_sentence, word_segmenter
 
 Row = tuple[str, ...]
 """The ten columns of a CoNLL-U line."""
@@ -105,7 +105,7 @@ class TextReader(InputReader):
 
     @cached_property
     def _segmenter(self) -> WordSegmenter:
-        return WordSegmenter(self.language)
+        return word_segmenter(self.language)
 
     def sentence(self, text: str, number: int) -> Sentence | None:
         """A text of a line, with its words if they are needed; None if it has no visible character.
