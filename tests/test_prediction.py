@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import io
 import itertools
 import json
@@ -13,7 +14,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pandas as pd
 import pytest
+import torch
 
 import toy
 from hyperx.cli import main
@@ -406,6 +410,113 @@ def test_generators_of_texts_and_pairs(model: HyperX) -> None:
     texts = ["cat sees", "Ada sees"]
     found = model.predict(iter(texts), text_pairs=iter(texts), task="pos", language="en")
     assert [one.sentence.text_pair for one in found] == texts
+
+
+@pytest.mark.parametrize("kind", [tuple, iter, np.array, lambda words: np.array(words, dtype=object), pd.Series])
+def test_words_and_texts_come_in_anything_with_an_order(model: HyperX, kind: Callable[[list[str]], Any]) -> None:
+    texts = ["cat sees Ada Lovelace.", "Ankara sees Alan Turing!"]
+    wanted = model.predict(texts, language="en", text_pairs=texts)
+    assert model.predict(kind(texts), language="en", text_pairs=kind(texts), task=kind(["ner", "pos"])) == wanted
+    (one,) = model.predict([kind(WORDS)], language="en")
+    assert one == model.predict([WORDS], language="en")[0]
+    assert {type(word) for word in one.words} == {str}
+    inputs = model.inputs(np.array([WORDS, WORDS]))
+    assert inputs["input_ids"].equal(model.inputs([WORDS, kind(WORDS)])["input_ids"])
+
+
+TABLE = pd.DataFrame({"cat": ["sees"]})
+
+
+@pytest.mark.parametrize(
+    ("argument", "value", "expected"),
+    [
+        *(("texts", value, "texts: expected a list of texts") for value in (None, b"cat", {"cat"}, {"cat": 1}, TABLE)),
+        *(("texts", [value], "text 1: expected a sequence") for value in (None, b"cat", {"cat"}, {"cat": 1}, TABLE)),
+        ("texts", [[["cat"]]], "text 1: expected a sequence of words"),
+        ("texts", [np.array([])], "text 1: expected a sentence, found no word"),
+        *(("text_pairs", value, "text_pairs: expected a list of texts") for value in (5, b"cat", {"cat"}, "cat")),
+        *(("text_pairs", [value], "text 1: expected a second text") for value in (None, 5, ["cat"])),
+        ("text_pairs", ["\ud800"], "text 1: expected whole characters"),
+        *(("task", value, "task: expected tasks such as ner, pos") for value in (5, b"pos", ["pos", None])),
+        *(("language", value, "call once for each language") for value in (["tr", "en"], None, 5)),
+        *(("batch_size", value, "batch_size: expected a whole number") for value in (None, "2", 2.5)),
+    ],
+)  # fmt: skip
+def test_arguments_of_the_wrong_kind_are_named(model: HyperX, argument: str, value: Any, expected: str) -> None:
+    good: dict[str, Any] = {"texts": ["cat sees"], "task": "pos", "language": "en"}
+    with pytest.raises(HyperXError, match=expected):
+        model.predict(**{**good, argument: value})
+
+
+@pytest.mark.parametrize("value", [None, 5, "cat", ["cat"], [[]], [[5]], [None], TABLE])
+def test_inputs_are_made_of_words_alone(model: HyperX, value: Any) -> None:
+    with pytest.raises(HyperXError, match=r"sentence.*expected .* found"):
+        model.inputs(value)
+
+
+@pytest.mark.parametrize("value", [None, 5, b"x", ["x"], "a\0b"])
+def test_folders_are_paths(model: HyperX, trained: Path, value: Any) -> None:
+    for call in (HyperX.from_pretrained, model.save_pretrained):
+        with pytest.raises(HyperXError, match="folder: expected a path; found"):
+            call(value)
+    if value is not None:
+        with pytest.raises(HyperXError, match="encoder: expected a path; found"):
+            HyperX.from_pretrained(trained, encoder=value)
+
+
+def test_the_home_folder_is_known_in_python_too(model: HyperX, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    model.save_pretrained("~/saved")
+    assert (tmp_path / "home" / "saved" / "hyperx.json").is_file()
+    assert HyperX.from_pretrained("~/saved").predict(["cat"], language="en")
+
+
+@pytest.mark.parametrize(
+    ("argument", "change", "expected"),
+    [
+        ("pairs", lambda _: None, "pairs: expected one pair"),
+        ("pairs", lambda _: [5], "task#language, such as ner#tr; found 5"),
+        ("input_ids", lambda ids: ids.tolist(), "input_ids: expected a tensor"),
+        ("input_ids", lambda ids: ids.float(), "input_ids: expected a tensor .* whole numbers"),
+        ("input_ids", lambda ids: ids + 1000, "input_ids: expected ids from 0 to .*; found 1002 to"),
+        ("attention_mask", lambda mask: mask[:, 1:], "attention_mask: expected .*, as of input_ids; found"),
+        ("words", lambda words: words.tolist(), "words: expected a tensor"),
+        ("labels", lambda labels: labels.tolist(), "labels: expected a tensor"),
+        # Rows that have no pair: nobody's labels were read before.
+        ("labels", lambda labels: labels.repeat(2, 1), "labels: expected those of 1 rows; found"),
+        ("labels", lambda labels: labels[:, 1:], "labels: expected label ids in the form of pos; found"),
+        ("labels", lambda labels: labels + 99, "labels: expected label ids in the form of pos; found"),
+        ("labels", lambda labels: labels.float(), "labels: expected label ids in the form of pos; found"),
+        ("adapters", lambda _: "those", "adapters: expected"),
+    ],
+)
+def test_batches_of_the_wrong_kind_are_named(
+    model: HyperX, argument: str, change: Callable[[Any], Any], expected: str
+) -> None:
+    batch: dict[str, Any] = {"pairs": ["pos#en"], **model.inputs([WORDS]), "adapters": None}
+    batch["labels"] = torch.zeros_like(batch["input_ids"])
+    assert model(**batch).loss is not None
+    with pytest.raises(HyperXError, match=expected):
+        model(**{**batch, argument: change(batch[argument])})
+
+
+def test_threads_that_share_a_model_take_turns(trained: Path) -> None:
+    """Also where it is in training mode, with dropout, which predicting switches off for a while."""
+    texts = [" ".join(word for word, *_ in words) for words in toy.sentences("en", 20, 8)]
+    languages = ["en", "tr", "de", "fr"] * 10
+    model = HyperX.from_pretrained(trained)
+    wanted = {language: model.predict(texts, language=language) for language in languages}
+    shared = copy.deepcopy(HyperX.from_pretrained(trained)).train()
+    with ThreadPoolExecutor(8) as pool:
+        found = list(pool.map(lambda language: shared.predict(texts, language=language), languages))
+    assert found == [wanted[language] for language in languages]
+    assert shared.training
+    assert sorted(shared.config.languages) == ["de", "en", "fr", "tr"]
+
+
+def test_parts_of_the_encoder_have_names(trained: Path) -> None:
+    with pytest.raises(HyperXError, match="part: expected 'norms' or 'layers' or 'all'; found str 'layer'"):
+        HyperX.from_pretrained(trained).train_encoder("layer")  # type: ignore[arg-type]
 
 
 def test_a_batch_holds_a_window_at_least(model: HyperX) -> None:

@@ -46,6 +46,11 @@ class EncoderError(HyperXError):
     """An encoder that cannot be found, read or adapted."""
 
 
+def not_expected(name: str, expected: str, found: object) -> HyperXError:
+    """The error for an argument of the wrong kind."""
+    return HyperXError(f"{name}: expected {expected}; found {type(found).__name__} {repr(found)[:60]}")
+
+
 def did_you_mean(found: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
     """A hint for a misspelt name: " Did you mean 'ner'?", or "" if nothing is close.
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+import operator
+import os
+import threading
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -18,13 +21,14 @@ from hyperx.config import EncoderPart, ModelConfig
 from hyperx.data.collate import pad_windows
 from hyperx.data.encoding import SubwordEncoder
 from hyperx.data.output import Prediction
-from hyperx.data.text import checked_words
+from hyperx.data.text import checked_words, in_order
 from hyperx.device import placed
 from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask
 from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
-from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
+from hyperx.files import in_home
 from hyperx.languages import canonical, is_language, no_language, suggestion
 from hyperx.modules.adapter import Adapters, Rows
 from hyperx.modules.dropout import quicken_dropout
@@ -57,6 +61,22 @@ class ModelOutput:
     loss: Tensor | None = None
 
 
+class _Turn:
+    """A lock of one model. A copy of the model has its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[_Turn], tuple[()]]:
+        return _Turn, ()
+
+
 class HyperX(nn.Module):
     """Encoder + hypernetwork + heads (Hyper-X, figure 1); with ``config.adapter_sharing`` plain adapters instead.
 
@@ -81,6 +101,7 @@ class HyperX(nn.Module):
             depth = config.head_layer
         self.config = config
         self.encoder = encoder
+        self._turn = _Turn()
         source = adapter_source(config, layers=depth, hidden_size=encoder.config.hidden_size)
         self.hypernetwork = source if isinstance(source, Hypernetwork) else None
         self.plain_adapters = source if isinstance(source, PlainAdapters) else None
@@ -104,7 +125,7 @@ class HyperX(nn.Module):
         self.train_encoder("norms")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, encoder: str | None = None) -> HyperX:
+    def from_pretrained(cls, folder: str | Path, *, encoder: str | Path | None = None) -> HyperX:
         """Load a checkpoint around its encoder, in evaluation mode.
 
         Args:
@@ -114,11 +135,14 @@ class HyperX(nn.Module):
         Raises:
             CheckpointError: if the checkpoint is incomplete or does not fit, or the encoder is a different one.
             EncoderError: if the encoder cannot be loaded.
+            HyperXError: if an argument is no path.
         """
-        path = checkpoint.resolve(Path(folder))
+        path = checkpoint.resolve(_path("folder", folder))
         config = checkpoint.read_config(path)
         tensors = checkpoint.read_tensors(path)
-        name = encoder or config.encoder
+        if encoder is not None:
+            _path("encoder", encoder)
+        name = os.fspath(encoder or config.encoder)
         # Only an encoder inside its checkpoint may have come without a tokenizer.
         inside = Path(name) == (path / checkpoint.ENCODER).resolve()
         loaded = load_encoder(name, tokenizer=not inside or has_tokenizer(Path(name)))
@@ -160,7 +184,7 @@ class HyperX(nn.Module):
         Raises:
             CheckpointError: if the folder holds anything else, which would be lost.
         """
-        path = Path(folder).resolve()
+        path = _path("folder", folder).resolve()
         if other := checkpoint.beside_model(path):
             raise CheckpointError(f"{path} holds {listing(other, most=3)}, which would be lost; name a new folder")
         checkpoint.write_folder(path, self.save_files)
@@ -188,7 +212,7 @@ class HyperX(nn.Module):
         """The special subwords of the encoder's tokenizer."""
         return special_subwords(self.checked_tokenizer())
 
-    def inputs(self, sentences: Sequence[Sequence[str]]) -> dict[str, Tensor]:
+    def inputs(self, sentences: Iterable[Iterable[str]]) -> dict[str, Tensor]:
         """The inputs of :meth:`forward` for sentences given as words: ``input_ids``, ``attention_mask`` and ``words``,
         each ``[B, T]``.
 
@@ -196,10 +220,22 @@ class HyperX(nn.Module):
             HyperXError: if a sentence is longer than a window; :meth:`predict` splits such sentences.
             DataError: if there is no sentence, or one is not a sequence of words.
         """
-        encoder = SubwordEncoder(self.checked_tokenizer(), max_length=self.config.max_length)
-        windows = list(encoder.windows([checked_words(words) for words in sentences]))
-        if not windows:
+        given = in_order(sentences)
+        if given is None:
+            raise not_expected("sentences", "a list of sentences, each a list of words", sentences)
+        checked = []
+        for number, words in enumerate(given):
+            try:
+                checked.append(checked_words(words))
+            except DataError as error:
+                raise DataError(f"sentence {number}: {error.message}") from error
+            if not checked[-1]:
+                raise DataError(f"sentence {number}: expected words, found none")
+        if not checked:
             raise DataError("expected one sentence or more, found none")
+        with self._turn:
+            encoder = SubwordEncoder(self.checked_tokenizer(), max_length=self.config.max_length)
+            windows = list(encoder.windows(checked))
         for number, own in enumerate(windows):
             if len(own) > 1:
                 raise HyperXError(
@@ -212,20 +248,23 @@ class HyperX(nn.Module):
 
     def predict(
         self,
-        texts: Sequence[str | Sequence[str]],
+        texts: Iterable[str | Iterable[str]],
         *,
-        task: str | Sequence[str] = (),
+        task: str | Iterable[str] | None = (),
         language: str,
-        text_pairs: Sequence[str] | None = None,
+        text_pairs: Iterable[str] | None = None,
         confidences: bool = False,
         batch_size: int = 32,
     ) -> list[Prediction]:
         """Label texts or their words, for any of the model's tasks and any language, trained or not.
 
+        Threads may share a model: their calls take turns.
+
         Args:
-            texts: raw texts, which are segmented into words if a task needs them, or sequences of words.
+            texts: raw texts, which are segmented into words if a task needs them, or sequences of words: lists, arrays,
+                series or any other iterables with an order.
             task: the task, or several; by default all that were trained and predict anything.
-            language: the language of the texts.
+            language: the language of all texts.
             text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
             confidences: also give the probability of each label.
             batch_size: windows in a batch; the labels do not depend on it.
@@ -234,30 +273,45 @@ class HyperX(nn.Module):
             For each text its label by task, or its words and their labels by task.
 
         Raises:
-            HyperXError: if the model has no such task, the task predicts nothing, the code names no language, or
-                ``texts`` and ``text_pairs`` differ in number.
+            HyperXError: if an argument is of the wrong kind, the model has no such task, the task predicts nothing, the
+                code names no language, or ``texts`` and ``text_pairs`` differ in number.
             DataError: if a text has no word, is neither a text nor words, or cannot be segmented.
         """
-        if isinstance(texts, str) or isinstance(text_pairs, str):
-            raise HyperXError("texts: expected a list of sentences, found one string; write [text]")
-        if text_pairs is not None:
-            texts, text_pairs = list(texts), list(text_pairs)
-            if len(text_pairs) != len(texts):
-                expected = f"expected one for each of the {len(texts)} texts"
-                raise HyperXError(f"text_pairs: {expected}; found {len(text_pairs)}")
-        if batch_size < 1:
-            raise HyperXError(f"batch_size: expected 1 or more; found {batch_size}")
-        tasks = self.predicted_tasks([task] if isinstance(task, str) else task)
-        self.admit_language(language)
-        training = self.training
-        self.eval()
-        try:
-            sentences = as_sentences(texts, language, text_pairs=text_pairs, reads=self.reads(tasks))
-            return list(
-                tag(self, sentences, tasks=tasks, language=language, confidences=confidences, batch_size=batch_size)
+        given, pairs = in_order(texts), None if text_pairs is None else in_order(text_pairs)
+        if given is None:
+            hint = "; write [text]" if isinstance(texts, str) else ""
+            raise not_expected("texts", f"a list of texts, or of lists of words{hint}", texts)
+        if text_pairs is not None and pairs is None:
+            hint = "; write [text]" if isinstance(text_pairs, str) else ""
+            raise not_expected("text_pairs", f"a list of texts, one for each of the first{hint}", text_pairs)
+        if pairs is not None and len(pairs) != len(given):
+            raise HyperXError(f"text_pairs: expected one for each of the {len(given)} texts; found {len(pairs)}")
+        names = (task,) if isinstance(task, str) else in_order(() if task is None else task)
+        if names is None or not all(isinstance(name, str) for name in names):
+            raise not_expected("task", f"tasks such as {', '.join(self.tasks)}", task)
+        if not isinstance(language, str):
+            raise not_expected(
+                "language", "one code for all texts, such as 'en' (call once for each language)", language
             )
-        finally:
-            self.train(training)
+        try:
+            size = operator.index(batch_size)
+        except TypeError:
+            raise not_expected("batch_size", "a whole number", batch_size) from None
+        if size < 1:
+            raise HyperXError(f"batch_size: expected 1 or more; found {size}")
+        tasks = self.predicted_tasks(names)
+        # The mode, the languages and the tokenizer are the model's: another thread must not change them meanwhile.
+        with self._turn:
+            self.admit_language(language)
+            training = self.training
+            self.eval()
+            try:
+                sentences = as_sentences(given, language, text_pairs=pairs, reads=self.reads(tasks))
+                return list(
+                    tag(self, sentences, tasks=tasks, language=language, confidences=confidences, batch_size=size)
+                )
+            finally:
+                self.train(training)
 
     def predicted_tasks(self, names: Sequence[str] = ()) -> tuple[str, ...]:
         """The tasks to predict, by default all that were trained and predict anything; an untrained one is warned of.
@@ -293,7 +347,13 @@ class HyperX(nn.Module):
         return {self.tasks[task].reads for task in tasks}
 
     def train_encoder(self, part: EncoderPart) -> None:
-        """Train only the encoder's layer norms (Hyper-X, section 2), all but its embeddings, or all of it."""
+        """Train only the encoder's layer norms (Hyper-X, section 2), all but its embeddings, or all of it.
+
+        Raises:
+            HyperXError: if there is no such part.
+        """
+        if part not in get_args(EncoderPart):
+            raise not_expected("part", " or ".join(map(repr, get_args(EncoderPart))), part)
         self.encoder.requires_grad_(part != "norms")
         if part == "layers":
             for module in self.encoder.modules():
@@ -328,6 +388,8 @@ class HyperX(nn.Module):
         Raises:
             HyperXError: if the code names no language.
         """
+        if not isinstance(language, str):
+            raise not_expected("language", "a code, such as 'en'", language)
         if canonical(language) in map(canonical, self.config.languages):
             self._tell_mean(canonical(language))
             return
@@ -367,6 +429,8 @@ class HyperX(nn.Module):
             HyperXError: if the model has no hypernetwork, it is compressed already, or there are fewer than R
                 components.
         """
+        if not isinstance(rank, int):
+            raise not_expected("rank", "a whole number", rank)
         if self.hypernetwork is None:
             raise HyperXError("the model has plain adapters: only a hypernetwork can be compressed")
         self.hypernetwork.compress(rank)
@@ -406,16 +470,25 @@ class HyperX(nn.Module):
             adapters: what :meth:`adapters` returned for the batch's distinct pairs in order of first appearance, to
                 avoid generating them again.
         """
+        _check_batch(input_ids, attention_mask=attention_mask, words=words)
         row_pairs = rows_of(pairs, len(input_ids))
         distinct = list(dict.fromkeys(row_pairs))
         rows = None
         if len(distinct) > 1:
             rows = Rows.of([distinct.index(pair) for pair in row_pairs], input_ids.device)
         weights = self.adapters(distinct) if adapters is None else adapters
+        if not isinstance(weights, Adapters):
+            raise not_expected("adapters", "those that model.adapters returns", weights)
         if weights.pairs != len(distinct):
             names = ", ".join(map(str, distinct))
             raise HyperXError(f"expected the adapters of {names}; found those of {weights.pairs} pairs")
-        hidden = self._encode(input_ids, attention_mask, weights, rows)
+        try:
+            hidden = self._encode(input_ids, attention_mask, weights, rows)
+        except IndexError as error:  # of its embeddings; only looked into now, as a look waits for the device
+            low, high = int(input_ids.min()), int(input_ids.max())
+            expected = f"ids from 0 to {len(self.word_embeddings) - 1}, and no more of them than the encoder reads"
+            found = f"{low} to {high}, {input_ids.shape[1]} in a row"
+            raise HyperXError(f"input_ids: expected {expected}; found {found}") from error
         by_task = {
             task: [row for row, pair in enumerate(row_pairs) if pair.task == task] for task in tasks_of(distinct)
         }
@@ -425,9 +498,19 @@ class HyperX(nn.Module):
             inputs = self._head_input(task, own, hidden, words, given.get(task))
             logits[task] = self.heads[task](inputs)
             if inputs.labels is not None:
-                part = len(own) / len(row_pairs) * self.tasks[task].loss(logits[task], inputs.labels)
+                part = len(own) / len(row_pairs) * self._loss(task, logits[task], inputs.labels)
                 loss = part if loss is None else loss + part
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
+
+    def _loss(self, task: str, logits: Any, labels: Tensor) -> Tensor:
+        """The loss of a task's rows; raises a HyperXError if the labels are not in the form of the task."""
+        try:
+            if labels.is_floating_point():
+                raise ValueError("they are no whole numbers")
+            return self.tasks[task].loss(logits, labels)
+        except (ValueError, IndexError) as error:
+            found = f"{list(labels.shape)}, {labels.dtype}: {error}"
+            raise HyperXError(f"labels: expected label ids in the form of {task}; found {found}") from error
 
     def _head_input(
         self, task: str, rows: Sequence[int], hidden: Tensor, words: Tensor | None, labels: Tensor | None
@@ -450,6 +533,13 @@ class HyperX(nn.Module):
         return cast(Tensor, self.pooling(self.injection.states(self.encoder, inputs, weights, rows)))
 
 
+def _path(name: str, value: str | os.PathLike[str]) -> Path:
+    """An argument that is a path, with ``~`` expanded; raises a HyperXError if it is something else."""
+    if not isinstance(value, str | os.PathLike) or "\0" in os.fspath(value):
+        raise not_expected(name, "a path", value)
+    return in_home(os.fspath(value))
+
+
 def tasks_of(pairs: Sequence[TaskLanguagePair]) -> list[str]:
     """The distinct tasks of some pairs, in order."""
     return list(dict.fromkeys(pair.task for pair in pairs))
@@ -469,13 +559,22 @@ def labels_by_task(
     """
     if labels is None:
         return {}
+    count = sum(map(len, rows.values()))
     if isinstance(labels, Tensor):
+        if not labels.dim() or len(labels) != count:
+            raise HyperXError(f"labels: expected those of {count} rows; found {list(labels.shape)}")
         return {
             task: labels if len(own) == len(labels) else labels[placed(torch.tensor(own), labels.device)]
             for task, own in rows.items()
         }
+    if not isinstance(labels, Mapping):
+        raise not_expected("labels", "a tensor, or a mapping from each task to one", labels)
     if set(labels) != set(rows):
         raise HyperXError(f"labels: expected those of {', '.join(rows)}; found those of {', '.join(labels) or 'none'}")
+    for task, own in rows.items():
+        if not isinstance(labels[task], Tensor) or labels[task].shape[:1] != (len(own),):
+            found = list(labels[task].shape) if isinstance(labels[task], Tensor) else type(labels[task]).__name__
+            raise HyperXError(f"labels: expected a tensor with those of the {len(own)} rows of {task}; found {found}")
     return labels
 
 
@@ -534,6 +633,19 @@ def check_config(config: ModelConfig) -> None:
         raise ConfigError(problems)
 
 
+def _check_batch(input_ids: Tensor, **others: Tensor | None) -> None:
+    """Check that inputs are tensors ``[B, T]`` of one shape; raises a HyperXError if not."""
+    if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or input_ids.is_floating_point():
+        raise not_expected("input_ids", "a tensor [B, T] of whole numbers", input_ids)
+    for name, tensor in others.items():
+        if tensor is None:
+            continue
+        if not isinstance(tensor, Tensor):
+            raise not_expected(name, "a tensor [B, T]", tensor)
+        if tensor.shape != input_ids.shape:
+            raise HyperXError(f"{name}: expected {list(input_ids.shape)}, as of input_ids; found {list(tensor.shape)}")
+
+
 def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
     """The pair of each row, from one pair for all rows or one for each.
 
@@ -544,6 +656,8 @@ def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
         raise HyperXError("input_ids: expected one row or more; found none")
     if isinstance(pairs, str | TaskLanguagePair):
         return [TaskLanguagePair.parse(pairs)] * count
+    if not isinstance(pairs, Sequence):
+        raise not_expected("pairs", "one pair, such as 'ner#en', or one for each row", pairs)
     if len(pairs) != count:
         raise HyperXError(f"pairs: expected one pair, or one for each of the {count} rows; found {len(pairs)}")
     return [TaskLanguagePair.parse(pair) for pair in pairs]

@@ -29,7 +29,7 @@ class TaskLanguagePair:
         """
         if isinstance(name, TaskLanguagePair):
             return name
-        task, separator, language = name.strip().partition("#")
+        task, separator, language = name.strip().partition("#") if isinstance(name, str) else ("", "", "")
         if not (task and separator and language) or "#" in language:
             raise HyperXError(f"a task–language pair is written task#language, such as ner#tr; found {name!r}")
         return cls(task, language)

@@ -61,7 +61,7 @@ def tag(
 
 
 def as_sentences(
-    texts: Iterable[str | Sequence[str]],
+    texts: Iterable[str | Iterable[str]],
     language: str,
     *,
     text_pairs: Iterable[str] | None = None,
@@ -82,11 +82,14 @@ def as_sentences(
     segmenter = word_segmenter(language) if "words" in reads else None
     pairs = itertools.repeat(None) if text_pairs is None else text_pairs
     for number, (text, pair) in enumerate(zip(texts, pairs, strict=False), start=1):
+        if text_pairs is not None and not isinstance(pair, str):
+            raise DataError(f"text {number}: expected a second text in text_pairs, found {str(pair)[:60]!r}")
         try:
             sentence = _sentence(text, segmenter)
+            empty = sentence is None or (pair is not None and text_sentence(pair, None) is None)
         except DataError as error:
             raise DataError(f"text {number}: {error.message}") from error
-        if sentence is None or (pair is not None and text_sentence(pair, None) is None):
+        if sentence is None or empty:
             found = text if sentence is None else pair
             raise DataError(f"text {number}: expected a sentence, found no word in {found!r}")
         if isinstance(text, str) and "text" in reads:
@@ -94,7 +97,8 @@ def as_sentences(
         yield sentence if pair is None else replace(sentence, text_pair=pair)
 
 
-def _sentence(text: str | Sequence[str], segmenter: WordSegmenter | None) -> Sentence | None:
+def _sentence(text: str | Iterable[str], segmenter: WordSegmenter | None) -> Sentence | None:
     if isinstance(text, str):
         return text_sentence(text, segmenter)
-    return Sentence(words=checked_words(text)) if text else None
+    words = checked_words(text)
+    return Sentence(words=words) if words else None

@@ -64,19 +64,34 @@ def read_input(
     return reader.sentences(without_ends(decoded_lines(stream, source)))
 
 
-def checked_words(words: Sequence[str]) -> tuple[str, ...]:
+def in_order(values: Any) -> tuple[Any, ...] | None:
+    """The items of a list, an array, a series, a generator or any other iterable with an order of its own; else None.
+
+    Text and bytes are no lists of their characters. Tables, which iterate over the names of their columns, mappings and
+    sets are none either.
+    """
+    if isinstance(values, str | bytes | bytearray | Mapping | set | frozenset) or hasattr(values, "columns"):
+        return None
+    try:
+        items = iter(values)
+    except TypeError:
+        return None
+    return tuple(items)
+
+
+def checked_words(words: Iterable[str]) -> tuple[str, ...]:
     """The words of a sentence, checked.
 
     Raises:
         DataError: if a sentence is not a sequence of words, or a word has a lone surrogate or no visible content.
     """
-    is_sequence = isinstance(words, Iterable) and not isinstance(words, str | bytes)
-    if not is_sequence or not all(isinstance(word, str) for word in words):
+    found = in_order(words)
+    if found is None or not all(isinstance(word, str) for word in found):
         raise DataError(f"expected a sequence of words, found {str(words)[:60]!r}")
-    for word in words:
+    for word in found:
         check_whole(word)
         check_word(word)
-    return tuple(words)
+    return tuple(map(str.__str__, found))  # strings of numpy are strings, but print otherwise
 
 
 class InputReader(ABC):
