@@ -49,6 +49,38 @@ def test_unusual_words_are_kept(tmp_path: Path, word: str) -> None:
     assert read(tmp_path, f"{word}\tO\n")[0].words == (word,)
 
 
+def test_a_comment_blames_no_good_line(tmp_path: Path) -> None:
+    """It is not a line with columns, whatever it holds."""
+    for text, words in (
+        ("# id 1\tdomain=en\na _ _ O\nb _ _ O\n\n# id 2\nc _ _ B-PER\n", [("a", "b"), ("c",)]),
+        ("# from the web, 2020\n#\tO\n#x\tO\n# id 7\n# a word\tO\n", [("#", "#x", "# a word")]),
+        ("# text = # 1\n# O\n1 O\n", [("#", "1")]),
+        ("# a B-PER\n# O\n", [("#",)]),
+    ):
+        found = read(tmp_path, text, "a.conll")
+        assert [sentence.words for sentence in found] == words
+        assert {tag for sentence in found for tag in sentence.columns["ner"]} <= {"O", "B-PER"}
+    assert read(tmp_path, "# text = x y\nx\tO\ny\tO\n")[0].text == "x y"
+
+
+def test_a_first_line_at_fault_is_named_alone(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("New York B-LOC\na O\nb O\n\nc O\n")
+    faults: list[DataError] = []
+    assert [sentence.words for sentence in read_columns(tmp_path / "a.txt", "ner", faults.append)] == [("c",)]
+    assert [str(fault) for fault in faults] == [
+        f"{tmp_path}/a.txt:1: expected a word and its tag, found 3 columns where line 2 has 2; separate word and tag "
+        "by a tab where the word holds spaces"
+    ]
+
+
+def test_a_sentence_of_thousands_of_words_is_named_once(tmp_path: Path) -> None:
+    (tmp_path / "a.tsv").write_text("a\tO\n\n" + "b\tO\n" * 6000 + "\nc\tO\n")
+    faults: list[DataError] = []
+    assert [sentence.words for sentence in read_columns(tmp_path / "a.tsv", "ner", faults.append)] == [("a",), ("c",)]
+    assert [fault.line for fault in faults] == [3]
+    assert "expected a blank line after each sentence" in faults[0].message
+
+
 def test_universal_ner(tmp_path: Path) -> None:
     text = "# sent_id = 1\n# text = a b\n1\ta\tB-PER\t-\tx\n2\tb\tI-PER\t-\t-\n\n# text = #\n1\t#\tO\t-\t-\n"
     first, second = read(tmp_path, text, "a.iob2")
@@ -102,6 +134,15 @@ def test_a_sentence_of_universal_ner_has_one_fault_and_the_others_are_read(tmp_p
         (b"a\tO\n\xc3\tO\n", "a.tsv", "a.tsv:2: expected UTF-8, found the bytes c3"),
         ("a\tO\n".encode("utf-16"), "a.tsv", "a.tsv:1: expected UTF-8, found the byte order mark of UTF-16"),
         ("", "a.tsv", "a.tsv: expected sentences, found none"),
+        ("a\tO\nb\tO\nNew York B-LOC\n", "a.tsv", "a.tsv:3: expected a word and its tag, found one column"),
+        ("a\tO\n#x\n", "a.tsv", "found one column, '#x'; add the tag after a tab, or '# ' before a comment"),
+        (
+            "# id 7\tdomain=en\na\tO\n",
+            "a.tsv",
+            "a.tsv:1: expected a word and its tag, found '# id 7\\tdomain=en', which",
+        ),
+        ("# about\n\na\tO\n", "a.tsv", "a.tsv:1: expected a sentence, found comments without words"),
+        ("en:a\tO\nen:b\tO\nen:c\tO\n", "a.tsv", "a.tsv:1: expected words, found en: before every word, as in WikiANN"),
         ("\n \n-DOCSTART-\tO\n", "a.tsv", "a.tsv: expected sentences, found none"),
         ("1\ta\tO\n", "a.iob2", "a.iob2:1: expected 5 columns separated by tabs"),
         ("2\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected word 1 of the sentence, found id '2'"),

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from hyperx.config import InputFormat
 from hyperx.data.sentence import Sentence
-from hyperx.data.text import INPUT_FORMATS, ConlluSentence, read_input
+from hyperx.data.text import INPUT_FORMATS, ConlluSentence, Gap, read_input
 from hyperx.errors import DataError
 
 CONLLU = """\
@@ -86,7 +86,10 @@ def test_json_lines() -> None:
     ("line", "message"),
     [
         ("text", "<stdin>:2: expected a JSON object on one line"),
-        ('{"txt": "a"}', "<stdin>:2: expected a column named text or .* or review, found txt$"),
+        (
+            '{"txt": "a"}',
+            "<stdin>:2: expected a column named text or .* or words or tokens, which list words; found txt$",
+        ),
         ('{"text": ""}', "<stdin>:2: expected a text in text, found ''"),
         ('{"text": "我是学生"}', "<stdin>:2: Han script has no spaces"),
     ],
@@ -107,6 +110,106 @@ def test_tokens() -> None:
 def test_a_token_of_nothing_is_refused() -> None:
     with pytest.raises(DataError, match="<stdin>:2: expected a word"):
         read("a b\nc \x07 d\n", "tokens")
+
+
+@pytest.mark.parametrize("comment", ["# id 1c8a\tdomain=en", "# sent = pos", "# $ 5"])
+@pytest.mark.parametrize("separator", [" ", "\t"])
+def test_columns_with_comments(comment: str, separator: str) -> None:
+    lines = [
+        comment,
+        *(separator.join((word, "_", "_", "O")) for word in ("Anna", "#", "#x")),
+        "",
+        comment,
+        "-DOCSTART- O",
+    ]
+    first, second = read("\n".join([*lines, separator.join("1__O")]), "columns")
+    assert (first.words, first.lines, first.comments) == (("Anna", "#", "#x"), (2, 3, 4), (comment,))
+    assert (second.words, second.lines) == (("1",), (8,))
+
+
+def test_one_word_a_line_may_begin_like_a_comment() -> None:
+    (found,) = read("# \nHashtag\n#metoo\n# sent_id = 3\nAnna\n#\n", "columns")
+    assert found.words == ("#", "Hashtag", "#metoo", "Anna", "#")
+    assert found.comments == ("# sent_id = 3",)
+    assert read("#\n", "columns")[0].words == ("#",)
+
+
+INDEXED = {
+    "conll-x": [row("1", "Anna"), row("2", "lives"), "", row("1", "So")],
+    "germeval": ["#\thttp://x [2010]", "1\tAnna\tB-PER\tO", "2\tlives\tO\tO", "", "#\thttp://y", "1\tSo\tO\tO"],
+    "iob2": ["# text = So", "1-2\tAnnal\tO\t-\t-", "1\tAnna\tO\t-\t-", "2\tlives\tO\t-\t-", "", "1\tSo\tO\t-\t-"],
+    "spaces": ["1 Anna O", "2 lives O", "", "1 So O"],
+}
+
+
+@pytest.mark.parametrize("name", INDEXED)
+def test_words_behind_their_numbers(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level("INFO"):
+        first, second = read("\n".join(INDEXED[name]), "columns")
+    assert (first.words, second.words) == (("Anna", "lives"), ("So",))
+    assert "the words are in column 2, as the first one counts them" in caplog.text
+    assert ("looks like CoNLL-U" in caplog.text) == (name == "conll-x")
+
+
+@pytest.mark.parametrize(
+    ("lines", "doubt"),
+    [
+        (["1\tNUM", "2\tNUM"], "1, 2, which may be words or count them"),
+        (["1\tO", "", "1\tO"], "only 1, 1, which may be words or count them"),
+        (["0\ta", "1\tb", "2\tc"], "only numbers, 0, 1, 2"),
+        (["doc a", "doc b", "doc c"], "'doc' in every line"),
+        (["B-Genre\tfunny", "O\tfilms", "O\tof"], "only tags, B-Genre, O, O"),
+        (["Anna lives .\tgood", "Bob sees .\tbad", "a b\tbad"], "spaces in each, such as 'Anna lives .'; texts are"),
+    ],
+)
+def test_the_column_of_words_is_not_guessed(lines: list[str], doubt: str) -> None:
+    with pytest.raises(DataError, match=f"<stdin>:1: expected words in the first column, found {doubt}"):
+        read("\n".join(lines), "columns")
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("Anna\nNew York\n", "<stdin>:2: expected a line of a word, found 2 columns where line 1 has 1"),
+        ("Anna\tO\nNew York\n", "<stdin>:2: expected a line of a word, found 1 columns where line 1 has 2"),
+        ("a\tX\tO\nb\tO\n", "<stdin>:2: expected a line of a word, found 2 columns"),
+        (
+            "# id 7\tdomain=en\na\tX\n",
+            "<stdin>:1: expected a line of a word, found .* which may be a comment or a word",
+        ),
+        ("nl:a\nnl:b\nnl:c", "<stdin>:1: expected words, found nl: before every word"),
+        ("1\ta\tO\n3\tb\tO\n2\ta\tO\n", "<stdin>:1: expected words in the first column, found only numbers, 1, 3, 2"),
+        ("1\ta\tO\n2\tb\tO\n3\tc\tO\n\n2\td\tO\n", "<stdin>:5: expected word 1 of the sentence, found id '2'"),
+        ("a\n" * 6000, "<stdin>:1: expected a blank line after each sentence"),
+    ],
+)
+def test_columns_are_checked_as_in_training(text: str, message: str) -> None:
+    with pytest.raises(DataError, match=message):
+        read(text, "columns")
+
+
+def test_conllu_without_blank_lines_is_refused() -> None:
+    with pytest.raises(DataError, match="<stdin>:1: expected a blank line after each sentence"):
+        read("\n".join(row(str(number)) for number in range(1, 6000)), "conllu")
+
+
+def test_json_lines_with_words() -> None:
+    lines = (
+        '{"tokens": ["a", "b"], "ner_tags": [0, 1], "id": "x"}\n{"words": ["c", "d"], "space_after": [false, true]}\n'
+    )
+    first, second = read(lines, "jsonl")
+    assert (first.words, first.space_after, first.comments) == (("a", "b"), None, ("# sent_id = x",))
+    assert (second.words, second.space_after) == (("c", "d"), (False, True))
+    assert [sentence.words for sentence in read(lines, "jsonl", reads=["text"])] == [("a", "b"), ("c", "d")]
+    for bad, message in (
+        ('{"words": ["a"], "tokens": ["b"]}', "found both, and they differ"),
+        ('{"words": ["a"], "space_after": [1]}', "expected space_after as 1 times true or false"),
+        ('{"words": ["a"], "text": 5}', "expected a text in text, found 5"),
+        ('{"words": ["a"], "text_pair": "\\ud800"}', "lone surrogate"),
+        ('{"id": 1, "ner_tags": []}', "or words or tokens, which list words; found id, ner_tags"),
+    ):
+        with pytest.raises(DataError, match=f"<stdin>:1: .*{message}"):
+            read(bad, "jsonl")
 
 
 def test_conllu_keeps_every_line() -> None:
@@ -161,8 +264,14 @@ def test_conllu_errors_name_the_line(lines: list[str], line: int, message: str) 
 @pytest.mark.parametrize("input_format", INPUT_FORMATS)
 def test_text_that_is_not_utf8(input_format: InputFormat) -> None:
     good = {"conllu": row("1"), "jsonl": '{"text": "fine"}'}.get(input_format, "fine") + "\n\n"
+    bad = "1 café\n".encode("latin-1")
     with pytest.raises(DataError, match="<stdin>:3: expected UTF-8, found the bytes e9 at byte 6 of the line; convert"):
-        read(good.encode() + "1 café\n".encode("latin-1"), input_format)
+        read(good.encode() + bad, input_format)
+    faults: list[DataError] = []
+    stream = io.BytesIO(good.encode() + bad + b"\n" + good.encode())
+    found = list(read_input(stream, input_format, language="en", on_fault=faults.append, fills=True))
+    assert [isinstance(sentence, Gap) for sentence in found] == [False, True, False]
+    assert [fault.line for fault in faults] == [3]
 
 
 def test_utf16_is_named() -> None:

@@ -8,7 +8,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hyperx.data.lines import OnFault, check_line, check_word, no_sentences, no_words, numbered_lines, stop
+from hyperx.data.lines import (
+    MOST_WORDS,
+    FaultyLine,
+    OnFault,
+    check_length,
+    check_line,
+    check_word,
+    no_sentences,
+    no_words,
+    numbered_lines,
+    stop,
+)
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError
 
@@ -178,6 +189,8 @@ class Block:
 
     def add(self, number: int, line: str) -> None:
         """Add one line: a comment, a word, or a range or empty node."""
+        if type(line) is FaultyLine:
+            raise line.fault
         check_line(line, self.place, number)
         # Within the sentence a word may be `#`, but its line begins with its id.
         if line.startswith("#"):
@@ -192,6 +205,8 @@ class Block:
             check_word(columns[FORM], self.place, number)
             self.words.append(columns)
             self.lines.append(number)
+            if len(self.words) > MOST_WORDS:
+                check_length(len(self.words), self.place, self.lines[0])
 
     def facts(self) -> dict[str, Any]:
         """The finished sentence without its annotation, as arguments of `Sentence`.

@@ -83,15 +83,22 @@ def json_rows(lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnF
         if not line.strip():
             continue
         try:
-            value = json.loads(line, object_pairs_hook=_distinct)
-        except (ValueError, RecursionError) as error:
-            on_fault(DataError(f"expected a JSON object on one line, found a fault: {error}", path=place, line=number))
-            continue
-        if isinstance(value, dict):
-            yield number, value
+            value = json_object(line)
+        except DataError as error:
+            on_fault(DataError(error.message, path=place, line=number))
         else:
-            message = f'expected a JSON object such as {{"text": ..., "label": ...}}, found {line[:40]!r}'
-            on_fault(DataError(message, path=place, line=number))
+            yield number, value
+
+
+def json_object(line: str, example: str = '{"text": ..., "label": ...}') -> dict[str, Any]:
+    """The object of a line; raises a DataError if it has none, with an example of one."""
+    try:
+        value = json.loads(line, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"expected a JSON object on one line, found a fault: {error}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"expected a JSON object such as {example}, found {line[:40]!r}")
+    return value
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:

@@ -45,6 +45,12 @@ def stop(fault: DataError) -> None:
     raise fault
 
 
+class FaultyLine(str):
+    """A line that is not UTF-8, for readers that can go on behind it: its text with escapes, and what is wrong."""
+
+    fault: DataError
+
+
 def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
     """Stream a UTF-8 file as (line number from 1, line without its end).
 
@@ -66,12 +72,15 @@ def whole_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"expected a readable file, found: {error.strerror or error}", path=path) from error
 
 
-def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[tuple[int, str]]:
+def decoded_lines(
+    stream: Iterable[bytes], place: str | Path, *, mark_faults: bool = False
+) -> Iterator[tuple[int, str]]:
     """The lines of an open file, one at a time, as (number from 1, line with its end), without a byte order mark.
 
     Args:
         stream: the lines in bytes, such as a binary file.
         place: the name of the file in errors.
+        mark_faults: give out a line that is not UTF-8 as a `FaultyLine`, unless the whole text is of another kind.
 
     Raises:
         DataError: if a line is not UTF-8, or the first one shows that this is no such text at all.
@@ -84,14 +93,18 @@ def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[tuple[
         try:
             line = raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            raise DataError(_not_utf8(raw, error, place), path=place, line=number) from error
+            fault = DataError(_not_utf8(raw, error, place), path=place, line=number)
+            if not mark_faults:
+                raise fault from error
+            line = FaultyLine(raw.decode("utf-8", errors="backslashreplace").rstrip("\r\n"))
+            line.fault = fault
         yield number, line
 
 
 def without_ends(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
     """Numbered lines without their ends."""
     for number, line in lines:
-        yield number, line.rstrip("\r\n")
+        yield number, line if type(line) is FaultyLine else line.rstrip("\r\n")
 
 
 def _not_utf8(raw: bytes, error: UnicodeDecodeError, place: str | Path) -> str:

@@ -8,16 +8,25 @@ from __future__ import annotations
 import re
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass, fields, replace
+from functools import cached_property, partial
 from typing import Any
 
 from hyperx.config import InputFormat
+from hyperx.data.columns import column_blocks, layout_of_words
 from hyperx.data.conllu import blocks, comment_value
-from hyperx.data.labelled import TextRows, json_rows
-from hyperx.data.lines import check_word, decoded_lines, stands_on_a_line, without_ends
+from hyperx.data.labelled import TEXT_COLUMNS, TextRows, json_object
+from hyperx.data.lines import (
+    FaultyLine,
+    OnFault,
+    check_word,
+    decoded_lines,
+    stands_on_a_line,
+    stop,
+    without_ends,
+)
 from hyperx.data.sentence import Sentence
-from hyperx.errors import DataError
+from hyperx.errors import DataError, listing
 from hyperx.segmentation import WordSegmenter, check_whole, is_visible, text_sentence, word_segmenter
 
 Row = tuple[str, ...]
@@ -38,6 +47,28 @@ class ConlluSentence(Sentence):
     rows: tuple[Row, ...] = ()
 
 
+@dataclass(frozen=True, slots=True)
+class ColumnsSentence(Sentence):
+    """A sentence with the lines that it was read from, so that a writer can answer line by line.
+
+    Args:
+        shape: the lines that are not of words, also the blank ones before the sentence, and None for that of a word.
+    """
+
+    shape: tuple[str | None, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Gap(ColumnsSentence):
+    """What stands in the place of a sentence that is not there: a blank line, or one that cannot be read.
+
+    Args:
+        error: what is wrong; empty for a blank line.
+    """
+
+    error: str = ""
+
+
 def read_input(
     stream: Iterable[bytes],
     input_format: InputFormat,
@@ -45,6 +76,10 @@ def read_input(
     language: str,
     source: str = "<stdin>",
     reads: Collection[str] = ("words",),
+    on_fault: OnFault = stop,
+    fills: bool = False,
+    aligns: bool = False,
+    word_column: int | None = None,
 ) -> Iterator[Sentence]:
     """Stream the sentences of a text, holding one sentence in memory at a time.
 
@@ -55,13 +90,26 @@ def read_input(
         source: the name of the stream in errors.
         reads: whether tasks need ``words``, ``text`` or both. Without ``words`` running text is not segmented; with
             ``text`` a tab separates two texts of a line.
+        on_fault: called for every sentence that cannot be read; raises by default. If it does not, the next one is
+            read.
+        fills: give out a :class:`Gap` in the place of such a sentence.
+        aligns: give out a :class:`Gap` for every blank line too, and lines of columns as they are.
+        word_column: the column of the words in ``columns``, counted from 1; by default found.
 
     Raises:
         DataError: with stream and line, if the text is not UTF-8 or not in this format, or if raw text is in a script
             that cannot be segmented.
     """
-    reader = INPUT_FORMATS[input_format](language=language, source=source, reads=reads)
-    return reader.sentences(without_ends(decoded_lines(stream, source)))
+    reader = INPUT_FORMATS[input_format](
+        language=language,
+        source=source,
+        reads=reads,
+        on_fault=on_fault,
+        fills=fills,
+        aligns=aligns,
+        word_column=word_column,
+    )
+    return reader.sentences(without_ends(decoded_lines(stream, source, mark_faults=True)))
 
 
 def in_order(values: Any) -> tuple[Any, ...] | None:
@@ -95,16 +143,22 @@ def checked_words(words: Iterable[str]) -> tuple[str, ...]:
 
 
 class InputReader(ABC):
-    """Converts lines to sentences.
+    """Converts lines to sentences; the arguments are those of :func:`read_input`."""
 
-    Args:
-        language: the language of the text.
-        source: the name of the stream in errors and sentences.
-        reads: whether tasks need ``words``, ``text`` or both.
-    """
-
-    def __init__(self, *, language: str, source: str, reads: Collection[str] = ("words",)) -> None:
+    def __init__(
+        self,
+        *,
+        language: str,
+        source: str,
+        reads: Collection[str] = ("words",),
+        on_fault: OnFault = stop,
+        fills: bool = False,
+        aligns: bool = False,
+        word_column: int | None = None,
+    ) -> None:
         self.language, self.source, self.reads = language, source, reads
+        self.on_fault, self.fills, self.aligns = on_fault, fills, aligns
+        self.word_column = word_column
 
     @abstractmethod
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
@@ -114,129 +168,139 @@ class InputReader(ABC):
             DataError: with stream and line, if a line is not in this format.
         """
 
+    def gap(self, fault: DataError, text: str | None, shape: Sequence[str | None] = ()) -> Iterator[Gap]:
+        """Report a fault; after that, what stands in the place of its sentence, if anything should."""
+        self.on_fault(fault)
+        if self.fills:
+            yield Gap((), text=text, source=self.source, error=str(fault), shape=tuple(shape))
 
-class TextReader(InputReader):
-    """Texts, which are segmented if words are needed."""
 
-    @cached_property
-    def _segmenter(self) -> WordSegmenter:
-        return word_segmenter(self.language)
+class LineReader(InputReader):
+    """One sentence per line; lines without a visible character are skipped."""
 
-    def sentence(self, text: str, number: int) -> Sentence | None:
-        """A text of a line, with its words if they are needed; None if it has no visible character.
+    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
+        """Read line by line."""
+        for number, line in lines:
+            try:
+                if type(line) is FaultyLine:
+                    raise line.fault
+                sentence = self.sentence(line)
+            except DataError as error:
+                yield from self.gap(DataError(error.message, path=self.source, line=number), line)
+                continue
+            if sentence is not None:
+                yield replace(sentence, lines=(number,) * max(len(sentence.words), 1), source=self.source)
+            elif self.aligns:
+                yield Gap((), text="", source=self.source)
+
+    @abstractmethod
+    def sentence(self, line: str) -> Sentence | None:
+        """The sentence of a line; None if it has none.
 
         Raises:
-            DataError: see :meth:`hyperx.segmentation.WordSegmenter.segment` for what is refused.
+            DataError: if the line is not in this format.
         """
-        try:
-            found = text_sentence(text, self._segmenter if "words" in self.reads else None)
-        except DataError as error:
-            raise DataError(error.message, path=self.source, line=number) from error
-        return found and replace(found, lines=(number,) * max(len(found.words), 1), source=self.source)
+
+    @cached_property
+    def _segmenter(self) -> WordSegmenter | None:
+        return word_segmenter(self.language) if "words" in self.reads else None
 
 
-class RawReader(TextReader):
+class RawReader(LineReader):
     """Running text, one sentence per line. Lines without a visible character are skipped.
 
     Every run of white space counts as one space; but if a task reads texts, a tab separates two texts.
     """
 
-    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
-        """Read line by line; a line with more than two texts, or with an empty one of two, is refused."""
-        for number, line in lines:
-            texts = line.split("\t") if "text" in self.reads else [line]
-            first, *others = [" ".join(text.split()) for text in texts]
-            sentence = self.sentence(first, number)
-            if others and any(map(is_visible, [first, *others])):
-                if sentence is None or not is_visible(others[0]) or len(others) > 1:
-                    message = f"expected a text, or two with one tab between them, found {line[:60]!r}"
-                    raise DataError(message, path=self.source, line=number)
-                sentence = replace(sentence, text_pair=others[0])
-            if sentence is not None:
-                yield sentence
+    def sentence(self, line: str) -> Sentence | None:
+        """A line of more than two texts, or with an empty one of two, is refused."""
+        texts = line.split("\t") if "text" in self.reads else [line]
+        first, *others = [" ".join(text.split()) for text in texts]
+        sentence = text_sentence(first, self._segmenter)
+        if others and any(map(is_visible, [first, *others])):
+            if sentence is None or not is_visible(others[0]) or len(others) > 1:
+                raise DataError(f"expected a text, or two with one tab between them, found {line[:60]!r}")
+            sentence = replace(sentence, text_pair=others[0])
+        return sentence
 
 
-class JsonlReader(TextReader):
+class JsonlReader(LineReader):
     """One JSON object per line with ``text``, and ``text_pair`` for two texts (or the other names that training data
-    may have), or with ``words``, which stay as they are. Its ``sent_id``, or else ``id``, is kept with the sentence;
-    all other keys are skipped."""
+    may have), or with ``words`` or ``tokens``, which stay as they are, and ``space_after``. Its ``sent_id``, or else
+    ``id``, is kept with the sentence; all other keys are skipped."""
 
-    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
-        """Read line by line; texts stay as they are."""
-        rows = TextRows(self.source, labelled=False)
-        for number, row in json_rows(lines, self.source):
-            if "words" in self.reads and isinstance(row.get("words"), list):
-                yield self._of_words(row, number)
-                continue
-            given = rows.sentence(row, number)
-            sentence = self.sentence(given.raw_text, number)
-            assert sentence is not None, "a row has a text"
-            yield replace(sentence, text=given.text, text_pair=given.text_pair, comments=_sent_id(row))
+    @cached_property
+    def _rows(self) -> TextRows:
+        return TextRows(self.source, labelled=False)
 
-    def _of_words(self, row: Mapping[str, Any], number: int) -> Sentence:
+    def sentence(self, line: str) -> Sentence | None:
+        """Texts stay as they are. Words are read if a task needs them, or if there is no text."""
+        if not line.strip():
+            return None
+        row = json_object(line, '{"text": ...} or {"words": [...]}')
+        if (words := _given_words(row)) is not None:
+            if "words" in self.reads or "text" not in row:
+                return self._of_words(row, words)
+        elif not _texts(row):
+            texts, found = " or ".join(TEXT_COLUMNS["text"]), listing(list(row), most=10) or "none"
+            raise DataError(f"expected a column named {texts}, or words or tokens, which list words; found {found}")
+        given = self._rows.sentence(row, None)
+        sentence = text_sentence(given.raw_text, self._segmenter)
+        assert sentence is not None, "a row has a text"
+        return replace(sentence, text=given.text, text_pair=given.text_pair, comments=_sent_id(row))
+
+    def _of_words(self, row: Mapping[str, Any], words: Sequence[Any]) -> Sentence:
         """A sentence given by its words."""
-        words = row["words"]
         if not words or not all(isinstance(word, str) for word in words):
-            message = f'expected words as a list of texts, such as ["a", "b"], found {str(words)[:40]}'
-            raise DataError(message, path=self.source, line=number)
-        try:
-            words = checked_words(words)
-        except DataError as error:
-            raise DataError(error.message, path=self.source, line=number) from error
-        text, pair = (value if isinstance(value := row.get(name), str) else None for name in ("text", "text_pair"))
+            raise DataError(f'expected words as a list of texts, such as ["a", "b"], found {str(words)[:40]}')
+        words = checked_words(words)
         return Sentence(
             words=words,
-            lines=(number,) * len(words),
-            source=self.source,
-            text=text,
-            text_pair=pair,
+            text=_text_of(row, "text"),
+            text_pair=_text_of(row, "text_pair"),
+            space_after=_space_after(row, words),
             comments=_sent_id(row),
         )
 
 
 class ColumnsReader(InputReader):
-    """One word per line, in the first column, with the rest of the line skipped; a blank line ends the sentence.
+    """One word per line with the rest of the line skipped; a blank line ends the sentence.
 
-    Columns are separated by tabs if the line has one, else by spaces, as in training data; ``-DOCSTART-`` lines are
-    skipped.
+    The word is in the first column, or in the second if the first one counts words, or where the user says. Columns,
+    comments and ``-DOCSTART-`` lines are told apart as in training data: see :class:`hyperx.data.columns.Layout`.
     """
 
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
-        """Read line by line; a word of only spaces or control characters is refused."""
-        words: list[tuple[int, str]] = []
-        for number, line in lines:
-            if line.startswith("-DOCSTART-"):
+        """Read block by block."""
+        choose = partial(layout_of_words, self.word_column, self.source)
+        for block in column_blocks(lines, choose, shapes=self.aligns):
+            if not block.first_line:
+                yield Gap((), text="", source=self.source, shape=tuple(block.shape))
                 continue
-            if line.strip(" \t"):
-                word = line.partition("\t")[0] if "\t" in line else line.strip(" ").partition(" ")[0]
-                check_word(word, self.source, number)
-                words.append((number, word))
-            elif words:
-                yield self._sentence(words)
-                words = []
-        if words:
-            yield self._sentence(words)
-
-    def _sentence(self, words: Sequence[tuple[int, str]]) -> Sentence:
-        numbers, forms = zip(*words, strict=True)
-        return Sentence(words=forms, lines=numbers, source=self.source)
+            sentence = block.sentence()
+            if sentence is None:
+                yield from self.gap(block.faults[0], comment_value(block.comments, "text"), block.shape)
+            elif self.aligns:
+                facts = {name.name: getattr(sentence, name.name) for name in fields(sentence)}
+                yield ColumnsSentence(**facts, shape=tuple(block.shape))
+            else:
+                yield sentence
 
 
-class TokensReader(InputReader):
+class TokensReader(LineReader):
     """Words separated by white space, one sentence per line. Blank lines are skipped.
 
     A no-break space does not separate words. A sentence has neither a text nor spaces.
     """
 
-    def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
-        """Split every line; a word of only no-break spaces or control characters is refused."""
-        for number, line in lines:
-            words = tuple(word for word in _SEPARATORS.split(line) if word)
-            if not words or line.isspace():
-                continue
-            for word in words:
-                check_word(word, self.source, number)
-            yield Sentence(words=words, lines=(number,) * len(words), source=self.source)
+    def sentence(self, line: str) -> Sentence | None:
+        """Split a line; a word of only no-break spaces or control characters is refused."""
+        words = tuple(word for word in _SEPARATORS.split(line) if word)
+        if not words or line.isspace():
+            return None
+        for word in words:
+            check_word(word)
+        return Sentence(words=words)
 
 
 class ConlluReader(InputReader):
@@ -245,12 +309,18 @@ class ConlluReader(InputReader):
     def sentences(self, lines: Iterable[tuple[int, str]]) -> Iterator[Sentence]:
         """Parse block by block; comments without words are refused, at the end of the stream too."""
         advice = "fix the line, or say with --input_format what the text is"
-        for block in blocks(lines, self.source, advice=advice):
-            yield ConlluSentence(
-                **block.facts(),
-                text_pair=comment_value(block.comments, "text_pair"),
-                rows=tuple(map(tuple, block.rows)),
-            )
+        faults: list[DataError] = []
+        for block in blocks(lines, self.source, faults.append, advice=advice):
+            try:
+                if faults:
+                    raise faults.pop()
+                yield ConlluSentence(
+                    **block.facts(),
+                    text_pair=comment_value(block.comments, "text_pair"),
+                    rows=tuple(map(tuple, block.rows)),
+                )
+            except DataError as fault:
+                yield from self.gap(fault, comment_value(block.comments, "text"))
 
 
 INPUT_FORMATS: dict[InputFormat, type[InputReader]] = {
@@ -261,6 +331,52 @@ INPUT_FORMATS: dict[InputFormat, type[InputReader]] = {
     "conllu": ConlluReader,
 }
 """Every input format by its name."""
+
+
+def _given_words(row: Mapping[str, Any]) -> Sequence[Any] | None:
+    """The list under ``words`` or ``tokens``; None if there is none.
+
+    Raises:
+        DataError: if there are two, and they differ.
+    """
+    found = [row[name] for name in ("words", "tokens") if isinstance(row.get(name), list)]
+    if len(found) == 2 and found[0] != found[1]:
+        raise DataError("expected words or tokens, found both, and they differ; leave one of them out")
+    return found[0] if found else None
+
+
+def _texts(row: Mapping[str, Any]) -> bool:
+    """Whether an object has a text, under any of its names."""
+    return any(name.strip().lower() in TEXT_COLUMNS["text"] for name in row)
+
+
+def _text_of(row: Mapping[str, Any], name: str) -> str | None:
+    """A text beside words; None if there is none.
+
+    Raises:
+        DataError: if it is no text.
+    """
+    value = row.get(name)
+    if value is None or value == "":
+        return None
+    if not isinstance(value, str) or not is_visible(value):
+        raise DataError(f"expected a text in {name}, found {value!r:.40}; write one or leave the key out")
+    check_whole(value)
+    return value
+
+
+def _space_after(row: Mapping[str, Any], words: Sequence[str]) -> tuple[bool, ...] | None:
+    """For each word whether a space follows it, as `JsonlWriter` writes it; None if that is unknown.
+
+    Raises:
+        DataError: if there is another number of values, or one is neither true nor false.
+    """
+    found = row.get("space_after")
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) != len(words) or not all(isinstance(value, bool) for value in found):
+        raise DataError(f"expected space_after as {len(words)} times true or false, one a word, found {found!r:.60}")
+    return tuple(found)
 
 
 def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
