@@ -32,6 +32,7 @@ SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 # Formats that predict reads and writes; the tables in data/text.py and data/output.py have an entry for each.
 InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
 OutputFormat = Literal["conllu", "jsonl", "columns"]
+OnError = Literal["stop", "skip", "empty"]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -471,12 +472,20 @@ class PredictConfig:
     """File to write; by default standard output."""
     input_format: InputFormat | None = None
     """'raw': one text per line, split into words if a task needs them; for cls a tab separates two texts. 'jsonl': one
-    object per line with text (and text_pair for pairs) or words. 'tokens': one sentence per line, words between spaces.
-    'columns': one word per line, in the first column, and a blank line after each sentence. 'conllu'. By default by
-    file extension (.jsonl, .conllu, .conll, .bio), else raw."""
+    object per line with text (and text_pair for pairs), or with words or tokens. 'tokens': one sentence per line, words
+    between spaces. 'columns': one word per line and a blank line after each sentence. 'conllu'. By default by file
+    extension (.jsonl, .conllu, .conll, .bio, .iob2), else raw."""
+    word_column: int | None = None
+    """The column of the words in 'columns', counted from 1. By default the first, or the second if the first counts the
+    words of each sentence."""
     output_format: OutputFormat | None = None
     """'conllu' (entities in MISC), 'jsonl' (one object per sentence), or 'columns' (word and labels separated by tabs).
-    By default by file extension (.jsonl, .tsv), else conllu."""
+    By default by file extension (.jsonl, .tsv, .conll, .bio), else conllu."""
+    on_error: OnError = "stop"
+    """What to do with a sentence that cannot be read: 'stop', which leaves what was done in OUTPUT.partial; 'skip' it;
+    or write an 'empty' result in its place. At the end the log names such sentences."""
+    align: bool = False
+    """Answer line by line, blank lines included: raw, tokens or jsonl to jsonl, or columns to columns."""
     confidence: bool = False
     """Also write the probability of each label (jsonl only)."""
     batch_size: int = 32

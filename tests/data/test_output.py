@@ -15,10 +15,12 @@ from hypothesis import strategies as st
 
 from hyperx.config import OutputFormat
 from hyperx.data.columns import read_columns
+from hyperx.data.conllu import comment_value
 from hyperx.data.output import OUTPUT_FORMATS, Prediction
 from hyperx.data.sentence import Sentence
-from hyperx.data.text import read_input
+from hyperx.data.text import ConlluSentence, read_input
 from hyperx.errors import DataError
+from hyperx.tasks.parsing import Arc
 
 PARIS = Sentence(
     words=("In", "New", "York", ",", "Ana", "!"),
@@ -271,3 +273,131 @@ def test_conllu_is_read_back_whole(words: list[str], data: st.DataObject) -> Non
     (again,) = read_input(io.BytesIO(output.encode()), "conllu", language="en")
     assert (again.words, again.space_after) == (sentence.words, spaces)
     assert written("conllu", predicted(again, {"pos": labels})) == output
+
+
+# What is written is read back -----------------------------------------------------------------------------------------
+
+anything = st.one_of(
+    st.text(st.one_of(st.sampled_from("# |=\t\n\r_-1aB\ufeff\u2028\u00a0"), st.characters()), min_size=1, max_size=6),
+    st.text(st.sampled_from("# |=_-1aB"), min_size=1, max_size=6),
+    st.sampled_from(["#", "1", "2", "O", "B-PER", "NOUN", "_", "# a", "New York"]),
+)
+PLACES = {"mood": (), "pos": ("upos",), "ner": ("ner",), "tags": ("upos",), "dep": ("head", "deprel")}
+
+
+def read_back(output: str, output_format: OutputFormat, word_column: int | None = None) -> list[Sentence]:
+    stream = io.BytesIO(output.encode())
+    return list(read_input(stream, output_format, language="en", reads=["words"], word_column=word_column))
+
+
+def labels_of(output_format: OutputFormat, output: str, sentence: Sentence, tasks: list[str]) -> dict[str, list[Any]]:
+    """By task the labels of each word, as pieces that are joined in the file, or the label of the sentence."""
+    if output_format == "jsonl":
+        row = parsed(output)
+        return {
+            task: [[str(value) for value in label.values()] if task == "dep" else [label] for label in row[task]]
+            if PLACES[task]
+            else row[task]
+            for task in tasks
+        }
+    whole = {task: comment_value(sentence.comments, task) for task in tasks if not PLACES[task]}
+    if output_format == "columns":
+        lines = [line.split("\t")[1:] for line in output.split("\n") if line and not line.startswith("# ")]
+        found: dict[str, Any] = {
+            task: [[line.pop(0) for _ in PLACES[task]] for line in lines] for task in tasks if PLACES[task]
+        }
+        return found | whole
+    assert isinstance(sentence, ConlluSentence)
+    places, found = {}, dict(whole)
+    for task in tasks:
+        for name in PLACES[task]:
+            column = {"upos": 3, "head": 6, "deprel": 7}.get(name)
+            key = (task if len(PLACES[task]) == 1 else f"{task}_{name}").upper()
+            places[task, name] = key if column is None or column in places.values() else column
+    for task in filter(PLACES.get, tasks):
+        found[task] = []
+        for columns in sentence.rows:
+            misc = dict(part.split("=", 1) for part in columns[9].split("|") if "=" in part)
+            wanted = [places[task, name] for name in PLACES[task]]
+            found[task].append([misc[place] if isinstance(place, str) else columns[place] for place in wanted])
+    return found
+
+
+@settings(max_examples=300, deadline=None)
+@given(data=st.data(), output_format=st.sampled_from(list(get_args(OutputFormat))))
+def test_what_is_written_is_read_back_equal_or_refused(data: st.DataObject, output_format: OutputFormat) -> None:
+    """Words, spaces, ids, texts and labels, of any characters; white space of texts counts as one space in lines."""
+    writer = OUTPUT_FORMATS[output_format]
+    tasks = data.draw(st.lists(st.sampled_from(list(PLACES)), min_size=1, unique=True))
+    places = {task: PLACES[task] for task in tasks}
+    sets = {task: data.draw(st.lists(anything, min_size=1, max_size=3)) for task in tasks}
+    words = data.draw(st.lists(anything, min_size=1, max_size=4))
+    spaces = tuple(data.draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words))))
+    text, pair = data.draw(st.none() | anything), data.draw(st.none() | anything)
+    line = json.dumps({"words": words, "text": text, "text_pair": pair, "space_after": spaces, "id": "s 1"})
+    try:
+        (sentence,) = read_back(line, "jsonl")
+        if writer.label_problems(places, sets):
+            return
+        writer.check(sentence, places)
+    except DataError:
+        return
+    labels: dict[str, Any] = {}
+    columns: dict[str, dict[str, Any]] = {}
+    for task, names in places.items():
+        drawn = [tuple(data.draw(st.sampled_from(sets[task])) for _ in names) for _ in words]
+        columns[task] = {name: tuple(label[place] for label in drawn) for place, name in enumerate(names)}
+        arcs = [Arc(3, label[-1]) for label in drawn] if task == "dep" else [label[0] for label in drawn if names]
+        labels[task] = tuple(arcs) if names else sets[task][0]
+        if task == "dep":
+            columns[task]["head"] = (3,) * len(words)
+    output = written(output_format, Prediction(sentence, labels, columns))
+    try:
+        (found,) = read_back(output, output_format)
+    except DataError as error:
+        # The words may be numbers, or be like tags: then the user says that they are words.
+        if "--word_column" not in str(error):
+            raise
+        (found,) = read_back(output, output_format, word_column=1)
+    assert found.words == tuple(words)
+    wanted = {task: list(zip(*columns[task].values(), strict=True)) if PLACES[task] else labels[task] for task in tasks}
+    assert labels_of(output_format, output, found, tasks) == {
+        task: [[str(part) for part in label] for label in own] if PLACES[task] else own for task, own in wanted.items()
+    }
+    if output_format != "columns":
+        assert found.space_after == sentence.space_after
+        assert comment_value(found.comments, "sent_id") == "s 1"
+        assert output_format == "conllu" or (found.text, found.text_pair) == (sentence.text, sentence.text_pair)
+    if output_format == "conllu" and text is not None:
+        assert found.text is not None
+        assert found.text.split() == text.split()
+    if output_format == "conllu" or "mood" in tasks:
+        assert (found.text_pair or "").split() == (sentence.text_pair or "").split()
+
+
+@pytest.mark.parametrize(
+    ("output_format", "places", "labels", "problem"),
+    [
+        ("conllu", {"ner": ("ner",)}, {"ner": ["O", "B-ORG|LOC"]}, "the label 'B-ORG|LOC' of ner, as | separates"),
+        ("conllu", {"pos": ("upos",), "tags": ("upos",)}, {"pos": ["A|B"], "tags": ["A|B"]}, "the label 'A|B' of tags"),
+        (
+            "conllu",
+            {"ner": ("ner",), "NER": ("ner",)},
+            {"ner": [], "NER": []},
+            "the tasks ner and NER, as both are NER=",
+        ),
+        ("conllu", {"mood": ()}, {"mood": ["a\nb"]}, "of mood, as it has a tab or line end"),
+        ("conllu", {"mood": ()}, {"mood": [" a"]}, "of mood, as spaces around a comment are not read"),
+        ("columns", {"pos": ("upos",)}, {"pos": ["a\tb"]}, "of pos, as it has a tab or line end"),
+        ("columns", {"pos": ("upos",)}, {"pos": [""]}, "of pos, as nothing can be seen of it"),
+        ("jsonl", {"mood": ()}, {"mood": ["\ud800"]}, "of mood, as it has a lone surrogate"),
+        ("jsonl", {"hypothesis": ()}, {"hypothesis": ["a"]}, "the task hypothesis, as this key is not read as labels"),
+    ],
+)
+def test_labels_that_would_be_read_back_as_others(
+    output_format: OutputFormat, places: dict[str, Any], labels: dict[str, list[str]], problem: str
+) -> None:
+    (found,) = OUTPUT_FORMATS[output_format].label_problems(places, labels)
+    assert problem in found
+    if output_format != "jsonl":
+        assert OUTPUT_FORMATS["jsonl"].label_problems(places, labels) == []

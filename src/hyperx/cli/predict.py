@@ -5,9 +5,13 @@ from __future__ import annotations
 import itertools
 import logging
 import os
+import re
+import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -15,14 +19,33 @@ from tqdm import tqdm
 
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import InputFormat, OutputFormat, PredictConfig
-from hyperx.data.output import OUTPUT_FORMATS, Prediction
-from hyperx.data.text import read_input
-from hyperx.errors import ConfigError, HyperXError
+from hyperx.data.output import OUTPUT_FORMATS, Places, Prediction
+from hyperx.data.sentence import Sentence
+from hyperx.data.text import Gap, read_input
+from hyperx.errors import ConfigError, DataError, HyperXError, itemised
 
 log = logging.getLogger(__name__)
 
-AMBIGUOUS = (".tsv", ".csv", ".iob2")
-"""Extensions of files that may hold words or texts, or whose words are not in the first column."""
+INPUT_ENDINGS: dict[str, InputFormat] = {
+    ".jsonl": "jsonl",
+    ".conllu": "conllu",
+    **dict.fromkeys((".conll", ".bio", ".iob2"), "columns"),
+}
+OUTPUT_ENDINGS: dict[str, OutputFormat] = {
+    ".jsonl": "jsonl",
+    ".conllu": "conllu",
+    **dict.fromkeys((".tsv", ".conll", ".bio"), "columns"),
+}
+AMBIGUOUS = (".tsv", ".csv", ".json")
+"""Extensions of input files that may hold words or texts."""
+
+NOT_WRITTEN = (".csv", ".json", ".iob2")
+"""Extensions of output files that stand for formats that are not written."""
+
+ALIGNED = (*((given, "jsonl") for given in ("raw", "tokens", "jsonl")), ("columns", "columns"))
+"""Formats of input and output of which line answers line."""
+
+_SHOWN = 5
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -32,18 +55,51 @@ def main(arguments: Sequence[str]) -> None:
     validate(config)
     with open_input(config.input) as source:
         check_not_input(config.output, source)
-        predictions = progress(predictions_of(config, source), config)
-        first = next(predictions, None)
-        if first is None:
-            log.warning("%s holds no sentence: nothing was written", source_name(config))
-            return
-        # An existing output file is overwritten only once there is something to write.
+        faults = Faults(config)
+        predictions = predictions_of(config, source, faults)
         with open_output(config.output) as target:
-            write(itertools.chain([first], predictions), target, config)
+            written = write(progress(predictions, config), target, config)
+    faults.report()
+    if not written:
+        log.warning(
+            "%s holds no sentence: %s",
+            source_name(config),
+            "the output is empty" if config.output else "nothing was written",
+        )
 
 
-def predictions_of(config: PredictConfig, source: IO[bytes]) -> Iterator[Prediction]:
-    """The model's predictions for the sentences of the input, one by one."""
+@dataclass
+class Faults:
+    """What is done with sentences that cannot be read, and what is told of them at the end."""
+
+    config: PredictConfig
+    count: int = 0
+    first: list[str] = field(default_factory=list)
+
+    def __call__(self, fault: DataError) -> None:
+        """Raise a fault, or keep it for the report."""
+        if self.config.on_error == "stop":
+            message = f"{fault.message} (--on_error skip or empty goes on behind it)"
+            raise DataError(message, path=fault.path, line=fault.line) from fault
+        self.count += 1
+        if len(self.first) < _SHOWN:
+            self.first.append(str(fault))
+
+    def report(self) -> None:
+        """Log how many sentences could not be read, and the first of them."""
+        if self.count:
+            many = "1 sentence" if self.count == 1 else f"{self.count:,} sentences"
+            done = "skipped" if self.config.on_error == "skip" else "written empty"
+            lines = [*self.first, *[""] * (self.count - len(self.first))]
+            log.warning(itemised(f"{many} {done} that cannot be read", lines, most=_SHOWN))
+
+
+def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> Iterator[Prediction]:
+    """The model's predictions for the sentences of the input, one by one, and what stands for those that it lacks.
+
+    Raises:
+        ConfigError: if the output's format cannot hold all labels, or the answer line by line.
+    """
     from hyperx.device import pick_device
     from hyperx.model import HyperX
     from hyperx.prediction import tag
@@ -54,31 +110,116 @@ def predictions_of(config: PredictConfig, source: IO[bytes]) -> Iterator[Predict
     model.to(pick_device(no_cuda=config.no_cuda))
     model.admit_language(config.language)
     tasks = model.predicted_tasks(config.tasks)
+    places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
+    check_labels(config, places, model.config.labels)
     sentences = read_input(
-        source,
+        first_checked(source, config),
         input_format(config),
         language=config.language,
         source=source_name(config),
         reads=model.reads(tasks),
+        on_fault=faults,
+        fills=config.on_error == "empty",
+        aligns=config.align,
+        word_column=config.word_column,
     )
-    return tag(
-        model,
-        sentences,
-        tasks=tasks,
-        language=config.language,
-        confidences=config.confidence,
-        batch_size=config.batch_size,
-        pool=1 if at_terminal(config) else None,
+    return in_order(
+        writable(sentences, places, config, faults),
+        lambda found: tag(
+            model,
+            found,
+            tasks=tasks,
+            language=config.language or "",
+            confidences=config.confidence,
+            batch_size=config.batch_size,
+            pool=1 if at_terminal(config) else None,
+        ),
+        places,
     )
 
 
-def write(predictions: Iterable[Prediction], target: TextIO, config: PredictConfig) -> None:
-    """Write each sentence as soon as it is labelled."""
-    writer, waiting = OUTPUT_FORMATS[output_format(config)](target), at_terminal(config)
+def check_labels(config: PredictConfig, places: Places, labels: Mapping[str, Iterable[str]]) -> None:
+    """Check that the output's format can hold all labels, and a line for a line.
+
+    Raises:
+        ConfigError: naming tasks, labels and another format.
+    """
+    chosen = output_format(config)
+    problems = [
+        f"--output_format: {chosen} cannot hold {problem}; choose {'another' if chosen == 'jsonl' else 'jsonl'}"
+        for problem in OUTPUT_FORMATS[chosen].label_problems(places, labels)
+    ]
+    whole = [task for task, columns in places.items() if not columns]
+    if config.align and chosen == "columns" and whole:
+        problems.append(
+            f"--align: columns have no line for the labels of {', '.join(whole)}; leave them out of --tasks"
+        )
+    if problems:
+        raise ConfigError(problems)
+
+
+def writable(
+    sentences: Iterable[Sentence], places: Places, config: PredictConfig, faults: Faults
+) -> Iterator[Sentence]:
+    """The sentences whose words the output's format can hold; others are faults."""
+    check = OUTPUT_FORMATS[output_format(config)].check
+    for sentence in sentences:
+        try:
+            if not isinstance(sentence, Gap):
+                check(sentence, places)
+        except DataError as fault:
+            faults(fault)
+            if config.on_error == "skip":
+                continue
+            shape = getattr(sentence, "shape", ())
+            sentence = Gap((), text=sentence.raw_text, source=sentence.source, error=str(fault), shape=shape)
+        yield sentence
+
+
+def in_order(
+    sentences: Iterable[Sentence], label: Callable[[Iterator[Sentence]], Iterator[Prediction]], places: Places
+) -> Iterator[Prediction]:
+    """The predictions for sentences, and for each gap between them that there is nothing.
+
+    A fault ends the sentences; those before it are labelled before it is raised.
+    """
+    waiting: deque[Gap | None] = deque()
+    faults: list[HyperXError] = []
+
+    def without_gaps() -> Iterator[Sentence]:
+        try:
+            for sentence in sentences:
+                if isinstance(sentence, Gap):
+                    waiting.append(sentence)
+                else:
+                    waiting.append(None)
+                    yield sentence
+        except HyperXError as fault:
+            faults.append(fault)
+
+    def gaps() -> Iterator[Prediction]:
+        while waiting and (gap := waiting[0]) is not None:
+            waiting.popleft()
+            yield Prediction.nothing(gap, places)
+
+    for prediction in label(without_gaps()):
+        yield from gaps()
+        waiting.popleft()
+        yield prediction
+    yield from gaps()
+    if faults:
+        raise faults[0]
+
+
+def write(predictions: Iterable[Prediction], target: TextIO, config: PredictConfig) -> int:
+    """Write each sentence as soon as it is labelled; returns how many there are."""
+    writer, waiting, count = OUTPUT_FORMATS[output_format(config)](target), at_terminal(config), 0
     for prediction in predictions:
+        count += 1
         writer.write(prediction)
         if waiting:
             target.flush()
+    return count
 
 
 def at_terminal(config: PredictConfig) -> bool:
@@ -106,13 +247,28 @@ def validate(config: PredictConfig) -> None:
         problems.append(f"--confidence: {chosen} has no place for it; choose --output_format jsonl")
     if config.batch_size < 1:
         problems.append(f"--batch_size: expected 1 or more; found {config.batch_size}")
-    if config.input is not None and config.input_format is None and config.input.suffix.lower() in AMBIGUOUS:
+    if config.input is not None and config.input.is_dir():
+        problems.append(f"--input: expected a file, found the folder {config.input}; name a file in it")
+    elif config.input is not None and config.input_format is None and config.input.suffix.lower() in AMBIGUOUS:
         problems.append(
             f"--input: a file that ends in {config.input.suffix} may hold words or texts. Say --input_format columns "
-            "(one word per line, in the first column) or raw (one text per line)"
+            "(one word per line), raw (one text per line) or jsonl (one JSON object per line)"
         )
     if config.output is not None and config.output.is_dir():
         problems.append(f"--output: expected a file, found the folder {config.output}")
+    elif config.output is not None and config.output_format is None and config.output.suffix.lower() in NOT_WRITTEN:
+        known = ", ".join(f"{ending} ({name})" for ending, name in OUTPUT_ENDINGS.items())
+        problems.append(f"--output: no format that is written ends in {config.output.suffix}; choose {known}")
+    given, chosen = input_format(config), output_format(config)
+    if config.word_column is not None and (given != "columns" or config.word_column < 1):
+        problems.append(
+            f"--word_column: expected 1 or more, and --input_format columns; found {config.word_column}, {given}"
+        )
+    if config.align and (given, chosen) not in ALIGNED:
+        pairs = "raw, tokens or jsonl with --output_format jsonl, or columns with columns"
+        problems.append(f"--align: {given} to {chosen} has no line for every line; choose {pairs}")
+    if config.align and config.on_error == "skip":
+        problems.append("--align: with --on_error skip lines would be missing; choose --on_error empty or stop")
     if problems:
         raise ConfigError(problems)
 
@@ -120,15 +276,44 @@ def validate(config: PredictConfig) -> None:
 def input_format(config: PredictConfig) -> InputFormat:
     """The format that is given, else that of the input's extension, else raw text."""
     ending = "" if config.input is None else config.input.suffix.lower()
-    by_ending: dict[str, InputFormat] = {".jsonl": "jsonl", ".conllu": "conllu", ".conll": "columns", ".bio": "columns"}
-    return config.input_format or by_ending.get(ending, "raw")
+    return config.input_format or INPUT_ENDINGS.get(ending, "raw")
 
 
 def output_format(config: PredictConfig) -> OutputFormat:
     """The format that is given, else that of the output's extension, else CoNLL-U."""
     ending = "" if config.output is None else config.output.suffix.lower()
-    by_ending: dict[str, OutputFormat] = {".jsonl": "jsonl", ".tsv": "columns"}
-    return config.output_format or by_ending.get(ending, "conllu")
+    return config.output_format or OUTPUT_ENDINGS.get(ending, "conllu")
+
+
+def first_checked(lines: Iterable[bytes], config: PredictConfig) -> Iterator[bytes]:
+    """The lines of the input, unless it is taken for raw text unasked and the first one shows that it is not.
+
+    Raises:
+        ConfigError: if it shows that.
+    """
+    lines = iter(lines)
+    if config.input_format is None and input_format(config) == "raw":
+        for line in lines:
+            if line.strip():
+                if found := other_format(line.decode("utf-8", errors="replace").removeprefix("\ufeff").rstrip("\r\n")):
+                    advice = f"say --input_format {found}, or raw if this is text"
+                    raise ConfigError(
+                        [f"--input_format: the input looks like {found}, as it begins with {line[:40]!r}; {advice}"]
+                    )
+                lines = itertools.chain([line], lines)
+                break
+    yield from lines
+
+
+def other_format(line: str) -> InputFormat | None:
+    """The format other than raw text whose first line this surely is; None if there is none."""
+    if re.fullmatch(r'\{\s*".*\}', line):
+        return "jsonl"
+    if re.match(r"# *(sent_id|newdoc|newpar|global\.columns|text)\b.*=|1(-\d+)?(\t[^\t]*){9}$", line):
+        return "conllu"
+    if re.match(r"-DOCSTART-|\S+\t(O|[BIESU]-\w+)$", line):
+        return "columns"
+    return None
 
 
 def open_input(path: Path | None) -> IO[bytes]:
@@ -147,24 +332,54 @@ def check_not_input(path: Path | None, source: IO[bytes]) -> None:
     Raises:
         ConfigError: if it is.
     """
-    try:
-        same = path is not None and path.is_file() and os.path.samestat(path.stat(), os.fstat(source.fileno()))
-    except OSError:  # an input without a file descriptor
-        return
-    if same:
-        raise ConfigError([f"--output: {path} is the input; it would be overwritten while it is read"])
+    for written in () if path is None else (path, partial_of(path)):
+        try:
+            same = written.is_file() and os.path.samestat(written.stat(), os.fstat(source.fileno()))
+        except OSError:  # an input without a file descriptor
+            return
+        if same:
+            raise ConfigError([f"--output: {written} is the input; it would be overwritten while it is read"])
 
 
-def open_output(path: Path | None) -> AbstractContextManager[TextIO]:
-    """The file, or standard output, which stays open; in UTF-8 whatever the locale."""
+def partial_of(path: Path) -> Path:
+    """Where output is written until it is complete; a link stays a link."""
+    place = path.resolve()
+    return place.with_name(f"{place.name}.partial")
+
+
+@contextmanager
+def open_output(path: Path | None) -> Iterator[TextIO]:
+    """The file, or standard output, which stays open; in UTF-8 whatever the locale.
+
+    A file is replaced when all is written. Until then, and if anything fails, what was written stands beside it.
+    """
     if path is None:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-        return nullcontext(sys.stdout)
+        yield sys.stdout
+        return
+    special = path.exists() and not path.is_file()  # a device or a pipe
+    partial = path if special else partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        return path.open("w", encoding="utf-8", newline="\n")
+        file = partial.open("w", encoding="utf-8", newline="\n")
     except OSError as error:
-        raise HyperXError(f"--output: cannot write {path}: {error.strerror}") from None
+        raise HyperXError(f"--output: cannot write {partial}: {error.strerror}") from None
+    if special:
+        with file:
+            yield file
+        return
+    try:
+        with file:
+            yield file
+    except BaseException:
+        if partial.stat().st_size:
+            log.warning("not finished: what was done stands in %s; %s is as it was", partial, path)
+        else:
+            partial.unlink()
+        raise
+    with suppress(OSError):
+        shutil.copymode(path, partial)
+    partial.replace(path.resolve())
 
 
 def progress(predictions: Iterable[Prediction], config: PredictConfig) -> Iterator[Prediction]:

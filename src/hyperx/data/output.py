@@ -16,10 +16,12 @@ from typing import Any, TextIO
 
 from hyperx.config import OutputFormat
 from hyperx.data.conllu import DEPREL, HEAD, ID, MISC, UPOS, comment_value, surface_text
+from hyperx.data.labelled import TEXT_COLUMNS
 from hyperx.data.sentence import Sentence
 from hyperx.data.spans import spans
-from hyperx.data.text import ConlluSentence, Row
+from hyperx.data.text import ColumnsSentence, ConlluSentence, Gap, Row
 from hyperx.errors import DataError
+from hyperx.segmentation import is_visible
 
 log = logging.getLogger(__name__)
 
@@ -31,10 +33,22 @@ _SPANS = "ner"
 
 _CONFIDENCE_DIGITS = 4
 
-JSON_KEYS = frozenset({"sent_id", "text", "text_pair", "words", "space_after", "entities", "confidence"})
+JSON_KEYS = frozenset({"sent_id", "text", "text_pair", "words", "space_after", "entities", "confidence", "error"})
 """The keys of JSON lines other than the tasks' names, which have the labels."""
 
 _LINE_BREAKS = re.compile(r"[\t\n\r]+")
+
+_NOTHING = "_"
+"""What stands for the word, and for its labels, of a sentence that could not be read."""
+
+_NO_WORDS = ("# ", "-DOCSTART-", "\ufeff")
+"""What begins a comment or a document in columns, or a file."""
+
+_KEYS_READ = {"tokens", "id", *TEXT_COLUMNS["text_pair"]}
+"""Keys of JSON lines that are read and not written."""
+
+Places = Mapping[str, Iterable[str]]
+"""For each task the columns of words that it gives, none for a task that labels whole sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +77,15 @@ class Prediction:
         """The words of the sentence."""
         return self.sentence.words
 
+    @classmethod
+    def nothing(cls, gap: Gap, places: Places) -> Prediction:
+        """What is written for a line without a sentence: no label of any task."""
+        return cls(
+            gap,
+            labels={task: () if columns else None for task, columns in places.items()},
+            columns={task: dict.fromkeys(columns, ()) for task, columns in places.items()},
+        )
+
     @property
     def sentence_labels(self) -> dict[str, str]:
         """The labels of the tasks that label whole sentences."""
@@ -86,6 +109,36 @@ class PredictionWriter(ABC):
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
 
+    @classmethod
+    def label_problems(cls, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
+        """Which tasks have labels, or names, that would be read back as others.
+
+        Args:
+            places: for each task the columns of words that it gives.
+            labels: its labels.
+        """
+        return [
+            f"the label {label!r} of {task}, as {reason}"
+            for task, columns in places.items()
+            for label in labels[task]
+            for reason in [cls._label_problem(label, task, places)]
+            if reason
+        ]
+
+    @classmethod
+    def _label_problem(cls, label: str, task: str, places: Places) -> str | None:
+        """Why the format cannot hold a label of a task; None if it can."""
+        return _no_characters(label)
+
+    @classmethod
+    @abstractmethod
+    def check(cls, sentence: Sentence, places: Places) -> None:
+        """Check that the format can hold a sentence's words.
+
+        Raises:
+            DataError: naming the word, with its file and line.
+        """
+
     def write(self, prediction: Prediction) -> None:
         """Write one sentence.
 
@@ -106,15 +159,47 @@ class ConlluWriter(PredictionWriter):
     A sentence without ``# sent_id`` gets its number in the stream; one without ``# text`` its words, joined according
     to their spaces. If no task needed the words of a text, it is split at white space. If several tasks give tags or
     trees, the first has the column, and the others are in MISC under their names: ``TAGS=NOUN``, ``TREES_HEAD=2``.
+    In the place of a sentence that could not be read there is the word ``_`` without labels, below ``# error = ...``.
     """
 
     def __init__(self, stream: TextIO) -> None:
         super().__init__(stream)
         self._written = 0
 
+    @classmethod
+    def label_problems(cls, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
+        """As for all formats, and tasks whose attributes of MISC would have one name."""
+        owners: dict[int | str, str] = {}
+        twice = [
+            f"the tasks {owners[place]} and {task}, as both are {place}= in MISC"
+            for place, (task, _) in _place_list(places)
+            if owners.setdefault(place, task) != task
+        ]
+        return [*twice, *super().label_problems(places, labels)]
+
+    @classmethod
+    def _label_problem(cls, label: str, task: str, places: Places) -> str | None:
+        if problem := _no_field(label):
+            return problem
+        if not tuple(places[task]):
+            return None if label == label.strip() else "spaces around a comment are not read"
+        in_misc = any(isinstance(place, str) and owner == task for place, (owner, _) in _place_list(places))
+        return "| separates the entries of MISC" if in_misc and "|" in label else None
+
+    @classmethod
+    def check(cls, sentence: Sentence, places: Places) -> None:
+        """Words have neither tabs nor line ends."""
+        if not isinstance(sentence, ConlluSentence):
+            _checked(sentence.words, sentence)
+
     def _rendered(self, prediction: Prediction) -> str:
         self._written += 1
         sentence = prediction.sentence
+        if isinstance(sentence, Gap):
+            sentence = replace(sentence, words=(_NOTHING,), text=sentence.text or _NOTHING)
+            error = f"# error = {_LINE_BREAKS.sub(' ', prediction.sentence.error)}"
+            lines = [*_comments(sentence, (), self._written), error, *map("\t".join, _new_rows(sentence))]
+            return "\n".join(lines) + "\n\n"
         rows = sentence.rows if isinstance(sentence, ConlluSentence) else tuple(_new_rows(sentence))
         comments = [
             comment
@@ -130,8 +215,19 @@ class JsonlWriter(PredictionWriter):
 
     Keys: ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` if known, the labels under each task's
     name, ``entities`` if entities were predicted (type, start and exclusive end in words from 0, text, and the task if
-    there are several), and ``confidence`` by task if requested.
+    there are several), and ``confidence`` by task if requested. For a line without a sentence ``words`` and labels are
+    empty, or null for a label of the whole sentence, and ``error`` says why it could not be read.
     """
+
+    @classmethod
+    def label_problems(cls, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
+        """As for all formats, and tasks whose key would be read as something else."""
+        read = [f"the task {task}, as this key is not read as labels" for task in places if task.lower() in _KEYS_READ]
+        return [*read, *super().label_problems(places, labels)]
+
+    @classmethod
+    def check(cls, sentence: Sentence, places: Places) -> None:
+        """Any words."""
 
     def _rendered(self, prediction: Prediction) -> str:
         return json.dumps(dict(_json_items(prediction)), ensure_ascii=False, allow_nan=False) + "\n"
@@ -142,19 +238,42 @@ class ColumnsWriter(PredictionWriter):
 
     A label of the whole sentence comes before it, as ``# sentiment = good``, and before the label the second of two
     texts, as ``# text_pair = ...``. If no task needed the words, there is one line per text: the text, the second one
-    if there are two, and the labels.
+    if there are two, and the labels. In the place of a sentence that could not be read there is ``_`` with labels
+    ``_``, below ``# error = ...``. A sentence that knows its lines is written line by line, comments and blank lines
+    included.
     """
 
+    @classmethod
+    def _label_problem(cls, label: str, task: str, places: Places) -> str | None:
+        spaces = "spaces around a label or comment are not read"
+        return _no_field(label) or (None if label == label.strip() else spaces)
+
+    @classmethod
+    def check(cls, sentence: Sentence, places: Places) -> None:
+        """Words have neither tabs nor line ends, and do not make their line a comment or the start of a document;
+        without a label beside them, they have no spaces either."""
+        _checked(sentence.words, sentence)
+        alone = not any(map(tuple, places.values()))
+        for number, word in enumerate(sentence.words):
+            if word.startswith(_NO_WORDS) or (alone and " " in word):
+                message = f"expected a word that columns can hold, found {word[:40]!r}; choose --output_format jsonl"
+                raise DataError(message, path=sentence.source or None, line=sentence.line_of(number))
+
     def _rendered(self, prediction: Prediction) -> str:
+        if isinstance(prediction.sentence, ColumnsSentence) and prediction.sentence.shape:
+            return _aligned(prediction, prediction.sentence.shape)
+        if isinstance(prediction.sentence, Gap):
+            width = sum(len(columns) for columns in prediction.columns.values())
+            row = "\t".join([_NOTHING] * (1 + (width or len(prediction.labels)))) + "\n"
+            error = f"# error = {_LINE_BREAKS.sub(' ', prediction.sentence.error)}\n"
+            return f"{error}{row}\n" if width else row
         if not prediction.words:
             return "\t".join(_LINE_BREAKS.sub(" ", part) for part in _text_fields(prediction)) + "\n"
-        found = [column for columns in prediction.columns.values() for column in columns.values()]
-        columns = [prediction.sentence.words, *([str(value) for value in column] for column in found)]
-        rows = zip(*(_checked(column, prediction.sentence) for column in columns), strict=True)
+        rows = _column_rows(prediction)
         comments = list(_label_comments(prediction))
         if comments:  # without a label of the whole sentence, only words and tags, as in training data
             comments = [*_pair_comment(prediction.sentence), *comments]
-        return "".join(f"{comment}\n" for comment in comments) + "".join("\t".join(row) + "\n" for row in rows) + "\n"
+        return "".join(f"{comment}\n" for comment in comments) + "".join(f"{row}\n" for row in rows) + "\n"
 
 
 OUTPUT_FORMATS: dict[OutputFormat, type[PredictionWriter]] = {
@@ -163,6 +282,35 @@ OUTPUT_FORMATS: dict[OutputFormat, type[PredictionWriter]] = {
     "columns": ColumnsWriter,
 }
 """Every output format by its name."""
+
+
+def _no_characters(label: str) -> str | None:
+    """Why no file can hold a label; None if one can."""
+    return None if label.isprintable() or label.encode(errors="ignore").decode() == label else "it has a lone surrogate"
+
+
+def _no_field(label: str) -> str | None:
+    """Why no field of a line can hold a label; None if one can."""
+    if not label.strip():
+        return "nothing can be seen of it"
+    if any(char in label for char in "\t\n\r"):
+        return "it has a tab or line end"
+    return _no_characters(label)
+
+
+def _column_rows(prediction: Prediction) -> Iterator[str]:
+    """The words with their labels, separated by tabs."""
+    found = [column for columns in prediction.columns.values() for column in columns.values()]
+    columns = [prediction.sentence.words, *([str(value) for value in column] for column in found)]
+    return map("\t".join, zip(*(_checked(column, prediction.sentence) for column in columns), strict=True))
+
+
+def _aligned(prediction: Prediction, shape: Sequence[str | None]) -> str:
+    """The lines that were read, with the rows of words in their places."""
+    width = 1 + sum(len(columns) for columns in prediction.columns.values())
+    rows = _column_rows(prediction)
+    nothing = "\t".join([_NOTHING] * width)
+    return "".join((next(rows, nothing) if line is None else line) + "\n" for line in shape)
 
 
 def _text_fields(prediction: Prediction) -> Iterator[str]:
@@ -186,7 +334,7 @@ def _checked(fields: Sequence[str], sentence: Sentence) -> Sequence[str]:
 
 def _new_rows(sentence: Sentence) -> Iterator[Row]:
     if not sentence.words:
-        sentence = replace(sentence, words=tuple(sentence.raw_text.split()))
+        sentence = replace(sentence, words=tuple(filter(is_visible, sentence.raw_text.split())))
     words = zip(_checked(sentence.words, sentence), sentence.spaces, strict=True)
     for number, (word, space) in enumerate(words, start=1):
         yield (str(number), word, *"_______", "_" if space else "SpaceAfter=No")
@@ -196,7 +344,7 @@ def _filled(rows: Iterable[Row], prediction: Prediction) -> Iterator[Row]:
     """The rows with each task's labels at the words; ranges and empty nodes stay unchanged."""
     columns = {
         place: _checked([str(value) for value in prediction.columns[task][name]], prediction.sentence)
-        for place, (task, name) in _places(prediction).items()
+        for place, (task, name) in _place_list(prediction.columns)
     }
     word = 0
     for row in rows:
@@ -207,18 +355,19 @@ def _filled(rows: Iterable[Row], prediction: Prediction) -> Iterator[Row]:
             yield row
 
 
-def _places(prediction: Prediction) -> dict[int | str, tuple[str, str]]:
-    """The task and annotation for each column of CoNLL-U, by its number, or attribute of MISC, by its name.
+def _place_list(tasks: Places) -> Iterator[tuple[int | str, tuple[str, str]]]:
+    """The column of CoNLL-U, by its number, or attribute of MISC, by its name, for each task and annotation.
 
     If several tasks have the same column, the first gets it.
     """
-    places: dict[int | str, tuple[str, str]] = {}
-    for task, columns in prediction.columns.items():
-        for name in columns:
+    taken = set()
+    for task, columns in tasks.items():
+        names = tuple(columns)
+        for name in names:
             column = _COLUMNS.get(name)
-            attribute = (task if len(columns) == 1 else f"{task}_{name}").upper()
-            places[attribute if column is None or column in places else column] = task, name
-    return places
+            attribute = (task if len(names) == 1 else f"{task}_{name}").upper()
+            yield attribute if column is None or column in taken else column, (task, name)
+            taken.add(column)
 
 
 def _with_labels(row: Row, labels: Mapping[int | str, str]) -> Row:
@@ -284,7 +433,7 @@ def _json_items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
         yield "text", sentence.text
     if sentence.text_pair is not None:
         yield "text_pair", sentence.text_pair
-    if sentence.words:
+    if sentence.words or any(prediction.columns.values()):
         yield "words", sentence.words
     if sentence.space_after is not None:
         yield "space_after", sentence.space_after
@@ -300,6 +449,8 @@ def _json_items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
                 for entity in _entities(sentence, prediction.labels[task])
             ],
         )
+    if isinstance(sentence, Gap) and sentence.error:
+        yield "error", sentence.error
     if prediction.confidences is not None:
         yield "confidence", {task: _rounded(values) for task, values in prediction.confidences.items()}
 
