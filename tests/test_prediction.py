@@ -7,6 +7,7 @@ import io
 import itertools
 import json
 import os
+import shutil
 import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -154,10 +155,41 @@ def test_a_corpus_of_words_is_tagged_as_it_is(predict: Callable[..., str], tmp_p
     assert predict("", "--input", "corpus.tsv", *options) == "cat\tNOUN\n\n"
 
 
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("# id 1c8a\tdomain=en\ncat _ _ O\nsees _ _ O\n", ["cat", "sees"]),
+        ("1\tcat\t_\tN\tN\t_\t0\tX\t_\t_\n2\tsees\t_\tV\tV\t_\t1\tX\t_\t_\n", ["cat", "sees"]),
+        ("#\thttp://x [2010]\n1\tcat\tO\tO\n2\tsees\tO\tO\n", ["cat", "sees"]),
+        ("# mood = good\n#\tO\ncat\tO\n", ["#", "cat"]),
+    ],
+)
+@pytest.mark.parametrize("ending", ["conll", "iob2"])
+def test_words_of_columns_are_found(
+    predict: Callable[..., str], text: str, words: list[str], ending: str, tmp_path: Path
+) -> None:
+    (tmp_path / f"a.{ending}").write_text(text)
+    found = columns(predict("", "--input", f"a.{ending}", "--output_format", "columns", "--tasks", "pos"))
+    assert [row[0] for row in found] == words
+
+
+def test_the_column_of_words_may_be_named(predict: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "a.conll").write_text("d\t0\tcat\nd\t1\tsees\nd\t2\t.\n")
+    options = ["--input", "a.conll", "--output_format", "columns", "--tasks", "pos"]
+    assert "found 'd' in every line; say with --word_column which" in predict("", *options, status=1)
+    assert predict("", *options, "--word_column", "3") == "cat\tNOUN\nsees\tVERB\n.\tPUNCT\n\n"
+    assert "expected the words in column 4 (--word_column), found 3" in predict(
+        "", *options, "--word_column", "4", status=1
+    )
+
+
 def test_json_lines_with_words_are_read_back(predict: Callable[..., str]) -> None:
     first = predict("cat sees Ada Lovelace.", "--output_format", "jsonl")
     assert predict(first, "--input_format", "jsonl", "--output_format", "columns") == predict(
         "cat sees Ada Lovelace.", "--output_format", "columns"
+    )
+    assert predict(first.replace('"words"', '"tokens"'), "--input_format", "jsonl") == predict(
+        first, "--input_format", "jsonl"
     )
     assert predict('{"words": 1, "text": "cat"}', "--input_format", "jsonl")  # a count is not asked for
     for bad, expected in (
@@ -165,6 +197,7 @@ def test_json_lines_with_words_are_read_back(predict: Callable[..., str]) -> Non
         ('["cat", 5]', "expected words as a list of texts"),
         ('["\\ud800"]', "expected whole characters"),
         ('"cat"', "expected a column named text"),
+        ('null, "id": 3', "expected a column named text or sentence or sentence1 or premise or review, or words"),
     ):
         message = predict(f'{{"words": {bad}}}', "--input_format", "jsonl", status=1)
         assert f"<stdin>:1: {expected}" in message
@@ -266,15 +299,200 @@ def test_an_input_at_fault_leaves_the_output_file_alone(predict: Callable[..., s
     assert "--output: expected a file, found the folder" in predict("cat", "--output", str(tmp_path), status=1)
 
 
-def test_an_input_without_sentences_leaves_the_output_file_alone(
+def test_an_input_without_sentences_gives_an_empty_output(
     predict: Callable[..., str], tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    (tmp_path / "out.conllu").write_text("dear")
-    predict("\n \n", "--output", "out.conllu")
-    assert (tmp_path / "out.conllu").read_text() == "dear"
-    assert "<stdin> holds no sentence: nothing was written" in caplog.text
-    predict("\n", "--output", "new.conllu")
-    assert not (tmp_path / "new.conllu").exists()
+    """Yesterday's output would be taken for today's."""
+    for name in ("old.conllu", "new.conllu"):
+        (tmp_path / "old.conllu").write_text("yesterday")
+        predict("\n \n", "--output", name)
+        assert (tmp_path / name).read_text() == ""
+    assert "<stdin> holds no sentence: the output is empty" in caplog.text
+
+
+# What cannot be read --------------------------------------------------------------------------------------------------
+
+MIXED: dict[str, tuple[bytes, bytes, str]] = {
+    "raw": (b"cat sees .\n", "猫は魚を見る。\n".encode(), "Japanese kana script"),
+    "tokens": (b"cat sees .\n", b"cat \x07 .\n", "expected a word"),
+    "jsonl": (b'{"text": "cat sees ."}\n', b'{"text": ""}\n', "expected a text in text, found ''"),
+    "columns": (b"cat\tO\nsees\tO\n.\tO\n\n", b"cat\tO\nNew York\n.\tO\n\n", "found 1 columns where line 1 has 2"),
+    "conllu": (CONLLU.encode(), CONLLU.encode().replace(b"3\t.", b"4\t."), "expected word 3 of the sentence"),
+    "latin-1": (b"cat sees .\n", b"caf\xe9 sees .\n", "expected UTF-8"),
+    "surrogate": (b'{"words": ["cat"]}\n', b'{"words": ["\\ud800"]}\n', "found a lone surrogate"),
+}
+"""By input format a sentence, one that cannot be read, and what is said of it."""
+
+
+def formats_of(name: str) -> list[str]:
+    return ["--input_format", {"latin-1": "raw", "surrogate": "jsonl"}.get(name, name), "--tasks", "pos"]
+
+
+@pytest.fixture
+def mixed(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[str, str]:
+    """A file of 40 sentences in which every fourth cannot be read, but for the first, and what is said."""
+    good, bad, message = MIXED[request.param]
+    (tmp_path / "mixed.txt").write_bytes(b"".join(bad if number % 4 == 3 else good for number in range(40)))
+    return request.param, message
+
+
+@pytest.mark.parametrize("mixed", MIXED, indirect=True)
+def test_a_sentence_at_fault_ends_the_run_and_what_was_done_is_kept(
+    predict: Callable[..., str], mixed: tuple[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, expected = mixed
+    (tmp_path / "out.jsonl").write_text("yesterday")
+    options = [*formats_of(name), "--input", "mixed.txt", "--output", "out.jsonl"]
+    message = predict("", *options, status=1)
+    assert expected in message
+    assert "--on_error skip or empty goes on behind it" in message
+    assert (tmp_path / "out.jsonl").read_text() == "yesterday"
+    assert len((tmp_path / "out.jsonl.partial").read_text().splitlines()) == 3
+    assert f"what was done stands in {tmp_path / 'out.jsonl.partial'}" in caplog.text
+
+
+@pytest.mark.parametrize("mixed", MIXED, indirect=True)
+def test_sentences_at_fault_are_skipped_and_named(
+    predict: Callable[..., str], mixed: tuple[str, str], caplog: pytest.LogCaptureFixture
+) -> None:
+    name, expected = mixed
+    out = predict("", *formats_of(name), "--input", "mixed.txt", "--output_format", "jsonl", "--on_error", "skip")
+    assert len(out.splitlines()) == 30
+    assert "10 sentences skipped that cannot be read" in caplog.text
+    assert caplog.text.count("  - mixed.txt:") == 5
+    assert expected in caplog.text
+    assert "and 5 more" in caplog.text
+
+
+@pytest.mark.parametrize("mixed", MIXED, indirect=True)
+@pytest.mark.parametrize("output_format", ["jsonl", "columns", "conllu"])
+def test_sentences_at_fault_keep_their_place(
+    predict: Callable[..., str], mixed: tuple[str, str], output_format: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    name, expected = mixed
+    options = [*formats_of(name), "--input", "mixed.txt", "--on_error", "empty"]
+    out = predict("", *options, "--output_format", output_format)
+    assert "10 sentences written empty that cannot be read" in caplog.text
+    if output_format == "jsonl":
+        rows = [json.loads(line) for line in out.splitlines()]
+        assert [row["words"] == row["pos"] == [] for row in rows] == [number % 4 == 3 for number in range(40)]
+        assert [expected in row.get("error", "") for row in rows] == [number % 4 == 3 for number in range(40)]
+        return
+    again = predict(out, "--input_format", output_format, "--output_format", "jsonl", "--tasks", "pos")
+    assert [json.loads(line)["words"] == ["_"] for line in again.splitlines()] == [n % 4 == 3 for n in range(40)]
+    assert out.count("# error = mixed.txt:") == 10
+
+
+def test_a_word_that_the_output_cannot_hold_is_a_fault_of_its_sentence(
+    predict: Callable[..., str], caplog: pytest.LogCaptureFixture
+) -> None:
+    text = '{"words": ["cat", "sees"]}\n{"words": ["a\\tb"]}\n{"words": ["dog"]}\n'
+    options = ["--input_format", "jsonl", "--output_format", "columns", "--tasks", "pos"]
+    assert predict(text, *options, "--on_error", "skip") == "cat\tNOUN\nsees\tVERB\n\ndog\tNOUN\n\n"
+    assert "<stdin>:2: expected a word or label without tabs" in caplog.text
+    assert "<stdin>:2: expected a word or label without tabs" in predict(text, *options, status=1)
+
+
+@pytest.mark.parametrize("input_format", ["raw", "tokens", "jsonl"])
+def test_lines_answer_lines(predict: Callable[..., str], input_format: str) -> None:
+    good = '{"text": "cat sees ."}' if input_format == "jsonl" else "cat sees ."
+    lines = ["", good, "  ", good, "", "", good, ""]
+    options = ["--input_format", input_format, "--output_format", "jsonl", "--tasks", "ner", "pos", "--align"]
+    rows = [json.loads(line) for line in predict("\n".join(lines) + "\n", *options).splitlines()]
+    assert [row["words"] for row in rows] == [["cat", "sees", "."] if line == good else [] for line in lines]
+    assert rows[0] == {"text": "", "words": [], "ner": [], "pos": [], "entities": []}
+    lines[3] = "\x07 {"
+    options += ["--on_error", "empty"]
+    rows = [json.loads(line) for line in predict("\n".join(lines) + "\n", *options).splitlines()]
+    assert [len(row["words"]) for row in rows] == [0, 3, 0, 0 if input_format != "raw" else 1, 0, 0, 3, 0]
+
+
+def test_columns_answer_columns(predict: Callable[..., str], tmp_path: Path) -> None:
+    lines = [
+        "",
+        "-DOCSTART- O",
+        "",
+        "# id 1\tx\ty",
+        "cat\tO",
+        "# within",
+        "sees\tO",
+        "",
+        "",
+        "dog\tO",
+        "New York",
+        "",
+        "",
+    ]
+    (tmp_path / "in.conll").write_text("\n".join(lines) + "\n")
+    options = ["--input", "in.conll", "--output", "out.tsv", "--tasks", "pos", "--align", "--on_error", "empty"]
+    predict("", *options)
+    expected = "\n-DOCSTART- O\n\n# id 1 x y\ncat\tNOUN\n# within\nsees\tVERB\n\n\n_\t_\n_\t_\n\n\n"
+    assert (tmp_path / "out.tsv").read_text() == expected
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        (["--align"], "--align: raw to conllu has no line for every line; choose raw, tokens or jsonl with"),
+        (["--align", "--input_format", "conllu", "--output_format", "conllu"], "--align: conllu to conllu has no line"),
+        (["--align", "--output_format", "jsonl", "--on_error", "skip"], "choose --on_error empty or stop"),
+        (["--word_column", "2"], "--word_column: expected 1 or more, and --input_format columns; found 2, raw"),
+        (["--output", "out.iob2"], "--output: no format that is written ends in .iob2; choose .jsonl (jsonl)"),
+        (["--input", "."], "--input: expected a file, found the folder ."),
+        (["--input", "some.json"], "a file that ends in .json may hold words or texts"),
+    ],
+)
+def test_options_that_do_not_fit_are_refused(predict: Callable[..., str], options: list[str], expected: str) -> None:
+    assert expected in predict("cat\n", *options, status=1)
+
+
+def test_labels_that_the_output_cannot_hold_are_refused_before_anything_is_tagged(
+    predict: Callable[..., str], trained: Path, tmp_path: Path
+) -> None:
+    run = Path(shutil.copytree(trained, tmp_path / "run"))
+    for path in run.glob("*/hyperx.json"):
+        path.write_text(path.read_text().replace('"B-PER"', '"B-ORG|LOC"').replace('"I-PER"', '"I-ORG|LOC"'))
+    (tmp_path / "out.conllu").write_text("yesterday")
+    options = ["--checkpoint", "run", "--tasks", "ner", "--output"]
+    message = predict("cat sees Ada .\n", *options, "out.conllu", status=1)
+    problem = "the label 'B-ORG|LOC' of ner, as | separates the entries of MISC"
+    assert f"--output_format: conllu cannot hold {problem}; choose jsonl" in message
+    assert (tmp_path / "out.conllu").read_text() == "yesterday"
+    predict("cat sees Ada .\n", *options, "out.jsonl")
+    assert json.loads((tmp_path / "out.jsonl").read_text())["ner"] == ["O", "O", "B-ORG|LOC", "O"]
+
+
+def test_devices_and_links_stay_what_they_are(predict: Callable[..., str], tmp_path: Path) -> None:
+    (tmp_path / "real.jsonl").write_text("yesterday")
+    (tmp_path / "link.jsonl").symlink_to("real.jsonl")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    reader = os.open(tmp_path / "pipe.jsonl", os.O_RDONLY | os.O_NONBLOCK)
+    try:
+        for name in ("link.jsonl", "pipe.jsonl"):
+            predict("cat sees .\n", "--output", name, "--tasks", "pos")
+        assert json.loads(os.read(reader, 10_000))["words"] == ["cat", "sees", "."]
+    finally:
+        os.close(reader)
+    assert (tmp_path / "link.jsonl").is_symlink()
+    assert json.loads((tmp_path / "real.jsonl").read_text())["words"] == ["cat", "sees", "."]
+    assert (tmp_path / "pipe.jsonl").is_fifo()
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [
+        ('{"text": "cat sees ."}\n', "jsonl"),
+        ("\ufeff# sent_id = 1\n1\tcat\n", "conllu"),
+        ("1\tcat" + "\t_" * 8 + "\n", "conllu"),
+        ("\n-DOCSTART- -X- O\n", "columns"),
+        ("cat\tO\n", "columns"),
+    ],
+)
+def test_what_is_surely_no_text_is_not_read_as_text_unasked(predict: Callable[..., str], text: str, found: str) -> None:
+    message = predict(text, status=1)
+    assert f"--input_format: the input looks like {found}" in message
+    assert f"say --input_format {found}, or raw if this is text" in message
+    assert predict(text, "--input_format", "raw")
 
 
 def test_bad_text_is_named_with_its_line(predict: Callable[..., str], tmp_path: Path) -> None:

@@ -384,10 +384,11 @@ def _doubt(found: Sequence[Sequence[str]], counted: int) -> str | None:
         return f"{shown}, which may be words or count them" if unlike else None
     if len(first) < _ENOUGH:
         return None
-    if len(set(first)) == 1:
-        return f"{first[0][:40]!r} in every line"
-    if all(value.isdigit() for value in first):
-        return f"only numbers, {shown}"
+    if not all(map(_is_tag, second)):
+        if len(set(first)) == 1:
+            return f"{first[0][:40]!r} in every line"
+        if all(value.isdigit() for value in first):
+            return f"only numbers, {shown}"
     if all(map(_is_tag, first)):
         return f"only tags, {shown}"
     if all(" " in value for value in first):

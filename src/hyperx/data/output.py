@@ -196,9 +196,9 @@ class ConlluWriter(PredictionWriter):
         self._written += 1
         sentence = prediction.sentence
         if isinstance(sentence, Gap):
-            sentence = replace(sentence, words=(_NOTHING,), text=sentence.text or _NOTHING)
-            error = f"# error = {_LINE_BREAKS.sub(' ', prediction.sentence.error)}"
-            lines = [*_comments(sentence, (), self._written), error, *map("\t".join, _new_rows(sentence))]
+            nothing = replace(sentence, words=(_NOTHING,), text=sentence.text or _NOTHING)
+            error = f"# error = {_LINE_BREAKS.sub(' ', sentence.error)}"
+            lines = [*_comments(nothing, (), self._written), error, *map("\t".join, _new_rows(nothing))]
             return "\n".join(lines) + "\n\n"
         rows = sentence.rows if isinstance(sentence, ConlluSentence) else tuple(_new_rows(sentence))
         comments = [
