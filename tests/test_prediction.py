@@ -462,6 +462,21 @@ def test_labels_that_the_output_cannot_hold_are_refused_before_anything_is_tagge
     assert json.loads((tmp_path / "out.jsonl").read_text())["ner"] == ["O", "O", "B-ORG|LOC", "O"]
 
 
+def test_a_format_that_no_ending_tells_is_told(
+    predict: Callable[..., str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("in.txt", "in.en"):
+        (tmp_path / name).write_text("\n\ncat sees .\n")
+        caplog.clear()
+        predict("", "--input", name, "--output", "out.txt" if name == "in.en" else "out.conll", "--tasks", "pos")
+        assert ("in.en is read as raw text" in caplog.text) == (name == "in.en")
+        assert ("out.txt is written as CoNLL-U" in caplog.text) == (name == "in.en")
+    assert (tmp_path / "out.txt").read_text().startswith("# sent_id = 1\n")
+    assert (tmp_path / "out.conll").read_text() == "cat\tNOUN\nsees\tVERB\n.\tPUNCT\n\n"
+    rows = predict("", "--input", "in.en", "--output_format", "jsonl", "--tasks", "pos", "--align").splitlines()
+    assert [json.loads(row)["words"] for row in rows] == [[], [], ["cat", "sees", "."]]
+
+
 def test_devices_and_links_stay_what_they_are(predict: Callable[..., str], tmp_path: Path) -> None:
     (tmp_path / "real.jsonl").write_text("yesterday")
     (tmp_path / "link.jsonl").symlink_to("real.jsonl")

@@ -259,3 +259,40 @@ def test_a_row_without_label_where_none_is_wanted() -> None:
     assert rows.sentence({"text": "a", LABEL: None}, 3) == Sentence((), {}, (3,), "place", "a")
     with pytest.raises(DataError, match="place:4: row 9: expected a column named text or"):
         rows.sentence({}, 4, "row 9: ")
+
+
+# Words and tags -------------------------------------------------------------------------------------------------------
+
+
+def test_json_lines_of_words_and_tags(tmp_path: Path) -> None:
+    lines = [
+        '{"tokens": ["New York", "#"], "ner_tags": ["B-LOC", "O"], "id": 3}',
+        "",
+        '{"words": ["a"], "tags": ["O"]}',
+        '{"tokens": ["a"], "ner_tags": [0]}',
+        '{"tokens": ["a"], "ner": ["O", "O"]}',
+        '{"text": "a", "ner": ["O"]}',
+        '{"tokens": [" "], "ner": ["O"]}',
+        '{"tokens": [], "ner": []}',
+    ]
+    (path := tmp_path / "a.jsonl").write_text("\n".join(lines))
+    faults: list[DataError] = []
+    first, second = read_file(path, "ner", faults.append)
+    assert (first.words, first.columns, first.lines) == (("New York", "#"), {"ner": ("B-LOC", "O")}, (1, 1))
+    assert (second.words, second.columns) == (("a",), {"ner": ("O",)})
+    assert [fault.line for fault in faults] == [4, 5, 6, 7, 8]
+    for fault, message in zip(
+        faults,
+        (
+            "expected texts under ner_tags, found 0; write tags by their names",
+            "expected a tag for each of 1 words, found 2",
+            "expected a list under words or tokens, found the keys text, ner",
+            "expected texts under tokens, found ' '",
+            "expected texts under tokens, found []",
+        ),
+        strict=True,
+    ):
+        assert message in str(fault)
+    (path := tmp_path / "b.jsonl").write_text('{"words": ["a"], "places": ["B-LOC"], "pos": ["X"]}')
+    assert next(read_file(path, "ner", names={"ner": "places"})).columns == {"ner": ("B-LOC",)}
+    assert next(read_file(path, "upos")).columns == {"upos": ("X",)}

@@ -36,6 +36,9 @@ OUTPUT_ENDINGS: dict[str, OutputFormat] = {
     ".conllu": "conllu",
     **dict.fromkeys((".tsv", ".conll", ".bio"), "columns"),
 }
+SAID_BY_INPUT = {*INPUT_ENDINGS, ".txt"}
+"""Extensions of input files that tell a format."""
+
 AMBIGUOUS = (".tsv", ".csv", ".json")
 """Extensions of input files that may hold words or texts."""
 
@@ -53,6 +56,7 @@ def main(arguments: Sequence[str]) -> None:
     config = parse(PredictConfig, arguments, "predict")
     start_logging()
     validate(config)
+    tell_formats(config)
     with open_input(config.input) as source:
         check_not_input(config.output, source)
         faults = Faults(config)
@@ -285,24 +289,35 @@ def output_format(config: PredictConfig) -> OutputFormat:
     return config.output_format or OUTPUT_ENDINGS.get(ending, "conllu")
 
 
+def tell_formats(config: PredictConfig) -> None:
+    """Log how files are read and written whose extension does not say so."""
+    if config.input is not None and config.input_format is None and config.input.suffix.lower() not in SAID_BY_INPUT:
+        log.info("%s is read as raw text, one text per line; --input_format names another format", config.input)
+    if (
+        config.output is not None
+        and config.output_format is None
+        and config.output.suffix.lower() not in OUTPUT_ENDINGS
+    ):
+        log.info("%s is written as CoNLL-U; --output_format names another format", config.output)
+
+
 def first_checked(lines: Iterable[bytes], config: PredictConfig) -> Iterator[bytes]:
     """The lines of the input, unless it is taken for raw text unasked and the first one shows that it is not.
 
     Raises:
         ConfigError: if it shows that.
     """
-    lines = iter(lines)
+    lines, seen = iter(lines), []
     if config.input_format is None and input_format(config) == "raw":
         for line in lines:
-            if line.strip():
-                if found := other_format(line.decode("utf-8", errors="replace").removeprefix("\ufeff").rstrip("\r\n")):
-                    advice = f"say --input_format {found}, or raw if this is text"
-                    raise ConfigError(
-                        [f"--input_format: the input looks like {found}, as it begins with {line[:40]!r}; {advice}"]
-                    )
-                lines = itertools.chain([line], lines)
+            seen.append(line)
+            text = line.decode("utf-8", errors="replace").removeprefix("\ufeff").rstrip("\r\n")
+            if found := other_format(text):
+                looks = f"the input looks like {found}, as it begins with {text[:40]!r}"
+                raise ConfigError([f"--input_format: {looks}; say --input_format {found}, or raw if this is text"])
+            if text.strip():
                 break
-    yield from lines
+    yield from itertools.chain(seen, lines)
 
 
 def other_format(line: str) -> InputFormat | None:
@@ -373,7 +388,7 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
             yield file
     except BaseException:
         if partial.stat().st_size:
-            log.warning("not finished: what was done stands in %s; %s is as it was", partial, path)
+            log.warning("not finished: what was done stands in %s", partial)
         else:
             partial.unlink()
         raise

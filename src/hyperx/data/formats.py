@@ -8,7 +8,7 @@ from pathlib import Path
 
 from hyperx.data.columns import read_columns
 from hyperx.data.conllu import ENTITIES, read_conllu
-from hyperx.data.labelled import LABEL, read_csv, read_jsonl, read_tsv
+from hyperx.data.labelled import LABEL, read_csv, read_jsonl, read_tagged_jsonl, read_tsv
 from hyperx.data.lines import OnFault, stop
 from hyperx.data.passages import read_passages
 from hyperx.data.sentence import Sentence
@@ -43,6 +43,11 @@ FORMATS: tuple[Format, ...] = (
     Format(
         lambda path, column, on_fault, _: read_columns(path, column, on_fault),
         (".tsv", ".txt", ".conll", ".bio", ".iob2"),
+        frozenset({"upos", "ner"}),
+    ),
+    Format(
+        lambda path, column, on_fault, names: read_tagged_jsonl(path, column, on_fault, names),
+        (".jsonl",),
         frozenset({"upos", "ner"}),
     ),
     Format(lambda path, _, on_fault, __: read_passages(path, on_fault), (".txt",), frozenset({TEXT})),

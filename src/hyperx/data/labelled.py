@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from hyperx.data.lines import OnFault, no_sentences, numbered_lines, stands_on_a_line, stop, whole_lines
+from hyperx.data.lines import OnFault, check_word, no_sentences, numbered_lines, stands_on_a_line, stop, whole_lines
 from hyperx.data.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
 from hyperx.segmentation import check_whole, is_visible
@@ -23,6 +23,12 @@ TEXT_COLUMNS: dict[str, tuple[str, ...]] = {
     LABEL: ("label", "class", "category"),
 }
 """Our names of the columns of labelled texts -> those in files and data sets, whatever their case."""
+
+WORD_KEYS = ("words", "tokens")
+"""The keys of words in JSON lines."""
+
+TAG_KEYS = {"ner": ("ner", "ner_tags", "tags"), "upos": ("upos", "pos", "upos_tags", "pos_tags", "tags")}
+"""Our names of the columns of words -> their keys in JSON lines."""
 
 _SEPARATORS = ",;\t"
 _LONGEST_FIELD = 2**31 - 1  # more does not fit into a C long everywhere
@@ -69,6 +75,45 @@ def read_jsonl(
     """Stream the labelled texts of a file with one JSON object per line; see `read_tsv`. Labels may be integers,
     or true and false."""
     return _sentences(path, json_rows(numbered_lines(path), path, on_fault), columns or {}, on_fault)
+
+
+def read_tagged_jsonl(
+    path: str | Path, column: str, on_fault: OnFault = stop, columns: Mapping[str, str] | None = None
+) -> Iterator[Sentence]:
+    """Stream the sentences of a file with one JSON object per line: words or tokens, and a tag for each as a text.
+
+    Args:
+        path: the file.
+        column: the column of the tags, such as `ner`.
+        on_fault: called for every row with a fault; by default it is raised.
+        columns: the name of the column -> its key, if that is unusual.
+    """
+    keys, found = (columns[column],) if columns and column in columns else TAG_KEYS[column], False
+    for number, row in json_rows(numbered_lines(path), path, on_fault):
+        found = True
+        try:
+            words, tags = _texts_of(row, WORD_KEYS), _texts_of(row, keys)
+            if len(words) != len(tags):
+                raise DataError(f"expected a tag for each of {len(words)} words, found {len(tags)}")
+            for word in words:
+                check_whole(word)
+                check_word(word)
+            yield Sentence(words=words, columns={column: tags}, lines=(number,) * len(words), source=str(path))
+        except DataError as fault:
+            on_fault(DataError(fault.message, path=path, line=number))
+    if not found:
+        raise no_sentences(path)
+
+
+def _texts_of(row: Mapping[str, Any], keys: Sequence[str]) -> tuple[str, ...]:
+    """The texts that are listed under one of some keys."""
+    key = next((key for key in keys if isinstance(row.get(key), list)), None)
+    if key is None:
+        raise DataError(f"expected a list under {' or '.join(keys)}, found the keys {_listed(list(row))}")
+    other = next((value for value in row[key] if not isinstance(value, str) or not value.strip()), None)
+    if other is not None or not row[key]:
+        raise DataError(f"expected texts under {key}, found {row[key] and other!r:.40}; write tags by their names")
+    return tuple(row[key])
 
 
 def json_rows(lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnFault = stop) -> Iterator[Row]:

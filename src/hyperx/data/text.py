@@ -15,7 +15,7 @@ from typing import Any
 from hyperx.config import InputFormat
 from hyperx.data.columns import column_blocks, layout_of_words
 from hyperx.data.conllu import blocks, comment_value
-from hyperx.data.labelled import TEXT_COLUMNS, TextRows, json_object
+from hyperx.data.labelled import TEXT_COLUMNS, WORD_KEYS, TextRows, json_object
 from hyperx.data.lines import (
     FaultyLine,
     OnFault,
@@ -184,22 +184,26 @@ class LineReader(InputReader):
             try:
                 if type(line) is FaultyLine:
                     raise line.fault
-                sentence = self.sentence(line)
+                sentence = self.sentence(line, number)
             except DataError as error:
                 yield from self.gap(DataError(error.message, path=self.source, line=number), line)
                 continue
             if sentence is not None:
-                yield replace(sentence, lines=(number,) * max(len(sentence.words), 1), source=self.source)
+                yield sentence
             elif self.aligns:
                 yield Gap((), text="", source=self.source)
 
     @abstractmethod
-    def sentence(self, line: str) -> Sentence | None:
-        """The sentence of a line; None if it has none.
+    def sentence(self, line: str, number: int) -> Sentence | None:
+        """The sentence of a line with its number; None if it has none.
 
         Raises:
             DataError: if the line is not in this format.
         """
+
+    def _placed(self, sentence: Sentence, number: int) -> Sentence:
+        """A sentence with its place."""
+        return replace(sentence, lines=(number,) * max(len(sentence.words), 1), source=self.source)
 
     @cached_property
     def _segmenter(self) -> WordSegmenter | None:
@@ -212,7 +216,7 @@ class RawReader(LineReader):
     Every run of white space counts as one space; but if a task reads texts, a tab separates two texts.
     """
 
-    def sentence(self, line: str) -> Sentence | None:
+    def sentence(self, line: str, number: int) -> Sentence | None:
         """A line of more than two texts, or with an empty one of two, is refused."""
         texts = line.split("\t") if "text" in self.reads else [line]
         first, *others = [" ".join(text.split()) for text in texts]
@@ -221,7 +225,7 @@ class RawReader(LineReader):
             if sentence is None or not is_visible(others[0]) or len(others) > 1:
                 raise DataError(f"expected a text, or two with one tab between them, found {line[:60]!r}")
             sentence = replace(sentence, text_pair=others[0])
-        return sentence
+        return sentence and self._placed(sentence, number)
 
 
 class JsonlReader(LineReader):
@@ -233,29 +237,32 @@ class JsonlReader(LineReader):
     def _rows(self) -> TextRows:
         return TextRows(self.source, labelled=False)
 
-    def sentence(self, line: str) -> Sentence | None:
+    def sentence(self, line: str, number: int) -> Sentence | None:
         """Texts stay as they are. Words are read if a task needs them, or if there is no text."""
         if not line.strip():
             return None
         row = json_object(line, '{"text": ...} or {"words": [...]}')
         if (words := _given_words(row)) is not None:
             if "words" in self.reads or "text" not in row:
-                return self._of_words(row, words)
+                return self._of_words(row, words, number)
         elif not _texts(row):
             texts, found = " or ".join(TEXT_COLUMNS["text"]), listing(list(row), most=10) or "none"
             raise DataError(f"expected a column named {texts}, or words or tokens, which list words; found {found}")
         given = self._rows.sentence(row, None)
         sentence = text_sentence(given.raw_text, self._segmenter)
         assert sentence is not None, "a row has a text"
-        return replace(sentence, text=given.text, text_pair=given.text_pair, comments=_sent_id(row))
+        own = replace(sentence, text=given.text, text_pair=given.text_pair, comments=_sent_id(row))
+        return self._placed(own, number)
 
-    def _of_words(self, row: Mapping[str, Any], words: Sequence[Any]) -> Sentence:
+    def _of_words(self, row: Mapping[str, Any], words: Sequence[Any], number: int) -> Sentence:
         """A sentence given by its words."""
         if not words or not all(isinstance(word, str) for word in words):
             raise DataError(f'expected words as a list of texts, such as ["a", "b"], found {str(words)[:40]}')
         words = checked_words(words)
         return Sentence(
             words=words,
+            lines=(number,) * len(words),
+            source=self.source,
             text=_text_of(row, "text"),
             text_pair=_text_of(row, "text_pair"),
             space_after=_space_after(row, words),
@@ -293,14 +300,14 @@ class TokensReader(LineReader):
     A no-break space does not separate words. A sentence has neither a text nor spaces.
     """
 
-    def sentence(self, line: str) -> Sentence | None:
+    def sentence(self, line: str, number: int) -> Sentence | None:
         """Split a line; a word of only no-break spaces or control characters is refused."""
         words = tuple(word for word in _SEPARATORS.split(line) if word)
         if not words or line.isspace():
             return None
         for word in words:
             check_word(word)
-        return Sentence(words=words)
+        return Sentence(words=words, lines=(number,) * len(words), source=self.source)
 
 
 class ConlluReader(InputReader):
@@ -339,7 +346,7 @@ def _given_words(row: Mapping[str, Any]) -> Sequence[Any] | None:
     Raises:
         DataError: if there are two, and they differ.
     """
-    found = [row[name] for name in ("words", "tokens") if isinstance(row.get(name), list)]
+    found = [row[name] for name in WORD_KEYS if isinstance(row.get(name), list)]
     if len(found) == 2 and found[0] != found[1]:
         raise DataError("expected words or tokens, found both, and they differ; leave one of them out")
     return found[0] if found else None
