@@ -78,7 +78,7 @@ def test_a_sentence_of_thousands_of_words_is_named_once(tmp_path: Path) -> None:
     faults: list[DataError] = []
     assert [sentence.words for sentence in read_columns(tmp_path / "a.tsv", "ner", faults.append)] == [("a",), ("c",)]
     assert [fault.line for fault in faults] == [3]
-    assert "expected a blank line after each sentence" in faults[0].message
+    assert "found a sentence of 6,000 words" in faults[0].message
 
 
 def test_universal_ner(tmp_path: Path) -> None:

@@ -158,6 +158,7 @@ class ColumnBlock:
         faults: what is wrong; if anything is, the words are not complete.
         shape: the lines as they are, also blank ones before the block, and None for that of a word; empty if not asked
             for.
+        count: how many words there are; those beyond `MOST_WORDS` are not kept.
     """
 
     layout: Layout
@@ -168,6 +169,7 @@ class ColumnBlock:
     lines: list[int] = field(default_factory=list)
     faults: list[DataError] = field(default_factory=list)
     shape: list[str | None] = field(default_factory=list)
+    count: int = 0
     ids: WordIds = field(init=False)
 
     def __post_init__(self) -> None:
@@ -192,16 +194,16 @@ class ColumnBlock:
             return False
         word = columns[layout.word]
         check_word(word, layout.place, number)
-        if layout.tag is not None:
-            tag = columns[layout.tag].strip(" ")
-            if not tag:
-                message = f"expected a tag after the word {word[:40]!r}, found nothing; fix the line"
-                raise DataError(message, path=layout.place, line=number)
-            self.tags.append(tag)
-        self.words.append(word)
-        self.lines.append(number)
-        if len(self.words) > MOST_WORDS:
-            check_length(len(self.words), layout.place, self.lines[0])
+        tag = None if layout.tag is None else columns[layout.tag].strip(" ")
+        if tag == "":
+            message = f"expected a tag after the word {word[:40]!r}, found nothing; fix the line"
+            raise DataError(message, path=layout.place, line=number)
+        self.count += 1
+        if self.count <= MOST_WORDS:  # others are only counted: a file without blank lines may be large
+            self.words.append(word)
+            self.lines.append(number)
+            if tag is not None:
+                self.tags.append(tag)
         return True
 
     def sentence(self, column: str | None = None) -> Sentence | None:
@@ -211,6 +213,7 @@ class ColumnBlock:
                 self.ids.check_ranges()
                 if not self.words:
                     raise no_words(self.layout.place, self.first_line)
+                check_length(self.count, self.layout.place, self.lines[0])
             except DataError as fault:
                 self.faults.append(fault)
         if self.faults:
@@ -252,7 +255,7 @@ def column_blocks(
             is_word = False
         elif line.startswith("-DOCSTART-"):
             is_word = False
-        elif block.faults and (layout.indexed or len(block.words) > MOST_WORDS):
+        elif block.faults and layout.indexed:
             # After a fault, the indices of a sentence are not those expected.
             is_word = True
         else:

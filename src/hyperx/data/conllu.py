@@ -200,13 +200,14 @@ class Block:
         if len(columns) != _COLUMNS:
             expected = f"expected {_COLUMNS} columns separated by tabs, as CoNLL-U has"
             raise DataError(f"{expected}, found {len(columns)}; {self.advice}", path=self.place, line=number)
-        self.rows.append(columns)
-        if self.ids.is_word(number, columns[ID]):
+        is_word = self.ids.is_word(number, columns[ID])
+        if is_word:
             check_word(columns[FORM], self.place, number)
-            self.words.append(columns)
-            self.lines.append(number)
-            if len(self.words) > MOST_WORDS:
-                check_length(len(self.words), self.place, self.lines[0])
+        if self.ids.words <= MOST_WORDS:  # others are only counted: a file without blank lines may be large
+            self.rows.append(columns)
+            if is_word:
+                self.words.append(columns)
+                self.lines.append(number)
 
     def facts(self) -> dict[str, Any]:
         """The finished sentence without its annotation, as arguments of `Sentence`.
@@ -217,6 +218,7 @@ class Block:
         self.ids.check_ranges()
         if not self.words:
             raise no_words(self.place, self.first_line)
+        check_length(self.ids.words, self.place, self.lines[0])
         return {
             "words": tuple(columns[FORM] for columns in self.words),
             "lines": tuple(self.lines),
