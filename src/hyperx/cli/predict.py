@@ -127,7 +127,7 @@ def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> 
         aligns=config.align,
         word_column=config.word_column,
     )
-    return in_order(
+    return with_gaps(
         writable(sentences, places, config, faults),
         lambda found: tag(
             model,
@@ -180,7 +180,7 @@ def writable(
         yield sentence
 
 
-def in_order(
+def with_gaps(
     sentences: Iterable[Sentence], label: Callable[[Iterator[Sentence]], Iterator[Prediction]], places: Places
 ) -> Iterator[Prediction]:
     """The predictions for sentences, and for each gap between them that there is nothing.
