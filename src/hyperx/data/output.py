@@ -36,7 +36,7 @@ _CONFIDENCE_DIGITS = 4
 JSON_KEYS = frozenset({"sent_id", "text", "text_pair", "words", "space_after", "entities", "confidence", "error"})
 """The keys of JSON lines other than the tasks' names, which have the labels."""
 
-_LINE_BREAKS = re.compile(r"[\t\n\r]+")
+_LINE_BREAKS = re.compile(r"[\t\n\r\0]+")
 
 _NOTHING = "_"
 """What stands for the word, and for its labels, of a sentence that could not be read."""
@@ -293,8 +293,8 @@ def _no_field(label: str) -> str | None:
     """Why no field of a line can hold a label; None if one can."""
     if not label.strip():
         return "nothing can be seen of it"
-    if any(char in label for char in "\t\n\r"):
-        return "it has a tab or line end"
+    if _LINE_BREAKS.search(label):
+        return "it has a tab, line end or NUL"
     return _no_characters(label)
 
 
@@ -324,10 +324,9 @@ def _text_fields(prediction: Prediction) -> Iterator[str]:
 def _checked(fields: Sequence[str], sentence: Sentence) -> Sequence[str]:
     """The fields of all words, checked to fit into a column."""
     for word, field in enumerate(fields):
-        if not field or any(char in field for char in "\t\n\r"):
-            message = (
-                f"expected a word or label without tabs and line ends, found {field[:40]!r}; fix it, or write jsonl"
-            )
+        if not field or _LINE_BREAKS.search(field):
+            found = f"found {field[:40]!r}; fix it, or write jsonl"
+            message = f"expected a word or label without tabs, line ends and NUL, {found}"
             raise DataError(message, path=sentence.source or None, line=sentence.line_of(word))
     return fields
 
