@@ -66,4 +66,7 @@ def test_a_folder_of_a_release_is_found_by_language(shared: Path) -> None:
                     )
                 )
                 assert sources.describe(pair, "test").endswith(f"{treebank.folder}/{treebank.name}-ud-test.conllu")
-                assert not any(sources.has(pair, split) for split in {"train", "dev"}.difference(treebank.splits))
+                # Some splits here were cut from others, so what a release has is not the measure.
+                folder = shared / "data" / "ud" / treebank.folder
+                for split in ("train", "dev", "test"):
+                    assert sources.has(pair, split) == bool([*folder.glob(f"*-ud-{split}*.conllu")])
