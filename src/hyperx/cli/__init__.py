@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import codecs
 import importlib
+import io
 import os
 import signal
 import sys
@@ -20,6 +22,9 @@ COMMANDS = {
     "import-published": "convert a checkpoint of the published program",
 }
 
+ASCII = str.maketrans({"–": "-", "—": "-", "«": '"', "»": '"', "…": "...", "×": "x", "→": "->"})
+"""Punctuation that a terminal's encoding may lack."""
+
 USAGE = """usage: hyperx COMMAND [OPTIONS]
 
 One hypernetwork writes the adapters of a frozen multilingual encoder for every task and language.
@@ -34,6 +39,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 for success, 1 for a problem that the message explains, 2 for a misused
     command line, 130 if interrupted."""
     words = list(sys.argv[1:] if arguments is None else arguments)
+    print_anywhere()
+    if words[:1] == ["help"]:
+        words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
         print(USAGE.format(commands="\n".join(f"  {name:<18}{line}" for name, line in COMMANDS.items())))
         return 0 if words else 2
@@ -49,6 +57,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(words[0], words[1:])
 
 
+def print_anywhere() -> None:
+    """Let the standard streams print everything: what their encoding lacks is shown as ASCII or by its number."""
+    codecs.register_error("hyperx", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
+            stream.reconfigure(errors="hyperx")
+
+
+def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
+    """Punctuation in ASCII, other characters as Python escapes them."""
+    if not isinstance(error, UnicodeEncodeError):
+        raise error
+    found = error.object[error.start : error.end].translate(ASCII)
+    return found.encode("ascii", "backslashreplace").decode("ascii"), error.end
+
+
 def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing errors that a user can fix without a traceback."""
     # Only the command's own module is imported: help and prediction should not wait for training's libraries.
@@ -60,7 +84,9 @@ def run(command: str, arguments: Sequence[str]) -> int:
         module.main(list(arguments))
         sys.stdout.flush()
     except HyperXError as error:
-        print(f"hyperx {command}: {error}", file=sys.stderr)
+        from hyperx.tables import print_text
+
+        print_text(f"hyperx {command}: {error}", error=True)
         return 1
     except BrokenPipeError:
         # The reader of the output is gone (`| head`): buffered output has nowhere to go.

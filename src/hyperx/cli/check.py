@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import CheckConfig
 from hyperx.errors import HyperXError, problem_list
-from hyperx.tables import print_table
+from hyperx.tables import print_table, print_text
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -19,8 +19,8 @@ def main(arguments: Sequence[str]) -> None:
     found = inspect_data(config)
     print_table("Data", found.header, found.rows, text_columns=2)
     for note in found.notes:
-        print(f"note: {note}")
+        print_text(f"note: {note}")
     if found.problems:
         raise HyperXError(problem_list("data", found.problems))
     notes = ", but see the notes above" if found.notes else ""
-    print(f"No problems{notes}. Start training with the same options: hyperx train")
+    print_text(f"No problems{notes}. Start training with the same options: hyperx train")

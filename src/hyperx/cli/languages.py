@@ -8,7 +8,7 @@ from hyperx.cli.options import parse
 from hyperx.config import LanguagesConfig
 from hyperx.errors import HyperXError
 from hyperx.languages import Language, Treebank, canonical, known_languages
-from hyperx.tables import print_table
+from hyperx.tables import print_table, print_text
 
 
 def main(arguments: Sequence[str]) -> None:
@@ -20,7 +20,9 @@ def main(arguments: Sequence[str]) -> None:
         raise HyperXError(f"no language or treebank is called {' or '.join(words)}; `hyperx languages` lists all")
     header = ["code", "language", "default treebank", "other treebanks", "WikiANN"]
     print_table("Languages", header, list(map(_row, found)), text_columns=len(header))
-    print(f"{len(found)} of {len(every)} languages. * has no train split. Choose with: --treebanks LANGUAGE=TREEBANK")
+    print_text(
+        f"{len(found)} of {len(every)} languages. * has no train split. Choose with: --treebanks LANGUAGE=TREEBANK"
+    )
 
 
 def _matches(language: Language, word: str) -> bool:
