@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import argparse
 import ast
 import inspect
 import logging
 import re
+import sys
 import textwrap
 from collections.abc import Mapping, Sequence
 from dataclasses import MISSING, fields, is_dataclass, replace
@@ -14,18 +14,21 @@ from functools import cache
 from itertools import pairwise
 from pathlib import Path
 from types import NoneType, UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, NoReturn, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import tyro
 import yaml
 from rich.console import Console
 from rich.logging import RichHandler
+from tqdm import tqdm
 from tyro.constructors import ConstructorRegistry, StructConstructorSpec, StructFieldSpec, StructTypeInfo
 
 import hyperx.config
+from hyperx.cli.words import as_list, grouped, meant, read_value, read_words
 from hyperx.config import PUBLISHED, DataOptions, EvaluateConfig, ImportConfig, PredictConfig
-from hyperx.errors import ConfigError, did_you_mean
+from hyperx.errors import ConfigError, problem_list
 from hyperx.files import in_home
+from hyperx.tables import print_text
 
 Config = TypeVar("Config")
 TABLE, ENCODER = "data", "model_name_or_path"
@@ -48,29 +51,60 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
 
     Raises:
         ConfigError: if the file of options is missing or malformed, or names unknown options.
-        SystemExit: by the command-line parser, with its message.
+        SystemExit: if a word or a value cannot be read, with a message that has all problems; after help was shown.
     """
-    early = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
-    early.add_argument("--config", type=Path, action="append", default=[])
-    early.add_argument("--preset")
-    given, _ = early.parse_known_args([word for word in arguments if word not in ("-h", "--help")])
-    known = option_names(kind)
-    if len(given.config) > 1:
-        raise ConfigError([f"--config: expected one file; found {' and '.join(map(str, given.config))}. Join them"])
-    file = dict(read_options(in_home(given.config[0]), kind)) if given.config and "config" in known else {}
-    table = file.pop(TABLE, None)
-    preset = (given.preset or file.get("preset")) if "preset" in known else None
-    words = as_words(PUBLISHED if preset == "published" else {}) + as_words(file) + list(arguments)
-    parsed = tyro.cli(
+    if "-h" in arguments or "--help" in arguments:
+        show_help(kind, command)
+    hints, problems, faults = option_names(kind), list[str](), list[str]()
+    on_the_line = {name: hint for name, hint in hints.items() if name != TABLE}
+    given = read_words(arguments, on_the_line, faults, positional=positional(kind))
+    files = [" ".join(words) for option, words in grouped(arguments) if option == "--config"]
+    if len(files) > 1:
+        problems.append(f"--config: expected one file; found {' and '.join(files)}. Join them")
+    path = given.get("config")
+    file = {} if path is None else dict(read_options(in_home(path), kind, problems))
+    table = file.pop(TABLE, {})
+    if given.get("preset", file.get("preset")) == "published":
+        file = PUBLISHED | file
+    values: dict[str, Any] = {TABLE: {str(pair): source for pair, source in table.items()}}
+    for name, value in file.items():
+        values |= read_value(f"--config: {path}: {name}", name, value, hints[name], faults)
+    if faults:
+        print_text(f"hyperx {command}: {problem_list('options', [*problems, *faults])}", error=True)
+        raise SystemExit(2)
+    if problems:
+        raise ConfigError(problems)
+    return with_home(_built(kind, values | given))
+
+
+def show_help(kind: type[Any], command: str) -> NoReturn:
+    """Print the help of a command and exit."""
+    tyro.cli(
         kind,
-        args=settled_flags(words, option_defaults(kind)),
+        args=["--help"],
         prog=f"hyperx {command}",
         use_underscores=True,
         config=(tyro.conf.OmitArgPrefixes,),
         registry=REGISTRY,
     )
-    found = with_home(parsed)
-    return found if table is None else with_table(found, table)
+    raise SystemExit(0)
+
+
+def _built(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    """A dataclass of options, and those of its sections, with these values; the others have their defaults."""
+    changes: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        if is_dataclass(hint):
+            changes[name] = _built(hint, values)  # type: ignore[arg-type]
+        elif name in values:
+            changes[name] = values[name]
+    return kind(**changes)
+
+
+def positional(kind: type[Any]) -> str | None:
+    """The option of a command whose values stand without its name, if there is one."""
+    hints = get_type_hints(kind, include_extras=True).items()
+    return next((name for name, hint in hints if tyro.conf.Positional in get_args(hint)[1:]), None)
 
 
 def with_home(options: Config) -> Config:
@@ -150,21 +184,6 @@ def help_texts(kind: type[Any]) -> dict[str, str]:
     return texts
 
 
-def settled_flags(words: Sequence[str], defaults: Mapping[str, Any]) -> list[str]:
-    """Keep the last form of each flag that is off by default, so that ``--no_fp16`` undoes what a file sets.
-
-    The parser has no such negative form, or the help would be full of ``--no_no_cuda``.
-    """
-    flags = {f"--{sign}{name}": name for name, default in defaults.items() if default is False for sign in ("", "no_")}
-    forms = [word.replace("-", "_").replace("__", "--", 1) for word in words]
-    last = {flags[form]: index for index, form in enumerate(forms) if form in flags}
-    return [
-        word
-        for index, (word, form) in enumerate(zip(words, forms, strict=True))
-        if form not in flags or (last[flags[form]] == index and form == f"--{flags[form]}")
-    ]
-
-
 class OptionLoader(yaml.SafeLoader):
     """Loads YAML with the booleans of YAML 1.2, true and false (in 1.1 the language code ``no`` is one too), and
     refuses repeated keys."""
@@ -192,45 +211,58 @@ OptionLoader.yaml_implicit_resolvers = {
 OptionLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|True|false|False)$"), list("tTfF"))
 
 
-def read_options(path: Path, kind: type[Any]) -> Mapping[str, Any]:
+def read_options(path: Path, kind: type[Any], problems: list[str] | None = None) -> Mapping[str, Any]:
     """A YAML mapping of option names to values.
 
+    Args:
+        path: the file.
+        kind: the dataclass of the options.
+        problems: the list to which problems are added; the entries without any are returned.
+
     Raises:
-        ConfigError: if the file is missing, is not such a mapping, or has names that are not options.
+        ConfigError: if no list is given, and the file is missing, is not such a mapping, or has names that are not
+            options.
     """
+    found = [] if problems is None else problems
+    options = _entries(path, option_names(kind), found)
+    if found and problems is None:
+        raise ConfigError(found)
+    return options
+
+
+def _entries(path: Path, known: Mapping[str, Any], problems: list[str]) -> dict[str, Any]:
+    """The entries of a file that name options and have values; what is wrong with others is added to ``problems``."""
+    place = f"--config: {path}"
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)  # a SafeLoader
     except OSError as error:
-        raise ConfigError([f"--config: cannot read {path}: {error.strerror}"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"--config: {path} is not YAML: {' '.join(str(error).split())}"]) from None
-    if value is None:
+        problems.append(f"--config: cannot read {path}: {error.strerror}")
         return {}
-    if not isinstance(value, dict):
-        raise ConfigError([f"--config: {path}: expected lines of 'option: value'; found a {type(value).__name__}"])
-    known = option_names(kind)
-    problems = [
-        f"--config: {path}: there is no option {str(name)!r}.{did_you_mean(str(name), known)}"
-        for name in value
-        if name not in known
-    ]
-    problems += [
-        f"--config: {path}: {name}: expected true or false; found {found!r}"
-        for name, found in value.items()
-        if str(found).lower() in ("yes", "no", "on", "off") and name in known and known[name] is bool
-    ]
-    problems += [
-        f"--config: {path}: {name}: expected a value, found nothing; write one, or leave the line out"
-        for name, found in value.items()
-        if name in known and name != TABLE and _is_missing(found, known[name])
-    ]
-    if any(isinstance(target, list) for target in as_mapping(value.get("label_map")).values()):
-        problems.append(f"--config: {path}: label_map: expected one type for each, found a list; keep one of it")
-    if "config" in value:
-        problems.append(f"--config: {path}: a file of options cannot name another one")
-    if problems:
-        raise ConfigError(problems)
-    return value
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        problems.append(f"{place} is not YAML: {' '.join(str(error).split())}")
+        return {}
+    if value is not None and not isinstance(value, dict):
+        problems.append(f"{place}: expected lines of 'option: value'; found a {type(value).__name__}")
+    options: dict[str, Any] = {}
+    for name, found in as_mapping(value).items():
+        if name not in known:
+            near = meant(str(name), known)
+            problems.append(
+                f"{place}: there is no option {str(name)!r}." + (f" Did you mean {near!r}?" if near else "")
+            )
+        elif name == "config":
+            problems.append(f"{place}: a file of options cannot name another one")
+        elif known[name] is bool and str(found).lower() in ("yes", "no", "on", "off"):
+            problems.append(f"{place}: {name}: expected true or false; found {found!r}")
+        elif name == TABLE and not isinstance(found, dict):
+            problems.append(f"{name}: expected a table from pairs to sources; found {found!r}")
+        elif name != TABLE and _is_missing(found, known[name]):
+            problems.append(f"{place}: {name}: expected a value, found nothing; write one, or leave the line out")
+        elif name == "label_map" and any(isinstance(target, list) for target in as_mapping(found).values()):
+            problems.append(f"{place}: label_map: expected one type for each, found a list; keep one of it")
+        else:
+            options[name] = found
+    return options
 
 
 def _is_missing(value: Any, hint: Any) -> bool:
@@ -265,42 +297,19 @@ def option_defaults(kind: type[Any]) -> dict[str, Any]:
     return defaults
 
 
-def as_words(options: Mapping[str, Any]) -> list[str]:
-    """Options as the words of a command line."""
-    words: list[str] = []
-    for name, value in options.items():
-        if isinstance(value, bool):
-            words.append(f"--{name}" if value else f"--no_{name}")
-        elif isinstance(value, list | tuple):
-            words += [f"--{name}", *map(str, value)]
-        elif isinstance(value, dict):
-            # As `label_map`, `tasks` and `treebanks` are written on the command line.
-            words += [f"--{name}", *(f"{key}={'+'.join(map(str, as_list(found)))}" for key, found in value.items())]
-        else:
-            words += [f"--{name}", str(value)]
-    return words
+class _AboveBars(RichHandler):
+    """Shows log lines in a terminal: progress bars make way for them."""
 
-
-def as_list(value: Any) -> Sequence[Any]:
-    """A value as a list, unless it is one."""
-    return value if isinstance(value, list | tuple) else [value]
-
-
-def with_table(config: Config, table: Any) -> Config:
-    """The options with the explicit table of data in its section."""
-    if not isinstance(table, dict):
-        raise ConfigError([f"data: expected a table from pairs to sources; found {table!r}"])
-    named = {str(pair): source for pair, source in table.items()}
-    section = getattr(config, "data", None)
-    if is_dataclass(section):
-        return replace(config, data=replace(section, data=named))  # type: ignore[type-var]
-    return replace(config, data=named)  # type: ignore[type-var]
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a line above the bars."""
+        with tqdm.external_write_mode(file=sys.stderr):
+            super().emit(record)
 
 
 def start_logging() -> None:
     """Show the package's log on standard error: folded for a terminal, one line per message elsewhere."""
     console = Console(stderr=True)
-    handler: logging.Handler = RichHandler(console=console, show_path=False, show_level=False, log_time_format="%X")
+    handler: logging.Handler = _AboveBars(console=console, show_path=False, show_level=False, log_time_format="%X")
     if not console.is_terminal:
         handler = logging.StreamHandler()
         handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%X"))
