@@ -13,13 +13,14 @@ import toy
 from hyperx.cli import main
 from hyperx.model import HyperX
 from hyperx.tasks.base import Task
+from hyperx.tasks.kinds import KINDS, Kind
 from hyperx.tasks.registry import TASKS
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 PAGE = (toy.ROOT / "docs" / "add-a-task.md").read_text(encoding="utf-8")
-CLASS, LINE, TESTS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
+CLASS, LINE, KIND, TESTS = re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)
 COMMANDS = re.findall(r"^    (?:.*\| )?hyperx (.*)$", PAGE, flags=re.MULTILINE)
 
 RANKS = [verb for pair in zip(toy.VERBS[::2], toy.VERBS[1::2], strict=True) for verb in pair]
@@ -35,6 +36,9 @@ def names(monkeypatch: pytest.MonkeyPatch) -> dict[str, object]:
     assert isinstance(rating, type)
     assert issubclass(rating, Task)
     monkeypatch.setitem(TASKS, "rating", rating)
+    known: dict[str, Kind] = {}
+    exec(KIND, {"KINDS": known, "Kind": Kind})
+    monkeypatch.setitem(KINDS, "rating", known["rating"])
     return found
 
 

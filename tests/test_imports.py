@@ -20,14 +20,14 @@ encoders.embedded encoders.loading encoders.masked_lm
 data.sentence segmentation
 data.lines data.labels data.spans data.conllu data.columns data.labelled data.passages data.formats data.hub
 data.treebanks data.resolution data.sources data.separation
-data.text data.output data.encoding data.storage data.sampling
+data.text data.output tasks.kinds data.encoding data.storage data.sampling
 tasks.base tasks.tagging tasks.classification tasks.masking tasks.trees tasks.parsing tasks.registry
 data.splits data.collate
 checkpoint inference prediction warm_start
 model building
 transfer evaluation report pair_data scope self_training preparation inspection optimisation training results scoring
 published.run published.weights published.encoder published.importing
-cli cli.options cli.train cli.evaluate cli.predict cli.check cli.languages cli.import_published
+cli cli.words cli.options cli.train cli.evaluate cli.predict cli.check cli.languages cli.import_published
 __main__
 """.split()  # noqa: SIM905  (a table reads better)
 

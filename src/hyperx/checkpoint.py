@@ -15,16 +15,17 @@ import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import torch
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
-from torch import Tensor
 
 from hyperx.config import ModelConfig
 from hyperx.errors import CheckpointError, itemised
 from hyperx.files import write_json
+
+# PyTorch is imported where it is needed: what is wrong with a command's options is said without waiting for it.
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", "state.pt"
 ENCODER = "encoder"
@@ -101,6 +102,8 @@ def read_json(path: Path) -> Any:
 
 def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
     """Write a model's configuration and trained weights into an existing folder."""
+    from safetensors.torch import save_file
+
     write_json(folder / CONFIG, {"format": FORMAT, **config.to_json()})
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
     save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
@@ -128,6 +131,8 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     Raises:
         CheckpointError: if the file is missing or damaged.
     """
+    from safetensors.torch import load_file
+
     try:
         return load_file(folder / WEIGHTS)
     except FileNotFoundError:
@@ -136,12 +141,14 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
         raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}") from None
 
 
-def load_strictly(module: torch.nn.Module, tensors: Mapping[str, Tensor], expected: Sequence[str]) -> None:
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], expected: Sequence[str]) -> None:
     """Copy tensors into a module; their names must be exactly those expected, their shapes those of the module.
 
     Raises:
         CheckpointError: naming what is missing, unexpected or of another shape.
     """
+    import torch
+
     own = dict(module.named_parameters())
     problems = [f"missing: {name}" for name in expected if name not in tensors]
     problems += [f"unexpected: {name}" for name in tensors if name not in expected or name not in own]
@@ -159,6 +166,8 @@ def load_strictly(module: torch.nn.Module, tensors: Mapping[str, Tensor], expect
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write what resuming needs: tensors, numbers, strings and containers of them."""
+    import torch
+
     torch.save(dict(state), folder / STATE)
 
 
@@ -168,6 +177,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     Raises:
         CheckpointError: if there is none, or it holds anything else.
     """
+    import torch
+
     if not (folder / STATE).is_file():
         raise CheckpointError(f"{folder} cannot be resumed: it has no {STATE}")
     try:

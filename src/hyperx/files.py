@@ -6,6 +6,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
 import threading
@@ -24,6 +25,21 @@ def in_home(path: str | Path) -> Path:
     with contextlib.suppress(RuntimeError):
         return Path(path).expanduser()
     return Path(path)
+
+
+def is_hub_name(name: str) -> bool:
+    """Whether a name may be that of an encoder on the hub."""
+    return (
+        re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not name.startswith(".") and not name.endswith(".bin")
+    )
+
+
+def missing_encoder(name: str) -> str | None:
+    """What is said of an encoder that is named by a path, if there is nothing; None if there is, or it may be on the
+    hub."""
+    if in_home(name).exists() or is_hub_name(name):
+        return None
+    return f"{name}: expected an encoder, found no such file or folder"
 
 
 def user_cache() -> Path:

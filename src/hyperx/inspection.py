@@ -12,13 +12,10 @@ from tqdm.auto import tqdm
 from hyperx.config import TrainConfig
 from hyperx.data.labels import unlabelled_words
 from hyperx.data.resolution import SPLITS
-from hyperx.data.splits import held_out
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import label_problems, label_set, unknown_labels
 from hyperx.report import short_source
 from hyperx.scope import Scope, check_options, read_start
-from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.warm_start import WarmStart
 
 MOST_FAULTS = 20
@@ -78,7 +75,7 @@ def inspect_data(config: TrainConfig) -> DataReport:
     found = DataReport()
     pairs = dict.fromkeys([*scope.train_pairs, *scope.eval_pairs])
     pairs |= dict.fromkeys(pair for pair in scope.sources.pairs if not scope.sources.from_hub(pair))
-    for pair in tqdm(pairs, desc="reading data", unit="pair", disable=config.training.disable_progress_bar):
+    for pair in tqdm(pairs, desc="reading data", unit="pair", disable=config.training.disable_progress_bar or None):
         train = _inspect_split(scope, pair, "train", found) if pair in scope.train_pairs else set()
         for split in SPLITS[1:]:
             _inspect_split(scope, pair, split, found, train)
@@ -100,6 +97,8 @@ def inspect_data(config: TrainConfig) -> DataReport:
 
 def _inspect_labels(scope: Scope, found: DataReport, entity_types: Sequence[str], start: WarmStart | None) -> None:
     """Build the label sets of the training data, and compare the other splits with them."""
+    from hyperx.preparation import label_problems, label_set, unknown_labels
+
     labels: dict[str, tuple[str, ...]] = {}
     for name, task in scope.tasks.items():
         train = [own for (pair, split), own in found.labels.items() if (pair.task, split) == (name, "train")]
@@ -118,6 +117,10 @@ def _inspect_split(
     scope: Scope, pair: TaskLanguagePair, split: str, found: DataReport, known: Collection[int] = ()
 ) -> set[int]:
     """Count a split and its known sentences; returns hashes of its sentences, since texts may be large."""
+    # Imported here, so that `hyperx check` says what is wrong with its options before it waits for PyTorch.
+    from hyperx.data.splits import held_out
+    from hyperx.tasks.masking import MaskedLanguageModelling
+
     is_text = pair in scope.texts
     sources, task = (scope.texts, MaskedLanguageModelling()) if is_text else (scope.sources, scope.tasks[pair.task])
     if not sources.has(pair, split):

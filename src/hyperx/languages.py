@@ -141,11 +141,11 @@ def canonical(code: str) -> str:
 @cache
 def is_language(code: str) -> bool:
     """Whether a code names a language in ISO 639, BCP 47, UD or Wikipedia."""
-    import langcodes
-
     known = canonical(code)
     if known in known_languages() or known in _WIKIPEDIA.values():
         return True
+    import langcodes
+
     return known.partition("-")[0] != "und" and langcodes.tag_is_valid(known)
 
 

@@ -15,19 +15,17 @@ from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.base import Task
-from hyperx.tasks.masking import MaskedLanguageModelling
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.kinds import KINDS, RAW_TEXT, Kind
 
 
 def raw_text_of(pair: TaskLanguagePair) -> TaskLanguagePair:
     """The ``mlm`` pair under which the raw text of a pair's language is found."""
-    return TaskLanguagePair(MaskedLanguageModelling.kind, pair.language)
+    return TaskLanguagePair(RAW_TEXT, pair.language)
 
 
 def find_sources(
     pairs: Sequence[TaskLanguagePair],
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, Kind],
     data_folder: Path,
     table: Mapping[str, object],
     label_map: Mapping[str, str],
@@ -51,15 +49,15 @@ def find_sources(
         return None
 
 
-def _columns(tasks: Mapping[str, Task]) -> dict[str, str]:
+def _columns(tasks: Mapping[str, Kind]) -> dict[str, str]:
     """The column of each task, kinds included: a table may serve several runs, so it may have pairs of other tasks."""
-    kinds = {kind: task.column for kind, task in TASKS.items()}
+    kinds = {kind: task.column for kind, task in KINDS.items()}
     return kinds | {name: task.column for name, task in tasks.items()}
 
 
 def with_all_pairs(
     sources: DataSources,
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, Kind],
     languages: Sequence[str],
     data: DataOptions,
     label_map: dict[str, str],
@@ -80,7 +78,7 @@ def with_all_pairs(
 
 def available(
     pairs: Sequence[TaskLanguagePair],
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, Kind],
     data: DataOptions,
     label_map: Mapping[str, str],
     lacking: dict[TaskLanguagePair, list[str]] | None = None,
@@ -111,7 +109,7 @@ class NamedData:
 
     table: Mapping[str, object]
     treebanks: Sequence[str]
-    tasks: Mapping[str, Task]
+    tasks: Mapping[str, Kind]
 
     @property
     def languages(self) -> set[str]:
@@ -140,7 +138,7 @@ def language_of(entry: str) -> str:
     return canonical(entry.partition("=")[0])
 
 
-def named_twice(table: Iterable[str], treebanks: Iterable[str], tasks: Mapping[str, Task]) -> list[str]:
+def named_twice(table: Iterable[str], treebanks: Iterable[str], tasks: Mapping[str, Kind]) -> list[str]:
     """A problem for each pair whose data one command names in two places: in the table and by treebanks."""
     chosen, read = {language_of(entry): entry for entry in treebanks}, treebank_tasks(tasks)
     return [
@@ -150,7 +148,7 @@ def named_twice(table: Iterable[str], treebanks: Iterable[str], tasks: Mapping[s
     ]
 
 
-def treebank_tasks(tasks: Mapping[str, Task]) -> set[str]:
+def treebank_tasks(tasks: Mapping[str, Kind]) -> set[str]:
     """The tasks that treebanks have data for."""
     return {name for name, task in tasks.items() if task.column in UD_COLUMNS}
 

@@ -73,7 +73,9 @@ def prepare(config: TrainConfig, scope: Scope, start: WarmStart | None = None) -
         max_length=checked_length(config, encoder),
     )
     jobs = [(pair, "train") for pair in scope.train_pairs] + [(pair, "dev") for pair in scope.eval_pairs]
-    bar = tqdm(jobs, desc="reading data", unit="split", disable=config.training.disable_progress_bar, leave=False)
+    bar = tqdm(
+        jobs, desc="reading data", unit="split", disable=config.training.disable_progress_bar or None, leave=False
+    )
     splits = {(pair, split): loader.load(pair, split) for pair, split in bar}
     train_splits = [splits[pair, "train"].first(config.data.max_train_samples) for pair in scope.train_pairs]
     labels = label_sets(scope, train_splits, config.data, {} if start is None else start.config.labels)
@@ -105,7 +107,8 @@ def _self_labelled(
         return []
     from hyperx.self_training import SelfLabeller  # needs the model, which `hyperx check` does not
 
-    labeller, silent = SelfLabeller(start, config, scope, loader), config.training.disable_progress_bar
+    labeller = SelfLabeller(start, config, scope, loader)
+    silent = config.training.disable_progress_bar or None
     bar = tqdm(scope.self_train_pairs, desc="labelling raw text", unit="pair", disable=silent, leave=False)
     return [labeller.load(pair).first(config.data.max_train_samples) for pair in bar]
 

@@ -5,14 +5,15 @@ from __future__ import annotations
 import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from hyperx.building import public_names
-from hyperx.evaluation import PairScores, averaged
-from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tables import markdown_table, print_table
 from hyperx.transfer import AVERAGE_NAMES, GROUPS, UNTRAINED, group_of, macro_averages
+
+if TYPE_CHECKING:  # what is said before PyTorch is loaded needs this module
+    from hyperx.evaluation import PairScores
+    from hyperx.model import HyperX
 
 
 def print_modules(model: HyperX, patterns: Mapping[str, str] | None = None) -> None:
@@ -23,6 +24,8 @@ def print_modules(model: HyperX, patterns: Mapping[str, str] | None = None) -> N
         patterns: regular expressions over :func:`~hyperx.building.public_names`, by their option; for each, a column
             shows how many parameters it matched.
     """
+    from hyperx.building import public_names
+
     given = {option: re.compile(pattern) for option, pattern in (patterns or {}).items()}
     rows: dict[str, list[int]] = {}
     public = {id(parameter): name for name, parameter in public_names(model)}
@@ -61,6 +64,8 @@ def result_table(
         labelled: the pairs trained on with labels.
         folder: the folder of local data, which is left out of paths.
     """
+    from hyperx.evaluation import averaged
+
     order = (*GROUPS, UNTRAINED)
     ranked = sorted(scores, key=lambda score: order.index(shown_group(score, labelled)))
     rows = [row for score in ranked for row in _result_rows(score, shown_group(score, labelled), folder)]

@@ -8,16 +8,18 @@ import logging
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import hyperx
 from hyperx import report
 from hyperx.errors import HyperXError
-from hyperx.evaluation import PairScores, averaged
 from hyperx.files import write_json, write_text
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.base import Scores, Task
 from hyperx.transfer import UNTRAINED, macro_averages
+
+if TYPE_CHECKING:  # what is said before PyTorch is loaded needs this module
+    from hyperx.evaluation import PairScores
+    from hyperx.tasks.base import Task
 
 log = logging.getLogger(__name__)
 
@@ -69,6 +71,8 @@ class Results:
         Raises:
             OSError: if the files cannot be written.
         """
+        from hyperx.evaluation import averaged
+
         again = {score.pair.key for score in scores}
         entries = {
             name: entry for name, entry in self._read(tasks).items() if TaskLanguagePair.parse(name).key not in again
@@ -104,6 +108,8 @@ class Results:
 
     def _read(self, tasks: Mapping[str, Task]) -> dict[str, Any]:
         """The entries that are there, by pair. Files with anything else are set aside."""
+        from hyperx.evaluation import averaged
+
         try:
             value = json.loads(self.path.read_text(encoding="utf-8"))
             if "pairs" not in value:
@@ -134,6 +140,9 @@ class Results:
 
 def _score(name: str, entry: Mapping[str, Any], tasks: Mapping[str, Task]) -> PairScores:
     """The scores that an entry was made from."""
+    from hyperx.evaluation import PairScores
+    from hyperx.tasks.base import Scores
+
     pair, without = TaskLanguagePair.parse(name), entry["without_repeats"]
     return PairScores(
         pair,

@@ -4,23 +4,30 @@ from __future__ import annotations
 
 import importlib.util
 import logging
+import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, TypeVar
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from hyperx.config import DataOptions, HypernetworkOptions, TrainConfig
+from hyperx.config import DataOptions, HypernetworkOptions, TrainConfig, TrainingOptions
 from hyperx.data.sources import DataSources
 from hyperx.data.spans import type_problem
 from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
+from hyperx.files import missing_encoder
 from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
 from hyperx.pair_data import find_sources, kept_data, named_twice, raw_text_of, treebank_tasks, with_all_pairs
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.base import Task
-from hyperx.tasks.masking import MaskedLanguageModelling
-from hyperx.tasks.registry import make_tasks, read_kinds
+from hyperx.tasks.kinds import KINDS, RAW_TEXT, Kind, kinds_of, read_kinds
 from hyperx.transfer import group_of
 from hyperx.warm_start import WarmStart
+
+# Neither PyTorch nor the encoders' library is imported here: what is wrong is said before they are loaded.
+if TYPE_CHECKING:
+    from hyperx.tasks.base import Task
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -31,12 +38,12 @@ POLYNOMIAL_END = 1e-7
 """The learning rate at which the polynomial schedule of the Hugging Face library ends."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Scope:
     """The tasks, languages and pairs of a run, checked.
 
     Args:
-        tasks: every task of the model by name.
+        kinds: the kind of every task of the model by the task's name.
         languages: every language of the model, as the user spells it.
         train_pairs: pairs to train on.
         eval_pairs: pairs to evaluate on during training.
@@ -46,7 +53,7 @@ class Scope:
         kept: what a checkpoint records of it: the sources, the folder of local data and the explicit table.
     """
 
-    tasks: Mapping[str, Task]
+    kinds: Mapping[str, str]
     languages: tuple[str, ...]
     train_pairs: tuple[TaskLanguagePair, ...]
     eval_pairs: tuple[TaskLanguagePair, ...]
@@ -54,6 +61,44 @@ class Scope:
     sources: DataSources
     texts: DataSources
     kept: Mapping[str, Any]
+
+    @cached_property
+    def tasks(self) -> Mapping[str, Task]:
+        """Every task of the model by name."""
+        from hyperx.tasks.registry import make_tasks
+
+        return make_tasks(self.kinds)
+
+
+def check_run(config: TrainConfig) -> tuple[Scope, WarmStart | None]:
+    """Check all options of a training run, and read which checkpoint it starts from, if any.
+
+    Raises:
+        ConfigError: all problems together, each naming its option.
+    """
+    problems = output_dir_problems(config.training)
+    start = read_start(config, problems)
+    return check_options(config, problems, start), start
+
+
+def output_dir_problems(options: TrainingOptions) -> list[str]:
+    """What is wrong with the output folder: it must be new or empty, unless resumed or overwritten on purpose."""
+    output_dir = options.output_dir
+    if output_dir is None:
+        return ["--output_dir: name a folder for the checkpoints"]
+    if problem := _unwritable(output_dir):
+        return [f"--output_dir: {problem}; name another folder"]
+    if options.resume or options.overwrite_output_dir or not output_dir.exists() or not any(output_dir.iterdir()):
+        return []
+    return [f"--output_dir: {output_dir} is not empty. Go on with --resume, start anew with --overwrite_output_dir"]
+
+
+def _unwritable(folder: Path) -> str | None:
+    """Why nothing can be written to a folder, which need not exist yet; None if it can."""
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        return f"{nearest} is a file"
+    return None if os.access(nearest, os.W_OK) else f"{nearest} may not be written"
 
 
 def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmStart | None = None) -> Scope:
@@ -77,7 +122,8 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
         problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
     alone = parse_pairs(data.self_train_task_language_pairs, "--self_train_task_language_pairs", problems)
     named = _unique([*train, *alone, *evaluate])
-    tasks = make_tasks(read_kinds(data.tasks, [pair.task for pair in named], problems))
+    kinds = read_kinds(data.tasks, [pair.task for pair in named], problems)
+    tasks = kinds_of(kinds)
     # All pairs of a language use its first spelling.
     spelt: dict[str, str] = {}
     for pair in named:
@@ -115,7 +161,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     _check_best_by(config, trained, averaged, evaluate)
     _warn_unused(data, tasks, [pair.task for pair in texts.pairs], languages)
     kept = kept_data(everything, data, label_map, _unique([*train, *evaluate]))
-    return Scope(tasks, tuple(languages), train, evaluate, alone, everything, texts, kept)
+    return Scope(kinds, tuple(languages), train, evaluate, alone, everything, texts, kept)
 
 
 def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
@@ -136,12 +182,12 @@ def read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
 
 
 def find_texts(
-    pairs: Sequence[TaskLanguagePair], tasks: Mapping[str, Task], data: DataOptions, problems: list[str]
+    pairs: Sequence[TaskLanguagePair], tasks: Mapping[str, Kind], data: DataOptions, problems: list[str]
 ) -> DataSources:
     """Where the raw text of some pairs is; what keeps it from being found is added to ``problems``."""
     names = _unique(map(raw_text_of, pairs))
     # The table has entries of the other tasks too.
-    known = {**tasks, **{name.task: MaskedLanguageModelling() for name in names}}
+    known = {**tasks, **{name.task: KINDS[RAW_TEXT] for name in names}}
     texts = find_sources(names, known, data.data_folder, data.data, {}, (), problems) or DataSources(())
     problems += [
         f"--self_train_task_language_pairs: {name} has no train split; name raw text under 'train'"
@@ -153,7 +199,7 @@ def find_texts(
 
 def _self_training_problems(
     config: TrainConfig,
-    tasks: Mapping[str, Task],
+    tasks: Mapping[str, Kind],
     train: Sequence[TaskLanguagePair],
     alone: Sequence[TaskLanguagePair],
     start: WarmStart | None,
@@ -225,10 +271,17 @@ def number_problems(config: TrainConfig) -> list[str]:
 
 
 def contradictions(config: TrainConfig) -> list[str]:
-    """Options that contradict each other, or ask for what is not installed."""
+    """Options that contradict each other, or ask for what is not there."""
     training, shape, problems = config.training, config.hypernetwork, []
+    for name in ("freeze_params_regex", "unfreeze_params_regex"):
+        try:
+            re.compile(getattr(config.model, name) or "")
+        except re.error as error:
+            problems.append(f"--{name}: {getattr(config.model, name)!r} is not a regular expression: {error}")
     if training.resume and training.overwrite_output_dir:
         problems.append("--resume goes on with what --overwrite_output_dir deletes; give one of them")
+    if missing := missing_encoder(config.model.model_name_or_path):
+        problems.append(f"--model_name_or_path: {missing}")
     if training.report_to != "none" and importlib.util.find_spec(training.report_to) is None:
         problems.append(f"--report_to: {training.report_to} is not installed; pip install {training.report_to}")
     if training.early_stopping_patience is not None and training.evaluation_strategy == "no":
@@ -344,7 +397,7 @@ def _check_best_by(
         log.warning("%s have no score to choose a checkpoint by: the last one is the result", alone)
 
 
-def _warn_unused(data: DataOptions, tasks: Mapping[str, Task], texts: Sequence[str], languages: Sequence[str]) -> None:
+def _warn_unused(data: DataOptions, tasks: Mapping[str, Kind], texts: Sequence[str], languages: Sequence[str]) -> None:
     """Warn of entries that belong to no pair of the run: one table may serve several runs, or it is a mistake."""
     known = {TaskLanguagePair(task, language).key for task in (*tasks, *texts) for language in languages}
     for name in data.data:

@@ -4,22 +4,18 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from tqdm.auto import tqdm
 
 from hyperx import checkpoint
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
 from hyperx.data.sources import DataSources, content_hash
-from hyperx.data.splits import SplitLoader
-from hyperx.data.storage import EncodedSplit
-from hyperx.device import pick_device
-from hyperx.errors import ConfigError, DataError
-from hyperx.evaluation import PairScores, evaluate_pairs
-from hyperx.files import in_home
-from hyperx.model import HyperX
+from hyperx.errors import CheckpointError, ConfigError, DataError
+from hyperx.files import in_home, missing_encoder
 from hyperx.pair_data import (
     NamedData,
     available,
@@ -31,12 +27,17 @@ from hyperx.pair_data import (
     with_all_pairs,
 )
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import UNDEFINED, warn_of_labels
 from hyperx.results import Results
 from hyperx.scope import parse_pairs
-from hyperx.tasks.base import Task
-from hyperx.tasks.registry import make_tasks
+from hyperx.tasks.kinds import Kind, kinds_of
 from hyperx.transfer import group_of
+
+# PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
+if TYPE_CHECKING:
+    from hyperx.data.splits import SplitLoader
+    from hyperx.data.storage import EncodedSplit
+    from hyperx.evaluation import PairScores
+    from hyperx.model import HyperX
 
 log = logging.getLogger(__name__)
 
@@ -68,20 +69,27 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
         DataError: if data of a requested pair is missing or malformed.
     """
-    if config.eval_ckpt is None:
-        raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run"])
-    folder = checkpoint.resolve(config.eval_ckpt)
-    settings = checkpoint.read_config(folder)
-    problems: list[str] = []
-    pairs = _asked_pairs(config, tuple(settings.labels), problems)
+    problems = [
+        f"--{name}: expected 1 or more; found {value}"
+        for name in ("per_device_eval_batch_size", "max_eval_samples")
+        if (value := getattr(config, name)) is not None and value < 1
+    ]
+    pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems)
+    if config.data_folder is not None and not config.data_folder.is_dir():
+        problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
+    folder, settings = _read_checkpoint(config.eval_ckpt, problems)
+    if missing := missing_encoder(config.model_name_or_path or settings.encoder):
+        problems.append(f"--model_name_or_path: {missing}")
+    known = ", ".join(settings.labels)
+    problems += [
+        f"--test_task_language_pairs: {pair}: the model has no such task; it has {known}"
+        for pair in pairs
+        if pair.task not in settings.labels
+    ]
     data = _find_data(config, folder, pairs, settings, problems)
     for pair in pairs:
         if not problems and not data.sources.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
-    for name in ("per_device_eval_batch_size", "max_eval_samples"):
-        value = getattr(config, name)
-        if value is not None and value < 1:
-            problems.append(f"--{name}: expected 1 or more; found {value}")
     weights = folder / checkpoint.WEIGHTS
     results = Results(
         config.output or folder,
@@ -92,11 +100,15 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
     problems += _output_problems(config, results)
     if problems:
         raise ConfigError(problems)
+    from hyperx.device import pick_device
+    from hyperx.evaluation import evaluate_pairs
+    from hyperx.model import HyperX
+
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
     model.to(pick_device(no_cuda=config.no_cuda))
     splits = _load(config, model, data)
     labelled = settings.labelled_pairs
-    with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar) as bar:
+    with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar or None) as bar:
         scores = evaluate_pairs(
             model,
             splits,
@@ -134,6 +146,8 @@ def _output_problems(config: EvaluateConfig, results: Results) -> list[str]:
 
 def _log_odd(scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair], split: str) -> None:
     """Log scores that do not mean what they seem to."""
+    from hyperx.preparation import UNDEFINED
+
     for score in scores:
         if score.value is None:
             log.warning(UNDEFINED, score.pair, split)
@@ -144,14 +158,22 @@ def _log_odd(scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair
         log.warning("F1 is 0 for %s: not one entity is right. Was training too brief?", ", ".join(seen))
 
 
-def _asked_pairs(config: EvaluateConfig, tasks: Iterable[str], problems: list[str]) -> tuple[TaskLanguagePair, ...]:
-    option = "--test_task_language_pairs"
-    pairs = parse_pairs(config.test_task_language_pairs, option, problems)
-    known = ", ".join(tasks)
-    problems += [
-        f"{option}: {pair}: the model has no such task; it has {known}" for pair in pairs if pair.task not in tasks
-    ]
-    return pairs
+def _read_checkpoint(path: Path | None, problems: list[str]) -> tuple[Path, ModelConfig]:
+    """The folder of a checkpoint and its configuration.
+
+    Raises:
+        ConfigError: if none is named, or it cannot be read and there are other ``problems``; all are reported together.
+        CheckpointError: if it cannot be read.
+    """
+    if path is None:
+        raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run", *problems])
+    try:
+        folder = checkpoint.resolve(path)
+        return folder, checkpoint.read_config(folder)
+    except CheckpointError as error:
+        if not problems:
+            raise
+        raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
 
 
 @dataclass(frozen=True, slots=True)
@@ -184,10 +206,8 @@ def _find_data(
     what these options or those of the training run name, or training read.
     """
     data = checkpoint.read_json(folder / checkpoint.DATA)
-    trained, tasks = DataSources.from_json(data["sources"]), make_tasks(settings.kinds)
+    trained, tasks = DataSources.from_json(data["sources"]), kinds_of(settings.kinds)
     moved = config.data_folder is not None
-    if config.data_folder is not None and not config.data_folder.is_dir():
-        problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
     problems += named_twice(config.data, config.treebanks, tasks)
     now, then = (NamedData(table, entries, tasks) for table, entries in (
         (config.data, config.treebanks), (data["table"], data["treebanks"])
@@ -230,7 +250,7 @@ def _find_data(
     return _Data(sources, trained, named, place.data_folder)
 
 
-def _elsewhere(place: DataOptions, tasks: Mapping[str, Task], label_map: Mapping[str, str]) -> list[str]:
+def _elsewhere(place: DataOptions, tasks: Mapping[str, Kind], label_map: Mapping[str, str]) -> list[str]:
     """The entries of the training run's table whose data is not in the data folder that this command names, if that
     folder has other data of the pair."""
     names = {TaskLanguagePair.parse(name): name for name in place.data}
@@ -275,17 +295,22 @@ def _warn_unread(now: NamedData, named: Sequence[TaskLanguagePair]) -> None:
 
 
 def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
+    from hyperx.data.splits import SplitLoader
+
     return SplitLoader(sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
 
 
 def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLanguagePair, EncodedSplit]:
     """Encode the requested pairs, or else all pairs of the model that have data."""
+    from hyperx.preparation import warn_of_labels
+
     loader, splits, asked = _loader(model, data.sources), {}, bool(config.test_task_language_pairs)
     for pair in data.named if asked else data.trained.pairs:
         if pair not in data.sources and data.trained.has(pair, config.split) and not data.trained.from_hub(pair):
             log.warning("%s is skipped: it had data at training time, but none was found now", pair)
     wanted = data.named if asked else [pair for pair in data.sources.pairs if data.sources.has(pair, config.split)]
-    for pair in tqdm(wanted, desc="reading data", unit="pair", disable=config.disable_progress_bar, leave=False):
+    silent = config.disable_progress_bar or None  # None: no bar without a terminal
+    for pair in tqdm(wanted, desc="reading data", unit="pair", disable=silent, leave=False):
         try:
             splits[pair] = loader.load(pair, config.split).first(config.max_eval_samples)
         except DataError as error:

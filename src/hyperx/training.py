@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import logging
 import math
-import os
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
@@ -34,9 +33,11 @@ from hyperx.files import write_json
 from hyperx.model import HyperX
 from hyperx.optimisation import make_optimizer, make_scheduler, total_steps
 from hyperx.preparation import RunData, prepare
-from hyperx.scope import check_options, read_start
+from hyperx.scope import Scope, check_run
+from hyperx.tables import folded
 from hyperx.tasks.base import special_subwords
 from hyperx.transfer import macro_averages
+from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 
@@ -71,8 +72,12 @@ class Progress:
     evaluations_since_best: int = 0
 
 
-def train(config: TrainConfig) -> Path:
+def train(config: TrainConfig, checked: tuple[Scope, WarmStart | None] | None = None) -> Path:
     """Train with these options; returns the output folder with its checkpoints.
+
+    Args:
+        config: the options.
+        checked: what :func:`~hyperx.scope.check_run` found, if it has checked them already.
 
     Raises:
         ConfigError: all problems with the options, before any model is loaded.
@@ -80,9 +85,7 @@ def train(config: TrainConfig) -> Path:
         EncoderError: if the encoder cannot be loaded.
         HyperXError: if training diverges.
     """
-    problems = output_dir_problems(config.training)
-    start = read_start(config, problems)
-    scope = check_options(config, problems, start)
+    scope, start = check_run(config) if checked is None else checked
     output_dir = config.training.output_dir
     assert output_dir is not None
     if config.training.resume and (found := checkpoint.checkpoints(output_dir)):
@@ -129,26 +132,6 @@ def freezing_patterns(options: ModelOptions) -> dict[str, str]:
         "--unfreeze_params_regex": options.unfreeze_params_regex,
     }
     return {option: pattern for option, pattern in given.items() if pattern is not None}
-
-
-def output_dir_problems(options: TrainingOptions) -> list[str]:
-    """What is wrong with the output folder: it must be new or empty, unless resumed or overwritten on purpose."""
-    output_dir = options.output_dir
-    if output_dir is None:
-        return ["--output_dir: name a folder for the checkpoints"]
-    if problem := _unwritable(output_dir):
-        return [f"--output_dir: {problem}; name another folder"]
-    if options.resume or options.overwrite_output_dir or not output_dir.exists() or not any(output_dir.iterdir()):
-        return []
-    return [f"--output_dir: {output_dir} is not empty. Go on with --resume, start anew with --overwrite_output_dir"]
-
-
-def _unwritable(folder: Path) -> str | None:
-    """Why nothing can be written to a folder, which need not exist yet; None if it can."""
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        return f"{nearest} is a file"
-    return None if os.access(nearest, os.W_OK) else f"{nearest} may not be written"
 
 
 def start_tracker(accelerator: Accelerator, config: TrainConfig, output_dir: Path) -> None:
@@ -343,7 +326,7 @@ class TrainingRun:
         if self.accelerator.is_main_process:
             cells = "  ".join(f"{score.pair} {report.shown(score, score.value)}" for score in scores)
             chosen_by = "" if average is None else f"{self.options.best_by} {100 * average:.1f}  "
-            bar.write(f"step {self.progress.step}  dev {chosen_by}{cells}")
+            bar.write(folded(f"step {self.progress.step}  dev {chosen_by}{cells}"))
 
     def _keep_best(self, average: float) -> bool:
         """Save the checkpoint if no average was better yet; returns whether to stop early. Of equal averages the latest

@@ -6,17 +6,16 @@ import logging
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
-
-import torch
-from torch import Tensor, nn
+from typing import TYPE_CHECKING, Any
 
 from hyperx import checkpoint
 from hyperx.config import HypernetworkOptions, ModelConfig, TrainConfig
 from hyperx.errors import CheckpointError, itemised
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.parsing import DependencyParsing
+
+if TYPE_CHECKING:
+    from torch import Tensor, nn
 
 log = logging.getLogger(__name__)
 
@@ -74,6 +73,8 @@ class WarmStart:
         Raises:
             CheckpointError: if the encoder, the layer of the heads, or the kind, head or labels of a task differ.
         """
+        from hyperx.tasks.parsing import DependencyParsing
+
         then = self.config
         parsers = [
             task for task, kind in config.kinds.items() if kind == then.kinds.get(task) == DependencyParsing.kind
@@ -118,6 +119,8 @@ class WarmStart:
         Raises:
             CheckpointError: if a weight is missing, unexpected or has another shape, or no adapter fits.
         """
+        import torch
+
         own = dict(model.named_parameters())
         tensors = checkpoint.read_tensors(self.folder)
         copied: dict[str, list[tuple[Tensor, Tensor]]] = {}

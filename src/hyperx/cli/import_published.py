@@ -12,7 +12,10 @@ def main(arguments: Sequence[str]) -> None:
     """Import and say what to do next."""
     config = parse(ImportConfig, arguments, "import-published")
     start_logging()
-    from hyperx.published.importing import import_published
+    from hyperx.published.run import checked_options
+
+    checked_options(config)
+    from hyperx.published.importing import import_published  # imports PyTorch, for which these messages do not wait
 
     output = import_published(config)
     print(f"Imported. Evaluate it with: hyperx evaluate --eval_ckpt {output}")

@@ -17,12 +17,16 @@ from typing import IO, TextIO
 
 from tqdm import tqdm
 
+from hyperx import checkpoint
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import InputFormat, OutputFormat, PredictConfig
 from hyperx.data.output import OUTPUT_FORMATS, Places, Prediction
 from hyperx.data.sentence import Sentence
 from hyperx.data.text import Gap, read_input
-from hyperx.errors import ConfigError, DataError, HyperXError, itemised
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, itemised
+from hyperx.files import missing_encoder
+from hyperx.languages import canonical, is_language, no_language
+from hyperx.tasks.kinds import kinds_of
 
 log = logging.getLogger(__name__)
 
@@ -247,6 +251,7 @@ def validate(config: PredictConfig) -> None:
         problems.append("--checkpoint: name a checkpoint or the output folder of a run")
     if config.language is None:
         problems.append("--language: name the language of the text, such as de")
+    problems += model_problems(config)
     if config.confidence and (chosen := output_format(config)) != "jsonl":
         problems.append(f"--confidence: {chosen} has no place for it; choose --output_format jsonl")
     if config.batch_size < 1:
@@ -258,6 +263,8 @@ def validate(config: PredictConfig) -> None:
             f"--input: a file that ends in {config.input.suffix} may hold words or texts. Say --input_format columns "
             "(one word per line), raw (one text per line) or jsonl (one JSON object per line)"
         )
+    if config.input is not None and not config.input.exists():
+        problems.append(f"--input: cannot read {config.input}: No such file or directory")
     if config.output is not None and config.output.is_dir():
         problems.append(f"--output: expected a file, found the folder {config.output}")
     elif config.output is not None and config.output_format is None and config.output.suffix.lower() in NOT_WRITTEN:
@@ -275,6 +282,33 @@ def validate(config: PredictConfig) -> None:
         problems.append("--align: with --on_error skip lines would be missing; choose --on_error empty or stop")
     if problems:
         raise ConfigError(problems)
+
+
+def model_problems(config: PredictConfig) -> list[str]:
+    """What the checkpoint's configuration says against the options, before its weights or PyTorch are loaded."""
+    problems = [
+        f"--tasks: {name!r} is named twice" for name in dict.fromkeys(config.tasks) if config.tasks.count(name) > 1
+    ]
+    if config.checkpoint is None:
+        return problems
+    try:
+        settings = checkpoint.read_config(checkpoint.resolve(config.checkpoint))
+    except CheckpointError as error:
+        return [f"--checkpoint: {error}", *problems]
+    if missing := missing_encoder(config.model_name_or_path or settings.encoder):
+        problems.append(f"--model_name_or_path: {missing}")
+    kinds, known = kinds_of(settings.kinds), ", ".join(settings.kinds)
+    for name in dict.fromkeys(config.tasks):
+        if name not in settings.kinds:
+            problems.append(f"--tasks: the model has no task {name!r}; it has {known}.{did_you_mean(name, kinds)}")
+        elif name in kinds and kinds[name].auxiliary:
+            others = ", ".join(task for task, kind in kinds.items() if not kind.auxiliary) or "no task"
+            what = f"{name} only serves other tasks in training, and predicts nothing"
+            problems.append(f"--tasks: {what}; the model predicts {others}")
+    language, own = config.language, settings.languages
+    if language is not None and canonical(language) not in map(canonical, own) and not is_language(language):
+        problems.append(f"--language: {no_language(language, own)} The model has {', '.join(own)}.")
+    return problems
 
 
 def input_format(config: PredictConfig) -> InputFormat:
@@ -399,5 +433,5 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
 
 def progress(predictions: Iterable[Prediction], config: PredictConfig) -> Iterator[Prediction]:
     """Show a count on standard error if the output goes to a file."""
-    hidden = config.disable_progress_bar or config.output is None
+    hidden = config.disable_progress_bar or config.output is None or None  # None: only in a terminal
     return iter(tqdm(predictions, desc="tagging", unit=" sentences", disable=hidden))

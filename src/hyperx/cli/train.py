@@ -13,9 +13,12 @@ def main(arguments: Sequence[str]) -> None:
     config = parse(TrainConfig, arguments, "train")
     start_logging()
     from hyperx import checkpoint
-    from hyperx.training import train
+    from hyperx.scope import check_run
 
-    output_dir = train(config)
+    checked = check_run(config)
+    from hyperx.training import train  # imports PyTorch, for which messages about the options do not wait
+
+    output_dir = train(config, checked)
     print(f"Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt {output_dir}")
     settings = checkpoint.read_config(checkpoint.resolve(output_dir))
     if untrained := [task for task in settings.kinds if task not in settings.trained_tasks]:

@@ -6,7 +6,6 @@ import contextlib
 import inspect
 import json
 import os
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +22,7 @@ from hyperx.encoders.e5s1 import MAGIC, is_e5s1
 from hyperx.encoders.embedded import embedded_encoder_folder
 from hyperx.encoders.families import LAYOUTS
 from hyperx.errors import EncoderError, did_you_mean
-from hyperx.files import in_home
+from hyperx.files import in_home, is_hub_name
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel, PreTrainedTokenizerFast
@@ -32,7 +31,6 @@ EMBEDDED = "embedded"
 # The upper two of its twelve layers are shaped for sentence embeddings: neighbouring subwords become alike there.
 EMBEDDED_HEAD_LAYER = 10
 
-_HUB_NAME = re.compile(r"[\w.-]+(/[\w.-]+)?")
 _HUB_SECONDS = 10.0
 _HUB_DESCRIPTION = ["*.json", "*.txt", "*.model"]
 _HUB_FILES = [*_HUB_DESCRIPTION, SAFE_WEIGHTS_NAME, "model-*.safetensors"]
@@ -114,7 +112,7 @@ def description_folder(name: str) -> Path:
     path = in_home(name)
     if path.is_dir():
         return path
-    if not _is_hub_name(name):
+    if not is_hub_name(name):
         raise EncoderError(f"{name}: expected an encoder, found no such folder")
     return _download(name, _HUB_DESCRIPTION)
 
@@ -139,13 +137,9 @@ def _find(name: str | Path) -> tuple[Path, bool]:
         return embedded_encoder_folder(path), True
     if path.is_dir():
         return _checked_folder(path), False
-    if isinstance(name, Path) or not _is_hub_name(name):
+    if isinstance(name, Path) or not is_hub_name(name):
         raise EncoderError(f"{name}: expected an encoder, found no such file or folder. {_ELSE}")
     return _checked_folder(_download(name, _HUB_FILES)), False
-
-
-def _is_hub_name(name: str) -> bool:
-    return _HUB_NAME.fullmatch(name) is not None and not name.startswith(".") and not name.endswith(".bin")
 
 
 def _checked_folder(folder: Path) -> Path:

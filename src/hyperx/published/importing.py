@@ -27,13 +27,11 @@ from hyperx.files import write_json
 from hyperx.model import HyperX
 from hyperx.pair_data import kept_data, with_all_pairs
 from hyperx.published.encoder import UNSEEN, Description, describe_encoder, shape_of
-from hyperx.published.run import TASKS, PublishedRun
+from hyperx.published.run import ARGUMENTS, TASKS, PublishedRun, checked_options
 from hyperx.published.weights import read_tensors, read_weights, weights_path
-from hyperx.tasks.registry import make_tasks
+from hyperx.tasks.kinds import kinds_of
 
 log = logging.getLogger(__name__)
-
-ARGUMENTS = "hyperx_args.bin"
 
 
 def import_published(config: ImportConfig) -> Path:
@@ -47,7 +45,7 @@ def import_published(config: ImportConfig) -> Path:
         CheckpointError: if the folder is not a published checkpoint, is damaged, or has no hypernetwork.
         EncoderError: if the encoder that the options name cannot be loaded.
     """
-    folder, output = _checked_options(config)
+    folder, output = checked_options(config)
     run = PublishedRun.read(folder / ARGUMENTS)
     described = describe_encoder(folder, run, config.model_name_or_path)
     settings = model_config(run, described.config, mean=config.mean_for_untrained_languages)
@@ -80,26 +78,6 @@ def _shape_of_model(folder: Path, encoder: BertConfig, settings: ModelConfig) ->
     except RuntimeError as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{folder}: no model has the sizes of its arguments and its encoder: {reason}") from None
-
-
-def _checked_options(config: ImportConfig) -> tuple[Path, Path]:
-    problems = []
-    folder, output = config.folder or Path(), config.output or Path()
-    if config.folder is None:
-        problems.append("name the folder of a published checkpoint, such as outputs/checkpoint-100000")
-    elif not (folder / ARGUMENTS).is_file():
-        names = (path.parent.name for path in folder.glob(f"checkpoint-*/{ARGUMENTS}"))
-        inner = sorted(names, key=lambda name: (len(name), name))  # by their steps
-        hint = f"; name one of the checkpoints in it, such as {inner[-1]}" if inner else ""
-        what = f"has no {ARGUMENTS}" if folder.is_dir() else "is no folder"
-        problems.append(f"{folder} {what}: expected a checkpoint of the published program{hint}")
-    if config.output is None:
-        problems.append("--output: name a new folder for the checkpoint")
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        problems.append(f"--output: {output} exists already; name a new folder")
-    if problems:
-        raise ConfigError(problems)
-    return folder, output
 
 
 def model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool = False) -> ModelConfig:
@@ -185,5 +163,5 @@ def _changes(base: LoadedEncoder, weights: Mapping[str, Tensor]) -> dict[str, Te
 def _data(run: PublishedRun) -> dict[str, Any]:
     """Where evaluation finds data, as for a model that was trained here without a table."""
     options = DataOptions()
-    tasks = make_tasks({task: task for task in run.kept_tasks})
+    tasks = kinds_of({task: task for task in run.kept_tasks})
     return kept_data(with_all_pairs(DataSources(()), tasks, run.languages, options, {}, []), options, {}, run.pairs)

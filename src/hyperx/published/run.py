@@ -7,14 +7,16 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TypeVar
 
-from hyperx.config import PUBLISHED, HypernetworkOptions
+from hyperx.config import PUBLISHED, HypernetworkOptions, ImportConfig
 from hyperx.data.labels import UD_RELATIONS
-from hyperx.errors import CheckpointError, itemised
+from hyperx.errors import CheckpointError, ConfigError, itemised
 from hyperx.languages import language_problems
 from hyperx.pairs import TaskLanguagePair
 from hyperx.published.pickled import read_arguments
 
 T = TypeVar("T")
+
+ARGUMENTS = "hyperx_args.bin"
 
 DIMENSION_LIMIT = 1 << 20
 
@@ -171,3 +173,28 @@ def _name_problems(run: PublishedRun) -> list[str]:
         if pair.task not in run.tasks or pair.language not in run.languages:
             problems.append(f"train_task_language_pairs: {pair} is not of the run's tasks and languages")
     return problems
+
+
+def checked_options(config: ImportConfig) -> tuple[Path, Path]:
+    """The folders to read and to write.
+
+    Raises:
+        ConfigError: all problems with them.
+    """
+    problems = []
+    folder, output = config.folder or Path(), config.output or Path()
+    if config.folder is None:
+        problems.append("name the folder of a published checkpoint, such as outputs/checkpoint-100000")
+    elif not (folder / ARGUMENTS).is_file():
+        names = (path.parent.name for path in folder.glob(f"checkpoint-*/{ARGUMENTS}"))
+        inner = sorted(names, key=lambda name: (len(name), name))  # by their steps
+        hint = f"; name one of the checkpoints in it, such as {inner[-1]}" if inner else ""
+        what = f"has no {ARGUMENTS}" if folder.is_dir() else "is no folder"
+        problems.append(f"{folder} {what}: expected a checkpoint of the published program{hint}")
+    if config.output is None:
+        problems.append("--output: name a new folder for the checkpoint")
+    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
+        problems.append(f"--output: {output} exists already; name a new folder")
+    if problems:
+        raise ConfigError(problems)
+    return folder, output
