@@ -14,12 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 Rows = Sequence[Sequence[str]]
-LONG_CELL = 24
 FILE_WIDTH = 160
 
 
 def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> None:
-    """Print a table to the terminal, its first columns as text and the others as numbers.
+    """Print a table to the terminal, its first columns as text and others as numbers if they hold no letter.
 
     If the terminal is too narrow, the widest columns are folded, between words where that is enough.
     """
@@ -34,7 +33,7 @@ def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: 
     table = Table(title=title, title_justify="left", padding=(0, space))
     widths = _widths(columns, words, room - 2 * space * len(columns))
     for index, (cells, wide) in enumerate(zip(columns, widths, strict=True)):
-        is_text = index < text_columns or max(map(cell_len, cells[1:]), default=0) > LONG_CELL
+        is_text = index < text_columns or any(letter.isalpha() for cell in cells[1:] for letter in cell)
         justify: Literal["left", "right"] = "left" if is_text else "right"
         table.add_column(Text(cells[0]), justify=justify, width=wide, overflow="fold")
     for row in rows:
