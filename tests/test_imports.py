@@ -13,7 +13,7 @@ import hyperx
 SOURCE = Path(hyperx.__file__).parent
 
 LAYERS = """
-errors files tables languages pairs config device published.pickled
+errors files interruption tables languages pairs config device published.pickled
 modules.dropout modules.source modules.adapter modules.pooling modules.hypernetwork modules.plain
 encoders.families encoders.structure encoders.layout encoders.injection encoders.e5s1 encoders.conversion
 encoders.embedded encoders.loading encoders.masked_lm

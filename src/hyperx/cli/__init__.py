@@ -8,10 +8,10 @@ import io
 import os
 import signal
 import sys
-import threading
 from collections.abc import Sequence
 
 from hyperx.errors import HyperXError, did_you_mean
+from hyperx.interruption import ending_at_once
 
 COMMANDS = {
     "train": "train one hypernetwork on task–language pairs",
@@ -37,7 +37,7 @@ commands:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 for success, 1 for a problem that the message explains, 2 for a misused
-    command line, 130 if interrupted."""
+    command line, 130 if interrupted (143 by SIGTERM)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     print_anywhere()
     if words[:1] == ["help"]:
@@ -75,14 +75,11 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing errors that a user can fix without a traceback."""
-    # Only the command's own module is imported: help and prediction should not wait for training's libraries.
-    module = importlib.import_module(f"hyperx.cli.{command.replace('-', '_')}")
-    if threading.current_thread() is threading.main_thread():
-        # SIGTERM, as a job scheduler sends it, ends a command as Ctrl-C does.
-        signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        module.main(list(arguments))
-        sys.stdout.flush()
+        with ending_at_once(command):
+            # Only the command's own module is imported: help and prediction should not wait for training's libraries.
+            importlib.import_module(f"hyperx.cli.{command.replace('-', '_')}").main(list(arguments))
+            sys.stdout.flush()
     except HyperXError as error:
         from hyperx.tables import print_text
 
@@ -95,7 +92,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
         # A full disk or a folder without write permission, wherever it is noticed.
         print(f"hyperx {command}: {error}", file=sys.stderr)
         return 1
-    except KeyboardInterrupt:
+    except KeyboardInterrupt as error:
         print(f"hyperx {command}: interrupted", file=sys.stderr)
-        return 130
+        return 128 + int(getattr(error, "number", signal.SIGINT))
     return 0

@@ -1,0 +1,119 @@
+"""Ctrl-C and signals that ask to end: a command ends at once, a training run after its batch, with a checkpoint."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from types import FrameType
+from typing import NoReturn
+
+SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
+"""Ctrl-C, what schedulers of jobs send, and what the end of a terminal sends."""
+SAME = 0.5
+"""Seconds in which signals count as one: of a Ctrl-C, wrappers such as `torchrun` send their processes another."""
+
+
+class Interrupted(KeyboardInterrupt):
+    """The process was asked to end.
+
+    Args:
+        number: the signal.
+    """
+
+    def __init__(self, number: int) -> None:
+        super().__init__(signal.Signals(number).name)
+        self.number = number
+
+
+class _State:
+    """What this process was told, and who listens."""
+
+    command: str | None = None
+    deferred = False
+    number = 0
+    heard_at = 0.0
+
+
+def told() -> int:
+    """The signal that asked this process to end, 0 if none did."""
+    return _State.number
+
+
+@contextmanager
+def ending_at_once(command: str) -> Iterator[None]:
+    """While a command runs, a signal raises :class:`Interrupted`. A second one ends the process, and so does a signal
+    during an import, in which an exception may be swallowed or leave a module half made."""
+    before, _State.command = _State.command, command
+    try:
+        with _listening():
+            yield
+    finally:
+        _State.command = before
+
+
+@contextmanager
+def deferred() -> Iterator[None]:
+    """While a run looks at :func:`told` after every batch, a signal is only noted; a second one is not deferred.
+
+    Raises:
+        Interrupted: if a signal came before, and its exception was swallowed.
+    """
+    if _State.number:
+        raise Interrupted(_State.number)
+    before, _State.deferred = _State.deferred, True
+    try:
+        with _listening():
+            yield
+    finally:
+        _State.deferred = before
+
+
+@contextmanager
+def _listening() -> Iterator[None]:
+    """Handle signals in this block; those that the process ignores (``nohup``) remain ignored."""
+    if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
+        yield
+        return
+    before = {number: signal.getsignal(number) for number in SIGNALS}
+    ours = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
+    outermost = not any(before[number] is _hear for number in ours)
+    try:
+        for number in ours:
+            signal.signal(number, _hear)
+        yield
+    finally:
+        for number in ours:
+            signal.signal(number, before[number])
+        if outermost:
+            _State.number = 0
+
+
+def _hear(number: int, frame: FrameType | None) -> None:
+    again, now = bool(_State.number), time.monotonic()
+    if again and now - _State.heard_at < SAME:
+        return
+    _State.number, _State.heard_at = number, now
+    if _State.command is not None and (again or (not _State.deferred and _importing(frame))):
+        _leave(number)
+    if again or not _State.deferred:
+        raise Interrupted(number)
+
+
+def _importing(frame: FrameType | None) -> bool:
+    """Whether an import is under way."""
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _leave(number: int) -> NoReturn:
+    """End the process here and now."""
+    with suppress(OSError):  # the terminal may be gone
+        os.write(2, f"\nhyperx {_State.command}: interrupted\n".encode())
+    os._exit(128 + number)
