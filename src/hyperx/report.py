@@ -135,6 +135,19 @@ def shown(score: PairScores, value: float | None) -> str:
     return f"{value:.1f}" if score.task.auxiliary else f"{100 * value:.1f}"
 
 
+def scoreless(scores: Sequence[PairScores]) -> str:
+    """What to do about pairs with a score of exactly 0, though there is something to find in their data; "" if none."""
+    pairs = [
+        str(score.pair)
+        for score in scores
+        if score.value == 0
+        and not score.task.auxiliary
+        and any(row["support"] for row in score.scores.by_label.values())
+    ]
+    told = "nothing is right yet, as when a model predicts no entity at all. Train more steps, or with a higher"
+    return f"score 0 for {', '.join(pairs)}: {told} --learning_rate" if pairs else ""
+
+
 def label_rows(scores: Sequence[PairScores]) -> list[list[str]]:
     """One row per pair and label: precision, recall, F1 and how often it occurs."""
     return [

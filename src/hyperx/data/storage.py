@@ -73,15 +73,12 @@ class EncodedSplit:
         return Window(self.ids[part], self.words[part], int(self.sentences[index]), start, stop)
 
     def content_hash(self) -> str:
-        """A hash of what training reads: subwords, their words and windows, and annotation."""
+        """A hash of what training and evaluation read: subwords, their words and windows, and annotation."""
         digest = hashlib.sha256(json.dumps(self.names, sort_keys=True).encode())
-        for values in (
-            self.ids,
-            self.words,
-            self.offsets,
-            self.sentences,
-            *dict(sorted(self.targets.items())).values(),
-        ):
+        for name in ("ids", "words", "offsets", "sentences", "owned", "target_offsets"):
+            digest.update(np.ascontiguousarray(getattr(self, name)).data)
+        for name, values in sorted(self.targets.items()):
+            digest.update(f"{name} {len(values)}".encode())
             digest.update(np.ascontiguousarray(values).data)
         return digest.hexdigest()
 
