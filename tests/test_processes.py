@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import toy
@@ -10,13 +9,30 @@ from hyperx.checkpoint import read_state
 
 pytest_plugins = ["world"]
 
+TOLD = """
+import os, signal, sys
+from hyperx import training
+from hyperx.cli import main
+
+step = training.TrainingRun._step
+
+def told(self, batches):
+    if self.accelerator.process_index == 1 and self.progress.step == 3:
+        os.kill(os.getpid(), signal.SIGTERM)
+    return step(self, batches)
+
+training.TrainingRun._step = told
+sys.exit(main(sys.argv[1:]))
+"""
 LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
-def train(base: list[str], isolated: Path, cache_folder: Path, *options: str) -> None:
+def train(base: list[str], isolated: Path, cache_folder: Path, *options: str, program: str | None = None) -> str:
+    """Train in two processes; returns what they say."""
+    if program is not None:
+        (isolated / "program.py").write_text(program)
     words = [
-        "-m",
-        "hyperx",
+        *(["-m", "hyperx"] if program is None else ["program.py"]),
         "train",
         *base,
         "--per_device_train_batch_size",
@@ -26,16 +42,18 @@ def train(base: list[str], isolated: Path, cache_folder: Path, *options: str) ->
         "--no_length_bucketing",
     ]
     found = toy.spawn([*LAUNCH, *words, *options], cwd=isolated, cache=cache_folder)
-    assert found.returncode == 0, found.stderr
+    assert (found.returncode == 0) == (program is None), found.stderr
+    return found.stderr
 
 
-def test_a_run_of_two_processes_resumes_exactly(base: list[str], isolated: Path, cache_folder: Path) -> None:
-    """Each draws its own dropout for rows of its own lengths."""
+def test_a_run_of_two_processes_ends_and_resumes_exactly(base: list[str], isolated: Path, cache_folder: Path) -> None:
+    """Only one of them is told to end. Each draws its own dropout for rows of its own lengths."""
     options = ["--max_train_steps", "6", "--save_steps", "3", "--logging_steps", "1", "--output_dir"]
     train(base, isolated, cache_folder, *options, "whole")
-    assert read_state(isolated / "whole" / "checkpoint-6")["begun_with"]["processes"] == 2
-    shutil.copytree(isolated / "whole", isolated / "run")
-    shutil.rmtree(isolated / "run" / "checkpoint-6")
+    assert read_state(isolated / "whole" / "checkpoint-6")["begun_with"]["number of processes"] == 2
+    told = train(base, isolated, cache_folder, *options, "run", program=TOLD)
+    assert "interrupted after step 4; the last checkpoint is run/checkpoint-4" in told
+    assert toy.steps_of(isolated / "run") == [3, 4]
     train(base, isolated, cache_folder, *options, "run", "--resume")
     assert toy.read_log(isolated / "run") == toy.read_log(isolated / "whole")
     whole, run = toy.weights(isolated / "whole", 6), toy.weights(isolated / "run", 6)

@@ -27,6 +27,7 @@ from hyperx.config import EncoderPart, SamplingOptions, SamplingStrategy, Schedu
 from hyperx.data.sampling import BatchPlan
 from hyperx.data.sentence import Sentence
 from hyperx.errors import ConfigError
+from hyperx.inference import PairPredictor
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import TASKS
 from hyperx.tasks.tagging import PartOfSpeech
@@ -56,12 +57,18 @@ def same(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> boo
     return first.keys() == second.keys() and all(torch.equal(first[name], second[name]) for name in first)
 
 
-def stop_after(steps: int, patch: pytest.MonkeyPatch) -> None:
-    """Have the next run told to end, as `kill` and schedulers of jobs do, when it has done so many steps."""
+class Death(SystemExit):
+    """The end of a process that saves nothing any more."""
+
+
+def stop_after(steps: int, patch: pytest.MonkeyPatch, *, told: bool = False) -> None:
+    """Have the next run die in the step after so many; or have it told to end, as schedulers of jobs do."""
     step, done = training.TrainingRun._step, []
 
     def limited(self: Any, batches: Any) -> torch.Tensor:
         if len(done) == steps:
+            if not told:
+                raise Death
             os.kill(os.getpid(), signal.SIGTERM)
         done.append(1)
         return step(self, batches)
@@ -408,12 +415,75 @@ def test_a_resumed_run_is_the_uninterrupted_one(
     assert go("whole", *options) == 0
     with monkeypatch.context() as patch:
         stop_after(stop, patch)
-        assert go("run", *options) == 130
+        with pytest.raises(Death):
+            go("run", *options)
     assert go("run", *options, "--resume") == 0
     assert toy.read_log(tmp_path / "run") == toy.read_log(tmp_path / "whole")
     assert toy.steps_of(tmp_path / "run") == toy.steps_of(tmp_path / "whole")
     assert same(toy.weights(tmp_path / "run", 7), toy.weights(tmp_path / "whole", 7))
     assert (tmp_path / "run" / "best.json").read_text() == (tmp_path / "whole" / "best.json").read_text()
+
+
+@pytest.mark.parametrize(("batches", "stop"), [(1, 1), (1, 2), (1, 6), (3, 2), (3, 0)])
+def test_a_run_that_is_told_to_end_saves_a_checkpoint_within_a_batch(
+    go: Callable[..., int],
+    batches: int,
+    stop: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    """At a step with an evaluation it is not waited for; the resumed run makes up for it. A step of several batches
+    is done again."""
+    options = ["--max_train_steps", "7", "--eval_steps", "3", "--gradient_accumulation_steps", str(batches)]
+    assert go("whole", *options) == 0
+    with monkeypatch.context() as patch:
+        stop_after(stop, patch, told=True)
+        assert go("run", *options) == 143
+    done = stop + (batches == 1)
+    kept = f"the last checkpoint is run/checkpoint-{done}" if done else "there is no checkpoint yet"
+    assert f"interrupted after step {done}; {kept}. Go on with the same command and --resume" in caplog.text
+    assert go("run", *options, "--resume") == 0
+    assert toy.read_log(tmp_path / "run") == toy.read_log(tmp_path / "whole")
+    assert set(toy.steps_of(tmp_path / "run")) == {*toy.steps_of(tmp_path / "whole"), *([done] if done else [])}
+    assert same(toy.weights(tmp_path / "run", 7), toy.weights(tmp_path / "whole", 7))
+    assert (tmp_path / "run" / "best.json").read_text() == (tmp_path / "whole" / "best.json").read_text()
+
+
+def test_a_run_that_is_told_to_end_in_an_evaluation_ends_there(
+    go: Callable[..., int], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = ["--max_train_steps", "4", "--eval_steps", "2", "--per_device_eval_batch_size", "2"]
+    assert go("whole", *options) == 0
+    decode, begun = PairPredictor._decode, []
+
+    def told(self: Any, windows: Any) -> Any:
+        begun.append(1)
+        if len(begun) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return decode(self, windows)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(PairPredictor, "_decode", told)
+        assert go("run", *options) == 130
+    assert len(begun) == 3
+    assert [line["step"] for line in toy.read_log(tmp_path / "run")] == [1, 2]
+    assert toy.steps_of(tmp_path / "run") == [2]
+    assert go("run", *options, "--resume") == 0
+    assert toy.read_log(tmp_path / "run") == toy.read_log(tmp_path / "whole")
+    assert same(toy.weights(tmp_path / "run", 4), toy.weights(tmp_path / "whole", 4))
+
+
+def test_training_from_python_is_interrupted_in_the_same_way(
+    base: list[str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    words = [*base, *SHORT, "--max_train_steps", "5", *NO_EVALUATION, "--output_dir", "run"]
+    before = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
+    stop_after(2, monkeypatch, told=True)
+    with pytest.raises(KeyboardInterrupt):
+        training.train(parse(TrainConfig, words, "train"))
+    assert toy.steps_of(tmp_path / "run") == [3]
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == before
 
 
 def test_a_resumed_run_logs_the_same_means_over_several_steps(
@@ -423,7 +493,8 @@ def test_a_resumed_run_logs_the_same_means_over_several_steps(
     assert go("whole", *options) == 0
     with monkeypatch.context() as patch:
         stop_after(2, patch)
-        assert go("run", *options) == 130
+        with pytest.raises(Death):
+            go("run", *options)
     assert go("run", *options, "--resume") == 0
     assert toy.losses(tmp_path / "run") == toy.losses(tmp_path / "whole")
 
@@ -434,7 +505,8 @@ def test_a_resumed_run_stops_early_where_the_uninterrupted_one_does(
     options = ["--max_train_steps", "12", "--eval_steps", "2", "--save_steps", "1", "--early_stopping_patience", "2"]
     with monkeypatch.context() as patch:
         stop_after(5, patch)
-        assert go("run", *options, "--learning_rate", "1e-9") == 130
+        with pytest.raises(Death):
+            go("run", *options, "--learning_rate", "1e-9")
     assert go("run", *options, "--learning_rate", "1e-9", "--resume") == 0
     assert toy.read_log(tmp_path / "run")[-1]["step"] == 6
 
@@ -551,6 +623,49 @@ def test_resuming_with_other_training_data_is_refused(
     assert "--resume: the run began with other training data" in error("run", *options, "--resume")
     toy.write_ner(tmp_path / "own" / "ner" / "en" / "train.tsv", toy.sentences("en", 96, 0))
     assert go("run", *options, "--resume") == 0
+
+
+def test_resuming_with_other_dev_data_is_refused(
+    go: Callable[..., int], error: Callable[..., str], data: Path, tmp_path: Path
+) -> None:
+    """The best checkpoint and early stopping would compare scores on two data sets."""
+    shutil.copytree(data, tmp_path / "own")
+    options = ["--data_folder", "own", "--max_train_steps", "2"]
+    assert go("run", *options) == 0
+    dev = tmp_path / "own" / "ner" / "en" / "dev.tsv"
+    text = dev.read_text()
+    dev.write_text(text.replace("-PER", "-LOC"))
+    message = error("run", *options, "--resume")
+    assert "--resume: the run began with other dev data of ner#en. Put back what it began with" in message
+    assert "pos#tr" not in message
+    dev.unlink()
+    assert "the run began with other dev data of ner#en" in error("run", *options, "--resume")
+    dev.write_text(text)
+    assert go("run", *options, "--resume") == 0
+
+
+def test_resuming_with_other_settings_of_the_encoder_is_refused(
+    go: Callable[..., int], error: Callable[..., str], encoder: Path, tmp_path: Path
+) -> None:
+    """Its weights are the same, but not what it computes from them."""
+    shutil.copytree(encoder, tmp_path / "encoder")
+    options = ["--model_name_or_path", "encoder", "--max_train_steps", "1", *NO_EVALUATION]
+    assert go("run", *options) == 0
+    path = tmp_path / "encoder" / "config.json"
+    path.write_text(path.read_text().replace('"gelu"', '"relu"'))
+    assert "--resume: the run began with other settings of the encoder" in error("run", *options, "--resume")
+
+
+def test_resuming_from_another_start_is_refused(
+    go: Callable[..., int], error: Callable[..., str], tmp_path: Path
+) -> None:
+    for name, seed in (("first", "1"), ("second", "2")):
+        assert go(name, "--max_train_steps", "1", "--seed", seed, *NO_EVALUATION) == 0
+    options = ["--load_from_ckpt", "first", "--max_train_steps", "1", *NO_EVALUATION]
+    assert go("run", *options) == 0
+    shutil.rmtree(tmp_path / "first")
+    (tmp_path / "second").rename(tmp_path / "first")
+    assert "--resume: the run began with other weights of --load_from_ckpt" in error("run", *options, "--resume")
 
 
 @pytest.mark.parametrize("exists", [False, True])

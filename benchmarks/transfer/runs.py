@@ -21,12 +21,13 @@ from typing import Any
 import yaml
 
 from hyperx import checkpoint
+from hyperx.checkpoint import LOG
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import TrainConfig
 from hyperx.errors import HyperXError
 from hyperx.files import write_json
 from hyperx.pairs import TaskLanguagePair
-from hyperx.training import LOG, train
+from hyperx.training import train
 
 from .evaluation import CellScore, check_countable, evaluate
 from .experiment import Experiment

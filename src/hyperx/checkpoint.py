@@ -8,20 +8,25 @@ from __future__ import annotations
 
 import glob
 import json
+import logging
 import os
 import re
 import shutil
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from safetensors import SafetensorError
+from filelock import FileLock, Timeout
+from safetensors import SafetensorError, safe_open
 
 from hyperx.config import ModelConfig
-from hyperx.errors import CheckpointError, itemised
-from hyperx.files import write_json
+from hyperx.errors import CheckpointError, HyperXError, itemised, listing
+from hyperx.files import is_utf8, write_json
+
+log = logging.getLogger(__name__)
 
 # PyTorch is imported where it is needed: what is wrong with a command's options is said without waiting for it.
 if TYPE_CHECKING:
@@ -32,7 +37,37 @@ ENCODER = "encoder"
 INSIDE = f"./{ENCODER}"
 """How a configuration names an encoder that is stored in the checkpoint's own folder, and so moves with it."""
 OPTIONS, BEST = "options.json", "best.json"
+LOG, LOCK, TRIAL = "log.jsonl", ".lock", "checkpoint-trial"
 FORMAT = 1
+
+
+@contextmanager
+def locked(output_dir: Path) -> Iterator[None]:
+    """Let no other run write into an output folder, which is made, in this block. A kill of the process ends this too.
+
+    Raises:
+        HyperXError: if another run does.
+    """
+    made = not output_dir.exists()
+    output_dir.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(output_dir / LOCK)
+    try:
+        lock.acquire(timeout=0)
+    except Timeout:
+        raise HyperXError(
+            f"--output_dir: another run is training into {output_dir}. Wait until it ends, or name another folder"
+        ) from None
+    except (OSError, NotImplementedError) as error:  # as on some network file systems
+        log.warning("%s cannot be locked (%s): start no other run in it", output_dir, error)
+    try:
+        yield
+    finally:
+        if lock.is_locked:
+            (output_dir / LOCK).unlink(missing_ok=True)
+            lock.release()
+        if made:
+            with suppress(OSError):  # a run is in it
+                output_dir.rmdir()
 
 
 def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
@@ -44,19 +79,20 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     staged.chmod(0o755)
     try:
         fill(staged)
+        # A full disk may show only here.
+        for path in staged.rglob("*"):
+            if path.is_dir():
+                path.chmod(0o755)
+                continue
+            path.chmod(0o644)
+            with path.open("rb") as file:
+                os.fsync(file.fileno())
+        if folder.exists():
+            folder.rename(_replaced(folder))
+        staged.rename(folder)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
-    for path in staged.rglob("*"):
-        if path.is_dir():
-            path.chmod(0o755)
-            continue
-        path.chmod(0o644)
-        with path.open("rb") as file:
-            os.fsync(file.fileno())
-    if folder.exists():
-        folder.rename(_replaced(folder))
-    staged.rename(folder)
     shutil.rmtree(_replaced(folder), ignore_errors=True)
 
 
@@ -95,18 +131,26 @@ def read_json(path: Path) -> Any:
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise CheckpointError(f"{path.parent} is not a complete checkpoint: it has no {path.name}") from None
+        hint = whole_beside(path.parent)
+        raise CheckpointError(f"{path.parent} is not a complete checkpoint: it has no {path.name}{hint}") from None
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}") from None
+        raise CheckpointError(f"{path} is not JSON: {error}{whole_beside(path.parent)}") from None
 
 
 def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
     """Write a model's configuration and trained weights into an existing folder."""
     from safetensors.torch import save_file
 
+    from hyperx.device import not_finite
+
     write_json(folder / CONFIG, {"format": FORMAT, **config.to_json()})
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
+    if names := not_finite(contiguous):
+        raise HyperXError(f"{listing(names, most=3)} holds NaN or infinity: such a model is not saved")
+    try:
+        save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
+    except SafetensorError as error:
+        raise OSError(f"{WEIGHTS} cannot be written: {error}") from error
 
 
 def read_config(folder: Path) -> ModelConfig:
@@ -129,23 +173,46 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     """The trained weights.
 
     Raises:
-        CheckpointError: if the file is missing or damaged.
+        CheckpointError: if the file is missing or damaged, or has values that are not finite.
     """
     from safetensors.torch import load_file
 
+    from hyperx.device import not_finite
+
     try:
-        return load_file(folder / WEIGHTS)
+        tensors = load_file(folder / WEIGHTS)
     except FileNotFoundError:
-        raise CheckpointError(f"{folder} is not a complete checkpoint: it has no {WEIGHTS}") from None
+        raise CheckpointError(
+            f"{folder} is not a complete checkpoint: it has no {WEIGHTS}{whole_beside(folder)}"
+        ) from None
     except SafetensorError as error:
-        raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}") from None
+        raise damaged(folder / WEIGHTS, str(error)) from None
+    if names := not_finite(tensors):
+        raise damaged(folder / WEIGHTS, f"{listing(names, most=3)} holds NaN or infinity")
+    return tensors
+
+
+def damaged(path: Path, what: str) -> CheckpointError:
+    """The error for a damaged file of a checkpoint."""
+    return CheckpointError(f"{path} is damaged: {what}{whole_beside(path.parent)}")
+
+
+def whole_beside(folder: Path) -> str:
+    """A hint at the last checkpoint of the same run that can be read; "" if there is none."""
+    for other in reversed(checkpoints(folder.parent)):
+        with suppress(OSError, ValueError, SafetensorError):
+            if other.name != folder.name:
+                json.loads((other / CONFIG).read_text(encoding="utf-8"))
+                with safe_open(other / WEIGHTS, "pt"):
+                    return f". {other} beside it is whole: name that one, or to --resume from it, delete {folder}"
+    return ""
 
 
 def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], expected: Sequence[str]) -> None:
-    """Copy tensors into a module; their names must be exactly those expected, their shapes those of the module.
+    """Copy tensors into a module: their names must be exactly those expected, shapes and types those of the module.
 
     Raises:
-        CheckpointError: naming what is missing, unexpected or of another shape.
+        CheckpointError: naming what is missing, unexpected or of another shape or type.
     """
     import torch
 
@@ -157,6 +224,7 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], expected: Se
         for name, tensor in tensors.items()
         if name in own and own[name].shape != tensor.shape
     ]
+    problems += type_problems(own, tensors)
     if problems:
         raise CheckpointError(itemised("the weights do not fit the model", problems))
     with torch.no_grad():
@@ -164,11 +232,23 @@ def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], expected: Se
             own[name].copy_(tensor)
 
 
+def type_problems(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
+    """The tensors of another type than those of a module, which copying them would change without a word."""
+    return [
+        f"{name}: expected {own[name].dtype}, found {tensor.dtype}"
+        for name, tensor in tensors.items()
+        if name in own and own[name].dtype != tensor.dtype
+    ]
+
+
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
     """Write what resuming needs: tensors, numbers, strings and containers of them."""
     import torch
 
-    torch.save(dict(state), folder / STATE)
+    try:
+        torch.save(dict(state), folder / STATE)
+    except RuntimeError as error:
+        raise OSError(f"{STATE} cannot be written: {error}") from error
 
 
 def read_state(folder: Path) -> dict[str, Any]:
@@ -184,7 +264,8 @@ def read_state(folder: Path) -> dict[str, Any]:
     try:
         return dict(torch.load(folder / STATE, map_location="cpu", weights_only=True))
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
-        raise CheckpointError(f"{folder / STATE} is damaged or not a state of Hyper-X: {error}") from error
+        hint = whole_beside(folder)
+        raise CheckpointError(f"{folder / STATE} is damaged or not a state of Hyper-X: {error}{hint}") from error
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
@@ -204,7 +285,11 @@ def resolve(folder: Path) -> Path:
     Raises:
         CheckpointError: if there is none.
     """
+    if not is_utf8(folder):  # its libraries would call it damaged
+        raise CheckpointError(f"expected the path of a checkpoint in UTF-8; found {str(folder)!a}. Rename it")
     recover(folder)
+    if folder.is_file() and folder.name in (CONFIG, WEIGHTS, BEST):
+        folder = folder.parent
     if (folder / CONFIG).is_file():
         return folder
     if (folder / BEST).is_file():
@@ -213,7 +298,7 @@ def resolve(folder: Path) -> Path:
             return best
     if found := checkpoints(folder):
         return found[-1]
-    what = "holds no checkpoint" if folder.is_dir() else "does not exist"
+    what = "holds no checkpoint" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
     raise CheckpointError(f"{folder} {what}: expected a folder with {CONFIG}, or one with checkpoint-<step> folders")
 
 
@@ -225,11 +310,12 @@ def _best_name(path: Path) -> str:
 
 
 def clean(output_dir: Path) -> None:
-    """Delete what interrupted writing and pruning left behind in a run's output folder."""
-    for path in output_dir.glob(".checkpoint-*.part-*"):
+    """Delete what interrupted writing and pruning left behind in an output folder, into which no other run writes."""
+    for path in (*output_dir.glob(".checkpoint-*.part-*"), output_dir / TRIAL):
         shutil.rmtree(path, ignore_errors=True)
-    for path in output_dir.glob(f".{BEST}.part-*"):
-        path.unlink(missing_ok=True)
+    for name in (BEST, LOG):
+        for path in output_dir.glob(f".{name}.part-*"):
+            path.unlink(missing_ok=True)
 
 
 def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:

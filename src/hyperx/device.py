@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import platform
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -25,6 +26,12 @@ def placed(tensor: Tensor, device: torch.device) -> Tensor:
         tensor = tensor.pin_memory()
     # Another kind of device might read the memory after it has been reused.
     return tensor.to(device, non_blocking=device.type in ("cuda", "meta"))
+
+
+def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
+    """The names of the tensors that hold NaN or infinity."""
+    # A sum takes an eighth of the time; it may be infinite only because of its size.
+    return [name for name, tensor in tensors.items() if not tensor.sum().isfinite() and not tensor.isfinite().all()]
 
 
 def keep_freed_memory() -> None:

@@ -42,6 +42,15 @@ def missing_encoder(name: str) -> str | None:
     return f"{name}: expected an encoder, found no such file or folder"
 
 
+def is_utf8(value: Any) -> bool:
+    """Whether all text and paths in a value are UTF-8, so that JSON files can hold them."""
+    try:
+        json.dumps(value, ensure_ascii=False, default=str).encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def user_cache() -> Path:
     """The folder of all that is kept between runs: the user's cache, or the one that the environment names."""
     return in_home(os.environ.get(CACHE_VARIABLE) or user_cache_dir("hyperx"))

@@ -12,12 +12,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from hyperx import checkpoint
 from hyperx.config import DataOptions, HypernetworkOptions, TrainConfig, TrainingOptions
 from hyperx.data.sources import DataSources
 from hyperx.data.spans import type_problem
 from hyperx.data.treebanks import UD_COLUMNS
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
-from hyperx.files import missing_encoder
+from hyperx.files import is_utf8, missing_encoder
 from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
 from hyperx.pair_data import find_sources, kept_data, named_twice, raw_text_of, treebank_tasks, with_all_pairs
 from hyperx.pairs import TaskLanguagePair
@@ -88,7 +89,9 @@ def output_dir_problems(options: TrainingOptions) -> list[str]:
         return ["--output_dir: name a folder for the checkpoints"]
     if problem := _unwritable(output_dir):
         return [f"--output_dir: {problem}; name another folder"]
-    if options.resume or options.overwrite_output_dir or not output_dir.exists() or not any(output_dir.iterdir()):
+    if options.resume or options.overwrite_output_dir or not output_dir.exists():
+        return []
+    if all(path.name == checkpoint.LOCK for path in output_dir.iterdir()):
         return []
     return [f"--output_dir: {output_dir} is not empty. Go on with --resume, start anew with --overwrite_output_dir"]
 
@@ -112,7 +115,7 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     Raises:
         ConfigError: all problems together, each naming its option.
     """
-    problems = [*found, *number_problems(config), *contradictions(config)]
+    problems = [*found, *number_problems(config), *contradictions(config), *path_problems(config.by_name())]
     data = config.data
     train = parse_pairs(data.train_task_language_pairs, "--train_task_language_pairs", problems)
     evaluate = parse_pairs(data.eval_task_language_pairs, "--eval_task_language_pairs", problems)
@@ -268,6 +271,18 @@ def number_problems(config: TrainConfig) -> list[str]:
             f"{training.learning_rate}"
         )
     return problems
+
+
+def path_problems(options: Mapping[str, Any]) -> list[str]:
+    """Paths that are not UTF-8, which the JSON files of a checkpoint cannot hold."""
+    return [
+        f"{name}: expected a path in UTF-8; found {str(value)!a}. Rename it"
+        for name, value in {
+            **{f"--{name}": value for name, value in options.items()},
+            "working folder": Path.cwd(),
+        }.items()
+        if not is_utf8(value)
+    ]
 
 
 def contradictions(config: TrainConfig) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -28,7 +28,7 @@ from hyperx.pair_data import (
 )
 from hyperx.pairs import TaskLanguagePair
 from hyperx.results import Results
-from hyperx.scope import parse_pairs
+from hyperx.scope import parse_pairs, path_problems
 from hyperx.tasks.kinds import Kind, kinds_of
 from hyperx.transfer import group_of
 
@@ -69,7 +69,8 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
         DataError: if data of a requested pair is missing or malformed.
     """
-    problems = [
+    problems = path_problems(asdict(config))
+    problems += [
         f"--{name}: expected 1 or more; found {value}"
         for name in ("per_device_eval_batch_size", "max_eval_samples")
         if (value := getattr(config, name)) is not None and value < 1

@@ -2,34 +2,37 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import logging
 import math
 import shutil
 import sys
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
+import torch.distributed
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 from transformers import set_seed
 
-from hyperx import checkpoint, report
+from hyperx import checkpoint, interruption, report
 from hyperx.building import build_model
 from hyperx.config import ModelConfig, ModelOptions, TrainConfig, TrainingOptions
 from hyperx.data.collate import Batch, Collator
 from hyperx.data.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.data.storage import EncodedSplit
-from hyperx.device import keep_freed_memory
+from hyperx.device import keep_freed_memory, not_finite
 from hyperx.encoders.injection import checkpoint_activations
-from hyperx.errors import ConfigError, HyperXError
+from hyperx.errors import ConfigError, HyperXError, listing
 from hyperx.evaluation import PairScores, averaged, evaluate_pairs
-from hyperx.files import write_json
+from hyperx.files import sha256, write_json, write_text
 from hyperx.model import HyperX
 from hyperx.optimisation import make_optimizer, make_scheduler, total_steps
 from hyperx.preparation import RunData, prepare
@@ -41,7 +44,6 @@ from hyperx.warm_start import WarmStart
 
 log = logging.getLogger(__name__)
 
-LOG = "log.jsonl"
 TRACKER = "hyperx"
 CHANGEABLE = {
     "resume",
@@ -53,6 +55,8 @@ CHANGEABLE = {
     "save_total_limit",
     "save_steps",
 }
+UNREAD_SETTINGS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+"""Settings of an encoder's configuration on which its outputs do not depend."""
 
 
 @dataclass
@@ -64,12 +68,14 @@ class Progress:
         best: the best average so far, from 0 to 1.
         best_checkpoint: name of the folder of the checkpoint that reached it.
         evaluations_since_best: for early stopping.
+        evaluation_due: whether the run was interrupted before or in the evaluation of this step.
     """
 
     step: int = 0
     best: float | None = None
     best_checkpoint: str | None = None
     evaluations_since_best: int = 0
+    evaluation_due: bool = False
 
 
 def train(config: TrainConfig, checked: tuple[Scope, WarmStart | None] | None = None) -> Path:
@@ -83,14 +89,24 @@ def train(config: TrainConfig, checked: tuple[Scope, WarmStart | None] | None = 
         ConfigError: all problems with the options, before any model is loaded.
         DataError: if data is missing or malformed.
         EncoderError: if the encoder cannot be loaded.
-        HyperXError: if training diverges.
+        HyperXError: if training diverges, a checkpoint cannot be written, or another run writes into the folder.
+        Interrupted: a KeyboardInterrupt, once a checkpoint is saved, if the process is asked to end.
     """
     scope, start = check_run(config) if checked is None else checked
     output_dir = config.training.output_dir
     assert output_dir is not None
+    accelerator = make_accelerator(config.training)
+    with checkpoint.locked(output_dir) if accelerator.is_main_process else nullcontext():
+        _train(config, scope, start, accelerator, output_dir)
+    return output_dir
+
+
+def _train(
+    config: TrainConfig, scope: Scope, start: WarmStart | None, accelerator: Accelerator, output_dir: Path
+) -> None:
+    """Train in an output folder that no other run writes into."""
     if config.training.resume and (found := checkpoint.checkpoints(output_dir)):
         check_same_options(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), resumable_options(config))
-    accelerator = make_accelerator(config.training)
     with accelerator.main_process_first():
         data = prepare(config, scope, start)
     set_seed(config.training.seed)
@@ -108,7 +124,9 @@ def train(config: TrainConfig, checked: tuple[Scope, WarmStart | None] | None = 
         checkpoint_activations(model.encoder)
     if accelerator.is_main_process:
         report.print_modules(model, freezing_patterns(config.model))
-    run = TrainingRun(config, output_dir, accelerator, model, data)
+    run = TrainingRun(config, output_dir, accelerator, model, data, start)
+    if accelerator.is_main_process:
+        run.try_saving()
     start_tracker(accelerator, config, output_dir)
     # An earlier run is deleted only once this one is sure to begin.
     with accelerator.main_process_first():
@@ -116,13 +134,25 @@ def train(config: TrainConfig, checked: tuple[Scope, WarmStart | None] | None = 
     if config.training.resume:
         run.resume()
     try:
-        run.run()
+        with interruption.deferred():
+            run.run()
     except KeyboardInterrupt:
-        kept = checkpoint.checkpoints(output_dir)
-        last = f"the last checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
-        log.warning("interrupted after step %d; %s. Go on with the same command and --resume", run.progress.step, last)
+        if accelerator.is_main_process:
+            told = "interrupted after step %d; %s. Go on with the same command and --resume"
+            log.warning(told, run.progress.step, _last_checkpoint(output_dir))
         raise
-    return output_dir
+    except BrokenPipeError:  # of standard error, not of a file
+        raise
+    except OSError as error:
+        raise HyperXError(
+            f"step {run.progress.step} cannot be written into {output_dir}: {error}; {_last_checkpoint(output_dir)}. "
+            "Make room, then go on with the same command and --resume"
+        ) from error
+
+
+def _last_checkpoint(output_dir: Path) -> str:
+    kept = checkpoint.checkpoints(output_dir)
+    return f"the last checkpoint is {kept[-1]}" if kept else "there is no checkpoint yet"
 
 
 def freezing_patterns(options: ModelOptions) -> dict[str, str]:
@@ -156,7 +186,7 @@ def _delete_run(output_dir: Path) -> None:
     for path in checkpoint.checkpoints(output_dir):
         shutil.rmtree(path)
     checkpoint.clean(output_dir)
-    for name in (checkpoint.BEST, LOG):
+    for name in (checkpoint.BEST, checkpoint.LOG):
         (output_dir / name).unlink(missing_ok=True)
 
 
@@ -190,10 +220,17 @@ class TrainingRun:
         accelerator: devices, processes and precision.
         model: the model with its initial weights.
         data: the encoded splits.
+        start: the checkpoint that the model started from.
     """
 
     def __init__(
-        self, config: TrainConfig, output_dir: Path, accelerator: Accelerator, model: HyperX, data: RunData
+        self,
+        config: TrainConfig,
+        output_dir: Path,
+        accelerator: Accelerator,
+        model: HyperX,
+        data: RunData,
+        start: WarmStart | None = None,
     ) -> None:
         self.config, self.output_dir, self.accelerator, self.data = config, output_dir, accelerator, data
         self.options = config.training
@@ -201,6 +238,7 @@ class TrainingRun:
             keep_freed_memory()
         self.progress = Progress()
         self.losses: list[torch.Tensor] = []
+        self.scoreless = ""
         self.batch_rows = self.options.per_device_train_batch_size * accelerator.num_processes
         self.plan = make_plan(config, data.train_splits, self.batch_rows)
         self.subwords = special_subwords(data.encoder.checked_tokenizer())
@@ -212,10 +250,7 @@ class TrainingRun:
             subwords=self.subwords,
             seed=self.options.seed,
         )
-        self.begun_with = {
-            "data": [split.content_hash() for split in data.train_splits],
-            "processes": accelerator.num_processes,
-        }
+        self.begun_with = begun_with(data, start, accelerator.num_processes)
         self.steps = total_steps(self.options, sum(map(len, data.train_splits)), self.batch_rows)
         optimizer = make_optimizer(model, self.options, accelerator.device)
         scheduler = make_scheduler(optimizer, self.options, self.steps)
@@ -226,38 +261,76 @@ class TrainingRun:
         # The scheduler is not prepared: the library would step it once per process.
         self.model, self.optimizer = accelerator.prepare(model, optimizer)
         self.scheduler = scheduler
+        # Processes agree to end over the network of their CPUs, so that no GPU is waited for.
+        several = accelerator.num_processes > 1 and torch.distributed.is_initialized()
+        self.agreement = torch.distributed.new_group(backend="gloo") if several else None
+        self.random: dict[str, torch.Tensor] | None = None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         # The encoder was loaded in evaluation mode; evaluation restores the mode that it found.
         self.model.train()
 
     def run(self) -> None:
-        """Train to the last step or until early stopping, evaluating, logging and saving on the way."""
-        options, progress = self.options, self.progress
+        """Train to the last step or until early stopping, evaluating, logging and saving on the way.
+
+        Raises:
+            Interrupted: if the process was asked to end; a checkpoint of the last whole step is saved then.
+        """
+        options = self.options
         bar = tqdm(
             total=self.steps,
-            initial=progress.step,
+            initial=self.progress.step,
             desc="training",
             unit="step",
             # Without a terminal, log lines are written instead.
             disable=options.disable_progress_bar or not self.accelerator.is_main_process or not sys.stderr.isatty(),
         )
-        batches = self._batches(progress.step * options.gradient_accumulation_steps)
-        while progress.step < self.steps and not self._out_of_patience():
-            self.losses.append(self._step(batches))
-            progress.step += 1
-            bar.update()
-            last = progress.step == self.steps
-            if progress.step % options.logging_steps == 0 or last:
-                self._log_losses(bar)
-            if self._due(options.eval_steps, last) and options.evaluation_strategy != "no" and self._evaluate(bar):
-                break
-            if self._due(options.save_steps, last):
+        try:
+            self._run(bar)
+        except interruption.Interrupted:
+            if self.progress.step > 0:
                 self._save()
-        bar.close()
+            raise
+        finally:
+            bar.close()
+        if self.scoreless and self.accelerator.is_main_process:
+            log.warning("%s", self.scoreless)
         self.accelerator.end_training()
 
-    def _due(self, every: int, last: bool) -> bool:
-        return last or self.progress.step % every == 0
+    def _run(self, bar: tqdm[Any]) -> None:
+        options, progress = self.options, self.progress
+        batches = self._batches(progress.step * options.gradient_accumulation_steps)
+        evaluates = options.evaluation_strategy != "no" and bool(self.data.eval_splits)
+        while (progress.step < self.steps or progress.evaluation_due) and not self._out_of_patience():
+            if not progress.evaluation_due:
+                self.losses.append(self._step(batches))
+                progress.step += 1
+                bar.update()
+                if self._due(options.logging_steps):
+                    self._log_losses(bar)
+                progress.evaluation_due = evaluates and self._due(options.eval_steps)
+            if progress.step < self.steps or progress.evaluation_due:
+                self._end_if_told()
+            if progress.evaluation_due and self._evaluate(bar):
+                break
+            if self._due(options.save_steps):
+                self._save()
+
+    def _due(self, every: int) -> bool:
+        return self.progress.step == self.steps or self.progress.step % every == 0
+
+    def _end_if_told(self) -> None:
+        """End if this process was asked to, or any of several, which all end at the same batch.
+
+        Raises:
+            Interrupted: with the signal.
+        """
+        number = interruption.told()
+        if self.agreement is not None:
+            heard = torch.tensor(number)
+            torch.distributed.all_reduce(heard, torch.distributed.ReduceOp.MAX, group=self.agreement)
+            number = int(heard)
+        if number:
+            raise interruption.Interrupted(number)
 
     def _batches(self, start: int) -> Iterator[Batch]:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
@@ -272,7 +345,12 @@ class TrainingRun:
         back from the device, and Python's work per step is kept small.
         """
         total = torch.zeros((), device=self.accelerator.device)
-        for _ in range(self.options.gradient_accumulation_steps):
+        several = self.options.gradient_accumulation_steps > 1
+        # An interrupted step is not saved in part: it is done again, with the same random numbers.
+        self.random = random_state(self.accelerator.device) if several else None
+        for number in range(self.options.gradient_accumulation_steps):
+            if number:
+                self._end_if_told()
             batch = next(batches).to(self.accelerator.device)
             with self.accelerator.accumulate(self.model):
                 loss = self.model(
@@ -285,16 +363,14 @@ class TrainingRun:
                 self.optimizer.zero_grad()
             total += loss.detach()
         self.scheduler.step()
+        self.random = None
         return total / self.options.gradient_accumulation_steps
 
     def _log_losses(self, bar: tqdm[Any]) -> None:
         mean = self.accelerator.reduce(torch.stack(self.losses).mean(), "mean").item()
         self.losses.clear()
         if not math.isfinite(mean):
-            raise HyperXError(
-                f"the loss is {mean} at step {self.progress.step}: training has diverged. Start anew with a lower "
-                f"--learning_rate than {self.options.learning_rate}"
-            )
+            raise self._diverged(f"the loss is {mean}")
         bar.set_postfix(loss=f"{mean:.3f}")
         if bar.disable and self.accelerator.is_main_process:
             log.info("step %d of %d: loss %.3f", self.progress.step, self.steps, mean)
@@ -303,23 +379,24 @@ class TrainingRun:
     def _log(self, values: dict[str, Any]) -> None:
         self.accelerator.log(values, step=self.progress.step)
         if self.accelerator.is_main_process:
-            with (self.output_dir / LOG).open("a", encoding="utf-8") as file:
+            with (self.output_dir / checkpoint.LOG).open("a", encoding="utf-8") as file:
                 file.write(json.dumps({"step": self.progress.step, **values}) + "\n")
 
     def _evaluate(self, bar: tqdm[Any]) -> bool:
         """Score the evaluation pairs and keep the best checkpoint; returns whether to stop early."""
-        if not self.data.eval_splits:
-            return False
-        scores = evaluate_pairs(
-            self.bare_model,
-            self.data.eval_splits,
-            batch_size=self.options.per_device_eval_batch_size,
-        )
+        with self.bare_model.register_forward_pre_hook(lambda *_: self._end_if_told()):
+            scores = evaluate_pairs(
+                self.bare_model,
+                self.data.eval_splits,
+                batch_size=self.options.per_device_eval_batch_size,
+            )
+        self.progress.evaluation_due = False
         averages = macro_averages(averaged(scores), self.labelled)
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
         # None if only auxiliary tasks are evaluated; then the last checkpoint is the result.
         average = averages.get(self.options.best_by)
         self._tell(bar, scores, average)
+        self.scoreless = report.scoreless(scores)
         return average is not None and self._keep_best(average)
 
     def _tell(self, bar: tqdm[Any], scores: Sequence[PairScores], average: float | None) -> None:
@@ -353,7 +430,7 @@ class TrainingRun:
         """Write the checkpoint of this step, name the best, delete those beyond the limit."""
         folder = self.output_dir / f"checkpoint-{self.progress.step}"
         # Each process draws random numbers for its own rows.
-        random = gather_object([random_state(self.accelerator.device)])
+        random = gather_object([self.random or random_state(self.accelerator.device)])
         # The last collective operation must have no tensors: its thread needs the interpreter lock to free them, and
         # the end of a run waits for that thread without releasing the lock.
         self.accelerator.wait_for_everyone()
@@ -375,9 +452,9 @@ class TrainingRun:
         )
 
     def _fill(self, folder: Path, random: Sequence[dict[str, torch.Tensor]]) -> None:
+        self._check_finite()
         self.bare_model.save_files(folder)
-        write_json(folder / checkpoint.DATA, self.data.kept)
-        write_json(folder / checkpoint.OPTIONS, resumable_options(self.config))
+        self._describe(folder)
         state = {
             "progress": asdict(self.progress),
             "losses": [loss.item() for loss in self.losses],
@@ -390,9 +467,74 @@ class TrainingRun:
             state["scaler"] = self.accelerator.scaler.state_dict()
         checkpoint.save_state(folder, state)
 
+    def _describe(self, folder: Path) -> None:
+        write_json(folder / checkpoint.DATA, self.data.kept)
+        write_json(folder / checkpoint.OPTIONS, resumable_options(self.config))
+
+    def _check_finite(self) -> None:
+        """Check the weights, and what the optimiser keeps of them; raises a HyperXError if training has diverged."""
+        named = dict(self.bare_model.named_parameters())
+        weights = {name: named[name].detach() for name in self.bare_model.trained_names()}
+        if names := not_finite({**weights, **optimizer_values(self.optimizer.state_dict())}):
+            raise self._diverged(f"{listing(names, most=3)} holds NaN or infinity")
+
+    def _diverged(self, what: str) -> HyperXError:
+        return HyperXError(
+            f"{what} at step {self.progress.step}: training has diverged. Start anew with a lower --learning_rate than "
+            f"{self.options.learning_rate}"
+        )
+
+    def try_saving(self) -> None:
+        """Try before training all that saving needs: write, sync and remove a folder like a checkpoint; find room.
+
+        Raises:
+            ConfigError: if it cannot be done.
+        """
+        folder, before = self.output_dir / checkpoint.TRIAL, checkpoint.checkpoints(self.output_dir)
+
+        def fill(staged: Path) -> None:
+            checkpoint.save_model(staged, self.bare_model.config, {"trial": torch.zeros(1)})
+            self._describe(staged)
+            checkpoint.save_state(staged, {"progress": asdict(self.progress), "begun_with": self.begun_with})
+
+        try:
+            checkpoint.write_folder(folder, fill)
+            shutil.rmtree(folder)
+            for path in (self.output_dir / checkpoint.BEST, self.output_dir / checkpoint.LOG):
+                if path.exists():
+                    path.open("a").close()
+            free = shutil.disk_usage(self.output_dir).free
+        except (OSError, UnicodeError) as error:
+            raise ConfigError([f"--output_dir: {self.output_dir} cannot hold a checkpoint: {error}"]) from error
+        if not self.options.resume:  # they are deleted, if there are any
+            free += sum(path.stat().st_size for own in before for path in own.rglob("*") if path.is_file())
+            before = []
+        # The optimiser keeps two values of each weight.
+        trained, named = self.bare_model.trained_names(), dict(self.bare_model.named_parameters())
+        size = sum(named[name].nbytes * (1 + 2 * named[name].requires_grad) for name in trained)
+        copies = max(self._most_checkpoints() - len(before), 1)
+        if free < copies * size:
+            has, needs = (tqdm.format_sizeof(number, "B") for number in (free, copies * size))
+            raise ConfigError(
+                [
+                    f"--output_dir: {self.output_dir} has room for {has}; {copies} checkpoints, which are there at the "
+                    f"same time, take {needs}. Make room, name another folder, or keep fewer with --save_total_limit"
+                ]
+            )
+
+    def _most_checkpoints(self) -> int:
+        """How many checkpoints there are at once: those to keep, and a new one before the oldest is deleted. Without a
+        limit two, as any number may be moved away on the way."""
+        evaluates = self.options.evaluation_strategy != "no" and bool(self.data.eval_splits)
+        steps = {*range(self.options.save_steps, self.steps, self.options.save_steps), self.steps}
+        steps |= set(range(self.options.eval_steps, self.steps, self.options.eval_steps)) if evaluates else set()
+        limit = self.options.save_total_limit or 1
+        return min(len(steps), limit + 1 + (limit == 1 and evaluates))
+
     def resume(self) -> None:
         """Continue from the last complete checkpoint, or from the beginning if there is none."""
-        checkpoint.clean(self.output_dir)
+        if self.accelerator.is_main_process:
+            checkpoint.clean(self.output_dir)
         found = checkpoint.checkpoints(self.output_dir)
         if not found:
             log.warning("--resume: %s has no checkpoint yet; starting from the beginning", self.output_dir)
@@ -400,13 +542,9 @@ class TrainingRun:
             return
         check_same_model(checkpoint.read_config(found[-1]), self.bare_model.config)
         state = checkpoint.read_state(found[-1])
-        if state.get("begun_with") != self.begun_with:
-            raise ConfigError(
-                [
-                    "--resume: the run began with other training data or another number of processes. Put back what it "
-                    "began with, or start a new run"
-                ]
-            )
+        check_same_beginning(state.get("begun_with", {}), self.begun_with)
+        if names := not_finite(optimizer_values(state["optimizer"])):
+            raise checkpoint.damaged(found[-1] / checkpoint.STATE, f"{listing(names, most=3)} holds NaN or infinity")
         self.bare_model.load_tensors(checkpoint.read_tensors(found[-1]))
         self.optimizer.load_state_dict(state["optimizer"])
         self.scheduler.load_state_dict(state["scheduler"])
@@ -423,12 +561,15 @@ class TrainingRun:
 
     def _trim_log(self) -> None:
         """Drop the log's lines past the resumed step: they will be written again."""
-        path = self.output_dir / LOG
+        path = self.output_dir / checkpoint.LOG
         if self.accelerator.is_main_process and path.is_file():
             # The last line may be half written.
-            lines = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-            kept = [line for line in lines if json.loads(line)["step"] <= self.progress.step]
-            path.write_text("".join(line + "\n" for line in kept), encoding="utf-8")
+            whole = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
+            lines = [(line, json.loads(line)) for line in whole]
+            step, due = self.progress.step, self.progress.evaluation_due
+            # If the evaluation of the resumed step is due, of its lines only that of the loss is kept.
+            kept = [line for line, at in lines if at["step"] < step + ("loss" in at or not due)]
+            write_text(path, "".join(line + "\n" for line in kept))
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
@@ -437,6 +578,11 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
+
+
+def optimizer_values(state: Mapping[str, Any]) -> dict[str, torch.Tensor]:
+    """The tensors in an optimiser's state, by a name for messages."""
+    return {f"{name} of parameter {i}": kept for i, own in state["state"].items() for name, kept in own.items()}
 
 
 def restore_random_state(state: Mapping[str, torch.Tensor], device: torch.device) -> None:
@@ -465,6 +611,37 @@ def resumable_options(config: TrainConfig) -> dict[str, str]:
     """The options that must stay the same when a run is resumed, as text."""
     options = config.by_name().items()
     return {name: str(value) for name, value in options if name not in CHANGEABLE | {"output_dir"}}
+
+
+def begun_with(data: RunData, start: WarmStart | None, processes: int) -> dict[str, int | str]:
+    """What a run must still have when it is resumed, by a name for messages: as numbers or hashes."""
+    config = data.encoder.model.config.to_diff_dict()
+    settings = json.dumps({name: config[name] for name in sorted({*config} - UNREAD_SETTINGS)}, default=str)
+    return {
+        "number of processes": processes,
+        "settings of the encoder": hashlib.sha256(settings.encode()).hexdigest(),
+        **({} if start is None else {"weights of --load_from_ckpt": sha256(start.folder / checkpoint.WEIGHTS)}),
+        **{
+            f"training data of {pair}": split.content_hash()
+            for pair, split in zip(data.train_pairs, data.train_splits, strict=True)
+        },
+        **{f"dev data of {pair}": split.content_hash() for pair, split in data.eval_splits.items()},
+    }
+
+
+def check_same_beginning(then: Mapping[str, Any], now: Mapping[str, Any]) -> None:
+    """Refuse to resume a run that began with other data, or another encoder, start or number of processes.
+
+    Raises:
+        ConfigError: naming what differs.
+    """
+    changed = [
+        f"--resume: the run began with other {name}. Put back what it began with, or start a new run"
+        for name in sorted({**then, **now})
+        if then.get(name) != now.get(name)
+    ]
+    if changed:
+        raise ConfigError(changed)
 
 
 def check_same_model(then: ModelConfig, now: ModelConfig) -> None:

@@ -117,7 +117,7 @@ class WarmStart:
         """Copy the weights into a model that :meth:`continued` describes, and log what was copied and what is new.
 
         Raises:
-            CheckpointError: if a weight is missing, unexpected or has another shape, or no adapter fits.
+            CheckpointError: if a weight is missing, unexpected or has another shape or type, or no adapter fits.
         """
         import torch
 
@@ -133,6 +133,7 @@ class WarmStart:
             for target, source in rows
             if target.shape != source.shape
         ]
+        faults += checkpoint.type_problems(own, tensors)
         faults += [f"missing: {name}" for name in own if name not in copied and self._is_due(name)]
         faults += [f"unexpected: {name}" for name in tensors if name not in own and self._is_due(name, config.labels)]
         if not any(name.startswith((PLAIN, TASK_ROWS)) for name in copied):

@@ -21,7 +21,7 @@ from hyperx.encoders.conversion import read_source_record, weights_hash
 from hyperx.encoders.e5s1 import MAGIC, is_e5s1
 from hyperx.encoders.embedded import embedded_encoder_folder
 from hyperx.encoders.families import LAYOUTS
-from hyperx.errors import EncoderError, did_you_mean
+from hyperx.errors import EncoderError, did_you_mean, listing
 from hyperx.files import in_home, is_hub_name
 
 if TYPE_CHECKING:
@@ -84,6 +84,10 @@ def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
     # A record is trusted only in the cache: next to weights that somebody else wrote it could be another model's.
     record = read_source_record(folder) if converted else None
     content_hash = _state_hash(model) if record is None else record.content_hash
+    from hyperx.device import not_finite  # and with it torch, which a tokenizer alone does not need
+
+    if record is None and (names := not_finite(model.state_dict())):
+        raise EncoderError(f"{folder}: {listing(names, most=3)} holds NaN or infinity. {_ELSE}")
     head_layer = EMBEDDED_HEAD_LAYER if converted else None
     return LoadedEncoder(_lasting_name(name), content_hash, model, found, head_layer, folder)
 
