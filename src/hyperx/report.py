@@ -136,14 +136,8 @@ def shown(score: PairScores, value: float | None) -> str:
 
 
 def scoreless(scores: Sequence[PairScores]) -> str:
-    """What to do about pairs with a score of exactly 0, though there is something to find in their data; "" if none."""
-    pairs = [
-        str(score.pair)
-        for score in scores
-        if score.value == 0
-        and not score.task.auxiliary
-        and any(row["support"] for row in score.scores.by_label.values())
-    ]
+    """What to do about pairs of trained tasks with a score of exactly 0; "" if there are none."""
+    pairs = [str(score.pair) for score in scores if score.value == 0 and score.trained and not score.task.auxiliary]
     told = "nothing is right yet, as when a model predicts no entity at all. Train more steps, or with a higher"
     return f"score 0 for {', '.join(pairs)}: {told} --learning_rate" if pairs else ""
 

@@ -147,6 +147,7 @@ def _output_problems(config: EvaluateConfig, results: Results) -> list[str]:
 
 def _log_odd(scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair], split: str) -> None:
     """Log scores that do not mean what they seem to."""
+    from hyperx import report
     from hyperx.preparation import UNDEFINED
 
     for score in scores:
@@ -154,9 +155,9 @@ def _log_odd(scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair
             log.warning(UNDEFINED, score.pair, split)
         elif not score.trained:
             log.warning("%s: its task was not trained: its head is random, and the score is in no average", score.pair)
-    nothing = [score.pair for score in scores if score.value == 0 and score.task.measure == "f1" and score.trained]
-    if seen := [str(pair) for pair in nothing if group_of(pair, labelled) == "seen"]:
-        log.warning("F1 is 0 for %s: not one entity is right. Was training too brief?", ", ".join(seen))
+    # Without training data a score of 0 is a result.
+    if told := report.scoreless([score for score in scores if group_of(score.pair, labelled) == "seen"]):
+        log.warning(told)
 
 
 def _read_checkpoint(path: Path | None, problems: list[str]) -> tuple[Path, ModelConfig]:

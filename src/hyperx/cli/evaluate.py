@@ -19,8 +19,6 @@ def main(arguments: Sequence[str]) -> None:
     found = evaluate_checkpoint(config)
     table = report.result_table(found.scores, found.labelled, found.data_folder)
     print_table(f"Scores on the {config.split} split", *table, text_columns=2)
-    if told := report.scoreless(found.scores):
-        print(f"note: {told}")
     if found.tables is not None:
         others = f", with the scores of {found.others} other pairs from before" if found.others else ""
         print(f"Scores by label are in {found.tables}{others}")
