@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
+
+import pytest
 
 import toy
 from hyperx.checkpoint import read_state
 
 pytest_plugins = ["world"]
 
-TOLD = """
-import os, signal, sys
+PROGRAM = """
+import os, signal, socket, sys
 from hyperx import training
 from hyperx.cli import main
 
@@ -21,40 +24,40 @@ def told(self, batches):
         os.kill(os.getpid(), signal.SIGTERM)
     return step(self, batches)
 
+def launch(*words):
+    '''Run a command in two processes, as `torchrun` does, but forked: the libraries are loaded once for all runs.'''
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        place = {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(free.getsockname()[1])}
+    children = []
+    for rank in "01":
+        child = os.fork()
+        if not child:
+            os.environ.update(place, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE="2", LOCAL_WORLD_SIZE="2")
+            sys.exit(main([*sys.argv[1:], *words]))
+        children.append(child)
+    return [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
+
+assert launch("--output_dir", "whole") == [0, 0]
 training.TrainingRun._step = told
-sys.exit(main(sys.argv[1:]))
+assert launch("--output_dir", "run") == [143, 143]
+training.TrainingRun._step = step
+print("steps:", sorted(os.listdir("run")))
+assert launch("--output_dir", "run", "--resume") == [0, 0]
 """
-LAUNCH = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
-def train(base: list[str], isolated: Path, cache_folder: Path, *options: str, program: str | None = None) -> str:
-    """Train in two processes; returns what they say."""
-    if program is not None:
-        (isolated / "program.py").write_text(program)
-    words = [
-        *(["-m", "hyperx"] if program is None else ["program.py"]),
-        "train",
-        *base,
-        "--per_device_train_batch_size",
-        "3",
-        "--evaluation_strategy",
-        "no",
-        "--no_length_bucketing",
-    ]
-    found = toy.spawn([*LAUNCH, *words, *options], cwd=isolated, cache=cache_folder)
-    assert (found.returncode == 0) == (program is None), found.stderr
-    return found.stderr
-
-
+@pytest.mark.skipif(sys.platform == "win32", reason="processes are forked")
 def test_a_run_of_two_processes_ends_and_resumes_exactly(base: list[str], isolated: Path, cache_folder: Path) -> None:
     """Only one of them is told to end. Each draws its own dropout for rows of its own lengths."""
-    options = ["--max_train_steps", "6", "--save_steps", "3", "--logging_steps", "1", "--output_dir"]
-    train(base, isolated, cache_folder, *options, "whole")
+    (isolated / "program.py").write_text(PROGRAM)
+    words = ["train", *base, "--per_device_train_batch_size", "3", "--evaluation_strategy", "no"]
+    words += ["--no_length_bucketing", "--max_train_steps", "6", "--save_steps", "3", "--logging_steps", "1"]
+    found = toy.spawn(["program.py", *words], cwd=isolated, cache=cache_folder)
+    assert found.returncode == 0, found.stderr
     assert read_state(isolated / "whole" / "checkpoint-6")["begun_with"]["number of processes"] == 2
-    told = train(base, isolated, cache_folder, *options, "run", program=TOLD)
-    assert "interrupted after step 4; the last checkpoint is run/checkpoint-4" in told
-    assert toy.steps_of(isolated / "run") == [3, 4]
-    train(base, isolated, cache_folder, *options, "run", "--resume")
+    assert "interrupted after step 4; the last checkpoint is run/checkpoint-4" in found.stderr
+    assert "steps: ['checkpoint-3', 'checkpoint-4', 'log.jsonl']" in found.stdout
     assert toy.read_log(isolated / "run") == toy.read_log(isolated / "whole")
     whole, run = toy.weights(isolated / "whole", 6), toy.weights(isolated / "run", 6)
     assert all(run[name].equal(tensor) for name, tensor in whole.items())

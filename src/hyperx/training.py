@@ -264,6 +264,8 @@ class TrainingRun:
         # Processes agree to end over the network of their CPUs, so that no GPU is waited for.
         several = accelerator.num_processes > 1 and torch.distributed.is_initialized()
         self.agreement = torch.distributed.new_group(backend="gloo") if several else None
+        # Kept for all batches: its thread must free no tensor, see `_save`.
+        self.heard = torch.zeros((), dtype=torch.int64)
         self.random: dict[str, torch.Tensor] | None = None
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         # The encoder was loaded in evaluation mode; evaluation restores the mode that it found.
@@ -326,9 +328,9 @@ class TrainingRun:
         """
         number = interruption.told()
         if self.agreement is not None:
-            heard = torch.tensor(number)
-            torch.distributed.all_reduce(heard, torch.distributed.ReduceOp.MAX, group=self.agreement)
-            number = int(heard)
+            self.heard.fill_(number)
+            torch.distributed.all_reduce(self.heard, torch.distributed.ReduceOp.MAX, group=self.agreement)
+            number = int(self.heard)
         if number:
             raise interruption.Interrupted(number)
 
