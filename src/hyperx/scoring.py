@@ -211,9 +211,8 @@ def _find_data(
     trained, tasks = DataSources.from_json(data["sources"]), kinds_of(settings.kinds)
     moved = config.data_folder is not None
     problems += named_twice(config.data, config.treebanks, tasks)
-    now, then = (NamedData(table, entries, tasks) for table, entries in (
-        (config.data, config.treebanks), (data["table"], data["treebanks"])
-    ))  # fmt: skip
+    now = NamedData(config.data, config.treebanks, tasks)
+    then = NamedData(data["table"], data["treebanks"], tasks)
     recorded = DataOptions(
         data_folder=config.data_folder or Path(data["data_folder"]),
         data={name: entry for name, entry in then.table.items() if TaskLanguagePair.parse(name) not in now},
@@ -270,9 +269,7 @@ def _asked_for(
     """The sources to score by default: of the hub only those of the named pairs, and none of untrained tasks."""
     has = [pair for pair in sources.pairs if sources.has(pair, split)]
     untrained = [pair for pair in has if pair.task not in settings.trained_tasks]
-    unasked = [
-        pair for pair in has if pair not in untrained and sources.from_hub(pair) and pair.key not in named
-    ]  # fmt: skip
+    unasked = [pair for pair in has if pair not in untrained and sources.from_hub(pair) and pair.key not in named]
     for what, left_out in (
         ("no training pair had their task", untrained),
         ("only the hub has their data", unasked),

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from hyperx.tasks.registry import TASKS, make_tasks, read_kinds
+from hyperx.tasks.kinds import read_kinds
+from hyperx.tasks.registry import TASKS, make_tasks
 
 
 def kinds_of(*entries: str, used: tuple[str, ...] = ()) -> tuple[dict[str, str], list[str]]:

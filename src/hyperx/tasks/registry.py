@@ -6,7 +6,6 @@ from collections.abc import Mapping
 
 from hyperx.tasks.base import Task
 from hyperx.tasks.classification import TextClassification
-from hyperx.tasks.kinds import read_kinds as read_kinds
 from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.tasks.parsing import DependencyParsing
 from hyperx.tasks.tagging import NamedEntities, PartOfSpeech
