@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 
@@ -10,9 +14,11 @@ from hyperx.building import apply_freezing
 from hyperx.evaluation import PairScores
 from hyperx.pairs import TaskLanguagePair
 from hyperx.report import flat_results, print_modules, result_table
+from hyperx.results import Results
 from hyperx.tables import markdown_table, print_table
 from hyperx.tasks.base import Scores
 from hyperx.tasks.parsing import DependencyParsing
+from hyperx.tasks.registry import make_tasks
 from hyperx.tasks.tagging import PartOfSpeech
 from tiny import tiny_model
 
@@ -110,3 +116,17 @@ def test_modules_with_what_the_patterns_matched(capsys: pytest.CaptureFixture[st
     assert rows["adapter: language-en"] == [size, size, 0, 0]
     assert rows["adapter: task-ner"] == [size, size, size, size]
     assert rows["head: pos"][1:] == [0, 0, rows["head: pos"][0]]
+
+
+def test_evaluations_at_once_lose_no_results(tmp_path: Path) -> None:
+    tasks = make_tasks({"pos": "pos"})
+
+    def add(language: str) -> None:
+        own = PairScores(TaskLanguagePair("pos", language), tasks["pos"], Scores({"accuracy": 0.5}), 9)
+        Results(tmp_path, "test", "hash", ()).add([replace(own, source={"files": ["test"]})], tasks, tmp_path)
+
+    languages = ["de", "en", "nl", "ru", "tr", "el", "hi", "es"]
+    with ThreadPoolExecutor(8) as threads:
+        list(threads.map(add, languages))
+    kept = json.loads((tmp_path / "results.json").read_text())["pairs"]
+    assert sorted(kept) == sorted(f"pos#{language}" for language in languages)

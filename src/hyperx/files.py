@@ -95,21 +95,36 @@ def read_checked_json(path: Path) -> dict[str, Any] | None:
 
 
 @contextlib.contextmanager
+def taking_turns(path: Path) -> Iterator[None]:
+    """Let one process at a time into such a block. Where files cannot be locked, as on some network disks, nobody
+    waits."""
+    from filelock import FileLock
+
+    lock = FileLock(path)
+    with contextlib.suppress(OSError, NotImplementedError):
+        lock.acquire(timeout=60)
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+@contextlib.contextmanager
 def part_folder(parent: Path) -> Iterator[Path]:
     """A folder ``.part-*`` to write in, which is deleted in the end. Those of processes that were killed are cleared.
 
     The lock in such a folder is held while somebody writes there. The one beside ``parent`` is held from the making of
     a folder until its lock is taken, so that no other process finds it unlocked.
     """
-    from filelock import FileLock, Timeout
+    from filelock import FileLock
 
     with contextlib.ExitStack() as stack:
-        with FileLock(parent.with_name(f".{parent.name}.lock")):
+        with taking_turns(parent.with_name(f".{parent.name}.lock")):
             for stale in parent.glob(".part-*"):
-                with contextlib.suppress(Timeout, OSError), FileLock(stale / "lock", timeout=0):
+                with contextlib.suppress(OSError), FileLock(stale / "lock", timeout=0):
                     shutil.rmtree(stale, ignore_errors=True)
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=".part-")))
-            stack.enter_context(FileLock(folder / "lock"))
+            stack.enter_context(taking_turns(folder / "lock"))
         yield folder
 
 

@@ -123,7 +123,7 @@ def short_source(source: Mapping[str, Any], folder: Path | None = None) -> str:
     )
     if hub is None:
         return f"{place} and {len(others)} more" if others else str(place)
-    name = str(place) if first.is_absolute() else f"hub: {place.name}"
+    name = str(place) if first.is_absolute() else f"hub: {place}"
     parts = [name, "+".join(hub["configurations"]), f"at {hub['revision']}" if hub["revision"] else ""]
     return " ".join(filter(None, parts))
 

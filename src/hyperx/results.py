@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import hyperx
 from hyperx import report
 from hyperx.errors import HyperXError
-from hyperx.files import write_json, write_text
+from hyperx.files import taking_turns, write_json, write_text
 from hyperx.pairs import TaskLanguagePair
 from hyperx.transfer import UNTRAINED, macro_averages
 
@@ -73,24 +73,28 @@ class Results:
         """
         from hyperx.evaluation import averaged
 
-        again = {score.pair.key for score in scores}
-        entries = {
-            name: entry for name, entry in self._read(tasks).items() if TaskLanguagePair.parse(name).key not in again
-        }
-        others = len(entries)
-        entries |= {str(score.pair): self._entry(score) for score in scores}
-        every = [_score(name, entry, tasks) for name, entry in entries.items()]
-        value = {
-            **report.flat_results(every, self.split),
-            "split": self.split,
-            "checkpoint": self.checkpoint,
-            "averages": macro_averages(averaged(every), self.labelled),
-            "pairs": entries,
-        }
-        write_json(self.path, value)
-        title = f"Results on the {self.split} split"
-        write_text(self.tables, report.results_page(title, every, self.labelled, data_folder))
-        return others
+        # Evaluations of several pairs may run at once.
+        with taking_turns(self.folder / f".{self.path.name}.lock"):
+            again = {score.pair.key for score in scores}
+            entries = {
+                name: entry
+                for name, entry in self._read(tasks).items()
+                if TaskLanguagePair.parse(name).key not in again
+            }
+            others = len(entries)
+            entries |= {str(score.pair): self._entry(score) for score in scores}
+            every = [_score(name, entry, tasks) for name, entry in entries.items()]
+            value = {
+                **report.flat_results(every, self.split),
+                "split": self.split,
+                "checkpoint": self.checkpoint,
+                "averages": macro_averages(averaged(every), self.labelled),
+                "pairs": entries,
+            }
+            write_json(self.path, value)
+            title = f"Results on the {self.split} split"
+            write_text(self.tables, report.results_page(title, every, self.labelled, data_folder))
+            return others
 
     def _entry(self, score: PairScores) -> dict[str, Any]:
         without = score.without_repeats

@@ -195,7 +195,8 @@ def test_conllu_without_blank_lines_is_refused() -> None:
 
 def test_json_lines_with_words() -> None:
     lines = (
-        '{"tokens": ["a", "b"], "ner_tags": [0, 1], "id": "x"}\n{"words": ["c", "d"], "space_after": [false, true]}\n'
+        '{"tokens": ["a", "b"], "ner_tags": [0, 1], "id": "x"}\n'
+        '{"words": ["c", "d"], "space_after": [false, true], "text": null}\n'
     )
     first, second = read(lines, "jsonl")
     assert (first.words, first.space_after, first.comments) == (("a", "b"), None, ("# sent_id = x",))

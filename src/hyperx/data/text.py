@@ -243,7 +243,7 @@ class JsonlReader(LineReader):
             return None
         row = json_object(line, '{"text": ...} or {"words": [...]}')
         if (words := _given_words(row)) is not None:
-            if "words" in self.reads or "text" not in row:
+            if "words" in self.reads or row.get("text") is None:
                 return self._of_words(row, words, number)
         elif not _texts(row):
             texts, found = " or ".join(TEXT_COLUMNS["text"]), listing(list(row), most=10) or "none"
