@@ -78,7 +78,7 @@ def test_all_problems_are_reported_together(data: Path) -> None:
 
 def test_a_language_called_by_its_name_is_told_its_code(data: Path) -> None:
     text = "\n".join(problems_of("--data_folder", str(data), "--train_task_language_pairs", "pos#turkish"))
-    assert "--languages: 'turkish' is no language code of ISO 639 or BCP 47. Did you mean 'tr'?" in text
+    assert "pairs: 'turkish' is no language code of ISO 639 or BCP 47. Did you mean 'tr'?" in text
 
 
 @pytest.mark.parametrize(

@@ -636,6 +636,7 @@ def test_an_untrained_task_is_scored_only_if_named_and_averaged_never(
     folder = untrained / "checkpoint-1"
     assert by_pair(folder).keys() == {"ner#en", "ner#tr"}
     assert "not scored, as no training pair had their task: pos#en pos#tr. Name them with" in caplog.text
+    assert "is skipped" not in caplog.text
     known = averages(folder)
     assert evaluate(untrained, "--test_task_language_pairs", "pos#tr") == 0
     assert groups(folder)["pos#tr"] == "untrained"

@@ -212,7 +212,7 @@ def test_pairs_that_cannot_be_labelled_are_named(error: Callable[..., str], trai
     assert "mlm#tr: mlm has no labels to give" in found
     assert f"dep#tr: {trained}" in found
     assert "has no such task; it has ner, pos" in found
-    assert "--languages: 'xxx' is no language code" in found
+    assert "pairs: 'xxx' is no language code" in found
 
 
 def test_a_head_that_was_never_trained_labels_nothing(go: Callable[..., int], error: Callable[..., str]) -> None:

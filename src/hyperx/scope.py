@@ -336,7 +336,8 @@ def _name_problems(
     tasks: Sequence[str], languages: Sequence[str], pairs: Iterable[TaskLanguagePair], *, declared: DataOptions
 ) -> list[str]:
     """Languages that are unknown or named twice, and pairs whose task or language is not among the declared ones."""
-    problems = [f"--languages: {problem}" for problem in language_problems(languages)]
+    place = "--languages" if declared.languages else "pairs"
+    problems = [f"{place}: {problem}" for problem in language_problems(languages)]
     known = set(map(canonical, languages))
     for pair in _unique(pairs):
         if declared.tasks and pair.task not in tasks:

@@ -304,7 +304,8 @@ def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLangua
     from hyperx.preparation import warn_of_labels
 
     loader, splits, asked = _loader(model, data.sources), {}, bool(config.test_task_language_pairs)
-    for pair in data.named if asked else data.trained.pairs:
+    scored = [pair for pair in data.trained.pairs if pair.task in model.config.trained_tasks]
+    for pair in data.named if asked else scored:
         if pair not in data.sources and data.trained.has(pair, config.split) and not data.trained.from_hub(pair):
             log.warning("%s is skipped: it had data at training time, but none was found now", pair)
     wanted = data.named if asked else [pair for pair in data.sources.pairs if data.sources.has(pair, config.split)]

@@ -45,7 +45,7 @@ print(json.dumps([found, [name for name in libraries if name in sys.modules]]))
 """
 TRAIN = "train --output_dir new --train_task_language_pairs"
 REFUSED = {
-    f"{TRAIN} nerr#en": "there is no task 'nerr'",
+    f"{TRAIN} nerr#en": "pairs: there is no task 'nerr'",
     f"{TRAIN} ner": "is written task#language",
     f"{TRAIN} ner#en --data_folder nowhere": "--data_folder: there is no folder",
     f"{TRAIN} ner#en --data_folder DATA --tasks ner ner": "'ner' is named twice",

@@ -77,9 +77,8 @@ def read_kinds(entries: Sequence[str], used: Iterable[str], problems: list[str])
         if name in kinds:
             problems.append(f"--tasks: {name!r} is named twice; give each task a name of its own")
         elif kind not in KINDS:
-            problems.append(
-                f"--tasks: there is no task {kind!r}; there are {', '.join(KINDS)}.{_kind_hint(kind, entries)}"
-            )
+            place, known = "--tasks" if entries else "pairs", ", ".join(KINDS)
+            problems.append(f"{place}: there is no task {kind!r}; there are {known}.{_kind_hint(kind, entries)}")
         elif is_reserved(name):
             problems.append(f"--tasks: {name!r} is a word that PyTorch keeps for itself; choose another name")
         elif name in JSON_KEYS:
