@@ -108,7 +108,7 @@ def log_untrained(settings: ModelConfig) -> None:
     if untrained := [language for language in settings.languages if canonical(language) not in trained]:
         log.info("no training pair has %s: these read %s", ", ".join(untrained), settings.read_instead)
     for task in settings.kinds:
-        if task not in {own for own, _ in settings.trained_keys}:
+        if task not in settings.trained_tasks:
             log.warning("no training pair has the task %s: its head stays untrained, and is used only if named", task)
 
 
