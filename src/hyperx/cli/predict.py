@@ -98,8 +98,9 @@ class Faults:
         if self.count:
             many = "1 sentence" if self.count == 1 else f"{self.count:,} sentences"
             done = "skipped" if self.config.on_error == "skip" else "written empty"
-            lines = [*self.first, *[""] * (self.count - len(self.first))]
-            log.warning(itemised(f"{many} {done} that cannot be read", lines, most=_SHOWN))
+            more = self.count - len(self.first)
+            lines = [*self.first, *([f"and {more:,} more"] if more else [])]
+            log.warning(itemised(f"{many} {done} that cannot be read", lines))
 
 
 def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> Iterator[Prediction]:
