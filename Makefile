@@ -39,6 +39,7 @@ bench-gpu: $(INSTALLED) ## measure a training step on a GPU (under 5 minutes, no
 lint: $(INSTALLED) ## check style and types
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
+	$(BIN)/lint-imports --no-cache
 	$(BIN)/mypy
 
 format: $(INSTALLED) ## mend what can be mended of the style

@@ -39,15 +39,15 @@ from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from hyperx.building import build_model
 from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
-from hyperx.data.storage import EncodedSplit
+from hyperx.data.batch.store import EncodedSplit
 from hyperx.encoders.layout import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import RunData
+from hyperx.plan.building import build_model
+from hyperx.plan.preparation import RunData
 from hyperx.tasks.registry import make_tasks
-from hyperx.training import TrainingRun, make_accelerator
+from hyperx.training.loop import TrainingRun, make_accelerator
 
 KINDS = {"pos": "pos", "dep": "dep", "mlm": "mlm", "cls": "cls"}
 LANGUAGES = ("en", "ru", "tr", "es", "de", "nl", "pl", "fr")

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
-from hyperx.data.storage import EncodedSplit
+from hyperx.data.batch.store import EncodedSplit
 from hyperx.encoders.layout import adapter_points, encoder_layers, norm_modules
 
 LENGTH, BOTTLENECK, PROJECTED, EMBEDDING, TAGS = 256, 256, 192, 64, 18

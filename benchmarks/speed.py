@@ -26,25 +26,25 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperx.building import build_model
 from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
-from hyperx.data.collate import pad_windows
-from hyperx.data.conllu import read_conllu
-from hyperx.data.encoding import SubwordEncoder
-from hyperx.data.splits import encoded
-from hyperx.data.storage import EncodedSplit, read_encoded, write_encoded
+from hyperx.data.batch.store import EncodedSplit, read_encoded, write_encoded
+from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.read.conllu import read_conllu
 from hyperx.encoders.layout import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
-from hyperx.evaluation import evaluate_pairs, sentence_windows
-from hyperx.inference import ENOUGH, batches_alike
+from hyperx.evaluation.scores import evaluate_pairs, sentence_windows
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction import tag
-from hyperx.preparation import RunData
+from hyperx.plan.building import build_model
+from hyperx.plan.preparation import RunData
+from hyperx.prediction.inference import ENOUGH, batches_alike
+from hyperx.prediction.tagging import tag
 from hyperx.tasks.base import special_subwords
+from hyperx.tasks.collate import pad_windows
 from hyperx.tasks.registry import make_tasks
+from hyperx.tasks.splits import encoded
 from hyperx.tasks.tagging import PartOfSpeech
-from hyperx.training import TrainingRun, make_accelerator
+from hyperx.training.loop import TrainingRun, make_accelerator
 from published_way import PublishedWay
 
 ROWS, SUBWORDS = 32, 32

@@ -11,8 +11,8 @@ from torch.nn import functional as F
 from transformers import BertModel
 
 from hyperx.config import HypernetworkOptions
+from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.model import HyperX
-from hyperx.modules.hypernetwork import Hypernetwork
 
 ACTIVATIONS = {
     "relu": lambda x: torch.where(x > 0, x, 0 * x),

@@ -79,7 +79,7 @@ def test_a_damaged_split_is_encoded_again(
 WRITER = """
 import sys, time
 from pathlib import Path
-from hyperx.data.storage import write_encoded
+from hyperx.data.batch.store import write_encoded
 
 def slow():
     print("writing", flush=True)

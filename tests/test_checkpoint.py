@@ -18,14 +18,14 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor
 
 from hyperx import checkpoint
-from hyperx.building import apply_freezing
 from hyperx.checkpoint import BEST, CONFIG, STATE, WEIGHTS
 from hyperx.config import HypernetworkOptions, ModelConfig
 from hyperx.encoders.loading import load_encoder
 from hyperx.errors import CheckpointError, HyperXError
 from hyperx.files import write_json
+from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.model import HyperX
-from hyperx.modules.hypernetwork import Hypernetwork
+from hyperx.plan.building import apply_freezing
 from tiny import LABELS, randomise, tiny_batch, tiny_bert, tiny_tokenizer
 
 SHAPE = HypernetworkOptions(

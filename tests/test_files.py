@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from hyperx.cli import main
-from hyperx.data.resolution import resolve
-from hyperx.data.sources import DataSources
+from hyperx.data.locate.resolution import resolve
+from hyperx.data.locate.sources import DataSources
 from hyperx.errors import ConfigError
 from hyperx.files import CACHE_VARIABLE, in_home, sha256, user_cache, write_json
 from hyperx.pairs import TaskLanguagePair

@@ -13,7 +13,7 @@ import pytest
 
 import toy
 from hyperx.cli import main
-from hyperx.data.output import JSON_KEYS
+from hyperx.tasks.kinds import JSON_KEYS
 from hyperx.tasks.registry import TASKS
 
 pytest_plugins = ["world"]

@@ -12,14 +12,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.encoding import SubwordEncoder, Window
-from hyperx.data.sentence import Sentence
-from hyperx.data.storage import EncodedSplit
+from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import HyperXError
-from hyperx.evaluation import PairScores, evaluate_pairs, sentence_windows
-from hyperx.inference import POOL, SPREAD, PairPredictor, batches_alike
+from hyperx.evaluation.scores import PairScores, evaluate_pairs, sentence_windows
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction.inference import POOL, SPREAD, PairPredictor, batches_alike
 from hyperx.tasks.base import Result, Subwords
 from hyperx.tasks.tagging import PartOfSpeech
 from tiny import LABELS, tiny_bert, tiny_model, tiny_split, tiny_tokenizer
@@ -97,7 +97,7 @@ def test_order_and_company_change_nothing(model: HyperX, alone: list[Result], or
 def test_small_batches_of_like_length_change_nothing(
     model: HyperX, alone: list[Result], enough: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hyperx.inference.ENOUGH", {"cpu": enough})
+    monkeypatch.setattr("hyperx.prediction.inference.ENOUGH", {"cpu": enough})
     assert_same(label(model, SENTENCES, batch_size=64), alone)
 
 

@@ -11,7 +11,7 @@ import toy
 from hyperx.cli import main
 from hyperx.cli.options import parse
 from hyperx.config import CheckConfig
-from hyperx.inspection import MOST_FAULTS, DataReport, inspect_data
+from hyperx.plan.inspection import MOST_FAULTS, DataReport, inspect_data
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")

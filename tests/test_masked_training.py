@@ -17,11 +17,11 @@ from hyperx.cli import main
 from hyperx.cli.options import parse
 from hyperx.config import CheckConfig, TrainConfig
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.inspection import inspect_data
 from hyperx.model import HyperX
-from hyperx.optimisation import undecayed
-from hyperx.preparation import prepare
-from hyperx.scope import check_options
+from hyperx.plan.inspection import inspect_data
+from hyperx.plan.preparation import prepare
+from hyperx.plan.scope import check_options
+from hyperx.training.optimiser import undecayed
 from tiny import tiny_model
 
 pytest_plugins = ["world"]

@@ -12,11 +12,11 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
-from hyperx.building import apply_freezing, public_names
 from hyperx.encoders.layout import LAYOUTS, norm_modules
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.model import HyperX, ModelOutput, learnt_languages, rows_of
 from hyperx.pairs import TaskLanguagePair
+from hyperx.plan.building import apply_freezing, public_names
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_encoder, tiny_model, tiny_tokenizer
 
 PUBLISHED_PATTERN = "^(?!.*(hypernet|LayerNorm)).*"

@@ -12,7 +12,7 @@ from transformers import SchedulerType, get_scheduler
 from hyperx.config import Scheduler, TrainingOptions
 from hyperx.encoders.layout import norm_modules
 from hyperx.model import HyperX
-from hyperx.optimisation import make_optimizer, make_scheduler, undecayed
+from hyperx.training.optimiser import make_optimizer, make_scheduler, undecayed
 from tiny import tiny_batch, tiny_encoder, tiny_model
 
 PAIRS = ["ner#en", "pos#tr"]

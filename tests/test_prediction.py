@@ -22,11 +22,11 @@ import torch
 
 import toy
 from hyperx.cli import main
-from hyperx.data.sentence import Sentence
+from hyperx.data.read.segmentation import WordSegmenter, word_segmenter
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError, HyperXError
 from hyperx.model import HyperX
-from hyperx.prediction import tag
-from hyperx.segmentation import WordSegmenter, word_segmenter
+from hyperx.prediction.tagging import tag
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")

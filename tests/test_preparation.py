@@ -14,8 +14,8 @@ from hyperx.cli.options import parse
 from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import RunData, label_set, prepare
-from hyperx.scope import Scope, check_options
+from hyperx.plan.preparation import RunData, label_set, prepare
+from hyperx.plan.scope import Scope, check_options
 from hyperx.tasks.registry import TASKS
 from hyperx.tasks.tagging import NamedEntities
 

@@ -10,11 +10,11 @@ from pathlib import Path
 
 import pytest
 
-from hyperx.building import apply_freezing
-from hyperx.evaluation import PairScores
+from hyperx.evaluation.report import flat_results, print_modules, result_table
+from hyperx.evaluation.results import Results
+from hyperx.evaluation.scores import PairScores
 from hyperx.pairs import TaskLanguagePair
-from hyperx.report import flat_results, print_modules, result_table
-from hyperx.results import Results
+from hyperx.plan.building import apply_freezing
 from hyperx.tables import markdown_table, print_table
 from hyperx.tasks.base import Scores
 from hyperx.tasks.parsing import DependencyParsing

@@ -11,9 +11,9 @@ from types import ModuleType
 
 import pytest
 
-from hyperx.data.conllu import check_tree, read_conllu
-from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS
-from hyperx.data.sentence import Sentence
+from hyperx.data.read.conllu import check_tree, read_conllu
+from hyperx.data.read.labels import UD_RELATIONS, UPOS_TAGS
+from hyperx.data.read.sentence import Sentence
 
 CORPUS = Path(__file__).resolve().parents[1] / "examples" / "corpus"
 SPLITS = ("train", "dev", "test")

@@ -18,7 +18,7 @@ import toy
 from hyperx.cli import main
 from hyperx.config import EvaluateConfig
 from hyperx.errors import ConfigError
-from hyperx.scoring import evaluate_checkpoint
+from hyperx.evaluation.scoring import evaluate_checkpoint
 
 pytest_plugins = ["world"]
 
@@ -161,7 +161,7 @@ def test_the_hub_is_asked_only_for_what_somebody_named(
     options = ["--config", "table.yaml", "--treebanks", "it=it_isdt", "--languages", "en", "tr", "fr", "it", "ca"]
     assert main(["train", *base, *options, *BRIEF]) == 0
     assert evaluate(Path("run")) == 0
-    told = [record.message for record in caplog.records if record.name == "hyperx.scoring"]
+    told = [record.message for record in caplog.records if record.name == "hyperx.evaluation.scoring"]
     asked = [message.partition(" ")[0] for message in told if "is skipped, its data cannot be read" in message]
     assert asked == ["ner#fr", "pos#it"]
     hint = "Name them with --test_task_language_pairs to score them"

@@ -8,9 +8,9 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.sentence import Sentence
+from hyperx.data.read.segmentation import LONGEST_CHUNK, WordSegmenter, is_visible, unspaced_script
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
-from hyperx.segmentation import LONGEST_CHUNK, WordSegmenter, is_visible, unspaced_script
 
 SEGMENTERS = {code: WordSegmenter(code) for code in ("en", "de", "gd", "ru", "tr", "hi", "ko", "vi", "gn", "xx")}
 
@@ -151,7 +151,7 @@ def test_memory_does_not_grow_with_new_words() -> None:
 
 
 def test_rules_are_loaded_anew_from_time_to_time(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hyperx.segmentation.TOKENS_BEFORE_RELOAD", 5)
+    monkeypatch.setattr("hyperx.data.read.segmentation.TOKENS_BEFORE_RELOAD", 5)
     segmenter = WordSegmenter("xx")
     rules = []
     for _ in range(4):

@@ -15,18 +15,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import toy
-from hyperx import HyperX, checkpoint, self_training
+from hyperx import HyperX, checkpoint
 from hyperx.cli import main
 from hyperx.config import EvaluateConfig
-from hyperx.data.output import Prediction
-from hyperx.data.sentence import Sentence
-from hyperx.data.storage import EncodedSplit
+from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.read.sentence import Sentence
+from hyperx.evaluation.scoring import evaluate_checkpoint
 from hyperx.pairs import TaskLanguagePair
-from hyperx.scoring import evaluate_checkpoint
-from hyperx.self_training import labelled, mean_log_probability, most_confident
+from hyperx.plan import self_training
+from hyperx.plan.self_training import labelled, mean_log_probability, most_confident
+from hyperx.prediction.output import Prediction
 from hyperx.tasks.parsing import Arc
 from hyperx.tasks.registry import make_tasks
-from hyperx.training import TrainingRun
+from hyperx.training.loop import TrainingRun
 from hyperx.transfer import group_of
 
 pytest_plugins = ["world"]

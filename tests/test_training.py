@@ -20,17 +20,18 @@ import torch
 from allpairspy import AllPairs
 
 import toy
-from hyperx import checkpoint, training
+from hyperx import checkpoint
 from hyperx.cli import main
 from hyperx.cli.options import parse
 from hyperx.config import EncoderPart, SamplingOptions, SamplingStrategy, Scheduler, TrainConfig, TrainingOptions
-from hyperx.data.sampling import BatchPlan
-from hyperx.data.sentence import Sentence
+from hyperx.data.batch.sampling import BatchPlan
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import ConfigError
-from hyperx.inference import PairPredictor
+from hyperx.prediction.inference import PairPredictor
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import TASKS
 from hyperx.tasks.tagging import PartOfSpeech
+from hyperx.training.loop import loop as training
 from tiny import tiny_split
 
 pytest_plugins = ["world"]

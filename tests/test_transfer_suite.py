@@ -23,15 +23,15 @@ from scipy import stats
 
 import toy
 from hyperx.config import EvaluateConfig
-from hyperx.data.resolution import resolve
-from hyperx.data.sources import DataSources
-from hyperx.data.splits import SplitLoader
+from hyperx.data.locate.resolution import resolve
+from hyperx.data.locate.sources import DataSources
 from hyperx.encoders.loading import load_encoder
 from hyperx.errors import ConfigError, DataError
+from hyperx.evaluation.scoring import evaluate_checkpoint
 from hyperx.files import CACHE_VARIABLE
 from hyperx.pairs import TaskLanguagePair
-from hyperx.scoring import evaluate_checkpoint
 from hyperx.tasks.registry import make_tasks
+from hyperx.tasks.splits import SplitLoader
 from transfer import bootstrap, evaluation, runs
 from transfer.__main__ import main, read_changes
 from transfer.experiment import Experiment
@@ -238,7 +238,7 @@ def test_an_interrupted_training_goes_on(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
-    from hyperx.training import TrainingRun
+    from hyperx.training.loop import TrainingRun
 
     step, taken = TrainingRun._step, []
 

@@ -12,19 +12,19 @@ from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor
 
 import toy
-from hyperx.building import build_model
 from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
-from hyperx.data.collate import Batch
-from hyperx.data.encoding import SubwordEncoder
-from hyperx.data.sentence import Sentence
-from hyperx.data.splits import encoded
-from hyperx.data.storage import read_encoded, write_encoded
+from hyperx.data.batch.store import read_encoded, write_encoded
+from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.read.sentence import Sentence
 from hyperx.encoders.loading import load_encoder
 from hyperx.pairs import TaskLanguagePair
-from hyperx.preparation import RunData
+from hyperx.plan.building import build_model
+from hyperx.plan.preparation import RunData
 from hyperx.tasks.base import IGNORED, Task
+from hyperx.tasks.collate import Batch
 from hyperx.tasks.registry import make_tasks
-from hyperx.training import TrainingRun, make_accelerator
+from hyperx.tasks.splits import encoded
+from hyperx.training.loop import TrainingRun, make_accelerator
 from waiting import DEVICE, WaitingError, never_answers
 
 pytest_plugins = ["world"]

@@ -15,11 +15,11 @@ from safetensors.torch import load_file, save_file
 import toy
 from hyperx import checkpoint
 from hyperx.cli import main
-from hyperx.data.labels import UD_RELATIONS
+from hyperx.data.read.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.warm_start import WarmStart
+from hyperx.plan.warm_start import WarmStart
 from tiny import randomise, tiny_batch, tiny_bert, tiny_model
 
 pytest_plugins = ["world"]

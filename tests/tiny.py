@@ -20,13 +20,13 @@ from transformers import (
 )
 
 from hyperx.config import HypernetworkOptions, ModelConfig
-from hyperx.data.encoding import SubwordEncoder
-from hyperx.data.sentence import Sentence
-from hyperx.data.splits import encoded
-from hyperx.data.storage import EncodedSplit, read_encoded, write_encoded
+from hyperx.data.batch.store import EncodedSplit, read_encoded, write_encoded
+from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.read.sentence import Sentence
 from hyperx.encoders.families import LAYOUTS
 from hyperx.model import HyperX
 from hyperx.tasks.base import Task
+from hyperx.tasks.splits import encoded
 
 
 def tiny_bert(*, layers: int = 3, seed: int = 0) -> BertModel:

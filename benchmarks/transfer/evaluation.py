@@ -12,15 +12,15 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from hyperx import HyperX, checkpoint
-from hyperx.data.sources import DataSources
-from hyperx.data.spans import spans
-from hyperx.data.splits import SplitLoader
+from hyperx.data.locate.sources import DataSources
+from hyperx.data.read.spans import spans
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError
-from hyperx.evaluation import sentence_windows
-from hyperx.inference import PairPredictor
+from hyperx.evaluation.scores import sentence_windows
 from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction.inference import PairPredictor
 from hyperx.tasks.base import Task
+from hyperx.tasks.splits import SplitLoader
 from hyperx.transfer import group_of
 
 BATCH = 32

@@ -10,9 +10,9 @@ from typing import Any
 
 from hyperx.cli.options import read_options
 from hyperx.config import DataOptions, Group, SamplingOptions, TrainConfig
-from hyperx.data.resolution import resolve
-from hyperx.data.sampling import pair_probabilities
-from hyperx.data.sources import DataSources
+from hyperx.data.batch.sampling import pair_probabilities
+from hyperx.data.locate.resolution import resolve
+from hyperx.data.locate.sources import DataSources
 from hyperx.errors import ConfigError
 from hyperx.files import in_home
 from hyperx.pairs import TaskLanguagePair

@@ -27,7 +27,7 @@ from hyperx.config import TrainConfig
 from hyperx.errors import HyperXError
 from hyperx.files import write_json
 from hyperx.pairs import TaskLanguagePair
-from hyperx.training import train
+from hyperx.training.loop import train
 
 from .evaluation import CellScore, check_countable, evaluate
 from .experiment import Experiment

@@ -18,11 +18,10 @@ from transformers.activations import ACT2FN
 
 from hyperx import checkpoint
 from hyperx.config import EncoderPart, ModelConfig
-from hyperx.data.collate import pad_windows
-from hyperx.data.encoding import SubwordEncoder
-from hyperx.data.output import Prediction
-from hyperx.data.text import checked_words, in_order
+from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.read.text import checked_words, in_order
 from hyperx.device import placed
+from hyperx.encoders.dropout import quicken_dropout
 from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask
 from hyperx.encoders.loading import has_tokenizer, load_encoder
@@ -30,14 +29,15 @@ from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.files import in_home
 from hyperx.languages import canonical, is_language, no_language, suggestion
-from hyperx.modules.adapter import Adapters, Rows
-from hyperx.modules.dropout import quicken_dropout
-from hyperx.modules.hypernetwork import Hypernetwork
-from hyperx.modules.plain import PlainAdapters
-from hyperx.modules.pooling import LayerMix
+from hyperx.method.adapter import Adapters, Rows
+from hyperx.method.hypernetwork import Hypernetwork
+from hyperx.method.plain import PlainAdapters
+from hyperx.method.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction import as_sentences, tag
+from hyperx.prediction.output import Prediction
+from hyperx.prediction.tagging import as_sentences, tag
 from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, special_subwords
+from hyperx.tasks.collate import pad_windows
 from hyperx.tasks.registry import TASKS, make_tasks
 
 log = logging.getLogger(__name__)

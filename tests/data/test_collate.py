@@ -10,11 +10,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.collate import Collator, pad_windows
-from hyperx.data.encoding import SubwordEncoder
-from hyperx.data.sentence import Sentence
+from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.read.sentence import Sentence
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Subwords, padded
+from hyperx.tasks.collate import Collator, pad_windows
 from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.tasks.registry import make_tasks
 from tiny import tiny_split, tiny_tokenizer

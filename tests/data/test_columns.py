@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperx.data.columns import read_columns
-from hyperx.data.sentence import Sentence
+from hyperx.data.read.columns import read_columns
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 
 

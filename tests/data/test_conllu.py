@@ -8,9 +8,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperx.data.conllu import check_tree, read_conllu
-from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
-from hyperx.data.sentence import Sentence
+from hyperx.data.read.conllu import check_tree, read_conllu
+from hyperx.data.read.labels import UD_RELATIONS, UPOS_TAGS, check_tags
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 
 

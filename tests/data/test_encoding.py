@@ -16,12 +16,12 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from hyperx.data.encoding import CHUNK, SubwordEncoder, Window, cover
-from hyperx.data.sentence import Sentence
-from hyperx.data.splits import encoded
-from hyperx.data.storage import EncodedSplit, cache_key, read_encoded, write_encoded
+from hyperx.data.batch.store import EncodedSplit, cache_key, read_encoded, write_encoded
+from hyperx.data.batch.windows import CHUNK, SubwordEncoder, Window, cover
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 from hyperx.tasks.parsing import DependencyParsing
+from hyperx.tasks.splits import encoded
 from hyperx.tasks.tagging import PartOfSpeech
 from tiny import tiny_split, tiny_tokenizer
 
@@ -166,8 +166,8 @@ def test_windows_are_those_of_whole_sentences(name: str, sentences: list[list[st
 
 
 def test_the_words_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hyperx.data.encoding.CHUNK", 5)
-    monkeypatch.setattr("hyperx.data.encoding.REMEMBERED", 40)
+    monkeypatch.setattr("hyperx.data.batch.windows.CHUNK", 5)
+    monkeypatch.setattr("hyperx.data.batch.windows.REMEMBERED", 40)
     encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
     words = ["".join(letters) for letters in itertools.product("abc", repeat=4)]
     for word, windows in zip(words, encoder.windows([word, "e"] for word in words), strict=True):
@@ -336,7 +336,7 @@ def assert_same_window(found: Window, wanted: Window) -> None:
 def test_a_split_does_not_depend_on_how_many_are_written_together(
     chunk: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hyperx.data.storage.CHUNK", chunk)
+    monkeypatch.setattr("hyperx.data.batch.store.CHUNK", chunk)
     trees = [
         Sentence(words=("a", "b"), columns={"head": (2, 0), "deprel": ("det", "root")}),
         Sentence(words=(), columns={"head": (), "deprel": ()}),

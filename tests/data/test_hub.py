@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from hyperx.data import hub
-from hyperx.data.conllu import check_tree
-from hyperx.data.hub import HubSource, load_hub
+from hyperx.data.read import hub
+from hyperx.data.read.conllu import check_tree
+from hyperx.data.read.hub import HubSource, load_hub
 from hyperx.errors import DataError
 
 # In the order of the hub's own class labels, which is not the alphabet's.
@@ -187,7 +187,7 @@ def test_faults_of_the_libraries_are_told(monkeypatch: pytest.MonkeyPatch, error
         raise error
 
     monkeypatch.setattr("datasets.load_dataset", fail)
-    monkeypatch.setattr("hyperx.data.hub._hub_answers", lambda _: True)
+    monkeypatch.setattr("hyperx.data.read.hub._hub_answers", lambda _: True)
     with pytest.raises(DataError, match=message):
         list(load_hub("someone/some-data", None, "train"))
 

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.formats import read_file
-from hyperx.data.labelled import LABEL, TextRows
-from hyperx.data.sentence import Sentence
+from hyperx.data.read.formats import read_file
+from hyperx.data.read.labelled import LABEL, TextRows
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=150)

@@ -14,12 +14,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperx.config import OutputFormat
-from hyperx.data.columns import read_columns
-from hyperx.data.conllu import comment_value
-from hyperx.data.output import OUTPUT_FORMATS, Prediction
-from hyperx.data.sentence import Sentence
-from hyperx.data.text import ConlluSentence, read_input
+from hyperx.data.read.columns import read_columns
+from hyperx.data.read.conllu import comment_value
+from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.text import ConlluSentence, read_input
 from hyperx.errors import DataError
+from hyperx.prediction.output import OUTPUT_FORMATS, Prediction
 from hyperx.tasks.parsing import Arc
 
 PARIS = Sentence(

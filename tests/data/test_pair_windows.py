@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from hyperx.data.encoding import SubwordEncoder, Window, cover_together
+from hyperx.data.batch.windows import SubwordEncoder, Window, cover_together
 from tiny import tiny_tokenizer
 
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=100)

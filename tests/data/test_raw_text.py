@@ -14,18 +14,18 @@ from hypothesis import strategies as st
 
 from hyperx.cli.options import parse
 from hyperx.config import CheckConfig
-from hyperx.data import splits
-from hyperx.data.hub import HubSource
-from hyperx.data.passages import read_passages
-from hyperx.data.resolution import resolve
-from hyperx.data.sources import DataSources
-from hyperx.data.splits import SplitLoader, encoded
+from hyperx.data.locate.resolution import resolve
+from hyperx.data.locate.sources import DataSources
+from hyperx.data.read.hub import HubSource
+from hyperx.data.read.passages import read_passages
+from hyperx.data.read.segmentation import is_visible
 from hyperx.errors import ConfigError, DataError
-from hyperx.inspection import inspect_data
 from hyperx.pairs import TaskLanguagePair
-from hyperx.segmentation import is_visible
+from hyperx.plan.inspection import inspect_data
+from hyperx.tasks import splits
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
+from hyperx.tasks.splits import SplitLoader, encoded
 from tiny import tiny_tokenizer
 
 COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head", "mlm": "text", "cls": "label"}
@@ -356,7 +356,7 @@ def test_held_out_sentences_with_faults_do_not_stop_training(folder: Path) -> No
 
 def test_text_is_streamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Passages are read as they are encoded: never are more held than one chunk."""
-    monkeypatch.setattr("hyperx.data.encoding.CHUNK", 10)
+    monkeypatch.setattr("hyperx.data.batch.windows.CHUNK", 10)
     read = written = most = 0
 
     def counted() -> Iterator[object]:

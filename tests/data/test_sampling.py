@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.sampling import POOL, BatchPlan, Row, pair_probabilities
+from hyperx.data.batch.sampling import POOL, BatchPlan, Row, pair_probabilities
 
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 

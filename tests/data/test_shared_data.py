@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from hyperx.data.columns import read_columns
-from hyperx.data.conllu import check_tree, read_conllu
-from hyperx.data.labels import UD_RELATIONS, UPOS_TAGS, check_tags
-from hyperx.data.resolution import resolve
-from hyperx.data.sources import DataSources
-from hyperx.data.spans import BioConversion, bio_sentences
+from hyperx.data.locate.resolution import resolve
+from hyperx.data.locate.sources import DataSources
+from hyperx.data.read.columns import read_columns
+from hyperx.data.read.conllu import check_tree, read_conllu
+from hyperx.data.read.labels import UD_RELATIONS, UPOS_TAGS, check_tags
+from hyperx.data.read.spans import BioConversion, bio_sentences
 from hyperx.languages import known_languages
 from hyperx.pairs import TaskLanguagePair
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from hyperx.data.resolution import resolve
-from hyperx.data.sources import DataSources
+from hyperx.data.locate.resolution import resolve
+from hyperx.data.locate.sources import DataSources
 from hyperx.errors import ConfigError, DataError, HyperXError
 from hyperx.pairs import TaskLanguagePair
 

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperx.data.sentence import Sentence
-from hyperx.data.spans import BioConversion, MalformedTag, bio_sentences, map_types, spans
+from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.spans import BioConversion, MalformedTag, bio_sentences, map_types, spans
 from hyperx.errors import DataError
 
 Span = tuple[str, int, int]

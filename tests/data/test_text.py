@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperx.config import InputFormat
-from hyperx.data.sentence import Sentence
-from hyperx.data.text import INPUT_FORMATS, ConlluSentence, Gap, read_input
+from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.text import INPUT_FORMATS, ConlluSentence, Gap, read_input
 from hyperx.errors import DataError
 
 CONLLU = """\

@@ -10,8 +10,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from transformers import PreTrainedModel
 
+from hyperx.method.adapter import AdapterWeights
 from hyperx.model import HyperX
-from hyperx.modules.adapter import AdapterWeights
 from hyperx.pairs import TaskLanguagePair
 
 LAST_LINEAR = {

@@ -29,8 +29,8 @@ from hyperx.encoders.layout import (
     prepared_mask,
 )
 from hyperx.encoders.loading import load_encoder
+from hyperx.method.adapter import AdapterWeights
 from hyperx.model import HyperX
-from hyperx.modules.adapter import AdapterWeights
 from tiny import LABELS, randomise, tiny_batch, tiny_encoder, tiny_model, tiny_tokenizer
 
 FAMILIES = sorted(family for family in LAYOUTS if family in CONFIG_MAPPING)

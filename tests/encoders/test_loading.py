@@ -29,7 +29,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from hyperx.data.encoding import SubwordEncoder
+from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.encoders import conversion, loading
 from hyperx.encoders.loading import EMBEDDED, LoadedEncoder, description_folder, load_encoder, load_tokenizer
 from hyperx.errors import EncoderError

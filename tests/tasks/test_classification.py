@@ -8,7 +8,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.encoding import Window
+from hyperx.data.batch.windows import Window
 from hyperx.tasks.base import BatchFacts, Example, HeadFacts, HeadInput, Subwords
 from hyperx.tasks.registry import make_tasks
 

@@ -12,10 +12,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hyperx.data.encoding import SubwordEncoder, Window
-from hyperx.data.sentence import Sentence
-from hyperx.inference import PairPredictor
+from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.read.sentence import Sentence
 from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction.inference import PairPredictor
 from hyperx.tasks.base import IGNORED, BatchFacts, Example, HeadFacts, HeadInput, Subwords
 from hyperx.tasks.masking import MaskedLanguageModelling, MaskedLMHead
 from hyperx.tasks.registry import make_tasks

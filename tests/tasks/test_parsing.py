@@ -14,14 +14,14 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.encoding import SubwordEncoder, Window
-from hyperx.data.labels import UD_RELATIONS
-from hyperx.data.output import ConlluWriter, Prediction
-from hyperx.data.sentence import Sentence
+from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.read.labels import UD_RELATIONS
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import HyperXError
-from hyperx.inference import PairPredictor
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction.inference import PairPredictor
+from hyperx.prediction.output import ConlluWriter, Prediction
 from hyperx.tasks.base import IGNORED, BatchFacts, Example, HeadInput, Subwords
 from hyperx.tasks.parsing import OUT_OF_SIGHT, Arc, DependencyParsing, ParserHead, ParserLogits, word_means
 from hyperx.tasks.trees import is_tree

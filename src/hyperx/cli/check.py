@@ -14,7 +14,7 @@ def main(arguments: Sequence[str]) -> None:
     """Count the data of a run and list its problems; raises a HyperXError if there are any."""
     config = parse(CheckConfig, arguments, "check")
     start_logging()
-    from hyperx.inspection import inspect_data
+    from hyperx.plan.inspection import inspect_data
 
     found = inspect_data(config)
     print_table("Data", found.header, found.rows, text_columns=2)

@@ -13,8 +13,8 @@ def main(arguments: Sequence[str]) -> None:
     """Score a checkpoint and print the table."""
     config = parse(EvaluateConfig, arguments, "evaluate")
     start_logging()
-    from hyperx import report
-    from hyperx.scoring import evaluate_checkpoint
+    from hyperx.evaluation import report
+    from hyperx.evaluation.scoring import evaluate_checkpoint
 
     found = evaluate_checkpoint(config)
     table = report.result_table(found.scores, found.labelled, found.data_folder)

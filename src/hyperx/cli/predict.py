@@ -20,12 +20,12 @@ from tqdm import tqdm
 from hyperx import checkpoint
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import InputFormat, OutputFormat, PredictConfig
-from hyperx.data.output import OUTPUT_FORMATS, Places, Prediction
-from hyperx.data.sentence import Sentence
-from hyperx.data.text import Gap, read_input
+from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.text import Gap, read_input
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, itemised
 from hyperx.files import missing_encoder
 from hyperx.languages import canonical, is_language, no_language
+from hyperx.prediction.output import OUTPUT_FORMATS, Places, Prediction
 from hyperx.tasks.kinds import kinds_of
 
 log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> 
     """
     from hyperx.device import pick_device
     from hyperx.model import HyperX
-    from hyperx.prediction import tag
+    from hyperx.prediction.tagging import tag
 
     assert config.checkpoint is not None
     assert config.language is not None

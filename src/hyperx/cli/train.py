@@ -13,10 +13,10 @@ def main(arguments: Sequence[str]) -> None:
     config = parse(TrainConfig, arguments, "train")
     start_logging()
     from hyperx import checkpoint
-    from hyperx.scope import check_run
+    from hyperx.plan.scope import check_run
 
     checked = check_run(config)
-    from hyperx.training import train  # imports PyTorch, for which messages about the options do not wait
+    from hyperx.training.loop import train  # imports PyTorch, for which messages about the options do not wait
 
     output_dir = train(config, checked)
     print(f"Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt {output_dir}")

@@ -22,7 +22,7 @@ from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hyperx.encoders.layout import adapter_points, as_last, encoder_layers, layer_starts
 from hyperx.errors import HyperXError
-from hyperx.modules.adapter import Adapters, Rows, adapted
+from hyperx.method.adapter import Adapters, Rows, adapted
 
 Activation = Callable[[Tensor], Tensor]
 F = TypeVar("F", bound=Callable[..., Any])

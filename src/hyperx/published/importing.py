@@ -20,12 +20,12 @@ from transformers import BertConfig, PreTrainedModel
 
 from hyperx import checkpoint
 from hyperx.config import DataOptions, ImportConfig, ModelConfig
-from hyperx.data.sources import DataSources
+from hyperx.data.locate.sources import DataSources
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.files import write_json
 from hyperx.model import HyperX
-from hyperx.pair_data import kept_data, with_all_pairs
+from hyperx.plan.pair_data import kept_data, with_all_pairs
 from hyperx.published.encoder import UNSEEN, Description, describe_encoder, shape_of
 from hyperx.published.run import ARGUMENTS, TASKS, PublishedRun, checked_options
 from hyperx.published.weights import read_tensors, read_weights, weights_path

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from hyperx.config import PUBLISHED, HypernetworkOptions, ImportConfig
-from hyperx.data.labels import UD_RELATIONS
+from hyperx.data.read.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError, ConfigError, itemised
 from hyperx.languages import language_problems
 from hyperx.pairs import TaskLanguagePair

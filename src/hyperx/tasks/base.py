@@ -12,9 +12,9 @@ import torch
 from torch import Tensor, nn
 from transformers import PreTrainedTokenizerFast
 
-from hyperx.data.encoding import Ints, SubwordEncoder, Window
-from hyperx.data.sentence import Sentence
-from hyperx.data.storage import EncodedSplit
+from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.batch.windows import Ints, SubwordEncoder, Window
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import EncoderError
 
 IGNORED = -100
@@ -162,7 +162,7 @@ class Task(ABC):
     kind: ClassVar[str]
     """The name of this kind of task in ``--tasks``."""
     column: ClassVar[str]
-    """The column of :class:`~hyperx.data.sentence.Sentence` by which its data is found and checked."""
+    """The column of :class:`~hyperx.data.read.sentence.Sentence` by which its data is found and checked."""
     columns: ClassVar[tuple[str, ...]]
     """The columns that are kept of every sentence: labels in at most one of them, numbers in the others."""
     label_column: ClassVar[str | None]
@@ -239,6 +239,11 @@ class Task(ABC):
     @abstractmethod
     def score(self, gold: Sequence[Any], predicted: Sequence[Any]) -> Scores:
         """Measure predicted against gold labels, sentence by sentence."""
+
+    def undefined(self, split: EncodedSplit) -> bool:
+        """Whether gold data leaves the main measure undefined, such as the F1 of entities where there is none."""
+        gold = () if self.auxiliary else self.gold(split)
+        return not self.auxiliary and self.score(gold, gold).measures[self.measure] is None
 
     def annotation(self, labels: Any) -> dict[str, tuple[str | int, ...]]:
         """A result as columns of words, in which it is written; nothing if it is of the whole text."""

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from hyperx.data.output import JSON_KEYS
 from hyperx.errors import did_you_mean
 
+JSON_KEYS = frozenset({"sent_id", "text", "text_pair", "words", "space_after", "entities", "confidence", "error"})
+"""The keys of predicted JSON lines other than the tasks' names, which have the labels."""
 RAW_TEXT = "mlm"
 """The kind that reads raw text."""
 

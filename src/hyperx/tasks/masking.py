@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hyperx.data.encoding import Ints, SubwordEncoder, Window
-from hyperx.data.sentence import Sentence
-from hyperx.data.storage import EncodedSplit
+from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.batch.windows import Ints, SubwordEncoder, Window
+from hyperx.data.read.sentence import Sentence
 from hyperx.device import placed
 from hyperx.tasks.base import (
     IGNORED,

@@ -13,9 +13,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hyperx.data.encoding import Ints, Window
-from hyperx.data.labels import NO_LABEL, UD_RELATIONS
-from hyperx.data.storage import EncodedSplit
+from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.batch.windows import Ints, Window
+from hyperx.data.read.labels import NO_LABEL, UD_RELATIONS
 from hyperx.errors import HyperXError
 from hyperx.tasks.base import (
     IGNORED,

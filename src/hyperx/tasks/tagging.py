@@ -11,9 +11,9 @@ import numpy as np
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
-from hyperx.data.encoding import Ints, Window
-from hyperx.data.labels import NO_LABEL, UPOS_TAGS
-from hyperx.data.spans import spans
+from hyperx.data.batch.windows import Ints, Window
+from hyperx.data.read.labels import NO_LABEL, UPOS_TAGS
+from hyperx.data.read.spans import spans
 from hyperx.tasks.base import (
     IGNORED,
     BatchFacts,

@@ -1,0 +1,70 @@
+"""The label sets of Universal Dependencies, and the check of a sentence's labels against a set."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator
+
+from hyperx.data.read.lines import OnFault, stop
+from hyperx.data.read.sentence import Sentence
+from hyperx.errors import DataError, did_you_mean
+
+NO_LABEL = "_"
+"""What stands for the tag or relation of a word without one, which is neither learnt nor scored."""
+
+_TAGS = "ADJ ADP ADV AUX CCONJ DET INTJ NOUN NUM PART PRON PROPN PUNCT SCONJ SYM VERB X _"
+UPOS_TAGS = tuple(_TAGS.split())
+"""The 17 universal part-of-speech tags in alphabetical order, and `_` for a word without one."""
+
+_RELATIONS = """
+    acl advcl advmod amod appos aux case cc ccomp clf compound conj cop csubj dep det discourse dislocated expl fixed
+    flat goeswith iobj list mark nmod nsubj nummod obj obl orphan parataxis punct reparandum root vocative xcomp _
+    """
+UD_RELATIONS = tuple(_RELATIONS.split())
+"""The 37 universal relations in alphabetical order, and `_` for a word without one; no subtypes."""
+
+
+def labelled(sentences: Iterable[Sentence], column: str, place: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
+    """The sentences of a split, of which some word must have a label.
+
+    Args:
+        sentences: the sentences.
+        column: the column of labels.
+        place: the file or data set.
+        on_fault: called at the end if no word has one; by default it raises the DataError.
+    """
+    words = missing = 0
+    for sentence in sentences:
+        words += len(sentence.columns[column])
+        missing += sentence.columns[column].count(NO_LABEL)
+        yield sentence
+    if words and missing == words:
+        found = f"expected labels in the column {column}, found {NO_LABEL} (none) for each of the {words:,} words"
+        on_fault(DataError(f"{found}; annotate them, or name other data", path=place))
+
+
+def unlabelled_words(pair: str, split: str, missing: int, words: int) -> str | None:
+    """A message about the words of a split that have no label; None if all have one, or none, which is an error."""
+    what = f"{missing:,} of the {words:,} words of its {split} data have no label ({NO_LABEL})"
+    return f"{pair}: {what}: they are not learnt from and not scored" if 0 < missing < words else None
+
+
+def check_tags(sentence: Sentence, column: str, known: Collection[str], on_fault: OnFault = stop) -> None:
+    """Check that every value of a column is a known label. A relation's subtype (`nsubj:pass`) is ignored.
+
+    Args:
+        sentence: the sentence.
+        column: the column to check.
+        known: the known labels.
+        on_fault: called for every value that is not known, with its file and line; by default it raises the DataError.
+    """
+    for word, value in enumerate(sentence.columns[column]):
+        label = str(value).partition(":")[0] if column == "deprel" else str(value)
+        if label in known:
+            continue
+        # A split list keeps the message on one line, in the labels' own order.
+        message = (
+            f"expected one of {' '.join(known)} in column {column}, found {value!r} at {sentence.words[word][:40]!r}."
+        )
+        # Tags of another set are short, and resemble some of these by chance.
+        hint = did_you_mean(label, known, cutoff=0.7)
+        on_fault(DataError(message + hint, path=sentence.source, line=sentence.line_of(word)))

@@ -1,0 +1,255 @@
+"""Raw text to words, by the rules of spaCy's tokenizers: no model, some 70 languages, one set of rules for all others.
+
+Words are pieces of the text: contractions that Universal Dependencies splits into other forms (French *du* into *de*
+and *le*) stay as they are written, and Vietnamese is split at every space. Punctuation that an invisible character
+separates from its word, such as a right-to-left mark before a full stop, stays with the word.
+"""
+
+from __future__ import annotations
+
+import re
+import threading
+import unicodedata
+from collections.abc import Iterable, Iterator
+from functools import cached_property, lru_cache
+from itertools import groupby
+from typing import TYPE_CHECKING, NamedTuple
+
+from hyperx.data.read.sentence import Sentence
+from hyperx.errors import DataError
+from hyperx.languages import canonical
+
+if TYPE_CHECKING:  # spaCy takes about a second to import on top of torch, and most commands never segment
+    from spacy.language import Language
+
+LONGEST_CHUNK = 250
+"""Longest run of characters without a space that spaCy gets: its rules take quadratic time (1 s for 2,000 ``$``)."""
+
+TOKENS_BEFORE_RELOAD = 2_000_000
+"""Tokens after which the rules are reloaded: spaCy keeps some 20 bytes of each token, even in a memory zone."""
+
+# Languages whose code in spaCy differs from that of `canonical`.
+_SPACY_CODES = {"ku": "kmr", "no": "nb", "sh": "hr"}
+
+_ZERO_WIDTH_JOINER = "\u200d"
+
+
+class _Script(NamedTuple):
+    """A script without spaces between words: name, characters as a regular expression's set, segmentation tools."""
+
+    name: str
+    characters: str
+    tools: str
+
+
+# Kana come before Han, so that a Japanese line, which has both, is called Japanese.
+_UNSPACED_SCRIPTS = (
+    _Script("Japanese kana", "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001b000-\U0001b16f", "MeCab or SudachiPy"),
+    _Script(
+        "Han",
+        "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
+        "jieba for Chinese or MeCab for Japanese",
+    ),
+    _Script("Bopomofo", "\u3105-\u312f\u31a0-\u31bf", "jieba"),
+    _Script("Thai", "\u0e01-\u0e3a\u0e40-\u0e4f", "PyThaiNLP"),
+    _Script("Lao", "\u0e80-\u0ecf\u0edc-\u0edf", "LaoNLP"),
+    _Script("Khmer", "\u1780-\u17d3\u17d7-\u17dd", "khmer-nltk"),
+    _Script("Myanmar", "\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f", "pyidaungsu"),
+    _Script("Tibetan", "\u0f00-\u0f1f\u0f35-\u0fff", "botok"),
+    _Script("Javanese", "\ua980-\ua9cd", ""),
+    _Script("Balinese", "\u1b00-\u1b4f", ""),
+    _Script("Tai", "\u1950-\u19cf\u1a20-\u1a7c\uaa80-\uaadf", ""),
+    _Script("Yi", "\ua000-\ua4cf", ""),
+)
+_UNSPACED = re.compile("[" + "".join(script.characters for script in _UNSPACED_SCRIPTS) + "]+")
+
+
+class WordSegmenter:
+    """Splits a line of raw text into words.
+
+    A language for which spaCy has no rules is split by its rules for all languages. The rules are loaded with the first
+    line, which takes up to a second: :func:`word_segmenter` keeps them. Threads may share a segmenter.
+
+    Args:
+        language: a language code in any form that :func:`hyperx.languages.canonical` reads.
+    """
+
+    def __init__(self, language: str) -> None:
+        self.language = language
+        self._lock = threading.Lock()
+        self._tokens_since_loading = 0
+
+    @cached_property
+    def _spacy(self) -> Language:
+        return _load_rules(canonical(self.language))
+
+    def segment(self, line: str) -> Sentence | None:
+        """The words of a line, or None if it has none.
+
+        The sentence's text is the line with every run of white space (including tabs and no-break spaces) as one
+        space, and without pieces between spaces that consist of control and format characters only. The words, joined
+        according to ``space_after``, give exactly that text. A word never contains a space; combining marks and
+        invisible characters after a word belong to it and do not begin the next one.
+
+        Raises:
+            DataError: if most of the line is in a script without spaces (see `unspaced_script`), or it contains a lone
+                surrogate, which no encoding can write.
+        """
+        check_whole(line)
+        script = unspaced_script(line)
+        if script:
+            raise DataError(_refusal(script))
+        chunks = [chunk for chunk in line.split() if is_visible(chunk)]
+        if not chunks:
+            return None
+        words: list[str] = []
+        space_after: list[bool] = []
+        for word, space in _attached(self._pieces(chunks)):
+            words.append(word)
+            space_after.append(space)
+        # A line's last word is followed by white space, the line end, as in treebanks.
+        space_after[-1] = True
+        return Sentence(words=tuple(words), text=" ".join(chunks), space_after=tuple(space_after))
+
+    def _pieces(self, chunks: Iterable[str]) -> Iterator[tuple[str, bool]]:
+        for is_long, group in groupby(chunks, key=lambda chunk: len(chunk) > LONGEST_CHUNK):
+            if is_long:
+                for chunk in group:
+                    yield from _with_spaces(_split_at_punctuation(chunk))
+            else:
+                yield from self._rule_pieces(" ".join(group))
+
+    def _rule_pieces(self, text: str) -> Iterator[tuple[str, bool]]:
+        tokens = self._tokens(text)
+        for token, space in [*tokens[:-1], (tokens[-1][0], True)]:
+            # Some rules make one token of several words, such as Russian «и т.д.».
+            parts = token.split(" ")
+            for part in parts[:-1]:
+                yield part, True
+            yield parts[-1], space
+
+    def _tokens(self, text: str) -> list[tuple[str, bool]]:
+        with self._lock:  # spaCy's tokenizer and its memory zones serve one thread at a time
+            if self._tokens_since_loading > TOKENS_BEFORE_RELOAD:
+                del self._spacy
+                self._tokens_since_loading = 0
+            # Outside a memory zone spaCy keeps every string that it ever saw.
+            with self._spacy.memory_zone():
+                tokens = [(token.text, bool(token.whitespace_)) for token in self._spacy.tokenizer(text)]
+            self._tokens_since_loading += len(tokens)
+        return tokens
+
+
+@lru_cache(maxsize=16)
+def word_segmenter(language: str) -> WordSegmenter:
+    """The segmenter of a language that all of a process share; those of the last languages are kept."""
+    return WordSegmenter(language)
+
+
+def unspaced_script(line: str) -> str | None:
+    """The script of a line that cannot be split into words at spaces and punctuation, or None.
+
+    A line has such a script if more than half of its letters are in scripts without spaces. So a name among other
+    words, as in *she flew to Tokyo (東京) in May*, is accepted: it is a word.
+    """
+    if line.isascii():
+        return None
+    found = "".join(_UNSPACED.findall(line))
+    if 2 * sum(map(str.isalpha, found)) > sum(map(str.isalpha, line)):
+        return next(script.name for script in _UNSPACED_SCRIPTS if re.search(f"[{script.characters}]", found))
+    return None
+
+
+def is_visible(text: str) -> bool:
+    """Whether a text has any character other than white space, control and format characters."""
+    return text.isalnum() or any(not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf") for char in text)
+
+
+def text_sentence(text: str, segmenter: WordSegmenter | None) -> Sentence | None:
+    """A text with its words, or without words if no segmenter is given; None if it has no visible character.
+
+    Raises:
+        DataError: see :meth:`WordSegmenter.segment`.
+    """
+    if segmenter is not None:
+        return segmenter.segment(text)
+    check_whole(text)
+    return Sentence(words=(), text=text) if is_visible(text) else None
+
+
+def check_whole(line: str) -> None:
+    """Check that a text can be encoded; raises a DataError if it contains a lone surrogate."""
+    try:
+        line.encode("utf-8")
+    except UnicodeEncodeError as error:
+        found = line[error.start : error.end]
+        raise DataError(f"expected whole characters, found a lone surrogate, {found!r}; write it as UTF-8") from error
+
+
+def _refusal(script: str) -> str:
+    tools = next(known.tools for known in _UNSPACED_SCRIPTS if known.name == script)
+    named = f"{tools}, or with stanza," if tools else "a tool for its language"
+    return (
+        f"{script} script has no spaces between words, and no rules cut it. "
+        f"Segment it first, for instance with {named} and pass the words separated by spaces with --input_format tokens"
+    )
+
+
+def _load_rules(language: str) -> Language:
+    import pkgutil
+
+    import spacy
+    import spacy.lang
+
+    code = _SPACY_CODES.get(language, language)
+    known = {module.name for module in pkgutil.iter_modules(spacy.lang.__path__) if module.ispkg}
+    # The rule tokenizer in every language: the defaults of a few (Korean, Vietnamese) need further libraries.
+    rules = {"nlp": {"tokenizer": {"@tokenizers": "spacy.Tokenizer.v1"}}}
+    return spacy.blank(code if code in known else "xx", config=rules)
+
+
+def _split_at_punctuation(chunk: str) -> Iterator[str]:
+    """Runs of letters, digits, marks and ``_``, and every other character by itself, in linear time."""
+    for is_word, group in groupby(chunk, key=lambda char: char == "_" or unicodedata.category(char)[0] in "LMN"):
+        if is_word:
+            yield "".join(group)
+        else:
+            yield from group
+
+
+def _with_spaces(parts: Iterable[str]) -> Iterator[tuple[str, bool]]:
+    """The parts of one chunk: a space follows only the last one."""
+    pieces = list(parts)
+    for index, piece in enumerate(pieces, start=1):
+        yield piece, index == len(pieces)
+
+
+def _attached(pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
+    """Move marks, invisible characters, skin tones and joined emoji from the start of a piece to the word before it."""
+    before, space_before = "", True
+    for piece, space in pieces:
+        clinging = 0 if space_before else _clinging_length(piece, before)
+        before += piece[:clinging]
+        rest = piece[clinging:]
+        if not rest:
+            space_before = space
+            continue
+        if before:
+            yield before, space_before
+        before, space_before = rest, space
+    if before:
+        yield before, space_before
+
+
+def _clinging_length(piece: str, before: str) -> int:
+    """How many of a piece's first characters belong to the word before it, from which no space separates them."""
+    if before.endswith(_ZERO_WIDTH_JOINER) and unicodedata.category(piece[0]) == "So":
+        return len(piece)
+    if all(map(_clings, before)):
+        return len(piece)
+    return next((index for index, char in enumerate(piece) if not _clings(char)), len(piece))
+
+
+def _clings(char: str) -> bool:
+    is_skin_tone = "\U0001f3fb" <= char <= "\U0001f3ff"
+    return not char.isalnum() and (is_skin_tone or unicodedata.category(char) in ("Cc", "Cf", "Mc", "Me", "Mn"))

@@ -1,0 +1,112 @@
+"""Scores per pair and per label."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.batch.windows import Window
+from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction.inference import PairPredictor
+from hyperx.tasks.base import Scores, Subwords, Task
+
+
+@dataclass(frozen=True, slots=True)
+class PairScores:
+    """The scores of one pair.
+
+    Args:
+        pair: the task and the language.
+        task: the task.
+        scores: its measures, from 0 to 1.
+        sentences: how many sentences were scored.
+        repeats: how many of them also occur in the training split.
+        without_repeats: the measures on the other sentences, if there are both repeats and others.
+        trained: whether the model was trained on the task; else its head is random, and the score enters no average.
+        source: where the data is, as :meth:`~hyperx.data.locate.sources.DataSources.record` gives it, if that is known.
+        limit: the largest number of sentences that were to be scored; None for all.
+    """
+
+    pair: TaskLanguagePair
+    task: Task
+    scores: Scores
+    sentences: int
+    repeats: int = 0
+    without_repeats: Scores | None = None
+    trained: bool = True
+    source: Mapping[str, Any] | None = None
+    limit: int | None = None
+
+    @property
+    def value(self) -> float | None:
+        """The task's main measure; None if the gold data leaves it undefined."""
+        return self.scores.measures[self.task.measure]
+
+
+def evaluate_pairs(
+    model: HyperX,
+    splits: Mapping[TaskLanguagePair, EncodedSplit],
+    *,
+    batch_size: int,
+    subwords: Subwords | None = None,
+    repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
+    done: Callable[[PairScores], object] | None = None,
+) -> list[PairScores]:
+    """Score pairs in the given order; the scores do not depend on the batch size.
+
+    Args:
+        model: the model, in evaluation mode only while it scores.
+        splits: gold data of each pair.
+        batch_size: windows in a batch.
+        subwords: the tokenizer's special ones; by default those of the model's tokenizer.
+        repeats: for each pair the indices of the sentences that also occur in its training split.
+        done: called with the scores of each pair when they are known.
+    """
+    training = model.training
+    model.eval()
+    results = []
+    try:
+        for pair, split in splits.items():
+            task = model.tasks[pair.task]
+            predictor = PairPredictor(model, pair, batch_size=batch_size, subwords=subwords)
+            predicted = [result.labels for result in predictor.predict(sentence_windows(split))]
+            score = _score(pair, task, task.gold(split), predicted, (repeats or {}).get(pair, ()))
+            results.append(replace(score, trained=task.name in model.config.trained_tasks))
+            if done is not None:
+                done(results[-1])
+    finally:
+        model.train(training)
+    return results
+
+
+def _score(
+    pair: TaskLanguagePair, task: Task, gold: list[Any], predicted: list[Any], repeats: Collection[int]
+) -> PairScores:
+    fresh = [index for index in range(len(gold)) if index not in repeats]
+    without = None
+    if repeats and fresh:
+        without = task.score([gold[index] for index in fresh], [predicted[index] for index in fresh])
+    return PairScores(pair, task, task.score(gold, predicted), len(gold), len(repeats), without)
+
+
+def sentence_windows(split: EncodedSplit) -> Iterator[Sequence[Window]]:
+    """The windows of each sentence of a split."""
+    gathered: list[Window] = []
+    for index in range(len(split)):
+        window = split.window(index)
+        if gathered and window.sentence != gathered[0].sentence:
+            yield gathered
+            gathered = []
+        gathered.append(window)
+    if gathered:
+        yield gathered
+
+
+def averaged(scores: Sequence[PairScores]) -> dict[TaskLanguagePair, float]:
+    """The main measure of every pair that enters averages: not of auxiliary tasks, whose measure is of another kind,
+    nor of untrained ones, nor where the gold data leaves it undefined."""
+    own = [score for score in scores if score.trained and not score.task.auxiliary]
+    return {score.pair: score.value for score in own if score.value is not None}

@@ -1,0 +1,349 @@
+"""The evaluation of a checkpoint on the data that it was trained with, or on other data."""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from tqdm.auto import tqdm
+
+from hyperx import checkpoint
+from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
+from hyperx.data.locate.sources import DataSources, content_hash
+from hyperx.errors import CheckpointError, ConfigError, DataError
+from hyperx.evaluation.results import Results
+from hyperx.files import in_home, missing_encoder
+from hyperx.pairs import TaskLanguagePair
+from hyperx.plan.pair_data import (
+    NamedData,
+    available,
+    find_sources,
+    language_of,
+    named_twice,
+    table_keys,
+    treebank_tasks,
+    with_all_pairs,
+)
+from hyperx.plan.scope import parse_pairs, path_problems
+from hyperx.tasks.kinds import Kind, kinds_of
+from hyperx.transfer import group_of
+
+# PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
+if TYPE_CHECKING:
+    from hyperx.data.batch.store import EncodedSplit
+    from hyperx.evaluation.scores import PairScores
+    from hyperx.model import HyperX
+    from hyperx.tasks.splits import SplitLoader
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Evaluation:
+    """What an evaluation found, and where it was written.
+
+    Args:
+        scores: one value per pair.
+        labelled: the pairs that the model was trained on with labels, which count as seen.
+        tables: the file with the scores by label, and those of earlier evaluations; None if it could not be written.
+        others: the number of other pairs in that file, scored earlier.
+        data_folder: the folder of local data.
+    """
+
+    scores: list[PairScores]
+    labelled: tuple[TaskLanguagePair, ...]
+    tables: Path | None
+    others: int = 0
+    data_folder: Path | None = None
+
+
+def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
+    """Score a checkpoint and add the results to those in its folder, or in another one.
+
+    Raises:
+        ConfigError: all problems with the options.
+        CheckpointError: if there is no checkpoint, or it does not fit its encoder.
+        DataError: if data of a requested pair is missing or malformed.
+    """
+    problems = path_problems(asdict(config))
+    problems += [
+        f"--{name}: expected 1 or more; found {value}"
+        for name in ("per_device_eval_batch_size", "max_eval_samples")
+        if (value := getattr(config, name)) is not None and value < 1
+    ]
+    pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems)
+    if config.data_folder is not None and not config.data_folder.is_dir():
+        problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
+    folder, settings = _read_checkpoint(config.eval_ckpt, problems)
+    if missing := missing_encoder(config.model_name_or_path or settings.encoder):
+        problems.append(f"--model_name_or_path: {missing}")
+    known = ", ".join(settings.labels)
+    problems += [
+        f"--test_task_language_pairs: {pair}: the model has no such task; it has {known}"
+        for pair in pairs
+        if pair.task not in settings.labels
+    ]
+    data = _find_data(config, folder, pairs, settings, problems)
+    for pair in pairs:
+        if not problems and not data.sources.has(pair, config.split):
+            problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
+    weights = folder / checkpoint.WEIGHTS
+    results = Results(
+        config.output or folder,
+        config.split,
+        content_hash(weights) if weights.is_file() else "",
+        settings.labelled_pairs,
+    )
+    problems += _output_problems(config, results)
+    if problems:
+        raise ConfigError(problems)
+    from hyperx.device import pick_device
+    from hyperx.evaluation.scores import evaluate_pairs
+    from hyperx.model import HyperX
+
+    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
+    model.to(pick_device(no_cuda=config.no_cuda))
+    splits = _load(config, model, data)
+    labelled = settings.labelled_pairs
+    with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar or None) as bar:
+        scores = evaluate_pairs(
+            model,
+            splits,
+            batch_size=config.per_device_eval_batch_size,
+            repeats=_repeats(config.split, splits, labelled, _loader(model, data.trained)),
+            done=lambda _: bar.update(),
+        )
+    scores = [
+        replace(score, source=data.sources.record(score.pair, config.split), limit=config.max_eval_samples)
+        for score in scores
+    ]
+    _log_odd(scores, labelled, config.split)
+    try:
+        others = results.add(scores, model.tasks, data.folder)
+    except OSError as error:
+        log.warning("the results cannot be written into %s: %s; they are only shown", results.folder, error.strerror)
+        return Evaluation(scores, labelled, None, data_folder=data.folder)
+    return Evaluation(scores, labelled, results.tables, others, data.folder)
+
+
+def _output_problems(config: EvaluateConfig, results: Results) -> list[str]:
+    """What keeps results from being written into the folder that --output names; nothing without it."""
+    if config.output is None:
+        return []
+    try:
+        config.output.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        return [f"--output: expected a folder for the results, cannot make {config.output}: {error.strerror}"]
+    if not os.access(config.output, os.W_OK):
+        return [f"--output: {config.output} may not be written; name another folder"]
+    if results.of_another():
+        return [f"--output: {results.path} has results of another checkpoint; name a folder for each checkpoint"]
+    return []
+
+
+def _log_odd(scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair], split: str) -> None:
+    """Log scores that do not mean what they seem to."""
+    from hyperx.evaluation import report
+    from hyperx.plan.preparation import UNDEFINED
+
+    for score in scores:
+        if score.value is None:
+            log.warning(UNDEFINED, score.pair, split)
+        elif not score.trained:
+            log.warning("%s: its task was not trained: its head is random, and the score is in no average", score.pair)
+    # Without training data a score of 0 is a result.
+    if told := report.scoreless([score for score in scores if group_of(score.pair, labelled) == "seen"]):
+        log.warning(told)
+
+
+def _read_checkpoint(path: Path | None, problems: list[str]) -> tuple[Path, ModelConfig]:
+    """The folder of a checkpoint and its configuration.
+
+    Raises:
+        ConfigError: if none is named, or it cannot be read and there are other ``problems``; all are reported together.
+        CheckpointError: if it cannot be read.
+    """
+    if path is None:
+        raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run", *problems])
+    try:
+        folder = checkpoint.resolve(path)
+        return folder, checkpoint.read_config(folder)
+    except CheckpointError as error:
+        if not problems:
+            raise
+        raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
+
+
+@dataclass(frozen=True, slots=True)
+class _Data:
+    """Where data is.
+
+    Args:
+        sources: the data to score.
+        trained: the data that training found.
+        named: the pairs that the options of this command name, which must be scored.
+        folder: the folder of local data.
+    """
+
+    sources: DataSources
+    trained: DataSources
+    named: tuple[TaskLanguagePair, ...]
+    folder: Path
+
+
+def _find_data(
+    config: EvaluateConfig,
+    folder: Path,
+    pairs: tuple[TaskLanguagePair, ...],
+    settings: ModelConfig,
+    problems: list[str],
+) -> _Data:
+    """The data that the options name, else what the checkpoint records, else what is found now.
+
+    Data that is not found is a problem if the options name it; other pairs may lack data. The hub is asked only for
+    what these options or those of the training run name, or training read.
+    """
+    data = checkpoint.read_json(folder / checkpoint.DATA)
+    trained, tasks = DataSources.from_json(data["sources"]), kinds_of(settings.kinds)
+    moved = config.data_folder is not None
+    problems += named_twice(config.data, config.treebanks, tasks)
+    now = NamedData(config.data, config.treebanks, tasks)
+    then = NamedData(data["table"], data["treebanks"], tasks)
+    recorded = DataOptions(
+        data_folder=config.data_folder or Path(data["data_folder"]),
+        data={name: entry for name, entry in then.table.items() if TaskLanguagePair.parse(name) not in now},
+        treebanks=(*now.treebanks, *(entry for entry in then.treebanks if language_of(entry) not in now.languages)),
+    )
+    if moved:
+        outside = _elsewhere(recorded, tasks, data["label_map"])
+        recorded = replace(recorded, data={k: v for k, v in recorded.data.items() if k not in outside})
+    place = replace(recorded, data={**recorded.data, **now.table})
+    every = [TaskLanguagePair(task, language) for task in tasks for language in settings.languages]
+    named = pairs or now.pairs(every)
+    stay = [pair for pair in pairs or trained.pairs if pair in trained and not moved and pair not in now]
+    found = find_sources(
+        [pair for pair in named if pair not in stay],
+        tasks,
+        place.data_folder,
+        place.data,
+        data["label_map"],
+        place.treebanks,
+        problems,
+    )
+    sources = trained.only(stay).joined(found or DataSources(()))
+    if not problems:
+        problems += [
+            f"{pair}: there is none of its data in --data_folder {place.data_folder}, and training read none of the "
+            "hub; name the data in a table"
+            for pair in named
+            if moved and pair in trained and not trained.from_hub(pair) and sources.from_hub(pair) and pair not in now
+        ]
+    if not pairs and not problems:
+        sources = with_all_pairs(sources, tasks, settings.languages, place, data["label_map"], [])
+        read = {TaskLanguagePair.parse(name).key for name in data.get("read", map(str, settings.labelled_pairs))}
+        known = [pair for pair in trained.pairs if trained.from_hub(pair) and (pair.key in read or pair in then)]
+        sources = _asked_for(sources, {pair.key for pair in (*named, *known)}, settings, config.split)
+    _warn_unread(now, named)
+    return _Data(sources, trained, named, place.data_folder)
+
+
+def _elsewhere(place: DataOptions, tasks: Mapping[str, Kind], label_map: Mapping[str, str]) -> list[str]:
+    """The entries of the training run's table whose data is not in the data folder that this command names, if that
+    folder has other data of the pair."""
+    names = {TaskLanguagePair.parse(name): name for name in place.data}
+    here = in_home(place.data_folder).resolve()
+    by_entry, by_folder = (
+        available([pair for pair in names if pair.task in tasks], tasks, replace(place, data=table), label_map)
+        for table in (place.data, {})
+    )
+    return [name for pair, name in names.items() if by_folder.inside(pair, here) and not by_entry.inside(pair, here)]
+
+
+def _asked_for(
+    sources: DataSources, named: Collection[tuple[str, str]], settings: ModelConfig, split: str
+) -> DataSources:
+    """The sources to score by default: of the hub only those of the named pairs, and none of untrained tasks."""
+    has = [pair for pair in sources.pairs if sources.has(pair, split)]
+    untrained = [pair for pair in has if pair.task not in settings.trained_tasks]
+    unasked = [pair for pair in has if pair not in untrained and sources.from_hub(pair) and pair.key not in named]
+    for what, left_out in (
+        ("no training pair had their task", untrained),
+        ("only the hub has their data", unasked),
+    ):
+        if left_out:
+            names = " ".join(map(str, left_out))
+            log.warning("not scored, as %s: %s. Name them with --test_task_language_pairs to score them", what, names)
+    if lacking := [pair for pair in sources.pairs if not sources.has(pair, split)]:
+        log.info("not scored, as they have no %s split: %s", split, " ".join(map(str, lacking)))
+    return sources.only(pair for pair in sources.pairs if pair not in (*untrained, *unasked))
+
+
+def _warn_unread(now: NamedData, named: Sequence[TaskLanguagePair]) -> None:
+    """Warn of data that this command names, but not for a pair that it scores."""
+    keys = {pair.key for pair in named}
+    for name in now.table:
+        if not table_keys([name]) <= keys:
+            log.warning("data table: %s is not among the pairs to evaluate; it is not read", name)
+    for entry in now.treebanks:
+        if not any((task, language_of(entry)) in keys for task in treebank_tasks(now.tasks)):
+            log.warning("--treebanks: %s is of no pair to evaluate; it is not read", entry)
+
+
+def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
+    from hyperx.tasks.splits import SplitLoader
+
+    return SplitLoader(sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
+
+
+def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLanguagePair, EncodedSplit]:
+    """Encode the requested pairs, or else all pairs of the model that have data."""
+    from hyperx.plan.preparation import warn_of_labels
+
+    loader, splits, asked = _loader(model, data.sources), {}, bool(config.test_task_language_pairs)
+    scored = [pair for pair in data.trained.pairs if pair.task in model.config.trained_tasks]
+    for pair in data.named if asked else scored:
+        if pair not in data.sources and data.trained.has(pair, config.split) and not data.trained.from_hub(pair):
+            log.warning("%s is skipped: it had data at training time, but none was found now", pair)
+    wanted = data.named if asked else [pair for pair in data.sources.pairs if data.sources.has(pair, config.split)]
+    silent = config.disable_progress_bar or None  # None: no bar without a terminal
+    for pair in tqdm(wanted, desc="reading data", unit="pair", disable=silent, leave=False):
+        try:
+            splits[pair] = loader.load(pair, config.split).first(config.max_eval_samples)
+        except DataError as error:
+            if pair in data.named:
+                raise
+            log.warning("%s is skipped, its data cannot be read: %s", pair, error)
+            continue
+        labels = model.config.labels[pair.task]
+        warn_of_labels(model.tasks[pair.task], pair, config.split, splits[pair], labels)
+    for language in dict.fromkeys(pair.language for pair in splits):
+        model.admit_language(language)
+    if not splits:
+        raise DataError(f"no pair of the model has data in the {config.split} split; name --data_folder")
+    return splits
+
+
+def _repeats(
+    split: str,
+    splits: dict[TaskLanguagePair, EncodedSplit],
+    labelled: tuple[TaskLanguagePair, ...],
+    loader: SplitLoader,
+) -> dict[TaskLanguagePair, set[int]]:
+    """For each seen pair the sentences, by index, that also occur in train, as some data sets repeat them.
+
+    The loader is that of the training data, wherever the scored data is.
+    """
+    found = {}
+    for pair in splits:
+        trained_on = split != "train" and group_of(pair, labelled) == "seen" and loader.sources.has(pair, "train")
+        # The text of auxiliary tasks is separated from dev and test data before training.
+        if trained_on and not loader.tasks[pair.task].auxiliary:
+            try:
+                found[pair] = splits[pair].repeats(loader.load(pair, "train"))
+            except DataError as error:
+                log.warning("%s: repeats of training sentences cannot be told: %s", pair, error)
+    return found

@@ -1,0 +1,175 @@
+"""A new model around an encoder, ready to train: its initial weights, and what is frozen."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+
+from torch import nn
+
+from hyperx.config import ModelConfig, TrainConfig
+from hyperx.encoders.layout import disable_attention_dropout, norm_parameters
+from hyperx.encoders.loading import LoadedEncoder
+from hyperx.encoders.masked_lm import read_masked_lm
+from hyperx.errors import ConfigError
+from hyperx.languages import canonical
+from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
+from hyperx.plan.warm_start import WarmStart
+from hyperx.tasks.masking import MaskedLMHead
+
+log = logging.getLogger(__name__)
+
+
+def build_model(
+    loaded: LoadedEncoder,
+    config: TrainConfig,
+    *,
+    kinds: Mapping[str, str],
+    labels: Mapping[str, tuple[str, ...]],
+    languages: Sequence[str],
+    trained: Sequence[TaskLanguagePair],
+    self_trained: Sequence[TaskLanguagePair] = (),
+    start: WarmStart | None = None,
+) -> HyperX:
+    """A new model around an encoder, ready to train.
+
+    Args:
+        loaded: the encoder; its layers above the one that the heads read are dropped.
+        config: the options of the run.
+        kinds: kind of every task by its name.
+        labels: label set by task.
+        languages: every language of the model.
+        trained: the training pairs.
+        self_trained: those of them that are trained on labels predicted by a checkpoint.
+        start: a checkpoint to start from.
+
+    Raises:
+        CheckpointError: if the checkpoint does not fit.
+    """
+    options = config.model
+    if start is not None and options.head_layer is None:
+        config = replace(config, model=replace(options, head_layer=start.config.head_layer))
+    settings = model_config(
+        loaded, config, kinds=kinds, labels=labels, languages=languages, trained=trained, self_trained=self_trained
+    )
+    settings = settings if start is None else start.continued(settings)
+    log_untrained(settings)
+    model = HyperX(loaded.model, settings)
+    model.tokenizer = loaded.tokenizer
+    start_masked_lm(model, loaded)
+    if start is not None:
+        start.load_into(model, model.config)
+    if not options.attention_dropout:
+        disable_attention_dropout(model.encoder)
+    model.train_encoder(options.train_encoder)
+    apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)
+    if not any(parameter.requires_grad for name, parameter in public_names(model) if not name.startswith("encoder.")):
+        what = "hypernetwork" if model.plain_adapters is None else "plain adapters"
+        log.warning("--freeze_params_regex: it freezes the %s as a whole; the adapters stay as they start", what)
+    return model
+
+
+def model_config(
+    loaded: LoadedEncoder,
+    config: TrainConfig,
+    *,
+    kinds: Mapping[str, str],
+    labels: Mapping[str, tuple[str, ...]],
+    languages: Sequence[str],
+    trained: Sequence[TaskLanguagePair],
+    self_trained: Sequence[TaskLanguagePair] = (),
+) -> ModelConfig:
+    """The configuration of a model with these options; see :func:`build_model`."""
+    options = config.model
+    return ModelConfig(
+        encoder=loaded.name,
+        encoder_hash=loaded.content_hash,
+        kinds=dict(kinds),
+        labels=dict(labels),
+        languages=tuple(languages),
+        trained_pairs=tuple(map(str, trained)),
+        self_trained_pairs=tuple(map(str, self_trained)),
+        hypernetwork=config.hypernetwork,
+        adapter_sharing=options.plain_sharing,
+        adapter_non_linearity=options.adapter_non_linearity,
+        after_layer_output=options.after_layer_output,
+        head_layer=options.head_layer if options.head_layer is not None else loaded.head_layer or "last",
+        parser_projections=options.parser_projections,
+        max_length=config.data.max_length,
+    )
+
+
+def log_untrained(settings: ModelConfig) -> None:
+    """Log which tasks and languages of a model have no training pair, in this run or in those that it starts from."""
+    trained = settings.trained_languages
+    if untrained := [language for language in settings.languages if canonical(language) not in trained]:
+        log.info("no training pair has %s: these read %s", ", ".join(untrained), settings.read_instead)
+    for task in settings.kinds:
+        if task not in settings.trained_tasks:
+            log.warning("no training pair has the task %s: its head stays untrained, and is used only if named", task)
+
+
+def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
+    """Initialise masked-LM heads from the pretrained head of the encoder, if it comes with one.
+
+    That head was trained on the encoder's last layer. Even if the heads read another layer it is the best start: it has
+    learnt to map hidden states to word embeddings, and how frequent words are.
+    """
+    heads = [head for head in model.heads.values() if isinstance(head, MaskedLMHead)]
+    own = read_masked_lm(loaded.folder, loaded.model) if heads and loaded.folder is not None else None
+    for head in heads:
+        if own is None:
+            log.info("%s comes without a masked-LM head: a new one is trained over its word embeddings", loaded.name)
+        else:
+            head.load_state_dict(own)
+
+
+def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
+    """Parameters by the names that a user's pattern is matched with, which follow the published program.
+
+    Names of the hypernetwork contain ``hypernet``, those of plain adapters ``adapter``, those of all norms of any
+    encoder ``LayerNorm``. Heads, the layer mix and an activation's own weights are always trained, so left out here.
+    """
+    norms = norm_parameters(model.encoder)
+    for name, parameter in model.named_parameters():
+        if name.startswith(("heads.", "pooling.", "activation.")):
+            continue
+        if id(parameter) in norms and "LayerNorm" not in name:
+            name = re.sub(r"\.(\w+)$", r".LayerNorm.\1", name)
+        yield name, parameter
+
+
+def apply_freezing(model: HyperX, freeze: str | None, unfreeze: str | None) -> None:
+    """Freeze parameters by name, as the published program does. Without patterns nothing changes.
+
+    Patterns match from the start of a name. ``freeze`` freezes what it matches and makes all else trained; then
+    ``unfreeze`` makes what it matches trained.
+
+    Raises:
+        ConfigError: if a pattern is not a regular expression or matches nothing.
+    """
+    if freeze is None and unfreeze is None:
+        return
+    problems: list[str] = []
+    patterns = {}
+    for option, text in (("--freeze_params_regex", freeze), ("--unfreeze_params_regex", unfreeze)):
+        if text is None:
+            continue
+        try:
+            patterns[option] = re.compile(text)
+        except re.error as error:
+            problems.append(f"{option}: {text!r} is not a regular expression: {error}")
+            continue
+        if not any(patterns[option].match(name) for name, _ in public_names(model)):
+            names = ", ".join(name for name, _ in list(public_names(model))[:3])
+            problems.append(f"{option}: {text!r} matches no parameter; names are such as {names}")
+    if problems:
+        raise ConfigError(problems)
+    for name, parameter in public_names(model):
+        if freeze is not None:
+            parameter.requires_grad_(not patterns["--freeze_params_regex"].match(name))
+        if unfreeze is not None and patterns["--unfreeze_params_regex"].match(name):
+            parameter.requires_grad_(True)

@@ -1,0 +1,219 @@
+"""Plain adapters: who shares what, what stands in for adapters that nobody trained, and what they cost."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from hyperx.config import HypernetworkOptions
+from hyperx.method.adapter import AdapterStack, AdapterWeights
+from hyperx.method.hypernetwork import PUBLISHED_STD
+from hyperx.method.plain import KINDS, PlainAdapters
+from hyperx.model import HyperX
+from tiny import randomise, tiny_batch, tiny_bert, tiny_model
+
+SHARINGS = sorted(KINDS)
+IDS, MASK = tiny_batch([6, 4])
+
+
+def adapters(
+    sharing: str,
+    *,
+    pairs: Sequence[str] = ("ner#en", "pos#tr"),
+    tasks: Sequence[str] = ("ner", "pos"),
+    **options: Any,
+) -> PlainAdapters:
+    trained = [tuple(pair.split("#")) for pair in pairs]
+    torch.manual_seed(0)
+    found = PlainAdapters(
+        sharing=sharing,
+        tasks=tasks,
+        languages=("en", "tr", "de"),
+        trained_pairs=trained,
+        layers=3,
+        hidden_size=16,
+        options=HypernetworkOptions(adapter_dim=5, **options),
+    )
+    with torch.no_grad():
+        for parameter in found.parameters():
+            parameter.normal_()
+    return found
+
+
+@pytest.mark.parametrize(
+    ("sharing", "names"),
+    [
+        ("shared", ["shared"]),
+        ("task", ["task-ner", "task-pos"]),
+        ("language", ["language-en", "language-tr"]),
+        ("pair", ["pair-ner#en", "pair-pos#tr"]),
+        ("stacked", ["language-en", "language-tr", "task-ner", "task-pos"]),
+    ],
+)
+def test_only_what_is_trained_has_an_adapter(sharing: str, names: list[str]) -> None:
+    assert list(adapters(sharing)) == names
+
+
+def test_without_training_pairs_everything_has_one() -> None:
+    assert len(adapters("pair", pairs=())) == 6
+    assert list(adapters("stacked", pairs=())) == ["language-en", "language-tr", "language-de", "task-ner", "task-pos"]
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_shapes_are_those_of_generated_adapters(sharing: str) -> None:
+    norms = {"add_layer_norm_before_adapter": True, "add_layer_norm_after_adapter": True}
+    found = adapters(sharing, **norms)([0, 1, 1, 0], [0, 0, 2, 1])
+    for weights in found.parts if isinstance(found, AdapterStack) else [found]:
+        assert weights.down.shape == (4, 3, 5, 16)
+        assert weights.down_bias.shape == (4, 3, 5)
+        assert weights.up.shape == (4, 3, 16, 5)
+        assert weights.up_bias.shape == (4, 3, 16)
+        assert weights.norm_pre.weight.shape == weights.norm_post.bias.shape == (4, 3, 16)
+        assert weights.layers()[1].norm_pre.bias.equal(weights.norm_pre.bias[:, 1])
+
+
+def test_who_shares_what() -> None:
+    tasks, languages = [0, 0, 1], [0, 1, 1]  # ner#en ner#tr pos#tr
+
+    def same(sharing: str) -> tuple[bool, bool, bool]:
+        down = adapters(sharing, pairs=["ner#en", "ner#tr", "pos#tr"])(tasks, languages).down
+        return down[0].equal(down[1]), down[1].equal(down[2]), down[0].equal(down[2])
+
+    assert same("shared") == (True, True, True)
+    assert same("task") == (True, False, False)
+    assert same("language") == (False, True, False)
+    assert same("pair") == (False, False, False)
+
+
+def test_a_stack_is_the_language_and_then_the_task() -> None:
+    net = adapters("stacked")
+    stack = net([1], [0])
+    assert isinstance(stack, AdapterStack)
+    language, task = stack.parts
+    assert language.up[0].equal(net["language-en"].up)
+    assert task.up[0].equal(net["task-pos"].up)
+    assert [part.up.shape for part in stack.layers()[0].parts] == [(1, 16, 5)] * 2
+
+
+def mean(net: PlainAdapters, *names: str) -> Tensor:
+    return torch.stack([net[name].up for name in names]).mean(dim=0)
+
+
+@pytest.mark.parametrize(
+    ("sharing", "pair", "names"),
+    [
+        ("language", (0, 2), ("language-en", "language-tr")),
+        ("task", (0, 2), ("task-ner",)),
+        ("pair", (0, 0), ("pair-ner#en",)),
+        ("pair", (0, 2), ("pair-ner#en", "pair-ner#tr")),
+        ("pair", (1, 0), ("pair-pos#tr",)),
+    ],
+)
+def test_what_has_no_data_reads_the_mean(sharing: str, pair: tuple[int, int], names: tuple[str, ...]) -> None:
+    net = adapters(sharing, pairs=["ner#en", "ner#tr", "pos#tr"])
+    torch.testing.assert_close(net([pair[0]], [pair[1]]).up[0], mean(net, *names))
+
+
+def test_a_task_whose_name_begins_that_of_another_reads_its_own_pairs_alone() -> None:
+    net = adapters("pair", pairs=("pos#en", "pos2#tr"), tasks=("pos", "pos2"))
+    assert net([0], [2]).down.equal(net["pair-pos#en"].down[None])
+    assert net([1], [2]).down.equal(net["pair-pos2#tr"].down[None])
+
+
+def test_a_task_without_data_reads_the_mean_too() -> None:
+    for sharing in ("task", "pair"):
+        net = adapters(sharing, pairs=["ner#en", "ner#tr"])
+        torch.testing.assert_close(net([1], [0]).up[0], mean(net, *net))
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_an_added_language_is_one_without_data(sharing: str) -> None:
+    model = tiny_model(adapter_sharing=sharing)
+    before = {pair: model(pair, IDS, MASK).hidden for pair in ("ner#en", "pos#tr", "ner#de")}
+    model.add_language("fi")
+    assert model.config.languages == ("en", "tr", "de", "fi")
+    assert model("ner#fin", IDS, MASK).hidden.equal(before["ner#de"])
+    for pair, hidden in before.items():
+        assert model(pair, IDS, MASK).hidden.equal(hidden)
+
+
+def storages(weights: AdapterWeights) -> set[int]:
+    return {tensor.untyped_storage().data_ptr() for tensor in (weights.down, weights.up, weights.up_bias)}
+
+
+def test_nothing_is_copied_where_one_adapter_serves_all() -> None:
+    net = adapters("task")
+    own = {parameter.untyped_storage().data_ptr() for parameter in net["task-ner"].parameters()}
+    assert storages(net([0, 0, 0], [0, 1, 2])) <= own
+    assert storages(net([0], [0])) <= own
+
+
+def test_gradients_reach_the_adapters_of_the_batch_alone() -> None:
+    net = adapters("stacked")
+    stack = net([0], [1])
+    sum(part.down.sum() + part.up.sum() for part in stack.parts).backward()
+    assert {name for name in net if net[name].down.grad is not None} == {"language-tr", "task-ner"}
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_the_start_adds_nothing(sharing: str) -> None:
+    config = tiny_model(adapter_sharing=sharing).config
+    fresh = HyperX(tiny_bert(), config).eval()
+    with torch.no_grad():
+        plain = tiny_bert()(input_ids=IDS, attention_mask=MASK).last_hidden_state
+        assert fresh(["ner#en", "pos#de"], IDS, MASK).hidden.equal(plain)
+        randomise(fresh, seed=5)
+        assert not torch.allclose(fresh("ner#en", IDS, MASK).hidden, plain, atol=1e-2)
+
+
+@pytest.mark.parametrize("start", ["scaled", "published"])
+def test_both_starts(start: str) -> None:
+    config = HypernetworkOptions(generator_start=start)
+    torch.manual_seed(0)
+    net = PlainAdapters(
+        sharing="shared", tasks=("ner",), languages=("en",), trained_pairs=(),
+        layers=2, hidden_size=64, options=config,
+    )  # fmt: skip
+    down, up = net["shared"].down.detach(), net["shared"].up.detach()
+    assert float(down.std()) == pytest.approx(64**-0.5 if start == "scaled" else PUBLISHED_STD, rel=0.05)
+    assert float(up.std()) == pytest.approx(0 if start == "scaled" else PUBLISHED_STD, rel=0.05)
+    assert not net["shared"].down_bias.any()
+
+
+@pytest.mark.parametrize("sharing", SHARINGS)
+def test_mixed_batch_equals_its_rows_alone(sharing: str) -> None:
+    model = tiny_model(adapter_sharing=sharing)
+    pairs = ["pos#tr", "ner#de"]
+    with torch.no_grad():
+        both = model(pairs, IDS, MASK).hidden
+        for row, (pair, length) in enumerate(zip(pairs, (6, 4), strict=True)):
+            alone = model(pair, IDS[row : row + 1, :length], MASK[row : row + 1, :length]).hidden
+            torch.testing.assert_close(both[row, :length], alone[0], atol=1e-5, rtol=1e-5)
+
+
+def test_languages_whose_codes_are_names_of_methods() -> None:
+    """A module cannot hold another by the name ``to``, which is Tongan; nor ``pop`` or ``cpu``."""
+    languages = ("to", "pop", "cpu")
+    model = tiny_model(adapter_sharing="language", languages=languages, trained_pairs=("ner#to", "ner#pop", "pos#cpu"))
+    assert list(model.plain_adapters) == [f"language-{language}" for language in languages]
+    assert model("ner#pop", IDS, MASK).hidden.shape == (2, 6, 32)
+
+
+def test_other_spellings_are_the_same_language() -> None:
+    model = tiny_model(adapter_sharing="pair", languages=("eng", "tr-TR"),
+                       trained_pairs=("ner#en", "pos#tur"))  # fmt: skip
+    assert list(model.plain_adapters) == ["pair-ner#en", "pair-pos#tr"]
+    with torch.no_grad():
+        assert model("pos#tr", IDS, MASK).hidden.equal(model("pos#tur", IDS, MASK).hidden)
+
+
+def test_a_language_without_data_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    model = tiny_model(adapter_sharing="language")
+    with caplog.at_level(logging.INFO, "hyperx"):
+        model.admit_language("de")
+    assert "no training pair had de" in caplog.text
