@@ -19,7 +19,7 @@ import toy
 from hyperx.cli import main
 from hyperx.errors import HyperXError
 from hyperx.model import HyperX
-from hyperx.training.loop import loop as training
+from hyperx.training import loop as training
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -70,7 +70,7 @@ def test_a_signal_in_an_import_is_not_swallowed(
 
 TWICE = """
 import os, signal, sys, time
-from hyperx.training.loop import loop as training
+from hyperx.training import loop as training
 from hyperx.cli import main
 
 def step(self, batches):
@@ -127,7 +127,7 @@ def test_a_second_run_in_an_output_folder_is_refused_while_the_first_lives(
 
 FULL = """
 import resource, sys
-from hyperx.training.loop import loop as training
+from hyperx.training import loop as training
 from hyperx.cli import main
 
 step = training.TrainingRun._step

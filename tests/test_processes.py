@@ -14,7 +14,7 @@ pytest_plugins = ["world"]
 
 PROGRAM = """
 import os, signal, socket, sys
-from hyperx.training.loop import loop as training
+from hyperx.training import loop as training
 from hyperx.cli import main
 
 step = training.TrainingRun._step

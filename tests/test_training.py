@@ -31,7 +31,7 @@ from hyperx.prediction.inference import PairPredictor
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import TASKS
 from hyperx.tasks.tagging import PartOfSpeech
-from hyperx.training.loop import loop as training
+from hyperx.training import loop as training
 from tiny import tiny_split
 
 pytest_plugins = ["world"]
