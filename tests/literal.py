@@ -90,7 +90,7 @@ def generated_adapter(model: HyperX, task: str, language: str, layer: int) -> Li
         if name.startswith("norm") and not net.options.conditional_layer_norm:
             return net.get_parameter(name)[layer]
         generator = net.get_submodule(name)
-        if name in ("down", "up") and net.options.generator_rank is not None:
+        if name in ("down", "up") and net.rank is not None:
             shares = generator.coefficients.weight[chosen] @ s + generator.coefficients.bias[chosen]
             matrices, mean = generator.basis.weight[chosen].T, generator.basis.bias[chosen]
             return mean + sum(share * matrix for share, matrix in zip(shares, matrices, strict=True))
@@ -182,9 +182,5 @@ def encoder_states(model: HyperX, ids: Tensor, task: str, language: str) -> list
 
 def literal_output(model: HyperX, ids: Tensor, task: str, language: str) -> tuple[Tensor, Tensor]:
     """What the heads read and the logits of one unpadded sentence, ``[T, h]`` and ``[T, labels]``."""
-    states = encoder_states(model, ids, task, language)
-    hidden = states[-1]
-    if model.config.head_layer == "mix":
-        shares = model.pooling.weight.exp() / model.pooling.weight.exp().sum()
-        hidden = model.pooling.gamma * sum(share * state for share, state in zip(shares, states, strict=True))
+    hidden = encoder_states(model, ids, task, language)[-1]
     return hidden, hidden @ model.heads[task].weight.T + model.heads[task].bias

@@ -31,7 +31,7 @@ def decayed(model: HyperX) -> set[str]:
 @pytest.mark.parametrize("sharing", [None, "stacked"])
 def test_two_steps_follow_the_equation_of_adamw(sharing: str | None) -> None:
     """``p <- p - lr (wd p + m / (sqrt(v) + eps))`` with m and v without their bias towards zero (Loshchilov 2019)."""
-    model = tiny_model(adapter_sharing=sharing, options=NORMS, head_layer="mix").requires_grad_(True)
+    model = tiny_model(adapter_sharing=sharing, options=NORMS).requires_grad_(True)
     decay, beta1, beta2 = 0.3, 0.9, 0.999
     options = TrainingOptions(learning_rate=1e-2, encoder_learning_rate_scale=0.2, weight_decay=decay)
     optimizer = make_optimizer(model, options, CPU)
@@ -58,9 +58,7 @@ def test_two_steps_follow_the_equation_of_adamw(sharing: str | None) -> None:
 
 
 def test_the_generators_and_all_other_matrices_decay() -> None:
-    model = tiny_model(
-        options=NORMS | {"conditional_layer_norm": True}, head_layer="mix", adapter_non_linearity="prelu"
-    )
+    model = tiny_model(options=NORMS | {"conditional_layer_norm": True}, adapter_non_linearity="prelu")
     matrices = {f"hypernetwork.{name}.weight" for name in ("down", "down_bias", "up", "up_bias")}
     matrices |= {f"hypernetwork.norm_{place}.{kind}.weight" for place in ("pre", "post") for kind in ("weight", "bias")}
     matrices |= {"hypernetwork.projector.0.weight", "hypernetwork.projector.2.weight"}

@@ -87,8 +87,7 @@ def test_a_language_called_by_its_name_is_told_its_code(data: Path) -> None:
         "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "eval_steps",
         "save_steps", "logging_steps", "max_train_steps", "save_total_limit", "early_stopping_patience",
         "max_train_samples", "max_eval_samples", "task_embedding_dim", "language_embedding_dim",
-        "layer_id_embedding_dim", "source_hidden_dim", "projected_source_embedding_dim", "generator_rank",
-        "adapter_dim",
+        "layer_id_embedding_dim", "source_hidden_dim", "projected_source_embedding_dim", "adapter_dim",
     ],
 )  # fmt: skip
 def test_numbers_of_things_are_one_or_more(base: list[str], name: str) -> None:
@@ -99,27 +98,6 @@ def test_numbers_of_things_are_one_or_more(base: list[str], name: str) -> None:
 def test_a_chance_is_between_0_and_1(base: list[str], value: str) -> None:
     problem = f"--language_dropout: expected 0 to 1; found {float(value)}"
     assert problems_of(*base, "--language_dropout", value) == [problem]
-
-
-@pytest.mark.parametrize("value", ["-0.1", "1", "nan"])
-def test_a_label_is_never_smoothed_away(base: list[str], value: str) -> None:
-    problem = f"--label_smoothing: expected 0 or more, less than 1; found {float(value)}"
-    assert problems_of(*base, "--label_smoothing", value) == [problem]
-
-
-def test_smoothing_labels_of_which_no_loss_knows_is_refused(base: list[str]) -> None:
-    options = ["--tasks", "mlm", "--train_task_language_pairs", "mlm#en", "--label_smoothing", "0.1"]
-    problems = problems_of(*base, *options)
-    assert "--label_smoothing has no effect on the loss of mlm; leave it out" in problems
-
-
-@pytest.mark.parametrize("projected", [True, False])
-def test_more_shared_matrices_than_inputs_save_nothing(base: list[str], projected: bool) -> None:
-    sizes = ["--task_embedding_dim", "2", "--language_embedding_dim", "3", "--layer_id_embedding_dim", "4"]
-    project = ["--projected_source_embedding_dim", "9"] if projected else ["--no-project_source_embeddings"]
-    (problem,) = problems_of(*base, *sizes, *project, "--generator_rank", "10")
-    assert "--generator_rank: expected at most 9, the size of what the generators read; found 10" in problem
-    scope_of(*base, *sizes, *project, "--generator_rank", "9")
 
 
 @pytest.mark.parametrize("name", ["temperature", "learning_rate", "num_train_epochs"])

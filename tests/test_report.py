@@ -90,14 +90,13 @@ PUBLISHED_PATTERN = "^(?!.*(hypernet|LayerNorm)).*"
 
 
 def test_modules_with_what_is_trained(capsys: pytest.CaptureFixture[str]) -> None:
-    model = tiny_model(head_layer="mix")
+    model = tiny_model()
     print_modules(model)
     rows = modules(capsys.readouterr().out)
     assert rows["encoder: layer norms"] == [7 * 64, 7 * 64]
     assert rows["encoder: embeddings"] == [60 * 32 + 40 * 32 + 2 * 32, 0]
     assert rows["hypernetwork: source"] == [2 * 3 + 3 * 5 + 3 * 4] * 2
     assert rows["head: ner"] == [3 * 32 + 3] * 2
-    assert rows["layer mix"] == [5, 5]
     assert rows["all"][0] == sum(parameter.numel() for parameter in model.parameters())
     assert rows["all"] == [sum(column) for column in zip(*(rows[name] for name in rows if name != "all"), strict=True)]
 

@@ -28,8 +28,6 @@ from hyperx.data.batch.sampling import BatchPlan
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import ConfigError
 from hyperx.prediction.inference import PairPredictor
-from hyperx.tasks.base import Task
-from hyperx.tasks.registry import TASKS
 from hyperx.tasks.tagging import PartOfSpeech
 from hyperx.training import loop as training
 from tiny import tiny_split
@@ -123,7 +121,7 @@ def test_a_run_follows_from_its_seed(go: Callable[..., int], tmp_path: Path) -> 
         ["--no_mixed_batches", "--no_length_bucketing", "--sampling_strategy", "uniform"],
         ["--no_condition_to_layer_id", "--no_project_source_embeddings", "--generator_start", "published"],
         ["--add_layer_norm_before_adapter", "--add_layer_norm_after_adapter", "--conditional_layer_norm"],
-        ["--head_layer", "mix", "--after_layer_output", "--adapter_non_linearity", "gelu"],
+        ["--after_layer_output", "--adapter_non_linearity", "gelu"],
         ["--head_layer", "1", "--train_encoder", "all", "--max_grad_norm", "0"],
         ["--no_hypernet", "--adapter_sharing", "pair", "--add_layer_norm_after_adapter"],
         ["--adapter_sharing", "stacked", "--no_hypernet", "--languages", "en", "tr", "de"],
@@ -291,23 +289,6 @@ def test_gradients_are_clipped_once_a_step(go: Callable[..., int], monkeypatch: 
     monkeypatch.setattr(training.Accelerator, "clip_grad_norm_", counted)
     assert go("run", "--max_train_steps", "3", "--gradient_accumulation_steps", "2", *NO_EVALUATION) == 0
     assert len(times) == 3
-
-
-@pytest.mark.parametrize("smoothing", [0.0, 0.3])
-def test_labels_are_smoothed_in_training(
-    go: Callable[..., int], smoothing: float, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen = set()
-    for kind in ("pos", "ner"):
-        loss = TASKS[kind].loss
-
-        def watched(self: Task, *given: Any, loss: Any = loss) -> torch.Tensor:
-            seen.add((self.name, self.label_smoothing))
-            return loss(self, *given)
-
-        monkeypatch.setattr(TASKS[kind], "loss", watched)
-    assert go("run", "--max_train_steps", "3", "--label_smoothing", str(smoothing), *NO_EVALUATION) == 0
-    assert seen == {("pos", smoothing), ("ner", smoothing)}
 
 
 def test_logged_losses_are_means_over_the_steps_since_the_line_before(go: Callable[..., int], tmp_path: Path) -> None:

@@ -48,8 +48,8 @@ def started(start: WarmStart, **fields: Any) -> HyperX:
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
-@pytest.mark.parametrize("head_layer", ["last", "mix"])
-def test_the_same_model_again(tmp_path: Path, sharing: str | None, head_layer: str) -> None:
+@pytest.mark.parametrize("head_layer", ["last", 2])
+def test_the_same_model_again(tmp_path: Path, sharing: str | None, head_layer: int | str) -> None:
     start = saved(tmp_path / "old", adapter_sharing=sharing, head_layer=head_layer, adapter_non_linearity="prelu")
     model, old = started(start), tiny_model(
         adapter_sharing=sharing, head_layer=head_layer, adapter_non_linearity="prelu"
@@ -187,7 +187,7 @@ def test_the_log_says_what_is_what(tmp_path: Path, caplog: pytest.LogCaptureFixt
             {"encoder_hash": "other", "encoder": "else"},
             "encoder: the checkpoint has 'tiny' with content ; this run has",
         ),
-        ({"head_layer": "mix"}, "head_layer: the checkpoint has last; this run has mix"),
+        ({"head_layer": 1}, "head_layer: the checkpoint has last; this run has 1"),
         ({"kinds": {"ner": "pos", "pos": "pos"}}, "kind of ner: the checkpoint has ner; this run has pos"),
         (
             {"labels": {"ner": ("O", "B-LOC", "I-LOC")}},

@@ -54,9 +54,6 @@ class HypernetworkOptions:
     """Hidden size of the source projector."""
     projected_source_embedding_dim: int = 192
     """Output size P of the source projector, which is the input size of every generator."""
-    generator_rank: int | None = None
-    """Generate weights as mixtures of this many shared matrices, with about generator_rank / P of the parameters; by
-    default generators are full linear maps. Worse after short runs than compressing a full model (HyperX.compress)."""
     adapter_dim: int = 64
     """Bottleneck size b of the adapters."""
     add_layer_norm_before_adapter: bool = False
@@ -106,10 +103,11 @@ class ModelConfig:
         trained_pairs: the pairs trained on, ``task#language``.
         self_trained_pairs: those of them that were trained on labels predicted by another checkpoint.
         hypernetwork: shape of the hypernetwork and of the adapters.
+        generator_rank: rank R of a compressed hypernetwork's projections (HyperX.compress); None if they are full.
         adapter_sharing: how plain adapters are shared; None if the hypernetwork generates the adapters.
         adapter_non_linearity: activation between the projections, by its name in the Hugging Face library.
         after_layer_output: adapters on the output of whole layers, not of feed-forward blocks.
-        head_layer: the layer that the heads read, counted from 1; "last"; or "mix", a learnt mix of all.
+        head_layer: the layer that the heads read, counted from 1, or "last".
         parser_projections: project words before the biaffine scores of ``dep``.
         max_length: longest window in subwords, special ones included.
         trained_inside: names of the encoder's own parameters that the checkpoint holds; None before it is saved.
@@ -123,10 +121,11 @@ class ModelConfig:
     trained_pairs: tuple[str, ...] = ()
     self_trained_pairs: tuple[str, ...] = ()
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
+    generator_rank: int | None = None
     adapter_sharing: AdapterSharing | None = None
     adapter_non_linearity: str = "relu"
     after_layer_output: bool = False
-    head_layer: int | Literal["last", "mix"] = "last"
+    head_layer: int | Literal["last"] = "last"
     parser_projections: bool = True
     max_length: int = 256
     trained_inside: tuple[str, ...] | None = None
@@ -183,9 +182,9 @@ class ModelOptions:
     load_from_ckpt: Path | None = None
     """Start from the weights of another checkpoint with the same encoder and shape. Tasks, languages and adapters are
     matched by name; new ones are initialised as usual and listed in the log. To continue a run, use --resume."""
-    head_layer: int | Literal["last", "mix"] | None = None
-    """Layer that the task heads read: a number counted from 1 (layers above it are not run), 'last', or 'mix', a learnt
-    mix of all. By default the last; for the embedded encoder the tenth, as its upper two serve sentence embeddings."""
+    head_layer: int | Literal["last"] | None = None
+    """Layer that the task heads read: a number counted from 1 (layers above it are not run), or 'last'. By default the
+    last; for the embedded encoder the tenth, as its upper two serve sentence embeddings."""
     no_hypernet: bool = False
     """Train plain bottleneck adapters instead of a hypernetwork, as baselines. They have the same sizes, norms, places
     and initialisation; the options for embeddings, projector and layer ids then have no effect."""
@@ -306,9 +305,6 @@ class TrainingOptions:
     """Decoupled weight decay, as in AdamW; applied to weight matrices only, not to biases, norms and embeddings."""
     max_grad_norm: float = 1.0
     """Clip gradients to this norm; 0 disables clipping."""
-    label_smoothing: float = 0.0
-    """Fraction of each gold label that the loss of pos, ner and cls spreads evenly over all labels; 0.1 to 0.2 is
-    usual."""
     lr_scheduler_type: Scheduler = "linear"
     """Learning-rate schedule after warm-up; only 'constant' has no warm-up."""
     warmup_steps: int | None = None

@@ -32,7 +32,6 @@ from hyperx.languages import canonical, is_language, no_language, suggestion
 from hyperx.method.adapter import Adapters, Rows
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
-from hyperx.method.pooling import LayerMix
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.output import Prediction
 from hyperx.prediction.tagging import as_sentences, tag
@@ -80,8 +79,7 @@ class _Turn:
 class HyperX(nn.Module):
     """Encoder + hypernetwork + heads (Hyper-X, figure 1); with ``config.adapter_sharing`` plain adapters instead.
 
-    The hypernetwork or the plain adapters, the heads, the layer mix and the encoder's layer norms are trained; all else
-    is frozen.
+    The hypernetwork or the plain adapters, the heads and the encoder's layer norms are trained; all else is frozen.
 
     Args:
         encoder: a model of the Hugging Face library; layers above the one that the heads read are dropped from it.
@@ -117,7 +115,6 @@ class HyperX(nn.Module):
             norm_epsilon=epsilon,
         )
         self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
-        self.pooling = LayerMix(states=depth + 1) if config.head_layer == "mix" else None
         # Two activations have weights; those of one are in half precision.
         self.activation = ACT2FN[config.adapter_non_linearity].float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=config.after_layer_output)
@@ -434,7 +431,7 @@ class HyperX(nn.Module):
         if self.hypernetwork is None:
             raise HyperXError("the model has plain adapters: only a hypernetwork can be compressed")
         self.hypernetwork.compress(rank)
-        self.config = replace(self.config, hypernetwork=self.hypernetwork.options)
+        self.config = replace(self.config, generator_rank=rank)
 
     def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters:
         """The adapters of K distinct pairs for all layers: generated, or the plain ones."""
@@ -528,9 +525,7 @@ class HyperX(nn.Module):
 
     def _encode(self, input_ids: Tensor, mask: Tensor | None, weights: Adapters, rows: Rows | None) -> Tensor:
         inputs = {"input_ids": input_ids, "attention_mask": prepared_mask(self.encoder, input_ids, mask)}
-        if self.pooling is None:
-            return self.injection.encode(self.encoder, inputs, weights, rows)
-        return cast(Tensor, self.pooling(self.injection.states(self.encoder, inputs, weights, rows)))
+        return self.injection.encode(self.encoder, inputs, weights, rows)
 
 
 def _path(name: str, value: str | os.PathLike[str]) -> Path:
@@ -587,6 +582,7 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
             layers=layers,
             hidden_size=hidden_size,
             options=config.hypernetwork,
+            rank=config.generator_rank,
         )
     return PlainAdapters(
         sharing=config.adapter_sharing,
@@ -627,8 +623,8 @@ def check_config(config: ModelConfig) -> None:
     if config.adapter_non_linearity not in ACT2FN:
         hint = did_you_mean(config.adapter_non_linearity, ACT2FN)
         problems.append(f"adapter_non_linearity: there is no activation {config.adapter_non_linearity!r}.{hint}")
-    if not isinstance(config.head_layer, int) and config.head_layer not in ("last", "mix"):
-        problems.append(f"head_layer: expected a number, 'last' or 'mix'; found {config.head_layer!r}")
+    if not isinstance(config.head_layer, int) and config.head_layer != "last":
+        problems.append(f"head_layer: expected a number or 'last'; found {config.head_layer!r}")
     if problems:
         raise ConfigError(problems)
 

@@ -154,7 +154,7 @@ def test_what_is_known_of_kinds_before_their_classes_are_loaded_is_true() -> Non
             "--preset publishd",
             "--preset: expected default, published; found 'publishd'. Did you mean 'published'?",
         ),
-        ("train", "--head_layer frist", "--head_layer: expected a whole number or last, mix; found 'frist'"),
+        ("train", "--head_layer frist", "--head_layer: expected a whole number or last; found 'frist'"),
         ("train", "--seed 1e3", "--seed: expected a whole number; found '1e3'"),
         ("train", "--learning_rate fast", "--learning_rate: expected a number; found 'fast'"),
         ("train", "--seed 1 2", "--seed: expected one value; found '1 2'"),

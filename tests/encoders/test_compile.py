@@ -36,7 +36,7 @@ def results(model: HyperX, pairs: str | list[str], seed: int) -> dict[str, Tenso
     ("family", "fields", "checkpointing"),
     [
         pytest.param("bert", {}, True, id="bert-checkpointing"),
-        pytest.param("modernbert", {"head_layer": "mix"}, False, id="modernbert-mix"),
+        pytest.param("modernbert", {}, False, id="modernbert"),
         pytest.param("t5", {"after_layer_output": True}, False, id="t5-after_layer_output"),
     ],
 )

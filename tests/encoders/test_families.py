@@ -107,7 +107,7 @@ def test_every_trained_parameter_gets_a_gradient(family: str) -> None:
 def test_activation_checkpointing_gives_the_same_gradients(family: str, switch: str, after_layer_output: bool) -> None:
     """With dropout, and with two forward passes of other pairs before the one backward pass."""
     encoder = tiny_encoder(family, dropout=0.2, attention_dropout=0.2)
-    model = tiny_model(encoder=encoder, after_layer_output=after_layer_output, head_layer="mix").train()
+    model = tiny_model(encoder=encoder, after_layer_output=after_layer_output).train()
     runs: list[int] = []
     for index, layer in enumerate(model.encoder.get_submodule(LAYERS.get(family, "encoder.layer"))):
         for linear in filter(lambda module: isinstance(module, nn.Linear), layer.modules()):
@@ -138,25 +138,6 @@ def enable_checkpointing(encoder: PreTrainedModel) -> None:
     """The library's own switch, by whichever name it has."""
     switch = getattr(encoder, "activation_checkpointing_enable", None) or encoder.gradient_checkpointing_enable
     switch({"use_reentrant": False})
-
-
-@pytest.mark.parametrize("after_layer_output", [False, True], ids=["feed_forward", "layer"])
-@pytest.mark.parametrize("family", FAMILIES)
-@torch.no_grad()
-def test_the_mix_reads_what_an_encoder_cut_there_gives(family: str, after_layer_output: bool) -> None:
-    encoder = tiny_encoder(family, layers=3)
-    cut = {depth: copy.deepcopy(encoder) for depth in (1, 2)}
-    mix = tiny_model(encoder=encoder, after_layer_output=after_layer_output, head_layer="mix")
-    weights = weights_of(mix)
-    for depth, own in cut.items():
-        alone = tiny_model(encoder=own, after_layer_output=after_layer_output, head_layer=depth)
-        for name, parameter in alone.encoder.named_parameters():
-            parameter.copy_(mix.encoder.get_parameter(name))
-        mix.pooling.gamma.fill_(1)
-        mix.pooling.weight.copy_(torch.where(torch.arange(4) == depth, 0.0, -1e4))
-        wanted = alone("ner#en", IDS, MASK, adapters=upto(weights, depth)).hidden
-        found = mix("ner#en", IDS, MASK).hidden
-        torch.testing.assert_close(found[MASK == 1], wanted[MASK == 1], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize("family", FAMILIES)

@@ -47,10 +47,9 @@ def test_default_start_is_the_plain_encoder_exactly(family: str) -> None:
         assert fresh(["ner#en", "pos#de"], ids, mask).hidden.equal(plain)
 
 
-@pytest.mark.parametrize("head_layer", ["last", "mix"])
 @torch.no_grad()
-def test_outside_the_forward_pass_the_encoder_is_the_plain_one(head_layer: str) -> None:
-    model = tiny_model(head_layer=head_layer)
+def test_outside_the_forward_pass_the_encoder_is_the_plain_one() -> None:
+    model = tiny_model()
     ids, mask = tiny_batch([5])
 
     def plain() -> Tensor:
@@ -108,9 +107,8 @@ def test_a_copy_of_a_model_has_adapters_of_its_own() -> None:
     assert model("ner#en", ids, mask).hidden.equal(wanted)
 
 
-@pytest.mark.parametrize("head_layer", ["last", "mix"])
-def test_threads_with_other_pairs_do_not_meet(head_layer: str) -> None:
-    model = tiny_model(head_layer=head_layer)
+def test_threads_with_other_pairs_do_not_meet() -> None:
+    model = tiny_model()
     pairs = ["ner#en", "pos#tr"]
     batches = [tiny_batch([7, 5], seed=0), tiny_batch([4, 6], seed=1)]
     with torch.no_grad():
@@ -194,7 +192,7 @@ def test_layers_are_run_again_with_their_adapters_in_any_thread() -> None:
 @pytest.mark.parametrize("family", ["bert", "albert"])
 def test_checkpointing_survives_what_a_training_run_does(family: str) -> None:
     """Evaluation in between, passes without gradients, switched on twice, switched off again."""
-    model = tiny_model(encoder=tiny_encoder(family, dropout=0.1), head_layer="mix").train()
+    model = tiny_model(encoder=tiny_encoder(family, dropout=0.1)).train()
     ids, mask = tiny_batch([7, 4])
     torch.manual_seed(1)
     wanted = gradients(model)

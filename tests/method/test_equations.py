@@ -31,7 +31,7 @@ NOTHING = "nothing"
 PUBLISHED_PATTERN = "^(?!.*(hypernet|LayerNorm)).*"
 COMMON: dict[str, list[Any]] = {
     "adapter_non_linearity": ["relu", "gelu", "tanh", "silu", "leaky_relu", "mish"],
-    "head_layer": ["last", 1, "mix"],
+    "head_layer": ["last", 1],
     "generator_start": ["scaled", "published"],
     "after_layer_output": [True, False],
 }
@@ -40,7 +40,7 @@ GENERATED: dict[str, list[Any]] = COMMON | {
     "norms": ["", "before", "after", "before after", "before generated", "after generated", "before after generated"],
     "condition_to_layer_id": [True, False],
     "project_source_embeddings": [True, False],
-    "generator_rank": [None, 3],
+    "compressed": [None, 3],
     "frozen": [None, PUBLISHED_PATTERN, ".*embeddings.*", NOTHING],
 }
 PLAIN: dict[str, list[Any]] = COMMON | {
@@ -59,13 +59,15 @@ def model_of(case: dict[str, Any]) -> HyperX:
         "generator_start": case["generator_start"],
         "condition_to_layer_id": case.get("condition_to_layer_id", True),
         "project_source_embeddings": case.get("project_source_embeddings", True),
-        "generator_rank": case.get("generator_rank"),
         "add_layer_norm_before_adapter": "before" in case["norms"],
         "add_layer_norm_after_adapter": "after" in case["norms"],
         "conditional_layer_norm": "generated" in case["norms"],
     }
     names = ("adapter_sharing", "after_layer_output", "adapter_non_linearity", "head_layer")
-    return tiny_model(encoder=tiny_bert(layers=2), options=options, **{name: case[name] for name in names})
+    model = tiny_model(encoder=tiny_bert(layers=2), options=options, **{name: case[name] for name in names})
+    if case.get("compressed"):
+        model.compress(case["compressed"])
+    return model
 
 
 def row_logits(output: ModelOutput, row: int) -> torch.Tensor:

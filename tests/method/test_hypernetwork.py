@@ -9,7 +9,6 @@ from hyperx.config import HypernetworkOptions
 from hyperx.errors import HyperXError
 from hyperx.method.adapter import AdapterWeights
 from hyperx.method.hypernetwork import PUBLISHED_STD, Hypernetwork
-from hyperx.method.pooling import LayerMix
 from hyperx.method.source import SourceEmbedding, UnitScale
 from tiny import tiny_batch, tiny_bert, tiny_model
 
@@ -36,9 +35,9 @@ def test_sizes_of_the_paper(projected: int, count: int) -> None:
 
 @pytest.mark.parametrize(("rank", "count"), [(None, 9_648_128), (14, 904_476)])
 def test_sizes_of_the_default_and_of_a_tenth(rank: int | None, count: int) -> None:
-    options = HypernetworkOptions(generator_rank=rank)
+    options = HypernetworkOptions()
     with torch.device("meta"):
-        net = Hypernetwork(learnt=[[True] * 7] * 2, layers=10, hidden_size=384, options=options)
+        net = Hypernetwork(learnt=[[True] * 7] * 2, layers=10, hidden_size=384, options=options, rank=rank)
     assert sum(parameter.numel() for parameter in net.parameters()) == count
 
 
@@ -97,9 +96,8 @@ def test_no_norms_unless_asked_for() -> None:
 
 
 @pytest.mark.parametrize("conditional", [True, False])
-@pytest.mark.parametrize("rank", [None, 100])
-def test_scaled_start_adds_nothing(rank: int | None, conditional: bool) -> None:
-    options = HypernetworkOptions(generator_rank=rank, conditional_layer_norm=conditional, **NORMS)
+def test_scaled_start_adds_nothing(conditional: bool) -> None:
+    options = HypernetworkOptions(conditional_layer_norm=conditional, **NORMS)
     net = small(options, hidden=64)
     weights = net(torch.tensor([0, 1]), torch.tensor([1, 2]))
     for zero in (weights.up, weights.up_bias, weights.down_bias, weights.norm_pre.bias, weights.norm_post.bias):
@@ -228,7 +226,7 @@ def test_as_many_matrices_as_the_adapters_span_change_nothing(layer_ids: bool, e
     torch.testing.assert_close(after.down, before.down, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(after.up, before.up, atol=1e-4, rtol=1e-4)
     assert after.up_bias.equal(before.up_bias)
-    assert net.options.generator_rank == enough
+    assert net.rank == enough
 
 
 @pytest.mark.parametrize("layer_ids", [True, False])
@@ -263,11 +261,6 @@ def test_what_cannot_be_compressed_says_so() -> None:
     net.compress(2)
     with pytest.raises(HyperXError, match="mixtures of 2 matrices already"):
         net.compress(2)
-
-
-def test_layer_mix_starts_uniform() -> None:
-    states = list(torch.randn(4, 2, 3, 8, generator=torch.Generator().manual_seed(0)))
-    torch.testing.assert_close(LayerMix(states=4)(states), sum(states) / 4)
 
 
 def test_layer_ids_make_one_set_of_generators_serve_all_layers() -> None:

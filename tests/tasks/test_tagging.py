@@ -15,7 +15,7 @@ from hyperx.data.read.labels import UPOS_TAGS
 from hyperx.data.read.spans import spans
 from hyperx.tasks.base import IGNORED, HeadFacts, HeadInput
 from hyperx.tasks.registry import make_tasks
-from hyperx.tasks.tagging import PartOfSpeech, TaggingTask
+from hyperx.tasks.tagging import TaggingTask
 
 TASKS = make_tasks({"ner": "ner", "pos": "pos"})
 NER, POS = TASKS["ner"], TASKS["pos"]
@@ -194,17 +194,6 @@ def test_loss_is_the_mean_cross_entropy_of_labelled_positions() -> None:
     ]
     torch.testing.assert_close(loss, torch.stack(wanted).mean())
     torch.testing.assert_close(loss, torch.nn.functional.cross_entropy(logits.flatten(0, 1), labels.flatten()))
-
-
-def test_a_smoothed_label_is_shared_with_all_labels() -> None:
-    task = PartOfSpeech()
-    task.label_smoothing = 0.2
-    log_probabilities = torch.randn(2, 4, generator=torch.Generator().manual_seed(0)).log_softmax(dim=-1)
-    wanted = [
-        0.8 * -log_probabilities[row, gold] + 0.2 * -log_probabilities[row].mean() for row, gold in ((0, 3), (1, 1))
-    ]
-    loss = task.loss(log_probabilities[None].repeat(1, 2, 1), torch.tensor([[3, 1, IGNORED, IGNORED]]))
-    torch.testing.assert_close(loss, torch.stack(wanted).mean())
 
 
 def test_loss_without_labels_is_zero_with_zero_gradient() -> None:

@@ -28,7 +28,6 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("warmup", "num_warmup_steps"), ("warmup_steps",)),
     **dict.fromkeys(("scheduler", "lr_scheduler", "schedule"), ("lr_scheduler_type",)),
     **dict.fromkeys(("patience", "early_stopping"), ("early_stopping_patience",)),
-    **dict.fromkeys(("smoothing",), ("label_smoothing",)),
     **dict.fromkeys(
         ("out", "output", "output_dir", "output_folder", "out_dir", "output_path", "save_dir"),
         ("output", "output_dir"),

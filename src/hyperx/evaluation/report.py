@@ -46,7 +46,7 @@ def _module_of(name: str) -> str:
     top, _, rest = name.partition(".")
     part = "layer norms" if top == "encoder" and "LayerNorm" in name else rest.partition(".")[0]
     known = {"encoder": "encoder", "hypernetwork": "hypernetwork", "plain_adapters": "adapter", "heads": "head"}
-    return f"{known[top]}: {part}" if top in known else {"pooling": "layer mix"}.get(top, top)
+    return f"{known[top]}: {part}" if top in known else top
 
 
 _COLUMNS = ("pair", "group", "sentences", "measure", "score", "in train", "score without", "at most", "data")

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -121,7 +120,8 @@ class Hypernetwork(nn.Module):
         learnt: for each task and language whether the language's own embedding is used ``[T, G]``.
         layers: number L of adapted layers.
         hidden_size: hidden size h of the encoder.
-        options: everything else.
+        options: sizes, norms and initialisation.
+        rank: number R of basis matrices of a compressed one, whose weights are then loaded.
     """
 
     def __init__(
@@ -131,9 +131,10 @@ class Hypernetwork(nn.Module):
         layers: int,
         hidden_size: int,
         options: HypernetworkOptions,
+        rank: int | None = None,
     ) -> None:
         super().__init__()
-        self.options = options
+        self.options, self.rank = options, rank
         self.source = SourceEmbedding(
             learnt=learnt,
             layers=layers if options.condition_to_layer_id else 0,
@@ -162,9 +163,9 @@ class Hypernetwork(nn.Module):
             return Generator(source_dim=source_dim, shape=shape, layers=sets)
 
         def projection(*shape: int) -> Generator | SharedBasis:
-            if options.generator_rank is None:
+            if self.rank is None:
                 return generator(*shape)
-            return SharedBasis(source_dim=source_dim, shape=shape, layers=sets, rank=options.generator_rank)
+            return SharedBasis(source_dim=source_dim, shape=shape, layers=sets, rank=self.rank)
 
         def norm(wanted: bool) -> nn.Module | None:
             if not wanted:
@@ -194,12 +195,8 @@ class Hypernetwork(nn.Module):
 
     def _start_scaled(self) -> None:
         """Down-projections with a linear layer's usual variance 1/h; what is added to the encoder starts at zero."""
-        down = self.down if isinstance(self.down, Generator) else self.down.basis
-        nn.init.normal_(down.weight, std=self.down.shape[1] ** -0.5)
-        for projection in (self.down, self.up):
-            if isinstance(projection, SharedBasis):
-                # Of length 1, as s is: a product of two zeros would have no gradient.
-                nn.init.normal_(projection.coefficients.weight, std=projection.basis.weight.shape[-1] ** -0.5)
+        if isinstance(self.down, Generator):
+            nn.init.normal_(self.down.weight, std=self.down.shape[1] ** -0.5)
         for norm in (self.norm_pre, self.norm_post):
             if isinstance(norm, NormGenerator):
                 nn.init.ones_(norm.weight.bias)
@@ -215,7 +212,7 @@ class Hypernetwork(nn.Module):
             HyperXError: if they are mixtures already, or there are fewer than R matrices.
         """
         if not isinstance(self.down, Generator) or not isinstance(self.up, Generator):
-            raise HyperXError(f"the generators are mixtures of {self.options.generator_rank} matrices already")
+            raise HyperXError(f"the generators are mixtures of {self.rank} matrices already")
         tasks, languages = len(self.source.task), len(self.source.language)
         pairs = torch.cartesian_prod(torch.arange(tasks), torch.arange(languages)).to(self.source.task.device)
         training = self.training
@@ -225,7 +222,7 @@ class Hypernetwork(nn.Module):
         if not 1 <= rank <= most:
             raise HyperXError(f"rank: expected 1 to {most}, what the generators can tell apart; found {rank}")
         self.down, self.up = SharedBasis.of(self.down, sources, rank), SharedBasis.of(self.up, sources, rank)
-        self.options = replace(self.options, generator_rank=rank)
+        self.rank = rank
 
     def read(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """The generators' input for K pairs, ``s [K, L, P]`` (``[K, 1, P]`` if each layer has its own set)."""

@@ -131,11 +131,11 @@ def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
     """Parameters by the names that a user's pattern is matched with, which follow the published program.
 
     Names of the hypernetwork contain ``hypernet``, those of plain adapters ``adapter``, those of all norms of any
-    encoder ``LayerNorm``. Heads, the layer mix and an activation's own weights are always trained, so left out here.
+    encoder ``LayerNorm``. Heads and an activation's own weights are always trained, so left out here.
     """
     norms = norm_parameters(model.encoder)
     for name, parameter in model.named_parameters():
-        if name.startswith(("heads.", "pooling.", "activation.")):
+        if name.startswith(("heads.", "activation.")):
             continue
         if id(parameter) in norms and "LayerNorm" not in name:
             name = re.sub(r"\.(\w+)$", r".LayerNorm.\1", name)

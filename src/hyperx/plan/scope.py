@@ -135,8 +135,6 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     problems += _name_problems(tuple(tasks), languages, named, declared=data)
     problems += named_twice(data.data, data.treebanks, tasks)
     problems += _self_training_problems(config, tasks, train, alone, start)
-    if config.training.label_smoothing > 0 and tasks and not any(task.smooths_labels for task in tasks.values()):
-        problems.append(f"--label_smoothing has no effect on the loss of {', '.join(tasks)}; leave it out")
     label_map = _label_map(data.label_map, problems)
     sources = find_sources(
         _unique([*train, *evaluate]), tasks, data.data_folder, data.data, label_map, data.treebanks, problems
@@ -232,7 +230,7 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
             *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
             *("max_train_steps", "eval_steps", "save_steps", "logging_steps", "save_total_limit"),
             *("early_stopping_patience", "max_train_samples", "self_train_samples", "max_eval_samples"),
-            *(name for name in HypernetworkOptions.__slots__ if name.endswith(("_dim", "_rank"))),
+            *(name for name in HypernetworkOptions.__slots__ if name.endswith("_dim")),
         ),
     ),
     ("more than 0", lambda value: value > 0, ("temperature", "learning_rate", "num_train_epochs")),
@@ -242,7 +240,6 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
         ("weight_decay", "max_grad_norm", "warmup_steps", "encoder_learning_rate_scale"),
     ),
     ("0 to 1", lambda value: 0 <= value <= 1, ("language_dropout",)),
-    ("0 or more, less than 1", lambda value: 0 <= value < 1, ("label_smoothing",)),
     ("more than 0, at most 1", lambda value: 0 < value <= 1, ("self_train_share",)),
     (f"0 to {MOST_SEED}", lambda value: 0 <= value <= MOST_SEED, ("seed",)),
     ("16 or more subwords", lambda value: value >= 16, ("max_length",)),
@@ -252,18 +249,13 @@ _RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
 
 def number_problems(config: TrainConfig) -> list[str]:
     """Numbers out of their range."""
-    values, shape = config.by_name(), config.hypernetwork
+    values = config.by_name()
     problems = [
         f"--{name}: expected {expected}; found {values[name]}"
         for expected, fits, names in _RANGES
         for name in names
         if values[name] is not None and not fits(values[name])
     ]
-    if shape.generator_rank is not None and shape.generator_rank > shape.generators_read:
-        problems.append(
-            f"--generator_rank: expected at most {shape.generators_read}, the size of what the generators read; found "
-            f"{shape.generator_rank}, which would take more parameters than generators without it"
-        )
     training = config.training
     if training.lr_scheduler_type == "polynomial" and 0 < training.learning_rate <= POLYNOMIAL_END:
         problems.append(

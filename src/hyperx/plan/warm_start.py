@@ -102,6 +102,7 @@ class WarmStart:
             config,
             trained_pairs=trained,
             self_trained_pairs=tuple(pair for pair in trained if pair not in labelled),
+            generator_rank=then.generator_rank,
             trained_inside=then.trained_inside,
         )
 

@@ -182,10 +182,6 @@ class Task(ABC):
     counts_labels: ClassVar[bool] = False
     """Whether the head's work depends on the number of labels. They then stay where they are, in training on the CPU:
     reading their number from a GPU would mean waiting for it."""
-    smooths_labels: ClassVar[bool] = False
-    """Whether its loss follows :attr:`label_smoothing`."""
-    label_smoothing: float = 0.0
-    """Fraction of each gold label that the loss spreads evenly over all labels; a training run sets it."""
     as_percent: ClassVar[frozenset[str]] = frozenset()
     """The measures that the published program reports from 0 to 100."""
 

@@ -52,7 +52,6 @@ class TextClassification(Task):
     measure = "accuracy"
     further_measures = ("macro_f1",)
     reads = "text"
-    smooths_labels = True
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
         """The labels of the training data in alphabetical order."""
@@ -64,7 +63,7 @@ class TextClassification(Task):
 
     def loss(self, logits: Any, labels: Tensor) -> Tensor:
         """Cross-entropy, mean over the windows."""
-        return cross_entropy(logits, labels, self.label_smoothing)
+        return cross_entropy(logits, labels)
 
     def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
         """Label ids ``[B]``."""

@@ -20,20 +20,18 @@ class Kind:
     Args:
         column: the column by which its data is found.
         auxiliary: whether it only serves other tasks.
-        smooths_labels: whether its loss follows ``label_smoothing``.
     """
 
     column: str
     auxiliary: bool = False
-    smooths_labels: bool = False
 
 
 KINDS: dict[str, Kind] = {
-    "ner": Kind("ner", smooths_labels=True),
-    "pos": Kind("upos", smooths_labels=True),
+    "ner": Kind("ner"),
+    "pos": Kind("upos"),
     "dep": Kind("head"),
     RAW_TEXT: Kind("text", auxiliary=True),
-    "cls": Kind("label", smooths_labels=True),
+    "cls": Kind("label"),
 }
 """Every kind of task by its name; :data:`hyperx.tasks.registry.TASKS` has their classes."""
 

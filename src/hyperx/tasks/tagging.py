@@ -41,28 +41,15 @@ class LinearHead(nn.Linear):
         return super().forward(given.hidden)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor, smoothing: float = 0.0) -> Tensor:
-    """Mean cross-entropy of ``[..., labels]`` over the positions that are not ignored, in 32 bits.
-
-    Args:
-        logits: the logits.
-        labels: the gold labels ``[...]``.
-        smoothing: fraction of each of them that is spread evenly over all labels (Szegedy et al. 2016).
-    """
-    total = nn.functional.cross_entropy(
-        logits.float().flatten(0, -2),
-        labels.flatten(),
-        ignore_index=IGNORED,
-        reduction="sum",
-        label_smoothing=smoothing,
-    )
+def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Mean cross-entropy of ``[..., labels]`` to ``[...]`` over the positions that are not ignored, in 32 bits."""
+    logits = logits.float().flatten(0, -2)
+    total = nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="sum")
     return total / (labels != IGNORED).sum().clamp(min=1)
 
 
 class TaggingTask(Task):
     """A linear head on the first subword of every word."""
-
-    smooths_labels = True
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
         """A linear layer, ``[B, T, h]`` to ``[B, T, labels]``."""
@@ -70,7 +57,7 @@ class TaggingTask(Task):
 
     def loss(self, logits: Any, labels: Tensor) -> Tensor:
         """Cross-entropy, mean over the words."""
-        return cross_entropy(logits, labels, self.label_smoothing)
+        return cross_entropy(logits, labels)
 
     def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
         """Label ids at the first subwords of owned words ``[B, T]``."""

@@ -255,8 +255,6 @@ class TrainingRun:
         self.steps = total_steps(self.options, sum(map(len, data.train_splits)), self.batch_rows)
         optimizer = make_optimizer(model, self.options, accelerator.device)
         scheduler = make_scheduler(optimizer, self.options, self.steps)
-        for task in model.tasks.values():
-            task.label_smoothing = self.options.label_smoothing
         self.bare_model = model
         self.labelled = model.config.labelled_pairs
         # The scheduler is not prepared: the library would step it once per process.

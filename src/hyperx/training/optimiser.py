@@ -14,7 +14,6 @@ from transformers import get_scheduler
 from hyperx.config import TrainingOptions
 from hyperx.encoders.layout import norm_parameters
 from hyperx.method.hypernetwork import PlainNorm
-from hyperx.method.pooling import LayerMix
 from hyperx.method.source import SourceEmbedding
 from hyperx.model import HyperX
 
@@ -56,8 +55,8 @@ def slowed(model: HyperX) -> set[int]:
 
 
 def undecayed(model: HyperX) -> set[int]:
-    """The ids of the parameters without weight decay: biases, norms, embeddings, layer mix and activation."""
-    whole = (nn.Embedding, nn.LayerNorm, SourceEmbedding, PlainNorm, LayerMix)
+    """The ids of the parameters without weight decay: biases, norms, embeddings and activation."""
+    whole = (nn.Embedding, nn.LayerNorm, SourceEmbedding, PlainNorm)
     spared: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
     if isinstance(model.activation, nn.Module):
         spared.append(model.activation)
