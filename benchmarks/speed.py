@@ -26,7 +26,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
+from hyperx.config import ArchitectureOptions, HypernetworkOptions, TrainConfig, TrainingOptions
 from hyperx.data.batch.store import EncodedSplit, read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.conllu import read_conllu
@@ -129,7 +129,7 @@ class Bench:
     def config(self, size: int) -> TrainConfig:
         """The options of a run around all twelve layers of the embedded encoder."""
         return TrainConfig(
-            model=ModelOptions(head_layer="last"),
+            architecture=ArchitectureOptions(head_layer="last"),
             hypernetwork=HypernetworkOptions(adapter_dim=size),
             training=TrainingOptions(
                 output_dir=self.folder / "run", max_train_steps=10_000, no_cuda=True, disable_progress_bar=True

@@ -97,7 +97,7 @@ def generated_adapter(model: HyperX, task: str, language: str, layer: int) -> Li
         return (generator.weight[chosen] @ s + generator.bias[chosen]).reshape(-1)
 
     hidden = model.encoder.config.hidden_size
-    return LiteralAdapter(net.options, config.adapter_non_linearity, hidden, generated)
+    return LiteralAdapter(net.options, config.architecture.adapter_non_linearity, hidden, generated)
 
 
 def plain_adapter(model: HyperX, names: list[str], layer: int) -> LiteralAdapter:
@@ -108,7 +108,9 @@ def plain_adapter(model: HyperX, names: list[str], layer: int) -> LiteralAdapter
         return sum(weights) / len(weights)
 
     config = model.config
-    return LiteralAdapter(config.hypernetwork, config.adapter_non_linearity, model.encoder.config.hidden_size, mean)
+    return LiteralAdapter(
+        config.hypernetwork, config.architecture.adapter_non_linearity, model.encoder.config.hidden_size, mean
+    )
 
 
 def plain_names(model: HyperX, kind: str, task: str, language: str) -> list[str]:
@@ -128,7 +130,7 @@ def plain_names(model: HyperX, kind: str, task: str, language: str) -> list[str]
 
 def literal_adapters(model: HyperX, task: str, language: str, layer: int) -> list[LiteralAdapter]:
     """The adapters of a pair at one point, in the order in which they are applied."""
-    sharing = model.config.adapter_sharing
+    sharing = model.config.architecture.plain_sharing
     if sharing is None:
         return [generated_adapter(model, task, language, layer)]
     kinds = ["language", "task"] if sharing == "stacked" else [sharing]
@@ -172,7 +174,7 @@ def encoder_states(model: HyperX, ids: Tensor, task: str, language: str) -> list
         attended = attention(layer, states[-1])
         wide = ACTIVATIONS["gelu"](F.linear(attended, layer.intermediate.dense.weight, layer.intermediate.dense.bias))
         block = F.linear(wide, layer.output.dense.weight, layer.output.dense.bias)
-        if model.config.after_layer_output:
+        if model.config.architecture.after_layer_output:
             state = in_turn(adapters, norm(layer.output.LayerNorm, block + attended))
         else:
             state = norm(layer.output.LayerNorm, in_turn(adapters, block) + attended)

@@ -19,14 +19,14 @@ from torch import Tensor
 
 from hyperx import checkpoint
 from hyperx.checkpoint import BEST, CONFIG, STATE, WEIGHTS
-from hyperx.config import HypernetworkOptions, ModelConfig
+from hyperx.config import HypernetworkOptions
 from hyperx.encoders.loading import load_encoder
 from hyperx.errors import CheckpointError, HyperXError
 from hyperx.files import write_json
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.model import HyperX
 from hyperx.plan.building import apply_freezing
-from tiny import LABELS, randomise, tiny_batch, tiny_bert, tiny_tokenizer
+from tiny import LABELS, model_config, randomise, tiny_batch, tiny_bert, tiny_tokenizer
 
 SHAPE = HypernetworkOptions(
     adapter_dim=4,
@@ -59,7 +59,7 @@ def new_model(encoder: Path, *, seed: int = 1, **fields: Any) -> HyperX:
         "trained_pairs": ("ner#en", "pos#tr"),
         "hypernetwork": SHAPE,
     }
-    model = HyperX(loaded.model, ModelConfig(**(config | fields)))
+    model = HyperX(loaded.model, model_config(**(config | fields)))
     randomise(model, seed=seed)
     model.tokenizer = loaded.tokenizer
     return model.eval()
@@ -273,9 +273,9 @@ def test_all_misfits_are_told_together_and_nothing_is_loaded(saved: Path) -> Non
             "does not describe a model:.*colour",
         ),
         (lambda folder: edit(folder, lambda value: value["labels"].update(stance=["for", "against"])), "stance"),
-        (lambda folder: edit(folder, lambda value: value.update(adapter_non_linearity="wavy")), "wavy"),
-        (lambda folder: edit(folder, lambda value: value.update(head_layer="middle")), "middle"),
-        (lambda folder: edit(folder, lambda value: value.update(head_layer=3)), "3"),
+        (lambda folder: edit(folder, lambda value: value["architecture"].update(adapter_non_linearity="wavy")), "wavy"),
+        (lambda folder: edit(folder, lambda value: value["architecture"].update(head_layer="middle")), "middle"),
+        (lambda folder: edit(folder, lambda value: value["architecture"].update(head_layer=3)), "3"),
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )

@@ -12,7 +12,7 @@ from accelerate.state import AcceleratorState, PartialState
 from torch import Tensor
 
 import toy
-from hyperx.config import HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
+from hyperx.config import ArchitectureOptions, HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
 from hyperx.data.batch.store import read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.sentence import Sentence
@@ -62,7 +62,8 @@ def run(encoder: Path, tmp_path: Path) -> Iterator[Callable[..., TrainingRun]]:
         loaded, tasks = load_encoder(encoder), make_tasks(KINDS)
         labels = {name: LABELS.get(name) or task.label_set(()) for name, task in tasks.items()}
         config = TrainConfig(
-            model=ModelOptions(**fields),
+            model=ModelOptions(train_encoder=fields.pop("train_encoder", "norms")),
+            architecture=ArchitectureOptions(**fields),
             hypernetwork=HypernetworkOptions(adapter_dim=8, add_layer_norm_after_adapter=True),
             training=TrainingOptions(output_dir=tmp_path, max_train_steps=9, per_device_train_batch_size=rows),
         )

@@ -20,7 +20,7 @@ from hyperx.errors import CheckpointError
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.warm_start import WarmStart
-from tiny import randomise, tiny_batch, tiny_bert, tiny_model
+from tiny import model_config, randomise, tiny_batch, tiny_bert, tiny_model
 
 pytest_plugins = ["world"]
 
@@ -38,7 +38,10 @@ def started(start: WarmStart, **fields: Any) -> HyperX:
     """A new model of random weights that has started from a checkpoint."""
     fields.setdefault("kinds", {task: task for task in fields.get("labels", start.config.labels)})
     fresh = replace(start.config, trained_inside=None, trained_pairs=())
-    model = HyperX(tiny_bert(), start.continued(replace(fresh, **fields)))
+    model = HyperX(
+        tiny_bert(),
+        start.continued(model_config(**({name: getattr(fresh, name) for name in fresh.__slots__} | fields))),
+    )
     randomise(model, seed=77)
     start.load_into(model, model.config)
     return model.eval()
@@ -335,7 +338,7 @@ def test_the_layer_of_the_heads_is_that_of_the_start(go: Callable[..., int], tmp
     brief = ["--max_train_steps", "1", "--evaluation_strategy", "no"]
     assert go("first", *brief, "--head_layer", "1") == 0
     assert go("second", *brief, "--load_from_ckpt", "first") == 0
-    assert checkpoint.read_config(tmp_path / "second" / "checkpoint-1").head_layer == 1
+    assert checkpoint.read_config(tmp_path / "second" / "checkpoint-1").architecture.head_layer == 1
 
 
 def test_options_that_nothing_reads_may_differ(go: Callable[..., int], tmp_path: Path) -> None:

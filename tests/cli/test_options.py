@@ -13,6 +13,7 @@ import toy
 from hyperx.cli.options import help_texts, option_defaults, option_names, parse
 from hyperx.config import (
     PUBLISHED,
+    ArchitectureOptions,
     CheckConfig,
     DataOptions,
     EvaluateConfig,
@@ -80,7 +81,7 @@ PUBLISHED_NAMES = {*PUBLISHED_DEFAULTS, "model_name_or_path"}
 
 def flat(config: TrainConfig) -> dict[str, Any]:
     """The options of all sections."""
-    sections = (config.data, config.model, config.hypernetwork, config.sampling, config.training)
+    sections = (config.data, config.model, config.architecture, config.hypernetwork, config.sampling, config.training)
     return {name: getattr(section, name) for section in sections for name in section.__slots__}
 
 
@@ -328,6 +329,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "Where options come from": ("train", TrainConfig),
     "Data": ("train", DataOptions),
     "Model": ("train", ModelOptions),
+    "Architecture": ("train", ArchitectureOptions),
     "Hypernetwork and adapters": ("train", HypernetworkOptions),
     "Sampling": ("train", SamplingOptions),
     "Training": ("train", TrainingOptions),

@@ -227,8 +227,8 @@ def test_a_checkpoint_is_loaded_around_the_encoder_of_a_local_folder(family: str
     tiny_tokenizer().save_pretrained(tmp_path / "encoder")
     loaded = load_encoder(tmp_path / "encoder")
     assert not any(name.startswith(("decoder", "lm_head", "pooler")) for name, _ in loaded.model.named_parameters())
-    names = {"encoder": loaded.name, "encoder_hash": loaded.content_hash, "head_layer": 2}
-    model = HyperX(loaded.model, replace(tiny_model().config, **names)).eval()
+    names = {"encoder": loaded.name, "encoder_hash": loaded.content_hash}
+    model = HyperX(loaded.model, replace(tiny_model(head_layer=2).config, **names)).eval()
     randomise(model, seed=1)
     model.save_pretrained(tmp_path / "model")
     again = HyperX.from_pretrained(tmp_path / "model")

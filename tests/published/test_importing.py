@@ -112,7 +112,7 @@ def test_what_the_checkpoint_says(folder: Path, importing: Callable[..., str]) -
     assert config.trained_pairs == ("ner#en", "pos#tr")
     assert not config.hypernetwork.mean_for_untrained
     assert config.max_length == 30
-    assert (config.head_layer, config.trained_inside) == ("last", ())
+    assert (config.architecture.head_layer, config.trained_inside) == ("last", ())
     assert json.loads(Path("new/hyperx.json").read_text())["encoder"] == "./encoder"
     assert sorted(load_file("new/model.safetensors")) == sorted(
         name for name, _ in HyperX.from_pretrained("new").named_parameters() if not name.startswith("encoder.")

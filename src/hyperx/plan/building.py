@@ -50,8 +50,9 @@ def build_model(
         CheckpointError: if the checkpoint does not fit.
     """
     options = config.model
-    if start is not None and options.head_layer is None:
-        config = replace(config, model=replace(options, head_layer=start.config.head_layer))
+    if start is not None and config.architecture.head_layer is None:
+        shape = replace(config.architecture, head_layer=start.config.architecture.head_layer)
+        config = replace(config, architecture=shape)
     settings = model_config(
         loaded, config, kinds=kinds, labels=labels, languages=languages, trained=trained, self_trained=self_trained
     )
@@ -83,7 +84,7 @@ def model_config(
     self_trained: Sequence[TaskLanguagePair] = (),
 ) -> ModelConfig:
     """The configuration of a model with these options; see :func:`build_model`."""
-    options = config.model
+    shape = config.architecture
     return ModelConfig(
         encoder=loaded.name,
         encoder_hash=loaded.content_hash,
@@ -93,11 +94,7 @@ def model_config(
         trained_pairs=tuple(map(str, trained)),
         self_trained_pairs=tuple(map(str, self_trained)),
         hypernetwork=config.hypernetwork,
-        adapter_sharing=options.plain_sharing,
-        adapter_non_linearity=options.adapter_non_linearity,
-        after_layer_output=options.after_layer_output,
-        head_layer=options.head_layer if options.head_layer is not None else loaded.head_layer or "last",
-        parser_projections=options.parser_projections,
+        architecture=replace(shape, head_layer=shape.head_layer or loaded.head_layer or "last"),
         max_length=config.data.max_length,
     )
 

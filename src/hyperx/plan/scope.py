@@ -295,11 +295,11 @@ def contradictions(config: TrainConfig) -> list[str]:
         problems.append("--early_stopping_patience needs evaluations; --evaluation_strategy no has none")
     if training.best_by != "all" and training.evaluation_strategy == "no":
         problems.append("--best_by needs evaluations; --evaluation_strategy no has none")
-    if shape.language_dropout > 0 and not shape.mean_for_untrained and not config.model.no_hypernet:
+    if shape.language_dropout > 0 and not shape.mean_for_untrained and not config.architecture.no_hypernet:
         problems.append("--language_dropout has no effect with --no_mean_for_untrained; leave out one of them")
-    if config.model.adapter_sharing is not None and not config.model.no_hypernet:
+    if config.architecture.adapter_sharing is not None and not config.architecture.no_hypernet:
         problems.append("--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out")
-    if shape.conditional_layer_norm and config.model.no_hypernet:
+    if shape.conditional_layer_norm and config.architecture.no_hypernet:
         problems.append("--conditional_layer_norm: with --no_hypernet nothing generates norms; leave one of them out")
     elif shape.conditional_layer_norm and not shape.has_norms:
         problems.append(

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperx import checkpoint
-from hyperx.config import HypernetworkOptions, ModelConfig, TrainConfig
+from hyperx.config import ArchitectureOptions, HypernetworkOptions, ModelConfig, TrainConfig
 from hyperx.errors import CheckpointError, itemised
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
@@ -48,18 +48,9 @@ class WarmStart:
 
     def problems(self, config: TrainConfig) -> list[str]:
         """Problems with options that must be as they were in the checkpoint's training, and are not."""
-        options = config.model
-        then: dict[str, Any] = _shape(self.config)
-        now = _shape(
-            replace(
-                self.config,
-                hypernetwork=config.hypernetwork,
-                adapter_sharing=options.plain_sharing,
-                adapter_non_linearity=options.adapter_non_linearity,
-                after_layer_output=options.after_layer_output,
-                head_layer=self.config.head_layer if options.head_layer is None else options.head_layer,
-            )
-        )
+        then = _shape(self.config.hypernetwork, self.config.architecture)
+        now = _shape(config.hypernetwork, config.architecture)
+        now["head_layer"] = now["head_layer"] or then["head_layer"]
         # An option that only one of them uses depends on another option, which differs and is reported.
         return [
             f"--{name}: the checkpoint {self.folder} has {_shown(then[name])}; found {_shown(now[name])}. Use the same"
@@ -84,8 +75,9 @@ class WarmStart:
             for name, before, now in (
                 ("encoder", f"{then.encoder!r} with content {then.encoder_hash[:12]}",
                  f"{config.encoder!r} with content {config.encoder_hash[:12]}"),
-                ("head_layer", then.head_layer, config.head_layer),
-                *([("parser_projections", then.parser_projections, config.parser_projections)] if parsers else []),
+                ("head_layer", then.architecture.head_layer, config.architecture.head_layer),
+                *([("parser_projections", then.architecture.parser_projections, config.architecture.parser_projections)]
+                  if parsers else []),
                 *((f"kind of {task}", then.kinds[task], kind)
                   for task, kind in config.kinds.items() if task in then.kinds),
                 *((f"labels of {task}", " ".join(then.labels[task]), " ".join(labels))
@@ -112,7 +104,7 @@ class WarmStart:
         languages = set(map(canonical, self.config.languages))
         fresh_task = pair.task in config.kinds and pair.task not in self.config.kinds
         fresh_language = canonical(pair.language) in set(map(canonical, config.languages)) - languages
-        return not fresh_task and (not fresh_language or config.adapter_sharing in ("shared", "task"))
+        return not fresh_task and (not fresh_language or config.architecture.plain_sharing in ("shared", "task"))
 
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
         """Copy the weights into a model that :meth:`continued` describes, and log what was copied and what is new.
@@ -220,10 +212,9 @@ def _shown(value: Any) -> str:
     return str({True: "on", False: "off"}[value] if isinstance(value, bool) else value)
 
 
-def _shape(config: ModelConfig) -> dict[str, Any]:
+def _shape(shape: HypernetworkOptions, architecture: ArchitectureOptions) -> dict[str, Any]:
     """The options on which the meaning or the shape of the weights depends, without those that have no effect."""
-    shape = config.hypernetwork
-    plain = config.adapter_sharing is not None
+    plain = architecture.no_hypernet
     unread = {"mean_for_untrained", "language_dropout"}  # which weights are used, not what they are
     unread |= {name for name in HypernetworkOptions.__slots__ if plain and not name.startswith(("adapter", "add"))}
     if not shape.condition_to_layer_id:
@@ -235,7 +226,7 @@ def _shape(config: ModelConfig) -> dict[str, Any]:
     return {
         "no_hypernet": plain,
         **{name: getattr(shape, name) for name in HypernetworkOptions.__slots__ if name not in unread},
-        "adapter_non_linearity": config.adapter_non_linearity,
-        "after_layer_output": config.after_layer_output,
-        "head_layer": config.head_layer,
+        "adapter_non_linearity": architecture.adapter_non_linearity,
+        "after_layer_output": architecture.after_layer_output,
+        "head_layer": architecture.head_layer,
     }

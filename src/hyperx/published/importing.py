@@ -11,7 +11,7 @@ import logging
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from safetensors.torch import save_file
@@ -19,7 +19,7 @@ from torch import Tensor
 from transformers import BertConfig, PreTrainedModel
 
 from hyperx import checkpoint
-from hyperx.config import DataOptions, ImportConfig, ModelConfig
+from hyperx.config import Activation, ArchitectureOptions, DataOptions, ImportConfig, ModelConfig
 from hyperx.data.locate.sources import DataSources
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError
@@ -102,10 +102,12 @@ def model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool = False) 
         languages=run.languages,
         trained_pairs=tuple(map(str, run.pairs)),
         hypernetwork=replace(run.hypernetwork, mean_for_untrained=mean),
-        adapter_non_linearity=run.activation,
-        after_layer_output=run.after_layer_output,
-        head_layer="last",
-        parser_projections=False,
+        architecture=ArchitectureOptions(
+            adapter_non_linearity=cast(Activation, run.activation),
+            after_layer_output=run.after_layer_output,
+            head_layer="last",
+            parser_projections=False,
+        ),
         max_length=min(run.max_length or positions, positions),
     )
 
