@@ -1,0 +1,37 @@
+"""The README's code runs as it stands there; the page of the API names all that is public."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import hyperx
+import toy
+
+pytest_plugins = ["world"]
+
+README = (toy.ROOT / "README.md").read_text(encoding="utf-8")
+
+
+@pytest.mark.usefixtures("isolated")
+def test_the_code_of_the_readme_runs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(trained, tmp_path / "runs" / "quickstart")
+    names: dict[str, Any] = {}
+    for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
+        exec(compile(code, "README.md", "exec"), names)
+    assert "('Angela', 'Merkel', 'wohnt', 'in', 'Berlin', '.')" in capsys.readouterr().out
+
+
+def test_the_readme_is_short() -> None:
+    assert README.count("\n") <= 170
+
+
+def test_the_page_of_the_api_has_all_public_names() -> None:
+    described = re.findall(
+        r"^::: hyperx\.(\w+)", (toy.ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE
+    )
+    assert sorted(described) == sorted(set(hyperx.__all__) - {"__version__"})
