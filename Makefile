@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test quickstart bench bench-gpu lint format wheel constraints clean
+.PHONY: help install test quickstart docs bench bench-gpu lint format wheel constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -28,6 +28,10 @@ test: $(INSTALLED) ## run the tests
 
 quickstart: $(INSTALLED) ## train on the sample corpus, evaluate, tag a sentence: a few minutes, no network
 	. $(BIN)/activate && sh examples/quickstart.sh
+
+docs: $(INSTALLED) ## build the documentation site into site/, broken links and all warnings being errors
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet --strict
 
 # TREEBANK names the folder of a treebank of Universal Dependencies, such as UD_English-EWT.
 bench: $(INSTALLED) ## measure speed and memory: make bench TREEBANK=DATA/ud/UD_English-EWT (under 15 minutes)
@@ -53,11 +57,11 @@ wheel: $(INSTALLED) ## build the wheel into dist/
 constraints: $(INSTALLED) ## pin again what pyproject.toml asks for
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
 	cp constraints.txt $(VENV)/constraints.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --group dev --group build \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --group dev --group docs --group build \
 		--no-header --no-annotate --output-file $(VENV)/constraints.txt pyproject.toml
 	{ grep '^#' constraints.txt; cat $(VENV)/constraints.txt; } > $(VENV)/constraints.new
 	mv $(VENV)/constraints.new constraints.txt
 
 clean: ## delete .venv, builds and caches, but no runs
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find src tests examples benchmarks -name __pycache__ -prune -exec rm -rf {} +
