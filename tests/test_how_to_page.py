@@ -13,8 +13,7 @@ import pytest
 
 import toy
 from hyperx.cli import main
-from hyperx.tasks.kinds import JSON_KEYS
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.registry import JSON_KEYS, KINDS
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -52,4 +51,4 @@ def test_the_commands_are_understood(command: list[str], base: list[str], data: 
 
 def test_the_line_of_json_has_the_keys_that_are_written() -> None:
     (line,) = re.findall(r"```json\n(.*)\n```", PAGE)
-    assert set(json.loads(line)) <= JSON_KEYS | set(TASKS)
+    assert set(json.loads(line)) <= JSON_KEYS | set(KINDS)

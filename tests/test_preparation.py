@@ -16,7 +16,7 @@ from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.preparation import RunData, label_set, prepare
 from hyperx.plan.scope import Scope, check_options
-from hyperx.tasks.registry import TASKS
+from hyperx.tasks.registry import KINDS
 from hyperx.tasks.tagging import NamedEntities
 
 pytest_plugins = ["world"]
@@ -55,7 +55,7 @@ def test_all_problems_are_reported_together(data: Path) -> None:
     )  # fmt: skip
     text = "\n".join(problems)
     for expected in (
-        f"--tasks: there is no task 'nre'; there are {', '.join(TASKS)}. Did you mean 'ner'?",
+        f"--tasks: there is no task 'nre'; there are {', '.join(KINDS)}. Did you mean 'ner'?",
         "--languages: 'de' is the same language as 'deu'",
         "--languages: 'qqq1' is no language code",
         "--train_task_language_pairs: pos#eng is the same pair as pos#en; name it once",

@@ -17,8 +17,7 @@ from hyperx.errors import ConfigError
 from hyperx.files import in_home
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
-from hyperx.tasks.kinds import read_kinds
-from hyperx.tasks.registry import make_tasks
+from hyperx.tasks.registry import make_tasks, read_kinds
 from hyperx.transfer import group_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"

@@ -37,7 +37,7 @@ from hyperx.prediction.output import Prediction
 from hyperx.prediction.tagging import as_sentences, tag
 from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, special_subwords
 from hyperx.tasks.collate import pad_windows
-from hyperx.tasks.registry import TASKS, make_tasks
+from hyperx.tasks.registry import KINDS, make_tasks
 
 log = logging.getLogger(__name__)
 
@@ -608,7 +608,7 @@ def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
     # A run that starts from another one may have left out some of its languages.
     pairs = [(task, language) for task, language in config.trained_keys if language in known]
     own = {name: {language for task, language in pairs if task == name} for name in config.kinds}
-    labelled = set().union(*(own[name] for name, kind in config.kinds.items() if not TASKS[kind].auxiliary))
+    labelled = set().union(*(own[name] for name, kind in config.kinds.items() if not KINDS[kind].auxiliary))
     return {name: languages or labelled or {language for _, language in pairs} for name, languages in own.items()}
 
 
@@ -616,9 +616,9 @@ def check_config(config: ModelConfig) -> None:
     """Check that a configuration's tasks, activation and head layer exist; raises a ConfigError if not."""
     shape = config.architecture
     problems = [
-        f"there is no task {kind!r}; there are {', '.join(TASKS)}.{did_you_mean(kind, TASKS)}"
+        f"there is no task {kind!r}; there are {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}"
         for kind in config.kinds.values()
-        if kind not in TASKS
+        if kind not in KINDS
     ]
     if set(config.kinds) != set(config.labels):
         problems.append(f"expected labels of {', '.join(config.kinds)}; found those of {', '.join(config.labels)}")

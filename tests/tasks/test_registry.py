@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from hyperx.tasks.kinds import read_kinds
-from hyperx.tasks.registry import TASKS, make_tasks
+from hyperx.errors import HyperXError
+from hyperx.tasks.registry import KINDS, make_tasks, read_kinds, register_task
+from hyperx.tasks.tagging import PartOfSpeech
 
 
 def kinds_of(*entries: str, used: tuple[str, ...] = ()) -> tuple[dict[str, str], list[str]]:
@@ -14,11 +15,20 @@ def kinds_of(*entries: str, used: tuple[str, ...] = ()) -> tuple[dict[str, str],
 
 
 def test_every_kind_is_a_task_of_its_own_name() -> None:
-    made = make_tasks({kind: kind for kind in TASKS})
-    assert {name: (task.name, task.kind) for name, task in made.items()} == {kind: (kind, kind) for kind in TASKS}
+    made = make_tasks({kind: kind for kind in KINDS})
+    assert {name: (task.name, task.kind) for name, task in made.items()} == {kind: (kind, kind) for kind in KINDS}
     for task in made.values():
-        assert task.label_column is None or task.label_column in task.columns
         assert task.reads == "text" or task.column in task.columns
+
+
+def test_a_kind_belongs_to_one_class(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(PartOfSpeech):
+        """Another class of the same kind."""
+
+    monkeypatch.setitem(KINDS, "pos", KINDS["pos"])
+    assert register_task(PartOfSpeech, column="upos") is PartOfSpeech
+    with pytest.raises(HyperXError, match="Other: there is a task 'pos' already"):
+        register_task(Other, column="upos")
 
 
 def test_names_of_ones_own() -> None:

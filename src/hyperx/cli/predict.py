@@ -26,7 +26,7 @@ from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, 
 from hyperx.files import missing_encoder
 from hyperx.languages import canonical, is_language, no_language
 from hyperx.prediction.output import OUTPUT_FORMATS, Places, Prediction
-from hyperx.tasks.kinds import kinds_of
+from hyperx.tasks.registry import kinds_of
 
 log = logging.getLogger(__name__)
 

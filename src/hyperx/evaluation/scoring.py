@@ -29,7 +29,7 @@ from hyperx.plan.pair_data import (
     with_all_pairs,
 )
 from hyperx.plan.scope import parse_pairs, path_problems
-from hyperx.tasks.kinds import Kind, kinds_of
+from hyperx.tasks.registry import Kind, kinds_of
 from hyperx.transfer import group_of
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.

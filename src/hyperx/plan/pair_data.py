@@ -15,7 +15,7 @@ from hyperx.data.locate.treebanks import UD_COLUMNS
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.kinds import KINDS, RAW_TEXT, Kind
+from hyperx.tasks.registry import KINDS, RAW_TEXT, Kind
 
 
 def raw_text_of(pair: TaskLanguagePair) -> TaskLanguagePair:

@@ -29,7 +29,7 @@ from hyperx.plan.pair_data import kept_data, with_all_pairs
 from hyperx.published.encoder import UNSEEN, Description, describe_encoder, shape_of
 from hyperx.published.run import ARGUMENTS, TASKS, PublishedRun, checked_options
 from hyperx.published.weights import read_tensors, read_weights, weights_path
-from hyperx.tasks.kinds import kinds_of
+from hyperx.tasks.registry import kinds_of
 
 log = logging.getLogger(__name__)
 

@@ -16,6 +16,7 @@ from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.batch.windows import Ints, SubwordEncoder, Window
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import EncoderError
+from hyperx.tasks.registry import KINDS
 
 IGNORED = -100
 """The label id of a position that has no label: the value that the Hugging Face library uses."""
@@ -153,20 +154,14 @@ class Result:
 
 
 class Task(ABC):
-    """One task. A new kind of task is a subclass and a line in :mod:`hyperx.tasks.registry`.
+    """One task. A new kind of task is a subclass and a line in :mod:`hyperx.tasks.registry`, or ``register_task``.
 
     Args:
         name: its name in pairs; by default its kind.
     """
 
     kind: ClassVar[str]
-    """The name of this kind of task in ``--tasks``."""
-    column: ClassVar[str]
-    """The column of :class:`~hyperx.data.read.sentence.Sentence` by which its data is found and checked."""
-    columns: ClassVar[tuple[str, ...]]
-    """The columns that are kept of every sentence: labels in at most one of them, numbers in the others."""
-    label_column: ClassVar[str | None]
-    """The one of them that has its labels."""
+    """The name of this kind of task in ``--tasks``; :data:`~hyperx.tasks.registry.KINDS` says more of it."""
     no_label: ClassVar[str | None] = None
     """What stands for the label of a word without one: such a word has no loss and is not scored."""
     least_labels: ClassVar[int] = 0
@@ -175,10 +170,6 @@ class Task(ABC):
     """The measure by which checkpoints are chosen."""
     further_measures: ClassVar[tuple[str, ...]] = ()
     """Other measures that tables show."""
-    reads: ClassVar[Literal["words", "text"]] = "words"
-    """Whether it needs a sentence's words, or its raw text (or two texts) with one label for all."""
-    auxiliary: ClassVar[bool] = False
-    """Whether it only serves other tasks: its measure enters no average, and it predicts nothing."""
     counts_labels: ClassVar[bool] = False
     """Whether the head's work depends on the number of labels. They then stay where they are, in training on the CPU:
     reading their number from a GPU would mean waiting for it."""
@@ -187,6 +178,31 @@ class Task(ABC):
 
     def __init__(self, name: str | None = None) -> None:
         self.name = name or self.kind
+
+    @property
+    def column(self) -> str:
+        """:attr:`Kind.column`."""
+        return KINDS[self.kind].column
+
+    @property
+    def reads(self) -> Literal["words", "text"]:
+        """:attr:`Kind.reads`."""
+        return KINDS[self.kind].reads
+
+    @property
+    def auxiliary(self) -> bool:
+        """:attr:`Kind.auxiliary`."""
+        return KINDS[self.kind].auxiliary
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that are kept of every sentence: numbers, and in the last one its labels if it has any."""
+        return (self.column,)
+
+    @property
+    def label_column(self) -> str | None:
+        """The one of them that has its labels."""
+        return self.columns[-1] if self.columns else None
 
     def problem(self, subwords: Subwords) -> str | None:
         """Why an encoder whose tokenizer has these special subwords cannot serve the task; None if it can."""

@@ -46,12 +46,9 @@ class TextClassification(Task):
     """
 
     kind = "cls"
-    column = label_column = LABEL
-    columns = (LABEL,)
     least_labels = 2
     measure = "accuracy"
     further_measures = ("macro_f1",)
-    reads = "text"
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
         """The labels of the training data in alphabetical order."""

@@ -70,12 +70,8 @@ class MaskedLanguageModelling(Task):
     """Masked subwords are predicted from those around them; measured by perplexity."""
 
     kind = "mlm"
-    column = "text"
     columns = ()
-    label_column = None
     measure = "perplexity"
-    reads = "text"
-    auxiliary = True
     counts_labels = True
 
     def problem(self, subwords: Subwords) -> str | None:

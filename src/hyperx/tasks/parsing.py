@@ -189,9 +189,7 @@ class DependencyParsing(Task):
     """Trees of universal relations, measured by LAS and UAS over words."""
 
     kind = "dep"
-    column = "head"
     columns = ("head", "deprel")
-    label_column = "deprel"
     no_label = NO_LABEL
     measure = "las"
     further_measures = ("uas",)

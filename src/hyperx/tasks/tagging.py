@@ -91,8 +91,6 @@ class PartOfSpeech(TaggingTask):
     """Universal part-of-speech tags, measured by accuracy over words."""
 
     kind = "pos"
-    column = label_column = "upos"
-    columns = ("upos",)
     no_label = NO_LABEL
     measure = "accuracy"
 
@@ -118,8 +116,6 @@ class NamedEntities(TaggingTask):
     """Named entities in BIO, measured by the F1 of exact spans. Predictions are always well-formed BIO."""
 
     kind = "ner"
-    column = label_column = "ner"
-    columns = ("ner",)
     measure = "f1"
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
