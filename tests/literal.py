@@ -130,8 +130,10 @@ def plain_names(model: HyperX, kind: str, task: str, language: str) -> list[str]
 
 def literal_adapters(model: HyperX, task: str, language: str, layer: int) -> list[LiteralAdapter]:
     """The adapters of a pair at one point, in the order in which they are applied."""
-    sharing = model.config.architecture.plain_sharing
-    if sharing is None:
+    sharing = model.config.architecture.adapters
+    if sharing == "none":
+        return []
+    if sharing == "hypernetwork":
         return [generated_adapter(model, task, language, layer)]
     kinds = ["language", "task"] if sharing == "stacked" else [sharing]
     return [plain_adapter(model, plain_names(model, kind, task, language), layer) for kind in kinds]

@@ -170,7 +170,7 @@ def test_compressed_model_is_saved(encoder: Path, tmp_path: Path) -> None:
 
 def test_plain_adapters_cannot_be_compressed(encoder: Path) -> None:
     with pytest.raises(HyperXError, match="only a hypernetwork can be compressed"):
-        new_model(encoder, adapter_sharing="shared").compress(3)
+        new_model(encoder, adapters="shared").compress(3)
 
 
 def test_output_folder_stands_for_its_best_checkpoint(encoder: Path, tmp_path: Path) -> None:
@@ -261,9 +261,9 @@ def test_all_misfits_are_told_together_and_nothing_is_loaded(saved: Path) -> Non
         ),
         (lambda folder: (folder / CONFIG).write_text("{"), f"{CONFIG} is not JSON"),
         (lambda folder: (folder / CONFIG).write_bytes(b"\xff\xfe"), f"{CONFIG} is not JSON"),
-        (lambda folder: (folder / CONFIG).write_text("[1]"), "expected a checkpoint of format 1"),
-        (lambda folder: edit(folder, lambda value: value.update(format=2)), "expected a checkpoint of format 1"),
-        (lambda folder: edit(folder, lambda value: value.pop("format")), "expected a checkpoint of format 1"),
+        (lambda folder: (folder / CONFIG).write_text("[1]"), "expected a checkpoint of format 2"),
+        (lambda folder: edit(folder, lambda value: value.update(format=2)), "expected a checkpoint of format 2"),
+        (lambda folder: edit(folder, lambda value: value.pop("format")), "expected a checkpoint of format 2"),
         (lambda folder: edit(folder, lambda value: value.update(more=1)), "does not describe a model:.*more"),
         (lambda folder: edit(folder, lambda value: value.pop("labels")), "does not describe a model:.*labels"),
         (lambda folder: edit(folder, lambda value: value.update(labels=[])), "does not describe a model"),

@@ -110,9 +110,9 @@ def test_given_adapters_equal_generated_ones(pairs: str | list[str]) -> None:
     assert model(pairs, IDS, MASK, adapters=adapters).hidden.equal(wanted)
 
 
-@pytest.mark.parametrize("sharing", [None, "stacked"])
-def test_adapters_of_another_number_of_pairs_are_refused(sharing: str | None) -> None:
-    model = tiny_model(adapter_sharing=sharing)
+@pytest.mark.parametrize("sharing", ["hypernetwork", "stacked"])
+def test_adapters_of_another_number_of_pairs_are_refused(sharing: str) -> None:
+    model = tiny_model(adapters=sharing)
     adapters = model.adapters([TaskLanguagePair("ner", "en"), TaskLanguagePair("pos", "tr")])
     with pytest.raises(HyperXError, match="expected the adapters of pos#tr; found those of 2 pairs"):
         model("pos#tr", IDS, MASK, adapters=adapters)
@@ -375,6 +375,22 @@ def test_freezing_trains_everything_else() -> None:
     assert frozen == {name for name, _ in model.named_parameters() if name.startswith("encoder.embeddings.")}
 
 
+@pytest.mark.parametrize("head_layer", ["last", 1])
+def test_without_adapters_all_of_the_encoder_is_trained_as_it_is(head_layer: int | str) -> None:
+    model = tiny_model(adapters="none", head_layer=head_layer, adapter_non_linearity="prelu")
+    assert trained(model) == {name for name, _ in model.named_parameters()}
+    assert {name.partition(".")[0] for name in trained(model)} <= {"encoder", "heads"}
+    assert model.adapters([TaskLanguagePair("ner", "en")]) is None
+    model(PAIRS, IDS, MASK, TARGETS).loss.backward()
+    assert all(parameter.grad is not None for parameter in model.parameters())
+    with torch.no_grad():
+        found = model(PAIRS, IDS, MASK).hidden
+        wanted = model.encoder(input_ids=IDS, attention_mask=MASK).last_hidden_state
+    assert found.equal(wanted)
+    with pytest.raises(HyperXError, match="adapters are none: only a hypernetwork can be compressed"):
+        model.compress(2)
+
+
 def test_parts_of_the_encoder_that_are_trained() -> None:
     model = tiny_model()
     norms = {f"encoder.{norm}.{kind}" for norm, _ in norm_modules(model.encoder) for kind in ("weight", "bias")}
@@ -487,7 +503,7 @@ def test_an_added_language_reads_the_mean_before_and_after_saving(trainable: boo
 
 def test_what_an_untrained_language_reads_is_told_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
     caplog.set_level("INFO", "hyperx")
-    for fields in ({"options": {"mean_for_untrained": False}}, {"adapter_sharing": "language"}):
+    for fields in ({"options": {"mean_for_untrained": False}}, {"adapters": "language"}):
         several_tasks(**fields).admit_language("wo")
     assert caplog.messages == [
         "no training pair had wo: it reads an embedding that nothing has trained",
@@ -506,7 +522,7 @@ def test_what_was_learnt_in_languages_that_are_no_longer_there_is_not_read() -> 
     """As in a run that starts from another one and names fewer languages."""
     model = several_tasks(languages=("tr", "de"), trained_pairs=("ner#en", "pos#tr"))
     assert learnt_languages(model.config) == {task: {"tr"} for task in model.tasks}
-    plain = several_tasks(languages=("tr", "de"), trained_pairs=("ner#en", "pos#tr"), adapter_sharing="task")
+    plain = several_tasks(languages=("tr", "de"), trained_pairs=("ner#en", "pos#tr"), adapters="task")
     assert set(plain.plain_adapters) == {"task-pos", "task-ner"}
 
 

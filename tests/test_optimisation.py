@@ -28,10 +28,10 @@ def decayed(model: HyperX) -> set[str]:
 # Weight decay ---------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("sharing", [None, "stacked"])
-def test_two_steps_follow_the_equation_of_adamw(sharing: str | None) -> None:
+@pytest.mark.parametrize("sharing", ["hypernetwork", "stacked"])
+def test_two_steps_follow_the_equation_of_adamw(sharing: str) -> None:
     """``p <- p - lr (wd p + m / (sqrt(v) + eps))`` with m and v without their bias towards zero (Loshchilov 2019)."""
-    model = tiny_model(adapter_sharing=sharing, options=NORMS).requires_grad_(True)
+    model = tiny_model(adapters=sharing, options=NORMS).requires_grad_(True)
     decay, beta1, beta2 = 0.3, 0.9, 0.999
     options = TrainingOptions(learning_rate=1e-2, encoder_learning_rate_scale=0.2, weight_decay=decay)
     optimizer = make_optimizer(model, options, CPU)
@@ -71,7 +71,7 @@ def test_the_generators_and_all_other_matrices_decay() -> None:
 
 
 def test_plain_adapters_decay_but_for_their_biases_and_norms() -> None:
-    model = tiny_model(options=NORMS, adapter_sharing="task")
+    model = tiny_model(options=NORMS, adapters="task")
     outside = {name for name in decayed(model) if name.startswith("plain_adapters.")}
     assert outside == {f"plain_adapters.task-{task}.{kind}" for task in ("ner", "pos") for kind in ("down", "up")}
 

@@ -135,10 +135,9 @@ def test_one_spelling_of_a_language_serves_all_its_pairs(base: list[str]) -> Non
 @pytest.mark.parametrize(
     ("words", "expected"),
     [
-        (["--adapter_sharing", "task"], "--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out"),
         (
-            ["--no_hypernet", "--conditional_layer_norm", "--add_layer_norm_after_adapter"],
-            "--conditional_layer_norm: with --no_hypernet nothing generates norms; leave one of them out",
+            ["--adapters", "task", "--conditional_layer_norm", "--add_layer_norm_after_adapter"],
+            "--conditional_layer_norm: with --adapters task nothing generates norms; leave one of them out",
         ),
         (["--conditional_layer_norm"], "--conditional_layer_norm has no norm to generate"),
         (["--best_by", "seen", "--evaluation_strategy", "no"], "--best_by needs evaluations"),

@@ -102,7 +102,7 @@ def test_modules_with_what_is_trained(capsys: pytest.CaptureFixture[str]) -> Non
 
 
 def test_modules_with_what_the_patterns_matched(capsys: pytest.CaptureFixture[str]) -> None:
-    model = tiny_model(adapter_sharing="stacked")
+    model = tiny_model(adapters="stacked")
     patterns = {"--freeze_params_regex": PUBLISHED_PATTERN, "--unfreeze_params_regex": r".*task-"}
     apply_freezing(model, *patterns.values())
     print_modules(model, patterns)

@@ -123,8 +123,9 @@ def test_a_run_follows_from_its_seed(go: Callable[..., int], tmp_path: Path) -> 
         ["--add_layer_norm_before_adapter", "--add_layer_norm_after_adapter", "--conditional_layer_norm"],
         ["--after_layer_output", "--adapter_non_linearity", "gelu"],
         ["--head_layer", "1", "--train_encoder", "all", "--max_grad_norm", "0"],
-        ["--no_hypernet", "--adapter_sharing", "pair", "--add_layer_norm_after_adapter"],
-        ["--adapter_sharing", "stacked", "--no_hypernet", "--languages", "en", "tr", "de"],
+        ["--adapters", "pair", "--add_layer_norm_after_adapter"],
+        ["--adapters", "stacked", "--languages", "en", "tr", "de"],
+        ["--adapters=none", "--languages", "en", "tr", "de"],
     ],
     ids=lambda options: options[0].removeprefix("--"),
 )
@@ -144,15 +145,14 @@ HOW: dict[str, list[str]] = {
     "length_bucketing": ["", "no_"],
     "attention_dropout": ["", "no_"],
     "train_encoder": list(get_args(EncoderPart)),
-    "sharing": ["", "shared", "stacked"],
+    "adapters": ["hypernetwork", "shared", "stacked", "none"],
 }
 
 
 @pytest.mark.parametrize("values", list(AllPairs([*HOW.values()])), ids=lambda values: "-".join(values))
 def test_every_way_to_train_with_every_other(go: Callable[..., int], values: list[str], tmp_path: Path) -> None:
     case = dict(zip(HOW, values, strict=True))
-    sharing = case.pop("sharing")
-    words = ["--no_hypernet", "--adapter_sharing", sharing] if sharing else []
+    words: list[str] = []
     for name, value in case.items():
         words += [f"--{value}{name}"] if value in ("", "no_") else [f"--{name}", value]
     assert go("run", *words, "--max_train_steps", "2", "--warmup_steps", "1", *NO_EVALUATION) == 0
@@ -160,9 +160,7 @@ def test_every_way_to_train_with_every_other(go: Callable[..., int], values: lis
     assert all(torch.isfinite(tensor).all() for tensor in toy.weights(tmp_path / "run", 2).values())
 
 
-@pytest.mark.parametrize(
-    ("options", "what"), [([], "hypernetwork"), (["--no_hypernet", "--adapter_sharing", "task"], "plain adapters")]
-)
+@pytest.mark.parametrize(("options", "what"), [([], "hypernetwork"), (["--adapters", "task"], "plain adapters")])
 def test_a_pattern_that_freezes_all_adapters_is_warned_of(
     go: Callable[..., int], caplog: pytest.LogCaptureFixture, options: list[str], what: str
 ) -> None:

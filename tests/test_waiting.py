@@ -115,7 +115,7 @@ def test_a_step_over_batches_without_padding_never_waits(run: Callable[..., Trai
         training._step(iter([batch]))
 
 
-@pytest.mark.parametrize("fields", [{"no_hypernet": True, "adapter_sharing": "stacked"}, {"train_encoder": "all"}])
+@pytest.mark.parametrize("fields", [{"adapters": "stacked"}, {"adapters": "none"}, {"train_encoder": "all"}])
 def test_a_step_of_other_models_never_waits(run: Callable[..., TrainingRun], fields: dict[str, object]) -> None:
     training = run(PAIRS["all"], **fields)
     batches = training._batches(0)

@@ -6,7 +6,7 @@ import logging
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -15,6 +15,7 @@ from safetensors.torch import load_file, save_file
 import toy
 from hyperx import checkpoint
 from hyperx.cli import main
+from hyperx.config import AdapterKind
 from hyperx.data.read.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError
 from hyperx.model import HyperX
@@ -25,7 +26,7 @@ from tiny import model_config, randomise, tiny_batch, tiny_bert, tiny_model
 pytest_plugins = ["world"]
 
 IDS, MASK = tiny_batch([6, 4])
-SHARINGS = [None, "shared", "task", "language", "pair", "stacked"]
+SHARINGS = get_args(AdapterKind)
 
 
 def saved(folder: Path, **fields: Any) -> WarmStart:
@@ -52,10 +53,10 @@ def started(start: WarmStart, **fields: Any) -> HyperX:
 
 @pytest.mark.parametrize("sharing", SHARINGS)
 @pytest.mark.parametrize("head_layer", ["last", 2])
-def test_the_same_model_again(tmp_path: Path, sharing: str | None, head_layer: int | str) -> None:
-    start = saved(tmp_path / "old", adapter_sharing=sharing, head_layer=head_layer, adapter_non_linearity="prelu")
+def test_the_same_model_again(tmp_path: Path, sharing: str, head_layer: int | str) -> None:
+    start = saved(tmp_path / "old", adapters=sharing, head_layer=head_layer, adapter_non_linearity="prelu")
     model, old = started(start), tiny_model(
-        adapter_sharing=sharing, head_layer=head_layer, adapter_non_linearity="prelu"
+        adapters=sharing, head_layer=head_layer, adapter_non_linearity="prelu"
     )  # fmt: skip
     with torch.no_grad():
         for pair in ("ner#en", "pos#tr", "ner#de"):
@@ -63,9 +64,9 @@ def test_the_same_model_again(tmp_path: Path, sharing: str | None, head_layer: i
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
-def test_names_count_and_not_positions(tmp_path: Path, sharing: str | None) -> None:
-    old = tiny_model(adapter_sharing=sharing, languages=("en", "tur", "de"))
-    start = saved(tmp_path / "old", adapter_sharing=sharing, languages=("en", "tur", "de"))
+def test_names_count_and_not_positions(tmp_path: Path, sharing: str) -> None:
+    old = tiny_model(adapters=sharing, languages=("en", "tur", "de"))
+    start = saved(tmp_path / "old", adapters=sharing, languages=("en", "tur", "de"))
     labels = {"pos": start.config.labels["pos"], "ner": start.config.labels["ner"]}
     model = started(start, labels=labels, languages=("fi", "tr", "de", "eng"), trained_pairs=("ner#fi",))
     assert model.config.trained_pairs == ("ner#fi", "ner#en", "pos#tr")
@@ -108,14 +109,14 @@ def test_an_embedding_that_nobody_trained_is_not_taken(tmp_path: Path) -> None:
     assert rows == [True, True, False]
 
 
-@pytest.mark.parametrize("sharing", [None, "language"])
+@pytest.mark.parametrize("sharing", ["hypernetwork", "language"])
 def test_a_language_of_raw_text_alone_is_read_as_before_without_the_task_that_read_it(
-    tmp_path: Path, sharing: str | None
+    tmp_path: Path, sharing: str
 ) -> None:
     labels = {"ner": ("O", "B-PER", "I-PER"), "mlm": ()}
     pairs = {"trained_pairs": ("ner#en", "mlm#tr")}
-    start = saved(tmp_path / "old", labels=labels, adapter_sharing=sharing, **pairs)
-    before = tiny_model(labels=labels, adapter_sharing=sharing, **pairs)
+    start = saved(tmp_path / "old", labels=labels, adapters=sharing, **pairs)
+    before = tiny_model(labels=labels, adapters=sharing, **pairs)
     after = started(start, labels={"ner": labels["ner"]}, trained_pairs=("ner#en",))
     for language in ("en", "tr", "de"):
         old, new = (model.adapters([TaskLanguagePair("ner", language)]) for model in (before, after))
@@ -123,26 +124,24 @@ def test_a_language_of_raw_text_alone_is_read_as_before_without_the_task_that_re
 
 
 @pytest.mark.parametrize("sharing", SHARINGS)
-def test_what_was_left_out_on_the_way_comes_again_as_new(tmp_path: Path, sharing: str | None) -> None:
+def test_what_was_left_out_on_the_way_comes_again_as_new(tmp_path: Path, sharing: str) -> None:
     labels = {"ner": ("O", "B-PER"), "pos": ("NOUN", "VERB")}
     pairs = ("ner#en", "ner#de", "pos#tr")
-    first = saved(
-        tmp_path / "a", labels=labels, adapter_sharing=sharing, trained_pairs=pairs, languages=("en", "de", "tr")
-    )
+    first = saved(tmp_path / "a", labels=labels, adapters=sharing, trained_pairs=pairs, languages=("en", "de", "tr"))
     without = started(first, labels={"ner": labels["ner"]}, languages=("en", "tr"), trained_pairs=("ner#en",))
     assert set(without.config.trained_pairs) == set(pairs)
     without.save_pretrained(tmp_path / "b")
     again = started(
         WarmStart.read(tmp_path / "b"), labels=labels, languages=("en", "de", "tr"), trained_pairs=("ner#en", "pos#en")
     )
-    kept = {"ner#de"} if sharing in ("shared", "task") else set()
+    kept = {"ner#de"} if sharing in ("shared", "task", "none") else set()
     assert set(again.config.trained_pairs) == {"ner#en", "pos#en"} | kept
 
 
 def test_adapters_of_languages_may_be_stacked_upon(tmp_path: Path) -> None:
-    start = saved(tmp_path / "old", adapter_sharing="language")
-    model = started(start, adapter_sharing="stacked")
-    old = tiny_model(adapter_sharing="language")
+    start = saved(tmp_path / "old", adapters="language")
+    model = started(start, adapters="stacked")
+    old = tiny_model(adapters="language")
     for language in ("en", "tr"):
         for kind in ("down", "up_bias"):
             name = f"plain_adapters.language-{language}.{kind}"
@@ -175,7 +174,7 @@ def test_the_log_says_what_is_what(tmp_path: Path, caplog: pytest.LogCaptureFixt
     assert "new, so starting fresh: languages fi" in caplog.text
     assert "not of this run, so left out: tasks pos; languages tr, de" in caplog.text
     caplog.clear()
-    started(saved(tmp_path / "plain", adapter_sharing="language"), adapter_sharing="stacked")
+    started(saved(tmp_path / "plain", adapters="language"), adapters="stacked")
     assert "taken: adapters language-en, language-tr; tasks ner, pos" in caplog.text
     assert "new, so starting fresh: adapters task-ner, task-pos" in caplog.text
 
@@ -243,9 +242,9 @@ def test_damage_is_named(tmp_path: Path, change: Callable[[Any], object], messag
 
 
 def test_a_start_without_any_adapter_is_refused(tmp_path: Path) -> None:
-    start = saved(tmp_path / "old", adapter_sharing="shared")
+    start = saved(tmp_path / "old", adapters="shared")
     with pytest.raises(CheckpointError, match="none of its adapters is among those of this run: task-ner, task-pos"):
-        started(start, adapter_sharing="task")
+        started(start, adapters="task")
 
 
 # Whole runs -----------------------------------------------------------------------------------------------------------
@@ -309,7 +308,8 @@ def test_a_run_that_started_so_resumes_exactly(
     [
         (["--adapter_dim", "4"], "--adapter_dim: the checkpoint"),
         (["--adapter_non_linearity", "gelu", "--after_layer_output"], "--after_layer_output: the checkpoint"),
-        (["--no_hypernet"], "--no_hypernet: the checkpoint"),
+        (["--adapters", "task"], "--adapters: the checkpoint"),
+        (["--adapters", "none"], "--adapters: the checkpoint"),
         (["--head_layer", "1"], "--head_layer: the checkpoint"),
         (["--overwrite_output_dir", "--output_dir", "{parent}"], "--overwrite_output_dir deletes"),
         (["--load_from_ckpt", "nowhere"], "--load_from_ckpt: nowhere does not exist"),
@@ -342,7 +342,7 @@ def test_the_layer_of_the_heads_is_that_of_the_start(go: Callable[..., int], tmp
 
 
 def test_options_that_nothing_reads_may_differ(go: Callable[..., int], tmp_path: Path) -> None:
-    plain = ["--max_train_steps", "1", "--evaluation_strategy", "no", "--no_hypernet"]
+    plain = ["--max_train_steps", "1", "--evaluation_strategy", "no", "--adapters", "shared"]
     assert go("first", *plain) == 0
     assert go("second", *plain, "--load_from_ckpt", "first", "--projected_source_embedding_dim", "3") == 0
     assert toy.steps_of(tmp_path / "second") == [1]
@@ -350,12 +350,12 @@ def test_options_that_nothing_reads_may_differ(go: Callable[..., int], tmp_path:
 
 def test_adapters_stacked_as_in_mad_x(go: Callable[..., int], tmp_path: Path) -> None:
     """Language adapters first; a task on top of them while they are frozen; then a pair that nothing was trained on."""
-    options = ["--no_hypernet", "--max_train_steps", "2", "--evaluation_strategy", "no"]
+    options = ["--max_train_steps", "2", "--evaluation_strategy", "no"]
     languages = ["--train_task_language_pairs", "pos#tr", "ner#en"]
-    assert go("languages", *options, *languages, "--adapter_sharing", "language",
+    assert go("languages", *options, *languages, "--adapters", "language",
               "--freeze_params_regex", "^(?!.*adapter).*") == 0  # fmt: skip
     tasks = ["--train_task_language_pairs", "ner#en", "--languages", "en", "tr", "--load_from_ckpt", "languages"]
-    assert go("tasks", *options, *tasks, "--adapter_sharing", "stacked",
+    assert go("tasks", *options, *tasks, "--adapters", "stacked",
               "--freeze_params_regex", "^(?!.*task-).*") == 0  # fmt: skip
     before, after = toy.weights(tmp_path / "languages", 2), toy.weights(tmp_path / "tasks", 2)
     for language in ("en", "tr"):

@@ -134,9 +134,7 @@ def tiny_model(
 
 
 def model_config(**fields: Any) -> ModelConfig:
-    """A configuration with the options of the architecture among its fields; ``adapter_sharing`` for plain adapters."""
-    if fields.get("adapter_sharing") is not None:
-        fields["no_hypernet"] = True
+    """A configuration with the options of the architecture among its fields."""
     own = {name: fields.pop(name) for name in ArchitectureOptions.__slots__ if name in fields}
     before = fields.get("architecture", ArchitectureOptions(head_layer="last"))
     return ModelConfig(**(fields | {"architecture": replace(before, **own)}))

@@ -39,15 +39,7 @@ class Method:
     warmup: float | None = None
 
 
-# An adapter that keeps its initial weights adds nothing, and a pattern, unlike the default, trains all that it does not
-# match.
-FINE_TUNING = {
-    "no_hypernet": True,
-    "adapter_sharing": "shared",
-    "adapter_dim": 1,
-    "freeze_params_regex": "^plain_adapters",
-    "encoder_learning_rate_scale": 1.0,
-}
+FINE_TUNING = {"adapters": "none", "encoder_learning_rate_scale": 1.0}
 
 METHODS = {
     "hyper-x": Method({}, ADAPTER_RATES, 1e-3),
@@ -56,17 +48,15 @@ METHODS = {
     "fine-tuning": Method(FINE_TUNING, ENCODER_RATES, 1e-4),
     "fine-tuning-two-rates": Method({**FINE_TUNING, "encoder_learning_rate_scale": 0.2}, ADAPTER_RATES, 1e-3),
     "fine-tuning-single": Method(FINE_TUNING, ENCODER_RATES, 1e-4, by_task=True),
-    "adapter-shared": Method({"no_hypernet": True, "adapter_sharing": "shared"}, ADAPTER_RATES, 1e-3),
-    "adapter-task": Method({"no_hypernet": True, "adapter_sharing": "task"}, ADAPTER_RATES, 1e-3),
-    "adapter-task-layers": Method(
-        {"no_hypernet": True, "adapter_sharing": "task", "train_encoder": "layers"}, ADAPTER_RATES, 1e-3
-    ),
+    "adapter-shared": Method({"adapters": "shared"}, ADAPTER_RATES, 1e-3),
+    "adapter-task": Method({"adapters": "task"}, ADAPTER_RATES, 1e-3),
+    "adapter-task-layers": Method({"adapters": "task", "train_encoder": "layers"}, ADAPTER_RATES, 1e-3),
     # The encoder is frozen, including its norms; with task adapters on top, the language adapters are frozen too.
     "mad-x": Method(
-        {"no_hypernet": True, "adapter_sharing": "stacked", "freeze_params_regex": "^(?!.*task-).*"},
+        {"adapters": "stacked", "freeze_params_regex": "^(?!.*task-).*"},
         ADAPTER_RATES,
         1e-3,
-        text={"no_hypernet": True, "adapter_sharing": "language", "freeze_params_regex": "^(?!.*adapter).*"},
+        text={"adapters": "language", "freeze_params_regex": "^(?!.*adapter).*"},
     ),
     "hyper-x-published": Method(
         {

@@ -38,7 +38,7 @@ INSIDE = f"./{ENCODER}"
 """How a configuration names an encoder that is stored in the checkpoint's own folder, and so moves with it."""
 OPTIONS, BEST = "options.json", "best.json"
 LOG, LOCK, TRIAL = "log.jsonl", ".lock", "checkpoint-trial"
-FORMAT = 1
+FORMAT = 2
 
 
 @contextmanager

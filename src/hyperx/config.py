@@ -25,6 +25,7 @@ Scheduler = Literal[
 ]  # fmt: skip
 
 AdapterSharing = Literal["shared", "task", "language", "pair", "stacked"]
+AdapterKind = Literal["hypernetwork", AdapterSharing, "none"]
 EncoderPart = Literal["norms", "layers", "all"]
 GeneratorStart = Literal["scaled", "published"]
 SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
@@ -96,12 +97,10 @@ class ArchitectureOptions:
     head_layer: int | Literal["last"] | None = None
     """Layer that the task heads read: a number counted from 1 (layers above it are not run), or 'last'. By default the
     last; for the embedded encoder the tenth, as its upper two serve sentence embeddings."""
-    no_hypernet: bool = False
-    """Train plain bottleneck adapters instead of a hypernetwork, as baselines. They have the same sizes, norms, places
-    and initialisation; the options for embeddings, projector and layer ids then have no effect."""
-    adapter_sharing: AdapterSharing | None = None
-    """With --no_hypernet, one adapter for all pairs ('shared', its default), for each task, language or pair, or
-    'stacked': the language's adapter with the task's on top of it, as in MAD-X."""
+    adapters: AdapterKind = "hypernetwork"
+    """What adapts the encoder to a pair: the hypernetwork; as baselines, plain adapters of the same form, one for all
+    pairs ('shared'), for each task, language or pair, or 'stacked' (the language's with the task's on top of it, as in
+    MAD-X); or 'none': plain fine-tuning of the encoder. Options for parts that are not there have no effect."""
     adapter_non_linearity: Activation = "relu"
     """Activation between the adapter's projections."""
     after_layer_output: bool = False
@@ -109,11 +108,6 @@ class ArchitectureOptions:
     parser_projections: bool = True
     """Project word representations before the biaffine scores of dep, as Dozat and Manning (2017) do; without it the
     scores are computed from the encoder's own word representations, as published."""
-
-    @property
-    def plain_sharing(self) -> AdapterSharing | None:
-        """How plain adapters are shared; None if the hypernetwork generates the adapters."""
-        return (self.adapter_sharing or "shared") if self.no_hypernet else None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -174,7 +168,9 @@ class ModelConfig:
     @property
     def read_instead(self) -> str:
         """What a language without training data uses, as a phrase for messages."""
-        own = self.architecture.plain_sharing is None and not self.hypernetwork.mean_for_untrained
+        if self.architecture.adapters in ("shared", "task", "none"):
+            return "what the trained languages read"
+        own = self.architecture.adapters == "hypernetwork" and not self.hypernetwork.mean_for_untrained
         return "an embedding that nothing has trained" if own else "the mean of the trained languages"
 
     def to_json(self) -> dict[str, Any]:
@@ -205,9 +201,9 @@ class ModelOptions:
     attention_dropout: bool = False
     """Keep the encoder's dropout of attention weights in training; it takes twice the memory and time on long
     sentences. All other dropout of the encoder is kept in any case."""
-    train_encoder: EncoderPart = "norms"
+    train_encoder: EncoderPart | None = None
     """Part of the encoder to train: 'norms', only its layer norms; 'layers', everything but its embeddings; 'all', as
-    published."""
+    published. By default 'norms', and 'all' with --adapters none."""
     freeze_params_regex: str | None = None
     """Instead of --train_encoder: freeze the parameters whose names match this pattern (from the beginning of the name)
     and train all others. Names of the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of

@@ -77,9 +77,10 @@ class _Turn:
 
 
 class HyperX(nn.Module):
-    """Encoder + hypernetwork + heads (Hyper-X, figure 1); or with plain adapters instead.
+    """Encoder + hypernetwork + heads (Hyper-X, figure 1); or with plain adapters, or none, instead.
 
-    The hypernetwork or the plain adapters, the heads and the encoder's layer norms are trained; all else is frozen.
+    The hypernetwork or the plain adapters, the heads and the encoder's layer norms are trained (without adapters the
+    whole encoder); all else is frozen.
 
     Args:
         encoder: a model of the Hugging Face library; layers above the one that the heads read are dropped from it.
@@ -116,10 +117,10 @@ class HyperX(nn.Module):
         )
         self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         # Two activations have weights; those of one are in half precision.
-        self.activation = ACT2FN[shape.adapter_non_linearity].float()
+        self.activation = ACT2FN["linear" if source is None else shape.adapter_non_linearity].float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=shape.after_layer_output)
         quicken_dropout(encoder)
-        self.train_encoder("norms")
+        self.train_encoder("all" if source is None else "norms")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, encoder: str | Path | None = None) -> HyperX:
@@ -414,7 +415,8 @@ class HyperX(nn.Module):
         if self.plain_adapters is not None:
             self.plain_adapters.add_language(canonical(language))
         self.config = replace(self.config, languages=(*self.config.languages, language))
-        log.warning("language %s is new to the model: it reads the mean of the trained languages", language)
+        reads = "the mean of the trained languages" if self.hypernetwork is not None else self.config.read_instead
+        log.warning("language %s is new to the model: it reads %s", language, reads)
 
     def compress(self, rank: int) -> None:
         """Generate both projections as mixtures of R matrices, with about R / P of the hypernetwork's parameters.
@@ -429,16 +431,19 @@ class HyperX(nn.Module):
         if not isinstance(rank, int):
             raise not_expected("rank", "a whole number", rank)
         if self.hypernetwork is None:
-            raise HyperXError("the model has plain adapters: only a hypernetwork can be compressed")
+            raise HyperXError(
+                f"the model's adapters are {self.config.architecture.adapters}: only a hypernetwork can be compressed"
+            )
         self.hypernetwork.compress(rank)
         self.config = replace(self.config, generator_rank=rank)
 
-    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters:
-        """The adapters of K distinct pairs for all layers: generated, or the plain ones."""
+    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters | None:
+        """The adapters of K distinct pairs for all layers, generated or plain; None if the model has none."""
         tasks, languages = zip(*map(self.indices, pairs), strict=True)
-        if self.hypernetwork is None:
-            assert self.plain_adapters is not None
+        if self.plain_adapters is not None:
             return cast(Adapters, self.plain_adapters(tasks, languages))
+        if self.hypernetwork is None:
+            return None
         device = self.hypernetwork.source.task.device
         return cast(Adapters, self.hypernetwork(*placed(torch.tensor([tasks, languages]), device)))
 
@@ -474,9 +479,9 @@ class HyperX(nn.Module):
         if len(distinct) > 1:
             rows = Rows.of([distinct.index(pair) for pair in row_pairs], input_ids.device)
         weights = self.adapters(distinct) if adapters is None else adapters
-        if not isinstance(weights, Adapters):
+        if not isinstance(weights, Adapters | None):
             raise not_expected("adapters", "those that model.adapters returns", weights)
-        if weights.pairs != len(distinct):
+        if weights is not None and weights.pairs != len(distinct):
             names = ", ".join(map(str, distinct))
             raise HyperXError(f"expected the adapters of {names}; found those of {weights.pairs} pairs")
         try:
@@ -523,7 +528,7 @@ class HyperX(nn.Module):
             index = placed(torch.tensor(rows), hidden.device)
         return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
 
-    def _encode(self, input_ids: Tensor, mask: Tensor | None, weights: Adapters, rows: Rows | None) -> Tensor:
+    def _encode(self, input_ids: Tensor, mask: Tensor | None, weights: Adapters | None, rows: Rows | None) -> Tensor:
         inputs = {"input_ids": input_ids, "attention_mask": prepared_mask(self.encoder, input_ids, mask)}
         return self.injection.encode(self.encoder, inputs, weights, rows)
 
@@ -573,11 +578,13 @@ def labels_by_task(
     return labels
 
 
-def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters:
-    """The source of a model's adapters: a new hypernetwork, or new plain adapters."""
+def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters | None:
+    """The source of a model's adapters: a new hypernetwork, new plain adapters, or nothing."""
+    kind = config.architecture.adapters
+    if kind == "none":
+        return None
     languages = [canonical(language) for language in config.languages]
-    sharing = config.architecture.plain_sharing
-    if sharing is None:
+    if kind == "hypernetwork":
         return Hypernetwork(
             learnt=[[language in own for language in languages] for own in learnt_languages(config).values()],
             layers=layers,
@@ -586,7 +593,7 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
             rank=config.generator_rank,
         )
     return PlainAdapters(
-        sharing=sharing,
+        sharing=kind,
         tasks=tuple(config.kinds),
         languages=languages,
         trained_pairs=config.trained_keys,

@@ -70,7 +70,7 @@ PUBLISHED_DEFAULTS = {
     "languages": (),
     "train_task_language_pairs": (),
     "eval_task_language_pairs": (),
-    "no_hypernet": False,
+    "adapters": "hypernetwork",  # there --no_hypernet leaves it out
     "load_from_ckpt": None,
 }
 """The options of the published training program and their defaults; its encoder must be named."""
@@ -144,12 +144,12 @@ def test_the_preset_sets_nothing_that_is_no_option() -> None:
 
 
 def test_published_options_that_are_lists_or_flags_are_read_as_published() -> None:
-    words = ["--tasks", "ner", "pos", "--no_hypernet", "--load_from_ckpt", "runs/a", "--disable_progress_bar"]
+    words = ["--tasks", "ner", "pos", "--load_from_ckpt", "runs/a", "--disable_progress_bar"]
     found = options(*words, "--no_cuda", "--conditional_layer_norm", "--temperature", "2.5")
     assert found["tasks"] == ("ner", "pos")
     assert found["load_from_ckpt"] == Path("runs/a")
     assert found["temperature"] == 2.5
-    for flag in ("no_hypernet", "disable_progress_bar", "no_cuda", "conditional_layer_norm"):
+    for flag in ("disable_progress_bar", "no_cuda", "conditional_layer_norm"):
         assert found[flag] is True
 
 

@@ -36,7 +36,7 @@ COMMON: dict[str, list[Any]] = {
     "after_layer_output": [True, False],
 }
 GENERATED: dict[str, list[Any]] = COMMON | {
-    "adapter_sharing": [None],
+    "adapters": ["hypernetwork"],
     "norms": ["", "before", "after", "before after", "before generated", "after generated", "before after generated"],
     "condition_to_layer_id": [True, False],
     "project_source_embeddings": [True, False],
@@ -44,7 +44,7 @@ GENERATED: dict[str, list[Any]] = COMMON | {
     "frozen": [None, PUBLISHED_PATTERN, ".*embeddings.*", NOTHING],
 }
 PLAIN: dict[str, list[Any]] = COMMON | {
-    "adapter_sharing": ["shared", "task", "language", "pair", "stacked"],
+    "adapters": ["shared", "task", "language", "pair", "stacked"],
     "norms": ["", "before", "after", "before after"],
     "frozen": [None, "^(?!.*adapter).*", ".*embeddings.*", NOTHING],
 }
@@ -63,7 +63,7 @@ def model_of(case: dict[str, Any]) -> HyperX:
         "add_layer_norm_after_adapter": "after" in case["norms"],
         "conditional_layer_norm": "generated" in case["norms"],
     }
-    names = ("adapter_sharing", "after_layer_output", "adapter_non_linearity", "head_layer")
+    names = ("adapters", "after_layer_output", "adapter_non_linearity", "head_layer")
     model = tiny_model(encoder=tiny_bert(layers=2), options=options, **{name: case[name] for name in names})
     if case.get("compressed"):
         model.compress(case["compressed"])
@@ -140,8 +140,8 @@ def trains(model: HyperX) -> None:
 
 def test_cases_tell_wrong_equations_apart() -> None:
     """The oracle is sharp: adapters of the other pair are far outside of its tolerance."""
-    for sharing in (None, "pair", "stacked"):
-        model = tiny_model(adapter_sharing=sharing, trained_pairs=("ner#en", "pos#tr", "ner#tr", "pos#en"))
+    for sharing in ("hypernetwork", "pair", "stacked"):
+        model = tiny_model(adapters=sharing, trained_pairs=("ner#en", "pos#tr", "ner#tr", "pos#en"))
         ids, _ = tiny_batch([4])
         with torch.no_grad():
             hidden = model("ner#en", ids, torch.ones_like(ids)).hidden[0]
@@ -208,10 +208,10 @@ def test_all_activations_of_the_library_are_there() -> None:
     assert set(ACT2FN) <= set(get_args(Activation))
 
 
-@pytest.mark.parametrize("sharing", [None, "stacked"])
+@pytest.mark.parametrize("sharing", ["hypernetwork", "stacked"])
 @pytest.mark.parametrize("name", [name for name in get_args(Activation) if name in ACT2FN])
-def test_every_activation_trains(name: str, sharing: str | None) -> None:
-    model = tiny_model(adapter_non_linearity=name, adapter_sharing=sharing).train()
+def test_every_activation_trains(name: str, sharing: str) -> None:
+    model = tiny_model(adapter_non_linearity=name, adapters=sharing).train()
     other = "linear" if name != "linear" else "relu"
     assert not torch.equal(
         model(PAIRS, IDS, MASK).hidden, tiny_model(adapter_non_linearity=other)(PAIRS, IDS, MASK).hidden

@@ -133,7 +133,7 @@ def test_a_task_without_data_reads_the_mean_too() -> None:
 
 @pytest.mark.parametrize("sharing", SHARINGS)
 def test_an_added_language_is_one_without_data(sharing: str) -> None:
-    model = tiny_model(adapter_sharing=sharing)
+    model = tiny_model(adapters=sharing)
     before = {pair: model(pair, IDS, MASK).hidden for pair in ("ner#en", "pos#tr", "ner#de")}
     model.add_language("fi")
     assert model.config.languages == ("en", "tr", "de", "fi")
@@ -162,7 +162,7 @@ def test_gradients_reach_the_adapters_of_the_batch_alone() -> None:
 
 @pytest.mark.parametrize("sharing", SHARINGS)
 def test_the_start_adds_nothing(sharing: str) -> None:
-    config = tiny_model(adapter_sharing=sharing).config
+    config = tiny_model(adapters=sharing).config
     fresh = HyperX(tiny_bert(), config).eval()
     with torch.no_grad():
         plain = tiny_bert()(input_ids=IDS, attention_mask=MASK).last_hidden_state
@@ -187,7 +187,7 @@ def test_both_starts(start: str) -> None:
 
 @pytest.mark.parametrize("sharing", SHARINGS)
 def test_mixed_batch_equals_its_rows_alone(sharing: str) -> None:
-    model = tiny_model(adapter_sharing=sharing)
+    model = tiny_model(adapters=sharing)
     pairs = ["pos#tr", "ner#de"]
     with torch.no_grad():
         both = model(pairs, IDS, MASK).hidden
@@ -199,13 +199,13 @@ def test_mixed_batch_equals_its_rows_alone(sharing: str) -> None:
 def test_languages_whose_codes_are_names_of_methods() -> None:
     """A module cannot hold another by the name ``to``, which is Tongan; nor ``pop`` or ``cpu``."""
     languages = ("to", "pop", "cpu")
-    model = tiny_model(adapter_sharing="language", languages=languages, trained_pairs=("ner#to", "ner#pop", "pos#cpu"))
+    model = tiny_model(adapters="language", languages=languages, trained_pairs=("ner#to", "ner#pop", "pos#cpu"))
     assert list(model.plain_adapters) == [f"language-{language}" for language in languages]
     assert model("ner#pop", IDS, MASK).hidden.shape == (2, 6, 32)
 
 
 def test_other_spellings_are_the_same_language() -> None:
-    model = tiny_model(adapter_sharing="pair", languages=("eng", "tr-TR"),
+    model = tiny_model(adapters="pair", languages=("eng", "tr-TR"),
                        trained_pairs=("ner#en", "pos#tur"))  # fmt: skip
     assert list(model.plain_adapters) == ["pair-ner#en", "pair-pos#tr"]
     with torch.no_grad():
@@ -213,7 +213,7 @@ def test_other_spellings_are_the_same_language() -> None:
 
 
 def test_a_language_without_data_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    model = tiny_model(adapter_sharing="language")
+    model = tiny_model(adapters="language")
     with caplog.at_level(logging.INFO, "hyperx"):
         model.admit_language("de")
     assert "no training pair had de" in caplog.text

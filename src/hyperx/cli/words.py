@@ -65,6 +65,7 @@ SYNONYMS: dict[str, tuple[str, ...]] = {
     **dict.fromkeys(("resume_from_checkpoint", "continue"), ("resume",)),
     **dict.fromkeys(("overwrite", "force"), ("overwrite_output_dir",)),
     **dict.fromkeys(("activation",), ("adapter_non_linearity",)),
+    **dict.fromkeys(("no_hypernet", "adapter_sharing", "adapter"), ("adapters",)),
 }
 """What options are called elsewhere -> their names here, of which a command has the first that it knows; nothing if
 there is no such option."""

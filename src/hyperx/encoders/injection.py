@@ -39,13 +39,13 @@ class _Pass:
 
     Args:
         injection: the injection whose hooks apply it.
-        weights: for each layer the adapters of K pairs.
+        weights: for each layer the adapters of K pairs; None to apply none.
         rows: the pair of each row of the batch; None if K is 1.
         read: the input of every layer ``[B, T, h]``, collected during the pass; None if not needed.
     """
 
     injection: Injection
-    weights: Sequence[Adapters]
+    weights: Sequence[Adapters] | None
     rows: Rows | None
     read: list[Tensor] | None
 
@@ -89,23 +89,23 @@ class Injection:
             start.register_forward_pre_hook(self._read, with_kwargs=True)
 
     def encode(
-        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters, rows: Rows | None
+        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters | None, rows: Rows | None
     ) -> Tensor:
         """The encoder's last hidden states ``[B, T, h]``, with an adapter in every layer.
 
         Args:
             encoder: the encoder that this was made for, or its compiled form.
             inputs: its inputs.
-            weights: the adapters of K pairs in all layers.
+            weights: the adapters of K pairs in all layers; None to run the encoder as it is.
             rows: the pair of each row of the batch; None if K is 1.
         """
-        return self._run(encoder, inputs, _Pass(self, weights.layers(), rows, None))
+        return self._run(encoder, inputs, _Pass(self, None if weights is None else weights.layers(), rows, None))
 
     def states(
-        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters, rows: Rows | None
+        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters | None, rows: Rows | None
     ) -> list[Tensor]:
         """The L + 1 states ``[B, T, h]`` of the encoder, each as if the encoder ended there: with its final norm."""
-        running = _Pass(self, weights.layers(), rows, [])
+        running = _Pass(self, None if weights is None else weights.layers(), rows, [])
         last = self._run(encoder, inputs, running)
         assert running.read is not None
         return [*(as_last(encoder, state) for state in running.read), last]
@@ -120,7 +120,7 @@ class Injection:
 
     def _adapt(self, index: int, _module: nn.Module, _inputs: Any, output: Any) -> Any:
         running = _current.running
-        if running is None or running.injection is not self:
+        if running is None or running.injection is not self or running.weights is None:
             return output
         states = output[0] if isinstance(output, tuple) else output
         states = adapted(states, running.weights[index], running.rows, self.activation)

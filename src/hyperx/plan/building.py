@@ -65,9 +65,11 @@ def build_model(
         start.load_into(model, model.config)
     if not options.attention_dropout:
         disable_attention_dropout(model.encoder)
-    model.train_encoder(options.train_encoder)
+    if options.train_encoder is not None:
+        model.train_encoder(options.train_encoder)
     apply_freezing(model, options.freeze_params_regex, options.unfreeze_params_regex)
-    if not any(parameter.requires_grad for name, parameter in public_names(model) if not name.startswith("encoder.")):
+    outside = [parameter for name, parameter in public_names(model) if not name.startswith("encoder.")]
+    if outside and not any(parameter.requires_grad for parameter in outside):
         what = "hypernetwork" if model.plain_adapters is None else "plain adapters"
         log.warning("--freeze_params_regex: it freezes the %s as a whole; the adapters stay as they start", what)
     return model

@@ -279,7 +279,8 @@ def path_problems(options: Mapping[str, Any]) -> list[str]:
 
 def contradictions(config: TrainConfig) -> list[str]:
     """Options that contradict each other, or ask for what is not there."""
-    training, shape, problems = config.training, config.hypernetwork, []
+    training, shape, adapters = config.training, config.hypernetwork, config.architecture.adapters
+    problems = []
     for name in ("freeze_params_regex", "unfreeze_params_regex"):
         try:
             re.compile(getattr(config.model, name) or "")
@@ -295,12 +296,12 @@ def contradictions(config: TrainConfig) -> list[str]:
         problems.append("--early_stopping_patience needs evaluations; --evaluation_strategy no has none")
     if training.best_by != "all" and training.evaluation_strategy == "no":
         problems.append("--best_by needs evaluations; --evaluation_strategy no has none")
-    if shape.language_dropout > 0 and not shape.mean_for_untrained and not config.architecture.no_hypernet:
+    if shape.language_dropout > 0 and not shape.mean_for_untrained and adapters == "hypernetwork":
         problems.append("--language_dropout has no effect with --no_mean_for_untrained; leave out one of them")
-    if config.architecture.adapter_sharing is not None and not config.architecture.no_hypernet:
-        problems.append("--adapter_sharing is for plain adapters; add --no_hypernet, or leave it out")
-    if shape.conditional_layer_norm and config.architecture.no_hypernet:
-        problems.append("--conditional_layer_norm: with --no_hypernet nothing generates norms; leave one of them out")
+    if shape.conditional_layer_norm and adapters != "hypernetwork":
+        problems.append(
+            f"--conditional_layer_norm: with --adapters {adapters} nothing generates norms; leave one of them out"
+        )
     elif shape.conditional_layer_norm and not shape.has_norms:
         problems.append(
             "--conditional_layer_norm has no norm to generate; add --add_layer_norm_after_adapter or "

@@ -104,7 +104,7 @@ class WarmStart:
         languages = set(map(canonical, self.config.languages))
         fresh_task = pair.task in config.kinds and pair.task not in self.config.kinds
         fresh_language = canonical(pair.language) in set(map(canonical, config.languages)) - languages
-        return not fresh_task and (not fresh_language or config.architecture.plain_sharing in ("shared", "task"))
+        return not fresh_task and (not fresh_language or config.architecture.adapters in ("shared", "task", "none"))
 
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
         """Copy the weights into a model that :meth:`continued` describes, and log what was copied and what is new.
@@ -129,7 +129,7 @@ class WarmStart:
         faults += checkpoint.type_problems(own, tensors)
         faults += [f"missing: {name}" for name in own if name not in copied and self._is_due(name)]
         faults += [f"unexpected: {name}" for name in tensors if name not in own and self._is_due(name, config.labels)]
-        if not any(name.startswith((PLAIN, TASK_ROWS)) for name in copied):
+        if config.architecture.adapters != "none" and not any(name.startswith((PLAIN, TASK_ROWS)) for name in copied):
             faults.append(f"none of its adapters is among those of this run: {', '.join(_plain_names(own))}")
         if faults:
             raise CheckpointError(itemised(f"{OPTION}: the weights of {self.folder} do not fit the model", faults))
@@ -178,7 +178,7 @@ class WarmStart:
         adapters = [name for name in _plain_names(own) if any(path.startswith(f"{PLAIN}{name}.") for path in copied)]
         fresh_adapters = [name for name in _plain_names(own) if name not in adapters]
         taken = {
-            "": [] if adapters else ["the hypernetwork"],
+            "": ["the hypernetwork"] if config.architecture.adapters == "hypernetwork" else [],
             "adapters": adapters,
             "tasks": [task for task in config.kinds if task in then.kinds],
             "languages": [] if adapters else known,
@@ -214,9 +214,12 @@ def _shown(value: Any) -> str:
 
 def _shape(shape: HypernetworkOptions, architecture: ArchitectureOptions) -> dict[str, Any]:
     """The options on which the meaning or the shape of the weights depends, without those that have no effect."""
-    plain = architecture.no_hypernet
+    plain = architecture.adapters not in ("hypernetwork", "none")
     unread = {"mean_for_untrained", "language_dropout"}  # which weights are used, not what they are
-    unread |= {name for name in HypernetworkOptions.__slots__ if plain and not name.startswith(("adapter", "add"))}
+    if architecture.adapters == "none":
+        return {"adapters": "none", "head_layer": architecture.head_layer}
+    if plain:
+        unread |= {name for name in HypernetworkOptions.__slots__ if not name.startswith(("adapter", "add"))}
     if not shape.condition_to_layer_id:
         unread.add("layer_id_embedding_dim")
     if not shape.project_source_embeddings:
@@ -224,7 +227,7 @@ def _shape(shape: HypernetworkOptions, architecture: ArchitectureOptions) -> dic
     if not shape.has_norms:
         unread.add("conditional_layer_norm")
     return {
-        "no_hypernet": plain,
+        "adapters": "plain ones" if plain else "hypernetwork",  # a run may stack a task's on those of languages
         **{name: getattr(shape, name) for name in HypernetworkOptions.__slots__ if name not in unread},
         "adapter_non_linearity": architecture.adapter_non_linearity,
         "after_layer_output": architecture.after_layer_output,

@@ -43,7 +43,7 @@ class PairPredictor:
         self.model, self.pair, self.batch_size = model, pair, batch_size
         self.subwords = model.subwords() if subwords is None else subwords
         with torch.inference_mode():
-            self.adapters: Adapters = model.adapters([pair])
+            self.adapters: Adapters | None = model.adapters([pair])
         self.task, self.labels = model.tasks[pair.task], model.config.labels[pair.task]
 
     def predict(self, sentences: Iterable[Sequence[Window]]) -> Iterator[Result]:
