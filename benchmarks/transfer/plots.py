@@ -1,21 +1,23 @@
-"""Plots: learning curves, and a map of tasks and languages."""
+"""Plots: learning curves, and the cells of all methods in one grid."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
-from matplotlib.axes import Axes
+import pandas as pd
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch, Rectangle
 
-from hyperx.transfer import AVERAGE_NAMES
+from hyperx.transfer import AVERAGE_NAMES, GROUPS
 
-from .tables import Comparison, tasks_and_languages
+from .tables import Comparison
 
-HATCHES = {"seen": "", "new_pair": "....", "new_language": "////"}
-"""The hatching of cells by group."""
+WIDTH = 9.0
+"""Width of the grid in inches; at 100 pixels per inch, as wide as a page."""
+SATURATED = 10.0
+"""Difference in points at which the colours end."""
 
 
 def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
@@ -23,7 +25,7 @@ def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> lis
     folder.mkdir(parents=True, exist_ok=True)
     paths = [folder / f"{name}.{ending}" for ending in formats]
     for path in paths:
-        figure.savefig(path, dpi=150)
+        figure.savefig(path, dpi=200)
     return paths
 
 
@@ -50,41 +52,51 @@ def curves(comparison: Comparison) -> Figure:
 
 
 def heat_map(comparison: Comparison) -> Figure:
-    """A panel per method, a row per task, a column per language: mean score over the seeds; zero-shot cells hatched."""
-    first = next(iter(comparison.systems.values()))
-    tasks, languages = tasks_and_languages(list(dict.fromkeys(first["pair"])))
-    count = len(comparison.systems)
-    size = (1.8 + 0.62 * len(languages), 1.2 + count * (0.65 + 0.4 * len(tasks)))
-    figure = Figure(figsize=size, layout="constrained")
-    panels = figure.subplots(count, 1, squeeze=False)[:, 0]
+    """A row per method, a column per cell: the scores, means over seeds. The colour is the difference to the strongest
+    baseline of the column, whose score is bold; a baseline is any method but Hyper-X."""
+    scores = pd.DataFrame({
+        name: 100 * rows.groupby("pair", sort=False)["score"].mean() for name, rows in comparison.systems.items()
+    }).T  # fmt: skip
+    first = next(iter(comparison.systems.values())).drop_duplicates("pair")
     groups = dict(zip(first["pair"], first["group"], strict=True))
-    for axes, (name, rows) in zip(panels, comparison.systems.items(), strict=True):
-        scores = {str(pair): 100 * float(value) for pair, value in rows.groupby("pair")["score"].mean().items()}
-        values = np.array([[scores.get(f"{task}#{language}", np.nan) for language in languages] for task in tasks])
-        image = axes.imshow(values, cmap="viridis", vmin=0, vmax=100, aspect="auto")
-        axes.set_title(name, fontsize="medium", loc="left")
-        axes.set_xticks(range(len(languages)), languages)
-        axes.set_yticks(range(len(tasks)), tasks)
-        for (row, column), value in np.ndenumerate(values):
-            if not np.isnan(value):
-                _mark(axes, row, column, value, HATCHES[groups[f"{tasks[row]}#{languages[column]}"]])
-    figure.colorbar(image, ax=list(panels), label="%", shrink=0.8)
-    kinds = [
-        Patch(facecolor="lightgrey", edgecolor="black", hatch=HATCHES[group], label=AVERAGE_NAMES[group])
-        for group in HATCHES
-    ]
-    figure.legend(handles=kinds, loc="outside lower center", ncols=3)
-    figure.suptitle(comparison.title, fontsize="medium")
-    return figure
+    pairs = sorted(scores.columns, key=lambda pair: (GROUPS.index(groups[pair]), pair.partition("#")[0]))
+    ours = scores.index.str.startswith("hyper-x")
+    ranked = scores.mean(axis="columns").sort_values(ascending=False).index
+    names = [*(name for name in ranked if name.startswith("hyper-x")), *ranked.drop(scores.index[ours])]
+    strongest = scores[~ours if not ours.all() else ours].max()
+    shown, differences = scores.loc[names, pairs], (scores - strongest).loc[names, pairs]
 
-
-def _mark(axes: Axes, row: int, column: int, value: float, hatch: str) -> None:
-    """Write a cell's score over its hatching."""
-    if hatch:
-        cell = Rectangle(
-            (column - 0.5, row - 0.5), 1, 1, fill=False, hatch=hatch, edgecolor="white", linewidth=0, alpha=0.5
+    figure = Figure(figsize=(WIDTH, 1.9 + 0.27 * len(names)), layout="constrained")
+    axes = figure.subplots()
+    image = axes.imshow(differences, cmap="PuOr", vmin=-SATURATED, vmax=SATURATED, aspect="auto")
+    axes.set_yticks(range(len(names)), names, fontsize=8)
+    axes.set_xticks(range(len(pairs)), pairs, fontsize=8, rotation="vertical" if len(pairs) > 20 else "horizontal")
+    axes.tick_params(length=0)
+    for (row, column), value in np.ndenumerate(shown.to_numpy()):
+        difference = differences.iat[row, column]
+        axes.text(
+            column,
+            row,
+            f"{value:.0f}" if len(pairs) > 20 else f"{value:.1f}",
+            ha="center",
+            va="center",
+            fontsize=7.5,
+            color="white" if abs(difference) > 0.7 * SATURATED else "black",
+            weight="bold" if difference == 0 else "normal",
         )
-        axes.add_patch(cell)
-    colour = "black" if value > 55 else "white"
-    box = {"facecolor": "white" if value > 55 else "black", "alpha": 0.35, "pad": 1, "linewidth": 0}
-    axes.text(column, row, f"{value:.0f}", ha="center", va="center", color=colour, fontsize="small", bbox=box)
+    of_columns = [groups[pair] for pair in pairs]
+    for group in dict.fromkeys(of_columns):
+        middle = np.mean([place for place, own in enumerate(of_columns) if own == group])
+        axes.text(float(middle), -0.62, AVERAGE_NAMES[group], ha="center", va="bottom", fontsize=8)
+    for place, (one, other) in enumerate(pairwise(of_columns)):
+        if one != other:
+            axes.axvline(place + 0.5, color="black", linewidth=1)
+    if 0 < ours.sum() < len(names):
+        axes.axhline(ours.sum() - 0.5, color="black", linewidth=1)
+    bar = figure.colorbar(
+        image, ax=axes, location="bottom", extend="both", aspect=60, shrink=0.6, ticks=[-10, -5, 0, 5, 10]
+    )
+    bar.set_label("points above or below the strongest baseline of the column (bold)", fontsize=8)
+    bar.ax.tick_params(labelsize=8)
+    axes.set_title(comparison.title, fontsize=9, pad=18)
+    return figure

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
 import pandas as pd
 
 from hyperx.errors import DataError, did_you_mean
-from hyperx.pairs import TaskLanguagePair
 from hyperx.tables import markdown_table
 from hyperx.transfer import AVERAGE_NAMES, GROUPS
 
@@ -303,9 +302,3 @@ def update_page(page: Path, sections: Mapping[str, str]) -> None:
 
 def _shown(mean: Mean) -> str:
     return f"{100 * mean.value:.1f}" + ("" if mean.half is None else f" ± {100 * mean.half:.1f}")
-
-
-def tasks_and_languages(pairs: Sequence[str]) -> tuple[list[str], list[str]]:
-    """The tasks and the languages of some cells, in order."""
-    parsed = list(map(TaskLanguagePair.parse, pairs))
-    return list(dict.fromkeys(pair.task for pair in parsed)), list(dict.fromkeys(pair.language for pair in parsed))
