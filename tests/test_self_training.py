@@ -241,7 +241,9 @@ def test_text_without_spaces_is_refused_with_its_line(error: Callable[..., str],
 @pytest.mark.parametrize("share", ["0", "1.5"])
 def test_a_share_is_a_share(error: Callable[..., str], share: str) -> None:
     found = error("run", *PAIRS, "--self_train_share", share, "--self_train_samples", "0")
-    assert f"--self_train_share: expected more than 0, at most 1; found {float(share)}" in found
+    assert (
+        f"--self_train_share: expected {'more than 0' if share == '0' else 'at most 1'}; found {float(share)}" in found
+    )
     assert "--self_train_samples: expected 1 or more; found 0" in found
 
 

@@ -12,9 +12,10 @@ from typing import Any, Literal
 import tyro
 import yaml
 
-from hyperx.cli.options import OptionLoader, option_names
+from hyperx.cli.options import OptionLoader
 from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
+from hyperx.options import option_types
 
 from .experiment import Experiment
 from .methods import METHODS, method
@@ -186,7 +187,7 @@ def _planned(options: SearchOptions | RunOptions, experiment: Experiment, result
 
 def read_changes(entries: Sequence[str]) -> dict[str, Any]:
     """Options of ``hyperx train`` given as ``name=value``; raises a ConfigError that names those that are not."""
-    known, changes, problems = option_names(TrainConfig), {}, []
+    known, changes, problems = option_types(TrainConfig), {}, []
     for entry in entries:
         name, separator, value = entry.partition("=")
         if not separator or name not in known:

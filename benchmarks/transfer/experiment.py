@@ -8,13 +8,14 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hyperx.cli.options import read_options
+from hyperx.cli.options import read_yaml
 from hyperx.config import DataOptions, Group, SamplingOptions, TrainConfig
 from hyperx.data.batch.sampling import pair_probabilities
 from hyperx.data.locate.resolution import resolve
 from hyperx.data.locate.sources import DataSources
 from hyperx.errors import ConfigError
 from hyperx.files import in_home
+from hyperx.options import made
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks, read_kinds
@@ -54,7 +55,8 @@ class Experiment:
             ConfigError: if there is no such file, it trains nothing, or data of its table is missing.
         """
         path = Path(name) if Path(name).suffix else EXAMPLES / f"{name}.yaml"
-        options = read_options(path, TrainConfig)
+        options = read_yaml(path)
+        made(TrainConfig, options)  # tells what is wrong in it
         folder = in_home(data_folder or Path(options.get("data_folder", DataOptions().data_folder))).resolve()
         pairs = _pairs(options.get("data", {}))
         if not pairs or not options.get("train_task_language_pairs"):

@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-import tyro
+from pydantic import Field
 
 from hyperx.pairs import TaskLanguagePair
 
@@ -35,27 +35,31 @@ InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
 OutputFormat = Literal["conllu", "jsonl", "columns"]
 OnError = Literal["stop", "skip", "empty"]
 
+Count = Annotated[int, Field(ge=1)]
+Positive = Annotated[float, Field(gt=0)]
+NotNegative = Annotated[float, Field(ge=0)]
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HypernetworkOptions:
     """The shape of the hypernetwork and of the adapters."""
 
-    task_embedding_dim: int = 64
+    task_embedding_dim: Count = 64
     """Size of a task embedding."""
-    language_embedding_dim: int = 64
+    language_embedding_dim: Count = 64
     """Size of a language embedding."""
-    layer_id_embedding_dim: int = 64
+    layer_id_embedding_dim: Count = 64
     """Size of a layer embedding; unused without layer ids."""
     condition_to_layer_id: bool = True
     """Share one set of generators among all layers, told apart by layer embeddings; without it each layer has its
     own."""
     project_source_embeddings: bool = True
     """Project the source embedding before the generators read it."""
-    source_hidden_dim: int = 192
+    source_hidden_dim: Count = 192
     """Hidden size of the source projector."""
-    projected_source_embedding_dim: int = 192
+    projected_source_embedding_dim: Count = 192
     """Output size P of the source projector, which is the input size of every generator."""
-    adapter_dim: int = 64
+    adapter_dim: Count = 64
     """Bottleneck size b of the adapters."""
     add_layer_norm_before_adapter: bool = False
     """Apply a layer norm to the adapter's input."""
@@ -66,7 +70,7 @@ class HypernetworkOptions:
     mean_for_untrained: bool = True
     """For a pair without training data, use the mean embedding of its task's trained languages instead of its own
     language's embedding; without it every pair uses its own, as published."""
-    language_dropout: float = 0.0
+    language_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability that a training pair uses the mean of its task's trained languages in a step, as untrained pairs
     do."""
     generator_start: GeneratorStart = "scaled"
@@ -228,15 +232,15 @@ class DataOptions:
     self_train_task_language_pairs: tuple[str, ...] = ()
     """Pairs without labels for self-training, such as: ner#de. The checkpoint of load_from_ckpt labels the raw text of
     mlm#de, and the most confidently labelled sentences are trained on. In results these pairs remain zero-shot."""
-    self_train_samples: int = 2000
+    self_train_samples: Count = 2000
     """Number of sentences to label for each of these pairs, from the start of the text."""
-    self_train_share: float = 0.5
+    self_train_share: Annotated[float, Field(gt=0, le=1)] = 0.5
     """Fraction of them to train on: the most confident, by the mean log-probability of their labels."""
     eval_task_language_pairs: tuple[str, ...] = ()
     """Pairs to evaluate on (dev split) during training. By default the training pairs that have a dev split."""
     data_folder: Path = Path("data")
     """Folder of local data, <data_folder>/<task>/<lang>/{train,dev,test}.*; other pairs come from the hub."""
-    data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     """Explicit table from pairs to files, folders or hub data sets; in the configuration file only."""
     treebanks: tuple[str, ...] = ()
     """UD treebanks to read instead of the default ones, such as: tr=tr_boun en=en_ewt+en_gum. 'hyperx languages' lists
@@ -245,11 +249,11 @@ class DataOptions:
     """Entity types to read as others or as O, such as: DATE=O."""
     entity_types: tuple[str, ...] = ()
     """Entity types of ner, such as: PER ORG LOC. By default those of the training data."""
-    max_length: int = 256
+    max_length: Annotated[int, Field(ge=16)] = 256
     """Longest window in subwords; longer sentences are covered by overlapping windows."""
-    max_train_samples: int | None = None
+    max_train_samples: Count | None = None
     """Use at most this many training sentences per pair."""
-    max_eval_samples: int | None = None
+    max_eval_samples: Count | None = None
     """Use at most this many sentences per pair when evaluating during training."""
     preprocessing_num_workers: int = 1
     """Accepted for the published command line; the fast tokenizers use all cores by themselves."""
@@ -262,7 +266,7 @@ class SamplingOptions:
     sampling_strategy: SamplingStrategy = "temperature"
     """Draw pairs with probability proportional to size^(1/temperature); size_proportional is temperature 1, uniform an
     infinite temperature."""
-    temperature: float = 5.0
+    temperature: Positive = 5.0
     """Sampling temperature; fractions are allowed."""
     mixed_batches: bool = True
     """Mix several pairs in each batch; without it every batch holds one pair, as published."""
@@ -282,41 +286,41 @@ class TrainingOptions:
     encoder have changed."""
     overwrite_output_dir: bool = False
     """Delete the checkpoints and logs in output_dir and start anew."""
-    max_train_steps: int | None = None
+    max_train_steps: Count | None = None
     """Optimiser steps. By default 2000, or as many as num_train_epochs takes if that is given."""
-    num_train_epochs: float | None = None
+    num_train_epochs: Positive | None = None
     """Passes over the training data; max_train_steps wins if both are given."""
-    per_device_train_batch_size: int = 32
+    per_device_train_batch_size: Count = 32
     """Sentences in a training batch."""
-    per_device_eval_batch_size: int = 32
+    per_device_eval_batch_size: Count = 32
     """Sentences in an evaluation batch."""
-    gradient_accumulation_steps: int = 1
+    gradient_accumulation_steps: Count = 1
     """Batches per optimiser step; their losses are averaged."""
-    learning_rate: float = 1e-3
+    learning_rate: Positive = 1e-3
     """Peak learning rate."""
-    encoder_learning_rate_scale: float = 0.2
+    encoder_learning_rate_scale: NotNegative = 0.2
     """Factor on learning_rate for the encoder's own weights, if they are trained; its layer norms use the full rate."""
-    weight_decay: float = 0.0
+    weight_decay: NotNegative = 0.0
     """Decoupled weight decay, as in AdamW; applied to weight matrices only, not to biases, norms and embeddings."""
-    max_grad_norm: float = 1.0
+    max_grad_norm: NotNegative = 1.0
     """Clip gradients to this norm; 0 disables clipping."""
     lr_scheduler_type: Scheduler = "linear"
     """Learning-rate schedule after warm-up; only 'constant' has no warm-up."""
-    warmup_steps: int | None = None
+    warmup_steps: Annotated[int, Field(ge=0)] | None = None
     """Steps of linear warm-up; by default a tenth of all steps."""
     evaluation_strategy: Literal["steps", "no"] = "steps"
     """Evaluate every eval_steps and at the end, or never."""
-    eval_steps: int = 500
+    eval_steps: Count = 500
     """Steps between evaluations."""
-    save_steps: int = 500
+    save_steps: Count = 500
     """Steps between checkpoints; the last step always saves one."""
-    save_total_limit: int | None = 2
+    save_total_limit: Count | None = 2
     """Keep at most this many checkpoints, always including the best; None keeps all."""
     best_by: Literal["all", Group] = "all"
     """The group of evaluation pairs whose macro average chooses the best checkpoint."""
-    early_stopping_patience: int | None = None
+    early_stopping_patience: Count | None = None
     """Stop after this many evaluations without a better average."""
-    seed: int = 123
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 123
     """Random seed of the whole run."""
     fp16: bool = False
     """Use mixed precision if the machine supports it; otherwise log that it does not."""
@@ -325,7 +329,7 @@ class TrainingOptions:
     1.5 times the time, the same results."""
     no_cuda: bool = False
     """Train on the CPU even if there is a GPU."""
-    logging_steps: int = 50
+    logging_steps: Count = 50
     """Steps between log lines."""
     report_to: Literal["none", "tensorboard", "wandb"] = "none"
     """Also log to TensorBoard or Weights & Biases (the packages tensorboard and wandb)."""
@@ -360,11 +364,7 @@ class TrainConfig:
 
 
 PUBLISHED: dict[str, Any] = {
-    "language_embedding_dim": 64,
-    "task_embedding_dim": 64,
-    "layer_id_embedding_dim": 64,
     "projected_source_embedding_dim": 32,
-    "source_hidden_dim": 192,
     "adapter_dim": 256,
     "condition_to_layer_id": False,
     "project_source_embeddings": False,
@@ -375,27 +375,18 @@ PUBLISHED: dict[str, Any] = {
     "encoder_learning_rate_scale": 1.0,
     "parser_projections": False,
     "attention_dropout": True,
-    "max_length": 256,
-    "per_device_train_batch_size": 32,
-    "per_device_eval_batch_size": 32,
     "learning_rate": 1e-4,
-    "weight_decay": 0.0,
-    "num_train_epochs": 3,
+    "num_train_epochs": 3.0,
     "max_train_steps": 100_000,
-    "gradient_accumulation_steps": 1,
     "lr_scheduler_type": "polynomial",
     "warmup_steps": 4000,
     "save_steps": 5000,
     "eval_steps": 5000,
-    "evaluation_strategy": "steps",
-    "sampling_strategy": "temperature",
-    "temperature": 5,
     "mixed_batches": False,
     "length_bucketing": False,
     "save_total_limit": None,
-    "seed": 123,
 }
-"""Every default of the published program, as options."""
+"""The defaults of the published program that differ."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -419,15 +410,15 @@ class EvaluateConfig:
     """The split to evaluate on."""
     model_name_or_path: str | None = None
     """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
-    per_device_eval_batch_size: int = 32
+    per_device_eval_batch_size: Count = 32
     """Sentences in a batch; the results do not depend on it."""
-    max_eval_samples: int | None = None
+    max_eval_samples: Count | None = None
     """Use at most this many sentences per pair, starting from the first."""
     data_folder: Path | None = None
     """Folder of the data, laid out as for training; by default the folder used then. Its files of a pair come before
     data elsewhere that training read. If files of the training run's 'data' table have moved, give a new table in the
     --config file."""
-    data: Annotated[Mapping[str, Any], tyro.conf.Suppress] = field(default_factory=dict)
+    data: Mapping[str, Any] = field(default_factory=dict)
     """Explicit table of data, in the configuration file only; it comes before all that the checkpoint records."""
     treebanks: tuple[str, ...] = ()
     """UD treebanks to read, such as: en=en_pud, whatever training read of the pairs of pos and dep in that language.
@@ -467,7 +458,7 @@ class PredictConfig:
     object per line with text (and text_pair for pairs), or with words or tokens. 'tokens': one sentence per line, words
     between spaces. 'columns': one word per line and a blank line after each sentence. 'conllu'. By default by file
     extension (.jsonl, .conllu, .conll, .bio, .iob2), else raw."""
-    word_column: int | None = None
+    word_column: Count | None = None
     """The column of the words in 'columns', counted from 1. By default the first, or the second if the first counts the
     words of each sentence."""
     output_format: OutputFormat | None = None
@@ -480,7 +471,7 @@ class PredictConfig:
     """Answer line by line, blank lines included: raw, tokens or jsonl to jsonl, or columns to columns."""
     confidence: bool = False
     """Also write the probability of each label (jsonl only)."""
-    batch_size: int = 32
+    batch_size: Count = 32
     """Sentences in a batch; the result does not depend on it."""
     model_name_or_path: str | None = None
     """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
@@ -509,7 +500,7 @@ class LanguagesConfig:
     hyperx languages kurdish
     """
 
-    words: tyro.conf.Positional[tuple[str, ...]] = ()
+    words: tuple[str, ...] = ()
     """Codes, or parts of the names of languages and treebanks, such as: tur kurdish EWT. By default all languages."""
 
 
@@ -522,7 +513,7 @@ class ImportConfig:
     hyperx import-published outputs/checkpoint-100000 --output runs/published
     """
 
-    folder: tyro.conf.Positional[Path | None] = None
+    folder: Path | None = None
     """The published checkpoint: the folder with hyperx_args.bin and a folder <task>_model for each task."""
     output: Path | None = None
     """A new folder for the checkpoint."""

@@ -3,8 +3,21 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+EXPECTED = {
+    "int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text", "path": "a path",
+    "tuple": "names", "dict": "a table",
+    "greater_than_equal": "{ge:.10g} or more", "greater_than": "more than {gt:.10g}",
+    "less_than_equal": "at most {le:.10g}", "less_than": "less than {lt:.10g}",
+}  # fmt: skip
+"""Values in words, by the type of pydantic's error or its first word."""
 
 
 class HyperXError(Exception):
@@ -21,6 +34,10 @@ class ConfigError(HyperXError):
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
         super().__init__(problem_list("options", self.problems))
+
+
+class UsageError(ConfigError):
+    """Words and values of options that cannot be read: a misused command line, which ends with status 2."""
 
 
 class DataError(HyperXError):
@@ -81,3 +98,24 @@ def problem_list(place: str, problems: Sequence[str]) -> str:
     """All problems with the options or the data."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return itemised(f"{count} with the {place}", problems, most=len(problems))
+
+
+def told(error: ValidationError, label: Callable[[tuple[int | str, ...]], str]) -> list[str]:
+    """What pydantic found, a line for each place: what is expected, what is found and what may be meant.
+
+    Args:
+        error: all that it found.
+        label: the place in words by its path; what has one label is told in one line.
+    """
+    faults: dict[str, tuple[Any, list[str]]] = {}
+    for fault in error.errors(include_url=False):
+        kind, text = fault["type"], fault["msg"].removeprefix("Input should be ")
+        words = EXPECTED.get(kind) or EXPECTED.get(kind.partition("_")[0])
+        expected = text if words is None else words.format(**fault.get("ctx", {}))
+        faults.setdefault(label(fault["loc"]), (fault["input"], []))[1].append(expected)
+    lines = []
+    for place, (found, parts) in faults.items():
+        hint = did_you_mean(str(found), re.findall(r"'([^']+)'", " ".join(parts)))
+        shown = "nothing. Write it, or leave the option out" if found is None else repr(found)
+        lines.append(f"{place}: expected {' or '.join(parts)}; found {shown}" + (hint and f".{hint}"))
+    return lines

@@ -11,8 +11,8 @@ import pytest
 
 import hyperx
 from hyperx.cli import COMMANDS, main
-from hyperx.cli.options import option_names
 from hyperx.config import CheckConfig, EvaluateConfig, ImportConfig, LanguagesConfig, PredictConfig, TrainConfig
+from hyperx.options import option_types
 
 CONFIGS: dict[str, type[Any]] = {
     "train": TrainConfig,
@@ -56,7 +56,7 @@ def test_help_explains_every_option(
         flags, _, rest = re.sub(r"\n|\s{2,}", "\t", entry).partition("\t")
         words = " ".join(rest.partition("(default:")[0].split())
         explained |= dict.fromkeys(re.findall(r"--(\w+)", flags), words)
-    names = set(option_names(CONFIGS[command])) - NO_FLAGS
+    names = set(option_types(CONFIGS[command])) - NO_FLAGS
     assert names <= explained.keys()
     for name in names:
         assert re.match(r"(?!No help).{10,}", explained[name]), f"--{name} is not explained: {explained[name]!r}"
@@ -72,7 +72,7 @@ def test_help_begins_with_what_the_command_does_and_an_example(
 
 
 def test_no_option_has_two_homes() -> None:
-    names = option_names(TrainConfig)
+    names = option_types(TrainConfig)
     assert len(names) == len(set(names))
     assert "data" in {field.name for field in fields(TrainConfig)}
 
@@ -117,9 +117,7 @@ def test_a_command_without_options_says_what_it_needs(
 
 
 def test_an_unknown_option_ends_with_2(capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(SystemExit) as caught:
-        main(["train", "--adapter_dims", "8"])
-    assert caught.value.code == 2
+    assert main(["train", "--adapter_dims", "8"]) == 2
     assert "--adapter_dim" in capsys.readouterr().err
 
 

@@ -10,7 +10,7 @@ import signal
 import sys
 from collections.abc import Sequence
 
-from hyperx.errors import HyperXError, did_you_mean
+from hyperx.errors import HyperXError, UsageError, did_you_mean
 from hyperx.interruption import ending_at_once
 
 COMMANDS = {
@@ -84,7 +84,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
         from hyperx.tables import print_text
 
         print_text(f"hyperx {command}: {error}", error=True)
-        return 1
+        return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:
         # The reader of the output is gone (`| head`): buffered output has nowhere to go.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -25,6 +25,7 @@ from hyperx.data.read.text import Gap, read_input
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, itemised
 from hyperx.files import missing_encoder
 from hyperx.languages import canonical, is_language, no_language
+from hyperx.options import value_problems
 from hyperx.prediction.output import OUTPUT_FORMATS, Places, Prediction
 from hyperx.tasks.registry import kinds_of
 
@@ -255,8 +256,7 @@ def validate(config: PredictConfig) -> None:
     problems += model_problems(config)
     if config.confidence and (chosen := output_format(config)) != "jsonl":
         problems.append(f"--confidence: {chosen} has no place for it; choose --output_format jsonl")
-    if config.batch_size < 1:
-        problems.append(f"--batch_size: expected 1 or more; found {config.batch_size}")
+    problems += value_problems(config)
     if config.input is not None and config.input.is_dir():
         problems.append(f"--input: expected a file, found the folder {config.input}; name a file in it")
     elif config.input is not None and config.input_format is None and config.input.suffix.lower() in AMBIGUOUS:
@@ -272,10 +272,8 @@ def validate(config: PredictConfig) -> None:
         known = ", ".join(f"{ending} ({name})" for ending, name in OUTPUT_ENDINGS.items())
         problems.append(f"--output: no format that is written ends in {config.output.suffix}; choose {known}")
     given, chosen = input_format(config), output_format(config)
-    if config.word_column is not None and (given != "columns" or config.word_column < 1):
-        problems.append(
-            f"--word_column: expected 1 or more, and --input_format columns; found {config.word_column}, {given}"
-        )
+    if config.word_column is not None and given != "columns":
+        problems.append(f"--word_column is for --input_format columns; found {given}")
     if config.align and (given, chosen) not in ALIGNED:
         pairs = "raw, tokens or jsonl with --output_format jsonl, or columns with columns"
         problems.append(f"--align: {given} to {chosen} has no line for every line; choose {pairs}")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -17,6 +17,7 @@ from hyperx.data.locate.sources import DataSources, content_hash
 from hyperx.errors import CheckpointError, ConfigError, DataError
 from hyperx.evaluation.results import Results
 from hyperx.files import in_home, missing_encoder
+from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.pair_data import (
     NamedData,
@@ -69,12 +70,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
         DataError: if data of a requested pair is missing or malformed.
     """
-    problems = path_problems(asdict(config))
-    problems += [
-        f"--{name}: expected 1 or more; found {value}"
-        for name in ("per_device_eval_batch_size", "max_eval_samples")
-        if (value := getattr(config, name)) is not None and value < 1
-    ]
+    problems = [*path_problems(flat(config)), *value_problems(config)]
     pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems)
     if config.data_folder is not None and not config.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")

@@ -6,20 +6,21 @@ import importlib.util
 import logging
 import os
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hyperx import checkpoint
-from hyperx.config import DataOptions, HypernetworkOptions, TrainConfig, TrainingOptions
+from hyperx.config import DataOptions, TrainConfig, TrainingOptions
 from hyperx.data.locate.sources import DataSources
 from hyperx.data.locate.treebanks import UD_COLUMNS
 from hyperx.data.read.spans import type_problem
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.files import is_utf8, missing_encoder
 from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
+from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.pair_data import find_sources, kept_data, named_twice, raw_text_of, treebank_tasks, with_all_pairs
 from hyperx.plan.warm_start import WarmStart
@@ -33,8 +34,6 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-MOST_SEED = 2**32 - 1
-"""The largest seed of NumPy's generators."""
 POLYNOMIAL_END = 1e-7
 """The learning rate at which the polynomial schedule of the Hugging Face library ends."""
 
@@ -115,7 +114,8 @@ def check_options(config: TrainConfig, found: Iterable[str] = (), start: WarmSta
     Raises:
         ConfigError: all problems together, each naming its option.
     """
-    problems = [*found, *number_problems(config), *contradictions(config), *path_problems(config.by_name())]
+    problems = [*found, *value_problems(config), *number_problems(config), *contradictions(config)]
+    problems += path_problems(flat(config))
     data = config.data
     train = parse_pairs(data.train_task_language_pairs, "--train_task_language_pairs", problems)
     evaluate = parse_pairs(data.eval_task_language_pairs, "--eval_task_language_pairs", problems)
@@ -222,41 +222,9 @@ def _self_training_problems(
             yield f"{option}: {pair}: {start.folder} never trained its head of {pair.task}; it has trained {trained}"
 
 
-_RANGES: tuple[tuple[str, Callable[[float], bool], tuple[str, ...]], ...] = (
-    (
-        "1 or more",
-        lambda value: value >= 1,
-        (
-            *("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"),
-            *("max_train_steps", "eval_steps", "save_steps", "logging_steps", "save_total_limit"),
-            *("early_stopping_patience", "max_train_samples", "self_train_samples", "max_eval_samples"),
-            *(name for name in HypernetworkOptions.__slots__ if name.endswith("_dim")),
-        ),
-    ),
-    ("more than 0", lambda value: value > 0, ("temperature", "learning_rate", "num_train_epochs")),
-    (
-        "0 or more",
-        lambda value: value >= 0,
-        ("weight_decay", "max_grad_norm", "warmup_steps", "encoder_learning_rate_scale"),
-    ),
-    ("0 to 1", lambda value: 0 <= value <= 1, ("language_dropout",)),
-    ("more than 0, at most 1", lambda value: 0 < value <= 1, ("self_train_share",)),
-    (f"0 to {MOST_SEED}", lambda value: 0 <= value <= MOST_SEED, ("seed",)),
-    ("16 or more subwords", lambda value: value >= 16, ("max_length",)),
-)
-"""The expected range of a number in words, a test for it, and the options that it holds for unless they are None."""
-
-
 def number_problems(config: TrainConfig) -> list[str]:
-    """Numbers out of their range."""
-    values = config.by_name()
-    problems = [
-        f"--{name}: expected {expected}; found {values[name]}"
-        for expected, fits, names in _RANGES
-        for name in names
-        if values[name] is not None and not fits(values[name])
-    ]
-    training = config.training
+    """Numbers that do not fit each other."""
+    training, problems = config.training, []
     if training.lr_scheduler_type == "polynomial" and 0 < training.learning_rate <= POLYNOMIAL_END:
         problems.append(
             f"--learning_rate: the polynomial schedule ends at {POLYNOMIAL_END}; expected more, found "

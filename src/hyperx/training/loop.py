@@ -33,6 +33,7 @@ from hyperx.evaluation import report
 from hyperx.evaluation.scores import PairScores, averaged, evaluate_pairs
 from hyperx.files import sha256, write_json, write_text
 from hyperx.model import HyperX
+from hyperx.options import flat
 from hyperx.plan.building import build_model
 from hyperx.plan.preparation import RunData, prepare
 from hyperx.plan.scope import Scope, check_run
@@ -610,8 +611,8 @@ def make_plan(config: TrainConfig, splits: Sequence[EncodedSplit], batch_rows: i
 
 def resumable_options(config: TrainConfig) -> dict[str, str]:
     """The options that must stay the same when a run is resumed, as text."""
-    options = config.by_name().items()
-    return {name: str(value) for name, value in options if name not in CHANGEABLE | {"output_dir"}}
+    changeable = CHANGEABLE | {"output_dir", "config", "preset"}
+    return {name: str(value) for name, value in flat(config).items() if name not in changeable}
 
 
 def begun_with(data: RunData, start: WarmStart | None, processes: int) -> dict[str, int | str]:
