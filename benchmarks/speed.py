@@ -37,8 +37,7 @@ from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.building import build_model
 from hyperx.plan.preparation import RunData
-from hyperx.prediction.inference import ENOUGH, batches_alike
-from hyperx.prediction.tagging import tag
+from hyperx.prediction.predictor import ENOUGH, Predictor, batches_alike
 from hyperx.tasks.base import special_subwords
 from hyperx.tasks.collate import pad_windows
 from hyperx.tasks.registry import make_tasks
@@ -324,10 +323,10 @@ class Bench:
         model.tokenizer = run.data.encoder.tokenizer
         subwords = special_subwords(model.checked_tokenizer())
         plain = self.plain_pass(load_encoder("embedded"), split, subwords.pad)
-        evaluate = lambda: evaluate_pairs(model, {pair: split}, batch_size=ROWS, subwords=subwords)  # noqa: E731
+        evaluate = lambda: evaluate_pairs(model, {pair: split}, batch_size=ROWS)  # noqa: E731
         yield compare("evaluation of en_ewt test / plain encoder", "1.08", evaluate, plain, rounds=self.rounds)
         sentences = list(itertools.islice(read_conllu(self.test_file), 800))
-        predict = lambda: list(tag(model, sentences, tasks=["pos"], language="en"))  # noqa: E731
+        predict = lambda: list(Predictor(model).predict(sentences, tasks=["pos"], language="en"))  # noqa: E731
         yield compare("prediction of the same / plain encoder", "1.08", predict, plain, rounds=self.rounds)
 
     def plain_pass(self, loaded: LoadedEncoder, split: EncodedSplit, pad: int) -> Callable[[], object]:

@@ -146,16 +146,6 @@ def test_saving_over_anything_but_a_saved_model_is_refused(
     assert outputs(HyperX.from_pretrained(folder)).equal(outputs(model))
 
 
-def test_language_added_later_is_saved(encoder: Path, tmp_path: Path) -> None:
-    model = new_model(encoder)
-    model.add_language("fi")
-    model.save_pretrained(tmp_path / "model")
-    loaded = HyperX.from_pretrained(tmp_path / "model")
-    assert loaded.config.languages == ("en", "tr", "de", "fi")
-    with torch.no_grad():
-        assert loaded("ner#fi", IDS, MASK).hidden.equal(model("ner#fi", IDS, MASK).hidden)
-
-
 def test_compressed_model_is_saved(encoder: Path, tmp_path: Path) -> None:
     model = new_model(encoder)
     before = outputs(model)

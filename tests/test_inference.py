@@ -15,17 +15,15 @@ from hypothesis import strategies as st
 from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.batch.windows import SubwordEncoder, Window
 from hyperx.data.read.sentence import Sentence
-from hyperx.errors import HyperXError
 from hyperx.evaluation.scores import PairScores, evaluate_pairs, sentence_windows
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.inference import POOL, SPREAD, PairPredictor, batches_alike
-from hyperx.tasks.base import Result, Subwords
+from hyperx.prediction.predictor import POOL, SPREAD, Predictor, batches_alike
+from hyperx.tasks.base import Result
 from hyperx.tasks.tagging import PartOfSpeech
 from tiny import LABELS, tiny_bert, tiny_model, tiny_split, tiny_tokenizer
 
 PAIR = TaskLanguagePair("pos", "de")
-SUBWORDS = Subwords(pad=0)
 RANDOM = random.Random(0)
 
 
@@ -44,7 +42,7 @@ def windows_of(sentences: Sequence[Sequence[str]]) -> list[list[Window]]:
 def label(
     model: HyperX, sentences: Sequence[Sequence[str]], *, batch_size: int = 4, pair: TaskLanguagePair = PAIR
 ) -> list[Result]:
-    return list(PairPredictor(model, pair, batch_size=batch_size, subwords=SUBWORDS).predict(windows_of(sentences)))
+    return list(Predictor(model).results(pair, windows_of(sentences), batch_size=batch_size))
 
 
 def assert_same(found: Sequence[Result], wanted: Sequence[Result]) -> None:
@@ -55,7 +53,9 @@ def assert_same(found: Sequence[Result], wanted: Sequence[Result]) -> None:
 
 @pytest.fixture(scope="module")
 def model() -> HyperX:
-    return tiny_model(encoder=tiny_bert(layers=2), max_length=20)
+    model = tiny_model(encoder=tiny_bert(layers=2), max_length=20)
+    model.tokenizer = tiny_tokenizer()
+    return model
 
 
 @pytest.fixture(scope="module")
@@ -97,7 +97,7 @@ def test_order_and_company_change_nothing(model: HyperX, alone: list[Result], or
 def test_small_batches_of_like_length_change_nothing(
     model: HyperX, alone: list[Result], enough: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("hyperx.prediction.inference.ENOUGH", {"cpu": enough})
+    monkeypatch.setattr("hyperx.prediction.predictor.ENOUGH", {"cpu": enough})
     assert_same(label(model, SENTENCES, batch_size=64), alone)
 
 
@@ -129,8 +129,7 @@ def test_sentences_are_read_a_pool_at_a_time(model: HyperX) -> None:
             read.append(number)
             yield windows_of([SENTENCES[0]])[0]
 
-    predictor = PairPredictor(model, PAIR, batch_size=1, subwords=SUBWORDS)
-    next(predictor.predict(endless()))
+    next(Predictor(model).results(PAIR, endless(), batch_size=1))
     assert len(read) == POOL
 
 
@@ -143,12 +142,6 @@ def test_empty_sentence_and_no_sentences(model: HyperX, alone: list[Result]) -> 
 def test_pairs_differ(model: HyperX, alone: list[Result]) -> None:
     other = label(model, SENTENCES, pair=TaskLanguagePair("pos", "tr"))
     assert [words.confidences for words in other] != [words.confidences for words in alone]
-
-
-@pytest.mark.parametrize(("pair", "message"), [("poss#en", "no task 'poss'.*'pos'"), ("pos#enn", "no language 'enn'")])
-def test_unknown_pair_is_told(model: HyperX, pair: str, message: str) -> None:
-    with pytest.raises(HyperXError, match=message):
-        PairPredictor(model, TaskLanguagePair.parse(pair), batch_size=1, subwords=SUBWORDS)
 
 
 @pytest.fixture
@@ -168,11 +161,7 @@ def test_evaluation_scores_what_the_predictor_says(model: HyperX, split: Encoded
     told: list[TaskLanguagePair] = []
     model.train(training)
     results = evaluate_pairs(
-        model,
-        dict.fromkeys(pairs, split),
-        batch_size=3,
-        subwords=SUBWORDS,
-        done=lambda scores: told.append(scores.pair),
+        model, dict.fromkeys(pairs, split), batch_size=3, done=lambda scores: told.append(scores.pair)
     )
     assert model.training == training
     model.eval()
@@ -188,7 +177,7 @@ def test_the_score_without_repeats_is_that_of_the_other_sentences(
     model: HyperX, alone: list[Result], split: EncodedSplit
 ) -> None:
     def scored(repeats: set[int]) -> PairScores:
-        return evaluate_pairs(model, {PAIR: split}, batch_size=3, subwords=SUBWORDS, repeats={PAIR: repeats})[0]
+        return evaluate_pairs(model, {PAIR: split}, batch_size=3, repeats={PAIR: repeats})[0]
 
     repeats = {1, 3, 6}
     others = [index for index in range(len(SENTENCES)) if index not in repeats]

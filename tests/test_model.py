@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -17,6 +16,7 @@ from hyperx.errors import ConfigError, HyperXError
 from hyperx.model import HyperX, ModelOutput, learnt_languages, rows_of
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.building import apply_freezing, public_names
+from hyperx.prediction.predictor import Predictor
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_encoder, tiny_model, tiny_tokenizer
 
 PUBLISHED_PATTERN = "^(?!.*(hypernet|LayerNorm)).*"
@@ -252,42 +252,11 @@ def test_untrained_language_is_the_mean_of_the_trained_ones() -> None:
 
 
 @torch.no_grad()
-def test_added_language_is_tagged_as_an_untrained_one(caplog: pytest.LogCaptureFixture) -> None:
+def test_a_language_that_the_model_does_not_have_is_one_without_training_data() -> None:
     model = tiny_model()
-    before = {pair: model(pair, IDS, MASK).hidden for pair in ("ner#en", "ner#tr", "ner#de")}
-    with caplog.at_level(logging.WARNING):
-        model.add_language("fi")
-    assert "language fi is new to the model" in caplog.text
-    assert model.config.languages == ("en", "tr", "de", "fi")
-    torch.testing.assert_close(model("ner#fin", IDS, MASK).hidden, before["ner#de"])
-    for pair, hidden in before.items():
-        assert model(pair, IDS, MASK).hidden.equal(hidden)
-
-
-@pytest.mark.parametrize("language", ["tur", "tr-TR", "tr", "deu", "EN"])
-def test_known_language_is_not_admitted_again(language: str) -> None:
-    model = tiny_model()
-    model.admit_language(language)
-    assert model.config.languages == ("en", "tr", "de")
-    assert len(model.hypernetwork.source.language) == 3
-
-
-def test_new_language_is_admitted_once() -> None:
-    model = tiny_model()
+    wanted = model("ner#de", IDS, MASK).hidden
     for language in ("fi", "fin", "fi-FI"):
-        model.admit_language(language)
-    assert model.config.languages == ("en", "tr", "de", "fi")
-    assert model.indices(TaskLanguagePair("pos", "fin")) == (1, 3)
-
-
-def test_admitting_no_language_is_an_error() -> None:
-    model = tiny_model()
-    with pytest.raises(
-        HyperXError,
-        match=r"'trr_x' is no language code of ISO 639 or BCP 47\. Did you mean 'tr'\? The model has en, tr, de\.",
-    ):
-        model.admit_language("trr_x")
-    assert model.config.languages == ("en", "tr", "de")
+        torch.testing.assert_close(model(f"ner#{language}", IDS, MASK).hidden, wanted)
 
 
 @pytest.mark.parametrize(
@@ -295,8 +264,7 @@ def test_admitting_no_language_is_an_error() -> None:
     [
         ("nerr#en", r"no task 'nerr'; it has ner, pos\. Did you mean 'ner'\?"),
         ("dep#en", r"no task 'dep'; it has ner, pos\.$"),
-        ("ner#englsh", r"no language 'englsh'; it has en, tr, de\. Did you mean 'en'\?"),
-        ("ner#fi", r"no language 'fi'; it has en, tr, de\.$"),
+        ("ner#trr_x", r"'trr_x' is no language code of .* Did you mean 'tr'\? The model has en, tr, de\."),
         ("ner", r"written task#language, such as ner#tr; found 'ner'"),
         ("ner#en#tr", r"written task#language"),
     ],
@@ -484,38 +452,41 @@ def test_every_pair_may_read_its_own_language() -> None:
         assert read_languages(model, task).equal(model.hypernetwork.source.language)
 
 
-@pytest.mark.parametrize("trainable", [True, False])
-def test_an_added_language_reads_the_mean_before_and_after_saving(trainable: bool) -> None:
-    """Also where every pair reads its own language, as published: that of the trained, which `wo` is not."""
-    model = several_tasks(options={"mean_for_untrained": False})
-    model.hypernetwork.source.language.requires_grad_(trainable)
-    mean = model.hypernetwork.source.language.detach()[[0, 1, 2, 4]].mean(dim=0)
-    model.add_language("sw")
-    source = model.hypernetwork.source
-    assert source.language.requires_grad is trainable
-    torch.testing.assert_close(source.language_vectors(torch.tensor([0]), torch.tensor([5]))[0], mean)
-    again = HyperX(tiny_bert(), model.config)
-    again.hypernetwork.load_state_dict(model.hypernetwork.state_dict())
-    torch.testing.assert_close(
-        again.hypernetwork.source.language_vectors(torch.tensor([0]), torch.tensor([5]))[0], mean
-    )
+def test_another_language_reads_the_mean_of_the_trained_where_each_reads_its_own() -> None:
+    """As published; `wo` is not among the trained."""
+    source = several_tasks(options={"mean_for_untrained": False}).hypernetwork.source
+    mean = source.language.detach()[[0, 1, 2, 4]].mean(dim=0)
+    torch.testing.assert_close(source.language_vectors(torch.tensor([0]), torch.tensor([-1]))[0], mean)
 
 
-def test_what_an_untrained_language_reads_is_told_as_it_is(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize(
+    ("fields", "languages", "told"),
+    [
+        ({}, ("en", "tr", "fi"), []),
+        ({}, ("de",), ["de was trained on raw text only: it reads the mean of the languages with labels"]),
+        ({}, ("wo",), ["no training pair had wo: it reads the mean of the trained languages"]),
+        ({}, ("sw",), ["language sw is new to the model: it reads the mean of the trained languages"]),
+        (
+            {"options": {"mean_for_untrained": False}},
+            ("wo",),
+            ["no training pair had wo: it reads an embedding that nothing has trained"],
+        ),
+        (
+            {"adapters": "language"},
+            ("wo",),
+            ["no training pair had wo: it reads the mean of the trained languages"],
+        ),
+        ({"kinds": {"mlm": "mlm"}, "labels": {"mlm": ()}, "trained_pairs": ("mlm#de",)}, ("de",), []),
+    ],
+)
+def test_what_a_language_without_labels_reads_is_told_once(
+    fields: dict[str, Any], languages: tuple[str, ...], told: list[str], caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level("INFO", "hyperx")
-    for fields in ({"options": {"mean_for_untrained": False}}, {"adapters": "language"}):
-        several_tasks(**fields).admit_language("wo")
-    assert caplog.messages == [
-        "no training pair had wo: it reads an embedding that nothing has trained",
-        "no training pair had wo: it reads the mean of the trained languages",
-    ]
-
-
-def test_languages_of_raw_text_alone_are_admitted_in_silence(caplog: pytest.LogCaptureFixture) -> None:
-    caplog.set_level("INFO", "hyperx")
-    model = several_tasks(kinds={"mlm": "mlm"}, labels={"mlm": ()}, trained_pairs=("mlm#de",))
-    model.admit_language("de")
-    assert not caplog.messages
+    predictor = Predictor(several_tasks(**fields))
+    for language in (*languages, *languages):
+        predictor.tell_language(language)
+    assert caplog.messages == told
 
 
 def test_what_was_learnt_in_languages_that_are_no_longer_there_is_not_read() -> None:
@@ -529,20 +500,6 @@ def test_what_was_learnt_in_languages_that_are_no_longer_there_is_not_read() -> 
 def test_where_nothing_but_raw_text_was_read_all_tasks_read_what_there_is() -> None:
     model = several_tasks(trained_pairs=("mlm#de",))
     assert learnt_languages(model.config) == {task: {"de"} for task in model.tasks}
-
-
-def test_a_language_without_labels_is_told(caplog: pytest.LogCaptureFixture) -> None:
-    model = several_tasks()
-    caplog.set_level("INFO", "hyperx")
-    for language in ("en", "tr", "fi"):
-        model.admit_language(language)
-    assert not caplog.messages
-    model.admit_language("de")
-    model.admit_language("wo")
-    assert caplog.messages == [
-        "de was trained on raw text only: it reads the mean of the languages with labels",
-        "no training pair had wo: it reads the mean of the trained languages",
-    ]
 
 
 # Inputs ---------------------------------------------------------------------------------------------------------------

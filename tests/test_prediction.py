@@ -26,7 +26,7 @@ from hyperx.data.read.segmentation import WordSegmenter, word_segmenter
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError, HyperXError
 from hyperx.model import HyperX
-from hyperx.prediction.tagging import tag
+from hyperx.prediction.predictor import Predictor
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -533,7 +533,7 @@ def endless(read: list[int]) -> Iterator[Sentence]:
 @pytest.mark.parametrize(("pool", "most"), [(1, 5), (4, 8), (None, 64)])
 def test_an_endless_stream_is_tagged_as_it_comes(model: HyperX, pool: int | None, most: int) -> None:
     read: list[int] = []
-    predictions = tag(model, endless(read), tasks=["pos"], language="en", batch_size=2, pool=pool)
+    predictions = Predictor(model).predict(endless(read), tasks=["pos"], language="en", batch_size=2, pool=pool)
     assert [found.labels["pos"][0] for found in itertools.islice(predictions, 5)] == ["NOUN"] * 5
     assert len(read) <= most
 
@@ -744,7 +744,7 @@ def test_threads_that_share_a_model_take_turns(trained: Path) -> None:
         found = list(pool.map(lambda language: shared.predict(texts, language=language), languages))
     assert found == [wanted[language] for language in languages]
     assert shared.training
-    assert sorted(shared.config.languages) == ["de", "en", "fr", "tr"]
+    assert shared.config == model.config
 
 
 def test_parts_of_the_encoder_have_names(trained: Path) -> None:
@@ -755,13 +755,6 @@ def test_parts_of_the_encoder_have_names(trained: Path) -> None:
 def test_a_batch_holds_a_window_at_least(model: HyperX) -> None:
     with pytest.raises(HyperXError, match="batch_size: expected 1 or more; found 0"):
         model.predict(["cat"], task="pos", language="en", batch_size=0)
-
-
-def test_a_refused_task_adds_no_language(model: HyperX) -> None:
-    before = model.config.languages
-    with pytest.raises(HyperXError):
-        model.predict(["cat"], task="nerr", language="sw")
-    assert model.config.languages == before
 
 
 def test_sentences_of_a_batch_are_words(model: HyperX) -> None:

@@ -27,7 +27,7 @@ from hyperx.config import EncoderPart, SamplingOptions, SamplingStrategy, Schedu
 from hyperx.data.batch.sampling import BatchPlan
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import ConfigError
-from hyperx.prediction.inference import PairPredictor
+from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.tagging import PartOfSpeech
 from hyperx.training import loop as training
 from tiny import tiny_split
@@ -435,16 +435,16 @@ def test_a_run_that_is_told_to_end_in_an_evaluation_ends_there(
 ) -> None:
     options = ["--max_train_steps", "4", "--eval_steps", "2", "--per_device_eval_batch_size", "2"]
     assert go("whole", *options) == 0
-    decode, begun = PairPredictor._decode, []
+    decode, begun = Predictor._decoded, []
 
-    def told(self: Any, windows: Any) -> Any:
+    def told(*given: Any) -> Any:
         begun.append(1)
         if len(begun) == 3:
             os.kill(os.getpid(), signal.SIGINT)
-        return decode(self, windows)
+        return decode(*given)
 
     with monkeypatch.context() as patch:
-        patch.setattr(PairPredictor, "_decode", told)
+        patch.setattr(Predictor, "_decoded", told)
         assert go("run", *options) == 130
     assert len(begun) == 3
     assert [line["step"] for line in toy.read_log(tmp_path / "run")] == [1, 2]

@@ -18,7 +18,7 @@ from hyperx.device import pick_device
 from hyperx.errors import ConfigError
 from hyperx.evaluation.scores import sentence_windows
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.inference import PairPredictor
+from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
 from hyperx.tasks.splits import SplitLoader
 from hyperx.transfer import group_of
@@ -110,8 +110,8 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
     found = []
     for pair in tqdm(pairs, desc="evaluating", unit="cell", disable=None):
         task, gold = model.tasks[pair.task], loader.load(pair, split).first(limit)
-        predictor = PairPredictor(model, pair, batch_size=BATCH)
-        predicted = [result.labels for result in predictor.predict(sentence_windows(gold))]
+        results = Predictor(model).results(pair, sentence_windows(gold), batch_size=BATCH)
+        predicted = [result.labels for result in results]
         counts = count(task, task.gold(gold), predicted)
         in_train = None
         if split != "train" and group_of(pair, labelled) == "seen":

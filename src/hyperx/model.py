@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import logging
-import operator
 import os
-import threading
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, cast, get_args
+from typing import Any, SupportsIndex, cast, get_args
 
 import torch
 from torch import Tensor, nn
@@ -28,14 +26,15 @@ from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.files import in_home
-from hyperx.languages import canonical, is_language, no_language, suggestion
+from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters, Rows
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.output import Prediction
-from hyperx.prediction.tagging import as_sentences, tag
-from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, special_subwords
+from hyperx.prediction.predictor import Predictor, Turn
+from hyperx.prediction.request import language_problem, predicted_tasks, read_texts, task_problem
+from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, Task, special_subwords
 from hyperx.tasks.collate import pad_windows
 from hyperx.tasks.registry import KINDS, make_tasks
 
@@ -58,22 +57,6 @@ class ModelOutput:
     hidden: Tensor
     logits: Any
     loss: Tensor | None = None
-
-
-class _Turn:
-    """A lock of one model. A copy of the model has its own."""
-
-    def __init__(self) -> None:
-        self._lock = threading.RLock()
-
-    def __enter__(self) -> None:
-        self._lock.acquire()
-
-    def __exit__(self, *_: object) -> None:
-        self._lock.release()
-
-    def __reduce__(self) -> tuple[type[_Turn], tuple[()]]:
-        return _Turn, ()
 
 
 class HyperX(nn.Module):
@@ -100,11 +83,11 @@ class HyperX(nn.Module):
             depth = shape.head_layer
         self.config = config
         self.encoder = encoder
-        self._turn = _Turn()
-        source = adapter_source(config, layers=depth, hidden_size=encoder.config.hidden_size)
-        self.hypernetwork = source if isinstance(source, Hypernetwork) else None
-        self.plain_adapters = source if isinstance(source, PlainAdapters) else None
-        self.tasks = make_tasks(config.kinds)
+        self.turn, self.told = Turn(), set[str]()  # of the threads that predict, and languages that were told of
+        writer = new_adapters(config, layers=depth, hidden_size=encoder.config.hidden_size)
+        self.hypernetwork = writer if isinstance(writer, Hypernetwork) else None
+        self.plain_adapters = writer if isinstance(writer, PlainAdapters) else None
+        self.tasks: Mapping[str, Task] = make_tasks(config.kinds)
         vocabulary, width = self.word_embeddings.shape
         activation, epsilon = head_form(encoder.config)
         facts = HeadFacts(
@@ -117,10 +100,10 @@ class HyperX(nn.Module):
         )
         self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         # Two activations have weights; those of one are in half precision.
-        self.activation = ACT2FN["linear" if source is None else shape.adapter_non_linearity].float()
+        self.activation = ACT2FN["linear" if writer is None else shape.adapter_non_linearity].float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=shape.after_layer_output)
         quicken_dropout(encoder)
-        self.train_encoder("all" if source is None else "norms")
+        self.train_encoder("all" if writer is None else "norms")
 
     @classmethod
     def from_pretrained(cls, folder: str | Path, *, encoder: str | Path | None = None) -> HyperX:
@@ -231,7 +214,7 @@ class HyperX(nn.Module):
                 raise DataError(f"sentence {number}: expected words, found none")
         if not checked:
             raise DataError("expected one sentence or more, found none")
-        with self._turn:
+        with self.turn:
             encoder = SubwordEncoder(self.checked_tokenizer(), max_length=self.config.max_length)
             windows = list(encoder.windows(checked))
         for number, own in enumerate(windows):
@@ -275,15 +258,6 @@ class HyperX(nn.Module):
                 code names no language, or ``texts`` and ``text_pairs`` differ in number.
             DataError: if a text has no word, is neither a text nor words, or cannot be segmented.
         """
-        given, pairs = in_order(texts), None if text_pairs is None else in_order(text_pairs)
-        if given is None:
-            hint = "; write [text]" if isinstance(texts, str) else ""
-            raise not_expected("texts", f"a list of texts, or of lists of words{hint}", texts)
-        if text_pairs is not None and pairs is None:
-            hint = "; write [text]" if isinstance(text_pairs, str) else ""
-            raise not_expected("text_pairs", f"a list of texts, one for each of the first{hint}", text_pairs)
-        if pairs is not None and len(pairs) != len(given):
-            raise HyperXError(f"text_pairs: expected one for each of the {len(given)} texts; found {len(pairs)}")
         names = (task,) if isinstance(task, str) else in_order(() if task is None else task)
         if names is None or not all(isinstance(name, str) for name in names):
             raise not_expected("task", f"tasks such as {', '.join(self.tasks)}", task)
@@ -291,58 +265,17 @@ class HyperX(nn.Module):
             raise not_expected(
                 "language", "one code for all texts, such as 'en' (call once for each language)", language
             )
-        try:
-            size = operator.index(batch_size)
-        except TypeError:
-            raise not_expected("batch_size", "a whole number", batch_size) from None
-        if size < 1:
-            raise HyperXError(f"batch_size: expected 1 or more; found {size}")
-        tasks = self.predicted_tasks(names)
-        # The mode, the languages and the tokenizer are the model's: another thread must not change them meanwhile.
-        with self._turn:
-            self.admit_language(language)
-            training = self.training
-            self.eval()
-            try:
-                sentences = as_sentences(given, language, text_pairs=pairs, reads=self.reads(tasks))
-                return list(
-                    tag(self, sentences, tasks=tasks, language=language, confidences=confidences, batch_size=size)
-                )
-            finally:
-                self.train(training)
-
-    def predicted_tasks(self, names: Sequence[str] = ()) -> tuple[str, ...]:
-        """The tasks to predict, by default all that were trained and predict anything; an untrained one is warned of.
-
-        Raises:
-            HyperXError: if the model does not have a task, or one only serves other tasks in training; if none is
-                named, and none was trained.
-        """
-        known, trained = self._predicted(), self.config.trained_tasks
-        for name in names or known or tuple(self.tasks):
-            self._check_task(name)
-            if name not in known:
-                raise HyperXError(
-                    f"{name} only serves other tasks in training, and predicts nothing; the model predicts "
-                    f"{', '.join(known) or 'no task'}"
-                )
-        if untrained := [name for name in names or known if name not in trained]:
-            what = f"no training pair had the task {' or '.join(untrained)}"
-            if names:
-                log.warning("%s: what its head predicts is random", what)
-            elif len(untrained) == len(known):
-                raise HyperXError(f"{what}, so what its head predicts is random; name the task to predict it still")
-            else:
-                log.info("%s: not predicted", what)
-        return tuple(names) or tuple(name for name in known if name in trained)
-
-    def _predicted(self) -> tuple[str, ...]:
-        """The tasks that predict anything."""
-        return tuple(name for name, task in self.tasks.items() if not task.auxiliary)
-
-    def reads(self, tasks: Sequence[str]) -> set[str]:
-        """Whether some tasks need ``words``, ``text`` or both."""
-        return {self.tasks[task].reads for task in tasks}
+        if not isinstance(batch_size, SupportsIndex):
+            raise not_expected("batch_size", "a whole number", batch_size)
+        if int(batch_size) < 1:
+            raise HyperXError(f"batch_size: expected 1 or more; found {batch_size}")
+        tasks, predictor = predicted_tasks(self.config, names), Predictor(self)
+        predictor.tell_language(language)
+        reads = {self.tasks[name].reads for name in tasks}
+        sentences = read_texts(texts, text_pairs, language=language, reads=reads)
+        return list(
+            predictor.predict(sentences, tasks=tasks, language=language, confidences=confidences, batch_size=batch_size)
+        )
 
     def train_encoder(self, part: EncoderPart) -> None:
         """Train only the encoder's layer norms (Hyper-X, section 2), all but its embeddings, or all of it.
@@ -359,64 +292,6 @@ class HyperX(nn.Module):
                     module.requires_grad_(False)
         for _, norm in norm_modules(self.encoder):
             norm.requires_grad_(True)
-
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
-    def indices(self, pair: TaskLanguagePair) -> tuple[int, int]:
-        """Indices of the pair's task and language, which may be spelled in any standard form.
-
-        Raises:
-            HyperXError: if the model has no such task or language.
-        """
-        tasks, languages = tuple(self.tasks), self.config.languages
-        self._check_task(pair.task)
-        known = [canonical(language) for language in languages]
-        if canonical(pair.language) not in known:
-            hint = suggestion(pair.language, languages)
-            raise HyperXError(f"the model has no language {pair.language!r}; it has {', '.join(languages)}.{hint}")
-        return tasks.index(pair.task), known.index(canonical(pair.language))
-
-    def _check_task(self, name: str) -> None:
-        if name not in self.tasks:
-            hint = did_you_mean(name, self.tasks)
-            raise HyperXError(f"the model has no task {name!r}; it has {', '.join(self.tasks)}.{hint}")
-
-    def admit_language(self, language: str) -> None:
-        """Make sure that the model has a language: one that training did not declare is added.
-
-        Raises:
-            HyperXError: if the code names no language.
-        """
-        if not isinstance(language, str):
-            raise not_expected("language", "a code, such as 'en'", language)
-        if canonical(language) in map(canonical, self.config.languages):
-            self._tell_mean(canonical(language))
-            return
-        if not is_language(language):
-            languages = self.config.languages
-            raise HyperXError(f"{no_language(language, languages)} The model has {', '.join(languages)}.")
-        self.add_language(language)
-
-    def _tell_mean(self, language: str) -> None:
-        """Log if a language of the model has no trained weights of its own to use."""
-        tasks = {task for task, own in self.config.trained_keys if own == language}
-        predicted = self._predicted()
-        if not tasks:
-            log.info("no training pair had %s: it reads %s", language, self.config.read_instead)
-        elif self.hypernetwork is not None and predicted and tasks.isdisjoint(predicted):
-            log.info("%s was trained on raw text only: it reads the mean of the languages with labels", language)
-
-    def add_language(self, language: str) -> None:
-        """Add a language to the model, which uses the mean of the trained languages."""
-        if self.hypernetwork is not None:
-            trained = self.config.trained_languages
-            known = [row for row, name in enumerate(self.config.languages) if canonical(name) in trained]
-            own = not self.config.hypernetwork.mean_for_untrained
-            self.hypernetwork.source.add_language(known, reads_own=own)
-        if self.plain_adapters is not None:
-            self.plain_adapters.add_language(canonical(language))
-        self.config = replace(self.config, languages=(*self.config.languages, language))
-        reads = "the mean of the trained languages" if self.hypernetwork is not None else self.config.read_instead
-        log.warning("language %s is new to the model: it reads %s", language, reads)
 
     def compress(self, rank: int) -> None:
         """Generate both projections as mixtures of R matrices, with about R / P of the hypernetwork's parameters.
@@ -438,14 +313,26 @@ class HyperX(nn.Module):
         self.config = replace(self.config, generator_rank=rank)
 
     def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters | None:
-        """The adapters of K distinct pairs for all layers, generated or plain; None if the model has none."""
-        tasks, languages = zip(*map(self.indices, pairs), strict=True)
-        if self.plain_adapters is not None:
-            return cast(Adapters, self.plain_adapters(tasks, languages))
-        if self.hypernetwork is None:
-            return None
-        device = self.hypernetwork.source.task.device
-        return cast(Adapters, self.hypernetwork(*placed(torch.tensor([tasks, languages]), device)))
+        """The adapters of K distinct pairs for all layers, generated or plain; None if the model has none.
+
+        A language that the model does not have reads the mean of the languages that the task was trained on.
+
+        Raises:
+            HyperXError: if the model has no such task, or a code names no language.
+        """
+        writer = self.plain_adapters if self.hypernetwork is None else self.hypernetwork
+        indices = list(map(self._indices, pairs))
+        return None if writer is None else cast(Adapters, writer(*zip(*indices, strict=True)))
+
+    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    def _indices(self, pair: TaskLanguagePair) -> tuple[int, int]:
+        """Indices of a pair's task and language, which may be spelled in any standard form; -1 for another language."""
+        problem = task_problem(self.config, pair.task) or language_problem(self.config, pair.language)
+        if problem:
+            raise HyperXError(problem)
+        known = list(map(canonical, self.config.languages))
+        language = canonical(pair.language)
+        return list(self.tasks).index(pair.task), known.index(language) if language in known else -1
 
     @not_compiled
     def forward(
@@ -578,8 +465,8 @@ def labels_by_task(
     return labels
 
 
-def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters | None:
-    """The source of a model's adapters: a new hypernetwork, new plain adapters, or nothing."""
+def new_adapters(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters | None:
+    """What gives the adapters of a model: a new hypernetwork, new plain adapters, or nothing."""
     kind = config.architecture.adapters
     if kind == "none":
         return None
@@ -604,16 +491,17 @@ def adapter_source(config: ModelConfig, *, layers: int, hidden_size: int) -> Hyp
 
 
 def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
-    """For each task the languages whose own embeddings it uses, in canonical form: those of its training pairs.
+    """For each task the languages in its mean, in canonical form: those of its training pairs.
 
     An embedding that only another task has trained is an outlier to the adapters of this task. A task without training
-    pairs uses the languages of the labelled tasks.
+    pairs uses the languages of the labelled tasks. Where every language reads its own embedding, the mean, which only
+    serves languages that the model does not have, is that of all trained languages.
     """
     known = {canonical(language) for language in config.languages}
-    if not config.hypernetwork.mean_for_untrained:
-        return dict.fromkeys(config.kinds, known)
     # A run that starts from another one may have left out some of its languages.
     pairs = [(task, language) for task, language in config.trained_keys if language in known]
+    if not config.hypernetwork.mean_for_untrained:
+        return {name: {language for _, language in pairs} for name in config.kinds}
     own = {name: {language for task, language in pairs if task == name} for name in config.kinds}
     labelled = set().union(*(own[name] for name, kind in config.kinds.items() if not KINDS[kind].auxiliary))
     return {name: languages or labelled or {language for _, language in pairs} for name, languages in own.items()}

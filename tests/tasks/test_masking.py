@@ -14,8 +14,9 @@ from torch import nn
 
 from hyperx.data.batch.windows import SubwordEncoder, Window
 from hyperx.data.read.sentence import Sentence
+from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.inference import PairPredictor
+from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import IGNORED, BatchFacts, Example, HeadFacts, HeadInput, Subwords
 from hyperx.tasks.masking import MaskedLanguageModelling, MaskedLMHead
 from hyperx.tasks.registry import make_tasks
@@ -183,7 +184,7 @@ def test_without_anything_hidden_the_loss_is_zero() -> None:
 
 
 def test_the_embeddings_are_the_encoders_and_stay_frozen() -> None:
-    model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
+    model = masked_model()
     shapes = {name: tuple(parameter.shape) for name, parameter in model.heads["mlm"].named_parameters()}
     assert shapes == {
         "dense.weight": (32, 32), "dense.bias": (32,), "norm.weight": (32,), "norm.bias": (32,), "bias": (60,),
@@ -205,7 +206,7 @@ def test_the_embeddings_are_the_encoders_and_stay_frozen() -> None:
 
 
 def test_an_encoder_that_is_trained_as_a_whole_trains_its_embeddings_through_the_head_too() -> None:
-    model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
+    model = masked_model()
     model.requires_grad_(True)
     ids = torch.full((1, 4), 8)
     labels = torch.tensor([[IGNORED, 8, IGNORED, IGNORED]])
@@ -245,9 +246,15 @@ def test_a_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary() -> No
     assert MLM.score([None, None], parts).measures["perplexity"] == pytest.approx(60)
 
 
+def masked_model() -> HyperX:
+    model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
+    model.subwords = lambda: SUBWORDS
+    return model
+
+
 def test_results_do_not_depend_on_the_company() -> None:
     """What is hidden in a window follows from its place; batches and their order change nothing."""
-    model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
+    model = masked_model()
     draw = np.random.default_rng(0)
     passages = []
     for sentence in range(12):
@@ -261,8 +268,9 @@ def test_results_do_not_depend_on_the_company() -> None:
         )
 
     def results(batch_size: int, order: list[int]) -> dict[int, tuple[float, int]]:
-        predictor = PairPredictor(model, TaskLanguagePair("mlm", "en"), batch_size=batch_size, subwords=SUBWORDS)
-        found = [result.labels for result in predictor.predict([passages[index] for index in order])]
+        windows = [passages[index] for index in order]
+        results = Predictor(model).results(TaskLanguagePair("mlm", "en"), windows, batch_size=batch_size)
+        found = [result.labels for result in results]
         return dict(zip(order, found, strict=True))
 
     alone, together = results(1, list(range(12))), results(5, list(range(12))[::-1])
@@ -274,10 +282,10 @@ def test_results_do_not_depend_on_the_company() -> None:
 
 
 def test_the_same_passage_is_asked_otherwise_at_another_place() -> None:
-    model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
-    predictor = PairPredictor(model, TaskLanguagePair("mlm", "en"), batch_size=4, subwords=SUBWORDS)
+    model = masked_model()
     passages = [[window(list(range(5, 25)), *place)] for place in ((0, 0), (0, 20), (1, 0), (0, 0))]
-    losses = [result.labels[0] for result in predictor.predict(passages)]
+    results = Predictor(model).results(TaskLanguagePair("mlm", "en"), passages, batch_size=4)
+    losses = [result.labels[0] for result in results]
     assert losses[0] == losses[3]
     assert len(set(losses)) == 3
 

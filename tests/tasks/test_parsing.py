@@ -20,8 +20,8 @@ from hyperx.data.read.sentence import Sentence
 from hyperx.errors import HyperXError
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.inference import PairPredictor
 from hyperx.prediction.output import ConlluWriter, Prediction
+from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import IGNORED, BatchFacts, Example, HeadInput, Subwords
 from hyperx.tasks.parsing import OUT_OF_SIGHT, Arc, DependencyParsing, ParserHead, ParserLogits, word_means
 from hyperx.tasks.trees import is_tree
@@ -189,7 +189,7 @@ def test_labels_count_heads_within_the_window_and_leave_out_what_it_does_not_see
 
 @pytest.fixture(scope="module")
 def parser() -> HyperX:
-    return tiny_model(
+    model = tiny_model(
         encoder=tiny_bert(layers=2),
         max_length=20,
         kinds={"dep": "dep"},
@@ -197,6 +197,8 @@ def parser() -> HyperX:
         trained_pairs=("dep#en",),
         parser_projections=False,
     )
+    model.tokenizer = tiny_tokenizer()
+    return model
 
 
 SENTENCES = [["bad", "a", "e"], ["a"], ["ab", "cd", "e"] * 7, ["abc"] * 30, ["\u200b", "ab"]]
@@ -204,8 +206,8 @@ SENTENCES = [["bad", "a", "e"], ["a"], ["ab", "cd", "e"] * 7, ["abc"] * 30, ["\u
 
 def predicted(parser: HyperX, *, batch_size: int) -> list[tuple[Arc, ...]]:
     windows = SubwordEncoder(tiny_tokenizer(), max_length=20).windows(SENTENCES)
-    predictor = PairPredictor(parser, TaskLanguagePair("dep", "de"), batch_size=batch_size, subwords=SUBWORDS)
-    return [result.labels for result in predictor.predict(windows)]
+    results = Predictor(parser).results(TaskLanguagePair("dep", "de"), windows, batch_size=batch_size)
+    return [result.labels for result in results]
 
 
 def test_every_sentence_is_one_tree_whatever_its_company(parser: HyperX) -> None:
@@ -228,8 +230,7 @@ def test_nothing_but_the_root_is_called_root(parser: HyperX) -> None:
 
 def test_confidences_are_probabilities(parser: HyperX) -> None:
     windows = SubwordEncoder(tiny_tokenizer(), max_length=20).windows(SENTENCES)
-    predictor = PairPredictor(parser, TaskLanguagePair("dep", "en"), batch_size=4, subwords=SUBWORDS)
-    for result in predictor.predict(windows):
+    for result in Predictor(parser).results(TaskLanguagePair("dep", "en"), windows, batch_size=4):
         assert len(result.confidences) == len(result.labels)
         assert all(0 <= confidence <= 1 for confidence in result.confidences)
 
@@ -239,7 +240,7 @@ def test_a_confidence_is_that_of_the_arc_times_that_of_its_relation(parser: Hype
     with torch.no_grad():
         unsure.heads["dep"].relations.weight.mul_(0.01)  # so that `root`, which no word may have, has its share
     windows = list(SubwordEncoder(tiny_tokenizer(), max_length=20).windows([["bad", "cab", "a", "de", "e"]]))
-    (result,) = PairPredictor(unsure, TaskLanguagePair("dep", "en"), batch_size=1, subwords=SUBWORDS).predict(windows)
+    (result,) = Predictor(unsure).results(TaskLanguagePair("dep", "en"), windows, batch_size=1)
     ((window,),) = windows
     ids, words = (torch.from_numpy(numbers).long()[None] for numbers in (window.ids, window.words))
     with torch.no_grad():

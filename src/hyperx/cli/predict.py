@@ -22,12 +22,11 @@ from hyperx.cli.options import parse, start_logging
 from hyperx.config import InputFormat, OutputFormat, PredictConfig
 from hyperx.data.read.sentence import Sentence
 from hyperx.data.read.text import Gap, read_input
-from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, itemised
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, itemised
 from hyperx.files import missing_encoder
-from hyperx.languages import canonical, is_language, no_language
 from hyperx.options import value_problems
 from hyperx.prediction.output import OUTPUT_FORMATS, Places, Prediction
-from hyperx.tasks.registry import kinds_of
+from hyperx.prediction.request import language_problem, predicted_tasks, prediction_problems
 
 log = logging.getLogger(__name__)
 
@@ -112,14 +111,14 @@ def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> 
     """
     from hyperx.device import pick_device
     from hyperx.model import HyperX
-    from hyperx.prediction.tagging import tag
+    from hyperx.prediction.predictor import Predictor
 
     assert config.checkpoint is not None
     assert config.language is not None
     model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path)
     model.to(pick_device(no_cuda=config.no_cuda))
-    model.admit_language(config.language)
-    tasks = model.predicted_tasks(config.tasks)
+    tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
+    predictor.tell_language(config.language)
     places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
     check_labels(config, places, model.config.labels)
     sentences = read_input(
@@ -127,7 +126,7 @@ def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> 
         input_format(config),
         language=config.language,
         source=source_name(config),
-        reads=model.reads(tasks),
+        reads={model.tasks[task].reads for task in tasks},
         on_fault=faults,
         fills=config.on_error == "empty",
         aligns=config.align,
@@ -135,8 +134,7 @@ def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> 
     )
     return with_gaps(
         writable(sentences, places, config, faults),
-        lambda found: tag(
-            model,
+        lambda found: predictor.predict(
             found,
             tasks=tasks,
             language=config.language or "",
@@ -296,17 +294,9 @@ def model_problems(config: PredictConfig) -> list[str]:
         return [f"--checkpoint: {error}", *problems]
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
         problems.append(f"--model_name_or_path: {missing}")
-    kinds, known = kinds_of(settings.kinds), ", ".join(settings.kinds)
-    for name in dict.fromkeys(config.tasks):
-        if name not in settings.kinds:
-            problems.append(f"--tasks: the model has no task {name!r}; it has {known}.{did_you_mean(name, kinds)}")
-        elif name in kinds and kinds[name].auxiliary:
-            others = ", ".join(task for task, kind in kinds.items() if not kind.auxiliary) or "no task"
-            what = f"{name} only serves other tasks in training, and predicts nothing"
-            problems.append(f"--tasks: {what}; the model predicts {others}")
-    language, own = config.language, settings.languages
-    if language is not None and canonical(language) not in map(canonical, own) and not is_language(language):
-        problems.append(f"--language: {no_language(language, own)} The model has {', '.join(own)}.")
+    problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tuple(dict.fromkeys(config.tasks)))]
+    if config.language is not None and (problem := language_problem(settings, config.language)):
+        problems.append(f"--language: {problem}")
     return problems
 
 

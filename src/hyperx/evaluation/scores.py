@@ -10,8 +10,8 @@ from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.batch.windows import Window
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.inference import PairPredictor
-from hyperx.tasks.base import Scores, Subwords, Task
+from hyperx.prediction.predictor import Predictor
+from hyperx.tasks.base import Scores, Task
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +51,6 @@ def evaluate_pairs(
     splits: Mapping[TaskLanguagePair, EncodedSplit],
     *,
     batch_size: int,
-    subwords: Subwords | None = None,
     repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
     done: Callable[[PairScores], object] | None = None,
 ) -> list[PairScores]:
@@ -61,24 +60,19 @@ def evaluate_pairs(
         model: the model, in evaluation mode only while it scores.
         splits: gold data of each pair.
         batch_size: windows in a batch.
-        subwords: the tokenizer's special ones; by default those of the model's tokenizer.
         repeats: for each pair the indices of the sentences that also occur in its training split.
         done: called with the scores of each pair when they are known.
     """
-    training = model.training
-    model.eval()
-    results = []
-    try:
-        for pair, split in splits.items():
-            task = model.tasks[pair.task]
-            predictor = PairPredictor(model, pair, batch_size=batch_size, subwords=subwords)
-            predicted = [result.labels for result in predictor.predict(sentence_windows(split))]
-            score = _score(pair, task, task.gold(split), predicted, (repeats or {}).get(pair, ()))
-            results.append(replace(score, trained=task.name in model.config.trained_tasks))
-            if done is not None:
-                done(results[-1])
-    finally:
-        model.train(training)
+    results, predictor = [], Predictor(model)
+    for pair, split in splits.items():
+        task = model.tasks[pair.task]
+        predicted = [
+            result.labels for result in predictor.results(pair, sentence_windows(split), batch_size=batch_size)
+        ]
+        score = _score(pair, task, task.gold(split), predicted, (repeats or {}).get(pair, ()))
+        results.append(replace(score, trained=task.name in model.config.trained_tasks))
+        if done is not None:
+            done(results[-1])
     return results
 
 

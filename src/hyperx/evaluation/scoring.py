@@ -298,6 +298,7 @@ def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
 def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLanguagePair, EncodedSplit]:
     """Encode the requested pairs, or else all pairs of the model that have data."""
     from hyperx.plan.preparation import warn_of_labels
+    from hyperx.prediction.predictor import Predictor
 
     loader, splits, asked = _loader(model, data.sources), {}, bool(config.test_task_language_pairs)
     scored = [pair for pair in data.trained.pairs if pair.task in model.config.trained_tasks]
@@ -317,7 +318,7 @@ def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLangua
         labels = model.config.labels[pair.task]
         warn_of_labels(model.tasks[pair.task], pair, config.split, splits[pair], labels)
     for language in dict.fromkeys(pair.language for pair in splits):
-        model.admit_language(language)
+        Predictor(model).tell_language(language)
     if not splits:
         raise DataError(f"no pair of the model has data in the {config.split} split; name --data_folder")
     return splits

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperx.config import HypernetworkOptions
+from hyperx.device import placed
 from hyperx.errors import HyperXError
 from hyperx.method.adapter import AdapterWeights, NormWeights
 from hyperx.method.source import SourceEmbedding, SourceProjector, UnitScale
@@ -117,7 +118,7 @@ class Hypernetwork(nn.Module):
     """Source embedding, source projector and generators (Hyper-X, section 2).
 
     Args:
-        learnt: for each task and language whether the language's own embedding is used ``[T, G]``.
+        learnt: for each task and language whether the task has learnt the language ``[T, G]``.
         layers: number L of adapted layers.
         hidden_size: hidden size h of the encoder.
         options: sizes, norms and initialisation.
@@ -137,6 +138,7 @@ class Hypernetwork(nn.Module):
         self.options, self.rank = options, rank
         self.source = SourceEmbedding(
             learnt=learnt,
+            mean_for_untrained=options.mean_for_untrained,
             layers=layers if options.condition_to_layer_id else 0,
             task_dim=options.task_embedding_dim,
             language_dim=options.language_embedding_dim,
@@ -229,14 +231,15 @@ class Hypernetwork(nn.Module):
         source: Tensor = self.scale(self.projector(self.source(tasks, languages)))
         return source
 
-    def forward(self, tasks: Tensor, languages: Tensor) -> AdapterWeights:
+    def forward(self, tasks: Sequence[int] | Tensor, languages: Sequence[int] | Tensor) -> AdapterWeights:
         """The adapters of K distinct pairs in all L layers.
 
         Args:
-            tasks: task indices ``[K]``.
-            languages: language indices ``[K]``.
+            tasks: K task indices.
+            languages: K language indices, -1 for a language that is not there.
         """
-        source = self.read(tasks, languages)
+        indices = torch.stack([torch.as_tensor(tasks), torch.as_tensor(languages)])
+        source = self.read(*placed(indices, self.source.task.device))
         return AdapterWeights(
             down=self.down(source),
             down_bias=self.down_bias(source),

@@ -110,18 +110,15 @@ class PlainAdapters(nn.ModuleDict):
             for name in names[kind]:
                 self[name] = PlainAdapter(hidden_size=hidden_size, layers=layers, options=options)
 
-    def add_language(self, language: str) -> None:
-        """Append a language without training data."""
-        self.languages = (*self.languages, language)
-
     def forward(self, tasks: Sequence[int], languages: Sequence[int]) -> Adapters:
         """The adapters of K distinct pairs in all L layers.
 
         Args:
             tasks: K task indices.
-            languages: K language indices.
+            languages: K language indices, -1 for a language that is not there.
         """
-        named = [(self.tasks[task], self.languages[language]) for task, language in zip(tasks, languages, strict=True)]
+        names = (*self.languages, "")
+        named = [(self.tasks[task], names[language]) for task, language in zip(tasks, languages, strict=True)]
         parts = tuple(self._of_kind(kind, named) for kind in KINDS[self.sharing])
         return parts[0] if len(parts) == 1 else AdapterStack(parts)
 

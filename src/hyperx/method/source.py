@@ -14,12 +14,13 @@ class SourceEmbedding(nn.Module):
     """``[e_task(t) ; e_lang(g) ; e_layer(l)]``, each part learnt, N(0, 1) at the start (Hyper-X, section 2).
 
     In place of a language that has not been learnt for a task, the mean of those that have is used: its own embedding,
-    still random or shaped only by other tasks, would be an outlier to the projector. With dropout, pairs use the mean
-    in training too, at random.
+    still random or shaped only by other tasks, would be an outlier to the projector. A language that is not there,
+    index -1, uses the mean as well. With dropout, pairs use the mean in training too, at random.
 
     Args:
-        learnt: for each task and language whether the language's own embedding is used ``[T, G]``; in a task without
-            any, all are.
+        learnt: for each task and language whether the language counts in the task's mean ``[T, G]``; in a task without
+            any, all do.
+        mean_for_untrained: use the mean for the others; else each language that is there uses its own embedding.
         layers: number of adapted layers L; 0 if each layer has generators of its own (no layer embedding).
         task_dim: size of a task embedding.
         language_dim: size of a language embedding.
@@ -33,6 +34,7 @@ class SourceEmbedding(nn.Module):
         self,
         *,
         learnt: Sequence[Sequence[bool]],
+        mean_for_untrained: bool = True,
         layers: int,
         task_dim: int,
         language_dim: int,
@@ -40,51 +42,30 @@ class SourceEmbedding(nn.Module):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.dropout = dropout
+        self.dropout, self.mean_for_untrained = dropout, mean_for_untrained
         self.task = nn.Parameter(torch.randn(len(learnt), task_dim))
         self.language = nn.Parameter(torch.randn(len(learnt[0]), language_dim))
         self.layer = nn.Parameter(torch.randn(layers, layer_dim)) if layers else None
         rows = [list(own) if any(own) else [True] * len(own) for own in learnt]
         self.register_buffer("learnt", torch.tensor(rows), persistent=False)
-        # Kept apart from the buffer, which may be on a device that reading it would have to wait for.
-        self.has_means = not all(map(all, rows))
 
     def language_vectors(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """The language vectors of K pairs ``[K, language_dim]``: an embedding each, or the mean of the learnt ones."""
-        own = self.language[languages]
-        drops = self.training and self.dropout > 0
-        if not self.has_means and not drops:
-            return own
         learnt = self.learnt[tasks]
-        shares = learnt.to(own.dtype) / learnt.sum(dim=1, keepdim=True)
-        kept = learnt.gather(1, languages[:, None])
-        if drops:
+        shares = learnt.to(self.language.dtype) / learnt.sum(dim=1, keepdim=True)
+        kept = (languages >= 0)[:, None]
+        if self.mean_for_untrained:
+            kept = kept & learnt.gather(1, languages.clamp(min=0)[:, None])
+        if self.training and self.dropout > 0:
             kept = kept & (torch.rand(kept.shape, device=kept.device) >= self.dropout)
-        return torch.where(kept, own, shares @ self.language)
-
-    @torch.no_grad()
-    def add_language(self, trained: Sequence[int] = (), *, reads_own: bool = False) -> None:
-        """Append a language without training data.
-
-        The parameter is replaced by a new one, which an existing optimiser does not know.
-
-        Args:
-            trained: the languages whose mean becomes its embedding; by default all.
-            reads_own: use that embedding, in models in which every language uses its own; else each task uses the mean
-                of the languages that it has learnt.
-        """
-        known = self.language[list(trained)] if trained else self.language
-        rows = torch.cat([self.language, known.mean(dim=0, keepdim=True)])
-        self.language = nn.Parameter(rows, requires_grad=self.language.requires_grad)
-        self.learnt = torch.cat([self.learnt, torch.full_like(self.learnt[:, :1], reads_own)], dim=1)
-        self.has_means |= not reads_own
+        return torch.where(kept, self.language[languages], shares @ self.language)
 
     def forward(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """Source embeddings of K pairs.
 
         Args:
             tasks: task indices ``[K]``.
-            languages: language indices ``[K]``.
+            languages: language indices ``[K]``, -1 for a language that is not there.
 
         Returns:
             ``[K, L, S]``, or ``[K, 1, S]`` without layer embeddings.

@@ -27,7 +27,7 @@ from hyperx.plan.pair_data import raw_text_of
 from hyperx.plan.scope import Scope
 from hyperx.plan.warm_start import WarmStart
 from hyperx.prediction.output import Prediction
-from hyperx.prediction.tagging import tag
+from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
 from hyperx.tasks.splits import SplitLoader
 
@@ -80,8 +80,8 @@ class SelfLabeller:
         sentences = list(itertools.islice(self._sentences(pair, task, apart), self.samples))
         if not sentences:
             raise DataError(f"{raw_text_of(pair)}: expected text to label, found none")
-        self._model.admit_language(pair.language)
-        found = list(tag(self._model, sentences, tasks=[task.name], language=pair.language, confidences=True))
+        predictor = Predictor(self._model)
+        found = list(predictor.predict(sentences, tasks=[task.name], language=pair.language, confidences=True))
         confidences = [mean_log_probability(prediction, task) for prediction in found]
         chosen = most_confident(confidences, self.share)
         least = math.exp(min(confidences[index] for index in chosen))

@@ -1,0 +1,207 @@
+"""From sentences to predictions, any number in constant memory, the same for any batch size, order and company."""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from hyperx.config import ModelConfig
+from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.read.sentence import Sentence
+from hyperx.device import placed
+from hyperx.method.adapter import Adapters
+from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction.output import Prediction
+from hyperx.prediction.request import tell_language
+from hyperx.tasks.base import IGNORED, BatchFacts, Example, Result, Subwords, Task, padded
+from hyperx.tasks.collate import pad_windows
+
+POOL = 32
+"""Batches read ahead and sorted by length."""
+SPREAD = 9 / 8
+"""Largest ratio of the longest window of a batch to its shortest."""
+ENOUGH = {"cpu": 256}
+"""By device type, the number of subwords from which a larger batch is no faster per subword."""
+ENOUGH_ELSEWHERE = 2**14
+
+
+class Turn:
+    """A lock of one model, for its threads. A copy of the model has its own."""
+
+    def __init__(self) -> None:
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> None:
+        self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+    def __reduce__(self) -> tuple[type[Turn], tuple[()]]:
+        return Turn, ()
+
+
+class PairModel(Protocol):
+    """What a predictor asks of a model; :class:`hyperx.model.HyperX` has it."""
+
+    config: ModelConfig
+    tasks: Mapping[str, Task]
+    training: bool
+    turn: Turn
+    told: set[str]
+    __call__: Callable[..., Any]
+
+    @property
+    def word_embeddings(self) -> Tensor: ...
+    def checked_tokenizer(self) -> PreTrainedTokenizerFast: ...
+    def subwords(self) -> Subwords: ...
+    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters | None: ...
+    def train(self, mode: bool = True) -> Any: ...
+
+
+class Predictor:
+    """Labels sentences with a model, of which nothing changes. Threads take turns, pool by pool.
+
+    Args:
+        model: the model; it is in evaluation mode only while it works.
+    """
+
+    def __init__(self, model: PairModel) -> None:
+        self.model = model
+
+    def tell_language(self, language: str) -> None:
+        """Log, once for each language, if it has no trained weights of its own to use.
+
+        Raises:
+            HyperXError: if the code names no language.
+        """
+        if language not in self.model.told:
+            tell_language(self.model.config, language)
+            self.model.told.add(language)
+
+    def predict(
+        self,
+        sentences: Iterable[Sentence],
+        *,
+        tasks: Sequence[str],
+        language: str,
+        confidences: bool = False,
+        batch_size: int = 32,
+        pool: int | None = None,
+    ) -> Iterator[Prediction]:
+        """Label sentences, or their words, in order.
+
+        Args:
+            sentences: any number of them; only a pool is held at a time.
+            tasks: the tasks to run, each with its own adapters.
+            language: the language of the sentences.
+            confidences: also give the probability of each label.
+            batch_size: windows in a batch; the labels do not depend on it.
+            pool: sentences read ahead and sorted by length; by default 32 batches.
+        """
+        self.tell_language(language)
+        model, sentences = self.model, iter(sentences)
+        with self._working():
+            encoder = SubwordEncoder(model.checked_tokenizer(), max_length=model.config.max_length)
+            pairs = {task: TaskLanguagePair(task, language) for task in tasks}
+            adapters = {task: model.adapters([pair]) for task, pair in pairs.items()}
+        while chunk := list(itertools.islice(sentences, pool or POOL * batch_size)):
+            with self._working():
+                results = {
+                    task: self._labelled(
+                        pair, list(model.tasks[task].windows(encoder, chunk)), adapters[task], batch_size
+                    )
+                    for task, pair in pairs.items()
+                }
+            for index, sentence in enumerate(chunk):
+                own = {task: every[index] for task, every in results.items()}
+                yield Prediction(
+                    sentence,
+                    labels={task: result.labels for task, result in own.items()},
+                    confidences={task: result.confidences for task, result in own.items()} if confidences else None,
+                    columns={task: model.tasks[task].annotation(result.labels) for task, result in own.items()},
+                )
+
+    def results(
+        self, pair: TaskLanguagePair, sentences: Iterable[Sequence[Window]], *, batch_size: int
+    ) -> Iterator[Result]:
+        """The results of a pair for sentences given as windows, in order."""
+        sentences = iter(sentences)
+        with self._working():
+            adapters = self.model.adapters([pair])
+        while pool := list(itertools.islice(sentences, POOL * batch_size)):
+            with self._working():
+                results = self._labelled(pair, pool, adapters, batch_size)
+            yield from results
+
+    @contextmanager
+    def _working(self) -> Iterator[None]:
+        """A turn of this thread, in evaluation mode and without gradients."""
+        with self.model.turn, torch.inference_mode():
+            training = self.model.training
+            self.model.train(False)
+            try:
+                yield
+            finally:
+                self.model.train(training)
+
+    def _labelled(
+        self, pair: TaskLanguagePair, pool: Sequence[Sequence[Window]], adapters: Adapters | None, batch_size: int
+    ) -> list[Result]:
+        """The results for a pool of sentences, whose windows are sorted by length."""
+        subwords = self.model.subwords()
+        places = [(index, place) for index, windows in enumerate(pool) for place in range(len(windows))]
+        places.sort(key=lambda item: len(pool[item[0]][item[1]].ids))
+        parts: list[list[Any]] = [[None] * len(windows) for windows in pool]
+        lengths = [len(pool[index][place].ids) for index, place in places]
+        enough = ENOUGH.get(self.model.word_embeddings.device.type, ENOUGH_ELSEWHERE)
+        for rows in batches_alike(lengths, batch_size, enough):
+            batch = places[rows.start : rows.stop]
+            decoded = self._decoded(pair, [pool[index][place] for index, place in batch], adapters, subwords)
+            for (index, place), part in zip(batch, decoded, strict=True):
+                parts[index][place] = part
+        task, labels = self.model.tasks[pair.task], self.model.config.labels[pair.task]
+        return [task.join(own, windows, labels) for windows, own in zip(pool, parts, strict=True)]
+
+    def _decoded(
+        self, pair: TaskLanguagePair, windows: Sequence[Window], adapters: Adapters | None, subwords: Subwords
+    ) -> list[Any]:
+        """What the task makes of each window."""
+        task = self.model.tasks[pair.task]
+        ids, labels = None, None
+        if task.auxiliary:
+            # Such a task draws what to predict: the same for a window in any batch.
+            facts = [BatchFacts(subwords, len(window.ids), (window.sentence, window.start)) for window in windows]
+            drawn = [task.batch([Example(w, {})], own) for w, own in zip(windows, facts, strict=True)]
+            ids, labels = [rows[0] for rows, _ in drawn], padded([row[0].numpy() for _, row in drawn], IGNORED)
+        device = self.model.word_embeddings.device
+        input_ids, mask, words = (placed(tensor, device) for tensor in pad_windows(windows, subwords.pad, ids))
+        output = self.model(pair, input_ids, mask, labels, words, adapters=adapters)
+        return task.decode(output.logits, windows, labels)
+
+
+def batches_alike(lengths: Sequence[int], batch_size: int, enough: int) -> Iterator[range]:
+    """Group windows into batches that need little padding.
+
+    A batch that has enough subwords ends before a window that is much longer than its shortest one, see :data:`SPREAD`.
+
+    Args:
+        lengths: the number of subwords of each window, in ascending order.
+        batch_size: the largest number of windows in a batch.
+        enough: the number of subwords from which a larger batch gains nothing.
+    """
+    start = subwords = 0
+    for place, length in enumerate(lengths):
+        if place - start == batch_size or (subwords >= enough and length > lengths[start] * SPREAD):
+            yield range(start, place)
+            start, subwords = place, 0
+        subwords += length
+    if lengths:
+        yield range(start, len(lengths))

@@ -1,0 +1,138 @@
+"""What may be asked of a model: its tasks and languages, and texts. Neither PyTorch nor the model is loaded here."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hyperx.config import ModelConfig
+from hyperx.data.read.segmentation import text_sentence, word_segmenter
+from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.text import checked_words, in_order
+from hyperx.errors import DataError, HyperXError, did_you_mean, not_expected
+from hyperx.languages import canonical, is_language, no_language
+from hyperx.tasks.registry import kinds_of
+
+log = logging.getLogger(__name__)
+
+
+def task_problem(config: ModelConfig, task: str) -> str | None:
+    """That the model has no such task; None if it has."""
+    if task in config.kinds:
+        return None
+    return f"the model has no task {task!r}; it has {', '.join(config.kinds)}.{did_you_mean(task, config.kinds)}"
+
+
+def language_problem(config: ModelConfig, language: str) -> str | None:
+    """That a code names neither a language of the model nor any other; None if it does."""
+    if canonical(language) in map(canonical, config.languages) or is_language(language):
+        return None
+    return f"{no_language(language, config.languages)} The model has {', '.join(config.languages)}."
+
+
+def prediction_problems(config: ModelConfig, names: Sequence[str]) -> Iterator[str]:
+    """What keeps tasks from being predicted: those that are not there, and those that only serve others."""
+    known = predictable(config)
+    for name in names:
+        if problem := task_problem(config, name):
+            yield problem
+        elif name not in known:
+            what = f"{name} only serves other tasks in training, and predicts nothing"
+            yield f"{what}; the model predicts {', '.join(known) or 'no task'}"
+
+
+def predictable(config: ModelConfig) -> tuple[str, ...]:
+    """The tasks that predict anything."""
+    kinds = kinds_of(config.kinds)
+    return tuple(name for name in config.kinds if not (name in kinds and kinds[name].auxiliary))
+
+
+def predicted_tasks(config: ModelConfig, names: Sequence[str] = ()) -> tuple[str, ...]:
+    """The tasks to predict, by default all that were trained and predict anything; an untrained one is warned of.
+
+    Raises:
+        HyperXError: for :func:`prediction_problems`; if none is named, and none was trained.
+    """
+    known, trained = predictable(config), config.trained_tasks
+    for problem in prediction_problems(config, names or known or tuple(config.kinds)):
+        raise HyperXError(problem)
+    if untrained := [name for name in names or known if name not in trained]:
+        what = f"no training pair had the task {' or '.join(untrained)}"
+        if names:
+            log.warning("%s: what its head predicts is random", what)
+        elif len(untrained) == len(known):
+            raise HyperXError(f"{what}, so what its head predicts is random; name the task to predict it still")
+        else:
+            log.info("%s: not predicted", what)
+    return tuple(names) or tuple(name for name in known if name in trained)
+
+
+def tell_language(config: ModelConfig, language: str) -> None:
+    """Log if a language has no trained weights of its own to use.
+
+    Raises:
+        HyperXError: if the code names no language.
+    """
+    if problem := language_problem(config, language):
+        raise HyperXError(problem)
+    if canonical(language) not in map(canonical, config.languages):
+        generated = config.architecture.adapters == "hypernetwork"
+        reads = "the mean of the trained languages" if generated else config.read_instead
+        log.warning("language %s is new to the model: it reads %s", language, reads)
+        return
+    tasks = {task for task, own in config.trained_keys if own == canonical(language)}
+    predicted = predictable(config)
+    if not tasks:
+        log.info("no training pair had %s: it reads %s", language, config.read_instead)
+    elif config.architecture.adapters == "hypernetwork" and predicted and tasks.isdisjoint(predicted):
+        log.info("%s was trained on raw text only: it reads the mean of the languages with labels", language)
+
+
+def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[str]) -> list[Sentence]:
+    """Sentences from raw texts, segmented if words are needed, or from sequences of words, which stay as they are.
+
+    Args:
+        texts: the texts, in anything that has an order.
+        text_pairs: the second text of each, or None.
+        language: their language.
+        reads: whether tasks need ``words``, ``text`` or both.
+
+    Raises:
+        HyperXError: if these are no texts, or differ in number.
+        DataError: if a text has no word, is neither a text nor words, or is in a script that cannot be segmented and
+            words are needed.
+    """
+    first = _in_order("texts", "a list of texts, or of lists of words", texts)
+    second: Sequence[Any] = [None] * len(first)
+    if text_pairs is not None:
+        second = _in_order("text_pairs", "a list of texts, one for each of the first", text_pairs)
+    if len(second) != len(first):
+        raise HyperXError(f"text_pairs: expected one for each of the {len(first)} texts; found {len(second)}")
+    segmenter, sentences = word_segmenter(language) if "words" in reads else None, []
+    for number, (text, pair) in enumerate(zip(first, second, strict=True), start=1):
+        if text_pairs is not None and not isinstance(pair, str):
+            raise DataError(f"text {number}: expected a second text in text_pairs, found {str(pair)[:60]!r}")
+        try:
+            if isinstance(text, str):
+                sentence = text_sentence(text, segmenter)
+            else:
+                sentence = Sentence(words=words) if (words := checked_words(text)) else None
+            empty_pair = pair is not None and text_sentence(pair, None) is None
+        except DataError as error:
+            raise DataError(f"text {number}: {error.message}") from error
+        if sentence is None or empty_pair:
+            found = text if sentence is None else pair
+            raise DataError(f"text {number}: expected a sentence, found no word in {found!r}")
+        if isinstance(text, str) and "text" in reads:
+            sentence = replace(sentence, text=text)
+        sentences.append(sentence if pair is None else replace(sentence, text_pair=pair))
+    return sentences
+
+
+def _in_order(name: str, expected: str, values: Any) -> Sequence[Any]:
+    found = in_order(values)
+    if found is None:
+        raise not_expected(name, expected + ("; write [text]" if isinstance(values, str) else ""), values)
+    return found
