@@ -17,11 +17,10 @@ from hyperx.data.read.spans import spans
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError
 from hyperx.evaluation.scores import sentence_windows
-from hyperx.pairs import TaskLanguagePair
+from hyperx.pairs import TaskLanguagePair, group_of
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
 from hyperx.tasks.splits import SplitLoader
-from hyperx.transfer import group_of
 
 BATCH = 32
 

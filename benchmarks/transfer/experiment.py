@@ -9,17 +9,16 @@ from pathlib import Path
 from typing import Any
 
 from hyperx.cli.options import read_yaml
-from hyperx.config import DataOptions, Group, SamplingOptions, TrainConfig
+from hyperx.config import DataOptions, SamplingOptions, TrainConfig
 from hyperx.data.batch.sampling import pair_probabilities
 from hyperx.data.locate.resolution import resolve
 from hyperx.data.locate.sources import DataSources
 from hyperx.errors import ConfigError
 from hyperx.files import in_home
 from hyperx.options import made
-from hyperx.pairs import TaskLanguagePair
+from hyperx.pairs import Group, TaskLanguagePair, group_of
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks, read_kinds
-from hyperx.transfer import group_of
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 

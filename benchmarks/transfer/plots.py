@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from hyperx.transfer import AVERAGE_NAMES, GROUPS
+from hyperx.pairs import AVERAGE_NAMES, GROUPS
 
 from .tables import Comparison
 

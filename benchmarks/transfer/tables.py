@@ -10,8 +10,8 @@ from pathlib import Path
 import pandas as pd
 
 from hyperx.errors import DataError, did_you_mean
+from hyperx.pairs import AVERAGE_NAMES, GROUPS
 from hyperx.tables import markdown_table
-from hyperx.transfer import AVERAGE_NAMES, GROUPS
 
 from .bootstrap import Mean, difference, mean_interval
 from .evaluation import Counts

@@ -9,7 +9,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from hyperx.pairs import TaskLanguagePair
+from hyperx.pairs import Group, TaskLanguagePair
 
 # All activations of the Hugging Face library, and all of its schedules that need no further argument.
 Activation = Literal[
@@ -17,9 +17,6 @@ Activation = Literal[
     "gelu_python_tanh", "gelu_pytorch_tanh", "hardswish", "laplace", "leaky_relu", "linear", "mish", "prelu",
     "quick_gelu", "relu2", "relu6", "sigmoid", "sqrtsoftplus", "swish", "xielu",
 ]  # fmt: skip
-Group = Literal["seen", "new_pair", "new_language"]
-"""How far a pair is from the labelled training data of a model, see :func:`hyperx.transfer.group_of`."""
-
 Scheduler = Literal[
     "linear", "polynomial", "cosine", "cosine_with_restarts", "inverse_sqrt", "constant", "constant_with_warmup"
 ]  # fmt: skip

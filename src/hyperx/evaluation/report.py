@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from hyperx.data.locate.sources import short_source
-from hyperx.pairs import TaskLanguagePair
+from hyperx.pairs import AVERAGE_NAMES, GROUPS, UNTRAINED, TaskLanguagePair, group_of, macro_averages
 from hyperx.tables import markdown_table, print_table
-from hyperx.transfer import AVERAGE_NAMES, GROUPS, UNTRAINED, group_of, macro_averages
 
 if TYPE_CHECKING:  # what is said before PyTorch is loaded needs this module
     from hyperx.evaluation.scores import PairScores

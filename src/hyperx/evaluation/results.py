@@ -14,8 +14,7 @@ import hyperx
 from hyperx.errors import HyperXError
 from hyperx.evaluation import report
 from hyperx.files import taking_turns, write_json, write_text
-from hyperx.pairs import TaskLanguagePair
-from hyperx.transfer import UNTRAINED, macro_averages
+from hyperx.pairs import UNTRAINED, TaskLanguagePair, macro_averages
 
 if TYPE_CHECKING:  # what is said before PyTorch is loaded needs this module
     from hyperx.evaluation.scores import PairScores

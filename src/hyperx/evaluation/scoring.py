@@ -18,7 +18,7 @@ from hyperx.errors import CheckpointError, ConfigError, DataError
 from hyperx.evaluation.results import Results
 from hyperx.files import in_home, missing_encoder
 from hyperx.options import flat, value_problems
-from hyperx.pairs import TaskLanguagePair
+from hyperx.pairs import TaskLanguagePair, group_of
 from hyperx.plan.pair_data import (
     NamedData,
     available,
@@ -31,7 +31,6 @@ from hyperx.plan.pair_data import (
 )
 from hyperx.plan.scope import parse_pairs, path_problems
 from hyperx.tasks.registry import Kind, kinds_of
-from hyperx.transfer import group_of
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:

@@ -21,11 +21,10 @@ from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mea
 from hyperx.files import is_utf8, missing_encoder
 from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
 from hyperx.options import flat, value_problems
-from hyperx.pairs import TaskLanguagePair
+from hyperx.pairs import TaskLanguagePair, group_of
 from hyperx.plan.pair_data import find_sources, kept_data, named_twice, raw_text_of, treebank_tasks, with_all_pairs
 from hyperx.plan.warm_start import WarmStart
 from hyperx.tasks.registry import KINDS, RAW_TEXT, Kind, kinds_of, read_kinds
-from hyperx.transfer import group_of
 
 # Neither PyTorch nor the encoders' library is imported here: what is wrong is said before they are loaded.
 if TYPE_CHECKING:

@@ -34,6 +34,7 @@ from hyperx.evaluation.scores import PairScores, averaged, evaluate_pairs
 from hyperx.files import sha256, write_json, write_text
 from hyperx.model import HyperX
 from hyperx.options import flat
+from hyperx.pairs import macro_averages
 from hyperx.plan.building import build_model
 from hyperx.plan.preparation import RunData, prepare
 from hyperx.plan.scope import Scope, check_run
@@ -42,7 +43,6 @@ from hyperx.tables import folded
 from hyperx.tasks.base import special_subwords
 from hyperx.tasks.collate import Batch, Collator
 from hyperx.training.optimiser import make_optimizer, make_scheduler, total_steps
-from hyperx.transfer import macro_averages
 
 log = logging.getLogger(__name__)
 

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from hyperx.pairs import TaskLanguagePair
-from hyperx.transfer import group_of, macro_averages
+from hyperx.pairs import TaskLanguagePair, group_of, macro_averages
 
 TRAINED = [TaskLanguagePair.parse(name) for name in ("ner#en", "pos#en", "pos#tr")]
 
