@@ -29,7 +29,7 @@ from torch import Tensor
 from hyperx.config import ArchitectureOptions, HypernetworkOptions, TrainConfig, TrainingOptions
 from hyperx.data.batch.store import EncodedSplit, read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder
-from hyperx.data.read.conllu import read_conllu
+from hyperx.data.read.formats import read_file
 from hyperx.encoders.layout import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.evaluation.scores import evaluate_pairs, sentence_windows
@@ -225,7 +225,7 @@ class Bench:
         path = self.folder / file.stem
         encoder = SubwordEncoder(load_encoder("embedded").checked_tokenizer(), max_length=256)
         task = PartOfSpeech()
-        write_encoded(path, encoded(read_conllu(file), task, encoder), task.columns)
+        write_encoded(path, encoded(read_file(file, "upos"), task, encoder), task.columns)
         split = read_encoded(path)
         assert split is not None
         return split
@@ -325,7 +325,7 @@ class Bench:
         plain = self.plain_pass(load_encoder("embedded"), split, subwords.pad)
         evaluate = lambda: evaluate_pairs(model, {pair: split}, batch_size=ROWS)  # noqa: E731
         yield compare("evaluation of en_ewt test / plain encoder", "1.08", evaluate, plain, rounds=self.rounds)
-        sentences = list(itertools.islice(read_conllu(self.test_file), 800))
+        sentences = list(itertools.islice(read_file(self.test_file, "upos"), 800))
         predict = lambda: list(Predictor(model).predict(sentences, tasks=["pos"], language="en"))  # noqa: E731
         yield compare("prediction of the same / plain encoder", "1.08", predict, plain, rounds=self.rounds)
 
@@ -347,7 +347,7 @@ class Bench:
     def encoding(self) -> Iterator[Figure]:
         """Encoding words into windows on disk compared with the tokenizer library alone."""
         tokenizer = load_encoder("embedded").checked_tokenizer()
-        sentences, task = list(read_conllu(self.train_file)), PartOfSpeech()
+        sentences, task = list(read_file(self.train_file, "upos")), PartOfSpeech()
         path = self.folder / "encoding"
         words = [list(sentence.words) for sentence in sentences]
 

@@ -11,7 +11,8 @@ from types import ModuleType
 
 import pytest
 
-from hyperx.data.read.conllu import check_tree, read_conllu
+from hyperx.data.read.conllu import check_tree
+from hyperx.data.read.formats import read_file
 from hyperx.data.read.labels import UD_RELATIONS, UPOS_TAGS
 from hyperx.data.read.sentence import Sentence
 
@@ -36,7 +37,7 @@ def generator() -> ModuleType:
 
 
 def sentences(language: str, split: str) -> list[Sentence]:
-    return list(read_conllu(CORPUS / language / f"{split}.conllu"))
+    return list(read_file(CORPUS / language / f"{split}.conllu", "ner"))
 
 
 def surface_of(block: str) -> str:

@@ -19,12 +19,11 @@ from hyperx import HyperX, checkpoint
 from hyperx.cli import main
 from hyperx.config import EvaluateConfig
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.evaluation.scoring import evaluate_checkpoint
 from hyperx.pairs import TaskLanguagePair, group_of
 from hyperx.plan import self_training
 from hyperx.plan.self_training import labelled, mean_log_probability, most_confident
-from hyperx.prediction.output import Prediction
 from hyperx.tasks.parsing import Arc
 from hyperx.tasks.registry import make_tasks
 from hyperx.training.loop import TrainingRun

@@ -17,7 +17,8 @@ from transformers.activations import ACT2FN
 from hyperx import checkpoint
 from hyperx.config import EncoderPart, ModelConfig
 from hyperx.data.batch.windows import SubwordEncoder
-from hyperx.data.read.text import checked_words, in_order
+from hyperx.data.read.rows import checked_words, in_order
+from hyperx.data.read.sentence import Prediction
 from hyperx.device import placed
 from hyperx.encoders.dropout import quicken_dropout
 from hyperx.encoders.injection import Injection, not_compiled
@@ -31,7 +32,6 @@ from hyperx.method.adapter import Adapters, Rows
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.output import Prediction
 from hyperx.prediction.predictor import Predictor, Turn
 from hyperx.prediction.request import language_problem, predicted_tasks, read_texts, task_problem
 from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, Task, special_subwords

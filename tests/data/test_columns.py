@@ -6,14 +6,14 @@ from pathlib import Path
 
 import pytest
 
-from hyperx.data.read.columns import read_columns
+from hyperx.data.read.formats import read_file
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 
 
 def read(folder: Path, text: str | bytes, name: str = "a.tsv") -> list[Sentence]:
     (folder / name).write_bytes(text if isinstance(text, bytes) else text.encode())
-    return list(read_columns(folder / name, "ner"))
+    return list(read_file(folder / name, "ner"))
 
 
 def error_of(folder: Path, text: str | bytes, name: str = "a.tsv") -> str:
@@ -66,7 +66,7 @@ def test_a_comment_blames_no_good_line(tmp_path: Path) -> None:
 def test_a_first_line_at_fault_is_named_alone(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("New York B-LOC\na O\nb O\n\nc O\n")
     faults: list[DataError] = []
-    assert [sentence.words for sentence in read_columns(tmp_path / "a.txt", "ner", faults.append)] == [("c",)]
+    assert [sentence.words for sentence in read_file(tmp_path / "a.txt", "ner", faults.append)] == [("c",)]
     assert [str(fault) for fault in faults] == [
         f"{tmp_path}/a.txt:1: expected a word and its tag, found 3 columns where line 2 has 2; separate word and tag "
         "by a tab where the word holds spaces"
@@ -76,7 +76,7 @@ def test_a_first_line_at_fault_is_named_alone(tmp_path: Path) -> None:
 def test_a_sentence_of_thousands_of_words_is_named_once(tmp_path: Path) -> None:
     (tmp_path / "a.tsv").write_text("a\tO\n\n" + "b\tO\n" * 6000 + "\nc\tO\n")
     faults: list[DataError] = []
-    assert [sentence.words for sentence in read_columns(tmp_path / "a.tsv", "ner", faults.append)] == [("a",), ("c",)]
+    assert [sentence.words for sentence in read_file(tmp_path / "a.tsv", "ner", faults.append)] == [("a",), ("c",)]
     assert [fault.line for fault in faults] == [3]
     assert "found a sentence of 6,000 words" in faults[0].message
 
@@ -113,7 +113,7 @@ def test_a_sentence_of_universal_ner_has_one_fault_and_the_others_are_read(tmp_p
     ]
     (tmp_path / "a.iob2").write_text("\n".join(rows))
     faults: list[DataError] = []
-    (sentence,) = read_columns(tmp_path / "a.iob2", "ner", faults.append)
+    (sentence,) = read_file(tmp_path / "a.iob2", "ner", faults.append)
     assert sentence.words == ("e",)
     assert [fault.line for fault in faults] == [2, 8]
     assert "found id '1'; ids count up from 1, anew after a blank line" in faults[0].message

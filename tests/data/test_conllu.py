@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hyperx.data.read.conllu import check_tree, read_conllu
+from hyperx.data.read.conllu import check_tree
+from hyperx.data.read.formats import read_file
 from hyperx.data.read.labels import UD_RELATIONS, UPOS_TAGS, check_tags
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
@@ -27,7 +28,7 @@ def write(folder: Path, *lines: str, end: str = "\n", start: bytes = b"") -> Pat
 
 
 def read(folder: Path, *lines: str) -> list[Sentence]:
-    return list(read_conllu(write(folder, *lines)))
+    return list(read_file(write(folder, *lines), "upos"))
 
 
 def error_of(folder: Path, *lines: str) -> str:
@@ -63,7 +64,7 @@ def test_words_columns_comments_and_places(tmp_path: Path) -> None:
     assert first.comments == ("# sent_id = 1", "# text = vámonos al #")
     assert first.lines == (4, 5, 8, 9, 10)
     assert first.space_after == (False, True, False, False, True)
-    assert first.source.endswith("a.conllu")
+    assert first.origin.endswith("a.conllu")
     assert (second.words, second.lines, second.text) == (("uno",), (14,), "uno")
 
 
@@ -82,7 +83,7 @@ def test_a_sentence_whose_tags_are_all_missing_has_none(tmp_path: Path) -> None:
 
 
 def test_sentences_are_streamed(tmp_path: Path) -> None:
-    sentences = read_conllu(write(tmp_path, line(1, "a"), "", "broken"))
+    sentences = read_file(write(tmp_path, line(1, "a"), "", "broken"), "upos")
     assert next(sentences).words == ("a",)
     with pytest.raises(DataError, match=":3: expected 10 columns"):
         next(sentences)
@@ -90,7 +91,7 @@ def test_sentences_are_streamed(tmp_path: Path) -> None:
 
 def test_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
     path = write(tmp_path, "# text = a", line(1, "a"), "", line(1, "b"), end="\r\n", start=b"\xef\xbb\xbf")
-    assert [(s.words, s.text) for s in read_conllu(path)] == [(("a",), "a"), (("b",), "b")]
+    assert [(s.words, s.text) for s in read_file(path, "upos")] == [(("a",), "a"), (("b",), "b")]
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_invalid_utf8(tmp_path: Path) -> None:
     path = tmp_path / "a.conllu"
     path.write_bytes(line(1, "a").encode() + b"\n" + line(2, "b").encode().replace(b"b", b"\xff", 1) + b"\n")
     with pytest.raises(DataError, match=r"a\.conllu:2: expected UTF-8, found the bytes ff at byte 3"):
-        list(read_conllu(path))
+        list(read_file(path, "upos"))
 
 
 @pytest.mark.parametrize(
@@ -153,9 +154,10 @@ def test_broken_files_name_the_line(tmp_path: Path, lines: list[str], message: s
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
-    for path in (tmp_path / "none.conllu", tmp_path):
+    (tmp_path / "folder.conllu").mkdir()
+    for path in (tmp_path / "none.conllu", tmp_path / "folder.conllu"):
         with pytest.raises(DataError, match="expected a readable file"):
-            list(read_conllu(path))
+            list(read_file(path, "upos"))
 
 
 def test_heads_may_be_absent_as_a_whole(tmp_path: Path) -> None:
@@ -171,7 +173,7 @@ def test_entities_in_misc(tmp_path: Path) -> None:
 
 def tree(*heads: int) -> Sentence:
     words = tuple("w" for _ in heads)
-    return Sentence(words, {"head": heads}, lines=tuple(range(11, 11 + len(heads))), source="t.conllu")
+    return Sentence(words, {"head": heads}, lines=tuple(range(11, 11 + len(heads))), origin="t.conllu")
 
 
 @pytest.mark.parametrize(
@@ -215,7 +217,7 @@ def test_a_long_chain_is_a_tree() -> None:
 def test_labels_are_checked() -> None:
     assert len(UPOS_TAGS) == 18
     assert len(UD_RELATIONS) == 38
-    sentence = Sentence(("a", "b"), {"upos": ("X", "NOUNS"), "deprel": ("root:x", "subj")}, lines=(5, 6), source="f")
+    sentence = Sentence(("a", "b"), {"upos": ("X", "NOUNS"), "deprel": ("root:x", "subj")}, lines=(5, 6), origin="f")
     with pytest.raises(DataError, match=r"f:6: expected one of ADJ .* found 'NOUNS' at 'b'\. Did you mean 'NOUN'\?"):
         check_tags(sentence, "upos", UPOS_TAGS)
     with pytest.raises(DataError, match=r"f:6: .* found 'subj' at 'b'\. Did you mean"):

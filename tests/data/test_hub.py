@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from hyperx.data.read import hub
 from hyperx.data.read.conllu import check_tree
-from hyperx.data.read.hub import HubSource, load_hub
+from hyperx.data.read.hub import HubSource
 from hyperx.errors import DataError
 
 # In the order of the hub's own class labels, which is not the alphabet's.
@@ -68,11 +66,11 @@ def wikiann(make: Maker) -> str:
 
 
 def test_wikiann(make: Maker) -> None:
-    first, second = load_hub(wikiann(make), "tr", "dev")
+    first, second = HubSource(wikiann(make), ("tr",)).read("dev", "ner")
     assert first.words == ("Ali", "geldi")
     assert first.columns == {"ner": ("B-PER", "O")}
     assert first.lines == ()
-    assert first.source.endswith("set (tr, validation)")
+    assert first.origin.endswith("set (tr, validation)")
     assert second.words == ("\x96",)  # nobody can fix the hub's data: kept, and encoded as unknown
 
 
@@ -83,8 +81,8 @@ def test_universal_dependencies_with_strings_and_unsigned_heads(make: Maker) -> 
     features = {"sent_id": text, "text": text, "tokens": strings(), "upos": strings(), "head": List(Value("uint16"))}
     row = {"sent_id": ["1"], "text": ["ab c"], "tokens": [["a", "b"]], "upos": [["VERB", "_"]], "head": [[0, 1]]}
     name = make(features | {"deprel": strings()}, {"test": row | {"deprel": [["root", "obj:x"]]}})
-    (sentence,) = load_hub(name, "tr", "test")
-    assert sentence.columns == {"upos": ("VERB", "_"), "head": (0, 1), "deprel": ("root", "obj:x")}
+    (sentence,) = HubSource(name, ("tr",)).read("test", "head")
+    assert sentence.columns == {"head": (0, 1), "deprel": ("root", "obj:x")}
     assert sentence.text == "ab c"
     check_tree(sentence)
 
@@ -97,50 +95,54 @@ def test_universal_dependencies_with_class_labels_and_inline_multiword_rows(make
         "head": [["None", "0", "1"], ["None", "None"]],
         "deprel": [["_", "root", "obj"], ["_", "_"]],
     }
-    first, second = load_hub(make(features, {"train": rows}), "tr", "train")
+    source = HubSource(make(features, {"train": rows}), ("tr",))
+    first, second = source.read("train", "head")
     assert first.words == ("vamos", "nos")
-    assert first.columns == {"upos": ("VERB", "PRON"), "head": (0, 1), "deprel": ("root", "obj")}
-    assert second.words == ("a", "b")
-    assert set(second.columns) == {"upos"}
+    assert first.columns == {"head": (0, 1), "deprel": ("root", "obj")}
+    assert (second.words, second.columns) == (("a", "b"), {})
+    assert [sentence.columns for sentence in source.read("train", "upos")] == [
+        {"upos": ("VERB", "PRON")},
+        {"upos": ("NOUN", "PUNCT")},
+    ]
 
 
 def test_a_split_named_dev_and_a_treebank_of_an_earlier_release(make: Maker) -> None:
     name = make({"tokens": strings()}, {"dev": {"tokens": [["a"]]}, "test": {"tokens": [["b"]]}}, "cs_pdt")
     source = HubSource(name, ("cs_pdtc", "cs_pdt"))
-    assert [sentence.words for sentence in source.read("dev")] == [("a",)] * 2
-    assert [sentence.words for sentence in source.read("test")] == [("b",)] * 2
+    assert [sentence.words for sentence in source.read("dev", "text")] == [("a",)] * 2
+    assert [sentence.words for sentence in source.read("test", "text")] == [("b",)] * 2
     assert source.describe("dev").endswith("set (cs_pdtc + cs_pdt, validation)")
     with pytest.raises(DataError, match=r"has no split 'train'; it has dev, test"):
-        list(source.read("train"))
+        list(source.read("train", "text"))
 
 
 def test_columns_of_ones_own(make: Maker) -> None:
     name = make({"forms": strings(), "pos": labels(UPOS)}, {"train": {"forms": [["a"]], "pos": [[6]]}})
     columns = {"words": "forms", "upos": "pos"}
-    (sentence,) = HubSource(name, ("tr",), columns=columns).read("train")
+    (sentence,) = HubSource(name, ("tr",), columns=columns).read("train", "upos")
     assert (sentence.words, sentence.columns) == (("a",), {"upos": ("ADJ",)})
     with pytest.raises(
         DataError, match=r"expected the column 'form' for words, found forms, pos\. Did you mean 'forms'"
     ):
-        list(load_hub(name, "tr", "train", columns={"words": "form"}))
-    with pytest.raises(DataError, match="expected a column of words"):
-        list(load_hub(name, "tr", "train"))
+        list(HubSource(name, ("tr",), columns={"words": "form"}).read("train", "upos"))
+    with pytest.raises(DataError, match="expected a column named words or tokens, found forms, pos; name it"):
+        list(HubSource(name, ("tr",)).read("train", "upos"))
 
 
 def test_what_a_data_set_lacks_is_said(make: Maker) -> None:
     name = wikiann(make)
     with pytest.raises(DataError, match=r"has no split 'test'; it has train, validation; put files at"):
-        list(load_hub(name, "tr", "test"))
+        list(HubSource(name, ("tr",)).read("test", "ner"))
     with pytest.raises(DataError, match=r"has no configuration 'trrr'\. Did you mean 'tr'\?"):
-        list(load_hub(name, "trrr", "train"))
+        list(HubSource(name, ("trrr",)).read("train", "ner"))
 
 
 @pytest.mark.parametrize(
     ("row", "message"),
     [
         ({"tokens": [["a", "b"]], "ner": [[0]]}, "row 1: expected 2 values of ner, one a word, found 1"),
-        ({"tokens": [[]], "ner": [[]]}, r"row 1: expected a list of words, found \[\]"),
-        ({"tokens": [["a"]], "ner": [[1]]}, "row 1: expected a label of ner: a string or a class label, found 1"),
+        ({"tokens": [[]], "ner": [[]]}, r"row 1: expected a list of words in tokens, found \[\]"),
+        ({"tokens": [["a"]], "ner": [[1]]}, "row 1: expected a label of ner, a text or a class label, found 1"),
     ],
 )
 def test_broken_rows_have_a_number(make: Maker, row: dict[str, list[Any]], message: str) -> None:
@@ -148,13 +150,13 @@ def test_broken_rows_have_a_number(make: Maker, row: dict[str, list[Any]], messa
 
     name = make({"tokens": strings(), "ner": List(Value("int32"))}, {"train": row})
     with pytest.raises(DataError, match=message):
-        list(load_hub(name, "tr", "train"))
+        list(HubSource(name, ("tr",)).read("train", "ner"))
 
 
 def test_rows_at_fault_are_passed_over_and_counted(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
     rows = {"tokens": [["a"], None, ["b", "c"], []], "ner": [["O"], ["O"], None, []]}
     name = make({"tokens": strings(), "ner": strings()}, {"train": rows})
-    assert [sentence.words for sentence in load_hub(name, "tr", "train", wanted="ner")] == [("a",)]
+    assert [sentence.words for sentence in HubSource(name, ("tr",)).read("train", "ner")] == [("a",)]
     assert "3 rows are skipped; the first of them is" in caplog.text
 
 
@@ -163,15 +165,15 @@ def test_columns_that_nobody_asked_for_may_be_of_any_kind(make: Maker) -> None:
 
     features = {"text": Value("string"), "words": Value("int32"), "ner": strings()}
     name = make(features, {"train": {"text": ["a b", "c"], "words": [2, 1], "ner": [["x"], []]}})
-    assert [sentence.text for sentence in load_hub(name, "tr", "train", wanted="text")] == ["a b", "c"]
-    with pytest.raises(DataError, match="row 1: expected a list of words, found 2"):
-        list(load_hub(name, "tr", "train", wanted="ner"))
+    assert [sentence.text for sentence in HubSource(name, ("tr",)).read("train", "text")] == ["a b", "c"]
+    with pytest.raises(DataError, match="row 1: expected a list of words in words, found 2"):
+        list(HubSource(name, ("tr",)).read("train", "ner"))
 
 
 def test_a_column_beside_the_one_that_is_wanted_is_not_read(make: Maker) -> None:
     rows = {"tokens": [["a", "b"]], "upos": [["NOUN", "VERB"]], "ner": [["x"]]}
     name = make({"tokens": strings(), "upos": strings(), "ner": strings()}, {"train": rows})
-    (sentence,) = load_hub(name, "tr", "train", wanted="upos")
+    (sentence,) = HubSource(name, ("tr",)).read("train", "upos")
     assert sentence.columns == {"upos": ("NOUN", "VERB")}
 
 
@@ -180,6 +182,10 @@ def test_a_column_beside_the_one_that_is_wanted_is_not_read(make: Maker) -> None
     [
         (RuntimeError("Dataset scripts are no longer supported, but found x.py"), "such as refs/convert/parquet"),
         (Exception("connection reset"), "cannot be loaded: connection reset; check the name"),
+        (
+            ConnectionError("Couldn't reach 'x' on the Hub"),
+            "the Hugging Face hub cannot be reached .*; put files",
+        ),
     ],
 )
 def test_faults_of_the_libraries_are_told(monkeypatch: pytest.MonkeyPatch, error: Exception, message: str) -> None:
@@ -187,9 +193,8 @@ def test_faults_of_the_libraries_are_told(monkeypatch: pytest.MonkeyPatch, error
         raise error
 
     monkeypatch.setattr("datasets.load_dataset", fail)
-    monkeypatch.setattr("hyperx.data.read.hub._hub_answers", lambda _: True)
     with pytest.raises(DataError, match=message):
-        list(load_hub("someone/some-data", None, "train"))
+        list(HubSource("someone/some-data").read("train", "ner"))
 
 
 # Labelled texts -------------------------------------------------------------------------------------------------------
@@ -211,7 +216,7 @@ def test_class_labels_of_pairs_go_by_their_names(make: Maker) -> None:
         ("p0", "h", {"label": ("yes",)}),
         ("p1", "h", {"label": ("no",)}),
     ]
-    assert {one.source.rpartition("/")[2] for one in found} == {"set (tr, train)"}
+    assert {one.origin.rpartition("/")[2] for one in found} == {"set (tr, train)"}
 
 
 @pytest.mark.parametrize("labels", [["a", "b"], [3, 4]])
@@ -222,18 +227,18 @@ def test_labels_without_a_class_and_columns_of_ones_own(make: Maker, labels: lis
     rows = {"tweet": ["x", "y"], "stars": labels}
     name = make({"tweet": Value("string"), "stars": Value(kind)}, {"train": rows})
     columns = {"text": "tweet", "label": "stars"}
-    found = list(load_hub(name, "tr", "train", columns=columns, wanted="label"))
+    found = list(HubSource(name, ("tr",), columns=columns).read("train", "label"))
     assert [one.columns["label"] for one in found] == [(str(label),) for label in labels]
     with pytest.raises(
         DataError, match=r"\(tr, train\): expected a column named text or .*, found tweet, stars; name it"
     ):
-        list(load_hub(name, "tr", "train", wanted="label"))
+        list(HubSource(name, ("tr",)).read("train", "label"))
     with pytest.raises(DataError, match=r"expected the column 'star' for label, found tweet, stars\. Did you mean"):
-        list(load_hub(name, "tr", "train", columns=columns | {"label": "star"}, wanted="label"))
+        list(HubSource(name, ("tr",), columns=columns | {"label": "star"}).read("train", "label"))
 
 
 def test_rows_without_a_label_are_passed_over_and_counted(make: Maker, caplog: pytest.LogCaptureFixture) -> None:
-    found = list(load_hub(texts(make, 1, -1, -1, 0), "tr", "train", wanted="label"))
+    found = list(HubSource(texts(make, 1, -1, -1, 0), ("tr",)).read("train", "label"))
     assert [one.text for one in found] == ["p0", "p3"]
     assert "2 rows are skipped; the first of them is " in caplog.text
     assert "row 2: expected a class label from 0 to 1, found -1" in caplog.text
@@ -241,26 +246,4 @@ def test_rows_without_a_label_are_passed_over_and_counted(make: Maker, caplog: p
 
 def test_a_split_without_labels_is_refused(make: Maker) -> None:
     with pytest.raises(DataError, match="row 1: expected a class label from 0 to 1, found -1; is this split without"):
-        list(load_hub(texts(make, -1, -1), "tr", "train", wanted="label"))
-
-
-# The network ----------------------------------------------------------------------------------------------------------
-
-
-def test_without_a_network_it_fails_at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    from huggingface_hub import constants
-
-    monkeypatch.setattr(constants, "ENDPOINT", "http://127.0.0.1:9")
-    hub._hub_answers.cache_clear()
-    start = time.monotonic()
-    try:
-        with pytest.raises(DataError) as caught:
-            list(load_hub("hyperx-tests/no-such-data-set", "tr", "train"))
-    finally:
-        hub._hub_answers.cache_clear()
-    assert time.monotonic() - start < 5
-    message = str(caught.value)
-    assert message.startswith("hyperx-tests/no-such-data-set (tr, train): the Hugging Face hub cannot be reached")
-    assert "<data_folder>/<task>/<language>" in message
-    assert "\n" not in message
-    assert not constants.HF_HUB_OFFLINE
+        list(HubSource(texts(make, -1, -1), ("tr",)).read("train", "label"))

@@ -12,8 +12,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperx.data.read.base import LABEL
 from hyperx.data.read.formats import read_file
-from hyperx.data.read.labelled import LABEL, TextRows
+from hyperx.data.read.rows import RowReader
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 
@@ -98,7 +99,7 @@ def test_a_byte_order_mark_and_windows_line_ends_are_passed_over(tmp_path: Path,
     path = put(tmp_path, name, b"\xef\xbb\xbf" + "\r\n".join(lines).encode())
     assert found(path) == [("a b", None, "good"), ("c", None, "bad")]
     assert [sentence.lines for sentence in read(path)] == ([(1,), (4,)] if name == "a.jsonl" else [(2,), (4,)])
-    assert {sentence.source for sentence in read(path)} == {str(path)}
+    assert {sentence.origin for sentence in read(path)} == {str(path)}
     assert {sentence.words for sentence in read(path)} == {()}
 
 
@@ -255,10 +256,10 @@ def test_rows_behind_a_faulty_one_are_read(tmp_path: Path, name: str, content: s
 
 
 def test_a_row_without_label_where_none_is_wanted() -> None:
-    rows = TextRows("place", labelled=False)
+    rows = RowReader("place")
     assert rows.sentence({"text": "a", LABEL: None}, 3) == Sentence((), {}, (3,), "place", "a")
-    with pytest.raises(DataError, match="place:4: row 9: expected a column named text or"):
-        rows.sentence({}, 4, "row 9: ")
+    with pytest.raises(DataError, match="expected a column named text or"):
+        rows.sentence({}, 4)
 
 
 # Words and tags -------------------------------------------------------------------------------------------------------
@@ -284,11 +285,11 @@ def test_json_lines_of_words_and_tags(tmp_path: Path) -> None:
     for fault, message in zip(
         faults,
         (
-            "expected texts under ner_tags, found 0; write tags by their names",
-            "expected a tag for each of 1 words, found 2",
-            "expected a list under words or tokens, found the keys text, ner",
-            "expected texts under tokens, found ' '",
-            "expected texts under tokens, found []",
+            "expected a label of ner, a text or a class label, found 0; write its name",
+            "expected 1 values of ner, one a word, found 2",
+            "expected a column named words or tokens, found text, ner",
+            "expected a word, found ' '",
+            "expected a list of words in tokens, found []",
         ),
         strict=True,
     ):

@@ -16,8 +16,8 @@ from hyperx.cli.options import parse
 from hyperx.config import CheckConfig
 from hyperx.data.locate.resolution import resolve
 from hyperx.data.locate.sources import DataSources
+from hyperx.data.read.formats import read_file
 from hyperx.data.read.hub import HubSource
-from hyperx.data.read.passages import read_passages
 from hyperx.data.read.segmentation import is_visible
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
@@ -72,10 +72,10 @@ def texts(sources: DataSources, name: str, split: str = "train") -> list[str | N
 def test_a_passage_a_line(tmp_path: Path) -> None:
     path = tmp_path / "text.txt"
     path.write_bytes("\ufeffé \u200bb\r\n\n \t\u3000\x0c\n# c\td  \n\u2028e".encode())
-    found = list(read_passages(path))
+    found = list(read_file(path, "text"))
     assert [sentence.text for sentence in found] == ["é \u200bb", "# c\td  ", "\u2028e"]
     assert [sentence.line_of(0) for sentence in found] == [1, 4, 5]
-    assert {sentence.source for sentence in found} == {str(path)}
+    assert {sentence.origin for sentence in found} == {str(path)}
 
 
 @pytest.mark.parametrize(
@@ -89,13 +89,13 @@ def test_a_passage_a_line(tmp_path: Path) -> None:
 def test_bad_passages_have_a_place(tmp_path: Path, content: bytes, message: str) -> None:
     (tmp_path / "text.txt").write_bytes(content)
     with pytest.raises(DataError, match=message):
-        list(read_passages(tmp_path / "text.txt"))
+        list(read_file(tmp_path / "text.txt", "text"))
 
 
 def test_faults_can_be_read_on_behind(tmp_path: Path) -> None:
     (tmp_path / "text.txt").write_bytes(b"\x00\na\n\x01\n")
     faults: list[DataError] = []
-    assert [sentence.text for sentence in read_passages(tmp_path / "text.txt", faults.append)] == ["a"]
+    assert [sentence.text for sentence in read_file(tmp_path / "text.txt", "text", faults.append)] == ["a"]
     assert [fault.line for fault in faults] == [1, 3]
 
 
@@ -192,8 +192,8 @@ def test_data_sets_of_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     hub = {"name": "set", "columns": {"text": "passage"}}
     sources = build(tmp_path, "mlm#wo", table={"mlm#wo": {"hub": hub}})
     assert texts(sources, "mlm#wo") == ["a b", "c"]
-    with pytest.raises(DataError, match="expected a column of words, found id, passage"):
-        list(HubSource(str(tmp_path / "set")).read("train"))
+    with pytest.raises(DataError, match="expected a column of texts or words, found id, passage"):
+        list(HubSource(str(tmp_path / "set")).read("train", "text"))
 
 
 # Test data is not trained on ------------------------------------------------------------------------------------------
@@ -361,7 +361,7 @@ def test_text_is_streamed(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None
 
     def counted() -> Iterator[object]:
         nonlocal read
-        for sentence in read_passages(path):
+        for sentence in read_file(path, "text"):
             read += 1
             yield sentence
 

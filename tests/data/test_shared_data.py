@@ -8,8 +8,8 @@ import pytest
 
 from hyperx.data.locate.resolution import resolve
 from hyperx.data.locate.sources import DataSources
-from hyperx.data.read.columns import read_columns
-from hyperx.data.read.conllu import check_tree, read_conllu
+from hyperx.data.read.conllu import check_tree
+from hyperx.data.read.formats import read_file
 from hyperx.data.read.labels import UD_RELATIONS, UPOS_TAGS, check_tags
 from hyperx.data.read.spans import BioConversion, bio_sentences
 from hyperx.languages import known_languages
@@ -28,7 +28,7 @@ def files(shared: Path, pattern: str) -> list[Path]:
 
 def test_treebanks(shared: Path) -> None:
     for path in files(shared, "ud/*/*.conllu"):
-        for sentence in read_conllu(path):
+        for sentence in read_file(path, "head"):
             check_tree(sentence)
             check_tags(sentence, "upos", UPOS_TAGS)
             check_tags(sentence, "deprel", UD_RELATIONS)
@@ -37,7 +37,7 @@ def test_treebanks(shared: Path) -> None:
 
 def test_part_of_speech_columns(shared: Path) -> None:
     for path in files(shared, "masakhapos/*/test.tsv"):
-        for sentence in read_columns(path, "upos"):
+        for sentence in read_file(path, "upos"):
             check_tags(sentence, "upos", UPOS_TAGS)
 
 
@@ -45,7 +45,7 @@ def test_part_of_speech_columns(shared: Path) -> None:
 def test_entities(shared: Path, pattern: str) -> None:
     for path in files(shared, pattern):
         conversion = BioConversion()
-        assert all(sentence.words for sentence in bio_sentences(read_columns(path, "ner"), conversion))
+        assert all(sentence.words for sentence in bio_sentences(read_file(path, "ner"), conversion))
         assert conversion.scheme == "BIO"
 
 

@@ -97,7 +97,7 @@ def test_repairs_are_counted_where_the_scheme_is_bio() -> None:
 def test_malformed_tags_have_a_place(tag: str) -> None:
     with pytest.raises(MalformedTag):
         to_bio([["O", tag]])
-    sentence = Sentence(("a", "b"), {"ner": ("O", tag)}, lines=(4, 5), source="f.tsv")
+    sentence = Sentence(("a", "b"), {"ner": ("O", tag)}, lines=(4, 5), origin="f.tsv")
     with pytest.raises(DataError, match=r"f\.tsv:5: expected O or a prefix.*such as B-PER"):
         list(bio_sentences([sentence], BioConversion()))
 

@@ -14,8 +14,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperx.config import InputFormat
+from hyperx.data.read.base import Request
+from hyperx.data.read.formats import INPUT_FORMATS, read_input
 from hyperx.data.read.sentence import Sentence
-from hyperx.data.read.text import INPUT_FORMATS, ConlluSentence, Gap, read_input
 from hyperx.errors import DataError
 
 CONLLU = """\
@@ -40,7 +41,7 @@ def read(
     text: str | bytes, input_format: InputFormat, *, language: str = "en", reads: Sequence[str] = ("words",)
 ) -> list[Sentence]:
     data = text if isinstance(text, bytes) else text.encode()
-    return list(read_input(io.BytesIO(data), input_format, language=language, reads=reads))
+    return list(read_input(io.BytesIO(data), input_format, Request(language=language, reads=reads)))
 
 
 def row(identifier: str, form: str = "w", columns: int = 10) -> str:
@@ -51,7 +52,7 @@ def test_raw_text() -> None:
     first, second = read("\ufeffHello, world.\r\n\n  \n\u200b\nBye!", "raw")
     assert first.words == ("Hello", ",", "world", ".")
     assert (first.text, first.space_after) == ("Hello, world.", (False, True, False, True))
-    assert (first.source, first.lines) == ("<stdin>", (1, 1, 1, 1))
+    assert (first.origin, first.lines) == ("<stdin>", (1, 1, 1, 1))
     assert (second.words, second.lines) == (("Bye", "!"), (5, 5))
 
 
@@ -215,7 +216,6 @@ def test_json_lines_with_words() -> None:
 
 def test_conllu_keeps_every_line() -> None:
     first, second = read(CONLLU, "conllu")
-    assert isinstance(first, ConlluSentence)
     assert first.words == ("Vamos", "nos", "a", "el", "mar", ".")
     assert first.space_after == (False, True, False, True, False, True)
     assert first.text == "Vámonos al mar."
@@ -270,8 +270,8 @@ def test_text_that_is_not_utf8(input_format: InputFormat) -> None:
         read(good.encode() + bad, input_format)
     faults: list[DataError] = []
     stream = io.BytesIO(good.encode() + bad + b"\n" + good.encode())
-    found = list(read_input(stream, input_format, language="en", on_fault=faults.append, fills=True))
-    assert [isinstance(sentence, Gap) for sentence in found] == [False, True, False]
+    found = list(read_input(stream, input_format, Request(language="en", on_fault=faults.append, fills=True)))
+    assert [sentence.error is not None for sentence in found] == [False, True, False]
     assert [fault.line for fault in faults] == [3]
 
 
@@ -304,7 +304,7 @@ UNITS: dict[InputFormat, bytes] = {"raw": b"Hi!\n", "tokens": b"one two three\n"
 def test_reading_is_lazy(input_format: InputFormat) -> None:
     given_out = [0]
     lines = lines_of(UNITS[input_format], 1000, given_out)
-    sentences = read_input(lines, input_format, language="en")
+    sentences = read_input(lines, input_format, Request(language="en"))
     for number in range(1, 4):
         next(sentences)
         assert given_out == [number]
@@ -313,7 +313,7 @@ def test_reading_is_lazy(input_format: InputFormat) -> None:
 @pytest.mark.parametrize("input_format", ["tokens", "conllu"])
 def test_memory_is_constant_over_100_000_sentences(input_format: InputFormat) -> None:
     lines = lines_of(UNITS[input_format], 100_000, [0])
-    sentences = read_input(lines, input_format, language="en")
+    sentences = read_input(lines, input_format, Request(language="en"))
     first = sum(1 for _ in islice(sentences, 95_000))
     tracemalloc.start()  # tracing is slow: what piles up does so over the last ones too
     try:

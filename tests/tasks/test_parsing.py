@@ -16,11 +16,11 @@ from hypothesis import strategies as st
 
 from hyperx.data.batch.windows import SubwordEncoder, Window
 from hyperx.data.read.labels import UD_RELATIONS
-from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.formats import OUTPUT_FORMATS
+from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.errors import HyperXError
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.output import ConlluWriter, Prediction
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import IGNORED, BatchFacts, Example, HeadInput, Subwords
 from hyperx.tasks.parsing import OUT_OF_SIGHT, Arc, DependencyParsing, ParserHead, ParserLogits, word_means
@@ -323,12 +323,12 @@ def parsed(draw: st.DrawFn) -> tuple[list[tuple[Arc, ...]], list[tuple[Arc, ...]
 
 
 def conllu_of(trees: Sequence[tuple[Arc, ...]]) -> str:
-    stream = io.StringIO()
-    writer = ConlluWriter(stream)
-    for arcs in trees:
-        sentence = Sentence(words=tuple(f"w{number}" for number in range(len(arcs))))
-        writer.write(Prediction(sentence, {"dep": arcs}, {"dep": DEP.annotation(arcs)}))
-    return stream.getvalue()
+    sentences = [Sentence(tuple(f"w{number}" for number in range(len(arcs)))) for arcs in trees]
+    predictions = [
+        Prediction(sentence, {"dep": arcs}, {"dep": DEP.annotation(arcs)})
+        for sentence, arcs in zip(sentences, trees, strict=True)
+    ]
+    return "".join(OUTPUT_FORMATS["conllu"].render(one, number) for number, one in enumerate(predictions, start=1))
 
 
 @settings(derandomize=True, database=None, deadline=None, max_examples=60)

@@ -19,38 +19,25 @@ from tqdm import tqdm
 
 from hyperx import checkpoint
 from hyperx.cli.options import parse, start_logging
-from hyperx.config import InputFormat, OutputFormat, PredictConfig
-from hyperx.data.read.sentence import Sentence
-from hyperx.data.read.text import Gap, read_input
+from hyperx.config import PredictConfig
+from hyperx.data.read.base import Request
+from hyperx.data.read.formats import (
+    OUTPUT_FORMATS,
+    format_problems,
+    input_format,
+    label_problems,
+    output_format,
+    read_input,
+    surely_raw,
+    tell_formats,
+)
+from hyperx.data.read.sentence import Prediction
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, itemised
 from hyperx.files import missing_encoder
 from hyperx.options import value_problems
-from hyperx.prediction.output import OUTPUT_FORMATS, Places, Prediction
 from hyperx.prediction.request import language_problem, predicted_tasks, prediction_problems
 
 log = logging.getLogger(__name__)
-
-INPUT_ENDINGS: dict[str, InputFormat] = {
-    ".jsonl": "jsonl",
-    ".conllu": "conllu",
-    **dict.fromkeys((".conll", ".bio", ".iob2"), "columns"),
-}
-OUTPUT_ENDINGS: dict[str, OutputFormat] = {
-    ".jsonl": "jsonl",
-    ".conllu": "conllu",
-    **dict.fromkeys((".tsv", ".conll", ".bio"), "columns"),
-}
-SAID_BY_INPUT = {*INPUT_ENDINGS, ".txt"}
-"""Extensions of input files that tell a format."""
-
-AMBIGUOUS = (".tsv", ".csv", ".json")
-"""Extensions of input files that may hold words or texts."""
-
-NOT_WRITTEN = (".csv", ".json", ".iob2")
-"""Extensions of output files that stand for formats that are not written."""
-
-ALIGNED = (*((given, "jsonl") for given in ("raw", "tokens", "jsonl")), ("columns", "columns"))
-"""Formats of input and output of which line answers line."""
 
 _SHOWN = 5
 
@@ -71,7 +58,7 @@ def main(arguments: Sequence[str]) -> None:
     if not written:
         log.warning(
             "%s holds no sentence: %s",
-            source_name(config),
+            "<stdin>" if config.input is None else config.input,
             "the output is empty" if config.output else "nothing was written",
         )
 
@@ -120,124 +107,43 @@ def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> 
     tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
     predictor.tell_language(config.language)
     places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
-    check_labels(config, places, model.config.labels)
-    sentences = read_input(
-        first_checked(source, config),
-        input_format(config),
-        language=config.language,
-        source=source_name(config),
-        reads={model.tasks[task].reads for task in tasks},
+    if problems := label_problems(config, places, model.config.labels):
+        raise ConfigError(problems)
+    given = input_format(config.input, config.input_format)
+    writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
+    request = Request(
+        "<stdin>" if config.input is None else str(config.input),
         on_fault=faults,
+        reads={model.tasks[task].reads for task in tasks},
+        language=config.language,
+        word_column=config.word_column,
         fills=config.on_error == "empty",
         aligns=config.align,
-        word_column=config.word_column,
     )
-    return with_gaps(
-        writable(sentences, places, config, faults),
-        lambda found: predictor.predict(
-            found,
-            tasks=tasks,
-            language=config.language or "",
-            confidences=config.confidence,
-            batch_size=config.batch_size,
-            pool=1 if at_terminal(config) else None,
-        ),
-        places,
+    lines = surely_raw(source) if given == "raw" and config.input_format is None else source
+    return predictor.predict(
+        read_input(lines, given, request, lambda sentence: writer.check(sentence, places)),
+        tasks=tasks,
+        language=config.language,
+        confidences=config.confidence,
+        batch_size=config.batch_size,
+        pool=1 if at_terminal(config) else None,
     )
-
-
-def check_labels(config: PredictConfig, places: Places, labels: Mapping[str, Iterable[str]]) -> None:
-    """Check that the output's format can hold all labels, and a line for a line.
-
-    Raises:
-        ConfigError: naming tasks, labels and another format.
-    """
-    chosen = output_format(config)
-    problems = [
-        f"--output_format: {chosen} cannot hold {problem}; choose {'another' if chosen == 'jsonl' else 'jsonl'}"
-        for problem in OUTPUT_FORMATS[chosen].label_problems(places, labels)
-    ]
-    whole = [task for task, columns in places.items() if not columns]
-    if config.align and chosen == "columns" and whole:
-        problems.append(
-            f"--align: columns have no line for the labels of {', '.join(whole)}; leave them out of --tasks"
-        )
-    if problems:
-        raise ConfigError(problems)
-
-
-def writable(
-    sentences: Iterable[Sentence], places: Places, config: PredictConfig, faults: Faults
-) -> Iterator[Sentence]:
-    """The sentences whose words the output's format can hold; others are faults."""
-    check = OUTPUT_FORMATS[output_format(config)].check
-    for sentence in sentences:
-        try:
-            if not isinstance(sentence, Gap):
-                check(sentence, places)
-        except DataError as fault:
-            faults(fault)
-            if config.on_error == "skip":
-                continue
-            shape = getattr(sentence, "shape", ())
-            sentence = Gap((), text=sentence.raw_text, source=sentence.source, error=str(fault), shape=shape)
-        yield sentence
-
-
-def with_gaps(
-    sentences: Iterable[Sentence], label: Callable[[Iterator[Sentence]], Iterator[Prediction]], places: Places
-) -> Iterator[Prediction]:
-    """The predictions for sentences, and for each gap between them that there is nothing.
-
-    A fault ends the sentences; those before it are labelled before it is raised.
-    """
-    waiting: deque[Gap | None] = deque()
-    faults: list[HyperXError] = []
-
-    def without_gaps() -> Iterator[Sentence]:
-        try:
-            for sentence in sentences:
-                if isinstance(sentence, Gap):
-                    waiting.append(sentence)
-                else:
-                    waiting.append(None)
-                    yield sentence
-        except HyperXError as fault:
-            faults.append(fault)
-
-    def gaps() -> Iterator[Prediction]:
-        while waiting and (gap := waiting[0]) is not None:
-            waiting.popleft()
-            yield Prediction.nothing(gap, places)
-
-    for prediction in label(without_gaps()):
-        yield from gaps()
-        waiting.popleft()
-        yield prediction
-    yield from gaps()
-    if faults:
-        raise faults[0]
 
 
 def write(predictions: Iterable[Prediction], target: TextIO, config: PredictConfig) -> int:
     """Write each sentence as soon as it is labelled; returns how many there are."""
-    writer, waiting, count = OUTPUT_FORMATS[output_format(config)](target), at_terminal(config), 0
-    for prediction in predictions:
-        count += 1
-        writer.write(prediction)
-        if waiting:
+    writer, number = OUTPUT_FORMATS[output_format(config.output, config.output_format)], 0
+    for number, prediction in enumerate(predictions, start=1):
+        target.write(writer.render(prediction, number))
+        if at_terminal(config):
             target.flush()
-    return count
+    return number
 
 
 def at_terminal(config: PredictConfig) -> bool:
     """Whether a person at a terminal waits for an answer to every line."""
     return config.input is None and sys.stdin.isatty()
-
-
-def source_name(config: PredictConfig) -> str:
-    """The name of the input in messages."""
-    return "<stdin>" if config.input is None else str(config.input)
 
 
 def validate(config: PredictConfig) -> None:
@@ -252,31 +158,14 @@ def validate(config: PredictConfig) -> None:
     if config.language is None:
         problems.append("--language: name the language of the text, such as de")
     problems += model_problems(config)
-    if config.confidence and (chosen := output_format(config)) != "jsonl":
-        problems.append(f"--confidence: {chosen} has no place for it; choose --output_format jsonl")
     problems += value_problems(config)
     if config.input is not None and config.input.is_dir():
         problems.append(f"--input: expected a file, found the folder {config.input}; name a file in it")
-    elif config.input is not None and config.input_format is None and config.input.suffix.lower() in AMBIGUOUS:
-        problems.append(
-            f"--input: a file that ends in {config.input.suffix} may hold words or texts. Say --input_format columns "
-            "(one word per line), raw (one text per line) or jsonl (one JSON object per line)"
-        )
     if config.input is not None and not config.input.exists():
         problems.append(f"--input: cannot read {config.input}: No such file or directory")
     if config.output is not None and config.output.is_dir():
         problems.append(f"--output: expected a file, found the folder {config.output}")
-    elif config.output is not None and config.output_format is None and config.output.suffix.lower() in NOT_WRITTEN:
-        known = ", ".join(f"{ending} ({name})" for ending, name in OUTPUT_ENDINGS.items())
-        problems.append(f"--output: no format that is written ends in {config.output.suffix}; choose {known}")
-    given, chosen = input_format(config), output_format(config)
-    if config.word_column is not None and given != "columns":
-        problems.append(f"--word_column is for --input_format columns; found {given}")
-    if config.align and (given, chosen) not in ALIGNED:
-        pairs = "raw, tokens or jsonl with --output_format jsonl, or columns with columns"
-        problems.append(f"--align: {given} to {chosen} has no line for every line; choose {pairs}")
-    if config.align and config.on_error == "skip":
-        problems.append("--align: with --on_error skip lines would be missing; choose --on_error empty or stop")
+    problems += format_problems(config)
     if problems:
         raise ConfigError(problems)
 
@@ -298,60 +187,6 @@ def model_problems(config: PredictConfig) -> list[str]:
     if config.language is not None and (problem := language_problem(settings, config.language)):
         problems.append(f"--language: {problem}")
     return problems
-
-
-def input_format(config: PredictConfig) -> InputFormat:
-    """The format that is given, else that of the input's extension, else raw text."""
-    ending = "" if config.input is None else config.input.suffix.lower()
-    return config.input_format or INPUT_ENDINGS.get(ending, "raw")
-
-
-def output_format(config: PredictConfig) -> OutputFormat:
-    """The format that is given, else that of the output's extension, else CoNLL-U."""
-    ending = "" if config.output is None else config.output.suffix.lower()
-    return config.output_format or OUTPUT_ENDINGS.get(ending, "conllu")
-
-
-def tell_formats(config: PredictConfig) -> None:
-    """Log how files are read and written whose extension does not say so."""
-    if config.input is not None and config.input_format is None and config.input.suffix.lower() not in SAID_BY_INPUT:
-        log.info("%s is read as raw text, one text per line; --input_format names another format", config.input)
-    if (
-        config.output is not None
-        and config.output_format is None
-        and config.output.suffix.lower() not in OUTPUT_ENDINGS
-    ):
-        log.info("%s is written as CoNLL-U; --output_format names another format", config.output)
-
-
-def first_checked(lines: Iterable[bytes], config: PredictConfig) -> Iterator[bytes]:
-    """The lines of the input, unless it is taken for raw text unasked and the first one shows that it is not.
-
-    Raises:
-        ConfigError: if it shows that.
-    """
-    lines, seen = iter(lines), []
-    if config.input_format is None and input_format(config) == "raw":
-        for line in lines:
-            seen.append(line)
-            text = line.decode("utf-8", errors="replace").removeprefix("\ufeff").rstrip("\r\n")
-            if found := other_format(text):
-                looks = f"the input looks like {found}, as it begins with {text[:40]!r}"
-                raise ConfigError([f"--input_format: {looks}; say --input_format {found}, or raw if this is text"])
-            if text.strip():
-                break
-    yield from itertools.chain(seen, lines)
-
-
-def other_format(line: str) -> InputFormat | None:
-    """The format other than raw text whose first line this surely is; None if there is none."""
-    if re.fullmatch(r'\{\s*".*\}', line):
-        return "jsonl"
-    if re.match(r"# *(sent_id|newdoc|newpar|global\.columns|text)\b.*=|1(-\d+)?(\t[^\t]*){9}$", line):
-        return "conllu"
-    if re.match(r"-DOCSTART-|\S+\t(O|[BIESU]-\w+)$", line):
-        return "columns"
-    return None
 
 
 def open_input(path: Path | None) -> IO[bytes]:

@@ -18,7 +18,7 @@ from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.locate.separation import HeldOutText
 from hyperx.data.locate.sources import content_hash
 from hyperx.data.read.segmentation import text_sentence, word_segmenter
-from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.device import pick_device
 from hyperx.errors import DataError
 from hyperx.model import HyperX
@@ -26,7 +26,6 @@ from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.pair_data import raw_text_of
 from hyperx.plan.scope import Scope
 from hyperx.plan.warm_start import WarmStart
-from hyperx.prediction.output import Prediction
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
 from hyperx.tasks.splits import SplitLoader
@@ -96,7 +95,7 @@ class SelfLabeller:
             try:
                 sentence = passage if passage.words else text_sentence(passage.raw_text, segmenter)
             except DataError as fault:
-                raise DataError(fault.message, path=passage.source, line=passage.line_of(0)) from fault
+                raise DataError(fault.message, path=passage.origin, line=passage.line_of(0)) from fault
             if sentence is not None:
                 yield sentence
 

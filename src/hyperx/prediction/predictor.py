@@ -14,11 +14,11 @@ from transformers import PreTrainedTokenizerFast
 
 from hyperx.config import ModelConfig
 from hyperx.data.batch.windows import SubwordEncoder, Window
-from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.device import placed
+from hyperx.errors import HyperXError
 from hyperx.method.adapter import Adapters
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.output import Prediction
 from hyperx.prediction.request import tell_language
 from hyperx.tasks.base import IGNORED, BatchFacts, Example, Result, Subwords, Task, padded
 from hyperx.tasks.collate import pad_windows
@@ -99,7 +99,8 @@ class Predictor:
         """Label sentences, or their words, in order.
 
         Args:
-            sentences: any number of them; only a pool is held at a time.
+            sentences: any number of them, and what stands in the place of those that cannot be read; only a pool is
+                held at a time. If reading fails, those before that are labelled first.
             tasks: the tasks to run, each with its own adapters.
             language: the language of the sentences.
             confidences: also give the probability of each label.
@@ -107,21 +108,28 @@ class Predictor:
             pool: sentences read ahead and sorted by length; by default 32 batches.
         """
         self.tell_language(language)
-        model, sentences = self.model, iter(sentences)
+        model = self.model
         with self._working():
             encoder = SubwordEncoder(model.checked_tokenizer(), max_length=model.config.max_length)
             pairs = {task: TaskLanguagePair(task, language) for task in tasks}
             adapters = {task: model.adapters([pair]) for task, pair in pairs.items()}
-        while chunk := list(itertools.islice(sentences, pool or POOL * batch_size)):
+        places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
+        for chunk in _chunks(sentences, pool or POOL * batch_size):
+            whole = [sentence for sentence in chunk if sentence.error is None]
             with self._working():
                 results = {
-                    task: self._labelled(
-                        pair, list(model.tasks[task].windows(encoder, chunk)), adapters[task], batch_size
+                    task: iter(
+                        self._labelled(
+                            pair, list(model.tasks[task].windows(encoder, whole)), adapters[task], batch_size
+                        )
                     )
                     for task, pair in pairs.items()
                 }
-            for index, sentence in enumerate(chunk):
-                own = {task: every[index] for task, every in results.items()}
+            for sentence in chunk:
+                if sentence.error is not None:
+                    yield Prediction.nothing(sentence, places)
+                    continue
+                own = {task: next(every) for task, every in results.items()}
                 yield Prediction(
                     sentence,
                     labels={task: result.labels for task, result in own.items()},
@@ -185,6 +193,23 @@ class Predictor:
         input_ids, mask, words = (placed(tensor, device) for tensor in pad_windows(windows, subwords.pad, ids))
         output = self.model(pair, input_ids, mask, labels, words, adapters=adapters)
         return task.decode(output.logits, windows, labels)
+
+
+def _chunks(sentences: Iterable[Sentence], size: int) -> Iterator[list[Sentence]]:
+    """The sentences, some at a time; if reading fails, those before that are given out first."""
+    chunk: list[Sentence] = []
+    try:
+        for sentence in sentences:
+            chunk.append(sentence)
+            if len(chunk) == size:
+                yield chunk
+                chunk = []
+    except HyperXError:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
 
 
 def batches_alike(lengths: Sequence[int], batch_size: int, enough: int) -> Iterator[range]:

@@ -8,9 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from hyperx.config import ModelConfig
+from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.segmentation import text_sentence, word_segmenter
 from hyperx.data.read.sentence import Sentence
-from hyperx.data.read.text import checked_words, in_order
 from hyperx.errors import DataError, HyperXError, did_you_mean, not_expected
 from hyperx.languages import canonical, is_language, no_language
 from hyperx.tasks.registry import kinds_of

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from hyperx.data.batch.windows import Ints, Window
-from hyperx.data.read.labelled import LABEL
+from hyperx.data.read.base import LABEL
 from hyperx.errors import HyperXError
 from hyperx.tasks.base import BatchFacts, Example, HeadFacts, HeadInput, Result, Scores, Task
 from hyperx.tasks.tagging import cross_entropy, label_accuracy

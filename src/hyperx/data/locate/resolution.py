@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from hyperx.data.locate.treebanks import UD_COLUMNS, choose_treebanks, release_folder
-from hyperx.data.read.formats import TEXT, endings, format_problem
-from hyperx.data.read.hub import LOCAL_ALTERNATIVES, HubSource, hub_columns
-from hyperx.data.read.labelled import LABEL
+from hyperx.data.read.base import LABEL, TEXT
+from hyperx.data.read.formats import endings, format_problem
+from hyperx.data.read.hub import LOCAL_ALTERNATIVES, HubSource
+from hyperx.data.read.rows import known_names
 from hyperx.data.read.spans import type_problem
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
 from hyperx.files import in_home
@@ -247,7 +248,7 @@ class _Resolver:
         if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value.values()):
             self.problems.append(f"{place}: expected our names and the data set's, found {value!r}")
             return {}
-        self._check_keys(value, hub_columns(column), place)
+        self._check_keys(value, known_names(column), place)
         return value
 
     def _whole(

@@ -11,12 +11,12 @@ from pathlib import Path
 from typing import Any
 
 from hyperx.data.locate.resolution import FileSource, PairSources, Source
+from hyperx.data.read.base import LABEL, TEXT
 from hyperx.data.read.conllu import check_tree
-from hyperx.data.read.formats import TEXT, TREE_COLUMNS, read_file
+from hyperx.data.read.formats import TREE_COLUMNS, read_file
 from hyperx.data.read.hub import HubSource
-from hyperx.data.read.labelled import LABEL
 from hyperx.data.read.labels import UD_RELATIONS, UPOS_TAGS, check_tags, labelled
-from hyperx.data.read.lines import OnFault, check_length, stop
+from hyperx.data.read.lines import OnFault, stop
 from hyperx.data.read.sentence import Sentence
 from hyperx.data.read.spans import BioConversion, bio_sentences, map_types
 from hyperx.errors import DataError, HyperXError
@@ -203,15 +203,9 @@ def _prepared(sentences: Iterator[Sentence], sources: PairSources, place: str, o
 
 
 def _with_words(sentences: Iterable[Sentence], place: str, on_fault: OnFault) -> Iterator[Sentence]:
-    """Sentences of whole texts: not too long, and not of a treebank whose text is withheld, where every word is `_`."""
+    """Sentences of whole texts: not of a treebank whose text is withheld, where every word is `_`."""
     words = hidden = hidden_sentences = 0
     for sentence in sentences:
-        if sentence.words and sentence.lines:
-            try:
-                check_length(len(sentence.words), sentence.source, sentence.line_of(0))
-            except DataError as fault:
-                on_fault(fault)
-                continue
         words, own = words + len(sentence.words), sentence.words.count(_HIDDEN)
         # A text may have the word `_` here and there.
         hidden, hidden_sentences = hidden + own, hidden_sentences + (own == len(sentence.words) > 1)
@@ -229,7 +223,7 @@ def _with_column(sentences: Iterable[Sentence], column: str, on_fault: OnFault) 
         if column not in sentence.columns:
             found = ", ".join(sentence.columns) or "none"
             message = f"expected annotation in the column {column}, found {found}; annotate the sentence or remove it"
-            on_fault(DataError(message, path=sentence.source, line=sentence.line_of(0)))
+            on_fault(DataError(message, path=sentence.origin, line=sentence.line_of(0)))
         else:
             yield sentence
 

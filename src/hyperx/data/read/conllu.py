@@ -1,74 +1,113 @@
-"""CoNLL-U: syntactic words with part-of-speech tags and trees, read one sentence at a time."""
+"""CoNLL-U: syntactic words with tags, trees and entities; the lines of a sentence are kept for writing."""
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cache
+from itertools import chain
 
+from hyperx.data.read.base import Request, WrittenFormat, fields_of_words, no_field
 from hyperx.data.read.lines import (
+    LINE_BREAKS,
     MOST_WORDS,
-    FaultyLine,
-    OnFault,
+    Line,
     check_length,
     check_line,
     check_word,
-    no_sentences,
-    no_words,
-    numbered_lines,
-    stop,
+    whole,
+    without_ends,
 )
-from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.segmentation import is_visible
+from hyperx.data.read.sentence import Places, Prediction, Sentence
 from hyperx.errors import DataError
 
-_COLUMNS = 10
-ID, FORM, UPOS, HEAD, DEPREL, MISC = 0, 1, 3, 6, 7, 9
-ENTITIES = "NER"
-"""The key of MISC that has a word's entity tag."""
+log = logging.getLogger(__name__)
 
+_WIDTH = 10
+_ID, _FORM, _UPOS, _HEAD, _DEPREL, _MISC = 0, 1, 3, 6, 7, 9
+_ENTITIES = "NER"
+"""The key of MISC that has a word's entity tag."""
 _LIKE_ENTITIES = re.compile("ner|name|tag|ent", re.IGNORECASE)
+# Annotation that has a column of its own; all other goes into MISC under the task's name, as `NER=B-PER`.
+_COLUMNS = {"upos": _UPOS, "head": _HEAD, "deprel": _DEPREL}
+NOTHING = "_"
+"""What stands for the word, and for its labels, of a sentence that could not be read."""
 
 # No sentence has longer numbers.
 _RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
 _EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,8})\.[1-9][0-9]*")
 
 
-def read_conllu(
-    path: str | Path, on_fault: OnFault = stop, column: str = "", entities: str = ENTITIES
-) -> Iterator[Sentence]:
-    """Stream the sentences of a CoNLL-U file.
+class ConlluFormat(WrittenFormat):
+    """CoNLL-U.
 
     Words are the syntactic words: multiword ranges (`1-2`) and empty nodes (`1.1`) are left out. Columns are `upos`;
-    `head` and `deprel` if the sentence has heads; `ner` if MISC gives every word a `NER=` value. A word is followed by
-    a space unless MISC says `SpaceAfter=No`; within a multiword range there are no spaces.
+    `head` and `deprel` if the sentence has heads; `ner` if MISC gives every word a `NER=` value. Trees are not checked:
+    see `check_tree`. A word is followed by a space unless MISC says `SpaceAfter=No`; within a multiword range there are
+    no spaces. In prediction annotation is kept, not interpreted.
 
-    Args:
-        path: the file.
-        on_fault: what to do with a fault: by default it is raised; if not, the sentence is skipped.
-        column: the column that every sentence must have if it is `ner`; others are left to the caller.
-        entities: the key of MISC that has the entities, if it is not `NER`.
-
-    Raises:
-        DataError: with file and line, for a line without 10 columns, ids that violate the rules of `WordIds`, a word of
-            spaces or control characters, a head that is not a number, a partly annotated sentence, a sentence without
-            words or the entities that are required, and a file without sentences. Trees are not checked: see
-            `check_tree`.
+    A sentence that was read from CoNLL-U keeps all lines, columns and comments except those predicted. One without
+    ``# sent_id`` gets its number in the output; one without ``# text`` its words, joined according to their spaces. If
+    no task needed the words of a text, it is split at white space. If several tasks give tags or trees, the first has
+    the column, and the others are in MISC under their names: ``TAGS=NOUN``, ``TREES_HEAD=2``. In the place of a
+    sentence that could not be read there is the word ``_`` without labels, below ``# error = ...``.
     """
-    found = False
-    for block in blocks(numbered_lines(path), path, on_fault):
-        found = True
-        if block.faulty:
-            continue
-        try:
-            sentence = Sentence(**block.facts(), columns=block.columns(entities, required=column == "ner"))
-        except DataError as fault:
-            on_fault(fault)
-        else:
-            yield sentence
-    if not found:
-        raise no_sentences(path)
+
+    def read(self, lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
+        """Read block by block."""
+        block: _Block | None = None
+        for number, line in chain(without_ends(lines), [(0, "")]):
+            if line.strip(" \t"):
+                block = block or _Block(request, number)
+                block.add(number, line)
+            elif block:
+                try:
+                    sentence = block.sentence()
+                except DataError as fault:
+                    fault = DataError(fault.message, path=request.origin, line=fault.line)
+                    yield from request.gap(fault, comment_value(block.comments, "text"))
+                else:
+                    yield sentence
+                block = None
+
+    def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
+        """As for all formats, and tasks whose attributes of MISC would have one name."""
+        owners: dict[int | str, str] = {}
+        twice = [
+            f"the tasks {owners[place]} and {task}, as both are {place}= in MISC"
+            for place, (task, _) in _place_list(places)
+            if owners.setdefault(place, task) != task
+        ]
+        return [*twice, *super().label_problems(places, labels)]
+
+    def label_problem(self, label: str, task: str, places: Places) -> str | None:
+        """Labels stand in fields of a line, in MISC or in comments."""
+        if problem := no_field(label):
+            return problem
+        if not tuple(places[task]):
+            return None if label == label.strip() else "spaces around a comment are not read"
+        in_misc = any(isinstance(place, str) and owner == task for place, (owner, _) in _place_list(places))
+        return "| separates the entries of MISC" if in_misc and "|" in label else None
+
+    def check(self, sentence: Sentence, places: Places) -> None:
+        """Words have neither tabs nor line ends."""
+        if not sentence.rows:
+            fields_of_words(sentence.words, sentence)
+
+    def render(self, prediction: Prediction, number: int) -> str:
+        """The block of a sentence and a blank line."""
+        sentence = prediction.sentence
+        if sentence.error is not None:
+            nothing = replace(sentence, words=(NOTHING,), text=sentence.text or NOTHING)
+            error = f"# error = {LINE_BREAKS.sub(' ', sentence.error)}"
+            return "\n".join([*_comments(nothing, (), number), error, *map("\t".join, _new_rows(nothing)), "\n"])
+        rows = sentence.rows or tuple(_new_rows(sentence))
+        own = [one for one in _comments(sentence, rows, number) if _name_of(one) not in prediction.sentence_labels]
+        labels = label_comments(prediction)
+        return "\n".join([*own, *labels, *map("\t".join, _filled(rows, prediction)), "\n"])
 
 
 def check_tree(sentence: Sentence) -> None:
@@ -78,19 +117,19 @@ def check_tree(sentence: Sentence) -> None:
         DataError: naming the first fault, with its file and line.
     """
     heads = [int(head) for head in sentence.columns["head"]]
+
+    def fault(word: int, message: str) -> DataError:
+        return DataError(message, path=sentence.origin, line=sentence.line_of(word))
+
     for word, head in enumerate(heads):
         if not 0 <= head <= len(heads):
             found = f"expected a head from 0 (the root) to {len(heads)} (the last word), found {head}"
-            raise _fault(sentence, word, found + "; correct the head")
+            raise fault(word, f"{found}; correct the head")
     roots = [word for word, head in enumerate(heads) if head == 0]
     if len(roots) != 1:
         found = f"{len(roots)} at the words " + ", ".join(str(root + 1) for root in roots) if roots else "none"
-        raise _fault(sentence, roots[1] if roots else 0, f"expected one root (a word with head 0), found {found}")
-    _check_cycles(sentence, heads)
-
-
-def _check_cycles(sentence: Sentence, heads: list[int]) -> None:
-    """Follow every word to the root once; words that are known to reach it are not followed again."""
+        raise fault(roots[1] if roots else 0, f"expected one root (a word with head 0), found {found}")
+    # Every word is followed to the root once; words that are known to reach it are not followed again.
     reaches_root = [False] * len(heads)
     for start in range(len(heads)):
         way: dict[int, None] = {}
@@ -99,15 +138,11 @@ def _check_cycles(sentence: Sentence, heads: list[int]) -> None:
             if word in way:
                 cycle = list(way)[list(way).index(word) :]
                 words = ", ".join(str(member + 1) for member in cycle)
-                raise _fault(sentence, min(cycle), f"expected a tree, found a cycle through the words {words}")
+                raise fault(min(cycle), f"expected a tree, found a cycle through the words {words}")
             way[word] = None
             word = heads[word] - 1
         for member in way:
             reaches_root[member] = True
-
-
-def _fault(sentence: Sentence, word: int, message: str) -> DataError:
-    return DataError(message, path=sentence.source, line=sentence.line_of(word))
 
 
 @dataclass
@@ -116,15 +151,11 @@ class WordIds:
 
     Words count up from 1. A multiword range (`1-2`) comes before its first word, and no word is in two ranges; an empty
     node (`2.1`) comes after its word, or before the first one (`0.1`).
-
-    Args:
-        place: the name of the file in errors.
     """
 
-    place: str | Path
-    words: int = field(default=0, init=False)
-    _covered: int = field(default=0, init=False)
-    _last_range: tuple[int, str] = field(default=(0, ""), init=False)
+    words: int = 0
+    _covered: int = 0
+    _last_range: tuple[int, str] = (0, "")
 
     def is_word(self, number: int, value: str) -> bool:
         """Add the id of a line; returns whether it is that of a word.
@@ -136,228 +167,280 @@ class WordIds:
         if value == str(expected):
             self.words = expected
             return True
-        if self._may_stand(number, value):
-            return False
-        rules = "ids count up from 1, anew after a blank line, and no word is of two ranges"
-        message = f"expected word {expected} of the sentence, found id {value[:40]!r}; {rules}"
-        raise DataError(message, path=self.place, line=number)
-
-    def _may_stand(self, number: int, value: str) -> bool:
-        """Whether an id is that of a range or an empty node that is allowed here."""
         if found := _RANGE.fullmatch(value):
             first, last = map(int, found.groups())
-            fits = self._covered < first == self.words + 1 <= last
+            fits = self._covered < first == expected <= last
             self._covered, self._last_range = last, (number, value)
-            return fits
-        node = _EMPTY_NODE.fullmatch(value)
-        return node is not None and int(node[1]) == self.words
+        else:
+            node = _EMPTY_NODE.fullmatch(value)
+            fits = node is not None and int(node[1]) == self.words
+        if not fits:
+            rules = "ids count up from 1, anew after a blank line, and no word is of two ranges"
+            raise DataError(f"expected word {expected} of the sentence, found id {value[:40]!r}; {rules}")
+        return False
 
     def check_ranges(self) -> None:
-        """Check, at the end of the sentence, that it has the words of all ranges.
-
-        Raises:
-            DataError: if some are missing.
-        """
+        """Check, at the end of the sentence, that it has the words of all ranges; raises a DataError if not."""
         if self._covered > self.words:
             number, value = self._last_range
-            message = f"expected {self._covered} words, as the range {value} says, found {self.words}; fix the range"
-            raise DataError(message, path=self.place, line=number)
+            found = f"expected {self._covered} words, as the range {value} says, found {self.words}; fix the range"
+            raise DataError(found, line=number)
 
 
 @dataclass
-class Block:
-    """The lines between two blank lines, added one by one.
+class _Block:
+    """The lines between two blank lines, added one by one; those behind a line with a fault are not read."""
 
-    Args:
-        place: the name of the file in errors.
-        first_line: the number of the first of them.
-        advice: what to do about a line that does not have the columns of CoNLL-U.
-        faulty: whether a line had a fault; those after it are not read.
-    """
-
-    place: str | Path
+    request: Request
     first_line: int
-    advice: str
     comments: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     words: list[list[str]] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
-    faulty: bool = False
-
-    def __post_init__(self) -> None:
-        self.ids = WordIds(self.place)
+    ids: WordIds = field(default_factory=WordIds)
+    fault: DataError | None = None
 
     def add(self, number: int, line: str) -> None:
         """Add one line: a comment, a word, or a range or empty node."""
-        if type(line) is FaultyLine:
-            raise line.fault
-        check_line(line, self.place, number)
-        # Within the sentence a word may be `#`, but its line begins with its id.
-        if line.startswith("#"):
-            self.comments.append(line)
+        if self.fault:
             return
-        columns = line.split("\t")
-        if len(columns) != _COLUMNS:
-            expected = f"expected {_COLUMNS} columns separated by tabs, as CoNLL-U has"
-            raise DataError(f"{expected}, found {len(columns)}; {self.advice}", path=self.place, line=number)
-        is_word = self.ids.is_word(number, columns[ID])
+        try:
+            check_line(whole(line))
+            # Within the sentence a word may be `#`, but its line begins with its id.
+            if line.startswith("#"):
+                self.comments.append(line)
+            else:
+                self._add_row(number, line.split("\t"))
+        except DataError as fault:
+            self.fault = DataError(fault.message, line=number)
+
+    def _add_row(self, number: int, row: list[str]) -> None:
+        if len(row) != _WIDTH:
+            advice = "fix the line" + (", or say with --input_format what the text is" * (not self.request.column))
+            expected = f"expected {_WIDTH} columns separated by tabs, as CoNLL-U has"
+            raise DataError(f"{expected}, found {len(row)}; {advice}")
+        is_word = self.ids.is_word(number, row[_ID])
         if is_word:
-            check_word(columns[FORM], self.place, number)
+            check_word(row[_FORM])
         if self.ids.words <= MOST_WORDS:  # others are only counted: a file without blank lines may be large
-            self.rows.append(columns)
+            self.rows.append(row)
             if is_word:
-                self.words.append(columns)
+                self.words.append(row)
                 self.lines.append(number)
 
-    def facts(self) -> dict[str, Any]:
-        """The finished sentence without its annotation, as arguments of `Sentence`.
-
-        Raises:
-            DataError: if there is no word, or a word of a range is missing.
-        """
+    def sentence(self) -> Sentence:
+        """The finished sentence; raises a DataError with its line, if anything is wrong with it."""
+        if self.fault:
+            raise self.fault
         self.ids.check_ranges()
         if not self.words:
-            raise no_words(self.place, self.first_line)
-        check_length(self.ids.words, self.place, self.lines[0])
-        return {
-            "words": tuple(columns[FORM] for columns in self.words),
-            "lines": tuple(self.lines),
-            "source": str(self.place),
-            "text": comment_value(self.comments, "text") or surface_text(self.rows),
-            "space_after": space_after(self.rows),
-            "comments": tuple(self.comments),
-        }
+            raise no_words(self.first_line)
+        try:
+            check_length(self.ids.words)
+        except DataError as fault:
+            raise DataError(fault.message, line=self.lines[0]) from None
+        trained = self.request.column is not None
+        return Sentence(
+            words=tuple(row[_FORM] for row in self.words),
+            columns=self._columns() if trained else {},
+            lines=tuple(self.lines),
+            origin=self.request.origin,
+            text=comment_value(self.comments, "text") or _surface(self.rows),
+            text_pair=None if trained else comment_value(self.comments, "text_pair"),
+            space_after=_space_after(self.rows),
+            comments=tuple(self.comments),
+            rows=() if trained else tuple(self.rows),
+        )
 
-    def columns(
-        self, entities: str = ENTITIES, *, required: bool = False
-    ) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
-        """The annotation that the sentence has, by name.
-
-        Args:
-            entities: the key of MISC that has the entities.
-            required: whether it must be there.
-
-        Raises:
-            DataError: if a head is not a number, or only some words have a head or an entity.
-        """
+    def _columns(self) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+        """The annotation that the sentence has, by name."""
         found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
-        if any(columns[UPOS] != "_" for columns in self.words):
-            found["upos"] = tuple(columns[UPOS] for columns in self.words)
+        if any(row[_UPOS] != "_" for row in self.words):
+            found["upos"] = tuple(row[_UPOS] for row in self.words)
         if heads := self._heads():
-            found |= {"head": heads, "deprel": tuple(columns[DEPREL] for columns in self.words)}
-        if tags := self._entities(entities, required):
+            found |= {"head": heads, "deprel": tuple(row[_DEPREL] for row in self.words)}
+        if tags := self._entities(self.request.names.get("ner", _ENTITIES)):
             found["ner"] = tags
         return found
 
     def _heads(self) -> tuple[int, ...]:
         """Every word's head; nothing if no word has one."""
-        values = [columns[HEAD] for columns in self.words]
+        values = [row[_HEAD] for row in self.words]
         if all(value == "_" for value in values):
             return ()
         for number, value in zip(self.lines, values, strict=True):
             if not (value.isdigit() and value.isascii()):
-                message = f"expected a head (a number from 0) in column 7, found {value!r}"
-                raise DataError(message, path=self.place, line=number)
+                raise DataError(f"expected a head (a number from 0) in column 7, found {value!r}", line=number)
         return tuple(map(int, values))
 
-    def _entities(self, key: str, required: bool) -> tuple[str, ...]:
+    def _entities(self, key: str) -> tuple[str, ...]:
         """Every word's `NER=` value; nothing if no word has one and none is required."""
-        values = [_misc(columns, key) for columns in self.words]
+        values = [_misc(row, key) for row in self.words]
         if all(value is None for value in values):
-            if required:
+            if self.request.column == "ner":
                 raise self._no_entities(key)
             return ()
         for number, value in zip(self.lines, values, strict=True):
             if not value:
-                message = (
-                    f"expected {key}= in MISC (column 10), as other words of the sentence have it; "
-                    f"write {key}=O for none"
-                )
-                raise DataError(message, path=self.place, line=number)
+                expected = f"expected {key}= in MISC (column 10), as other words of the sentence have it"
+                raise DataError(f"{expected}; write {key}=O for none", line=number)
         return tuple(value for value in values if value)
 
     def _no_entities(self, key: str) -> DataError:
         """The error for a sentence without entities, with the keys that it has instead."""
-        keys = {part.partition("=")[0] for columns in self.words for part in columns[MISC].split("|") if "=" in part}
+        keys = {part.partition("=")[0] for row in self.words for part in row[_MISC].split("|") if "=" in part}
         others = sorted(name[:40] for name in keys - {"SpaceAfter"})
         found = ", ".join(f"{name}=" for name in others[:8]) or "none"
         advice = "annotate the sentence or remove it"
         if near := next((name for name in others if _LIKE_ENTITIES.search(name)), None):
             advice = f"rename the key, or name it in the data table, such as {{columns: {{ner: {near}}}}}"
         message = f"expected {key}= in MISC (column 10) of every word, such as {key}=B-PER or {key}=O, found {found}"
-        return DataError(f"{message}; {advice}", path=self.place, line=self.lines[0])
+        return DataError(f"{message}; {advice}", line=self.lines[0])
 
 
-def blocks(
-    lines: Iterable[tuple[int, str]], place: str | Path, on_fault: OnFault = stop, advice: str = "fix the line"
-) -> Iterator[Block]:
-    """Stream the blocks of CoNLL-U, each as soon as its last line is known.
-
-    Args:
-        lines: numbered lines.
-        place: the name of the file in errors.
-        on_fault: called with the first fault of a block.
-        advice: what to do about a line that does not have the columns of CoNLL-U.
-    """
-    block: Block | None = None
-    for number, line in lines:
-        if line.strip(" \t"):
-            block = block or Block(place, number, advice)
-            if not block.faulty:
-                try:
-                    block.add(number, line)
-                except DataError as fault:
-                    on_fault(fault)
-                    block.faulty = True
-        elif block:
-            yield block
-            block = None
-    if block:
-        yield block
+def no_words(line: int) -> DataError:
+    """The error for a sentence that has only comments, at the line of the first."""
+    return DataError("expected a sentence, found comments without words; remove them or add the words", line=line)
 
 
-def space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
-    """For each word of a sentence's rows, whose ids were checked, whether a space follows.
-
-    None follows within a multiword range; after its last word, the `SpaceAfter` of the range counts.
-    """
+def _space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
+    """For each word whether a space follows: none within a range; after its last word, that of the range counts."""
     spaces: list[bool] = []
     ranges: list[tuple[int, int, bool]] = []
     for row in rows:
         after = _misc(row, "SpaceAfter") != "No"
-        if row[ID].isdecimal():
+        if row[_ID].isdecimal():
             spaces.append(after)
-        elif found := _RANGE.fullmatch(row[ID]):
+        elif found := _RANGE.fullmatch(row[_ID]):
             ranges.append((int(found[1]), int(found[2]), after))
     for first, last, after in ranges:
         spaces[first - 1 : last] = [False] * (last - first) + [after]
     return tuple(spaces)
 
 
-def surface_text(rows: Iterable[Sequence[str]]) -> str:
+def _surface(rows: Iterable[Sequence[str]]) -> str:
     """The text that rows spell: the form of a range replaces those of its words, and empty nodes have no text."""
     text, covered = "", 0
     for row in rows:
-        first, _, last = row[ID].partition("-")
+        first, _, last = row[_ID].partition("-")
         if "." in first or (not last and int(first) <= covered):
             continue
         covered = int(last or first)
-        text += row[FORM] + ("" if _misc(row, "SpaceAfter") == "No" else " ")
+        text += row[_FORM] + ("" if _misc(row, "SpaceAfter") == "No" else " ")
     return text.rstrip(" ")
 
 
-def _misc(columns: Sequence[str], key: str) -> str | None:
+def text_of_words(sentence: Sentence, start: int, end: int) -> str:
+    """The text of the words ``start`` to ``end`` (exclusive), as it is in the sentence."""
+    if not sentence.rows:
+        return sentence.joined(start, end)
+    ids = [row[_ID].partition("-") for row in sentence.rows]
+    return _surface(
+        row
+        for row, (first, _, last) in zip(sentence.rows, ids, strict=True)
+        if "." not in first and start < int(first) and int(last or first) <= end
+    )
+
+
+def _misc(row: Sequence[str], key: str) -> str | None:
     """The value of a key in MISC; a value may contain `=`."""
-    if key not in columns[MISC]:
+    if key not in row[_MISC]:
         return None
-    pairs = (part.partition("=") for part in columns[MISC].split("|"))
+    pairs = (part.partition("=") for part in row[_MISC].split("|"))
     return next((value for name, _, value in pairs if name == key), None)
+
+
+def _name_of(comment: str) -> str | None:
+    """The part of a comment before the equals sign, if there is one."""
+    name, separator, _ = comment[1:].partition("=")
+    return name.strip() if separator else None
 
 
 def comment_value(comments: Iterable[str], name: str) -> str | None:
     """The value of the first comment with a name, such as the raw sentence of `# text = ...`; None if there is none."""
-    for comment in comments:
-        key, separator, value = comment[1:].partition("=")
-        if separator and key.strip() == name:
-            return value.strip()
-    return None
+    found = next((comment for comment in comments if _name_of(comment) == name), None)
+    return None if found is None else found.partition("=")[2].strip()
+
+
+# Writing --------------------------------------------------------------------------------------------------------------
+
+
+def label_comments(prediction: Prediction) -> list[str]:
+    """The labels of the whole sentence as comments."""
+    return [f"# {task} = {label}" for task, label in prediction.sentence_labels.items()]
+
+
+def pair_comment(sentence: Sentence) -> list[str]:
+    """The second of two texts as a comment, if there are two."""
+    return [] if sentence.text_pair is None else [f"# text_pair = {LINE_BREAKS.sub(' ', sentence.text_pair)}"]
+
+
+def _comments(sentence: Sentence, rows: Iterable[Sequence[str]], number: int) -> list[str]:
+    """The sentence's own comments; those that it lacks are inserted after its id, or at the beginning."""
+    given = list(sentence.comments)
+    place = next((index for index, comment in enumerate(given, start=1) if _name_of(comment) == "sent_id"), 0)
+    new = [] if place else [f"# sent_id = {number}"]
+    if comment_value(given, "text") is None:
+        new.append(f"# text = {LINE_BREAKS.sub(' ', sentence.text or _surface(rows))}")
+    if comment_value(given, "text_pair") is None:
+        new += pair_comment(sentence)
+    return [*given[:place], *new, *given[place:]]
+
+
+def _new_rows(sentence: Sentence) -> Iterator[Sequence[str]]:
+    if not sentence.words:
+        sentence = replace(sentence, words=tuple(filter(is_visible, sentence.raw_text.split())))
+    words = zip(fields_of_words(sentence.words, sentence), sentence.spaces, strict=True)
+    for number, (word, space) in enumerate(words, start=1):
+        yield (str(number), word, *"_______", "_" if space else "SpaceAfter=No")
+
+
+def _filled(rows: Iterable[Sequence[str]], prediction: Prediction) -> Iterator[Sequence[str]]:
+    """The rows with each task's labels at the words; ranges and empty nodes stay unchanged."""
+    columns = {
+        place: fields_of_words([str(value) for value in prediction.columns[task][name]], prediction.sentence)
+        for place, (task, name) in _place_list(prediction.columns)
+    }
+    word = 0
+    for row in rows:
+        if not row[_ID].isdecimal():
+            yield row
+            continue
+        filled = list(row)
+        for place, values in columns.items():
+            if isinstance(place, int):
+                filled[place] = values[word]
+            else:
+                filled[_MISC] = _with_attribute(filled[_MISC], place, values[word])
+        word += 1
+        yield filled
+
+
+def _place_list(tasks: Places) -> Iterator[tuple[int | str, tuple[str, str]]]:
+    """The column of CoNLL-U, by its number, or attribute of MISC, by its name, for each task and annotation.
+
+    If several tasks have the same column, the first gets it.
+    """
+    taken = set()
+    for task, columns in tasks.items():
+        names = tuple(columns)
+        for name in names:
+            column = _COLUMNS.get(name)
+            attribute = (task if len(names) == 1 else f"{task}_{name}").upper()
+            yield attribute if column is None or column in taken else column, (task, name)
+            taken.add(column)
+
+
+def _with_attribute(misc: str, key: str, value: str) -> str:
+    """MISC with one attribute set, at the end; an existing one of the same name is removed, in the same case."""
+    others = [part for part in misc.split("|") if part != "_" and part.partition("=")[0] != key]
+    for part in others:
+        if (name := part.partition("=")[0]).upper() == key:
+            _tell_kept(name, key)
+    return "|".join([*others, f"{key}={value}"])
+
+
+@cache
+def _tell_kept(name: str, key: str) -> None:
+    """Log, once, that MISC has a key of the input beside ours that differs in case alone."""
+    log.warning("MISC keeps %s= of the input beside the predicted %s=", name, key)

@@ -67,4 +67,4 @@ def check_tags(sentence: Sentence, column: str, known: Collection[str], on_fault
         )
         # Tags of another set are short, and resemble some of these by chance.
         hint = did_you_mean(label, known, cutoff=0.7)
-        on_fault(DataError(message + hint, path=sentence.source, line=sentence.line_of(word)))
+        on_fault(DataError(message + hint, path=sentence.origin, line=sentence.line_of(word)))

@@ -1,16 +1,21 @@
-"""Lines of a text file with their numbers, for readers whose errors name file and line."""
+"""Lines of a text file with their numbers, and what is checked of every line, for errors that name file and line."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 
 from hyperx.errors import DataError
 
+Line = tuple[int, str]
+"""The number of a line, counted from 1, and the line."""
+
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
+_PICKLE = "a pickle, which is a program and not run; export it as text"
 _NO_TEXTS = {
     b"\x1f\x8b": "a gzip file; unpack it first",
     b"BZh": "a bzip2 file; unpack it first",
@@ -24,14 +29,14 @@ _NO_TEXTS = {
     b"SQLite format 3": "an SQLite data base; export it as text",
     b"\x89HDF": "an HDF5 file; export it as text",
     b"%PDF-": "a PDF file; export it as text",
-    **dict.fromkeys(
-        (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"),
-        "a pickle, which is a program and not run; export it as text",
-    ),
+    **dict.fromkeys((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), _PICKLE),
 }
 """How files begin that are no text -> what they are, and what to do."""
 _CONTROLS = bytes({*range(32)} - {*b"\t\r\n"})
 _LOOK = 1_000  # bytes of the first line
+
+LINE_BREAKS = re.compile(r"[\t\n\r\0]+")
+"""What no field of a line can hold."""
 
 MOST_WORDS = 2_000
 """The most words of a sentence: those of treebanks have some hundreds, a file without blank lines has thousands."""
@@ -46,25 +51,20 @@ def stop(fault: DataError) -> None:
 
 
 class FaultyLine(str):
-    """A line that is not UTF-8, for readers that can go on behind it: its text with escapes, and what is wrong."""
+    """A line that is not UTF-8: its text with escapes, and what is wrong. Readers go on behind it."""
 
     fault: DataError
 
 
-def numbered_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """Stream a UTF-8 file as (line number from 1, line without its end).
-
-    Only a line feed ends a line: U+2028, form feeds and the like may occur within words. A byte order mark at the
-    start and carriage returns at line ends are dropped; all else, including zero-width characters, is kept.
-
-    Raises:
-        DataError: if the file cannot be opened, or a line is not UTF-8.
-    """
-    return without_ends(whole_lines(path))
+def whole(line: str) -> str:
+    """The line; raises the DataError of one that is not UTF-8."""
+    if type(line) is FaultyLine:
+        raise line.fault
+    return line
 
 
-def whole_lines(path: str | Path) -> Iterator[tuple[int, str]]:
-    """The same with line ends."""
+def file_lines(path: str | Path) -> Iterator[Line]:
+    """The lines of a file; raises a DataError if it cannot be opened, and see :func:`decoded_lines`."""
     try:
         with Path(path).open("rb") as file:
             yield from decoded_lines(file, path)
@@ -72,18 +72,18 @@ def whole_lines(path: str | Path) -> Iterator[tuple[int, str]]:
         raise DataError(f"expected a readable file, found: {error.strerror or error}", path=path) from error
 
 
-def decoded_lines(
-    stream: Iterable[bytes], place: str | Path, *, mark_faults: bool = False
-) -> Iterator[tuple[int, str]]:
-    """The lines of an open file, one at a time, as (number from 1, line with its end), without a byte order mark.
+def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[Line]:
+    """The lines of an open file, one at a time, with their ends; one that is not UTF-8 is a :class:`FaultyLine`.
+
+    Only a line feed ends a line: U+2028, form feeds and the like may occur within words. A byte order mark at the
+    start is dropped; all else, including zero-width characters, is kept.
 
     Args:
         stream: the lines in bytes, such as a binary file.
         place: the name of the file in errors.
-        mark_faults: give out a line that is not UTF-8 as a `FaultyLine`, unless the whole text is of another kind.
 
     Raises:
-        DataError: if a line is not UTF-8, or the first one shows that this is no such text at all.
+        DataError: if the first line shows that this is no such text at all.
     """
     for number, raw in enumerate(stream, start=1):
         if number == 1:
@@ -91,27 +91,20 @@ def decoded_lines(
             if problem := _no_text(raw, place):
                 raise DataError(problem, path=place, line=number)
         try:
-            line = raw.decode("utf-8")
+            yield number, raw.decode("utf-8")
         except UnicodeDecodeError as error:
-            fault = DataError(_not_utf8(raw, error, place), path=place, line=number)
-            if not mark_faults:
-                raise fault from error
             line = FaultyLine(raw.decode("utf-8", errors="backslashreplace").rstrip("\r\n"))
-            line.fault = fault
-        yield number, line
+            found = f"the bytes {raw[error.start : error.end].hex(' ')} at byte {error.start + 1} of the line"
+            other = "(if it is Latin-1 or of Windows; `iconv -l` lists other encodings)"
+            message = f"expected UTF-8, found {found}; convert it: {_conversion('CP1252', place)} {other}"
+            line.fault = DataError(message, path=place, line=number)
+            yield number, line
 
 
-def without_ends(lines: Iterable[tuple[int, str]]) -> Iterator[tuple[int, str]]:
-    """Numbered lines without their ends."""
+def without_ends(lines: Iterable[Line]) -> Iterator[Line]:
+    """Numbered lines without their ends, carriage returns included."""
     for number, line in lines:
         yield number, line if type(line) is FaultyLine else line.rstrip("\r\n")
-
-
-def _not_utf8(raw: bytes, error: UnicodeDecodeError, place: str | Path) -> str:
-    """The message for a line that is not UTF-8."""
-    found = f"the bytes {raw[error.start : error.end].hex(' ')} at byte {error.start + 1} of the line"
-    other = "(if it is Latin-1 or of Windows; `iconv -l` lists other encodings)"
-    return f"expected UTF-8, found {found}; convert it: {_conversion('CP1252', place)} {other}"
 
 
 def _no_text(first: bytes, place: str | Path) -> str | None:
@@ -129,8 +122,7 @@ def _no_text(first: bytes, place: str | Path) -> str | None:
         if encoding := _wide_encoding(begin):
             return f"expected UTF-8, found NUL bytes as in {encoding}; convert it: {_conversion(encoding, place)}"
     if b"\n" not in first and b"\r" in first.rstrip(b"\r"):
-        count = first.count(b"\r")
-        found = f"found {count:,} carriage returns and no line feed, as on old Macs"
+        found = f"found {first.count(13):,} carriage returns and no line feed, as on old Macs"
         return f"expected line feeds at line ends, {found}; convert it: tr '\\r' '\\n' < {_file_name(place)} > NEW"
     return None
 
@@ -157,65 +149,40 @@ def _file_name(place: str | Path) -> str:
     return "FILE" if str(place).startswith("<") else Path(place).name
 
 
-def check_line(line: str, path: str | Path | None = None, number: int | None = None) -> None:
-    """Check that a line with one word and its annotation has neither carriage returns, but at its end, nor NUL bytes.
+def check_line(line: str) -> None:
+    """Check a line with one word and its annotation.
 
     Raises:
-        DataError: if it has, as where the line ends of old Macs are mixed with others.
+        DataError: if it has a carriage return, as where the line ends of old Macs are mixed with others, or NUL bytes.
     """
+    found = None
     if "\r" in line:
-        found = (
-            "a carriage return within it, as old Macs end lines; replace it by a line feed, such as with tr '\\r' '\\n'"
-        )
-        raise DataError(f"expected one word on the line, found {found}", path=path, line=number)
-    if "\0" in line:
+        found = "a carriage return within it, as old Macs end lines; replace it by a line feed, such as with tr"
+        found += " '\\r' '\\n'"
+    elif "\0" in line:
         found = "a NUL byte, as files have that are no text, or UTF-16; remove it, or convert the file"
-        raise DataError(f"expected one word on the line, found {found}", path=path, line=number)
+    if found:
+        raise DataError(f"expected one word on the line, found {found}")
 
 
-def check_word(word: str, path: str | Path | None = None, line: int | None = None) -> None:
-    """Check that a word has visible content.
-
-    Raises:
-        DataError: if it contains only spaces and control characters.
-    """
+def check_word(word: str) -> None:
+    """Check that a word has more than spaces and control characters; raises a DataError if not."""
     if word[:1].isalnum():  # nearly every word: avoids checking each character
         return
     if all(character.isspace() or unicodedata.category(character) == "Cc" for character in word):
-        message = f"expected a word, found {word[:40]!r}: only spaces or control characters; remove the line or fix it"
-        raise DataError(message, path=path, line=line)
+        found = f"found {word[:40]!r}: only spaces or control characters; remove the line or fix it"
+        raise DataError(f"expected a word, {found}")
 
 
-def check_length(words: int, path: str | Path | None = None, line: int | None = None) -> None:
-    """Check that a sentence of a file with one word per line has no more than `MOST_WORDS` words.
-
-    Args:
-        words: their number.
-        path: the file.
-        line: the line of the first.
-
-    Raises:
-        DataError: if it has more, as where the blank lines between sentences are missing.
-    """
+def check_length(
+    words: int, expected: str = "a blank line after each sentence", advice: str = "add the blank lines"
+) -> None:
+    """Check that a sentence of training data has no more than `MOST_WORDS` words; raises a DataError if it has."""
     if words > MOST_WORDS:
         found = f"found a sentence of {words:,} words (at most {MOST_WORDS:,} are read)"
-        message = f"expected a blank line after each sentence, {found}; add the blank lines"
-        raise DataError(message, path=path, line=line)
+        raise DataError(f"expected {expected}, {found}; {advice}")
 
 
 def stands_on_a_line(text: str) -> bool:
     """Whether a text has no control characters (including tabs), line ends or lone surrogates."""
     return text.isprintable() or not any(unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") for char in text)
-
-
-def no_sentences(path: str | Path) -> DataError:
-    """The error for a file without a single sentence."""
-    return DataError(
-        "expected sentences, found none: the file is empty or holds only blank lines and comments", path=path
-    )
-
-
-def no_words(path: str | Path, line: int) -> DataError:
-    """The error for a sentence that has only comments, at the line of the first."""
-    message = "expected a sentence, found comments without words; remove them or add the words"
-    return DataError(message, path=path, line=line)

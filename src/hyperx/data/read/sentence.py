@@ -1,9 +1,13 @@
-"""The common form of a sentence that every reader returns."""
+"""The form of a sentence that every reader returns, and the same with what a model predicts for it."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
+
+Places = Mapping[str, Iterable[str]]
+"""For each task the columns of words that it gives, none for a task that labels whole sentences."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -11,33 +15,38 @@ class Sentence:
     """Words with named columns of annotation and the place they come from.
 
     Args:
-        words: the syntactic words, in order; none if the source has only a text.
+        words: the syntactic words, in order; none if only the text is known.
         columns: annotation by name, one value per word: ``upos`` and ``ner`` (strings), ``head`` (integers, 0 for
-            the root) and ``deprel`` (strings). Empty if the source has no annotation.
+            the root) and ``deprel`` (strings). Empty if there is none, or none was asked for.
         lines: the line number in the file of each word, counted from 1, or that of a text without words; empty if there
             is no file.
-        source: the file or data set that the sentence was read from.
-        text: the raw sentence, or a text of any length, if the source has it.
-        text_pair: the second of two texts, if the source has two.
+        origin: the file, stream or data set that the sentence was read from.
+        text: the raw sentence, or a text of any length, if it is known.
+        text_pair: the second of two texts, if there are two.
         space_after: for each word whether a space follows it in the raw sentence, if known.
-        comments: CoNLL-U comment lines, without the line end.
+        comments: comment lines of CoNLL-U and columns, without the line end.
+        rows: in prediction the columns of every line of CoNLL-U that is no comment: words, ranges and empty nodes.
+        shape: for answers line by line the lines of columns that hold no word, and None for each that does.
+        error: what stands in the place of a sentence: why it cannot be read, or nothing for a blank line. None if this
+            is a sentence.
     """
 
     words: tuple[str, ...]
     columns: Mapping[str, tuple[str, ...] | tuple[int, ...]] = field(default_factory=dict)
     lines: tuple[int, ...] = ()
-    source: str = ""
+    origin: str = ""
     text: str | None = None
     text_pair: str | None = None
     space_after: tuple[bool, ...] | None = None
     comments: tuple[str, ...] = ()
+    rows: tuple[Sequence[str], ...] = ()
+    shape: tuple[str | None, ...] = ()
+    error: str | None = None
 
     @property
     def raw_text(self) -> str:
         """The text, or if it is unknown the words, joined according to their spaces."""
-        if self.text is not None:
-            return self.text
-        return self.joined()
+        return self.joined() if self.text is None else self.text
 
     @property
     def spaces(self) -> tuple[bool, ...]:
@@ -52,3 +61,51 @@ class Sentence:
     def line_of(self, word: int) -> int | None:
         """The line number of a word, or None if the sentence has no file."""
         return self.lines[word] if self.lines else None
+
+
+@dataclass(frozen=True, slots=True)
+class Prediction:
+    """A sentence with the predictions of each task.
+
+    Args:
+        sentence: the sentence as it was read.
+        labels: by task one label per word (for ``dep`` an ``Arc`` with ``head`` and ``relation``), or one label for the
+            whole sentence.
+        columns: by task the same as columns of words, such as ``upos``, or ``head`` and ``deprel``; none for a task
+            that labels whole sentences.
+        confidences: by task the probability of each label; None if not requested.
+
+    Raises:
+        ValueError: if there are more or fewer labels or confidences than words.
+    """
+
+    sentence: Sentence
+    labels: Mapping[str, Any]
+    columns: Mapping[str, Mapping[str, tuple[str | int, ...]]]
+    confidences: Mapping[str, Any] | None = None
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        """The words of the sentence."""
+        return self.sentence.words
+
+    @property
+    def sentence_labels(self) -> dict[str, str]:
+        """The labels of the tasks that label whole sentences."""
+        return {task: label for task, label in self.labels.items() if not self.columns[task]}
+
+    @classmethod
+    def nothing(cls, gap: Sentence, places: Places) -> Prediction:
+        """What is written in the place of a sentence that cannot be read: no label of any task."""
+        return cls(
+            gap,
+            labels={task: () if columns else None for task, columns in places.items()},
+            columns={task: dict.fromkeys(columns, ()) for task, columns in places.items()},
+        )
+
+    def __post_init__(self) -> None:
+        expected = len(self.words)
+        for name, by_task in (("labels", self.labels), ("confidences", self.confidences or {})):
+            for task, values in by_task.items():
+                if self.columns[task] and len(values) != expected:
+                    raise ValueError(f"expected {expected} {name} of {task}, one a word; found {len(values)}")

@@ -107,7 +107,7 @@ def bio_sentences(
         try:
             tags = conversion.convert([str(tag) for tag in sentence.columns[column]])
         except MalformedTag as error:
-            on_fault(DataError(str(error), path=sentence.source, line=sentence.line_of(error.position)))
+            on_fault(DataError(str(error), path=sentence.origin, line=sentence.line_of(error.position)))
             continue
         yield replace(sentence, columns={**sentence.columns, column: tags})
 

@@ -1,0 +1,150 @@
+"""What a format of text is: how it is read, for training and for prediction alike, and how predictions are written."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+
+from hyperx.data.read.lines import LINE_BREAKS, Line, OnFault, stop, whole, without_ends
+from hyperx.data.read.segmentation import WordSegmenter, word_segmenter
+from hyperx.data.read.sentence import Places, Prediction, Sentence
+from hyperx.errors import DataError
+
+TEXT = "text"
+"""The column of tasks that read raw text: no annotation, but the sentence's own text."""
+LABEL = "label"
+"""The column of a text's label."""
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of a reader.
+
+    Args:
+        origin: the name of the file, stream or data set in errors.
+        column: the annotation that every sentence must have, as in training; by default none is read, only words and
+            texts, as in prediction.
+        on_fault: called with every fault after which reading can go on; raises by default. If it does not, the sentence
+            is left out.
+        names: our names of columns and keys -> those of the data, if they are unusual.
+        reads: whether tasks need ``words``, ``text`` or both. Without ``words`` running text is not segmented; with
+            ``text`` a tab separates two texts of a line.
+        language: the language of running text, by whose rules it is segmented.
+        word_column: the column of the words in columns, counted from 1; by default it is told by sure signs.
+        fills: give out a gap in the place of a sentence that cannot be read.
+        aligns: give out a gap for every blank line too, and lines of columns as they are.
+    """
+
+    origin: str = "<stdin>"
+    column: str | None = None
+    on_fault: OnFault = stop
+    names: Mapping[str, str] = field(default_factory=dict)
+    reads: Collection[str] = ("words",)
+    language: str = ""
+    word_column: int | None = None
+    fills: bool = False
+    aligns: bool = False
+
+    @cached_property
+    def segmenter(self) -> WordSegmenter | None:
+        """What cuts running text into words, if they are needed."""
+        return word_segmenter(self.language) if self.column is None and "words" in self.reads else None
+
+    def gap(self, fault: DataError, text: str | None, shape: Sequence[str | None] = ()) -> Iterator[Sentence]:
+        """Report a fault; after that, what stands in the place of its sentence, if anything should."""
+        self.on_fault(fault)
+        if self.fills:
+            yield Sentence((), text=text, origin=self.origin, error=str(fault), shape=tuple(shape))
+
+
+class Format(ABC):
+    """A format of text."""
+
+    @abstractmethod
+    def read(self, lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
+        """Stream the sentences of numbered lines with their ends; one is in memory at a time.
+
+        Raises:
+            DataError: with file and line, for whatever is wrong before the first sentence; all else is a fault.
+        """
+
+
+class LineFormat(Format):
+    """A format with one sentence per line."""
+
+    def read(self, lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
+        """Read line by line."""
+        reader = self.reader(request)
+        for number, line in without_ends(lines):
+            try:
+                sentence = reader(whole(line), number)
+            except DataError as error:
+                yield from request.gap(DataError(error.message, path=request.origin, line=number), line)
+                continue
+            if sentence is not None:
+                yield sentence
+            elif request.aligns:
+                yield Sentence((), text="", origin=request.origin, error="")
+
+    @abstractmethod
+    def reader(self, request: Request) -> Callable[[str, int], Sentence | None]:
+        """What gives the sentence of a line with a number, or None for a blank one; it raises DataErrors."""
+
+
+class WrittenFormat(Format):
+    """A format in which predictions are written: what is written is read back equal, or refused."""
+
+    def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
+        """Which tasks have labels, or names, that would be read back as others.
+
+        Args:
+            places: for each task the columns of words that it gives.
+            labels: its labels.
+        """
+        return [
+            f"the label {label!r} of {task}, as {reason}"
+            for task in places
+            for label in labels[task]
+            for reason in [self.label_problem(label, task, places)]
+            if reason
+        ]
+
+    @abstractmethod
+    def label_problem(self, label: str, task: str, places: Places) -> str | None:
+        """Why the format cannot hold a label of a task; None if it can."""
+
+    @abstractmethod
+    def check(self, sentence: Sentence, places: Places) -> None:
+        """Check that the format can hold a sentence's words; raises a DataError that names the word and its line."""
+
+    @abstractmethod
+    def render(self, prediction: Prediction, number: int) -> str:
+        """A prediction with its line ends, given its number in the output, counted from 1.
+
+        Raises:
+            DataError: if the format cannot hold a word or a label.
+        """
+
+
+def no_characters(label: str) -> str | None:
+    """Why no file can hold a label; None if one can."""
+    return None if label.isprintable() or label.encode(errors="ignore").decode() == label else "it has a lone surrogate"
+
+
+def no_field(label: str) -> str | None:
+    """Why no field of a line can hold a label; None if one can."""
+    if not label.strip():
+        return "nothing can be seen of it"
+    return "it has a tab, line end or NUL" if LINE_BREAKS.search(label) else no_characters(label)
+
+
+def fields_of_words(fields: Sequence[str], sentence: Sentence) -> Sequence[str]:
+    """The fields of all words; raises a DataError if one does not fit into a column."""
+    for word, field_ in enumerate(fields):
+        if not field_ or LINE_BREAKS.search(field_):
+            found = f"found {field_[:40]!r}; fix it, or write jsonl"
+            message = f"expected a word or label without tabs, line ends and NUL, {found}"
+            raise DataError(message, path=sentence.origin or None, line=sentence.line_of(word))
+    return fields

@@ -1,0 +1,171 @@
+"""JSON lines: one object per line with words and labels, or with a text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
+from typing import Any
+
+from hyperx.data.read.base import LineFormat, Request, WrittenFormat, no_characters
+from hyperx.data.read.conllu import comment_value, text_of_words
+from hyperx.data.read.lines import check_length, stands_on_a_line
+from hyperx.data.read.rows import NAMES, RowReader, checked_words, text_of_row
+from hyperx.data.read.segmentation import text_sentence
+from hyperx.data.read.sentence import Places, Prediction, Sentence
+from hyperx.data.read.spans import spans
+from hyperx.errors import DataError, listing
+
+_SPANS = "ner"
+"""The annotation that is BIO spans."""
+_CONFIDENCE_DIGITS = 4
+_KEYS_READ = {"tokens", "id", *NAMES["text_pair"]}
+"""Keys that are read and not written."""
+
+
+class JsonlFormat(LineFormat, WrittenFormat):
+    """JSON lines.
+
+    Read are ``words`` or ``tokens``, which stay as they are, or ``text``, and ``text_pair`` for two texts; annotation,
+    all under any of :data:`~hyperx.data.read.rows.NAMES`; and in prediction ``space_after``, and ``sent_id``, or else
+    ``id``. All other keys are skipped.
+
+    Written are ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` if known, the labels under each
+    task's name, ``entities`` if entities were predicted (type, start and exclusive end in words from 0, text, and the
+    task if there are several), and ``confidence`` by task if requested. For a line without a sentence ``words`` and
+    labels are empty, or null for a label of the whole sentence, and ``error`` says why it could not be read.
+    """
+
+    def reader(self, request: Request) -> Callable[[str, int], Sentence | None]:
+        """Words are read if a task needs them, or if there is no text."""
+        rows = RowReader(request.origin, request.column, request.names)
+
+        def read(line: str, number: int) -> Sentence | None:
+            if not line.strip():
+                return None
+            row = _json_object(line)
+            if request.column is not None:
+                sentence = rows.sentence(row, number)
+                check_length(len(sentence.words), "one sentence on each line", "split it")
+                return sentence
+            sentence = _without_labels(row, request, rows)
+            lines = (number,) * max(len(sentence.words), 1)
+            return replace(sentence, lines=lines, origin=request.origin, comments=_sent_id(row))
+
+        return read
+
+    def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
+        """As for all formats, and tasks whose key would be read as something else."""
+        read = [f"the task {task}, as this key is not read as labels" for task in places if task.lower() in _KEYS_READ]
+        return [*read, *super().label_problems(places, labels)]
+
+    def label_problem(self, label: str, task: str, places: Places) -> str | None:
+        """Any label but half a character."""
+        return no_characters(label)
+
+    def check(self, sentence: Sentence, places: Places) -> None:
+        """Any words."""
+
+    def render(self, prediction: Prediction, number: int) -> str:
+        """One line."""
+        return json.dumps(dict(_items(prediction)), ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def _json_object(line: str) -> dict[str, Any]:
+    """The object of a line; raises a DataError if it has none."""
+    try:
+        value = json.loads(line, object_pairs_hook=_distinct)
+    except (ValueError, RecursionError) as error:
+        raise DataError(f"expected a JSON object on one line, found a fault: {error}") from error
+    if not isinstance(value, dict):
+        example = '{"text": ...} or {"words": [...]}'
+        raise DataError(f"expected a JSON object such as {example}, found {line[:40]!r}")
+    return value
+
+
+def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
+    """The members of a JSON object, each with a name of its own."""
+    found = dict(pairs)
+    if len(found) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise ValueError(f"the key {twice[:40]!r} occurs twice in one object; keep one")
+    return found
+
+
+def _without_labels(row: Mapping[str, Any], request: Request, rows: RowReader) -> Sentence:
+    """The words or texts of an object, without annotation."""
+    given = [row[key] for key in NAMES["words"] if isinstance(row.get(key), list)]
+    if len(given) == 2 and given[0] != given[1]:
+        raise DataError("expected words or tokens, found both, and they differ; leave one of them out")
+    if given and ("words" in request.reads or row.get("text") is None):
+        words = given[0]
+        if not words or not all(isinstance(word, str) for word in words):
+            raise DataError(f'expected words as a list of texts, such as ["a", "b"], found {str(words)[:40]}')
+        text, pair = (
+            text_of_row(row[key], key) if row.get(key) not in (None, "") else None for key in ("text", "text_pair")
+        )
+        return Sentence(checked_words(words), text=text, text_pair=pair, space_after=_space_after(row, len(words)))
+    if not given and not any(name.strip().lower() in NAMES["text"] for name in row):
+        texts, found = " or ".join(NAMES["text"]), listing(list(row), most=10) or "none"
+        raise DataError(f"expected a column named {texts}, or words or tokens, which list words; found {found}")
+    texts_of_row = rows.sentence(row)
+    sentence = text_sentence(texts_of_row.raw_text, request.segmenter)
+    assert sentence is not None, "a row has a text"
+    return replace(sentence, text=texts_of_row.text, text_pair=texts_of_row.text_pair)
+
+
+def _space_after(row: Mapping[str, Any], count: int) -> tuple[bool, ...] | None:
+    """For each word whether a space follows it; None if that is unknown."""
+    found = row.get("space_after")
+    if found is None:
+        return None
+    if not isinstance(found, list) or len(found) != count or not all(isinstance(value, bool) for value in found):
+        raise DataError(f"expected space_after as {count} times true or false, one a word, found {found!r:.60}")
+    return tuple(found)
+
+
+def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
+    """The id of an object as a CoNLL-U comment; nothing if it has none, or none that fits on one line."""
+    for key in ("sent_id", "id"):
+        value = row.get(key)
+        if isinstance(value, int | str) and str(value).strip() and stands_on_a_line(str(value)):
+            return (f"# sent_id = {str(value).strip()}",)
+    return ()
+
+
+def _items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
+    sentence, columns = prediction.sentence, prediction.columns
+    sent_id = comment_value(sentence.comments, "sent_id")
+    words = sentence.words if sentence.words or any(columns.values()) else None
+    known = {"sent_id": sent_id, "text": sentence.text, "text_pair": sentence.text_pair, "words": words}
+    yield from ((key, value) for key, value in known.items() if value is not None)
+    if sentence.space_after is not None:
+        yield "space_after", sentence.space_after
+    for task, labels in prediction.labels.items():
+        yield task, list(map(_plain, labels)) if columns[task] else labels
+    span_tasks = [task for task in columns if _SPANS in columns[task]]
+    if span_tasks:
+        entities = [
+            {"type": kind, "start": start, "end": end, "text": text_of_words(sentence, start, end)}
+            | ({"task": task} if len(span_tasks) > 1 else {})
+            for task in span_tasks
+            for kind, start, end in spans(prediction.labels[task])
+        ]
+        yield "entities", entities
+    if sentence.error:
+        yield "error", sentence.error
+    if prediction.confidences is not None:
+        yield "confidence", {task: _rounded(values) for task, values in prediction.confidences.items()}
+
+
+def _plain(label: Any) -> Any:
+    """A label as a JSON value: an arc becomes an object."""
+    fields: Any = getattr(label, "_asdict", None)
+    return fields() if fields else label
+
+
+def _rounded(confidences: Iterable[float] | float) -> list[float] | float:
+    if isinstance(confidences, Iterable):
+        return [round(float(confidence), _CONFIDENCE_DIGITS) for confidence in confidences]
+    return round(float(confidences), _CONFIDENCE_DIGITS)
