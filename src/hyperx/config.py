@@ -27,7 +27,7 @@ EncoderPart = Literal["norms", "layers", "all"]
 GeneratorStart = Literal["scaled", "published"]
 SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 
-# Formats that predict reads and writes; data/read/text.py and prediction/output.py have a table of each.
+# Formats that predict reads and writes; data/read/formats.py has a table of each.
 InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
 OutputFormat = Literal["conllu", "jsonl", "columns"]
 OnError = Literal["stop", "skip", "empty"]

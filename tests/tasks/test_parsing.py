@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperx.data.batch.windows import SubwordEncoder, Window
-from hyperx.data.read.labels import UD_RELATIONS
 from hyperx.data.read.formats import OUTPUT_FORMATS
+from hyperx.data.read.labels import UD_RELATIONS
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.errors import HyperXError
 from hyperx.model import HyperX
