@@ -436,7 +436,7 @@ def test_columns_answer_columns(predict: Callable[..., str], tmp_path: Path) -> 
         (["--align"], "--align: raw to conllu has no line for every line; choose raw, tokens or jsonl with"),
         (["--align", "--input_format", "conllu", "--output_format", "conllu"], "--align: conllu to conllu has no line"),
         (["--align", "--output_format", "jsonl", "--on_error", "skip"], "choose --on_error empty or stop"),
-        (["--word_column", "2"], "--word_column: expected 1 or more, and --input_format columns; found 2, raw"),
+        (["--word_column", "2"], "--word_column is for --input_format columns; found raw"),
         (["--output", "out.iob2"], "--output: no format that is written ends in .iob2; choose .jsonl (jsonl)"),
         (["--input", "."], "--input: expected a file, found the folder ."),
         (["--input", "some.json"], "a file that ends in .json may hold words or texts"),
