@@ -6,18 +6,68 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hyperx.api import evaluate as evaluate
+    from hyperx.api import predict as predict
+    from hyperx.api import train as train
+    from hyperx.config import ArchitectureOptions as ArchitectureOptions
+    from hyperx.config import DataOptions as DataOptions
+    from hyperx.config import EvaluateConfig as EvaluateConfig
+    from hyperx.config import HypernetworkOptions as HypernetworkOptions
+    from hyperx.config import ModelConfig as ModelConfig
+    from hyperx.config import ModelOptions as ModelOptions
+    from hyperx.config import SamplingOptions as SamplingOptions
+    from hyperx.config import TrainConfig as TrainConfig
+    from hyperx.config import TrainingOptions as TrainingOptions
+    from hyperx.data.batch.windows import Ints as Ints
+    from hyperx.data.batch.windows import Window as Window
+    from hyperx.data.read.sentence import Sentence as Sentence
+    from hyperx.errors import CheckpointError as CheckpointError
+    from hyperx.errors import ConfigError as ConfigError
+    from hyperx.errors import DataError as DataError
+    from hyperx.errors import EncoderError as EncoderError
+    from hyperx.errors import HyperXError as HyperXError
+    from hyperx.evaluation.scores import PairScores as PairScores
+    from hyperx.evaluation.scoring import Evaluation as Evaluation
     from hyperx.model import HyperX as HyperX
+    from hyperx.model import ModelOutput as ModelOutput
+    from hyperx.pairs import TaskLanguagePair as TaskLanguagePair
+    from hyperx.prediction.output import Prediction as Prediction
+    from hyperx.tasks.base import BatchFacts as BatchFacts
+    from hyperx.tasks.base import Example as Example
+    from hyperx.tasks.base import HeadFacts as HeadFacts
+    from hyperx.tasks.base import HeadInput as HeadInput
+    from hyperx.tasks.base import Result as Result
+    from hyperx.tasks.base import Scores as Scores
     from hyperx.tasks.base import Task as Task
     from hyperx.tasks.registry import register_task as register_task
 
 __version__ = "0.1.0"
-__all__ = ["HyperX", "Task", "__version__", "register_task"]
 
-_PLACES = {"HyperX": "hyperx.model", "Task": "hyperx.tasks.base", "register_task": "hyperx.tasks.registry"}
+# Importing a model imports torch and transformers, which `import hyperx` and `hyperx --help` should not wait for.
+_NAMES = {
+    "hyperx.api": "evaluate predict train",
+    "hyperx.config": "ArchitectureOptions DataOptions EvaluateConfig HypernetworkOptions ModelConfig ModelOptions "
+    "SamplingOptions TrainConfig TrainingOptions",
+    "hyperx.data.batch.windows": "Ints Window",
+    "hyperx.data.read.sentence": "Sentence",
+    "hyperx.errors": "CheckpointError ConfigError DataError EncoderError HyperXError",
+    "hyperx.evaluation.scores": "PairScores",
+    "hyperx.evaluation.scoring": "Evaluation",
+    "hyperx.model": "HyperX ModelOutput",
+    "hyperx.pairs": "TaskLanguagePair",
+    "hyperx.prediction.output": "Prediction",
+    "hyperx.tasks.base": "BatchFacts Example HeadFacts HeadInput Result Scores Task",
+    "hyperx.tasks.registry": "register_task",
+}
+_PLACES = {name: module for module, names in _NAMES.items() for name in names.split()}
+__all__ = ["__version__", *_PLACES]
 
 
 def __getattr__(name: str) -> Any:
-    # Importing the model imports torch and transformers, which `hyperx --help` should not wait for.
-    if name in _PLACES:
-        return getattr(importlib.import_module(_PLACES[name]), name)
-    raise AttributeError(f"module 'hyperx' has no attribute {name!r}")
+    if name not in _PLACES:
+        raise AttributeError(f"module 'hyperx' has no attribute {name!r}")
+    return getattr(importlib.import_module(_PLACES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_PLACES})

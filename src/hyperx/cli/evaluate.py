@@ -13,12 +13,10 @@ def main(arguments: Sequence[str]) -> None:
     """Score a checkpoint and print the table."""
     config = parse(EvaluateConfig, arguments, "evaluate")
     start_logging()
-    from hyperx.evaluation import report
     from hyperx.evaluation.scoring import evaluate_checkpoint
 
     found = evaluate_checkpoint(config)
-    table = report.result_table(found.scores, found.labelled, found.data_folder)
-    print_table(f"Scores on the {config.split} split", *table, text_columns=2)
+    print_table(f"Scores on the {config.split} split", *found.table(), text_columns=2)
     if found.tables is not None:
         others = f", with the scores of {found.others} other pairs from before" if found.others else ""
         print(f"Scores by label are in {found.tables}{others}")

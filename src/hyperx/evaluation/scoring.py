@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,11 @@ from hyperx import checkpoint
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
 from hyperx.data.locate.sources import DataSources, content_hash
 from hyperx.errors import CheckpointError, ConfigError, DataError
+from hyperx.evaluation import report
 from hyperx.evaluation.results import Results
 from hyperx.files import in_home, missing_encoder
 from hyperx.options import flat, value_problems
-from hyperx.pairs import TaskLanguagePair, group_of
+from hyperx.pairs import TaskLanguagePair, group_of, macro_averages
 from hyperx.plan.pair_data import (
     NamedData,
     available,
@@ -30,6 +31,7 @@ from hyperx.plan.pair_data import (
     with_all_pairs,
 )
 from hyperx.plan.scope import parse_pairs, path_problems
+from hyperx.tables import markdown_table
 from hyperx.tasks.registry import Kind, kinds_of
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
@@ -42,9 +44,9 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Evaluation:
-    """What an evaluation found, and where it was written.
+    """The scores of a model: ``scores["ner#de"].value``; shown as a table.
 
     Args:
         scores: one value per pair.
@@ -59,6 +61,35 @@ class Evaluation:
     tables: Path | None
     others: int = 0
     data_folder: Path | None = None
+
+    def __iter__(self) -> Iterator[PairScores]:
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, pair: str | TaskLanguagePair) -> PairScores:
+        key = TaskLanguagePair.parse(pair).key
+        for score in self.scores:
+            if score.pair.key == key:
+                return score
+        raise KeyError(f"{pair}; there are {', '.join(str(score.pair) for score in self.scores)}")
+
+    @property
+    def averages(self) -> dict[str, float]:
+        """The macro averages of seen pairs (``seen``), new pairs, new languages, both (``zero_shot``) and all."""
+        from hyperx.evaluation.scores import averaged
+
+        return macro_averages(averaged(self.scores), self.labelled)
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows: see :func:`hyperx.evaluation.report.result_table`."""
+        return report.result_table(self.scores, self.labelled, self.data_folder)
+
+    def __repr__(self) -> str:
+        return markdown_table(*self.table(), text_columns=2)
+
+    _repr_markdown_ = __repr__  # in a notebook
 
 
 def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
@@ -142,7 +173,6 @@ def _output_problems(config: EvaluateConfig, results: Results) -> list[str]:
 
 def _log_odd(scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair], split: str) -> None:
     """Log scores that do not mean what they seem to."""
-    from hyperx.evaluation import report
     from hyperx.plan.preparation import UNDEFINED
 
     for score in scores:

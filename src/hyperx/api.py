@@ -1,0 +1,104 @@
+"""Training, evaluation and prediction from Python: the same options, checks and errors as on the command line."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperx.config import EvaluateConfig, TrainConfig
+from hyperx.errors import not_expected
+from hyperx.options import flat, made
+
+# PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
+if TYPE_CHECKING:
+    from hyperx.evaluation.scoring import Evaluation
+    from hyperx.model import HyperX
+    from hyperx.prediction.output import Prediction
+
+
+def train(config: TrainConfig | None = None, /, **options: Any) -> HyperX:
+    """Train a model; returns that of the best checkpoint, in evaluation mode.
+
+    For example::
+
+        model = hyperx.train(train_task_language_pairs=["ner#en"], languages=["en", "de"], output_dir="runs/first")
+
+    Args:
+        config: options, over which ``options`` have precedence.
+        options: the options of ``hyperx train`` by their names. ``data`` is the table of data: for each pair a folder,
+            files, a data set of the hub, or splits in memory, as lists of dictionaries or ``datasets.Dataset``:
+            ``{"ner#en": {"train": rows, "dev": rows}}``.
+
+    Raises:
+        ConfigError: all problems with the options, before any model is loaded.
+        DataError: if data is missing or malformed.
+        EncoderError: if the encoder cannot be loaded.
+        HyperXError: if training diverges, a checkpoint cannot be written, or another run writes into the folder.
+    """
+    if not isinstance(config, TrainConfig | None):
+        raise not_expected("config", "a TrainConfig; give options by their names", config)
+    run = made(TrainConfig, ({} if config is None else flat(config)) | options)
+    from hyperx.plan.scope import check_run
+
+    checked = check_run(run)
+    from hyperx.model import HyperX
+    from hyperx.training import loop
+
+    return HyperX.from_pretrained(loop.train(run, checked), encoder=run.model.model_name_or_path)
+
+
+def evaluate(model: HyperX | str | Path, pairs: str | Sequence[str] = (), **options: Any) -> Evaluation:
+    """Score a model on pairs, trained or not.
+
+    For example::
+
+        scores = hyperx.evaluate("runs/first", ["ner#en", "ner#de"], split="test")
+        scores["ner#de"].value, scores.averages["zero_shot"]
+
+    Args:
+        model: a checkpoint, or an output folder, whose best checkpoint is used; the results are added to those in the
+            folder. Or a model, whose results are only returned.
+        pairs: the pairs to evaluate; by default those that ``hyperx evaluate`` scores.
+        options: the options of ``hyperx evaluate`` by their names, such as ``split``, and ``data``, the table of data
+            as for :func:`train`.
+
+    Raises:
+        ConfigError: all problems with the options.
+        CheckpointError: if there is no checkpoint, or it does not fit its encoder.
+        DataError: if data of a requested pair is missing or malformed.
+    """
+    from hyperx.evaluation.scoring import evaluate_checkpoint
+
+    if not isinstance(model, str | Path):
+        raise not_expected("model", "a folder", model)
+    return evaluate_checkpoint(made(EvaluateConfig, {"eval_ckpt": model, "test_task_language_pairs": pairs, **options}))
+
+
+def predict(
+    model: HyperX | str | Path,
+    texts: Iterable[str | Iterable[str]],
+    *,
+    language: str,
+    task: str | Iterable[str] | None = None,
+    text_pairs: Iterable[str] | None = None,
+    confidences: bool = False,
+    batch_size: int = 32,
+) -> list[Prediction]:
+    """Label texts or their words, see :meth:`hyperx.HyperX.predict`.
+
+    Args:
+        model: a model, or the folder of a checkpoint, which is loaded for this call.
+        texts: raw texts, or sequences of words.
+        language: the language of all texts, trained or not.
+        task: the task, or several; by default all that were trained and predict anything.
+        text_pairs: the second text of each, for tasks that read two.
+        confidences: also give the probability of each label.
+        batch_size: windows in a batch; the labels do not depend on it.
+    """
+    from hyperx.model import HyperX
+
+    loaded = model if isinstance(model, HyperX) else HyperX.from_pretrained(model)
+    return loaded.predict(
+        texts, task=task, language=language, text_pairs=text_pairs, confidences=confidences, batch_size=batch_size
+    )
