@@ -252,7 +252,7 @@ def test_all_misfits_are_told_together_and_nothing_is_loaded(saved: Path) -> Non
         (lambda folder: (folder / CONFIG).write_text("{"), f"{CONFIG} is not JSON"),
         (lambda folder: (folder / CONFIG).write_bytes(b"\xff\xfe"), f"{CONFIG} is not JSON"),
         (lambda folder: (folder / CONFIG).write_text("[1]"), "expected a checkpoint of format 2"),
-        (lambda folder: edit(folder, lambda value: value.update(format=2)), "expected a checkpoint of format 2"),
+        (lambda folder: edit(folder, lambda value: value.update(format=1)), "expected a checkpoint of format 2"),
         (lambda folder: edit(folder, lambda value: value.pop("format")), "expected a checkpoint of format 2"),
         (lambda folder: edit(folder, lambda value: value.update(more=1)), "does not describe a model:.*more"),
         (lambda folder: edit(folder, lambda value: value.pop("labels")), "does not describe a model:.*labels"),

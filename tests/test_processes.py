@@ -55,7 +55,7 @@ def test_a_run_of_two_processes_ends_and_resumes_exactly(base: list[str], isolat
     words += ["--no_length_bucketing", "--max_train_steps", "6", "--save_steps", "3", "--logging_steps", "1"]
     found = toy.spawn(["program.py", *words], cwd=isolated, cache=cache_folder)
     assert found.returncode == 0, found.stderr
-    assert read_state(isolated / "whole" / "checkpoint-6")["begun_with"]["number of processes"] == 2
+    assert read_state(isolated / "whole" / "checkpoint-6")["fingerprint"]["number of processes"] == 2
     assert "interrupted after step 4; the last checkpoint is run/checkpoint-4" in found.stderr
     assert "steps: ['checkpoint-3', 'checkpoint-4', 'log.jsonl']" in found.stdout
     assert toy.read_log(isolated / "run") == toy.read_log(isolated / "whole")

@@ -41,13 +41,17 @@ LOG, LOCK, TRIAL = "log.jsonl", ".lock", "checkpoint-trial"
 FORMAT = 2
 
 
+class NotFiniteError(HyperXError):
+    """Weights, or what the optimiser keeps of them, hold NaN or infinity; they are neither saved nor read."""
+
+
+# Folders --------------------------------------------------------------------------------------------------------------
+
+
 @contextmanager
 def locked(output_dir: Path) -> Iterator[None]:
-    """Let no other run write into an output folder, which is made, in this block. A kill of the process ends this too.
-
-    Raises:
-        HyperXError: if another run does.
-    """
+    """Let no other run write into an output folder, which is made, in this block; raises a HyperXError if one does.
+    A kill of the process ends this too."""
     made = not output_dir.exists()
     output_dir.mkdir(parents=True, exist_ok=True)
     lock = FileLock(output_dir / LOCK)
@@ -74,26 +78,37 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     """Write ``folder`` with what ``fill`` puts into it, complete or not at all; an existing one is replaced."""
     folder.parent.mkdir(parents=True, exist_ok=True)
     recover(folder)
-    remove_partial(folder)
+    for path in folder.parent.glob(f".{glob.escape(folder.name)}.part-*"):  # of a run that was killed
+        shutil.rmtree(path, ignore_errors=True)
+    old = _replaced(folder)
+    if folder.exists():
+        shutil.rmtree(old, ignore_errors=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
-    staged.chmod(0o755)
     try:
         fill(staged)
-        # A full disk may show only here.
-        for path in staged.rglob("*"):
-            if path.is_dir():
-                path.chmod(0o755)
-                continue
-            path.chmod(0o644)
-            with path.open("rb") as file:
-                os.fsync(file.fileno())
+        for path in (staged, *staged.rglob("*")):
+            path.chmod(0o755 if path.is_dir() else 0o644)
+            if path.is_file():
+                with path.open("rb") as file:  # a full disk may show only here
+                    os.fsync(file.fileno())
         if folder.exists():
-            folder.rename(_replaced(folder))
+            folder.rename(old)
         staged.rename(folder)
     except BaseException:
         shutil.rmtree(staged, ignore_errors=True)
         raise
-    shutil.rmtree(_replaced(folder), ignore_errors=True)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def recover(folder: Path) -> None:
+    """Restore the old folder if a kill came between its renaming and that of the new one."""
+    if not folder.exists() and _replaced(folder).is_dir():
+        _replaced(folder).rename(folder)
+
+
+def _replaced(folder: Path) -> Path:
+    """The temporary name of the old folder while the new one replaces it."""
+    return folder.with_name(f".{folder.name}.old")
 
 
 def beside_model(folder: Path) -> list[str]:
@@ -103,50 +118,89 @@ def beside_model(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir() if path.name not in (CONFIG, WEIGHTS))
 
 
-def recover(folder: Path) -> None:
-    """Restore the old folder if a kill came between its renaming and that of the new one."""
-    if not folder.exists() and _replaced(folder).is_dir():
-        _replaced(folder).rename(folder)
+def checkpoints(output_dir: Path) -> list[Path]:
+    """The checkpoints of a run, by step."""
+    folders = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
+    return sorted((path for path in folders if (path / CONFIG).is_file()), key=step_of)
 
 
-def remove_partial(folder: Path) -> None:
-    """Delete what an interrupted :func:`write_folder` of this folder left behind."""
-    for path in folder.parent.glob(f".{glob.escape(folder.name)}.part-*"):
+def step_of(checkpoint: Path) -> int:
+    """The step at which a checkpoint was written."""
+    return int(checkpoint.name.rpartition("-")[2])
+
+
+def resolve(folder: Path) -> Path:
+    """The checkpoint that a folder means: the folder itself, or the best checkpoint of an output folder, else its last;
+    raises a CheckpointError if there is none."""
+    if not is_utf8(folder):  # its libraries would call it damaged
+        raise CheckpointError(f"expected the path of a checkpoint in UTF-8; found {str(folder)!a}. Rename it")
+    recover(folder)
+    if folder.is_file() and folder.name in (CONFIG, WEIGHTS, BEST):
+        folder = folder.parent
+    if (folder / CONFIG).is_file():
+        return folder
+    if (folder / BEST).is_file():
+        value = read_json(folder / BEST)
+        best = value.get("checkpoint") if isinstance(value, dict) else None
+        if not isinstance(best, str):
+            expected = "expected the name of a checkpoint"
+            raise CheckpointError(f"{folder / BEST}: {expected}; found {value!r}. Name the checkpoint itself")
+        if (folder / Path(best).name / CONFIG).is_file():
+            return folder / Path(best).name
+    if found := checkpoints(folder):
+        return found[-1]
+    what = "holds no checkpoint" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
+    raise CheckpointError(f"{folder} {what}: expected a folder with {CONFIG}, or one with checkpoint-<step> folders")
+
+
+def clean(output_dir: Path) -> None:
+    """Delete what interrupted writing and pruning left behind in an output folder, into which no other run writes."""
+    for path in (*output_dir.glob(".checkpoint-*.part-*"), output_dir / TRIAL):
         shutil.rmtree(path, ignore_errors=True)
-    if folder.exists():
-        shutil.rmtree(_replaced(folder), ignore_errors=True)
+    for name in (BEST, LOG):
+        for path in output_dir.glob(f".{name}.part-*"):
+            path.unlink(missing_ok=True)
 
 
-def _replaced(folder: Path) -> Path:
-    """The temporary name of the old folder while the new one replaces it."""
-    return folder.with_name(f".{folder.name}.old")
+def delete_run(output_dir: Path) -> None:
+    """Delete what a run wrote, and nothing else in the folder."""
+    for path in checkpoints(output_dir):
+        shutil.rmtree(path)
+    clean(output_dir)
+    for name in (BEST, LOG):
+        (output_dir / name).unlink(missing_ok=True)
+
+
+def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:
+    """Delete the oldest checkpoints beyond ``limit``, never ``keep`` and never the last one."""
+    found = checkpoints(output_dir)
+    spare = [path for path in found[:-1] if path != keep]
+    for path in spare[: max(len(found) - limit, 0)] if limit is not None else []:
+        # Renamed first: a kill while deleting must not leave a folder that looks complete.
+        renamed = path.rename(path.with_name(f".{path.name}.part-deleted"))
+        shutil.rmtree(renamed)
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
 
 
 def read_json(path: Path) -> Any:
-    """Read a JSON file.
-
-    Raises:
-        CheckpointError: if it is missing or not JSON.
-    """
+    """Read a JSON file; raises a CheckpointError if it is missing or not JSON."""
     try:
         return json.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        hint = whole_beside(path.parent)
-        raise CheckpointError(f"{path.parent} is not a complete checkpoint: it has no {path.name}{hint}") from None
+        raise _incomplete(path) from None
     except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}{whole_beside(path.parent)}") from None
+        raise CheckpointError(f"{path} is not JSON: {error}{_whole_beside(path.parent)}") from None
 
 
 def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
-    """Write a model's configuration and trained weights into an existing folder."""
+    """Write a model's configuration and trained weights into an existing folder; raises a NotFiniteError."""
     from safetensors.torch import save_file
-
-    from hyperx.device import not_finite
 
     write_json(folder / CONFIG, {"format": FORMAT, **config.to_json()})
     contiguous = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-    if names := not_finite(contiguous):
-        raise HyperXError(f"{listing(names, most=3)} holds NaN or infinity: such a model is not saved")
+    _check_finite(contiguous)
     try:
         save_file(contiguous, folder / WEIGHTS, metadata={"format": "pt"})
     except SafetensorError as error:
@@ -154,11 +208,8 @@ def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor])
 
 
 def read_config(folder: Path) -> ModelConfig:
-    """The configuration of a saved model; an encoder inside the folder is named by its current path.
-
-    Raises:
-        CheckpointError: if the file is missing, damaged or of another format version.
-    """
+    """The configuration of a saved model; an encoder inside the folder is named by its current path. Raises a
+    CheckpointError if the file is missing, damaged or of another format version."""
     value = read_json(folder / CONFIG)
     if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
         raise CheckpointError(f"{folder / CONFIG}: expected a checkpoint of format {FORMAT}; it is of another version")
@@ -170,34 +221,67 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The trained weights.
-
-    Raises:
-        CheckpointError: if the file is missing or damaged, or has values that are not finite.
-    """
+    """The trained weights; raises a CheckpointError if the file is missing or damaged, or has NaN or infinity."""
     from safetensors.torch import load_file
-
-    from hyperx.device import not_finite
 
     try:
         tensors = load_file(folder / WEIGHTS)
+        _check_finite(tensors)
     except FileNotFoundError:
-        raise CheckpointError(
-            f"{folder} is not a complete checkpoint: it has no {WEIGHTS}{whole_beside(folder)}"
-        ) from None
-    except SafetensorError as error:
-        raise damaged(folder / WEIGHTS, str(error)) from None
-    if names := not_finite(tensors):
-        raise damaged(folder / WEIGHTS, f"{listing(names, most=3)} holds NaN or infinity")
+        raise _incomplete(folder / WEIGHTS) from None
+    except (SafetensorError, NotFiniteError) as error:
+        raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}{_whole_beside(folder)}") from None
     return tensors
 
 
-def damaged(path: Path, what: str) -> CheckpointError:
-    """The error for a damaged file of a checkpoint."""
-    return CheckpointError(f"{path} is damaged: {what}{whole_beside(path.parent)}")
+def save_state(folder: Path, state: Mapping[str, Any]) -> None:
+    """Write what resuming needs: tensors, numbers, strings and containers of them; raises a NotFiniteError."""
+    import torch
+
+    _check_finite(_kept_by_optimizer(state))
+    try:
+        torch.save(dict(state), folder / STATE)
+    except RuntimeError as error:
+        raise OSError(f"{STATE} cannot be written: {error}") from error
 
 
-def whole_beside(folder: Path) -> str:
+def read_state(folder: Path) -> dict[str, Any]:
+    """Read what :func:`save_state` wrote, weights-only: no code in the file is run; raises a CheckpointError if there
+    is none, it holds anything else, or NaN or infinity."""
+    import torch
+
+    if not (folder / STATE).is_file():
+        raise CheckpointError(f"{folder} cannot be resumed: it has no {STATE}")
+    try:
+        state = dict(torch.load(folder / STATE, map_location="cpu", weights_only=True))
+        _check_finite(_kept_by_optimizer(state))
+    except NotFiniteError as error:
+        raise CheckpointError(f"{folder / STATE} is damaged: {error}{_whole_beside(folder)}") from None
+    except Exception as error:  # torch raises many kinds for a damaged or foreign file
+        what = "is damaged or not a state of Hyper-X"
+        raise CheckpointError(f"{folder / STATE} {what}: {error}{_whole_beside(folder)}") from error
+    return state
+
+
+def _kept_by_optimizer(state: Mapping[str, Any]) -> dict[str, Tensor]:
+    """The tensors in an optimiser's state, by a name for messages."""
+    own = state.get("optimizer", {"state": {}})["state"]
+    return {f"{name} of parameter {number}": kept for number, values in own.items() for name, kept in values.items()}
+
+
+def _check_finite(tensors: Mapping[str, Tensor]) -> None:
+    from hyperx.device import not_finite
+
+    if names := not_finite(tensors):
+        raise NotFiniteError(f"{listing(names, most=3)} holds NaN or infinity")
+
+
+def _incomplete(path: Path) -> CheckpointError:
+    folder = path.parent
+    return CheckpointError(f"{folder} is not a complete checkpoint: it has no {path.name}{_whole_beside(folder)}")
+
+
+def _whole_beside(folder: Path) -> str:
     """A hint at the last checkpoint of the same run that can be read; "" if there is none."""
     for other in reversed(checkpoints(folder.parent)):
         with suppress(OSError, ValueError, SafetensorError):
@@ -208,12 +292,12 @@ def whole_beside(folder: Path) -> str:
     return ""
 
 
-def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], expected: Sequence[str]) -> None:
-    """Copy tensors into a module: their names must be exactly those expected, shapes and types those of the module.
+# Weights into a model -------------------------------------------------------------------------------------------------
 
-    Raises:
-        CheckpointError: naming what is missing, unexpected or of another shape or type.
-    """
+
+def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], expected: Sequence[str]) -> None:
+    """Copy tensors into a module; raises a CheckpointError if their names are not exactly those expected, or shapes or
+    types not those of the module."""
     import torch
 
     own = dict(module.named_parameters())
@@ -239,91 +323,3 @@ def type_problems(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> l
         for name, tensor in tensors.items()
         if name in own and own[name].dtype != tensor.dtype
     ]
-
-
-def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write what resuming needs: tensors, numbers, strings and containers of them."""
-    import torch
-
-    try:
-        torch.save(dict(state), folder / STATE)
-    except RuntimeError as error:
-        raise OSError(f"{STATE} cannot be written: {error}") from error
-
-
-def read_state(folder: Path) -> dict[str, Any]:
-    """Read what :func:`save_state` wrote, weights-only: no code in the file is run.
-
-    Raises:
-        CheckpointError: if there is none, or it holds anything else.
-    """
-    import torch
-
-    if not (folder / STATE).is_file():
-        raise CheckpointError(f"{folder} cannot be resumed: it has no {STATE}")
-    try:
-        return dict(torch.load(folder / STATE, map_location="cpu", weights_only=True))
-    except Exception as error:  # torch raises many kinds for a damaged or foreign file
-        hint = whole_beside(folder)
-        raise CheckpointError(f"{folder / STATE} is damaged or not a state of Hyper-X: {error}{hint}") from error
-
-
-def checkpoints(output_dir: Path) -> list[Path]:
-    """The checkpoints of a run, by step."""
-    found = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted((path for path in found if (path / CONFIG).is_file()), key=step_of)
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step at which a checkpoint was written."""
-    return int(checkpoint.name.rpartition("-")[2])
-
-
-def resolve(folder: Path) -> Path:
-    """The checkpoint that a folder means: the folder itself, or the best checkpoint of an output folder, else its last.
-
-    Raises:
-        CheckpointError: if there is none.
-    """
-    if not is_utf8(folder):  # its libraries would call it damaged
-        raise CheckpointError(f"expected the path of a checkpoint in UTF-8; found {str(folder)!a}. Rename it")
-    recover(folder)
-    if folder.is_file() and folder.name in (CONFIG, WEIGHTS, BEST):
-        folder = folder.parent
-    if (folder / CONFIG).is_file():
-        return folder
-    if (folder / BEST).is_file():
-        best = folder / _best_name(folder / BEST)
-        if (best / CONFIG).is_file():
-            return best
-    if found := checkpoints(folder):
-        return found[-1]
-    what = "holds no checkpoint" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
-    raise CheckpointError(f"{folder} {what}: expected a folder with {CONFIG}, or one with checkpoint-<step> folders")
-
-
-def _best_name(path: Path) -> str:
-    value = read_json(path)
-    if not isinstance(value, dict) or not isinstance(value.get("checkpoint"), str):
-        raise CheckpointError(f"{path}: expected the name of a checkpoint; found {value!r}. Name the checkpoint itself")
-    return Path(value["checkpoint"]).name
-
-
-def clean(output_dir: Path) -> None:
-    """Delete what interrupted writing and pruning left behind in an output folder, into which no other run writes."""
-    for path in (*output_dir.glob(".checkpoint-*.part-*"), output_dir / TRIAL):
-        shutil.rmtree(path, ignore_errors=True)
-    for name in (BEST, LOG):
-        for path in output_dir.glob(f".{name}.part-*"):
-            path.unlink(missing_ok=True)
-
-
-def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:
-    """Delete the oldest checkpoints beyond ``limit``, never ``keep`` and never the last one."""
-    found = checkpoints(output_dir)
-    spare = [path for path in found[:-1] if path != keep]
-    for path in spare[: max(len(found) - limit, 0)] if limit is not None else []:
-        # Renamed first: a kill while deleting must not leave a folder that looks complete.
-        doomed = path.with_name(f".{path.name}.part-deleted")
-        path.rename(doomed)
-        shutil.rmtree(doomed)

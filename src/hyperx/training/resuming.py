@@ -1,0 +1,66 @@
+"""What a run must still have when it is resumed: its options, data and encoder, and the checkpoint it started from."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from typing import Any
+
+from hyperx import checkpoint
+from hyperx.config import ModelConfig, TrainConfig
+from hyperx.errors import ConfigError
+from hyperx.files import sha256
+from hyperx.options import flat
+from hyperx.plan.preparation import RunData
+from hyperx.plan.warm_start import WarmStart
+
+CHANGEABLE = {
+    "config", "disable_progress_bar", "gradient_checkpointing", "no_cuda", "output_dir", "overwrite_output_dir",
+    "preset", "report_to", "resume", "save_steps", "save_total_limit",
+}  # fmt: skip
+UNREAD_SETTINGS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
+"""Settings of an encoder's configuration on which its outputs do not depend."""
+
+PROBLEMS = {
+    "option": "--{name}: the run began with {then!r}; found {now!r}. Resume with the same options, or start a new run "
+    "from its weights with --load_from_ckpt",
+    "setting": "--resume: {name}: the run began with {then}; found {now}. Put back what it began with, or start a new "
+    "run",
+    "data": "--resume: the run began with other {name}. Put back what it began with, or start a new run",
+}
+
+
+def lasting_options(config: TrainConfig) -> dict[str, str]:
+    """The options that must stay the same, as text."""
+    return {name: str(value) for name, value in flat(config).items() if name not in CHANGEABLE}
+
+
+def lasting_settings(config: ModelConfig) -> dict[str, Any]:
+    """What of a model's configuration must stay the same: not where its encoder is, which its content identifies."""
+    return {name: value for name, value in config.to_json().items() if name not in ("encoder", "trained_inside")}
+
+
+def fingerprint(data: RunData, start: WarmStart | None, processes: int) -> dict[str, int | str]:
+    """What else must stay the same, by a name for messages: numbers or hashes."""
+    config = data.encoder.model.config.to_diff_dict()
+    settings = json.dumps({name: config[name] for name in sorted({*config} - UNREAD_SETTINGS)}, default=str)
+    return {
+        "number of processes": processes,
+        "settings of the encoder": hashlib.sha256(settings.encode()).hexdigest(),
+        **({} if start is None else {"weights of --load_from_ckpt": sha256(start.folder / checkpoint.WEIGHTS)}),
+        **{
+            f"training data of {pair}": split.content_hash()
+            for pair, split in zip(data.train_pairs, data.train_splits, strict=True)
+        },
+        **{f"dev data of {pair}": split.content_hash() for pair, split in data.eval_splits.items()},
+    }
+
+
+def check_same(then: Mapping[str, Any], now: Mapping[str, Any], kind: str) -> None:
+    """Refuse to resume a run in which something has changed; raises a ConfigError that tells each, by what it is."""
+    changed = [name for name in sorted({**then, **now}) if then.get(name) != now.get(name)]
+    if changed:
+        raise ConfigError(
+            [PROBLEMS[kind].format(name=name, then=then.get(name), now=now.get(name)) for name in changed]
+        )
