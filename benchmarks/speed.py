@@ -19,6 +19,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -27,21 +28,19 @@ import torch
 from torch import Tensor
 
 from hyperx.config import ArchitectureOptions, HypernetworkOptions, TrainConfig, TrainingOptions
+from hyperx.data.batch.padding import Subwords, pad_windows
 from hyperx.data.batch.store import EncodedSplit, read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.formats import read_file
 from hyperx.encoders.layout import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
-from hyperx.evaluation.scores import evaluate_pairs, sentence_windows
+from hyperx.evaluation.scores import evaluate_pairs
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.building import build_model
 from hyperx.plan.preparation import RunData
 from hyperx.prediction.predictor import ENOUGH, Predictor, batches_alike
-from hyperx.tasks.base import special_subwords
-from hyperx.tasks.collate import pad_windows
 from hyperx.tasks.registry import make_tasks
-from hyperx.tasks.splits import encoded
 from hyperx.tasks.tagging import PartOfSpeech
 from hyperx.training.loop import TrainingRun, make_accelerator
 from published_way import PublishedWay
@@ -225,7 +224,7 @@ class Bench:
         path = self.folder / file.stem
         encoder = SubwordEncoder(load_encoder("embedded").checked_tokenizer(), max_length=256)
         task = PartOfSpeech()
-        write_encoded(path, encoded(read_file(file, "upos"), task, encoder), task.columns)
+        write_encoded(path, read_file(file, "upos"), partial(task.windows, encoder), task.columns)
         split = read_encoded(path)
         assert split is not None
         return split
@@ -321,7 +320,7 @@ class Bench:
         run = self.run(["pos#en"], [split])
         model: HyperX = run.bare_model.eval()
         model.tokenizer = run.data.encoder.tokenizer
-        subwords = special_subwords(model.checked_tokenizer())
+        subwords = Subwords.of(model.checked_tokenizer())
         plain = self.plain_pass(load_encoder("embedded"), split, subwords.pad)
         evaluate = lambda: evaluate_pairs(model, {pair: split}, batch_size=ROWS)  # noqa: E731
         yield compare("evaluation of en_ewt test / plain encoder", "1.08", evaluate, plain, rounds=self.rounds)
@@ -333,7 +332,7 @@ class Bench:
         """The plain encoder over a split in the same batches."""
 
         encoder = loaded.model.eval()
-        windows = sorted(itertools.chain.from_iterable(sentence_windows(split)), key=lambda window: len(window.ids))
+        windows = sorted(itertools.chain.from_iterable(split.by_sentence()), key=lambda window: len(window.ids))
         rows = batches_alike([len(window.ids) for window in windows], ROWS, ENOUGH["cpu"])
         batches = [pad_windows(windows[own.start : own.stop], pad) for own in rows]
 
@@ -354,7 +353,7 @@ class Bench:
         def ours() -> None:
             # A new one, which has no words cached yet.
             encoder = SubwordEncoder(tokenizer, max_length=256)
-            write_encoded(path, encoded(iter(sentences), task, encoder), task.columns)
+            write_encoded(path, sentences, partial(task.windows, encoder), task.columns)
 
         theirs = lambda: tokenizer.backend_tokenizer.encode_batch(words, is_pretokenized=True)  # noqa: E731
         yield compare("encoding en_ewt train / the tokenizer alone", "1.3", ours, theirs, rounds=self.rounds)

@@ -86,7 +86,7 @@ def slow():
     sys.stdin.read()
     yield from ()
 
-write_encoded(Path(sys.argv[1]), slow(), ["upos"])
+write_encoded(Path(sys.argv[1]), slow(), list, ["upos"])
 """
 
 

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.batch.windows import SubwordEncoder, Window
 from hyperx.data.read.sentence import Sentence
-from hyperx.evaluation.scores import PairScores, evaluate_pairs, sentence_windows
+from hyperx.evaluation.scores import PairScores, evaluate_pairs
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import POOL, SPREAD, Predictor, batches_alike
@@ -156,7 +156,7 @@ def split(tmp_path: Path) -> EncodedSplit:
 
 @pytest.mark.parametrize("training", [True, False])
 def test_evaluation_scores_what_the_predictor_says(model: HyperX, split: EncodedSplit, training: bool) -> None:
-    assert [len(windows) for windows in sentence_windows(split)] == list(map(len, windows_of(SENTENCES)))
+    assert [len(windows) for windows in split.by_sentence()] == list(map(len, windows_of(SENTENCES)))
     pairs = [PAIR, TaskLanguagePair("pos", "en")]
     told: list[TaskLanguagePair] = []
     model.train(training)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -13,6 +14,7 @@ from torch import Tensor
 
 import toy
 from hyperx.config import ArchitectureOptions, HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
+from hyperx.data.batch.padding import IGNORED
 from hyperx.data.batch.store import read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.sentence import Sentence
@@ -20,10 +22,9 @@ from hyperx.encoders.loading import load_encoder
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.building import build_model
 from hyperx.plan.preparation import RunData
-from hyperx.tasks.base import IGNORED, Task
-from hyperx.tasks.collate import Batch
+from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
-from hyperx.tasks.splits import encoded
+from hyperx.training.collate import Batch
 from hyperx.training.loop import TrainingRun, make_accelerator
 from waiting import DEVICE, WaitingError, never_answers
 
@@ -73,10 +74,8 @@ def run(encoder: Path, tmp_path: Path) -> Iterator[Callable[..., TrainingRun]]:
         splits = []
         for pair in trained:
             task, path = tasks[pair.task], tmp_path / str(pair).replace("#", "-")
-            windows = encoded(
-                labelled(task, sentences(pair.language)), task, SubwordEncoder(loaded.tokenizer, max_length=40)
-            )
-            write_encoded(path, windows, task.columns)
+            encode = partial(task.windows, SubwordEncoder(loaded.tokenizer, max_length=40))
+            write_encoded(path, labelled(task, sentences(pair.language)), encode, task.columns)
             splits.append(read_encoded(path))
         data = RunData(loaded, tasks, labels, languages, trained, splits, {}, {})
         return TrainingRun(config, tmp_path, make_accelerator(config.training), model, data)

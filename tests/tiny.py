@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
+from functools import partial
 from inspect import signature
 from pathlib import Path
 from typing import Any
@@ -27,7 +28,6 @@ from hyperx.data.read.sentence import Sentence
 from hyperx.encoders.families import LAYOUTS
 from hyperx.model import HyperX
 from hyperx.tasks.base import Task
-from hyperx.tasks.splits import encoded
 
 
 def tiny_bert(*, layers: int = 3, seed: int = 0) -> BertModel:
@@ -182,7 +182,7 @@ def tiny_tokenizer() -> PreTrainedTokenizerFast:
 def tiny_split(path: Path, task: Task, sentences: Iterable[Sentence], *, max_length: int = 20) -> EncodedSplit:
     """A split of the tiny tokenizer's windows, written and read back."""
     encoder = SubwordEncoder(tiny_tokenizer(), max_length=max_length)
-    write_encoded(path, encoded(iter(sentences), task, encoder), task.columns)
+    write_encoded(path, sentences, partial(task.windows, encoder), task.columns)
     split = read_encoded(path)
     assert split is not None
     return split

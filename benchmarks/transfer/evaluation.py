@@ -16,11 +16,10 @@ from hyperx.data.locate.sources import DataSources
 from hyperx.data.read.spans import spans
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError
-from hyperx.evaluation.scores import sentence_windows
 from hyperx.pairs import TaskLanguagePair, group_of
+from hyperx.plan.splits import SplitLoader
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
-from hyperx.tasks.splits import SplitLoader
 
 BATCH = 32
 
@@ -109,7 +108,7 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
     found = []
     for pair in tqdm(pairs, desc="evaluating", unit="cell", disable=None):
         task, gold = model.tasks[pair.task], loader.load(pair, split).first(limit)
-        results = Predictor(model).results(pair, sentence_windows(gold), batch_size=BATCH)
+        results = Predictor(model).results(pair, gold.by_sentence(), batch_size=BATCH)
         predicted = [result.labels for result in results]
         counts = count(task, task.gold(gold), predicted)
         in_train = None

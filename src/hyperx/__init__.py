@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from hyperx.config import SamplingOptions as SamplingOptions
     from hyperx.config import TrainConfig as TrainConfig
     from hyperx.config import TrainingOptions as TrainingOptions
-    from hyperx.data.batch.windows import Ints as Ints
     from hyperx.data.batch.windows import Window as Window
     from hyperx.data.read.sentence import Sentence as Sentence
     from hyperx.errors import CheckpointError as CheckpointError
@@ -32,8 +31,6 @@ if TYPE_CHECKING:
     from hyperx.model import ModelOutput as ModelOutput
     from hyperx.pairs import TaskLanguagePair as TaskLanguagePair
     from hyperx.prediction.output import Prediction as Prediction
-    from hyperx.tasks.base import BatchFacts as BatchFacts
-    from hyperx.tasks.base import Example as Example
     from hyperx.tasks.base import HeadFacts as HeadFacts
     from hyperx.tasks.base import HeadInput as HeadInput
     from hyperx.tasks.base import Result as Result
@@ -48,7 +45,7 @@ _NAMES = {
     "hyperx.api": "evaluate predict train",
     "hyperx.config": "ArchitectureOptions DataOptions EvaluateConfig HypernetworkOptions ModelConfig ModelOptions "
     "SamplingOptions TrainConfig TrainingOptions",
-    "hyperx.data.batch.windows": "Ints Window",
+    "hyperx.data.batch.windows": "Window",
     "hyperx.data.read.sentence": "Sentence",
     "hyperx.errors": "CheckpointError ConfigError DataError EncoderError HyperXError",
     "hyperx.evaluation.scores": "PairScores",
@@ -56,7 +53,7 @@ _NAMES = {
     "hyperx.model": "HyperX ModelOutput",
     "hyperx.pairs": "TaskLanguagePair",
     "hyperx.prediction.output": "Prediction",
-    "hyperx.tasks.base": "BatchFacts Example HeadFacts HeadInput Result Scores Task",
+    "hyperx.tasks.base": "HeadFacts HeadInput Result Scores Task",
     "hyperx.tasks.registry": "register_task",
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names.split()}

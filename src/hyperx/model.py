@@ -16,6 +16,7 @@ from transformers.activations import ACT2FN
 
 from hyperx import checkpoint
 from hyperx.config import EncoderPart, ModelConfig
+from hyperx.data.batch.padding import Subwords, pad_windows
 from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.sentence import Prediction
@@ -34,8 +35,7 @@ from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor, Turn
 from hyperx.prediction.request import language_problem, predicted_tasks, read_texts, task_problem
-from hyperx.tasks.base import HeadFacts, HeadInput, Subwords, Task, special_subwords
-from hyperx.tasks.collate import pad_windows
+from hyperx.tasks.base import HeadFacts, HeadInput, Task
 from hyperx.tasks.registry import KINDS, make_tasks
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,7 @@ class HyperX(nn.Module):
             hidden_size=encoder.config.hidden_size,
             embedding_size=width,
             vocabulary_size=vocabulary,
-            parser_projections=shape.parser_projections,
+            options=shape,
             activation=activation,
             norm_epsilon=epsilon,
         )
@@ -191,7 +191,7 @@ class HyperX(nn.Module):
 
     def subwords(self) -> Subwords:
         """The special subwords of the encoder's tokenizer."""
-        return special_subwords(self.checked_tokenizer())
+        return Subwords.of(self.checked_tokenizer())
 
     def inputs(self, sentences: Iterable[Iterable[str]]) -> dict[str, Tensor]:
         """The inputs of :meth:`forward` for sentences given as words: ``input_ids``, ``attention_mask`` and ``words``,
@@ -216,7 +216,7 @@ class HyperX(nn.Module):
             raise DataError("expected one sentence or more, found none")
         with self.turn:
             encoder = SubwordEncoder(self.checked_tokenizer(), max_length=self.config.max_length)
-            windows = list(encoder.windows(checked))
+            windows = encoder.windows(checked)
         for number, own in enumerate(windows):
             if len(own) > 1:
                 raise HyperXError(

@@ -10,13 +10,13 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperx.data.batch.padding import Subwords, pad_windows, padded
 from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.sentence import Sentence
 from hyperx.pairs import TaskLanguagePair
-from hyperx.tasks.base import Subwords, padded
-from hyperx.tasks.collate import Collator, pad_windows
 from hyperx.tasks.masking import MaskedLanguageModelling
 from hyperx.tasks.registry import make_tasks
+from hyperx.training.collate import Collator
 from tiny import tiny_split, tiny_tokenizer
 
 PAIRS = [TaskLanguagePair("pos", "en"), TaskLanguagePair("ner", "tr")]
@@ -63,9 +63,8 @@ def test_batch_by_hand(tmp_path: Path) -> None:
 def test_padding() -> None:
     rows = [np.array([1, 2, 3], dtype=np.int32), np.array([4], dtype=np.int32)]
     assert padded(rows, 7).tolist() == [[1, 2, 3], [4, 7, 7]]
-    windows = next(SubwordEncoder(tiny_tokenizer(), max_length=20).windows([["a"]]))
-    longer = next(SubwordEncoder(tiny_tokenizer(), max_length=20).windows([["a", "a"]]))
-    ids, mask, words = pad_windows([*windows, *longer], 9)
+    windows = SubwordEncoder(tiny_tokenizer(), max_length=20).windows([["a"], ["a", "a"]])
+    ids, mask, words = pad_windows([window for own in windows for window in own], 9)
     assert words.tolist() == [[-1, 0, -1, -1], [-1, 0, 1, -1]]
     assert ids[0].tolist()[3:] == [9]
     assert mask.tolist() == [[1, 1, 1, 0], [1, 1, 1, 1]]

@@ -6,6 +6,7 @@ import itertools
 import logging
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,13 @@ from safetensors.numpy import load_file, save_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import PreTrainedTokenizerFast
 
-from hyperx.data.batch.store import EncodedSplit, cache_key, read_encoded, write_encoded
-from hyperx.data.batch.windows import CHUNK, SubwordEncoder, Window, cover
+from hyperx.data.batch.store import CHUNK, EncodedSplit, cache_key, read_encoded, write_encoded
+from hyperx.data.batch.windows import SubwordEncoder, Window, cover
+from hyperx.data.locate.sources import DataSources
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
+from hyperx.plan.splits import SplitLoader
 from hyperx.tasks.parsing import DependencyParsing
-from hyperx.tasks.splits import encoded
 from hyperx.tasks.tagging import PartOfSpeech
 from tiny import tiny_split, tiny_tokenizer
 
@@ -69,9 +71,7 @@ def is_space(tokenizer: PreTrainedTokenizerFast, piece: int) -> bool:
     return tokenizer.convert_ids_to_tokens(piece) in ("▁", "Ġ")
 
 
-def literal_windows(
-    tokenizer: PreTrainedTokenizerFast, sentence: int, words: Sequence[str], max_length: int
-) -> Iterator[Window]:
+def literal_windows(tokenizer: PreTrainedTokenizerFast, words: Sequence[str], max_length: int) -> Iterator[Window]:
     """What the tokenizer makes of one whole sentence, cut by hand."""
     backend, whole = tokenizer.backend_tokenizer, len(words)
     encoding = backend.encode(words, is_pretokenized=True, add_special_tokens=False)
@@ -98,7 +98,7 @@ def literal_windows(
             space = len(pieces[word]) > 1 and is_space(tokenizer, pieces[word][0])
             numbers += [-1 if space and not place else word for place in range(len(pieces[word]))]
         numbers += [-1] * len(behind)
-        yield Window(np.array([*ids, *behind], np.int32), np.array(numbers, np.int32), sentence, own_start, own_stop)
+        yield Window(np.array([*ids, *behind], np.int32), np.array(numbers, np.int32), own_start, own_stop)
 
 
 def owned(windows: Sequence[Window]) -> list[int]:
@@ -149,7 +149,6 @@ def test_every_word_is_owned_once_and_windows_fit(name: str, words: list[str], m
     (windows,) = SubwordEncoder(TOKENIZERS[name], max_length=max_length).windows([words])
     assert owned(windows) == list(range(len(words)))
     assert all(len(window.ids) == len(window.words) <= max_length for window in windows)
-    assert all(window.sentence == 0 for window in windows)
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
@@ -159,21 +158,21 @@ def test_windows_are_those_of_whole_sentences(name: str, sentences: list[list[st
     """A tokenizer that reads words one by one, each once, says what it says of the sentence."""
     encoder = SubwordEncoder(TOKENIZERS[name], max_length=max_length)
     for _ in range(2):
-        for index, (windows, words) in enumerate(zip(encoder.windows(sentences), sentences, strict=True)):
-            wanted = literal_windows(TOKENIZERS[name], index, words, max_length)
+        for windows, words in zip(encoder.windows(sentences), sentences, strict=True):
+            wanted = literal_windows(TOKENIZERS[name], words, max_length)
             for window, literal in zip(windows, wanted, strict=True):
                 assert_same_window(window, literal)
 
 
 def test_the_words_that_are_remembered_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hyperx.data.batch.windows.CHUNK", 5)
     monkeypatch.setattr("hyperx.data.batch.windows.REMEMBERED", 40)
     encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
     words = ["".join(letters) for letters in itertools.product("abc", repeat=4)]
-    for word, windows in zip(words, encoder.windows([word, "e"] for word in words), strict=True):
-        (literal,) = literal_windows(tiny_tokenizer(), windows[0].sentence, [word, "e"], 16)
-        assert_same_window(windows[0], literal)
-        assert sum(map(len, encoder._known)) <= 40 + 5 * 4 + 1
+    for word in words:
+        ((window,),) = encoder.windows([[word, "e"]])
+        (literal,) = literal_windows(tiny_tokenizer(), [word, "e"], 16)
+        assert_same_window(window, literal)
+        assert sum(map(len, encoder._known)) <= 40 + 4 + 1
 
 
 @exact
@@ -214,7 +213,7 @@ def test_long_sentence_keeps_every_subword_with_its_word(words: list[str]) -> No
 )
 def test_a_space_alone_is_of_no_word(name: str, words: list[str], pieces: list[list[str]]) -> None:
     tokenizer = TOKENIZERS[name]
-    (window,) = next(SubwordEncoder(tokenizer, max_length=20).windows([words]))
+    ((window,),) = SubwordEncoder(tokenizer, max_length=20).windows([words])
     tokens = np.array(tokenizer.convert_ids_to_tokens(window.ids.tolist()))
     assert [tokens[window.words == word].tolist() for word in range(len(words))] == pieces
     assert window.first_subwords.tolist() == [window.words.tolist().index(word) for word in range(len(words))]
@@ -257,16 +256,6 @@ def test_word_of_100000_characters(name: str) -> None:
 def test_sentence_of_20000_words() -> None:
     (windows,) = SubwordEncoder(tiny_tokenizer(), max_length=32).windows([["abc"] * 20_000])
     assert owned(windows) == list(range(20_000))
-
-
-def test_sentences_keep_their_order_across_chunks() -> None:
-    words = ["a", "ab", "abc"]
-    sentences = ([words[index % 3]] * (1 + index % 40) for index in range(2 * CHUNK + 5))
-    found = list(SubwordEncoder(tiny_tokenizer(), max_length=20).windows(sentences))
-    assert len(found) == 2 * CHUNK + 5
-    for index, windows in enumerate(found):
-        assert {window.sentence for window in windows} == {index}
-        assert owned(windows) == list(range(1 + index % 40))
 
 
 def test_tokenizer_that_would_cut_and_pad_does_not() -> None:
@@ -329,7 +318,7 @@ def test_split_holds_the_windows() -> None:
 def assert_same_window(found: Window, wanted: Window) -> None:
     assert found.ids.tolist() == wanted.ids.tolist()
     assert found.words.tolist() == wanted.words.tolist()
-    assert (found.sentence, found.start, found.stop) == (wanted.sentence, wanted.start, wanted.stop)
+    assert (found.start, found.stop) == (wanted.start, wanted.stop)
 
 
 @pytest.mark.parametrize("chunk", [1, 2, 3, 4, 5])
@@ -345,11 +334,12 @@ def test_a_split_does_not_depend_on_how_many_are_written_together(
     ]
     split = tiny_split(tmp_path / "split", DependencyParsing(), trees, max_length=16)
     encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
-    windows = list(itertools.chain.from_iterable(encoder.windows(tree.words for tree in trees)))
+    by_tree = encoder.windows([tree.words for tree in trees])
+    windows = list(itertools.chain.from_iterable(by_tree))
     assert split.ids.tolist() == [piece for window in windows for piece in window.ids]
     assert split.words.tolist() == [word for window in windows for word in window.words]
     assert split.offsets.tolist() == [0, *itertools.accumulate(len(window.ids) for window in windows)]
-    assert split.sentences.tolist() == [window.sentence for window in windows]
+    assert split.sentences.tolist() == [number for number, own in enumerate(by_tree) for _ in own]
     assert split.owned.tolist() == [[window.start, window.stop] for window in windows]
     assert split.target_offsets.tolist() == [0, 2, 2, 11, 12]
     assert split.names == {"deprel": ("det", "root", "conj")}
@@ -370,10 +360,11 @@ def test_first_of_fewer_is_everything(count: int | None) -> None:
     assert SPLIT.first(count) is SPLIT
 
 
-def test_shortened_words_are_told_once(caplog: pytest.LogCaptureFixture) -> None:
+def test_shortened_words_are_told_once(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
+    loader = SplitLoader(DataSources({}), {}, tiny_tokenizer(), max_length=18, cache=tmp_path)
     with caplog.at_level(logging.WARNING):
-        split_of(sentence("a " * 20 + "abcabc abcabc"), max_length=18)
-        split_of(sentence("a"), max_length=18)
+        for words in ("a " * 20 + "abcabc abcabc", "a", "a " * 20 + "abcabc abcabc"):
+            loader.cached(PartOfSpeech(), [words], lambda words=words: iter([sentence(words)]))
     assert [record.getMessage() for record in caplog.records] == [
         "2 words of more than 4 subwords are represented by their beginning"
     ]
@@ -384,7 +375,7 @@ def test_shortened_words_are_told_once(caplog: pytest.LogCaptureFixture) -> None
 
 def written(path: Path, sentences: Iterable[Sentence] = SENTENCES) -> Path:
     encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
-    write_encoded(path, encoded(iter(sentences), PartOfSpeech(), encoder), ["upos"])
+    write_encoded(path, sentences, partial(PartOfSpeech().windows, encoder), ["upos"])
     return path
 
 
@@ -398,24 +389,21 @@ def test_a_split_is_one_file_that_the_library_reads(tmp_path: Path) -> None:
 
 
 def test_writing_holds_little_at_a_time(tmp_path: Path) -> None:
-    """Sentences are read some ahead of what is written, and mapped, not loaded, when they come back."""
-    ahead = []
-
-    def endless() -> Iterator[Sentence]:
-        for number in range(5 * CHUNK):
-            ahead.append(number - len(taken))
-            yield sentence("a b")
-
-    taken: list[int] = []
+    """Sentences are read a chunk ahead of what is written, and mapped, not loaded, when they come back."""
+    read, encoded = 0, []
     encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
 
-    def counted() -> Iterator[tuple[Sequence[Window], Sentence]]:
-        for item in encoded(endless(), PartOfSpeech(), encoder):
-            taken.append(0)
-            yield item
+    def endless() -> Iterator[Sentence]:
+        nonlocal read
+        for read in range(1, 5 * CHUNK + 1):  # noqa: B007
+            yield sentence("a b")
 
-    write_encoded(tmp_path / "split", counted(), ["upos"])
-    assert max(ahead) <= 2 * CHUNK
+    def encode(sentences: Sequence[Sentence]) -> list[list[Window]]:
+        encoded.append((read, len(sentences)))
+        return PartOfSpeech().windows(encoder, sentences)
+
+    write_encoded(tmp_path / "split", endless(), encode, ["upos"])
+    assert encoded == [(CHUNK * number, CHUNK) for number in range(1, 6)]
     found = read_encoded(tmp_path / "split")
     assert found is not None
     assert isinstance(found.ids.base, np.memmap | np.ndarray)

@@ -29,11 +29,11 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
+from hyperx.data.batch.padding import Subwords
 from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.encoders import conversion, loading
 from hyperx.encoders.loading import EMBEDDED, LoadedEncoder, description_folder, load_encoder, load_tokenizer
 from hyperx.errors import EncoderError
-from hyperx.tasks.base import special_subwords
 
 CONFIG = BertConfig(
     vocab_size=10, hidden_size=8, num_hidden_layers=1, num_attention_heads=2, intermediate_size=16, dtype="float32"
@@ -256,7 +256,7 @@ def test_a_connection_lost_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -
 
 def test_a_tokenizer_without_padding_is_told(folder: Path) -> None:
     with pytest.raises(EncoderError, match="expected a padding subword, found none"):
-        special_subwords(load_tokenizer(folder))
+        Subwords.of(load_tokenizer(folder))
 
 
 def test_a_description_in_the_home_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hyperx.data.batch.windows import Window
-from hyperx.tasks.base import BatchFacts, Example, HeadFacts, HeadInput, Subwords
+from hyperx.tasks.base import HeadFacts, HeadInput
 from hyperx.tasks.registry import make_tasks
 
 MOOD = make_tasks({"mood": "cls"})["mood"]
@@ -17,9 +17,9 @@ LABELS = ("bad", "fair", "good")
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=100)
 
 
-def window(length: int, sentence: int = 0) -> Window:
+def window(length: int, label: int = 0) -> Window:
     words = np.array([-1, *[0] * length, -1], dtype=np.int32)
-    return Window(np.arange(length + 2, dtype=np.int32), words, sentence)
+    return Window(np.arange(length + 2, dtype=np.int32), words, targets={"label": np.array([label])})
 
 
 def test_labels_are_those_of_the_data_in_alphabetical_order() -> None:
@@ -41,10 +41,7 @@ def test_the_head_reads_the_mean_of_the_texts_subwords() -> None:
 
 
 def test_a_batch_has_one_label_a_window() -> None:
-    numbers = [np.array([label], dtype=np.int32) for label in (2, 0, 2)]
-    examples = [Example(window(3 + i), {"label": number}) for i, number in enumerate(numbers)]
-    ids, labels = MOOD.batch(examples, BatchFacts(Subwords(pad=0), 7, (0,)))
-    assert [len(row) for row in ids] == [5, 6, 7]
+    labels = MOOD.labels([window(3 + row, label) for row, label in enumerate([2, 0, 2])], 7)
     assert labels.tolist() == [2, 0, 2]
     logits = torch.randn(3, 3, generator=torch.Generator().manual_seed(0))
     expected = -sum(torch.log_softmax(logits[row], dim=0)[label] for row, label in enumerate([2, 0, 2])) / 3

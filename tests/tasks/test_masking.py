@@ -12,12 +12,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
+from hyperx.data.batch.padding import IGNORED, Subwords
 from hyperx.data.batch.windows import SubwordEncoder, Window
 from hyperx.data.read.sentence import Sentence
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor
-from hyperx.tasks.base import IGNORED, BatchFacts, Example, HeadFacts, HeadInput, Subwords
+from hyperx.tasks.base import HeadFacts, HeadInput
 from hyperx.tasks.masking import MaskedLanguageModelling, MaskedLMHead
 from hyperx.tasks.registry import make_tasks
 from tiny import tiny_model, tiny_tokenizer
@@ -33,12 +34,13 @@ def window(ids: list[int], sentence: int = 0, start: int = 0) -> Window:
     """The subwords between two special ones."""
     full = np.array([CLS, *ids, SEP], dtype=np.int32)
     words = np.array([-1, *[0] * len(ids), -1], dtype=np.int32)
-    return Window(full, words, sentence, start, start + len(ids))
+    return Window(full, words, start, start + len(ids), sentence)
 
 
 def masked(windows: list[Window], *seed: int) -> tuple[list[np.ndarray], torch.Tensor]:
-    facts = BatchFacts(SUBWORDS, max(len(window.ids) for window in windows), seed or (0,))
-    return MLM.batch([Example(window, {}) for window in windows], facts)
+    draw = np.random.default_rng(seed or (0,))
+    found = [MLM.masked(window, SUBWORDS, draw) for window in windows]
+    return [window.ids for window in found], MLM.labels(found, max(len(window.ids) for window in found))
 
 
 # Masking --------------------------------------------------------------------------------------------------------------
@@ -108,9 +110,9 @@ def test_the_windows_are_left_as_they_were() -> None:
 
 
 def test_rows_are_padded_to_the_batch() -> None:
-    facts = BatchFacts(SUBWORDS, 30, (0,))
-    rows, labels = MLM.batch([Example(window([8] * 10), {}), Example(window([9] * 3), {})], facts)
-    assert [len(row) for row in rows] == [12, 5]
+    draw = np.random.default_rng(0)
+    windows = [MLM.masked(window(ids), SUBWORDS, draw) for ids in ([8] * 10, [9] * 3)]
+    labels = MLM.labels(windows, 30)
     assert labels.shape == (2, 30)
     assert (labels[:, 12:] == IGNORED).all()
     assert (labels[1, 5:] == IGNORED).all()
@@ -299,16 +301,16 @@ TEXTS = st.lists(st.text("abcdex \u200b", max_size=120), max_size=12)
 @exact
 @given(TEXTS)
 def test_text_windows_hold_every_subword_once(texts: list[str]) -> None:
-    windows = list(ENCODER.text_windows(iter(texts)))
+    windows = ENCODER.text_windows(texts)
     assert len(windows) == len(texts)
-    for index, (text, own) in enumerate(zip(texts, windows, strict=True)):
+    for text, own in zip(texts, windows, strict=True):
         wanted = ENCODER.backend.encode(text, add_special_tokens=False).ids or [UNK]
         assert [int(i) for window in own for i in window.ids[1:-1]] == wanted
         assert all(window.ids[0] == CLS and window.ids[-1] == SEP for window in own)
         assert all(len(window.ids) <= 16 for window in own)
         assert len(own) == math.ceil(len(wanted) / 14)
         assert max(len(w.ids) for w in own) - min(len(w.ids) for w in own) <= 1
-        assert [(w.sentence, w.stop - w.start) for w in own] == [(index, len(w.ids) - 2) for w in own]
+        assert [w.stop - w.start for w in own] == [len(w.ids) - 2 for w in own]
         assert [w.start for w in own] == [0, *(w.stop for w in own)][:-1]
         assert all((w.words == np.where(np.isin(np.arange(len(w.ids)), [0, len(w.ids) - 1]), -1, 0)).all() for w in own)
 

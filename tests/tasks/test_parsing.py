@@ -14,6 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperx.data.batch.padding import IGNORED, Subwords
 from hyperx.data.batch.windows import SubwordEncoder, Window
 from hyperx.data.read.formats import OUTPUT_FORMATS
 from hyperx.data.read.labels import UD_RELATIONS
@@ -22,7 +23,7 @@ from hyperx.errors import HyperXError
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor
-from hyperx.tasks.base import IGNORED, BatchFacts, Example, HeadInput, Subwords
+from hyperx.tasks.base import HeadInput
 from hyperx.tasks.parsing import OUT_OF_SIGHT, Arc, DependencyParsing, ParserHead, ParserLogits, word_means
 from hyperx.tasks.trees import is_tree
 from tiny import tiny_bert, tiny_model, tiny_split, tiny_tokenizer
@@ -123,7 +124,7 @@ def test_padding_changes_nothing() -> None:
 
 def test_trees_are_decoded_outside_of_mixed_precision() -> None:
     made, hidden = head(projections=True), seeded(2, 8, SIZE)
-    windows = [Window(row.numpy(), row.numpy(), index, 0, COUNTS[index]) for index, row in enumerate(WORDS)]
+    windows = [Window(row.numpy(), row.numpy(), 0, COUNTS[index]) for index, row in enumerate(WORDS)]
     with torch.no_grad():
         with torch.autocast("cpu", dtype=torch.bfloat16):
             short = made(HeadInput(hidden, WORDS, torch.zeros(9, SIZE)))
@@ -157,9 +158,9 @@ def test_loss_is_the_mean_over_words_of_both_cross_entropies() -> None:
 # Labels of a batch ------------------------------------------------------------------------------------------------
 
 
-def window(words: Sequence[int], start: int, stop: int) -> Window:
+def window(words: Sequence[int], start: int, stop: int, **targets: np.ndarray) -> Window:
     numbers = np.array([-1, *words, -1], dtype=np.int32)
-    return Window(np.arange(len(numbers), dtype=np.int32), numbers, 0, start, stop)
+    return Window(np.arange(len(numbers), dtype=np.int32), numbers, start, stop, targets=targets)
 
 
 def ints(*values: int) -> np.ndarray:
@@ -168,11 +169,10 @@ def ints(*values: int) -> np.ndarray:
 
 def test_labels_count_heads_within_the_window_and_leave_out_what_it_does_not_see() -> None:
     targets = {"head": ints(3, 1, 0, 6, 3, 4), "deprel": ints(10, 11, 12, 13, 14, 15)}
-    whole = Example(window([0, 0, 1, 2, 3, 4, 5], 0, 6), targets)
-    part = Example(window([2, 3, 4, 5, 5], 3, 6), targets)
-    early = Example(window([0, 1, 2, 3], 0, 3), targets)
-    ids, labels = DEP.batch([whole, part, early], BatchFacts(SUBWORDS, 9, (0,)))
-    assert [len(row) for row in ids] == [9, 7, 6]
+    whole = window([0, 0, 1, 2, 3, 4, 5], 0, 6, **targets)
+    part = window([2, 3, 4, 5, 5], 3, 6, **targets)
+    early = window([0, 1, 2, 3], 0, 3, **targets)
+    labels = DEP.labels([whole, part, early], 9)
     none = [IGNORED, IGNORED]
     assert labels.tolist() == [
         [[3, 10], [1, 11], [0, 12], [6, 13], [3, 14], [4, 15]],
@@ -180,8 +180,7 @@ def test_labels_count_heads_within_the_window_and_leave_out_what_it_does_not_see
         [[3, 10], [1, 11], [0, 12], none, none, none],
     ]
     # A head before or behind the window.
-    far = Example(window([1, 2, 3], 1, 4), targets)
-    assert DEP.batch([far], BatchFacts(SUBWORDS, 5, (0,)))[1].tolist() == [[none, [0, 12], none]]
+    assert DEP.labels([window([1, 2, 3], 1, 4, **targets)], 5).tolist() == [[none, [0, 12], none]]
 
 
 # Decoding ---------------------------------------------------------------------------------------------------------

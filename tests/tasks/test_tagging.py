@@ -11,9 +11,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperx.data.batch.padding import IGNORED
 from hyperx.data.read.labels import UPOS_TAGS
 from hyperx.data.read.spans import spans
-from hyperx.tasks.base import IGNORED, HeadFacts, HeadInput
+from hyperx.tasks.base import HeadFacts, HeadInput
 from hyperx.tasks.registry import make_tasks
 from hyperx.tasks.tagging import TaggingTask
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.batch.windows import Window
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor
@@ -66,9 +65,7 @@ def evaluate_pairs(
     results, predictor = [], Predictor(model)
     for pair, split in splits.items():
         task = model.tasks[pair.task]
-        predicted = [
-            result.labels for result in predictor.results(pair, sentence_windows(split), batch_size=batch_size)
-        ]
+        predicted = [result.labels for result in predictor.results(pair, split.by_sentence(), batch_size=batch_size)]
         score = _score(pair, task, task.gold(split), predicted, (repeats or {}).get(pair, ()))
         results.append(replace(score, trained=task.name in model.config.trained_tasks))
         if done is not None:
@@ -84,19 +81,6 @@ def _score(
     if repeats and fresh:
         without = task.score([gold[index] for index in fresh], [predicted[index] for index in fresh])
     return PairScores(pair, task, task.score(gold, predicted), len(gold), len(repeats), without)
-
-
-def sentence_windows(split: EncodedSplit) -> Iterator[Sequence[Window]]:
-    """The windows of each sentence of a split."""
-    gathered: list[Window] = []
-    for index in range(len(split)):
-        window = split.window(index)
-        if gathered and window.sentence != gathered[0].sentence:
-            yield gathered
-            gathered = []
-        gathered.append(window)
-    if gathered:
-        yield gathered
 
 
 def averaged(scores: Sequence[PairScores]) -> dict[TaskLanguagePair, float]:

@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from hyperx.data.batch.store import EncodedSplit
     from hyperx.evaluation.scores import PairScores
     from hyperx.model import HyperX
-    from hyperx.tasks.splits import SplitLoader
+    from hyperx.plan.splits import SplitLoader
 
 log = logging.getLogger(__name__)
 
@@ -319,7 +319,7 @@ def _warn_unread(now: NamedData, named: Sequence[TaskLanguagePair]) -> None:
 
 
 def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
-    from hyperx.tasks.splits import SplitLoader
+    from hyperx.plan.splits import SplitLoader
 
     return SplitLoader(sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
 

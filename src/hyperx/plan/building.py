@@ -18,7 +18,6 @@ from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.warm_start import WarmStart
-from hyperx.tasks.masking import MaskedLMHead
 
 log = logging.getLogger(__name__)
 
@@ -117,7 +116,7 @@ def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
     That head was trained on the encoder's last layer. Even if the heads read another layer it is the best start: it has
     learnt to map hidden states to word embeddings, and how frequent words are.
     """
-    heads = [head for head in model.heads.values() if isinstance(head, MaskedLMHead)]
+    heads = [model.heads[name] for name, task in model.tasks.items() if task.starts_from_masked_lm]
     own = read_masked_lm(loaded.folder, loaded.model) if heads and loaded.folder is not None else None
     for head in heads:
         if own is None:

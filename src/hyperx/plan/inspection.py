@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from tqdm.auto import tqdm
 
-from hyperx.config import TrainConfig
+from hyperx.config import DataOptions, TrainConfig
 from hyperx.data.locate.resolution import SPLITS
 from hyperx.data.locate.sources import short_source
 from hyperx.data.read.labels import unlabelled_words
@@ -91,11 +91,11 @@ def inspect_data(config: TrainConfig) -> DataReport:
     ]
     # Faulty labels have been reported already, each with its line.
     if not found.problems:
-        _inspect_labels(scope, found, config.data.entity_types, start)
+        _inspect_labels(scope, found, config.data, start)
     return found
 
 
-def _inspect_labels(scope: Scope, found: DataReport, entity_types: Sequence[str], start: WarmStart | None) -> None:
+def _inspect_labels(scope: Scope, found: DataReport, data: DataOptions, start: WarmStart | None) -> None:
     """Build the label sets of the training data, and compare the other splits with them."""
     from hyperx.plan.preparation import label_problems, label_set, unknown_labels
 
@@ -104,7 +104,7 @@ def _inspect_labels(scope: Scope, found: DataReport, entity_types: Sequence[str]
         train = [own for (pair, split), own in found.labels.items() if (pair.task, split) == (name, "train")]
         known = () if start is None else start.config.labels.get(name, ())
         try:
-            labels[name] = label_set(task, set[str]().union(*train), entity_types, known)
+            labels[name] = label_set(task, set[str]().union(*train), data, known)
         except DataError as fault:
             found.problems.append(str(fault))
     found.problems += label_problems(scope.tasks, labels)
@@ -118,8 +118,8 @@ def _inspect_split(
 ) -> set[int]:
     """Count a split and its known sentences; returns hashes of its sentences, since texts may be large."""
     # Imported here, so that `hyperx check` says what is wrong with its options before it waits for PyTorch.
+    from hyperx.plan.splits import held_out
     from hyperx.tasks.masking import MaskedLanguageModelling
-    from hyperx.tasks.splits import held_out
 
     is_text = pair in scope.texts
     sources, task = (scope.texts, MaskedLanguageModelling()) if is_text else (scope.sources, scope.tasks[pair.task])

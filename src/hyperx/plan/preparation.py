@@ -11,6 +11,7 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from hyperx.config import DataOptions, TrainConfig
+from hyperx.data.batch.padding import Subwords
 from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.read.labels import unlabelled_words
 from hyperx.encoders.layout import longest_input
@@ -18,9 +19,9 @@ from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, listing
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.scope import Scope
+from hyperx.plan.splits import SplitLoader
 from hyperx.plan.warm_start import WarmStart
-from hyperx.tasks.base import Task, special_subwords
-from hyperx.tasks.splits import SplitLoader
+from hyperx.tasks.base import Task
 
 log = logging.getLogger(__name__)
 
@@ -114,7 +115,7 @@ def _self_labelled(
 
 def check_tasks(tasks: Mapping[str, Task], encoder: LoadedEncoder) -> None:
     """Check that an encoder can serve the tasks; raises a ConfigError that names those that it cannot."""
-    subwords = special_subwords(encoder.checked_tokenizer())
+    subwords = Subwords.of(encoder.checked_tokenizer())
     found = {name: task.problem(subwords) for name, task in tasks.items()}
     if problems := [f"{name}: {encoder.name} cannot serve it: {what}" for name, what in found.items() if what]:
         raise ConfigError(problems)
@@ -141,22 +142,16 @@ def label_sets(
     seen: dict[str, set[str]] = {task: set() for task in scope.tasks}
     for pair, split in zip(scope.train_pairs, splits, strict=True):
         seen[pair.task].update(label_names(scope.tasks[pair.task], split))
-    return {
-        task: label_set(scope.tasks[task], names, data.entity_types, known.get(task, ()))
-        for task, names in seen.items()
-    }
+    return {task: label_set(scope.tasks[task], names, data, known.get(task, ())) for task, names in seen.items()}
 
 
-def label_set(
-    task: Task, seen: Collection[str], entity_types: Sequence[str], known: tuple[str, ...] = ()
-) -> tuple[str, ...]:
+def label_set(task: Task, seen: Collection[str], data: DataOptions, known: tuple[str, ...] = ()) -> tuple[str, ...]:
     """The labels of a task, from its training data or as declared; the known ones if they include all of these.
 
     Raises:
         DataError: if training data has an entity type that was not declared.
     """
-    declared = [f"{prefix}-{kind}" for kind in entity_types for prefix in "BI"]
-    wanted = declared if declared and task.column == "ner" else seen
+    wanted = task.declared(data) or seen
     labels = known if known and set(wanted) <= set(known) else task.label_set(wanted)
     if missing := sorted(set(seen).difference(labels)):
         raise DataError(

@@ -25,10 +25,10 @@ from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.pair_data import raw_text_of
 from hyperx.plan.scope import Scope
+from hyperx.plan.splits import SplitLoader
 from hyperx.plan.warm_start import WarmStart
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
-from hyperx.tasks.splits import SplitLoader
 
 log = logging.getLogger(__name__)
 

@@ -8,11 +8,13 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any, Protocol
 
+import numpy as np
 import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from hyperx.config import ModelConfig
+from hyperx.data.batch.padding import Subwords, pad_windows
 from hyperx.data.batch.windows import SubwordEncoder, Window
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.device import placed
@@ -20,8 +22,7 @@ from hyperx.errors import HyperXError
 from hyperx.method.adapter import Adapters
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.request import tell_language
-from hyperx.tasks.base import IGNORED, BatchFacts, Example, Result, Subwords, Task, padded
-from hyperx.tasks.collate import pad_windows
+from hyperx.tasks.base import Result, Task
 
 POOL = 32
 """Batches read ahead and sorted by length."""
@@ -119,9 +120,7 @@ class Predictor:
             with self._working():
                 results = {
                     task: iter(
-                        self._labelled(
-                            pair, list(model.tasks[task].windows(encoder, whole)), adapters[task], batch_size
-                        )
+                        self._labelled(pair, model.tasks[task].windows(encoder, whole), adapters[task], batch_size)
                     )
                     for task, pair in pairs.items()
                 }
@@ -183,14 +182,14 @@ class Predictor:
     ) -> list[Any]:
         """What the task makes of each window."""
         task = self.model.tasks[pair.task]
-        ids, labels = None, None
+        labels = None
         if task.auxiliary:
             # Such a task draws what to predict: the same for a window in any batch.
-            facts = [BatchFacts(subwords, len(window.ids), (window.sentence, window.start)) for window in windows]
-            drawn = [task.batch([Example(w, {})], own) for w, own in zip(windows, facts, strict=True)]
-            ids, labels = [rows[0] for rows, _ in drawn], padded([row[0].numpy() for _, row in drawn], IGNORED)
+            draws = [np.random.default_rng((window.sentence, window.start)) for window in windows]
+            windows = [task.masked(window, subwords, draw) for window, draw in zip(windows, draws, strict=True)]
+            labels = task.labels(windows, max(len(window.ids) for window in windows))
         device = self.model.word_embeddings.device
-        input_ids, mask, words = (placed(tensor, device) for tensor in pad_windows(windows, subwords.pad, ids))
+        input_ids, mask, words = (placed(tensor, device) for tensor in pad_windows(windows, subwords.pad))
         output = self.model(pair, input_ids, mask, labels, words, adapters=adapters)
         return task.decode(output.logits, windows, labels)
 

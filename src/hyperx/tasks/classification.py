@@ -9,11 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hyperx.data.batch.windows import Ints, Window
-from hyperx.data.read.base import LABEL
+from hyperx.data.batch.windows import Window
 from hyperx.errors import HyperXError
-from hyperx.tasks.base import BatchFacts, Example, HeadFacts, HeadInput, Result, Scores, Task
-from hyperx.tasks.tagging import cross_entropy, label_accuracy
+from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, cross_entropy
+from hyperx.tasks.tagging import label_accuracy
 
 
 class MeanHead(nn.Linear):
@@ -62,10 +61,9 @@ class TextClassification(Task):
         """Cross-entropy, mean over the windows."""
         return cross_entropy(logits, labels)
 
-    def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
+    def labels(self, windows: Sequence[Window], length: int) -> Tensor:
         """Label ids ``[B]``."""
-        labels = [int(example.targets[LABEL][0]) for example in examples]
-        return [example.window.ids for example in examples], torch.tensor(labels)
+        return torch.tensor([int(window.targets[self.column][0]) for window in windows])
 
     def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
         """The probabilities of each window's labels."""

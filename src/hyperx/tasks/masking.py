@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from hyperx.data.batch.padding import IGNORED, Subwords, padded
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.batch.windows import Ints, SubwordEncoder, Window
+from hyperx.data.batch.windows import SubwordEncoder, Window
 from hyperx.data.read.sentence import Sentence
 from hyperx.device import placed
-from hyperx.tasks.base import (
-    IGNORED,
-    BatchFacts,
-    Example,
-    HeadFacts,
-    HeadInput,
-    Result,
-    Scores,
-    Subwords,
-    Task,
-    padded,
-)
-from hyperx.tasks.tagging import cross_entropy
+from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, cross_entropy
 
 ASKED = 0.15
 """Share of a window's subwords that are to be predicted (Devlin et al. 2019, section 3.1)."""
@@ -73,6 +63,7 @@ class MaskedLanguageModelling(Task):
     columns = ()
     measure = "perplexity"
     counts_labels = True
+    starts_from_masked_lm = True
 
     def problem(self, subwords: Subwords) -> str | None:
         """Without a mask subword nothing can be masked."""
@@ -84,9 +75,9 @@ class MaskedLanguageModelling(Task):
         """Empty: subwords are predicted."""
         return ()
 
-    def windows(self, encoder: SubwordEncoder, sentences: Iterable[Sentence]) -> Iterator[list[Window]]:
+    def windows(self, encoder: SubwordEncoder, sentences: Sequence[Sentence]) -> list[list[Window]]:
         """Successive runs of subwords."""
-        return encoder.text_windows(sentence.text or "" for sentence in sentences)
+        return encoder.text_windows([sentence.text or "" for sentence in sentences])
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
         """A :class:`MaskedLMHead`."""
@@ -96,11 +87,28 @@ class MaskedLanguageModelling(Task):
         """Mean negative log-likelihood of the subwords to predict."""
         return cross_entropy(logits, placed(labels[labels != IGNORED], logits.device))
 
-    def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
-        """Subword ids with some of them masked; labels are the original ids at the places to predict ``[B, T]``."""
-        draw = np.random.default_rng(facts.seed)
-        rows = [mask_window(example.window, facts.subwords, draw) for example in examples]
-        return [ids for ids, _ in rows], padded([labels for _, labels in rows], IGNORED, facts.length)
+    def masked(self, window: Window, subwords: Subwords, draw: np.random.Generator) -> Window:
+        """A window of which some subwords are to be predicted: of those that are not special 15 %, but at least one.
+
+        80 % of them are masked, 10 % replaced by a random subword, 10 % left as they are. Targets ``asked`` ``[T]``
+        are the original ids at these places, else :data:`IGNORED`.
+        """
+        assert subwords.mask is not None, "see problem"
+        special = list(subwords.special)
+        ordinary = np.flatnonzero((window.words >= 0) & ~np.isin(window.ids, special))
+        count = min(len(ordinary), max(1, round(ASKED * len(ordinary))))
+        asked = draw.choice(ordinary, count, replace=False)
+        ids, labels = window.ids.copy(), np.full(len(window.ids), IGNORED, dtype=np.int32)
+        labels[asked] = ids[asked]
+        fate = draw.random(count)
+        random = draw.integers(subwords.vocabulary_size, size=count)
+        random[np.isin(random, special)] = subwords.mask
+        ids[asked] = np.where(fate < MASKED, subwords.mask, np.where(fate < MASKED + REPLACED, random, ids[asked]))
+        return replace(window, ids=ids, targets={"asked": labels})
+
+    def labels(self, windows: Sequence[Window], length: int) -> Tensor:
+        """The ids to predict at their places ``[B, T]``."""
+        return padded([window.targets["asked"] for window in windows], IGNORED, length)
 
     def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
         """For each window the sum of the negative log-likelihoods, and their number."""
@@ -127,27 +135,3 @@ class MaskedLanguageModelling(Task):
     def annotation(self, labels: Any) -> dict[str, tuple[str | int, ...]]:
         """Nothing."""
         return {}
-
-
-def mask_window(window: Window, subwords: Subwords, draw: np.random.Generator) -> tuple[Ints, Ints]:
-    """Mask some of a window's subwords.
-
-    Of those that are not special, 15 % but at least one are to be predicted: 80 % of them are masked, 10 % replaced by
-    a random subword, 10 % left as they are.
-
-    Returns:
-        The subword ids after masking, and the labels: the original ids at the places to predict, else -100; both
-        ``[T]``.
-    """
-    assert subwords.mask is not None, "see MaskedLanguageModelling.problem"
-    special = list(subwords.special)
-    ordinary = np.flatnonzero((window.words >= 0) & ~np.isin(window.ids, special))
-    count = min(len(ordinary), max(1, round(ASKED * len(ordinary))))
-    asked = draw.choice(ordinary, count, replace=False)
-    ids, labels = window.ids.copy(), np.full(len(window.ids), IGNORED, dtype=np.int32)
-    labels[asked] = ids[asked]
-    fate = draw.random(count)
-    random = draw.integers(subwords.vocabulary_size, size=count)
-    random[np.isin(random, special)] = subwords.mask
-    ids[asked] = np.where(fate < MASKED, subwords.mask, np.where(fate < MASKED + REPLACED, random, ids[asked]))
-    return ids, labels

@@ -13,23 +13,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hyperx.data.batch.padding import IGNORED, padded
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.batch.windows import Ints, Window
+from hyperx.data.batch.windows import Window
 from hyperx.data.read.labels import NO_LABEL, UD_RELATIONS
 from hyperx.errors import HyperXError
-from hyperx.tasks.base import (
-    IGNORED,
-    BatchFacts,
-    Example,
-    HeadFacts,
-    HeadInput,
-    Result,
-    Scores,
-    Task,
-    padded,
-    scores_by_label,
-)
-from hyperx.tasks.tagging import cross_entropy
+from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, cross_entropy, scores_by_label
 from hyperx.tasks.trees import best_tree
 
 log = logging.getLogger(__name__)
@@ -204,7 +193,7 @@ class DependencyParsing(Task):
         return ParserHead(
             hidden_size=facts.hidden_size,
             relations=len(labels),
-            projections=facts.parser_projections,
+            projections=facts.options.parser_projections,
             root=labels.index(ROOT),
         )
 
@@ -218,9 +207,21 @@ class DependencyParsing(Task):
         heads, relations = labels.unbind(dim=-1)
         return cross_entropy(logits.possible, heads) + cross_entropy(logits.relations_to(heads.clamp(min=0)), relations)
 
-    def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
-        """Head and relation of the owned words ``[B, W, 2]``, heads counted within the window."""
-        return [example.window.ids for example in examples], padded([_arcs(e) for e in examples], IGNORED)
+    def labels(self, windows: Sequence[Window], length: int) -> Tensor:
+        """Head and relation of each owned word ``[B, W, 2]``, heads counted within the window; ignored if the head is
+        outside."""
+        rows = []
+        for window in windows:
+            words, own = window.word_range, slice(window.start, window.stop)
+            arcs = np.full((len(words), 2), IGNORED, dtype=np.int32)
+            heads = window.targets["head"][own]
+            inside = np.where(heads == 0, 0, heads - words.start)
+            visible = (heads == 0) | ((inside >= 1) & (inside <= len(words)))
+            owned = arcs[window.start - words.start : window.stop - words.start]
+            owned[visible, 0] = inside[visible]
+            owned[visible, 1] = window.targets["deprel"][own][visible]
+            rows.append(arcs)
+        return padded(rows, IGNORED)
 
     def decode(self, logits: ParserLogits, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
         """For each owned word the log-probability of each head, and that and the id of the best relation to it."""
@@ -276,20 +277,6 @@ class DependencyParsing(Task):
     def annotation(self, labels: Sequence[Arc]) -> dict[str, tuple[str | int, ...]]:
         """Heads and relations."""
         return {"head": tuple(arc.head for arc in labels), "deprel": tuple(arc.relation for arc in labels)}
-
-
-def _arcs(example: Example) -> Ints:
-    """Head, counted within the window, and relation of each owned word ``[W, 2]``; ignored if the head is outside."""
-    window, words = example.window, example.window.word_range
-    arcs = np.full((len(words), 2), IGNORED, dtype=np.int32)
-    own = slice(window.start, window.stop)
-    heads = np.asarray(example.targets["head"][own])
-    inside = np.where(heads == 0, 0, heads - words.start)
-    visible = (heads == 0) | ((inside >= 1) & (inside <= len(words)))
-    owned = arcs[window.start - words.start : window.stop - words.start]
-    owned[visible, 0] = inside[visible]
-    owned[visible, 1] = np.asarray(example.targets["deprel"][own])[visible]
-    return arcs
 
 
 def _best_relations(scores: Tensor, root: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -8,22 +8,22 @@ from functools import cache
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 
+from hyperx.config import DataOptions
+from hyperx.data.batch.padding import IGNORED
 from hyperx.data.batch.windows import Ints, Window
 from hyperx.data.read.labels import NO_LABEL, UPOS_TAGS
 from hyperx.data.read.spans import spans
 from hyperx.tasks.base import (
-    IGNORED,
-    BatchFacts,
-    Example,
     HeadFacts,
     HeadInput,
     Result,
     Scores,
     Task,
-    padded,
+    cross_entropy,
     precision_recall_f1,
     scores_by_label,
 )
@@ -41,13 +41,6 @@ class LinearHead(nn.Linear):
         return super().forward(given.hidden)
 
 
-def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
-    """Mean cross-entropy of ``[..., labels]`` to ``[...]`` over the positions that are not ignored, in 32 bits."""
-    logits = logits.float().flatten(0, -2)
-    total = nn.functional.cross_entropy(logits, labels.flatten(), ignore_index=IGNORED, reduction="sum")
-    return total / (labels != IGNORED).sum().clamp(min=1)
-
-
 class TaggingTask(Task):
     """A linear head on the first subword of every word."""
 
@@ -59,16 +52,12 @@ class TaggingTask(Task):
         """Cross-entropy, mean over the words."""
         return cross_entropy(logits, labels)
 
-    def batch(self, examples: Sequence[Example], facts: BatchFacts) -> tuple[list[Ints], Tensor]:
+    def labels(self, windows: Sequence[Window], length: int) -> Tensor:
         """Label ids at the first subwords of owned words ``[B, T]``."""
-        labels = [self._labels(example) for example in examples]
-        return [example.window.ids for example in examples], padded(labels, IGNORED, facts.length)
-
-    def _labels(self, example: Example) -> Ints:
-        window = example.window
-        labels = np.full(len(window.ids), IGNORED, dtype=np.int32)
-        labels[window.first_subwords] = example.targets[self.column][window.start : window.stop]
-        return labels
+        labels = np.full((len(windows), length), IGNORED)
+        for row, window in zip(labels, windows, strict=True):
+            row[window.first_subwords] = window.targets[self.column][window.start : window.stop]
+        return torch.from_numpy(labels)
 
     def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
         """The log-probability of each label at each owned word ``[words, labels]``."""
@@ -101,8 +90,8 @@ class PartOfSpeech(TaggingTask):
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
         """Accuracy, and precision, recall and F1 of each tag, over the words that have one."""
         pairs = zip(_flat(gold), _flat(predicted), strict=True)
-        tagged = [(wanted, found) for wanted, found in pairs if wanted != NO_LABEL]
-        return label_accuracy([wanted for wanted, _ in tagged], [found for _, found in tagged])
+        tagged = [pair for pair in pairs if pair[0] != NO_LABEL]
+        return label_accuracy([tag for tag, _ in tagged], [tag for _, tag in tagged])
 
 
 def label_accuracy(gold: Sequence[str], predicted: Sequence[str]) -> Scores:
@@ -118,6 +107,10 @@ class NamedEntities(TaggingTask):
     kind = "ner"
     measure = "f1"
 
+    def declared(self, options: DataOptions) -> tuple[str, ...]:
+        """B- and I- of the types that the user names."""
+        return tuple(f"{prefix}-{kind}" for kind in options.entity_types for prefix in "BI")
+
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
         """O, then B- and I- of every type: PER, ORG and LOC first, others in alphabetical order."""
         types = {label[2:] for label in seen if label != "O"}
@@ -132,17 +125,17 @@ class NamedEntities(TaggingTask):
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
         """Span F1, precision and recall (type and both ends must agree), which are undefined if gold has no span, and
         accuracy over words."""
-        wanted, found, both = Counter[str](), Counter[str](), Counter[str]()
+        in_gold, in_predicted, in_both = Counter[str](), Counter[str](), Counter[str]()
         for gold_tags, predicted_tags in zip(gold, predicted, strict=True):
             gold_spans, predicted_spans = set(spans(gold_tags)), set(spans(predicted_tags))
-            wanted.update(kind for kind, _, _ in gold_spans)
-            found.update(kind for kind, _, _ in predicted_spans)
-            both.update(kind for kind, _, _ in gold_spans & predicted_spans)
-        overall = precision_recall_f1(wanted.total(), found.total(), both.total())
-        spans_found = {name: overall[name] if wanted else None for name in ("precision", "recall", "f1")}
+            in_gold.update(kind for kind, _, _ in gold_spans)
+            in_predicted.update(kind for kind, _, _ in predicted_spans)
+            in_both.update(kind for kind, _, _ in gold_spans & predicted_spans)
+        overall = precision_recall_f1(in_gold.total(), in_predicted.total(), in_both.total())
+        measures = {name: overall[name] if in_gold else None for name in ("precision", "recall", "f1")}
         pairs = list(zip(_flat(gold), _flat(predicted), strict=True))
-        accuracy = sum(a == b for a, b in pairs) / len(pairs) if pairs else None
-        return Scores({**spans_found, "accuracy": accuracy}, scores_by_label(wanted, found, both))
+        measures["accuracy"] = sum(a == b for a, b in pairs) / len(pairs) if pairs else None
+        return Scores(measures, scores_by_label(in_gold, in_predicted, in_both))
 
 
 @cache

@@ -38,8 +38,7 @@ from hyperx.plan.preparation import RunData, prepare
 from hyperx.plan.scope import Scope, check_run
 from hyperx.plan.warm_start import WarmStart
 from hyperx.tables import folded
-from hyperx.tasks.base import special_subwords
-from hyperx.tasks.collate import Batch, Collator
+from hyperx.training.collate import Batch, Collator
 from hyperx.training.optimiser import make_optimizer, make_scheduler, total_steps
 from hyperx.training.resuming import check_same, fingerprint, lasting_options, lasting_settings
 
@@ -152,7 +151,7 @@ class TrainingRun:
             splits=data.train_splits,
             tasks=data.tasks,
             labels=data.labels,
-            subwords=special_subwords(data.encoder.checked_tokenizer()),
+            subwords=Subwords.of(data.encoder.checked_tokenizer()),
             seed=options.seed,
         )
         self.steps = total_steps(options, sum(map(len, data.train_splits)), rows)

@@ -6,25 +6,29 @@ import hashlib
 import itertools
 import json
 import logging
+import math
 import shutil
 import zlib
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from hyperx.data.batch.windows import CHUNK, Ints, Window
+from hyperx.data.batch.padding import IGNORED
+from hyperx.data.batch.windows import Ints, Window
 from hyperx.data.read.sentence import Sentence
 from hyperx.files import json_checksum, part_folder
 
 log = logging.getLogger(__name__)
 
 FORMAT_VERSION = 4
+CHUNK = 1000
+"""Sentences that are encoded and written together."""
 Offsets = NDArray[np.int64]
 
 
@@ -67,37 +71,38 @@ class EncodedSplit:
         return len(self.target_offsets) - 1
 
     def window(self, index: int) -> Window:
-        """One window."""
+        """One window, with its sentence's annotation."""
         part = slice(self.offsets[index], self.offsets[index + 1])
         start, stop = self.owned[index].tolist()
-        return Window(self.ids[part], self.words[part], int(self.sentences[index]), start, stop)
+        sentence = int(self.sentences[index])
+        own = slice(self.target_offsets[sentence], self.target_offsets[sentence + 1])
+        targets = {column: values[own] for column, values in self.targets.items()}
+        return Window(self.ids[part], self.words[part], start, stop, sentence, targets)
 
-    def content_hash(self) -> str:
-        """A hash of what training and evaluation read: subwords, their words and windows, and annotation."""
-        digest = hashlib.sha256(json.dumps(self.names, sort_keys=True).encode())
-        for name in ("ids", "words", "offsets", "sentences", "owned", "target_offsets"):
-            digest.update(np.ascontiguousarray(getattr(self, name)).data)
-        for name, values in sorted(self.targets.items()):
-            digest.update(f"{name} {len(values)}".encode())
-            digest.update(np.ascontiguousarray(values).data)
-        return digest.hexdigest()
+    def by_sentence(self) -> Iterator[list[Window]]:
+        """The windows of each sentence."""
+        for _, windows in itertools.groupby(map(self.window, range(len(self))), key=lambda window: window.sentence):
+            yield list(windows)
 
     def annotation(self) -> list[dict[str, list[Any]]]:
         """The labels or numbers of every sentence, by column."""
-        columns = {column: _named(values, self.names.get(column)) for column, values in self.targets.items()}
+        columns: dict[str, list[Any]] = {
+            column: [self.names[column][value] for value in values] if column in self.names else values.tolist()
+            for column, values in self.targets.items()
+        }
         return [
             {column: values[start:stop] for column, values in columns.items()}
             for start, stop in itertools.pairwise(self.target_offsets)
         ]
 
-    def repeats(self, other: EncodedSplit) -> set[int]:
-        """The indices of the sentences whose subwords equal those of a sentence of ``other``."""
-        known = set(other._subwords_by_sentence())
-        return {index for index, subwords in enumerate(self._subwords_by_sentence()) if subwords in known}
-
-    def _subwords_by_sentence(self) -> Iterator[bytes]:
-        for _, windows in itertools.groupby(range(len(self)), key=lambda index: self.sentences[index]):
-            yield b"".join(self.window(index).ids.tobytes() for index in windows)
+    def numbered(self, labels: Sequence[str], no_label: str | None) -> EncodedSplit:
+        """The split with labels as their numbers in a task's label set, and :data:`IGNORED` for what is none."""
+        numbers = {
+            column: np.array([IGNORED if name == no_label else labels.index(name) for name in names], dtype=np.int32)
+            for column, names in self.names.items()
+        }
+        targets = {c: numbers[c][values] if c in numbers else values for c, values in self.targets.items()}
+        return replace(self, targets=targets)
 
     def first(self, sentences: int | None) -> EncodedSplit:
         """The first sentences, at most this many; all of them if None."""
@@ -116,129 +121,113 @@ class EncodedSplit:
             names=self.names,
         )
 
+    def repeats(self, other: EncodedSplit) -> set[int]:
+        """The indices of the sentences whose subwords equal those of a sentence of ``other``."""
+        known = set(other._subwords_by_sentence())
+        return {index for index, subwords in enumerate(self._subwords_by_sentence()) if subwords in known}
 
-def _named(values: Ints, names: Sequence[str] | None) -> list[Any]:
-    return values.tolist() if names is None else [names[value] for value in values]
+    def _subwords_by_sentence(self) -> Iterator[bytes]:
+        return (b"".join(window.ids.tobytes() for window in windows) for windows in self.by_sentence())
+
+    def content_hash(self) -> str:
+        """A hash of what training and evaluation read: subwords, their words and windows, and annotation."""
+        digest = hashlib.sha256(json.dumps(self.names, sort_keys=True).encode())
+        for name in ("ids", "words", "offsets", "sentences", "owned", "target_offsets"):
+            digest.update(np.ascontiguousarray(getattr(self, name)).data)
+        for name, values in sorted(self.targets.items()):
+            digest.update(f"{name} {len(values)}".encode())
+            digest.update(np.ascontiguousarray(values).data)
+        return digest.hexdigest()
 
 
 # Writing and reading --------------------------------------------------------------------------------------------------
 
 
-class SplitWriter:
-    """Writes an encoded split sentence by sentence, in constant memory: the arrays of :class:`EncodedSplit` in a
-    safetensors file, so that reading maps them into memory.
+_TYPES: dict[str, np.dtype[Any]] = {"I32": np.dtype(np.int32), "I64": np.dtype(np.int64)}
+
+
+class _GrowingArray:
+    """An array in a file of its own, of whatever length it is in the end; ``row`` is the shape behind it."""
+
+    def __init__(self, path: Path, kind: str, *row: int) -> None:
+        self.file, self.kind, self.row = path.open("w+b"), kind, row
+        self.crc32 = 0
+
+    def append(self, values: Any) -> None:
+        content = np.asarray(values, dtype=_TYPES[self.kind]).tobytes()
+        self.file.write(content)
+        self.crc32 = zlib.crc32(content, self.crc32)
+
+
+def write_encoded(
+    path: Path,
+    sentences: Iterable[Sentence],
+    encode: Callable[[Sequence[Sentence]], Sequence[Sequence[Window]]],
+    columns: Sequence[str],
+) -> None:
+    """Write a split to a file, complete or not at all.
 
     Args:
-        path: the file, which appears once everything is written.
+        path: the file.
+        sentences: any number of them; only :data:`CHUNK` are held at a time.
+        encode: from some sentences to the windows of each.
         columns: the columns that are kept of every sentence.
     """
-
-    def __init__(self, path: Path, columns: Sequence[str]) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self.path, self.columns = path, columns
-        self.names: dict[str, dict[str | int, int]] = {}
-        self._held: list[tuple[Sequence[Window], Mapping[str, Sequence[str | int]]]] = []
-        self._sentences = 0
-        self._ends: dict[str, int] = {}
-        self._stack = ExitStack()
-        self._folder = self._stack.enter_context(part_folder(path.parent))
-        self._parts: dict[str, BinaryIO] = {}
-        self._checksums: dict[str, int] = {}
-        self._put("offsets", np.zeros(1, dtype=np.int64))
-        self._put("target_offsets", np.zeros(1, dtype=np.int64))
-        for name in ("ids", "words", "sentences", "owned", *(f"targets.{column}" for column in columns)):
-            self._put(name, np.zeros(0, dtype=np.int32))
-
-    def _put(self, name: str, values: NDArray[Any]) -> None:
-        if name not in self._parts:
-            self._parts[name] = self._stack.enter_context((self._folder / name).open("w+b"))
-        content = values.tobytes()
-        self._parts[name].write(content)
-        self._checksums[name] = zlib.crc32(content, self._checksums.get(name, 0))
-
-    def add(self, windows: Sequence[Window], annotation: Mapping[str, Sequence[str | int]]) -> None:
-        """Add one sentence: its windows and its kept columns."""
-        self._held.append((windows, annotation))
-        if len(self._held) == CHUNK:
-            self._write_held()
-
-    def _write_held(self) -> None:
-        """Write the buffered sentences."""
-        if not self._held:
-            return
-        sentences, annotations = zip(*self._held, strict=True)
-        windows = list(itertools.chain.from_iterable(sentences))
-        self._put("ids", np.concatenate([window.ids for window in windows]))
-        self._put("words", np.concatenate([window.words for window in windows]))
-        self._put_ends("offsets", [len(window.ids) for window in windows])
-        indices = np.arange(self._sentences, self._sentences + len(sentences), dtype=np.int32)
-        self._put("sentences", np.repeat(indices, list(map(len, sentences))))
-        self._put("owned", np.array([(window.start, window.stop) for window in windows], dtype=np.int32))
-        for column in self.columns:
-            values = list(itertools.chain.from_iterable(annotation[column] for annotation in annotations))
-            self._put(f"targets.{column}", self._numbers(column, values))
-        counts = [len(annotation[self.columns[0]]) if self.columns else 0 for annotation in annotations]
-        self._put_ends("target_offsets", counts)
-        self._sentences += len(sentences)
-        self._held.clear()
-
-    def _put_ends(self, name: str, lengths: Sequence[int]) -> None:
-        """Write where pieces of these lengths end if they follow all those written before."""
-        ends = np.cumsum([self._ends.get(name, 0), *lengths], dtype=np.int64)
-        self._put(name, ends[1:])
-        self._ends[name] = int(ends[-1])
-
-    def _numbers(self, column: str, values: Sequence[str | int]) -> Ints:
-        # Sentences without words do not show the type of a column.
-        if not values or isinstance(values[0], int):
-            return np.array(values, dtype=np.int32)
-        known = self.names.setdefault(column, {})
-        for name in dict.fromkeys(values):
-            known.setdefault(name, len(known))
-        return np.fromiter(map(known.__getitem__, values), np.int32, len(values))
-
-    def close(self) -> None:
-        """Move the complete file into place."""
-        self._write_held()
-        names = json.dumps({column: list(known) for column, known in self.names.items()})
-        header: dict[str, Any] = {"__metadata__": {"names": names, "crc32": json.dumps(self._checksums)}}
-        begin = 0
-        for name, file in self._parts.items():
-            kind, size = ("I64", 8) if name.endswith("offsets") else ("I32", 4)
-            end = begin + file.tell()
-            count = file.tell() // size
-            shape = [count // 2, 2] if name == "owned" else [count]
-            header[name] = {"dtype": kind, "shape": shape, "data_offsets": [begin, end]}
-            begin = end
-        header["__metadata__"]["header"] = str(json_checksum(header))
-        self._assemble(json.dumps(header).encode())
-        self.discard()
-
-    def _assemble(self, header: bytes) -> None:
-        header += b" " * (-len(header) % 8)
-        whole = self._folder / "whole"
-        with whole.open("wb") as target:
-            target.write(len(header).to_bytes(8, "little") + header)
-            for file in self._parts.values():
-                file.seek(0)
-                shutil.copyfileobj(file, target)
-        whole.replace(self.path)
-
-    def discard(self) -> None:
-        """Delete the temporary files."""
-        self._stack.close()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with ExitStack() as stack:
+        folder = stack.enter_context(part_folder(path.parent))
+        # The 64-bit ones come first, so that all are aligned.
+        arrays = {name: _GrowingArray(folder / name, "I64") for name in ("offsets", "target_offsets")}
+        for name in ("ids", "words", "sentences", *(f"targets.{column}" for column in columns)):
+            arrays[name] = _GrowingArray(folder / name, "I32")
+        arrays["owned"] = _GrowingArray(folder / "owned", "I32", 2)
+        for array in arrays.values():
+            stack.enter_context(array.file)
+        names: dict[str, dict[str, int]] = {}
+        subwords, numbers, count = np.zeros(1, np.int64), np.zeros(1, np.int64), 0
+        arrays["offsets"].append(subwords)
+        arrays["target_offsets"].append(numbers)
+        rest = iter(sentences)
+        while chunk := list(itertools.islice(rest, CHUNK)):
+            encoded = encode(chunk)
+            windows = list(itertools.chain.from_iterable(encoded))
+            subwords = subwords[-1] + np.cumsum([len(window.ids) for window in windows])
+            numbers = numbers[-1] + np.cumsum([len(own.columns[columns[0]]) if columns else 0 for own in chunk])
+            arrays["ids"].append(np.concatenate([window.ids for window in windows]))
+            arrays["words"].append(np.concatenate([window.words for window in windows]))
+            arrays["offsets"].append(subwords)
+            arrays["sentences"].append(np.repeat(np.arange(count, count + len(chunk)), list(map(len, encoded))))
+            arrays["owned"].append([(window.start, window.stop) for window in windows])
+            for column in columns:
+                values: list[Any] = list(itertools.chain.from_iterable(own.columns[column] for own in chunk))
+                if values and isinstance(values[0], str):  # sentences without words do not show a column's type
+                    known = names.setdefault(column, {})
+                    values = [known.setdefault(value, len(known)) for value in values]
+                arrays[f"targets.{column}"].append(values)
+            arrays["target_offsets"].append(numbers)
+            count += len(chunk)
+        _join(arrays, {column: list(known) for column, known in names.items()}, folder / "whole")
+        (folder / "whole").replace(path)
 
 
-def write_encoded(path: Path, encoded: Iterable[tuple[Sequence[Window], Sentence]], columns: Sequence[str]) -> None:
-    """Write a split from its sentences and their windows, complete or not at all."""
-    writer = SplitWriter(path, columns)
-    try:
-        for windows, sentence in encoded:
-            writer.add(windows, {column: sentence.columns[column] for column in columns})
-    except BaseException:
-        writer.discard()
-        raise
-    writer.close()
+def _join(arrays: Mapping[str, _GrowingArray], names: Mapping[str, Sequence[str]], path: Path) -> None:
+    """Join arrays to a safetensors file, which is mapped into memory when it is read."""
+    checksums = {name: array.crc32 for name, array in arrays.items()}
+    facts = {"names": json.dumps(names), "crc32": json.dumps(checksums)}
+    header: dict[str, Any] = {"__metadata__": facts}
+    end = 0
+    for name, array in arrays.items():
+        begin, end = end, end + array.file.tell()
+        rows = (end - begin) // _TYPES[array.kind].itemsize // math.prod(array.row)
+        header[name] = {"dtype": array.kind, "shape": [rows, *array.row], "data_offsets": [begin, end]}
+    facts["header"] = str(json_checksum(header))
+    text = json.dumps(header).encode()
+    text += b" " * (-len(text) % 8)
+    with path.open("wb") as whole:
+        whole.write(len(text).to_bytes(8, "little") + text)
+        for array in arrays.values():
+            array.file.seek(0)
+            shutil.copyfileobj(array.file, whole)
 
 
 def read_encoded(path: Path) -> EncodedSplit | None:
@@ -248,9 +237,8 @@ def read_encoded(path: Path) -> EncodedSplit | None:
     try:
         with safe_open(path, "np"):  # validates the header
             arrays, names = _mapped(path)
-        targets = {
-            name.removeprefix("targets."): arrays.pop(name) for name in list(arrays) if name.startswith("targets.")
-        }
+        columns = [name for name in arrays if name.startswith("targets.")]
+        targets = {name.removeprefix("targets."): arrays.pop(name) for name in columns}
         return EncodedSplit(**arrays, targets=targets, names=names)
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
         log.warning("%s is damaged and is made again: %s", path, error)
@@ -272,13 +260,12 @@ def _mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, .
     del header["__metadata__"]
     # Not as np.memmap, which costs a Python call for every slice.
     whole = np.memmap(path, mode="r").view(np.ndarray)
-    kinds = {"I32": np.int32, "I64": np.int64}
     arrays = {}
     for name, expected in json.loads(facts["crc32"]).items():
         begin, end = (8 + size + place for place in header[name]["data_offsets"])
         if zlib.crc32(whole[begin:end].data) != expected:
             raise ValueError(f"expected another checksum of {name}")
-        arrays[name] = whole[begin:end].view(kinds[header[name]["dtype"]]).reshape(header[name]["shape"])
+        arrays[name] = whole[begin:end].view(_TYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
     return arrays, {column: tuple(known) for column, known in json.loads(facts["names"]).items()}
 
 

@@ -4,18 +4,16 @@ from __future__ import annotations
 
 import itertools
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 from tokenizers import Encoding
 from transformers import PreTrainedTokenizerFast
 
-CHUNK = 1000
-"""Sentences that are encoded, or written, together."""
 REMEMBERED = 2**18
-"""About how many characters the words may have whose subwords are kept from one chunk to the next."""
+"""About how many characters the words may have whose subwords are kept from one call to the next."""
 SPACES = ("\u2581", "\u0120")
 """The marks of a space before a word, in SentencePiece and in byte-level BPE."""
 SCRIPTS_WITHOUT_SPACES = frozenset(
@@ -33,17 +31,19 @@ class Window:
         ids: subword ids ``[T]``, special ones included.
         words: for each subword the index of its word in the sentence, -1 for special ones and for a space ``[T]``. In
             text that is not split into words, the index of its text: 0, or 1 in the second of two texts.
-        sentence: index of the sentence.
         start: the first word that this window owns. Every word of a sentence is owned by exactly one window. In text
             that is not split into words, subwords are counted instead.
         stop: the end of those words (exclusive).
+        sentence: index of the sentence in its split.
+        targets: the sentence's annotation by column, where it is known: one number for each word, or one for the text.
     """
 
     ids: Ints
     words: Ints
-    sentence: int
     start: int = 0
     stop: int = 0
+    sentence: int = 0
+    targets: Mapping[str, Ints] = field(default_factory=dict)
 
     @property
     def first_subwords(self) -> NDArray[np.int64]:
@@ -97,17 +97,10 @@ class SubwordEncoder:
         self._known: dict[str, list[int]] = {}
         self._remembered = 0
 
-    def windows(self, sentences: Iterable[Sequence[str]]) -> Iterator[list[Window]]:
-        """The windows of each sentence, given its words; constant memory."""
-        sentences, index = iter(sentences), 0
-        while chunk := list(itertools.islice(sentences, CHUNK)):
-            yield from self._chunk_windows(index, chunk)
-            index += len(chunk)
-
-    def _chunk_windows(self, first: int, chunk: Sequence[Sequence[str]]) -> Iterator[list[Window]]:
-        """The windows of some sentences, given the index of the first; those that fit are views of one array."""
-        known = self._subwords_of_words(chunk)
-        subwords = [[known[word] for word in words] for words in chunk]
+    def windows(self, sentences: Sequence[Sequence[str]]) -> list[list[Window]]:
+        """The windows of each sentence, given its words; those of sentences that fit are views of one array."""
+        known = self._subwords_of_words(sentences)
+        subwords = [[known[word] for word in words] for words in sentences]
         pieces = list(itertools.chain.from_iterable([self.prefix, *own, self.suffix] for own in subwords))
         numbers = list(itertools.chain.from_iterable([-1, *range(len(own)), -1] for own in subwords))
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
@@ -115,75 +108,87 @@ class SubwordEncoder:
         words = np.repeat(np.array(numbers, dtype=np.int32), lengths)
         firsts = (np.cumsum(lengths) - lengths)[lengths > 1]
         words[firsts[np.isin(ids[firsts], self.spaces)]] = -1
-        end = 0
-        for index, own in enumerate(subwords, start=first):
+        windows, end = [], 0
+        for own in subwords:
             begin, end = end, end + len(self.prefix) + sum(map(len, own)) + len(self.suffix)
-            if end - begin <= self.max_length and all(own):
-                yield [Window(ids[begin:end], words[begin:end], index, 0, len(own))]
-            else:
-                yield list(self._cut(index, own))
+            fits = end - begin <= self.max_length and all(own)
+            windows.append([Window(ids[begin:end], words[begin:end], 0, len(own))] if fits else self._cut(own))
+        return windows
 
-    def _subwords_of_words(self, chunk: Sequence[Sequence[str]]) -> Mapping[str, list[int]]:
-        """The subwords of all words of some sentences.
-
-        A tokenizer encodes each word of a sentence by itself, so words that recur are encoded once.
-        """
+    def _subwords_of_words(self, sentences: Sequence[Sequence[str]]) -> Mapping[str, list[int]]:
+        """The subwords of all words. A tokenizer encodes each word by itself, so words that recur are encoded once."""
         if self._remembered > REMEMBERED:
             self._known, self._remembered = {}, 0
-        new = list(set(itertools.chain.from_iterable(chunk)).difference(self._known))
+        new = list(set(itertools.chain.from_iterable(sentences)).difference(self._known))
         encodings = self.backend.encode_batch_fast(
             [[word] for word in new], is_pretokenized=True, add_special_tokens=False
         )
-        pieces = [self._written(word, encoding.ids) for word, encoding in zip(new, encodings, strict=True)]
-        self._known.update(zip(new, pieces, strict=True))
+        for word, encoding in zip(new, encodings, strict=True):
+            ids = encoding.ids
+            self._known[word] = ids[1:] if self._has_space(ids) and not follows_space(word) else ids
         self._remembered += sum(map(len, new))
         return self._known
-
-    def _written(self, word: str, ids: list[int]) -> list[int]:
-        """The subwords of a word, without a space in front if running text has none."""
-        return ids[1:] if self._has_space(ids) and not follows_space(word) else ids
 
     def _has_space(self, ids: list[int]) -> bool:
         return len(ids) > 1 and ids[0] in self.spaces
 
-    def text_windows(self, texts: Iterable[str]) -> Iterator[list[Window]]:
+    def _cut(self, words: Sequence[list[int]]) -> list[Window]:
+        """The windows of a sentence that is too long or has a word without subwords, given those of each word."""
+        self.shortened_words += sum(len(pieces) > self.longest_word for pieces in words)
+        subwords = [pieces[: self.longest_word] or [self.unknown] for pieces in words]
+        windows = []
+        for start, stop, own_start, own_stop in cover([len(pieces) for pieces in subwords], self.room, self.overlap):
+            flat = [piece for pieces in subwords[start:stop] for piece in pieces]
+            numbers = [
+                -1 if place == 0 and self._has_space(subwords[word]) else word
+                for word in range(start, stop)
+                for place in range(len(subwords[word]))
+            ]
+            windows.append(self._window(flat, numbers, own_start, own_stop))
+        return windows
+
+    def _window(self, ids: list[int], words: list[int], start: int, stop: int) -> Window:
+        full = np.array([*self.prefix, *ids, *self.suffix], dtype=np.int32)
+        numbers = np.array([*[-1] * len(self.prefix), *words, *[-1] * len(self.suffix)], dtype=np.int32)
+        return Window(full, numbers, start, stop)
+
+    def text_windows(self, texts: Sequence[str]) -> list[list[Window]]:
         """The windows of each text that is not split into words: successive runs of its subwords of about equal length.
 
         Every subword is in exactly one window. A window's start and stop count subwords of the text. A text for which
         the tokenizer returns nothing becomes the unknown subword.
         """
-        texts = iter(texts)
-        index = 0
-        while chunk := list(itertools.islice(texts, CHUNK)):
-            for ids in self._subwords(chunk):
-                parts = -(-len(ids) // self.room)
-                ends = [len(ids) * part // parts for part in range(parts + 1)]
-                yield [
-                    self._window(index, ids[start:stop], [0] * (stop - start), start, stop)
+        windows = []
+        for ids in self._subwords(texts):
+            parts = -(-len(ids) // self.room)
+            ends = [len(ids) * part // parts for part in range(parts + 1)]
+            windows.append(
+                [
+                    self._window(ids[start:stop], [0] * (stop - start), start, stop)
                     for start, stop in itertools.pairwise(ends)
                 ]
-                index += 1
+            )
+        return windows
 
-    def pair_windows(self, texts: Iterable[tuple[str, str | None]]) -> Iterator[list[Window]]:
+    def pair_windows(self, texts: Sequence[tuple[str, str | None]]) -> list[list[Window]]:
         """The windows of texts and of pairs of texts, with the special subwords that the tokenizer puts around and
-        between them; constant memory.
+        between them.
 
         What is longer than a window is covered by several, see :func:`cover_together`. A text for which the tokenizer
         returns nothing becomes the unknown subword.
         """
-        texts, index = iter(texts), 0
-        while chunk := list(itertools.islice(texts, CHUNK)):
-            first = self._subwords([text for text, _ in chunk])
-            second = iter(self._subwords([pair for _, pair in chunk if pair is not None]))
-            for ids, (_, pair) in zip(first, chunk, strict=True):
-                yield list(self._around(index, [ids] if pair is None else [ids, next(second)]))
-                index += 1
+        first = self._subwords([text for text, _ in texts])
+        second = iter(self._subwords([pair for _, pair in texts if pair is not None]))
+        return [
+            list(self._around([ids] if pair is None else [ids, next(second)]))
+            for ids, (_, pair) in zip(first, texts, strict=True)
+        ]
 
-    def _subwords(self, texts: list[str]) -> list[list[int]]:
-        encodings = self.backend.encode_batch_fast(texts, add_special_tokens=False)
+    def _subwords(self, texts: Sequence[str]) -> list[list[int]]:
+        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids or [self.unknown] for encoding in encodings]
 
-    def _around(self, sentence: int, texts: Sequence[list[int]]) -> Iterator[Window]:
+    def _around(self, texts: Sequence[list[int]]) -> Iterator[Window]:
         """The windows of one text or two."""
         template = self.templates[len(texts)]
         for parts in cover_together(list(map(len, texts)), self.max_length - sum(map(len, template))):
@@ -192,26 +197,7 @@ class SubwordEncoder:
                 between = template[number + 1]
                 ids += [*text[part], *between]
                 words += [number] * len(text[part]) + [-1] * len(between)
-            yield Window(np.array(ids, dtype=np.int32), np.array(words, dtype=np.int32), sentence)
-
-    def _cut(self, sentence: int, words: Sequence[list[int]]) -> Iterator[Window]:
-        """The windows of a sentence that is too long or has a word without subwords, given those of each word."""
-        self.shortened_words += sum(len(pieces) > self.longest_word for pieces in words)
-        subwords = [pieces[: self.longest_word] or [self.unknown] for pieces in words]
-        for start, stop, own_start, own_stop in cover([len(pieces) for pieces in subwords], self.room, self.overlap):
-            flat = [piece for pieces in subwords[start:stop] for piece in pieces]
-            numbers = [
-                -1 if place == 0 and self._has_space(subwords[word]) else word
-                for word in range(start, stop)
-                for place in range(len(subwords[word]))
-            ]
-            yield self._window(sentence, flat, numbers, own_start, own_stop)
-
-    def _window(self, sentence: int, ids: list[int], words: list[int], start: int, stop: int) -> Window:
-        none = [-1]
-        full = np.array([*self.prefix, *ids, *self.suffix], dtype=np.int32)
-        numbers = np.array([*none * len(self.prefix), *words, *none * len(self.suffix)], dtype=np.int32)
-        return Window(full, numbers, sentence, start, stop)
+            yield Window(np.array(ids, dtype=np.int32), np.array(words, dtype=np.int32))
 
 
 def follows_space(word: str) -> bool:

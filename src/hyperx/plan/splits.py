@@ -1,18 +1,18 @@
-"""Encoded splits of pairs, from their sources or from the cache on disk."""
+"""Encoded splits of pairs, from where their data is or from the cache on disk."""
 
 from __future__ import annotations
 
 import hashlib
-import itertools
 import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from transformers import PreTrainedTokenizerFast
 
 from hyperx.data.batch.store import EncodedSplit, cache_key, read_encoded, write_encoded
-from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.locate.separation import HeldOutText
 from hyperx.data.locate.sources import DataSources
 from hyperx.data.read.sentence import Sentence
@@ -50,11 +50,10 @@ class SplitLoader:
         self.tokenizer_hash = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
 
     def load(self, pair: TaskLanguagePair, split: str) -> EncodedSplit:
-        """The encoded split; raises a DataError if anything is wrong with its source."""
+        """The encoded split; raises a DataError if anything is wrong with its data."""
         task = self.tasks[pair.task]
         apart = held_out(self.sources, task, pair, split)
-        source = self.sources.fingerprint(pair, split)
-        facts = (source, apart.fingerprint())
+        facts = (self.sources.fingerprint(pair, split), apart.fingerprint())
 
         def sentences() -> Iterator[Sentence]:
             log.info("encoding %s %s: %s", pair, split, self.sources.describe(pair, split))
@@ -67,7 +66,11 @@ class SplitLoader:
         path = self.cache / f"{cache_key(self.tokenizer_hash, self.max_length, task.kind, *facts)}.safetensors"
         if (known := read_encoded(path)) is not None:
             return known
-        write_encoded(path, encoded(sentences(), task, self.encoder), task.columns)
+        before = self.encoder.shortened_words
+        write_encoded(path, sentences(), partial(task.windows, self.encoder), task.columns)
+        if shortened := self.encoder.shortened_words - before:
+            longest, message = self.encoder.longest_word, "%d words of more than %d subwords are represented by their"
+            log.warning(message + " beginning", shortened, longest)
         if (written := read_encoded(path)) is None:
             raise DataError("the encoded split cannot be read back; is the disk full?", path=path)
         return written
@@ -76,16 +79,3 @@ class SplitLoader:
 def held_out(sources: DataSources, task: Task, pair: TaskLanguagePair, split: str) -> HeldOutText:
     """The text that a split must not have: the dev and test data of its language, if an auxiliary task trains on it."""
     return HeldOutText(sources.held_out(pair.language) if task.auxiliary and split == "train" else {})
-
-
-def encoded(
-    sentences: Iterator[Sentence], task: Task, encoder: SubwordEncoder
-) -> Iterator[tuple[Sequence[Window], Sentence]]:
-    """Every sentence with its windows; only some are held at a time. The number of shortened words is logged."""
-    for_windows, kept = itertools.tee(sentences)
-    before = encoder.shortened_words
-    yield from zip(task.windows(encoder, for_windows), kept, strict=True)
-    if shortened := encoder.shortened_words - before:
-        log.warning(
-            "%d words of more than %d subwords are represented by their beginning", shortened, encoder.longest_word
-        )
