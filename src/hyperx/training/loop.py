@@ -23,6 +23,7 @@ from transformers import set_seed
 
 from hyperx import checkpoint, interruption
 from hyperx.config import TrainConfig, TrainingOptions
+from hyperx.data.batch.padding import Subwords
 from hyperx.data.batch.sampling import BatchPlan, Row, pair_probabilities
 from hyperx.data.batch.store import EncodedSplit
 from hyperx.device import keep_freed_memory
