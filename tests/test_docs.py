@@ -1,4 +1,4 @@
-"""The README's code runs as it stands there; the page of the API names all that is public."""
+"""The README's code runs as it stands there; the pages keep to what a screen can show, and name all that is public."""
 
 from __future__ import annotations
 
@@ -15,6 +15,7 @@ import toy
 pytest_plugins = ["world"]
 
 README = (toy.ROOT / "README.md").read_text(encoding="utf-8")
+PAGES = [toy.ROOT / "README.md", *sorted((toy.ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.usefixtures("isolated")
@@ -28,6 +29,12 @@ def test_the_code_of_the_readme_runs(trained: Path, tmp_path: Path, capsys: pyte
 
 def test_the_readme_is_short() -> None:
     assert README.count("\n") <= 170
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_tables_have_at_most_eight_columns(page: Path) -> None:
+    rules = re.findall(r"^\|(?: *:?-+:? *\|)+$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
+    assert all(rule.count("|") <= 9 for rule in rules)
 
 
 def test_the_page_of_the_api_has_all_public_names() -> None:

@@ -40,10 +40,10 @@ from transfer.results import Results, Row, found_rates
 from transfer.runs import Run, phases, train_once
 from transfer.tables import (
     _average,
+    cells_data,
     comparisons,
-    curve_table,
+    curve_data,
     differences_table,
-    repeats_table,
     write_tables,
 )
 
@@ -372,15 +372,17 @@ def test_rendering_gives_tables_and_plots(done: Path) -> None:
     text = (done / "tables.md").read_text(encoding="utf-8")
     assert "## toy, 4 steps, the first 10 sentences of each cell: test data" in text
     groups = "seen | new pair | new language | zero-shot (both new) | all"
-    header = f"| method | rate | seeds | {groups} | seconds | on raw text |"
+    header = f"| method | seeds, rate | {groups} | seconds (+ on raw text) |"
     assert header in text
     # Two seeds have an interval, one has none.
     averages = dict(zip(METHODS, text.split(header)[1].splitlines()[2:], strict=False))
     assert averages["hyper-x"].count("±") == averages["adapter-shared"].count("±") == 5
     assert averages["mad-x"].count("±") == 0
-    assert "| adapter-shared | 2 | " in text
-    for group in ("| seen | f1 | 10 |", "| new pair | accuracy | 10 |", "| new language | f1 | 10 |"):
-        assert group in text
+    assert "| adapter-shared | 2, " in text
+    cells = (done / "data" / "cells-toy-4-10.csv").read_text(encoding="utf-8")
+    for cell in ("ner#en,seen,f1,10,2,", "pos#en,new pair,accuracy,10,2,", "ner#de,new language,f1,10,2,"):
+        assert f"hyper-x,{cell}" in cells
+    assert "Every cell: [cells-toy-4-10.csv](data/cells-toy-4-10.csv)." in text
 
 
 def test_tables_go_into_a_page(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -394,6 +396,7 @@ def test_tables_go_into_a_page(done: Path, tmp_path: Path, capsys: pytest.Captur
         inside, _, after = rest.partition("\n\n<!-- end -->")
         assert (before, after) == ("Before.\n\n", "\n\nAfter.\n")
         assert f"## {title}\n\n{inside}" in (done / "tables.md").read_text(encoding="utf-8")
+        assert (tmp_path / "data" / "cells-toy-4-10.csv").is_file()
     page.write_text("<!-- other -->\n<!-- end -->", encoding="utf-8")
     assert suite("render", done, "--page", page, "--formats", "svg") == 1
     assert f"{page}: expected a heading of tables.md, found 'other'" in capsys.readouterr().err
@@ -405,8 +408,9 @@ def test_a_cell_whose_sentences_all_stand_in_train_has_no_score_without(done: Pa
         name: rows.assign(in_train=rows["sentences"], score_without=float("nan"))
         for name, rows in comparison.systems.items()
     }
-    table = repeats_table(replace(comparison, systems=systems))
-    assert "| ner#en | 10 |  |" in table
+    cells = cells_data(replace(comparison, systems=systems))
+    assert set(cells["in_train"]) == {10}
+    assert cells["score_without"].isna().all()
 
 
 def test_scores_without_what_stands_in_train_are_those_of_the_other_sentences(done: Path) -> None:
@@ -416,8 +420,12 @@ def test_scores_without_what_stands_in_train_are_those_of_the_other_sentences(do
     assert evaluation.CellScore(pair, "accuracy", right, ~in_train).score_without == 1
     (comparison,) = comparisons(Results(done), "final")
     systems = {name: rows.assign(in_train=4, score_without=0.25) for name, rows in comparison.systems.items()}
-    shown = ["25.0 ± 0.0" if rows["seed"].nunique() > 1 else "25.0" for rows in systems.values()]
-    assert f"| ner#en | 4 | {' | '.join(shown)} |" in repeats_table(replace(comparison, systems=systems))
+    cells = cells_data(replace(comparison, systems=systems)).query("pair == 'ner#en'").set_index("method")
+    assert set(cells["in_train"]) == {4}
+    assert set(cells["score_without"]) == {25}
+    assert {name for name, rows in systems.items() if rows["seed"].nunique() > 1} == set(
+        cells.index[cells["score_without_interval"] == 0]
+    )
 
 
 def test_differences_are_the_baselines_averages_less_those_of_the_others(done: Path) -> None:
@@ -439,10 +447,9 @@ def test_curves_are_means_over_the_seeds(done: Path) -> None:
     (comparison,) = comparisons(Results(done), "curve")
     averages = {seed: comparison.averages("hyper-x").xs(seed, level="seed") for seed in (1, 2)}
     assert not averages[1].equals(averages[2])
-    table = curve_table(comparison)
-    for group, name in {"seen": "seen", "new_pair": "new pair", "zero_shot": "zero-shot (both new)"}.items():
-        means = (averages[1][group] + averages[2][group]) / 2
-        assert f"| hyper-x | {name} | " + ", ".join(f"{step}: {100 * means[step]:.1f}" for step in (2, 4)) in table
+    curve = curve_data(comparison).query("method == 'hyper-x'").set_index("step")
+    for group in ("seen", "new_pair", "zero_shot"):
+        assert list(curve[group]) == pytest.approx(list(50 * (averages[1][group] + averages[2][group])))
 
 
 def test_steps_at_which_a_cell_is_missing_have_no_average() -> None:

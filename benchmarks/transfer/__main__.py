@@ -218,18 +218,21 @@ def render(options: RenderOptions) -> int:
     """Write all tables and plots."""
     # The plotting library is slow to import, and training does not need it.
     from .plots import curves, heat_map, save
-    from .tables import comparisons, update_page, write_tables
+    from .tables import FILES, comparisons, update_page, write_data, write_tables
 
     results = Results(options.output_dir)
     if not results.rows():
         raise DataError("there are no results; `run` writes some", path=results.path)
     sections = write_tables(results, options.baseline, results.folder / "tables.md")
+    write_data(results, results.folder / "data")
     print(results.folder / "tables.md")
     if options.page is not None:
         update_page(options.page, sections)
-    for stage, draw, kind in (("final", heat_map, "cells"), ("dev", heat_map, "dev"), ("curve", curves, "curves")):
+        write_data(results, options.page.parent / "data")
+    for stage, kind in FILES.items():
         for comparison in comparisons(results, stage):
-            for path in save(draw(comparison), results.folder, f"{kind}-{comparison.file}", options.formats):
+            figure = curves(comparison) if stage == "curve" else heat_map(comparison)
+            for path in save(figure, results.folder, f"{kind}-{comparison.file}", options.formats):
                 print(path)
     return 0
 

@@ -28,6 +28,10 @@ sentences within each cell, the same for both methods, and the seeds if there ar
 """
 
 
+FILES = {"final": "cells", "dev": "dev", "curve": "curves"}
+"""How the files of plots and data begin, by stage."""
+
+
 @dataclass(frozen=True)
 class Comparison:
     """Comparable runs of one experiment: with the same number of steps, scored on the same sentences.
@@ -114,7 +118,10 @@ def in_group(rows: pd.DataFrame, group: str) -> pd.DataFrame:
 
 
 def averages_table(comparison: Comparison) -> str:
-    """A row per method: macro averages of the groups, mean over the seeds and its interval; training time."""
+    """A row per method: macro averages of the groups, mean over the seeds and its interval; training time.
+
+    No table has more than eight columns, which is what a page shows without scrolling.
+    """
     groups = [
         group for group in AVERAGE_NAMES if any(len(in_group(rows, group)) for rows in comparison.systems.values())
     ]
@@ -122,44 +129,50 @@ def averages_table(comparison: Comparison) -> str:
     for name, rows in comparison.systems.items():
         averages = comparison.averages(name)
         runs = rows.drop_duplicates(["seed"])
+        text = runs["text_seconds"].mean() if runs["text_seconds"].any() else 0
         table.append([
             name,
-            " ".join(f"{rate:g}" for rate in sorted(rows["rate"].unique())),
-            str(len(runs)),
+            f"{len(runs)}, " + " ".join(f"{rate:g}" for rate in sorted(rows["rate"].unique())),
             *(_shown(mean_interval(list(averages[group]))) for group in groups),
-            f"{runs['seconds'].mean():,.0f}" if runs["seconds"].any() else "",
-            f"{runs['text_seconds'].mean():,.0f}" if runs["text_seconds"].any() else "",
+            (f"{runs['seconds'].mean():,.0f}" if runs["seconds"].any() else "") + (f" + {text:,.0f}" if text else ""),
         ])  # fmt: skip
-    header = ["method", "rate", "seeds", *(AVERAGE_NAMES[group] for group in groups), "seconds", "on raw text"]
+    header = ["method", "seeds, rate", *(AVERAGE_NAMES[group] for group in groups), "seconds (+ on raw text)"]
     return markdown_table(header, table)
 
 
-def cells_table(comparison: Comparison) -> str:
-    """A row per cell, sorted by group, and a column per method: means over the seeds."""
-    table = []
-    first = next(iter(comparison.systems.values()))
-    for group in GROUPS:
-        for pair in dict.fromkeys(in_group(first, group)["pair"]):
-            cell = first[first["pair"] == pair].iloc[0]
-            values = [
-                _shown(mean_interval(list(rows[rows["pair"] == pair]["score"]))) for rows in comparison.systems.values()
-            ]
-            table.append([pair, AVERAGE_NAMES[group], str(cell["measure"]), f"{cell['sentences']:,}", *values])
-    return markdown_table(["cell", "group", "measure", "sentences", *comparison.systems], table, text_columns=3)
+def cells_data(comparison: Comparison) -> pd.DataFrame:
+    """A row per method and cell: percent, means over the seeds with their intervals, with all sentences and without
+    those that also occur in train (empty where nothing is left)."""
+    rows = []
+    for name, runs in comparison.systems.items():
+        for group in GROUPS:
+            for pair, cell in in_group(runs, group).groupby("pair", sort=False):
+                first, without = cell.iloc[0], list(cell["score_without"].dropna())
+                rows.append({
+                    "method": name,
+                    "pair": pair,
+                    "group": AVERAGE_NAMES[group],
+                    "measure": first["measure"],
+                    "sentences": first["sentences"],
+                    "seeds": len(cell),
+                    **_percent("score", list(cell["score"])),
+                    "in_train": 0 if pd.isna(first["in_train"]) else int(first["in_train"]),
+                    **_percent("score_without", without),
+                })  # fmt: skip
+    return pd.DataFrame(rows)
 
 
-def repeats_table(comparison: Comparison) -> str:
-    """The cells some of whose sentences also occur in train, with the scores on the others; "" if there are none."""
-    table = []
-    systems = comparison.systems.values()
-    first = next(iter(systems))
-    for pair in dict.fromkeys(first[first["in_train"].fillna(0) > 0]["pair"]):
-        own = [rows[rows["pair"] == pair] for rows in systems]
-        counts = f"{int(own[0].iloc[0]['in_train']):,}"
-        without = [list(rows["score_without"].dropna()) for rows in own]
-        # Nothing is left of a cell all of whose sentences occur in train.
-        table.append([pair, counts, *(_shown(mean_interval(scores)) if scores else "" for scores in without)])
-    return markdown_table(["cell", "in train", *comparison.systems], table) if table else ""
+def curve_data(comparison: Comparison) -> pd.DataFrame:
+    """A row per method and step: the macro averages on dev data in percent, means over the seeds."""
+    means = {name: 100 * comparison.averages(name).groupby("step").mean() for name in comparison.systems}
+    return pd.concat(means, names=["method"]).reset_index()
+
+
+def _percent(name: str, scores: list[float]) -> dict[str, float | None]:
+    if not scores:
+        return {name: None, f"{name}_interval": None}
+    mean = mean_interval(scores)
+    return {name: 100 * mean.value, f"{name}_interval": None if mean.half is None else 100 * mean.half}
 
 
 def differences_table(comparison: Comparison, baseline: str, results: Results) -> str:
@@ -221,31 +234,11 @@ def rates_table(results: Results) -> str:
     return markdown_table(header, table, text_columns=2) if table else ""
 
 
-def curve_table(comparison: Comparison) -> str:
-    """A row per method and group: the macro average on dev data by step, mean over the seeds."""
-    table = []
-    for name in comparison.systems:
-        averages = comparison.averages(name)
-        by_step = averages.groupby("step").mean()
-        for group in by_step.columns:
-            table.append(
-                [
-                    name,
-                    AVERAGE_NAMES[group],
-                    ", ".join(f"{step}: {100 * value:.1f}" for step, value in by_step[group].items()),
-                ]
-            )
-    return markdown_table(["method", "group", "average by step"], table, text_columns=3)
-
-
 def comparison_tables(comparison: Comparison, baseline: str, results: Results) -> Iterator[str]:
-    """The tables of one comparison."""
+    """The tables of one comparison: averages and differences."""
     yield averages_table(comparison)
     if baseline in comparison.systems and len(comparison.systems) > 1:
         yield DIFFERENCES + differences_table(comparison, baseline, results)
-    yield cells_table(comparison)
-    if repeats := repeats_table(comparison):
-        yield "Without the sentences that also occur in train:\n\n" + repeats
 
 
 def all_tables(results: Results, baseline: str) -> dict[str, str]:
@@ -264,10 +257,19 @@ def all_tables(results: Results, baseline: str) -> dict[str, str]:
         )
     for stage, data in (("final", "test data"), ("dev", "dev data, to choose by")):
         for comparison in compared[stage]:
-            sections[f"{comparison.title}: {data}"] = "\n".join(comparison_tables(comparison, baseline, results))
+            tables = "\n".join(comparison_tables(comparison, baseline, results))
+            sections[f"{comparison.title}: {data}"] = f"{tables}\n{_link('Every cell', stage, comparison)}\n"
     for comparison in comparisons(results, "curve"):
-        sections[f"{comparison.title}: dev data while training"] = curve_table(comparison)
+        sections[f"{comparison.title}: dev data while training"] = _link("Averages by step", "curve", comparison) + "\n"
     return sections
+
+
+def _link(text: str, stage: str, comparison: Comparison) -> str:
+    return f"{text}: [{_data_name(stage, comparison)}](data/{_data_name(stage, comparison)})."
+
+
+def _data_name(stage: str, comparison: Comparison) -> str:
+    return f"{FILES[stage]}-{comparison.file}.csv"
 
 
 def write_tables(results: Results, baseline: str, path: Path) -> dict[str, str]:
@@ -277,6 +279,15 @@ def write_tables(results: Results, baseline: str, path: Path) -> dict[str, str]:
     versions = ", ".join(sorted(results.frame()["version"].unique()))
     path.write_text("\n".join([*parts, f"Versions: {versions}\n"]), encoding="utf-8")
     return sections
+
+
+def write_data(results: Results, folder: Path) -> None:
+    """Write what the tables link: every cell and every curve, a CSV file for each comparison."""
+    folder.mkdir(exist_ok=True)
+    for stage in FILES:
+        for comparison in comparisons(results, stage):
+            data = curve_data(comparison) if stage == "curve" else cells_data(comparison)
+            data.to_csv(folder / _data_name(stage, comparison), index=False, float_format="%.1f")
 
 
 def update_page(page: Path, sections: Mapping[str, str]) -> None:
