@@ -38,7 +38,7 @@ if TYPE_CHECKING:
     from hyperx.tasks.base import Task as Task
     from hyperx.tasks.registry import register_task as register_task
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 # Importing a model imports torch and transformers, which `import hyperx` and `hyperx --help` should not wait for.
 _NAMES = {
