@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hyperx.config import TrainConfig as TrainConfig
     from hyperx.config import TrainingOptions as TrainingOptions
     from hyperx.data.batch.windows import Window as Window
+    from hyperx.data.read.sentence import Prediction as Prediction
     from hyperx.data.read.sentence import Sentence as Sentence
     from hyperx.errors import CheckpointError as CheckpointError
     from hyperx.errors import ConfigError as ConfigError
@@ -30,7 +31,6 @@ if TYPE_CHECKING:
     from hyperx.model import HyperX as HyperX
     from hyperx.model import ModelOutput as ModelOutput
     from hyperx.pairs import TaskLanguagePair as TaskLanguagePair
-    from hyperx.prediction.output import Prediction as Prediction
     from hyperx.tasks.base import HeadFacts as HeadFacts
     from hyperx.tasks.base import HeadInput as HeadInput
     from hyperx.tasks.base import Result as Result
@@ -46,13 +46,12 @@ _NAMES = {
     "hyperx.config": "ArchitectureOptions DataOptions EvaluateConfig HypernetworkOptions ModelConfig ModelOptions "
     "SamplingOptions TrainConfig TrainingOptions",
     "hyperx.data.batch.windows": "Window",
-    "hyperx.data.read.sentence": "Sentence",
+    "hyperx.data.read.sentence": "Prediction Sentence",
     "hyperx.errors": "CheckpointError ConfigError DataError EncoderError HyperXError",
     "hyperx.evaluation.scores": "PairScores",
     "hyperx.evaluation.scoring": "Evaluation",
     "hyperx.model": "HyperX ModelOutput",
     "hyperx.pairs": "TaskLanguagePair",
-    "hyperx.prediction.output": "Prediction",
     "hyperx.tasks.base": "HeadFacts HeadInput Result Scores Task",
     "hyperx.tasks.registry": "register_task",
 }
