@@ -12,10 +12,9 @@ from typing import Any, Literal
 import tyro
 import yaml
 
-from hyperx.cli.options import OptionLoader
 from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
-from hyperx.options import option_types
+from hyperx.options import OptionLoader, option_types
 
 from .experiment import Experiment
 from .methods import METHODS, method

@@ -8,14 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from hyperx.cli.options import read_yaml
 from hyperx.config import DataOptions, SamplingOptions, TrainConfig
 from hyperx.data.batch.sampling import pair_probabilities
 from hyperx.data.locate.resolution import resolve
 from hyperx.data.locate.sources import DataSources
 from hyperx.errors import ConfigError
 from hyperx.files import in_home
-from hyperx.options import made
+from hyperx.options import made, read_yaml
 from hyperx.pairs import Group, TaskLanguagePair, group_of
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks, read_kinds

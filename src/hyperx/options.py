@@ -3,63 +3,54 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping
+import re
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any, TypeVar, get_origin, get_type_hints
 
+import yaml
 from pydantic import ConfigDict, ValidationError, create_model
 
 from hyperx.config import PUBLISHED
-from hyperx.errors import ConfigError, told
+from hyperx.errors import ConfigError, UsageError, told
 from hyperx.files import in_home
 
 Config = TypeVar("Config")
 
 SYNONYMS = {
-    "learning_rate": "lr learn_rate rate",
-    "per_device_train_batch_size": "batch batch_size bs bsz train_batch_size",
-    "per_device_eval_batch_size": "batch batch_size bs bsz train_batch_size eval_batch_size test_batch_size",
-    "batch_size": "batch bs bsz train_batch_size eval_batch_size test_batch_size per_device_eval_batch_size",
-    "num_train_epochs": "epoch epochs num_epochs n_epochs max_epochs",
-    "max_train_steps": "step steps max_steps num_steps train_steps iterations",
-    "gradient_accumulation_steps": "accumulation_steps grad_accum accumulate",
-    "max_grad_norm": "clip clipping grad_clip gradient_clipping",
-    "weight_decay": "decay wd l2",
-    "warmup_steps": "warmup num_warmup_steps",
-    "lr_scheduler_type": "scheduler lr_scheduler schedule",
-    "early_stopping_patience": "patience early_stopping",
-    "output": "out output_dir output_folder out_dir output_path save_dir",
-    "output_dir": "out output output_folder out_dir output_path save_dir",
-    "input": "in file text input_file input_path stdin",
-    "checkpoint": "model model_path model_dir model_name load ckpt eval_ckpt run load_from_ckpt checkpoint_path",
-    "eval_ckpt": "model model_path model_dir model_name load checkpoint ckpt run load_from_ckpt checkpoint_path",
-    "load_from_ckpt": "checkpoint ckpt eval_ckpt run checkpoint_path",
-    "model_name_or_path": "model model_path model_dir model_name load encoder base_model pretrained",
-    "data_folder": "data data_dir data_path dataset datasets corpus",
-    "tasks": "task",
-    "language": "lang langs languages lng",
-    "languages": "lang langs language lng",
-    "train_task_language_pairs": "pair pairs task_language_pairs train_pairs train",
-    "eval_task_language_pairs": "dev_pairs eval_pairs",
-    "test_task_language_pairs": "pair pairs task_language_pairs test_pairs test dev_pairs eval_pairs",
-    "no_cuda": "device cpu gpu cuda use_cpu use_cuda no_gpu",
-    "seed": "random_seed random_state",
-    "disable_progress_bar": "quiet silent progress no_progress progress_bar",
-    "max_length": "max_len max_seq_length max_seq_len seq_len",
-    "fp16": "amp half bf16 mixed_precision precision",
-    "config": "cfg config_file yaml",
-    "output_format": "format",
-    "confidence": "confidences probabilities scores",
-    "max_train_samples": "limit max_samples",
-    "max_eval_samples": "limit max_samples",
-    "resume": "resume_from_checkpoint continue",
-    "overwrite_output_dir": "overwrite force",
     "adapter_non_linearity": "activation",
-    "adapters": "no_hypernet adapter_sharing adapter",
-    "": "verbose debug log_level v",
+    "adapters": "no_hypernet",
+    "batch_size": "bs bsz",
+    "checkpoint": "model model_path model_dir load run load_from_ckpt",
+    "confidence": "probabilities scores",
+    "config": "yaml",
+    "data_folder": "data_path dataset datasets corpus",
+    "disable_progress_bar": "quiet silent progress no_progress",
+    "eval_ckpt": "model model_path model_dir load run checkpoint_path",
+    "eval_task_language_pairs": "dev_pairs eval_pairs",
+    "fp16": "amp half mixed_precision precision",
+    "input": "file text stdin",
+    "learning_rate": "lr rate",
+    "load_from_ckpt": "checkpoint ckpt eval_ckpt run checkpoint_path",
+    "max_grad_norm": "clip clipping grad_clip gradient_clipping",
+    "max_length": "seq_len",
+    "max_train_samples": "limit max_samples",
+    "max_train_steps": "step steps num_steps iterations",
+    "model_name_or_path": "model model_dir load encoder base_model pretrained",
+    "no_cuda": "device cpu gpu use_cpu no_gpu",
+    "num_train_epochs": "epoch",
+    "output_dir": "out save_dir",
+    "output_format": "format",
+    "overwrite_output_dir": "force",
+    "per_device_train_batch_size": "batch batch_size bs bsz",
+    "per_device_eval_batch_size": "batch bs bsz test_batch_size",
+    "resume": "resume_from_checkpoint continue",
+    "train_task_language_pairs": "pair pairs task_language_pairs train",
+    "test_task_language_pairs": "pair pairs test dev_pairs eval_pairs",
+    "weight_decay": "wd l2",
 }
-"""What options are called elsewhere, which a command has the first of; there is nothing like the last ones."""
+"""What options are called elsewhere, where the spelling is not close; the first that a command has is meant."""
 
 
 def option_types(kind: type[Any], *, ranges: bool = False) -> dict[str, Any]:
@@ -79,28 +70,43 @@ def flat(config: Any) -> dict[str, Any]:
     return values
 
 
-def made(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """A configuration with the options that are named and the defaults of the others, see :func:`read_values`.
+def made(kind: type[Config], values: Mapping[str, Any], *, place: str = "", faults: Iterable[str] = ()) -> Config:
+    """A configuration with these options, over those of the file that ``config`` names, over those of a preset.
+
+    Args:
+        kind: its dataclass.
+        values: values by the names of options, see :func:`read_values`.
+        place: what stands before an option's name in messages.
+        faults: problems that were found before, to be reported with the others.
 
     Raises:
-        ConfigError: all names and values that do not fit.
+        UsageError: all names and values that do not fit.
+        ConfigError: if it is only the file that cannot be read.
     """
-    problems: list[str] = []
-    read = read_values(kind, values, problems)
-    if problems:
-        raise ConfigError(problems)
-    return built(kind, read)
+    faults, unreadable = list(faults), list[str]()
+    read = read_values(kind, values, faults, place=place)
+    if values.get("config"):
+        path = in_home(values["config"])
+        try:
+            file = read_yaml(path)
+        except ConfigError as error:
+            unreadable, file = [*error.problems], {}
+        if "config" in file:
+            faults.append(f"--config: {path}: a file of options cannot name another one")
+        read = read_values(kind, file, faults, place=f"--config: {path}: ") | read
+    if faults or unreadable:
+        raise (UsageError if faults else ConfigError)([*unreadable, *faults])
+    return _built(kind, (PUBLISHED if read.get("preset") == "published" else {}) | read)
 
 
-def built(kind: type[Config], values: Mapping[str, Any]) -> Config:
-    """A configuration with values of the right types. Those of a preset lie below them."""
-    values = {**PUBLISHED, **values} if values.get("preset") == "published" else values
-    parts = {
-        name: built(hint, values) if is_dataclass(hint) else values[name]  # type: ignore[arg-type]
-        for name, hint in get_type_hints(kind).items()
-        if is_dataclass(hint) or name in values
-    }
-    return kind(**parts)
+def _built(kind: type[Config], values: Mapping[str, Any]) -> Config:
+    return kind(
+        **{
+            name: _built(hint, values) if is_dataclass(hint) else values[name]  # type: ignore[arg-type]
+            for name, hint in get_type_hints(kind).items()
+            if is_dataclass(hint) or name in values
+        }
+    )
 
 
 def read_values(kind: type[Any], values: Mapping[str, Any], problems: list[str], *, place: str = "") -> dict[str, Any]:
@@ -155,9 +161,8 @@ def meant(name: str, known: Collection[str]) -> str | None:
     plain = name.lower().lstrip("-").replace("-", "_")
     if plain in known:
         return plain
-    if options := [option for option, others in SYNONYMS.items() if plain in others.split()]:
-        return next((option for option in options if option in known), None)
-    return next(iter(difflib.get_close_matches(plain, known, n=1, cutoff=0.5)), None)
+    named = [option for option, others in SYNONYMS.items() if plain in others.split() and option in known]
+    return next(iter(named or difflib.get_close_matches(plain, known, n=1, cutoff=0.5)), None)
 
 
 def _fitting(
@@ -183,3 +188,46 @@ def _names(value: Any, *, join: bool) -> tuple[Any, ...]:
         return tuple(f"{key}={one}" if isinstance(one, str | int | float) else one for key, one in joined.items())
     several = value if isinstance(value, list | tuple) else [value]
     return tuple(str(one) if isinstance(one, int | float) else one for one in several)
+
+
+class OptionLoader(yaml.SafeLoader):
+    """Loads YAML with the truth values of YAML 1.2 (in 1.1 the language code ``no`` is one too) and without dates (a
+    revision may look like one), and refuses repeated keys."""
+
+    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
+        """Read a mapping; raises a YAMLError that names a repeated key. Merged keys (``<<``) may be repeated."""
+        node = super().compose_mapping_node(anchor)
+        lines: dict[str, int] = {}
+        for key, _ in node.value:
+            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
+                line = key.start_mark.line + 1
+                if key.value in lines:
+                    before = f"is already set in line {lines[key.value]}"
+                    raise yaml.YAMLError(f"{key.value!r} in line {line} {before}; keep one of them")
+                lines[key.value] = line
+        return node
+
+
+OptionLoader.yaml_implicit_resolvers = {
+    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]
+    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
+}
+OptionLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|True|false|False)$"), list("tTfF"))
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """The lines ``option: value`` of a file; names and values are not checked.
+
+    Raises:
+        ConfigError: if it cannot be read or has something else.
+    """
+    try:
+        value = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)  # a SafeLoader
+    except OSError as error:
+        raise ConfigError([f"--config: cannot read {path}: {error.strerror}"]) from None
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise ConfigError([f"--config: {path} is not YAML: {' '.join(str(error).split())}"]) from None
+    if not isinstance(value, dict | None):
+        found = type(value).__name__
+        raise ConfigError([f"--config: {path}: expected lines of 'option: value'; found a {found}"])
+    return value or {}

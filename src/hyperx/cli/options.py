@@ -11,11 +11,9 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
 from itertools import pairwise
-from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-import yaml
 from rich.console import Console, Group
 from rich.logging import RichHandler
 from rich.padding import Padding
@@ -24,9 +22,7 @@ from rich.text import Text
 from tqdm import tqdm
 
 from hyperx.config import DataOptions, EvaluateConfig, ImportConfig, LanguagesConfig, PredictConfig
-from hyperx.errors import ConfigError, UsageError
-from hyperx.files import in_home
-from hyperx.options import built, flat, meant, option_types, read_values
+from hyperx.options import flat, made, meant, option_types
 
 Config = TypeVar("Config")
 TABLE = "data"
@@ -46,31 +42,14 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
     """The options of a command: those of its line, over those of the file that it names.
 
     Raises:
-        ConfigError: if the file is missing or malformed, or names unknown options.
-        UsageError: if a word or a value cannot be read; it has all problems.
+        ConfigError: all problems, see :func:`hyperx.options.made`.
         SystemExit: after help was shown.
     """
     if "-h" in arguments or "--help" in arguments:
         show_help(kind, command)
         raise SystemExit(0)
     faults: list[str] = []
-    problems: list[str] = []
-    words = read_words(kind, arguments, faults)
-    values = read_values(kind, words, faults, place="--")
-    if words.get("config"):
-        path = in_home(words["config"])
-        try:
-            file = read_yaml(path)
-        except ConfigError as error:
-            problems, file = [*error.problems], {}
-        if file.pop("config", None) is not None:
-            faults.append(f"--config: {path}: a file of options cannot name another one")
-        values = read_values(kind, file, faults, place=f"--config: {path}: ") | values
-    if faults:
-        raise UsageError([*problems, *faults])
-    if problems:
-        raise ConfigError(problems)
-    return built(kind, values)
+    return made(kind, read_words(kind, arguments, faults), place="--", faults=faults)
 
 
 def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> dict[str, Any]:
@@ -130,49 +109,6 @@ def grouped(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
         else:
             given.append(word)
     yield option, given
-
-
-class OptionLoader(yaml.SafeLoader):
-    """Loads YAML with the truth values of YAML 1.2 (in 1.1 the language code ``no`` is one too) and without dates (a
-    revision may look like one), and refuses repeated keys."""
-
-    def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
-        """Read a mapping; raises a YAMLError that names a repeated key. Merged keys (``<<``) may be repeated."""
-        node = super().compose_mapping_node(anchor)
-        lines: dict[str, int] = {}
-        for key, _ in node.value:
-            if isinstance(key, yaml.ScalarNode) and key.tag != "tag:yaml.org,2002:merge":
-                line = key.start_mark.line + 1
-                if key.value in lines:
-                    before = f"is already set in line {lines[key.value]}"
-                    raise yaml.YAMLError(f"{key.value!r} in line {line} {before}; keep one of them")
-                lines[key.value] = line
-        return node
-
-
-OptionLoader.yaml_implicit_resolvers = {
-    first: [(tag, pattern) for tag, pattern in resolvers if not tag.endswith((":bool", ":timestamp"))]
-    for first, resolvers in yaml.SafeLoader.yaml_implicit_resolvers.items()
-}
-OptionLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|True|false|False)$"), list("tTfF"))
-
-
-def read_yaml(path: Path) -> dict[str, Any]:
-    """The lines ``option: value`` of a file; names and values are not checked.
-
-    Raises:
-        ConfigError: if it cannot be read or has something else.
-    """
-    try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)  # a SafeLoader
-    except OSError as error:
-        raise ConfigError([f"--config: cannot read {path}: {error.strerror}"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"--config: {path} is not YAML: {' '.join(str(error).split())}"]) from None
-    if not isinstance(value, dict | None):
-        found = type(value).__name__
-        raise ConfigError([f"--config: {path}: expected lines of 'option: value'; found a {found}"])
-    return value or {}
 
 
 def show_help(kind: type[Any], command: str) -> None:
