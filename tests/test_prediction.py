@@ -389,8 +389,8 @@ def test_a_word_that_the_output_cannot_hold_is_a_fault_of_its_sentence(
     text = '{"words": ["cat", "sees"]}\n{"words": ["a\\tb"]}\n{"words": ["dog"]}\n'
     options = ["--input_format", "jsonl", "--output_format", "columns", "--tasks", "pos"]
     assert predict(text, *options, "--on_error", "skip") == "cat\tNOUN\nsees\tVERB\n\ndog\tNOUN\n\n"
-    assert "<stdin>:2: expected a word or label without tabs" in caplog.text
-    assert "<stdin>:2: expected a word or label without tabs" in predict(text, *options, status=1)
+    assert "<stdin>:2: expected a word without tabs" in caplog.text
+    assert "<stdin>:2: expected a word without tabs" in predict(text, *options, status=1)
 
 
 @pytest.mark.parametrize("input_format", ["raw", "tokens", "jsonl"])

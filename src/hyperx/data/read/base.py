@@ -23,17 +23,16 @@ class Request:
     """What is asked of a reader.
 
     Args:
-        origin: the name of the file, stream or data set in errors.
-        column: the annotation that every sentence must have, as in training; by default none is read, only words and
-            texts, as in prediction.
-        on_fault: called with every fault after which reading can go on; raises by default. If it does not, the sentence
-            is left out.
+        origin: the name of the file or stream in errors.
+        column: the annotation that every sentence must have, as in training; by default only words and texts are read,
+            as in prediction.
+        on_fault: called with every fault behind which reading can go on; by default it is raised.
         names: our names of columns and keys -> those of the data, if they are unusual.
         reads: whether tasks need ``words``, ``text`` or both. Without ``words`` running text is not segmented; with
             ``text`` a tab separates two texts of a line.
-        language: the language of running text, by whose rules it is segmented.
+        language: the language of running text.
         word_column: the column of the words in columns, counted from 1; by default it is told by sure signs.
-        fills: give out a gap in the place of a sentence that cannot be read.
+        fills: give out a gap in the place of a sentence that cannot be read; by default it is left out.
         aligns: give out a gap for every blank line too, and lines of columns as they are.
     """
 
@@ -64,11 +63,8 @@ class Format(ABC):
 
     @abstractmethod
     def read(self, lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
-        """Stream the sentences of numbered lines with their ends; one is in memory at a time.
-
-        Raises:
-            DataError: with file and line, for whatever is wrong before the first sentence; all else is a fault.
-        """
+        """Stream the sentences of numbered lines with their ends; one is in memory at a time. What is wrong goes to
+        ``request.on_fault`` with file and line; behind a DataError that is raised, reading cannot go on."""
 
 
 class LineFormat(Format):
@@ -97,12 +93,7 @@ class WrittenFormat(Format):
     """A format in which predictions are written: what is written is read back equal, or refused."""
 
     def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
-        """Which tasks have labels, or names, that would be read back as others.
-
-        Args:
-            places: for each task the columns of words that it gives.
-            labels: its labels.
-        """
+        """Which tasks have labels, or names, that would be read back as others, given the labels of each task."""
         return [
             f"the label {label!r} of {task}, as {reason}"
             for task in places
@@ -121,11 +112,8 @@ class WrittenFormat(Format):
 
     @abstractmethod
     def render(self, prediction: Prediction, number: int) -> str:
-        """A prediction with its line ends, given its number in the output, counted from 1.
-
-        Raises:
-            DataError: if the format cannot hold a word or a label.
-        """
+        """A prediction with its line ends, given its number in the output, counted from 1. Words and labels are those
+        that :meth:`check` and :meth:`label_problems` let pass."""
 
 
 def no_characters(label: str) -> str | None:
@@ -140,11 +128,9 @@ def no_field(label: str) -> str | None:
     return "it has a tab, line end or NUL" if LINE_BREAKS.search(label) else no_characters(label)
 
 
-def fields_of_words(fields: Sequence[str], sentence: Sentence) -> Sequence[str]:
-    """The fields of all words; raises a DataError if one does not fit into a column."""
-    for word, field_ in enumerate(fields):
-        if not field_ or LINE_BREAKS.search(field_):
-            found = f"found {field_[:40]!r}; fix it, or write jsonl"
-            message = f"expected a word or label without tabs, line ends and NUL, {found}"
-            raise DataError(message, path=sentence.origin or None, line=sentence.line_of(word))
-    return fields
+def check_fields(sentence: Sentence) -> None:
+    """Check that all words fit into a column; raises a DataError if one does not."""
+    for number, word in enumerate(sentence.words):
+        if not word or LINE_BREAKS.search(word):
+            message = f"expected a word without tabs, line ends and NUL, found {word[:40]!r}; fix it, or write jsonl"
+            raise DataError(message, path=sentence.origin or None, line=sentence.line_of(number))

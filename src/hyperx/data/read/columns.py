@@ -6,24 +6,14 @@ import logging
 import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 
-from hyperx.data.read.base import TEXT, Request, WrittenFormat, fields_of_words, no_field
-from hyperx.data.read.conllu import NOTHING, WordIds, comment_value, label_comments, no_words, pair_comment
-from hyperx.data.read.labels import UPOS_TAGS
-from hyperx.data.read.lines import (
-    LINE_BREAKS,
-    MOST_WORDS,
-    FaultyLine,
-    Line,
-    check_length,
-    check_line,
-    check_word,
-    whole,
-    without_ends,
-)
+from hyperx.data.read.base import TEXT, Request, WrittenFormat, check_fields, no_field
+from hyperx.data.read.blocks import DOCUMENT, Block, Layout, WordIds, comment_value, cut, is_tag, read_blocks
+from hyperx.data.read.conllu import NOTHING, label_comments, pair_comment
+from hyperx.data.read.lines import LINE_BREAKS, FaultyLine, Line, without_ends
 from hyperx.data.read.sentence import Places, Prediction, Sentence
 from hyperx.errors import DataError
 
@@ -37,13 +27,8 @@ _ENOUGH, _MOST = 3, 10
 # Lines that are searched for them.
 _SEARCHED = 1000
 
-# Only the plain space separates: NBSP and U+3000 are parts of words.
-_SPACES = re.compile(" +")
-_SPAN_TAG = re.compile("O|[BIESULM]-.+")
 _LANGUAGE_PREFIX = re.compile(r"([a-z]{2,3}(?:-[a-z]+)*|simple):.")
-_NAMED_COMMENT = re.compile(r"# \S+ =")
-_DOCUMENT = "-DOCSTART-"
-_NO_WORDS = ("# ", _DOCUMENT, "\ufeff")
+_NO_WORDS = ("# ", DOCUMENT, "\ufeff")
 """What begins a comment or a document, or a file."""
 
 
@@ -68,19 +53,7 @@ class ColumnsFormat(WrittenFormat):
         sample = _sample(lines)
         layout = _layout(sample, request)
         _check_prefix(layout, sample, request)
-        block = _Block(layout, request)
-        for number, line in chain(sample, lines):
-            is_blank = not line.strip(" \t")
-            if is_blank and block.first_line:
-                yield from block.sentences()
-                block = _Block(layout, request)
-            is_word = not is_blank and not line.startswith(_DOCUMENT) and block.add(number, line)
-            if request.aligns:
-                block.shape.append(None if is_word else _kept(line))
-        if block.first_line:
-            yield from block.sentences()
-        elif block.shape:
-            yield Sentence((), text="", origin=request.origin, shape=tuple(block.shape), error="")
+        yield from read_blocks(chain(sample, lines), layout, request, _sentence)
 
     def label_problem(self, label: str, task: str, places: Places) -> str | None:
         """Labels stand between tabs, or in comments."""
@@ -91,7 +64,8 @@ class ColumnsFormat(WrittenFormat):
         """Words have neither tabs nor line ends, and do not make their line a comment or the start of a document;
         without a label beside them, they have no spaces either."""
         alone = not any(map(tuple, places.values()))
-        for number, word in enumerate(fields_of_words(sentence.words, sentence)):
+        check_fields(sentence)
+        for number, word in enumerate(sentence.words):
             if word.startswith(_NO_WORDS) or (alone and " " in word):
                 message = f"expected a word that columns can hold, found {word[:40]!r}; choose --output_format jsonl"
                 raise DataError(message, path=sentence.origin or None, line=sentence.line_of(number))
@@ -116,158 +90,18 @@ class ColumnsFormat(WrittenFormat):
         return "\n".join([*comments, *_rows_of(prediction), "\n"])
 
 
-@dataclass(frozen=True, slots=True)
-class Layout:
-    """How the lines of a file with columns are split.
-
-    Args:
-        separator: a tab, or a space, any number of which separates where there is no tab.
-        width: how many columns every line has.
-        width_line: a line that has them.
-        word: the column of the word, counted from 0.
-        tag: the column of its tag, if there is one to read.
-        indexed: whether the first column counts the words of each sentence, as in CoNLL-U.
-    """
-
-    separator: str
-    width: int
-    width_line: int
-    word: int = 0
-    tag: int | None = None
-    indexed: bool = False
-
-    def columns(self, line: str) -> list[str] | None:
-        """The columns of a line; None for a comment.
-
-        Where the first column counts words, every line that begins with `#` is a comment. Elsewhere `#` may be a word:
-        a comment begins with `# ` and does not have the columns of the file, or is of the form `# name = value`. If
-        another one does have the columns, the last must be a tag; otherwise nothing tells a comment from a word.
-
-        Raises:
-            DataError: for a line with another number of columns, and one that may be a comment or a word.
-        """
-        if self.indexed and line[0] == "#":
-            return None
-        comment = line.startswith("# ")
-        if comment and ((self.separator == " " and "\t" in line) or _NAMED_COMMENT.match(line)):
-            return None
-        found = _cut(line, self.separator)
-        if len(found) != self.width:
-            if comment:
-                return None
-            raise self._fault(self._other_width(found))
-        if comment and self.width > 1 and not _is_tag(found[-1].strip(" ")):
-            advice = "separate all columns by tabs" if self.separator == " " else "write it as # NAME = VALUE"
-            raise self._fault(f"{line[:40]!r}, which may be a comment or a word; remove the comment, or {advice}")
-        return found
-
-    def _other_width(self, found: Sequence[str]) -> str:
-        """What is found instead of the right number of columns, and what to do."""
-        count, usual = f"{len(found)} columns", f" where line {self.width_line} has {self.width}"
-        if self.tag is None:
-            return f"{count}{usual}; write tabs between columns where a word holds spaces, and '# ' before a comment"
-        if self.indexed:
-            return f"{len(found)}; fix the line"
-        if len(found) == 1:
-            return f"one column, {found[0][:40]!r}; add the tag after a tab, or '# ' before a comment"
-        if self.separator == " ":
-            return f"{count}{usual}; separate word and tag by a tab where the word holds spaces"
-        if len(found) == _CONLLU_COLUMNS:
-            return f"{count}: is this CoNLL-U? Then let its name end in .conllu"
-        return f"{count}; keep word and tag only"
-
-    def _fault(self, found: str) -> DataError:
-        expected = "a line of a word" if self.tag is None else "a word and its tag"
-        if self.tag is not None and self.indexed:
-            expected = f"{_UNIVERSAL_NER_COLUMNS} columns separated by tabs (index, word, tag and two more)"
-        return DataError(f"expected {expected}, found {found}")
-
-
-@dataclass(slots=True)
-class _Block:
-    """The lines between two blank lines, added one by one. If any has a fault, the words are not complete.
-
-    Args:
-        shape: if lines are kept as they are, those of no word, also blank ones before the block, and None for a word's.
-        count: how many words there are; those beyond `MOST_WORDS` are not kept.
-    """
-
-    layout: Layout
-    request: Request
-    first_line: int = 0
-    comments: list[str] = field(default_factory=list)
-    words: list[str] = field(default_factory=list)
-    tags: list[str] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    faults: list[DataError] = field(default_factory=list)
-    shape: list[str | None] = field(default_factory=list)
-    count: int = 0
-    ids: WordIds = field(default_factory=WordIds)
-
-    def add(self, number: int, line: str) -> bool:
-        """Add one line; returns whether it is no comment."""
-        self.first_line = self.first_line or number
-        if self.faults and self.layout.indexed:
-            return True  # after a fault, the indices of a sentence are not those expected
-        try:
-            return self._add(number, whole(line))
-        except DataError as fault:
-            self._note(fault, number)
-            return True
-
-    def _note(self, fault: DataError, line: int) -> None:
-        self.faults.append(DataError(fault.message, path=self.request.origin, line=fault.line or line))
-
-    def _add(self, number: int, line: str) -> bool:
-        check_line(line)
-        layout = self.layout
-        columns = layout.columns(line)
-        if columns is None:
-            self.comments.append(line)
-            return False
-        if layout.indexed and not self.ids.is_word(number, columns[0]):
-            return False
-        word = columns[layout.word]
-        check_word(word)
-        tag = None if layout.tag is None else columns[layout.tag].strip(" ")
-        if tag == "":
-            raise DataError(f"expected a tag after the word {word[:40]!r}, found nothing; fix the line")
-        self.count += 1
-        if self.count <= MOST_WORDS:  # others are only counted: a file without blank lines may be large
-            self.words.append(word)
-            self.lines.append(number)
-            if tag is not None:
-                self.tags.append(tag)
-        return True
-
-    def sentences(self) -> Iterator[Sentence]:
-        """The finished sentence, or what stands in its place if anything is wrong with it."""
-        request = self.request
-        if not self.faults:
-            try:
-                self.ids.check_ranges()
-                if not self.words:
-                    raise no_words(self.first_line)
-                check_length(self.count)
-            except DataError as fault:
-                self._note(fault, (self.lines or [self.first_line])[0])
-        if not self.faults:
-            tagged = request.column not in (None, TEXT)
-            yield Sentence(
-                words=tuple(self.words),
-                columns={str(request.column): tuple(self.tags)} if tagged else {},
-                lines=tuple(self.lines),
-                origin=request.origin,
-                text=comment_value(self.comments, "text") or None,
-                text_pair=comment_value(self.comments, "text_pair") or None,
-                comments=tuple(self.comments),
-                shape=tuple(self.shape),
-            )
-            return
-        yield from request.gap(self.faults[0], comment_value(self.comments, "text"), self.shape)
-        # In training every line is named; prediction counts sentences.
-        for other in self.faults[1:] if request.column and not self.layout.indexed else ():
-            request.on_fault(other)
+def _sentence(block: Block) -> Sentence:
+    column = block.request.column
+    return Sentence(
+        words=tuple(block.words),
+        columns={} if column in (None, TEXT) else {str(column): tuple(block.tags)},
+        lines=tuple(block.lines),
+        origin=block.request.origin,
+        text=comment_value(block.comments, "text") or None,
+        text_pair=comment_value(block.comments, "text_pair") or None,
+        comments=tuple(block.comments),
+        shape=tuple(block.shape),
+    )
 
 
 def _layout(sample: Sequence[Line], request: Request) -> Layout:
@@ -280,7 +114,8 @@ def _layout(sample: Sequence[Line], request: Request) -> Layout:
         DataError: if there is no such column, or the first column seems to hold something else than words.
     """
     if request.column and Path(request.origin).suffix.lower() == _UNIVERSAL_NER:
-        return Layout("\t", _UNIVERSAL_NER_COLUMNS, 0, word=1, tag=2, indexed=True)
+        expected = f"{_UNIVERSAL_NER_COLUMNS} columns separated by tabs (index, word, tag and two more)"
+        return Layout("\t", _UNIVERSAL_NER_COLUMNS, 0, word=1, tag=2, indexed=True, expected=expected)
     rows = _rows(sample)
     separator, width, line = _form(rows)
     if request.column:
@@ -320,7 +155,7 @@ def _sample(lines: Iterator[Line]) -> list[Line]:
 
 def _is_row(line: str) -> bool:
     """Whether a line may be that of a word."""
-    return bool(line.strip(" \t")) and not line.startswith(_DOCUMENT) and type(line) is not FaultyLine
+    return bool(line.strip(" \t")) and not line.startswith(DOCUMENT) and type(line) is not FaultyLine
 
 
 def _rows(sample: Sequence[Line]) -> list[Line]:
@@ -339,7 +174,7 @@ def _form(rows: Sequence[Line]) -> tuple[str, int, int]:
     separators = ["\t" if "\t" in line else " " for _, line in rows]
     separator = Counter(separators).most_common(1)[0][0]
     widths = {
-        number: len(_cut(line, separator))
+        number: len(cut(line, separator))
         for (number, line), own in zip(rows, separators, strict=True)
         if own == separator
     }
@@ -347,13 +182,8 @@ def _form(rows: Sequence[Line]) -> tuple[str, int, int]:
     return separator, width, next(number for number, found in widths.items() if found == width)
 
 
-def _cut(line: str, separator: str) -> list[str]:
-    """The columns of a line: in a file with tabs, those between tabs; in one with spaces, if it has no tab."""
-    return line.split("\t") if separator == "\t" or "\t" in line else _SPACES.split(line.strip(" "))
-
-
 def _columns_of(rows: Sequence[Line], layout: Layout) -> list[list[str]]:
-    return [columns for _, line in rows if len(columns := _cut(line, layout.separator)) == layout.width]
+    return [columns for _, line in rows if len(columns := cut(line, layout.separator)) == layout.width]
 
 
 def _counted(sample: Sequence[Line], separator: str) -> int:
@@ -364,7 +194,7 @@ def _counted(sample: Sequence[Line], separator: str) -> int:
             ids = WordIds()
         elif _is_row(line) and line[0] != "#":
             try:
-                ids.is_word(number, _cut(line, separator)[0])
+                ids.is_word(number, cut(line, separator)[0])
             except DataError:
                 return 0
             most = max(most, ids.words)
@@ -378,24 +208,20 @@ def _doubt(found: Sequence[Sequence[str]], counted: int) -> str | None:
     if counted == 1:
         return f"only {shown}, which may be words or count them"
     if counted:
-        unlike = all(_is_tag(value) or value.isdigit() for value in second)
+        unlike = all(is_tag(value) or value.isdigit() for value in second)
         return f"{shown}, which may be words or count them" if unlike else None
     if len(first) < _ENOUGH:
         return None
-    if not all(map(_is_tag, second)):
+    if not all(map(is_tag, second)):
         if len(set(first)) == 1:
             return f"{first[0][:40]!r} in every line"
         if all(value.isdigit() for value in first):
             return f"only numbers, {shown}"
-    if all(map(_is_tag, first)):
+    if all(map(is_tag, first)):
         return f"only tags, {shown}"
     if all(" " in value for value in first):
         return f"spaces in each, such as {first[0][:40]!r}; texts are --input_format raw or jsonl. If these are words"
     return None
-
-
-def _is_tag(value: str) -> bool:
-    return value in UPOS_TAGS or _SPAN_TAG.fullmatch(value) is not None
 
 
 def _check_prefix(layout: Layout, sample: Sequence[Line], request: Request) -> None:
@@ -408,15 +234,7 @@ def _check_prefix(layout: Layout, sample: Sequence[Line], request: Request) -> N
         raise DataError(message, path=request.origin, line=layout.width_line)
 
 
-def _kept(line: str) -> str:
-    """A line that is not that of a word, in a form that is none in any file."""
-    if not line.strip(" \t"):
-        return ""
-    return line if line.startswith(_DOCUMENT) else ("" if line[0] == "#" else "# ") + line.replace("\t", " ")
-
-
 def _rows_of(prediction: Prediction) -> Iterator[str]:
     """The words with their labels, separated by tabs."""
-    found = [column for columns in prediction.columns.values() for column in columns.values()]
-    columns = [prediction.sentence.words, *([str(value) for value in column] for column in found)]
-    return map("\t".join, zip(*(fields_of_words(column, prediction.sentence) for column in columns), strict=True))
+    columns = [column for columns in prediction.columns.values() for column in columns.values()]
+    return ("\t".join(map(str, row)) for row in zip(prediction.words, *columns, strict=True))

@@ -5,21 +5,12 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from functools import cache
-from itertools import chain
 
-from hyperx.data.read.base import Request, WrittenFormat, fields_of_words, no_field
-from hyperx.data.read.lines import (
-    LINE_BREAKS,
-    MOST_WORDS,
-    Line,
-    check_length,
-    check_line,
-    check_word,
-    whole,
-    without_ends,
-)
+from hyperx.data.read.base import Request, WrittenFormat, check_fields, no_field
+from hyperx.data.read.blocks import RANGE, Block, Layout, comment_value, name_of, read_blocks
+from hyperx.data.read.lines import LINE_BREAKS, Line, without_ends
 from hyperx.data.read.segmentation import is_visible
 from hyperx.data.read.sentence import Places, Prediction, Sentence
 from hyperx.errors import DataError
@@ -36,42 +27,27 @@ _COLUMNS = {"upos": _UPOS, "head": _HEAD, "deprel": _DEPREL}
 NOTHING = "_"
 """What stands for the word, and for its labels, of a sentence that could not be read."""
 
-# No sentence has longer numbers.
-_RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
-_EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,8})\.[1-9][0-9]*")
-
 
 class ConlluFormat(WrittenFormat):
     """CoNLL-U.
 
     Words are the syntactic words: multiword ranges (`1-2`) and empty nodes (`1.1`) are left out. Columns are `upos`;
-    `head` and `deprel` if the sentence has heads; `ner` if MISC gives every word a `NER=` value. Trees are not checked:
-    see `check_tree`. A word is followed by a space unless MISC says `SpaceAfter=No`; within a multiword range there are
-    no spaces. In prediction annotation is kept, not interpreted.
+    `head` and `deprel` if the sentence has heads, see `check_tree`; `ner` if MISC gives every word a `NER=` value. In
+    prediction annotation is kept, not interpreted.
 
-    A sentence that was read from CoNLL-U keeps all lines, columns and comments except those predicted. One without
-    ``# sent_id`` gets its number in the output; one without ``# text`` its words, joined according to their spaces. If
-    no task needed the words of a text, it is split at white space. If several tasks give tags or trees, the first has
-    the column, and the others are in MISC under their names: ``TAGS=NOUN``, ``TREES_HEAD=2``. In the place of a
-    sentence that could not be read there is the word ``_`` without labels, below ``# error = ...``.
+    A sentence that was read from CoNLL-U is written with all lines, columns and comments except those predicted. Others
+    get their number as ``# sent_id`` and their words or text as ``# text``; a text without words is split at white
+    space. If several tasks give tags or trees, the first has the column, and the others are in MISC under their names:
+    ``TAGS=NOUN``, ``TREES_HEAD=2``. In the place of a sentence that could not be read there is the word ``_`` without
+    labels, below ``# error = ...``.
     """
 
     def read(self, lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
         """Read block by block."""
-        block: _Block | None = None
-        for number, line in chain(without_ends(lines), [(0, "")]):
-            if line.strip(" \t"):
-                block = block or _Block(request, number)
-                block.add(number, line)
-            elif block:
-                try:
-                    sentence = block.sentence()
-                except DataError as fault:
-                    fault = DataError(fault.message, path=request.origin, line=fault.line)
-                    yield from request.gap(fault, comment_value(block.comments, "text"))
-                else:
-                    yield sentence
-                block = None
+        advice = "fix the line" + (", or say with --input_format what the text is" * (not request.column))
+        expected = f"{_WIDTH} columns separated by tabs, as CoNLL-U has"
+        layout = Layout("\t", _WIDTH, 0, word=_FORM, indexed=True, expected=expected, advice=advice)
+        yield from read_blocks(without_ends(lines), layout, request, _sentence)
 
     def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
         """As for all formats, and tasks whose attributes of MISC would have one name."""
@@ -95,7 +71,7 @@ class ConlluFormat(WrittenFormat):
     def check(self, sentence: Sentence, places: Places) -> None:
         """Words have neither tabs nor line ends."""
         if not sentence.rows:
-            fields_of_words(sentence.words, sentence)
+            check_fields(sentence)
 
     def render(self, prediction: Prediction, number: int) -> str:
         """The block of a sentence and a blank line."""
@@ -105,17 +81,14 @@ class ConlluFormat(WrittenFormat):
             error = f"# error = {LINE_BREAKS.sub(' ', sentence.error)}"
             return "\n".join([*_comments(nothing, (), number), error, *map("\t".join, _new_rows(nothing)), "\n"])
         rows = sentence.rows or tuple(_new_rows(sentence))
-        own = [one for one in _comments(sentence, rows, number) if _name_of(one) not in prediction.sentence_labels]
+        own = [one for one in _comments(sentence, rows, number) if name_of(one) not in prediction.sentence_labels]
         labels = label_comments(prediction)
         return "\n".join([*own, *labels, *map("\t".join, _filled(rows, prediction)), "\n"])
 
 
 def check_tree(sentence: Sentence) -> None:
-    """Check that a sentence's heads are one tree: within the sentence, with a single root, without a cycle.
-
-    Raises:
-        DataError: naming the first fault, with its file and line.
-    """
+    """Check that a sentence's heads are one tree: within the sentence, with a single root, without a cycle; raises a
+    DataError with file and line if not."""
     heads = [int(head) for head in sentence.columns["head"]]
 
     def fault(word: int, message: str) -> DataError:
@@ -145,162 +118,57 @@ def check_tree(sentence: Sentence) -> None:
             reaches_root[member] = True
 
 
-@dataclass
-class WordIds:
-    """The ids of one sentence, checked line by line.
-
-    Words count up from 1. A multiword range (`1-2`) comes before its first word, and no word is in two ranges; an empty
-    node (`2.1`) comes after its word, or before the first one (`0.1`).
-    """
-
-    words: int = 0
-    _covered: int = 0
-    _last_range: tuple[int, str] = (0, "")
-
-    def is_word(self, number: int, value: str) -> bool:
-        """Add the id of a line; returns whether it is that of a word.
-
-        Raises:
-            DataError: if it is neither the next word's nor that of a range or an empty node that is allowed here.
-        """
-        expected = self.words + 1
-        if value == str(expected):
-            self.words = expected
-            return True
-        if found := _RANGE.fullmatch(value):
-            first, last = map(int, found.groups())
-            fits = self._covered < first == expected <= last
-            self._covered, self._last_range = last, (number, value)
-        else:
-            node = _EMPTY_NODE.fullmatch(value)
-            fits = node is not None and int(node[1]) == self.words
-        if not fits:
-            rules = "ids count up from 1, anew after a blank line, and no word is of two ranges"
-            raise DataError(f"expected word {expected} of the sentence, found id {value[:40]!r}; {rules}")
-        return False
-
-    def check_ranges(self) -> None:
-        """Check, at the end of the sentence, that it has the words of all ranges; raises a DataError if not."""
-        if self._covered > self.words:
-            number, value = self._last_range
-            found = f"expected {self._covered} words, as the range {value} says, found {self.words}; fix the range"
-            raise DataError(found, line=number)
+def _sentence(block: Block) -> Sentence:
+    """The sentence of a block; raises a DataError if its annotation has a fault."""
+    trained = block.request.column is not None
+    return Sentence(
+        words=tuple(block.words),
+        columns=_columns(block) if trained else {},
+        lines=tuple(block.lines),
+        origin=block.request.origin,
+        text=comment_value(block.comments, "text") or _surface(block.rows),
+        text_pair=None if trained else comment_value(block.comments, "text_pair"),
+        space_after=_space_after(block.rows),
+        comments=tuple(block.comments),
+        rows=() if trained else tuple(block.rows),
+    )
 
 
-@dataclass
-class _Block:
-    """The lines between two blank lines, added one by one; those behind a line with a fault are not read."""
-
-    request: Request
-    first_line: int
-    comments: list[str] = field(default_factory=list)
-    rows: list[list[str]] = field(default_factory=list)
-    words: list[list[str]] = field(default_factory=list)
-    lines: list[int] = field(default_factory=list)
-    ids: WordIds = field(default_factory=WordIds)
-    fault: DataError | None = None
-
-    def add(self, number: int, line: str) -> None:
-        """Add one line: a comment, a word, or a range or empty node."""
-        if self.fault:
-            return
-        try:
-            check_line(whole(line))
-            # Within the sentence a word may be `#`, but its line begins with its id.
-            if line.startswith("#"):
-                self.comments.append(line)
-            else:
-                self._add_row(number, line.split("\t"))
-        except DataError as fault:
-            self.fault = DataError(fault.message, line=number)
-
-    def _add_row(self, number: int, row: list[str]) -> None:
-        if len(row) != _WIDTH:
-            advice = "fix the line" + (", or say with --input_format what the text is" * (not self.request.column))
-            expected = f"expected {_WIDTH} columns separated by tabs, as CoNLL-U has"
-            raise DataError(f"{expected}, found {len(row)}; {advice}")
-        is_word = self.ids.is_word(number, row[_ID])
-        if is_word:
-            check_word(row[_FORM])
-        if self.ids.words <= MOST_WORDS:  # others are only counted: a file without blank lines may be large
-            self.rows.append(row)
-            if is_word:
-                self.words.append(row)
-                self.lines.append(number)
-
-    def sentence(self) -> Sentence:
-        """The finished sentence; raises a DataError with its line, if anything is wrong with it."""
-        if self.fault:
-            raise self.fault
-        self.ids.check_ranges()
-        if not self.words:
-            raise no_words(self.first_line)
-        try:
-            check_length(self.ids.words)
-        except DataError as fault:
-            raise DataError(fault.message, line=self.lines[0]) from None
-        trained = self.request.column is not None
-        return Sentence(
-            words=tuple(row[_FORM] for row in self.words),
-            columns=self._columns() if trained else {},
-            lines=tuple(self.lines),
-            origin=self.request.origin,
-            text=comment_value(self.comments, "text") or _surface(self.rows),
-            text_pair=None if trained else comment_value(self.comments, "text_pair"),
-            space_after=_space_after(self.rows),
-            comments=tuple(self.comments),
-            rows=() if trained else tuple(self.rows),
-        )
-
-    def _columns(self) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
-        """The annotation that the sentence has, by name."""
-        found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
-        if any(row[_UPOS] != "_" for row in self.words):
-            found["upos"] = tuple(row[_UPOS] for row in self.words)
-        if heads := self._heads():
-            found |= {"head": heads, "deprel": tuple(row[_DEPREL] for row in self.words)}
-        if tags := self._entities(self.request.names.get("ner", _ENTITIES)):
-            found["ner"] = tags
-        return found
-
-    def _heads(self) -> tuple[int, ...]:
-        """Every word's head; nothing if no word has one."""
-        values = [row[_HEAD] for row in self.words]
-        if all(value == "_" for value in values):
-            return ()
-        for number, value in zip(self.lines, values, strict=True):
-            if not (value.isdigit() and value.isascii()):
-                raise DataError(f"expected a head (a number from 0) in column 7, found {value!r}", line=number)
-        return tuple(map(int, values))
-
-    def _entities(self, key: str) -> tuple[str, ...]:
-        """Every word's `NER=` value; nothing if no word has one and none is required."""
-        values = [_misc(row, key) for row in self.words]
-        if all(value is None for value in values):
-            if self.request.column == "ner":
-                raise self._no_entities(key)
-            return ()
-        for number, value in zip(self.lines, values, strict=True):
-            if not value:
+def _columns(block: Block) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+    """The annotation that the sentence has, by name."""
+    words = [row for row in block.rows if row[_ID].isdecimal()]
+    found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
+    tags, heads, relations = (tuple(row[column] for row in words) for column in (_UPOS, _HEAD, _DEPREL))
+    if any(tag != "_" for tag in tags):
+        found["upos"] = tags
+    if any(head != "_" for head in heads):
+        for number, head in zip(block.lines, heads, strict=True):
+            if not (head.isdigit() and head.isascii()):
+                raise DataError(f"expected a head (a number from 0) in column 7, found {head!r}", line=number)
+        found |= {"head": tuple(map(int, heads)), "deprel": relations}
+    key = block.request.names.get("ner", _ENTITIES)
+    entities = [_misc(row, key) for row in words]
+    if any(entity is not None for entity in entities):
+        for number, entity in zip(block.lines, entities, strict=True):
+            if not entity:
                 expected = f"expected {key}= in MISC (column 10), as other words of the sentence have it"
                 raise DataError(f"{expected}; write {key}=O for none", line=number)
-        return tuple(value for value in values if value)
-
-    def _no_entities(self, key: str) -> DataError:
-        """The error for a sentence without entities, with the keys that it has instead."""
-        keys = {part.partition("=")[0] for row in self.words for part in row[_MISC].split("|") if "=" in part}
-        others = sorted(name[:40] for name in keys - {"SpaceAfter"})
-        found = ", ".join(f"{name}=" for name in others[:8]) or "none"
-        advice = "annotate the sentence or remove it"
-        if near := next((name for name in others if _LIKE_ENTITIES.search(name)), None):
-            advice = f"rename the key, or name it in the data table, such as {{columns: {{ner: {near}}}}}"
-        message = f"expected {key}= in MISC (column 10) of every word, such as {key}=B-PER or {key}=O, found {found}"
-        return DataError(f"{message}; {advice}", line=self.lines[0])
+        found["ner"] = tuple(map(str, entities))
+    elif block.request.column == "ner":
+        raise _no_entities(block, words, key)
+    return found
 
 
-def no_words(line: int) -> DataError:
-    """The error for a sentence that has only comments, at the line of the first."""
-    return DataError("expected a sentence, found comments without words; remove them or add the words", line=line)
+def _no_entities(block: Block, words: Sequence[Sequence[str]], key: str) -> DataError:
+    """The error for a sentence without entities, with the keys that it has instead."""
+    keys = {part.partition("=")[0] for row in words for part in row[_MISC].split("|") if "=" in part}
+    others = sorted(name[:40] for name in keys - {"SpaceAfter"})
+    found = ", ".join(f"{name}=" for name in others[:8]) or "none"
+    advice = "annotate the sentence or remove it"
+    if near := next((name for name in others if _LIKE_ENTITIES.search(name)), None):
+        advice = f"rename the key, or name it in the data table, such as {{columns: {{ner: {near}}}}}"
+    message = f"expected {key}= in MISC (column 10) of every word, such as {key}=B-PER or {key}=O, found {found}"
+    return DataError(f"{message}; {advice}", line=block.lines[0])
 
 
 def _space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
@@ -311,7 +179,7 @@ def _space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
         after = _misc(row, "SpaceAfter") != "No"
         if row[_ID].isdecimal():
             spaces.append(after)
-        elif found := _RANGE.fullmatch(row[_ID]):
+        elif found := RANGE.fullmatch(row[_ID]):
             ranges.append((int(found[1]), int(found[2]), after))
     for first, last, after in ranges:
         spaces[first - 1 : last] = [False] * (last - first) + [after]
@@ -350,18 +218,6 @@ def _misc(row: Sequence[str], key: str) -> str | None:
     return next((value for name, _, value in pairs if name == key), None)
 
 
-def _name_of(comment: str) -> str | None:
-    """The part of a comment before the equals sign, if there is one."""
-    name, separator, _ = comment[1:].partition("=")
-    return name.strip() if separator else None
-
-
-def comment_value(comments: Iterable[str], name: str) -> str | None:
-    """The value of the first comment with a name, such as the raw sentence of `# text = ...`; None if there is none."""
-    found = next((comment for comment in comments if _name_of(comment) == name), None)
-    return None if found is None else found.partition("=")[2].strip()
-
-
 # Writing --------------------------------------------------------------------------------------------------------------
 
 
@@ -378,7 +234,7 @@ def pair_comment(sentence: Sentence) -> list[str]:
 def _comments(sentence: Sentence, rows: Iterable[Sequence[str]], number: int) -> list[str]:
     """The sentence's own comments; those that it lacks are inserted after its id, or at the beginning."""
     given = list(sentence.comments)
-    place = next((index for index, comment in enumerate(given, start=1) if _name_of(comment) == "sent_id"), 0)
+    place = next((index for index, comment in enumerate(given, start=1) if name_of(comment) == "sent_id"), 0)
     new = [] if place else [f"# sent_id = {number}"]
     if comment_value(given, "text") is None:
         new.append(f"# text = {LINE_BREAKS.sub(' ', sentence.text or _surface(rows))}")
@@ -388,19 +244,15 @@ def _comments(sentence: Sentence, rows: Iterable[Sequence[str]], number: int) ->
 
 
 def _new_rows(sentence: Sentence) -> Iterator[Sequence[str]]:
-    if not sentence.words:
-        sentence = replace(sentence, words=tuple(filter(is_visible, sentence.raw_text.split())))
-    words = zip(fields_of_words(sentence.words, sentence), sentence.spaces, strict=True)
-    for number, (word, space) in enumerate(words, start=1):
+    words = sentence.words or tuple(filter(is_visible, LINE_BREAKS.sub(" ", sentence.raw_text).split()))
+    spaces = sentence.spaces if sentence.words else (True,) * len(words)
+    for number, (word, space) in enumerate(zip(words, spaces, strict=True), start=1):
         yield (str(number), word, *"_______", "_" if space else "SpaceAfter=No")
 
 
 def _filled(rows: Iterable[Sequence[str]], prediction: Prediction) -> Iterator[Sequence[str]]:
     """The rows with each task's labels at the words; ranges and empty nodes stay unchanged."""
-    columns = {
-        place: fields_of_words([str(value) for value in prediction.columns[task][name]], prediction.sentence)
-        for place, (task, name) in _place_list(prediction.columns)
-    }
+    columns = {place: prediction.columns[task][name] for place, (task, name) in _place_list(prediction.columns)}
     word = 0
     for row in rows:
         if not row[_ID].isdecimal():
@@ -409,9 +261,9 @@ def _filled(rows: Iterable[Sequence[str]], prediction: Prediction) -> Iterator[S
         filled = list(row)
         for place, values in columns.items():
             if isinstance(place, int):
-                filled[place] = values[word]
+                filled[place] = str(values[word])
             else:
-                filled[_MISC] = _with_attribute(filled[_MISC], place, values[word])
+                filled[_MISC] = _with_attribute(filled[_MISC], place, str(values[word]))
         word += 1
         yield filled
 

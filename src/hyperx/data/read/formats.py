@@ -93,13 +93,7 @@ def format_problem(path: Path, column: str) -> str | None:
 def read_file(
     path: str | Path, column: str, on_fault: OnFault = stop, names: Mapping[str, str] | None = None
 ) -> Iterator[Sentence]:
-    """Stream a file's sentences in the format that its extension and the column determine.
-
-    Args:
-        path: the file.
-        column: the annotation that every sentence must have; ``text`` for raw text.
-        on_fault: called with every fault after which reading can go on; by default it is raised.
-        names: our names of columns and keys -> those of the file, if they are unusual.
+    """Stream a file's sentences in the format that its extension and the column determine: see :class:`Request`.
 
     Raises:
         DataError: if the file cannot be read, is no text, or has no sentence.
@@ -130,16 +124,12 @@ def read_input(
     request: Request,
     check: Callable[[Sentence], None] | None = None,
 ) -> Iterator[Sentence]:
-    """Stream the sentences of a text, holding one in memory at a time.
+    """Stream the sentences of a binary file, holding one in memory at a time.
 
-    Args:
-        stream: a file opened in binary mode, such as ``sys.stdin.buffer``.
-        input_format: the format of the text.
-        request: what is asked for.
-        check: raises a DataError for a sentence that the output cannot hold; it counts as one that cannot be read.
+    A sentence for which ``check`` raises a DataError, as the output cannot hold it, counts as one that cannot be read.
 
     Raises:
-        DataError: with stream and line, if the text is not in this format, unless the request goes on behind that.
+        DataError: with file and line, if the text is not in this format and the request does not go on behind that.
     """
     for sentence in INPUT_FORMATS[input_format].read(decoded_lines(stream, request.origin), request):
         try:
@@ -186,13 +176,7 @@ def format_problems(config: PredictConfig) -> list[str]:
 
 
 def label_problems(config: PredictConfig, places: Mapping[str, Iterable[str]], labels: Mapping[str, Any]) -> list[str]:
-    """Which labels of which tasks the output cannot hold, or not line by line.
-
-    Args:
-        config: the options.
-        places: for each task the columns of words that it gives.
-        labels: the labels of each task.
-    """
+    """Which labels of which tasks the output cannot hold, or not line by line."""
     chosen = output_format(config.output, config.output_format)
     problems = [
         f"--output_format: {chosen} cannot hold {problem}; choose {'another' if chosen == 'jsonl' else 'jsonl'}"
@@ -216,11 +200,8 @@ def tell_formats(config: PredictConfig) -> None:
 
 
 def surely_raw(lines: Iterable[bytes]) -> Iterator[bytes]:
-    """The lines of an input that is taken for raw text unasked.
-
-    Raises:
-        ConfigError: if the first one shows that it is another format.
-    """
+    """The lines of an input that is taken for raw text unasked; raises a ConfigError if the first one shows that it is
+    in another format."""
     lines, seen = iter(lines), []
     for line in lines:
         seen.append(line)

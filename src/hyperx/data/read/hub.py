@@ -43,14 +43,8 @@ class HubSource:
     columns: Mapping[str, str] = field(default_factory=dict)
 
     def read(self, split: str, column: str) -> Iterator[Sentence]:
-        """Stream one split. Nothing is downloaded if the data set is in the local cache.
-
-        Labels may be strings or class labels, heads integers or strings. Single rows with a fault, which the user
-        cannot mend on the hub, are skipped, and their number is logged.
-
-        Args:
-            split: train, dev or test.
-            column: the annotation that every sentence must have; ``text`` for texts alone.
+        """Stream one split, whose sentences must have a column. Single rows with a fault, which the user cannot mend on
+        the hub, are skipped, and their number is logged.
 
         Raises:
             DataError: if the hub cannot be reached, or has no such data set, configuration, split or column; or if

@@ -8,7 +8,8 @@ from dataclasses import replace
 from typing import Any
 
 from hyperx.data.read.base import LineFormat, Request, WrittenFormat, no_characters
-from hyperx.data.read.conllu import comment_value, text_of_words
+from hyperx.data.read.blocks import comment_value
+from hyperx.data.read.conllu import text_of_words
 from hyperx.data.read.lines import check_length, stands_on_a_line
 from hyperx.data.read.rows import NAMES, RowReader, checked_words, text_of_row
 from hyperx.data.read.segmentation import text_sentence

@@ -24,14 +24,8 @@ UD_RELATIONS = tuple(_RELATIONS.split())
 
 
 def labelled(sentences: Iterable[Sentence], column: str, place: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
-    """The sentences of a split, of which some word must have a label.
-
-    Args:
-        sentences: the sentences.
-        column: the column of labels.
-        place: the file or data set.
-        on_fault: called at the end if no word has one; by default it raises the DataError.
-    """
+    """The sentences of a file or data set, of which some word must have a label; ``on_fault`` is called at the end if
+    none has."""
     words = missing = 0
     for sentence in sentences:
         words += len(sentence.columns[column])
@@ -49,14 +43,8 @@ def unlabelled_words(pair: str, split: str, missing: int, words: int) -> str | N
 
 
 def check_tags(sentence: Sentence, column: str, known: Collection[str], on_fault: OnFault = stop) -> None:
-    """Check that every value of a column is a known label. A relation's subtype (`nsubj:pass`) is ignored.
-
-    Args:
-        sentence: the sentence.
-        column: the column to check.
-        known: the known labels.
-        on_fault: called for every value that is not known, with its file and line; by default it raises the DataError.
-    """
+    """Check that every value of a column is a known label; ``on_fault`` is called for every other one. A relation's
+    subtype (`nsubj:pass`) is ignored."""
     for word, value in enumerate(sentence.columns[column]):
         label = str(value).partition(":")[0] if column == "deprel" else str(value)
         if label in known:

@@ -15,21 +15,19 @@ Line = tuple[int, str]
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
 _POINTER = b"version https://git-lfs.github.com/spec/"
-_PICKLE = "a pickle, which is a program and not run; export it as text"
+_EXPORT = "export it as text"
 _NO_TEXTS = {
     b"\x1f\x8b": "a gzip file; unpack it first",
     b"BZh": "a bzip2 file; unpack it first",
     b"\xfd7zXZ": "an xz file; unpack it first",
     b"\x28\xb5\x2f\xfd": "a zstd file; unpack it first",
-    b"7z\xbc\xaf": "a 7z file; unpack it first",
-    b"PK\x03\x04": "a zip file, which those of Excel, Word, NumPy and PyTorch are too; unpack it, or export it as text",
-    b"\xd0\xcf\x11\xe0": "a file of old Excel or Word; export it as text",
-    b"PAR1": "a Parquet file; export it as text, or name its folder as a hub data set",
-    b"ARROW1": "an Arrow file; export it as text",
-    b"SQLite format 3": "an SQLite data base; export it as text",
-    b"\x89HDF": "an HDF5 file; export it as text",
-    b"%PDF-": "a PDF file; export it as text",
-    **dict.fromkeys((b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"), _PICKLE),
+    b"PK\x03\x04": f"a zip file, which those of Excel, Word, NumPy and PyTorch are too; unpack it, or {_EXPORT}",
+    b"\xd0\xcf\x11\xe0": f"a file of old Excel or Word; {_EXPORT}",
+    b"PAR1": f"a Parquet file; {_EXPORT}, or name its folder as a hub data set",
+    b"ARROW1": f"an Arrow file; {_EXPORT}",
+    b"SQLite format 3": f"an SQLite data base; {_EXPORT}",
+    b"%PDF-": f"a PDF file; {_EXPORT}",
+    **{bytes([0x80, protocol]): f"a pickle, which is a program and not run; {_EXPORT}" for protocol in range(2, 6)},
 }
 """How files begin that are no text -> what they are, and what to do."""
 _CONTROLS = bytes({*range(32)} - {*b"\t\r\n"})
@@ -73,17 +71,13 @@ def file_lines(path: str | Path) -> Iterator[Line]:
 
 
 def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[Line]:
-    """The lines of an open file, one at a time, with their ends; one that is not UTF-8 is a :class:`FaultyLine`.
+    """The lines of an open binary file, one at a time, with their ends; one that is not UTF-8 is a `FaultyLine`.
 
     Only a line feed ends a line: U+2028, form feeds and the like may occur within words. A byte order mark at the
     start is dropped; all else, including zero-width characters, is kept.
 
-    Args:
-        stream: the lines in bytes, such as a binary file.
-        place: the name of the file in errors.
-
     Raises:
-        DataError: if the first line shows that this is no such text at all.
+        DataError: if the first line shows that this is no text in UTF-8 at all.
     """
     for number, raw in enumerate(stream, start=1):
         if number == 1:
@@ -108,8 +102,7 @@ def without_ends(lines: Iterable[Line]) -> Iterator[Line]:
 
 
 def _no_text(first: bytes, place: str | Path) -> str | None:
-    """The message for a text that is not UTF-8, has other line ends, or is no text, judged by its first line; None if
-    nothing is wrong with that."""
+    """What the first line shows of a file that is no text, not UTF-8, or has other line ends; None if it does not."""
     if encoding := next((known for mark, known in _WIDE_MARKS.items() if first.startswith(mark)), None):
         return f"expected UTF-8, found the byte order mark of {encoding}; convert it: {_conversion(encoding, place)}"
     if first.startswith(_POINTER):
@@ -128,12 +121,10 @@ def _no_text(first: bytes, place: str | Path) -> str | None:
 
 
 def _wide_encoding(begin: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a byte order mark, if the first line looks like it; None if not.
-
-    Most characters of an alphabet have a control character, such as NUL, as one of their two bytes.
-    """
+    """UTF-16 or UTF-32 without a byte order mark, if the first line looks like it; None if not."""
     if b"\0\0\0" in begin:
         return "UTF-32BE" if begin.startswith(b"\0\0") else "UTF-32LE"
+    # Most characters of an alphabet have a control character, such as NUL, as one of their two bytes.
     for start, encoding in enumerate(("UTF-16BE", "UTF-16LE")):
         half = begin[start::2]
         if 0 in half and len(half) > 1 and sum(byte in _CONTROLS for byte in half) >= len(half) / 2:
@@ -150,18 +141,11 @@ def _file_name(place: str | Path) -> str:
 
 
 def check_line(line: str) -> None:
-    """Check a line with one word and its annotation.
-
-    Raises:
-        DataError: if it has a carriage return, as where the line ends of old Macs are mixed with others, or NUL bytes.
-    """
-    found = None
-    if "\r" in line:
-        found = "a carriage return within it, as old Macs end lines; replace it by a line feed, such as with tr"
-        found += " '\\r' '\\n'"
-    elif "\0" in line:
+    """Check that a line with one word has no carriage return or NUL byte within; raises a DataError if it has."""
+    if "\r" in line or "\0" in line:
         found = "a NUL byte, as files have that are no text, or UTF-16; remove it, or convert the file"
-    if found:
+        if "\r" in line:
+            found = "a carriage return within it, as old Macs end lines; replace it by a line feed, such as with tr"
         raise DataError(f"expected one word on the line, found {found}")
 
 

@@ -68,11 +68,8 @@ class RowReader:
     _names: Mapping[str, str] = field(default_factory=dict, init=False)
 
     def sentence(self, row: Mapping[str, Any], line: int | None = None) -> Sentence:
-        """One row, given its line number in a file, as a sentence.
-
-        Raises:
-            DataError: if a value is missing or of the wrong kind.
-        """
+        """One row, given its line number in a file, as a sentence; raises a DataError if a value is missing or of the
+        wrong kind."""
         if tuple(row) != self._keys:
             self._keys, self._names = tuple(row), self.names(tuple(row))
         values = {ours: row[theirs] for ours, theirs in self._names.items()}
@@ -89,11 +86,8 @@ class RowReader:
         )
 
     def names(self, found: Sequence[str]) -> dict[str, str]:
-        """The rows' name for each of our columns that is read, given all their names.
-
-        Raises:
-            DataError: if there is none for a column that rows must have.
-        """
+        """The rows' name for each of our columns that is read, given all their names; raises a DataError if there is
+        none for one that rows must have."""
         needed: tuple[str, ...] = ("words", self.column or "")
         optional: tuple[str, ...] = ("head", "text")
         if self.column in (LABEL, None):
@@ -196,11 +190,8 @@ def text_of_row(value: Any, name: str, *, may_lack: bool = False) -> str:
 
 
 def in_order(values: Any) -> tuple[Any, ...] | None:
-    """The items of a list, an array, a series, a generator or any other iterable with an order of its own; else None.
-
-    Text and bytes are no lists of their characters. Tables, which iterate over the names of their columns, mappings and
-    sets are none either.
-    """
+    """The items of a list, an array, a series, a generator or any other iterable with an order of its own; None for
+    others, text, and tables, which iterate over the names of their columns."""
     if isinstance(values, str | bytes | bytearray | Mapping | set | frozenset) or hasattr(values, "columns"):
         return None
     try:
@@ -211,11 +202,8 @@ def in_order(values: Any) -> tuple[Any, ...] | None:
 
 
 def checked_words(words: Iterable[str]) -> tuple[str, ...]:
-    """The words of a sentence, checked.
-
-    Raises:
-        DataError: if a sentence is not a sequence of words, or a word has a lone surrogate or no visible content.
-    """
+    """The words of a sentence; raises a DataError if it is no sequence of words, or one has a lone surrogate or no
+    visible content."""
     found = in_order(words)
     if found is None or not all(isinstance(word, str) for word in found):
         raise DataError(f"expected a sequence of words, found {str(words)[:60]!r}")

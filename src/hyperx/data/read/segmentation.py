@@ -65,13 +65,10 @@ _UNSPACED = re.compile("[" + "".join(script.characters for script in _UNSPACED_S
 
 
 class WordSegmenter:
-    """Splits a line of raw text into words.
+    """Splits lines of raw text into words; a language for which spaCy has no rules by its rules for all languages.
 
-    A language for which spaCy has no rules is split by its rules for all languages. The rules are loaded with the first
-    line, which takes up to a second: :func:`word_segmenter` keeps them. Threads may share a segmenter.
-
-    Args:
-        language: a language code in any form that :func:`hyperx.languages.canonical` reads.
+    The rules are loaded with the first line, which takes up to a second: :func:`word_segmenter` keeps them. Threads may
+    share a segmenter.
     """
 
     def __init__(self, language: str) -> None:
@@ -96,9 +93,13 @@ class WordSegmenter:
                 surrogate, which no encoding can write.
         """
         check_whole(line)
-        script = unspaced_script(line)
-        if script:
-            raise DataError(_refusal(script))
+        if script := unspaced_script(line):
+            tools = next(known.tools for known in _UNSPACED_SCRIPTS if known.name == script)
+            named = f"{tools}, or with stanza," if tools else "a tool for its language"
+            advice = f"Segment it first, for instance with {named} and pass the words separated by spaces"
+            raise DataError(
+                f"{script} script has no spaces between words, and no rules cut it. {advice} with --input_format tokens"
+            )
         chunks = [chunk for chunk in line.split() if is_visible(chunk)]
         if not chunks:
             return None
@@ -115,7 +116,9 @@ class WordSegmenter:
         for is_long, group in groupby(chunks, key=lambda chunk: len(chunk) > LONGEST_CHUNK):
             if is_long:
                 for chunk in group:
-                    yield from _with_spaces(_split_at_punctuation(chunk))
+                    *first, last = _split_at_punctuation(chunk)
+                    yield from ((piece, False) for piece in first)
+                    yield last, True
             else:
                 yield from self._rule_pieces(" ".join(group))
 
@@ -147,11 +150,8 @@ def word_segmenter(language: str) -> WordSegmenter:
 
 
 def unspaced_script(line: str) -> str | None:
-    """The script of a line that cannot be split into words at spaces and punctuation, or None.
-
-    A line has such a script if more than half of its letters are in scripts without spaces. So a name among other
-    words, as in *she flew to Tokyo (東京) in May*, is accepted: it is a word.
-    """
+    """The script without spaces of more than half of a line's letters, or None: a name among other words, as in *she
+    flew to Tokyo (東京) in May*, is a word."""
     if line.isascii():
         return None
     found = "".join(_UNSPACED.findall(line))
@@ -166,11 +166,8 @@ def is_visible(text: str) -> bool:
 
 
 def text_sentence(text: str, segmenter: WordSegmenter | None) -> Sentence | None:
-    """A text with its words, or without words if no segmenter is given; None if it has no visible character.
-
-    Raises:
-        DataError: see :meth:`WordSegmenter.segment`.
-    """
+    """A text with its words, or without words if no segmenter is given; None if it has no visible character. Raises a
+    DataError like :meth:`WordSegmenter.segment`."""
     if segmenter is not None:
         return segmenter.segment(text)
     check_whole(text)
@@ -184,15 +181,6 @@ def check_whole(line: str) -> None:
     except UnicodeEncodeError as error:
         found = line[error.start : error.end]
         raise DataError(f"expected whole characters, found a lone surrogate, {found!r}; write it as UTF-8") from error
-
-
-def _refusal(script: str) -> str:
-    tools = next(known.tools for known in _UNSPACED_SCRIPTS if known.name == script)
-    named = f"{tools}, or with stanza," if tools else "a tool for its language"
-    return (
-        f"{script} script has no spaces between words, and no rules cut it. "
-        f"Segment it first, for instance with {named} and pass the words separated by spaces with --input_format tokens"
-    )
 
 
 def _load_rules(language: str) -> Language:
@@ -217,20 +205,13 @@ def _split_at_punctuation(chunk: str) -> Iterator[str]:
             yield from group
 
 
-def _with_spaces(parts: Iterable[str]) -> Iterator[tuple[str, bool]]:
-    """The parts of one chunk: a space follows only the last one."""
-    pieces = list(parts)
-    for index, piece in enumerate(pieces, start=1):
-        yield piece, index == len(pieces)
-
-
 def _attached(pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     """Move marks, invisible characters, skin tones and joined emoji from the start of a piece to the word before it."""
     before, space_before = "", True
     for piece, space in pieces:
-        clinging = 0 if space_before else _clinging_length(piece, before)
-        before += piece[:clinging]
-        rest = piece[clinging:]
+        attached = 0 if space_before else _attached_length(piece, before)
+        before += piece[:attached]
+        rest = piece[attached:]
         if not rest:
             space_before = space
             continue
@@ -241,15 +222,15 @@ def _attached(pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
         yield before, space_before
 
 
-def _clinging_length(piece: str, before: str) -> int:
+def _attached_length(piece: str, before: str) -> int:
     """How many of a piece's first characters belong to the word before it, from which no space separates them."""
     if before.endswith(_ZERO_WIDTH_JOINER) and unicodedata.category(piece[0]) == "So":
         return len(piece)
-    if all(map(_clings, before)):
+    if all(map(_attaches, before)):
         return len(piece)
-    return next((index for index, char in enumerate(piece) if not _clings(char)), len(piece))
+    return next((index for index, char in enumerate(piece) if not _attaches(char)), len(piece))
 
 
-def _clings(char: str) -> bool:
+def _attaches(char: str) -> bool:
     is_skin_tone = "\U0001f3fb" <= char <= "\U0001f3ff"
     return not char.isalnum() and (is_skin_tone or unicodedata.category(char) in ("Cc", "Cf", "Mc", "Me", "Mn"))

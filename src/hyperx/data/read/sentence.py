@@ -16,14 +16,13 @@ class Sentence:
 
     Args:
         words: the syntactic words, in order; none if only the text is known.
-        columns: annotation by name, one value per word: ``upos`` and ``ner`` (strings), ``head`` (integers, 0 for
-            the root) and ``deprel`` (strings). Empty if there is none, or none was asked for.
-        lines: the line number in the file of each word, counted from 1, or that of a text without words; empty if there
-            is no file.
-        origin: the file, stream or data set that the sentence was read from.
+        columns: annotation by name, one value per word: ``upos``, ``ner``, ``deprel`` (strings) and ``head`` (integers,
+            0 for the root). Empty if there is none, or none was asked for.
+        lines: the line of each word, counted from 1, or that of a text without words; empty if there is no file.
+        origin: the file, stream or data set.
         text: the raw sentence, or a text of any length, if it is known.
         text_pair: the second of two texts, if there are two.
-        space_after: for each word whether a space follows it in the raw sentence, if known.
+        space_after: for each word whether a space follows it in the text, if known.
         comments: comment lines of CoNLL-U and columns, without the line end.
         rows: in prediction the columns of every line of CoNLL-U that is no comment: words, ranges and empty nodes.
         shape: for answers line by line the lines of columns that hold no word, and None for each that does.
@@ -74,9 +73,6 @@ class Prediction:
         columns: by task the same as columns of words, such as ``upos``, or ``head`` and ``deprel``; none for a task
             that labels whole sentences.
         confidences: by task the probability of each label; None if not requested.
-
-    Raises:
-        ValueError: if there are more or fewer labels or confidences than words.
     """
 
     sentence: Sentence

@@ -24,12 +24,7 @@ _NONE = "O"
 
 
 class MalformedTag(ValueError):
-    """A tag that no scheme has.
-
-    Args:
-        position: the word, counted from 0.
-        tag: the tag as found.
-    """
+    """A tag that no scheme has, at a word counted from 0."""
 
     def __init__(self, position: int, tag: str) -> None:
         self.position, self.tag = position, tag
@@ -72,15 +67,12 @@ class BioConversion:
             prefix, kind = _parse(position, tag)
             continues = prefix in _INSIDE and kind == open_type
             if kind:
-                self._count(prefix, continues, behind_same_type=kind == open_type)
+                self._prefixes.add(prefix)
+                self._free_b |= prefix == "B" and kind != open_type
+                self.starts_without_b += prefix in _INSIDE and not continues
             converted.append(f"{'I' if continues else 'B'}-{kind}" if kind else _NONE)
             open_type = "" if prefix in _CLOSES else kind
         return tuple(converted)
-
-    def _count(self, prefix: str, continues: bool, behind_same_type: bool) -> None:
-        self._prefixes.add(prefix)
-        self._free_b |= prefix == "B" and not behind_same_type
-        self.starts_without_b += prefix in _INSIDE and not continues
 
 
 def _parse(position: int, tag: str) -> tuple[str, str]:
@@ -96,13 +88,8 @@ def _parse(position: int, tag: str) -> tuple[str, str]:
 def bio_sentences(
     sentences: Iterable[Sentence], conversion: BioConversion, column: str = "ner", on_fault: OnFault = stop
 ) -> Iterator[Sentence]:
-    """The sentences with a column of span tags in BIO. After the last, `conversion` has the scheme and the repairs.
-
-    ``on_fault`` raises by default; if it does not, a sentence with a malformed tag is skipped.
-
-    Raises:
-        DataError: for a malformed tag, with its file and line.
-    """
+    """The sentences with a column of span tags in BIO; one with a malformed tag goes to ``on_fault``. After the last,
+    `conversion` has the scheme and the repairs."""
     for sentence in sentences:
         try:
             tags = conversion.convert([str(tag) for tag in sentence.columns[column]])
@@ -129,13 +116,13 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
 
 def map_types(tags: Sequence[str], label_map: Mapping[str, str]) -> tuple[str, ...]:
     """BIO tags with types renamed, or dropped if mapped to O; other types stay."""
-    return tuple(_map_tag(tag, label_map) for tag in tags)
 
+    def mapped(tag: str) -> str:
+        prefix, _, kind = tag.partition("-")
+        new = label_map.get(kind, kind)
+        return _NONE if new == _NONE or not kind else f"{prefix}-{new}"
 
-def _map_tag(tag: str, label_map: Mapping[str, str]) -> str:
-    prefix, _, kind = tag.partition("-")
-    mapped = label_map.get(kind, kind)
-    return _NONE if mapped == _NONE or not kind else f"{prefix}-{mapped}"
+    return tuple(mapped(tag) for tag in tags)
 
 
 def type_problem(names: Iterable[str]) -> str | None:
