@@ -12,9 +12,9 @@ from hyperx.options import flat, made
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:
+    from hyperx.data.read.sentence import Prediction
     from hyperx.evaluation.scoring import Evaluation
     from hyperx.model import HyperX
-    from hyperx.prediction.output import Prediction
 
 
 def train(config: TrainConfig | None = None, /, **options: Any) -> HyperX:
