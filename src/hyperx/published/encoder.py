@@ -10,7 +10,7 @@ import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from hyperx import checkpoint
-from hyperx.encoders.loading import description_folder, has_tokenizer, load_tokenizer
+from hyperx.encoders.loading import encoder_folder, has_tokenizer, load_tokenizer
 from hyperx.errors import CheckpointError, EncoderError
 from hyperx.published.run import PublishedRun
 from hyperx.published.weights import weights_path
@@ -62,7 +62,7 @@ def describe_encoder(folder: Path, run: PublishedRun, name: str | None) -> Descr
     places = [folder, *(weights_path(folder, task).parent for task in run.tasks)]
     reason = "no folder has the files of one"
     if name is not None:
-        places.insert(0, description_folder(name))
+        places.insert(0, encoder_folder(name, weights=False))
     elif not (any(map(_has_config, places)) and any(map(has_tokenizer, places))):
         try:
             places.append(_named_folder(run.encoder))
@@ -87,7 +87,7 @@ def _has_config(folder: Path) -> bool:
 def _named_folder(name: str | None) -> Path:
     if name is None:
         raise EncoderError("the run's arguments name no encoder")
-    return description_folder(name)
+    return encoder_folder(name, weights=False)
 
 
 def _read_config(folder: Path, place: Path | None, reason: str) -> BertConfig:
