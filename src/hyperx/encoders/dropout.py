@@ -13,7 +13,7 @@ from torch import Tensor, nn
 LEVELS = 2**16
 
 
-class QuickDropout(nn.Dropout):
+class FastDropout(nn.Dropout):
     """Like PyTorch's dropout, in a fraction of its time on a CPU and a quarter of its memory.
 
     The probability of dropping is ``p`` rounded to a multiple of 1/65,536, and kept values are scaled by exactly that
@@ -23,8 +23,8 @@ class QuickDropout(nn.Dropout):
     def forward(self, input: Tensor) -> Tensor:
         """Values of any shape to the same shape."""
         dropped = round(self.p * LEVELS)
-        quick = self.training and input.is_cpu and 0 < dropped < LEVELS and not torch.compiler.is_compiling()
-        return cast(Tensor, _Dropout.apply(input, dropped)) if quick else super().forward(input)  # type: ignore[no-untyped-call]
+        fast = self.training and input.is_cpu and 0 < dropped < LEVELS and not torch.compiler.is_compiling()
+        return cast(Tensor, _Dropout.apply(input, dropped)) if fast else super().forward(input)  # type: ignore[no-untyped-call]
 
 
 class _Dropout(torch.autograd.Function):
@@ -43,8 +43,8 @@ class _Dropout(torch.autograd.Function):
         return (grads[0] * kept).mul_(ctx.scale), None
 
 
-def quicken_dropout(module: nn.Module) -> None:
-    """Make every dropout layer inside a :class:`QuickDropout`; layers of other classes stay as they are."""
+def use_fast_dropout(module: nn.Module) -> None:
+    """Make every dropout layer inside a :class:`FastDropout`; layers of other classes stay as they are."""
     for inner in module.modules():
         if type(inner) is nn.Dropout and not inner.inplace:
-            inner.__class__ = QuickDropout
+            inner.__class__ = FastDropout
