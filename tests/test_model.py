@@ -11,7 +11,8 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
-from hyperx.encoders.layout import LAYOUTS, norm_modules
+from hyperx.encoders.families import LAYOUTS
+from hyperx.encoders.layout import norm_modules
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.model import HyperX, ModelOutput, learnt_languages, rows_of
 from hyperx.pairs import TaskLanguagePair

@@ -21,9 +21,9 @@ from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.sentence import Prediction
 from hyperx.device import placed
-from hyperx.encoders.dropout import quicken_dropout
+from hyperx.encoders.dropout import use_fast_dropout
 from hyperx.encoders.injection import Injection, not_compiled
-from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask
+from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask, unroll_shared_layers
 from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
@@ -75,6 +75,7 @@ class HyperX(nn.Module):
     def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
         check_config(config)
+        unroll_shared_layers(encoder)
         shape, depth = config.architecture, len(encoder_layers(encoder))
         if isinstance(shape.head_layer, int):
             if not 1 <= shape.head_layer <= depth:
@@ -102,7 +103,7 @@ class HyperX(nn.Module):
         # Two activations have weights; those of one are in half precision.
         self.activation = ACT2FN["linear" if writer is None else shape.adapter_non_linearity].float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=shape.after_layer_output)
-        quicken_dropout(encoder)
+        use_fast_dropout(encoder)
         self.train_encoder("all" if writer is None else "norms")
 
     @classmethod

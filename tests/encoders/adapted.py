@@ -15,16 +15,16 @@ from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 
 LAST_LINEAR = {
-    "albert": "albert_layers.0.ffn_output", "distilbert": "ffn.lin2", "eurobert": "mlp.down_proj",
-    "modernbert": "mlp.Wo", "mt5": "layer.1.DenseReluDense.wo", "nomic_bert": "mlp.down_proj",
-    "t5": "layer.1.DenseReluDense.wo", "umt5": "layer.1.DenseReluDense.wo", "xlm": "lin2",
+    "albert": "albert_layers.0.ffn_output", "distilbert": "ffn.lin2", "modernbert": "mlp.Wo", "xlm": "lin2",
+    **dict.fromkeys(("eurobert", "gte", "nomic_bert"), "mlp.down_proj"), "jina_embeddings_v3": "mlp.fc2",
+    **dict.fromkeys(("mt5", "t5", "umt5"), "layer.1.DenseReluDense.wo"),
 }  # fmt: skip
 """The last linear map of a feed-forward block, inside a layer; elsewhere output.dense."""
 
 LAYERS = {
-    "albert": "encoder.albert_layer_groups", "distilbert": "transformer.layer", "eurobert": "layers",
-    "modernbert": "layers", "mt5": "encoder.block", "nomic_bert": "layers", "t5": "encoder.block",
-    "umt5": "encoder.block", "xlm": "ffns",
+    "albert": "encoder.albert_layer_groups", "distilbert": "transformer.layer", "xlm": "ffns",
+    **dict.fromkeys(("eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert"), "layers"),
+    **dict.fromkeys(("mt5", "t5", "umt5"), "encoder.block"),
 }  # fmt: skip
 """The list of layers; elsewhere encoder.layer."""
 

@@ -6,6 +6,7 @@ Where an oracle is needed it is the one of ``adapted.py``.
 from __future__ import annotations
 
 import copy
+import re
 from collections.abc import Iterator
 from dataclasses import fields, replace
 from pathlib import Path
@@ -20,13 +21,12 @@ from transformers import CONFIG_MAPPING, AutoModelForMaskedLM, AutoModelForSeq2S
 from hyperx.encoders.families import LAYOUTS
 from hyperx.encoders.injection import checkpoint_activations
 from hyperx.encoders.layout import (
-    as_last,
     disable_attention_dropout,
-    encoder_layers,
     keep_layers,
     longest_input,
     norm_modules,
     prepared_mask,
+    unroll_shared_layers,
 )
 from hyperx.encoders.loading import load_encoder
 from hyperx.method.adapter import AdapterWeights
@@ -34,6 +34,12 @@ from hyperx.model import HyperX
 from tiny import LABELS, randomise, tiny_batch, tiny_encoder, tiny_model, tiny_tokenizer
 
 FAMILIES = sorted(family for family in LAYOUTS if family in CONFIG_MAPPING)
+FINAL_NORM = {
+    "eurobert": "norm", "megatron-bert": "encoder.ln", "modernbert": "final_norm", "roberta-prelayernorm": "LayerNorm",
+    "xlm-roberta-xl": "encoder.LayerNorm", **dict.fromkeys(("mt5", "t5", "umt5"), "encoder.final_layer_norm"),
+}  # fmt: skip
+"""The norm that pre-norm encoders apply after their last layer."""
+ROTARY = ("eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert")
 PAIRS = ["ner#en", "pos#tr", "ner#de"]
 IDS, MASK = tiny_batch([7, 4, 5], pad_id=1)
 TARGETS = torch.where(MASK == 1, IDS % 3, -100)
@@ -101,8 +107,7 @@ def test_every_trained_parameter_gets_a_gradient(family: str) -> None:
     assert [name for name in trained if not model.get_parameter(name).grad.any()] == []
 
 
-@pytest.mark.parametrize("after_layer_output", [False, True], ids=["feed_forward", "layer"])
-@pytest.mark.parametrize("switch", ["library", "ours"])
+@pytest.mark.parametrize(("switch", "after_layer_output"), [("library", False), ("ours", True)])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_activation_checkpointing_gives_the_same_gradients(family: str, switch: str, after_layer_output: bool) -> None:
     """With dropout, and with two forward passes of other pairs before the one backward pass."""
@@ -145,18 +150,20 @@ def enable_checkpointing(encoder: PreTrainedModel) -> None:
 def test_kept_layers_compute_what_they_did(family: str) -> None:
     encoder = tiny_encoder(family, layers=3)
     wanted = encoder(input_ids=IDS, attention_mask=MASK, output_hidden_states=True).hidden_states[2]
+    unroll_shared_layers(encoder)
     keep_layers(encoder, 2)
     assert encoder.config.num_hidden_layers == 2
     assert len(encoder.get_submodule(LAYERS.get(family, "encoder.layer"))) == 2
     found = encoder(input_ids=IDS, attention_mask=MASK).last_hidden_state
-    torch.testing.assert_close(found, as_last(encoder, wanted), atol=0, rtol=0)
+    norm = encoder.get_submodule(FINAL_NORM[family]) if family in FINAL_NORM else nn.Identity()
+    torch.testing.assert_close(found, norm(wanted), atol=0, rtol=0)
 
 
 @pytest.mark.parametrize("family", FAMILIES)
 def test_norms_are_all_norms_and_nothing_else(family: str) -> None:
     encoder = tiny_encoder(family)
     found = [id(parameter) for _, norm in norm_modules(encoder) for parameter in norm.parameters()]
-    named = [id(parameter) for name, parameter in encoder.named_parameters() if "norm" in name.lower()]
+    named = [id(parameter) for name, parameter in encoder.named_parameters() if re.search(r"norm|\bln\b", name.lower())]
     assert sorted(found) == sorted(named)
     assert len(named) >= 4
 
@@ -178,7 +185,7 @@ def test_dropout_of_attention_is_switched_off_and_no_other(family: str) -> None:
                 if "dropout" in name and isinstance(value, float) and float in kinds:
                     yield module, name
 
-    encoder_layers(encoder)  # ALBERT's are many from now on
+    unroll_shared_layers(encoder)
     before = [(holder, name, getattr(holder, name)) for holder, name in rates(nn.Dropout, float)]
     disable_attention_dropout(encoder)
     off = [name for holder, name, rate in before if rate and not getattr(holder, name)]
@@ -202,7 +209,8 @@ def test_dropout_of_attention_is_switched_off_and_no_other(family: str) -> None:
 def test_the_longest_input_is_read_and_no_longer_one(family: str) -> None:
     encoder = tiny_encoder(family)
     longest = longest_input(encoder)
-    wanted = {"roberta": 38, "camembert": 38, "xlm-roberta": 38, "xlm-roberta-xl": 38, "mpnet": 38}
+    offset = ("camembert", "data2vec-text", "mpnet", "roberta", "roberta-prelayernorm", "xlm-roberta", "xlm-roberta-xl")
+    wanted: dict[str, int | None] = dict.fromkeys(offset, 38)
     wanted |= dict.fromkeys(("deberta", "deberta-v2", "t5", "mt5", "umt5"))
     assert longest == wanted.get(family, 40)
 
@@ -211,7 +219,7 @@ def test_the_longest_input_is_read_and_no_longer_one(family: str) -> None:
         encoder(input_ids=ids, attention_mask=mask)
 
     read(longest or 200)
-    if longest is not None and family not in ("modernbert", "eurobert", "nomic_bert"):  # rotary: a limit of training
+    if longest is not None and family not in ROTARY:  # there it is a limit of training
         with pytest.raises((IndexError, RuntimeError)):
             read(longest + 1)
 

@@ -13,6 +13,24 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MaskedLMNames:
+    """Where the masked-LM head of a family is among the weights that are published with its encoders.
+
+    Args:
+        dense, norm: names of the dense layer and of the norm.
+        decoder: name of the output layer, whose weights are the word embeddings.
+        activation: the field of the configuration that names the activation; None if it is always gelu.
+        epsilon: the field with the norm's epsilon, or the number itself.
+    """
+
+    dense: str
+    norm: str
+    decoder: str
+    activation: str | None = None
+    epsilon: str | float = "layer_norm_eps"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderLayout:
     """Where the parts of one family of encoders are, as module paths.
 
@@ -22,25 +40,25 @@ class EncoderLayout:
             the residual sum; ``""`` if the "layer" is that block.
         attention_dropout: inside a layer, the dropout of attention weights: a module, or a number on one. None if it is
             not known; then it stays on.
-        final_norm: the norm that the encoder applies after its last layer, if it has one (pre-norm encoders).
         first, last: if a layer is not a module of its own, the lists whose i-th modules begin and end layer i;
             ``attention_dropout`` is then inside the first.
         square_mask: it takes an attention mask of ``[B, 1, T, T]`` unchanged, and None if there is no padding.
         any_length: positions are relative, so the length of the input is not limited.
         loads_as: the class that loads the encoder alone, if ``AutoModel`` would load more.
         unroll: makes each use of a layer that is used many times a module of its own, in place.
+        masked_lm: its masked-LM head, if that is a dense layer, a norm and a bias over the tied word embeddings.
     """
 
     layers: str
     feed_forward: str
     attention_dropout: str | None = None
-    final_norm: str | None = None
     first: str | None = None
     last: str | None = None
     square_mask: bool = False
     any_length: bool = False
     loads_as: str | None = None
     unroll: Callable[[PreTrainedModel], None] | None = None
+    masked_lm: MaskedLMNames | None = None
 
 
 def unroll_albert(encoder: PreTrainedModel) -> None:
@@ -72,23 +90,43 @@ def _group_of_one(group: nn.Module, inner: int, config: object) -> nn.Module:
     return one
 
 
+_BERT_HEAD = MaskedLMNames(
+    dense="cls.predictions.transform.dense",
+    norm="cls.predictions.transform.LayerNorm",
+    decoder="cls.predictions.decoder",
+    activation="hidden_act",
+)
+_LM_HEAD = MaskedLMNames(dense="lm_head.dense", norm="lm_head.layer_norm", decoder="lm_head.decoder")
 _BERT = EncoderLayout(
     layers="encoder.layer",
     feed_forward="output.dropout",
     attention_dropout="attention.self.dropout",
     square_mask=True,
+    masked_lm=_BERT_HEAD,
+)
+_ROBERTA = replace(_BERT, masked_lm=_LM_HEAD)
+_DEBERTA = replace(
+    _BERT,
+    square_mask=False,
+    any_length=True,
+    masked_lm=MaskedLMNames(
+        dense="lm_predictions.lm_head.dense",
+        norm="lm_predictions.lm_head.LayerNorm",
+        decoder="lm_predictions.lm_head.decoder",
+        activation="hidden_act",
+    ),
 )
 _T5 = EncoderLayout(
     layers="encoder.block",
     feed_forward="layer.1.dropout",
     attention_dropout="layer.0.SelfAttention.dropout",
-    final_norm="encoder.final_layer_norm",
     square_mask=True,
     any_length=True,
 )
 _ROTARY = EncoderLayout(
     layers="layers", feed_forward="mlp", attention_dropout="self_attn.attention_dropout", square_mask=True
 )
+_ROTARY_POST = replace(_ROTARY, feed_forward="post_mlp_dropout")
 
 LAYOUTS: dict[str, EncoderLayout] = {
     "albert": EncoderLayout(
@@ -97,30 +135,71 @@ LAYOUTS: dict[str, EncoderLayout] = {
         attention_dropout="albert_layers.0.attention.attention_dropout",
         square_mask=True,
         unroll=unroll_albert,
+        masked_lm=MaskedLMNames(
+            dense="predictions.dense",
+            norm="predictions.LayerNorm",
+            decoder="predictions.decoder",
+            activation="hidden_act",
+        ),
     ),
     "bert": _BERT,
-    "camembert": _BERT,
-    "deberta": replace(_BERT, square_mask=False, any_length=True),
-    "deberta-v2": replace(_BERT, square_mask=False, any_length=True),
+    "camembert": _ROBERTA,
+    "data2vec-text": _ROBERTA,
+    "deberta": _DEBERTA,
+    "deberta-v2": _DEBERTA,
     "distilbert": EncoderLayout(
-        layers="transformer.layer", feed_forward="ffn", attention_dropout="attention.dropout", square_mask=True
+        layers="transformer.layer",
+        feed_forward="ffn",
+        attention_dropout="attention.dropout",
+        square_mask=True,
+        masked_lm=MaskedLMNames(
+            dense="vocab_transform",
+            norm="vocab_layer_norm",
+            decoder="vocab_projector",
+            activation="activation",
+            epsilon=1e-12,
+        ),
     ),
-    "electra": _BERT,
-    "eurobert": replace(_ROTARY, final_norm="norm"),
+    "electra": replace(
+        _BERT,
+        masked_lm=MaskedLMNames(
+            dense="generator_predictions.dense",
+            norm="generator_predictions.LayerNorm",
+            decoder="generator_lm_head",
+        ),
+    ),
+    "ernie": _BERT,
+    "eurobert": replace(_ROTARY),
+    "gte": replace(_ROTARY_POST, masked_lm=replace(_LM_HEAD, norm="lm_head.norm")),
+    "jina_embeddings_v3": replace(_ROTARY_POST, masked_lm=_LM_HEAD),
+    "megatron-bert": replace(_BERT),
     "modernbert": EncoderLayout(
-        layers="layers", feed_forward="mlp", attention_dropout="attn.attention_dropout", final_norm="final_norm"
+        layers="layers",
+        feed_forward="mlp",
+        attention_dropout="attn.attention_dropout",
+        masked_lm=MaskedLMNames(
+            dense="head.dense",
+            norm="head.norm",
+            decoder="decoder",
+            activation="classifier_activation",
+            epsilon="norm_eps",
+        ),
     ),
-    "mpnet": replace(_BERT, attention_dropout="attention.attn.dropout"),
+    "mpnet": replace(_ROBERTA, attention_dropout="attention.attn.dropout"),
     "mt5": replace(_T5, loads_as="MT5EncoderModel"),
-    "nomic_bert": replace(_ROTARY, feed_forward="post_mlp_dropout"),
-    "rembert": _BERT,
-    "roberta": _BERT,
+    "nomic_bert": replace(_ROTARY_POST, masked_lm=replace(_BERT_HEAD, norm="cls.predictions.transform.layer_norm")),
+    "nystromformer": _BERT,
+    "rembert": replace(_BERT, masked_lm=None),
+    "roberta": _ROBERTA,
+    "roberta-prelayernorm": replace(_ROBERTA),
+    "roc_bert": _BERT,
+    "roformer": _BERT,
     "t5": replace(_T5, loads_as="T5EncoderModel"),
     "umt5": replace(_T5, loads_as="UMT5EncoderModel"),
     "xlm": EncoderLayout(
         layers="ffns", feed_forward="", attention_dropout="dropout", first="attentions", last="layer_norm2"
     ),
-    "xlm-roberta": _BERT,
-    "xlm-roberta-xl": replace(_BERT, feed_forward="output.dense", final_norm="encoder.LayerNorm"),
+    "xlm-roberta": _ROBERTA,
+    "xlm-roberta-xl": replace(_ROBERTA, feed_forward="output.dense"),
 }
 """Layouts by the model type that an encoder's configuration names."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import partial
 from typing import Any, TypeVar, cast
 
@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from hyperx.encoders.layout import adapter_points, as_last, encoder_layers, layer_starts
+from hyperx.encoders.layout import adapter_points, encoder_layers
 from hyperx.errors import HyperXError
 from hyperx.method.adapter import Adapters, Rows, adapted
 
@@ -39,15 +39,13 @@ class _Pass:
 
     Args:
         injection: the injection whose hooks apply it.
-        weights: for each layer the adapters of K pairs; None to apply none.
+        weights: for each layer the adapters of K pairs; None to run the encoder as it is.
         rows: the pair of each row of the batch; None if K is 1.
-        read: the input of every layer ``[B, T, h]``, collected during the pass; None if not needed.
     """
 
     injection: Injection
     weights: Sequence[Adapters] | None
     rows: Rows | None
-    read: list[Tensor] | None
 
 
 class _Current(threading.local):
@@ -85,9 +83,8 @@ class Injection:
         encoder.supports_gradient_checkpointing = True
         for index, point in enumerate(adapter_points(encoder, after_layer_output=after_layer_output)):
             point.register_forward_hook(partial(self._adapt, index))
-        for start in layer_starts(encoder):
-            start.register_forward_pre_hook(self._read, with_kwargs=True)
 
+    @not_compiled
     def encode(
         self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters | None, rows: Rows | None
     ) -> Tensor:
@@ -99,22 +96,9 @@ class Injection:
             weights: the adapters of K pairs in all layers; None to run the encoder as it is.
             rows: the pair of each row of the batch; None if K is 1.
         """
-        return self._run(encoder, inputs, _Pass(self, None if weights is None else weights.layers(), rows, None))
-
-    def states(
-        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters | None, rows: Rows | None
-    ) -> list[Tensor]:
-        """The L + 1 states ``[B, T, h]`` of the encoder, each as if the encoder ended there: with its final norm."""
-        running = _Pass(self, None if weights is None else weights.layers(), rows, [])
-        last = self._run(encoder, inputs, running)
-        assert running.read is not None
-        return [*(as_last(encoder, state) for state in running.read), last]
-
-    @not_compiled
-    def _run(self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], running: _Pass) -> Tensor:
         for layer in self.layers:
             _take_pass_along(layer)
-        with _inside(running):
+        with _inside(_Pass(self, None if weights is None else weights.layers(), rows)):
             states: Tensor = encoder(**inputs).last_hidden_state
         return states
 
@@ -125,11 +109,6 @@ class Injection:
         states = output[0] if isinstance(output, tuple) else output
         states = adapted(states, running.weights[index], running.rows, self.activation)
         return (states, *output[1:]) if isinstance(output, tuple) else states
-
-    def _read(self, _module: nn.Module, inputs: tuple[Any, ...], named: dict[str, Any]) -> None:
-        running = _current.running
-        if running is not None and running.injection is self and running.read is not None:
-            running.read.append(inputs[0] if inputs else named["hidden_states"])
 
 
 # Activation checkpointing ---------------------------------------------------------------------------------------------
@@ -164,7 +143,7 @@ class _TakesPassAlong:
 def _run_inside(running: _Pass, layer: Callable[..., Any], *inputs: Any) -> Any:
     if _current.running is running:
         return layer(*inputs)
-    with _inside(replace(running, read=None)):
+    with _inside(running):
         return layer(*inputs)
 
 

@@ -5,44 +5,40 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from typing import cast
-from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hyperx.encoders.families import LAYOUTS, EncoderLayout
-from hyperx.encoders.structure import layout_by_structure
-
-_found: WeakKeyDictionary[nn.Module, EncoderLayout] = WeakKeyDictionary()
+from hyperx.errors import EncoderError
 
 
 def layout_of(encoder: PreTrainedModel) -> EncoderLayout:
-    """The layout of an encoder: that of its family, or else found by its structure, which takes three forward passes.
-
-    Raises:
-        EncoderError: if the family is not in :data:`LAYOUTS` and the structure is not clear.
-    """
+    """The layout of an encoder's family; raises an EncoderError that shows how to add the family."""
     family = encoder.config.model_type
     if family in LAYOUTS:
         return LAYOUTS[family]
-    if encoder not in _found:
-        _found[encoder] = layout_by_structure(encoder)
-    return _found[encoder]
+    lists = {name: module for name, module in encoder.named_modules() if isinstance(module, nn.ModuleList)}
+    inside = {name: [path for path, _ in module[0].named_modules() if path] for name, module in lists.items() if module}
+    raise EncoderError(
+        f"encoders of type {family!r} are not known, only {', '.join(LAYOUTS)}. To add the family, write "
+        f'LAYOUTS[{family!r}] = EncoderLayout(layers="{next(iter(inside), "PATH.OF.THE.LAYERS")}", '
+        'feed_forward="PATH.INSIDE.A.LAYER"), both names from hyperx.encoders.families, where layers is the list of '
+        "layers and feed_forward the module that ends a layer's feed-forward block, before the residual sum. The lists "
+        "of modules are " + "; ".join(f"{name} with the modules {', '.join(paths)}" for name, paths in inside.items())
+    )
+
+
+def unroll_shared_layers(encoder: PreTrainedModel) -> None:
+    """Make every use of a layer that is used many times (ALBERT) a module of its own, in place."""
+    if (unroll := layout_of(encoder).unroll) is not None:
+        unroll(encoder)
 
 
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
-    """The encoder's layers, first to last. A layer that is used many times is first made one module per use."""
-    layout = layout_of(encoder)
-    if layout.unroll is not None:
-        layout.unroll(encoder)
-    return _modules(encoder, layout.layers)
-
-
-def layer_starts(encoder: PreTrainedModel) -> nn.ModuleList:
-    """The modules that get the input of each layer: the layers, unless they are not modules of their own."""
-    layout = layout_of(encoder)
-    return encoder_layers(encoder) if layout.first is None else _modules(encoder, layout.first)
+    """The encoder's layers, first to last."""
+    return _modules(encoder, layout_of(encoder).layers)
 
 
 def adapter_points(encoder: PreTrainedModel, *, after_layer_output: bool) -> list[nn.Module]:
@@ -73,12 +69,6 @@ def keep_layers(encoder: PreTrainedModel, count: int) -> None:
         for name in ("num_hidden_layers", "num_hidden_groups", "n_layers"):
             if hasattr(holder, name):
                 setattr(holder, name, count)
-
-
-def as_last(encoder: PreTrainedModel, state: Tensor) -> Tensor:
-    """The encoder's output if this state ``[B, T, h]`` were that of its last layer."""
-    path = layout_of(encoder).final_norm
-    return state if path is None else cast(Tensor, encoder.get_submodule(path)(state))
 
 
 def prepared_mask(encoder: PreTrainedModel, input_ids: Tensor, mask: Tensor | None) -> Tensor | None:
@@ -119,11 +109,11 @@ def disable_attention_dropout(encoder: PreTrainedModel) -> None:
 
     With this dropout, most attention kernels must keep the whole matrix of weights for the backward pass.
     """
-    path = layout_of(encoder).attention_dropout
-    if path is None:
+    layout = layout_of(encoder)
+    if layout.attention_dropout is None:
         return
-    parent, _, name = path.rpartition(".")
-    for layer in layer_starts(encoder):
+    parent, _, name = layout.attention_dropout.rpartition(".")
+    for layer in _modules(encoder, layout.first or layout.layers):
         attention = layer.get_submodule(parent)
         dropout = getattr(attention, name)
         if isinstance(dropout, nn.Dropout):
