@@ -213,6 +213,7 @@ def test_absent_paths_never_ask_the_hub(name: str | Path, monkeypatch: pytest.Mo
 def test_a_hub_name_without_a_network_fails_at_once(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     # A port of this machine that nobody listens at stands for the hub.
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
     monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", "http://127.0.0.1:9")
     start = time.perf_counter()
     with pytest.raises(
