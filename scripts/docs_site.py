@@ -57,7 +57,8 @@ class SphinxRoles(griffe.Extension):
     def on_object(self, *, obj: griffe.Object, **_: Any) -> None:
         """Rewrite the docstring of a module, class, function or attribute."""
         if obj.docstring is not None:
-            obj.docstring.value = re.sub(r":[a-z]+:`(~?)([\w.]+)`", _linked, obj.docstring.value)
+            text = re.sub(r":[a-z]+:`(~?)([\w.]+)`", _linked, obj.docstring.value)
+            obj.docstring.value = re.sub(r"::$", ":", text, flags=re.MULTILINE)
 
 
 def _linked(role: re.Match[str]) -> str:

@@ -15,7 +15,7 @@ import toy
 pytest_plugins = ["world"]
 
 README = (toy.ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [toy.ROOT / "README.md", *sorted((toy.ROOT / "docs").glob("*.md"))]
+PAGES = [toy.ROOT / "README.md", toy.ROOT / "CONTRIBUTING.md", *sorted((toy.ROOT / "docs").glob("*.md"))]
 
 
 @pytest.mark.usefixtures("isolated")
@@ -35,6 +35,15 @@ def test_the_readme_is_short() -> None:
 def test_tables_have_at_most_eight_columns(page: Path) -> None:
     rules = re.findall(r"^\|(?: *:?-+:? *\|)+$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
     assert all(rule.count("|") <= 9 for rule in rules)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_files_that_pages_name_are_there(page: Path) -> None:
+    if page.name != "experiments.md":  # which tells of what was
+        named = re.findall(r"`((?:\w+/)+\w+\.py)`", page.read_text(encoding="utf-8"))
+        assert [
+            name for name in named if not any((toy.ROOT / at / name).exists() for at in ("", "src/hyperx", "src"))
+        ] == []
 
 
 def test_the_page_of_the_api_has_all_public_names() -> None:
