@@ -82,37 +82,6 @@ def test_a_sentence_whose_tags_are_all_missing_has_none(tmp_path: Path) -> None:
     assert second.columns["upos"] == ("_", "X")
 
 
-def test_sentences_are_streamed(tmp_path: Path) -> None:
-    sentences = read_file(write(tmp_path, line(1, "a"), "", "broken"), "upos")
-    assert next(sentences).words == ("a",)
-    with pytest.raises(DataError, match=":3: expected 10 columns"):
-        next(sentences)
-
-
-def test_byte_order_mark_and_carriage_returns(tmp_path: Path) -> None:
-    path = write(tmp_path, "# text = a", line(1, "a"), "", line(1, "b"), end="\r\n", start=b"\xef\xbb\xbf")
-    assert [(s.words, s.text) for s in read_file(path, "upos")] == [(("a",), "a"), (("b",), "b")]
-
-
-@pytest.mark.parametrize(
-    "form", ["e\u0301", "a\u200bb", "10 000", "10  000", "a\u2028b", "\ufeff", "a\u00a0b", "x" * 100_000]
-)
-def test_unusual_words_are_kept(tmp_path: Path, form: str) -> None:
-    assert read(tmp_path, line(1, form))[0].words == (form,)
-
-
-@pytest.mark.parametrize("form", ["", " ", "\u00a0\u3000", "\x07", "\x85"])
-def test_words_without_anything_to_read(tmp_path: Path, form: str) -> None:
-    assert "a.conllu:2: expected a word" in error_of(tmp_path, line(1, "a"), line(2, form, 1))
-
-
-def test_invalid_utf8(tmp_path: Path) -> None:
-    path = tmp_path / "a.conllu"
-    path.write_bytes(line(1, "a").encode() + b"\n" + line(2, "b").encode().replace(b"b", b"\xff", 1) + b"\n")
-    with pytest.raises(DataError, match=r"a\.conllu:2: expected UTF-8, found the bytes ff at byte 3"):
-        list(read_file(path, "upos"))
-
-
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
@@ -158,11 +127,6 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
     for path in (tmp_path / "none.conllu", tmp_path / "folder.conllu"):
         with pytest.raises(DataError, match="expected a readable file"):
             list(read_file(path, "upos"))
-
-
-def test_heads_may_be_absent_as_a_whole(tmp_path: Path) -> None:
-    (sentence,) = read(tmp_path, line(1, "a", "_"), line(2, "b", "_"))
-    assert set(sentence.columns) == {"upos"}
 
 
 def test_entities_in_misc(tmp_path: Path) -> None:

@@ -170,13 +170,6 @@ def test_columns_that_nobody_asked_for_may_be_of_any_kind(make: Maker) -> None:
         list(HubSource(name, ("tr",)).read("train", "ner"))
 
 
-def test_a_column_beside_the_one_that_is_wanted_is_not_read(make: Maker) -> None:
-    rows = {"tokens": [["a", "b"]], "upos": [["NOUN", "VERB"]], "ner": [["x"]]}
-    name = make({"tokens": strings(), "upos": strings(), "ner": strings()}, {"train": rows})
-    (sentence,) = HubSource(name, ("tr",)).read("train", "upos")
-    assert sentence.columns == {"upos": ("NOUN", "VERB")}
-
-
 @pytest.mark.parametrize(
     ("error", "message"),
     [

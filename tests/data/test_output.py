@@ -240,23 +240,6 @@ def test_every_output_format_may_be_asked_for() -> None:
     assert tuple(OUTPUT_FORMATS) == get_args(OutputFormat)
 
 
-form = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1, max_size=6)
-
-
-@settings(max_examples=100, deadline=None)
-@given(words=st.lists(form, min_size=1, max_size=6), data=st.data())
-def test_conllu_is_read_back_whole(words: list[str], data: st.DataObject) -> None:
-    spaces = tuple(data.draw(st.lists(st.booleans(), min_size=len(words), max_size=len(words))))
-    labels = tuple(data.draw(st.lists(st.sampled_from(["NOUN", "VERB"]), min_size=len(words), max_size=len(words))))
-    sentence = Sentence(words=tuple(words), space_after=spaces)
-    output = written("conllu", predicted(sentence, {"pos": labels}))
-    (found,) = conllu.parse(output)
-    assert [(token["form"], token["upos"]) for token in found] == list(zip(words, labels, strict=True))
-    (again,) = read_input(io.BytesIO(output.encode()), "conllu", Request())
-    assert (again.words, again.space_after) == (sentence.words, spaces)
-    assert written("conllu", predicted(again, {"pos": labels})) == output
-
-
 # What is written is read back -----------------------------------------------------------------------------------------
 
 anything = st.one_of(

@@ -102,7 +102,7 @@ class RowReader:
         for ours in (*needed, *optional):
             named = self.given.get(ours)
             # Beside words, a text of another name may be anything.
-            known = ("text",) if ours == "text" and "words" in needed else NAMES[ours]
+            known = ("text",) if ours == "text" and "words" in needed else NAMES.get(ours, (ours,))
             if named is not None and named not in found:
                 hint = did_you_mean(named, found)
                 raise DataError(f"expected the column {named!r} for {ours}, found {listed}.{hint}")
