@@ -322,7 +322,7 @@ class Bench:
         model.tokenizer = run.data.encoder.tokenizer
         subwords = Subwords.of(model.checked_tokenizer())
         plain = self.plain_pass(load_encoder("embedded"), split, subwords.pad)
-        evaluate = lambda: evaluate_pairs(model, {pair: split}, batch_size=ROWS)  # noqa: E731
+        evaluate = lambda: list(evaluate_pairs(model, {pair: split}, batch_size=ROWS))  # noqa: E731
         yield compare("evaluation of en_ewt test / plain encoder", "1.08", evaluate, plain, rounds=self.rounds)
         sentences = list(itertools.islice(read_file(self.test_file, "upos"), 800))
         predict = lambda: list(Predictor(model).predict(sentences, tasks=["pos"], language="en"))  # noqa: E731

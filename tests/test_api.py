@@ -128,7 +128,7 @@ def test_scores_are_shown_as_a_table(run: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "expected"),
     [
-        ({"pairs": ["parse#en"]}, "parse#en: the model has no such task"),
+        ({"pairs": ["parse#en"]}, "parse#en: the model has no task 'parse'"),
         ({"pairs": ["pos#en"], "split": "tests"}, "split: expected 'test', 'dev' or 'train'; found 'tests'"),
         ({"splt": "dev"}, "there is no option 'splt'. Did you mean 'split'?"),
     ],

@@ -158,14 +158,11 @@ def split(tmp_path: Path) -> EncodedSplit:
 def test_evaluation_scores_what_the_predictor_says(model: HyperX, split: EncodedSplit, training: bool) -> None:
     assert [len(windows) for windows in split.by_sentence()] == list(map(len, windows_of(SENTENCES)))
     pairs = [PAIR, TaskLanguagePair("pos", "en")]
-    told: list[TaskLanguagePair] = []
     model.train(training)
-    results = evaluate_pairs(
-        model, dict.fromkeys(pairs, split), batch_size=3, done=lambda scores: told.append(scores.pair)
-    )
+    results = list(evaluate_pairs(model, dict.fromkeys(pairs, split), batch_size=3))
     assert model.training == training
     model.eval()
-    assert told == [result.pair for result in results] == pairs
+    assert [result.pair for result in results] == pairs
     for result in results:
         predicted = [list(words.labels) for words in label(model, SENTENCES, pair=result.pair)]
         assert result.scores == PartOfSpeech().score(PartOfSpeech().gold(split), predicted)
@@ -177,7 +174,7 @@ def test_the_score_without_repeats_is_that_of_the_other_sentences(
     model: HyperX, alone: list[Result], split: EncodedSplit
 ) -> None:
     def scored(repeats: set[int]) -> PairScores:
-        return evaluate_pairs(model, {PAIR: split}, batch_size=3, repeats={PAIR: repeats})[0]
+        return next(evaluate_pairs(model, {PAIR: split}, batch_size=3, repeats={PAIR: repeats}))
 
     repeats = {1, 3, 6}
     others = [index for index in range(len(SENTENCES)) if index not in repeats]

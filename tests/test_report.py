@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from hyperx.evaluation.report import flat_results, print_modules, result_table
+from hyperx.evaluation.report import Evaluation, print_modules
 from hyperx.evaluation.results import Results
 from hyperx.evaluation.scores import PairScores
 from hyperx.pairs import TaskLanguagePair
@@ -30,8 +31,12 @@ def scored(pair: str, value: float, *, repeats: int = 0, without: float | None =
     return PairScores(TaskLanguagePair.parse(pair), PartOfSpeech(), Scores({"accuracy": value}), 10, repeats, rest)
 
 
+def table(*scores: PairScores, labelled: Sequence[TaskLanguagePair] = TRAINED) -> tuple[list[str], list[list[str]]]:
+    return Evaluation(scores, tuple(labelled)).table()
+
+
 def test_seen_pairs_come_first_and_averages_last() -> None:
-    header, rows = result_table([scored("pos#de", 0.5), scored("pos#en", 0.9), scored("pos#tr", 0.8)], TRAINED)
+    header, rows = table(scored("pos#de", 0.5), scored("pos#en", 0.9), scored("pos#tr", 0.8))
     assert header == ["pair", "group", "sentences", "measure", "score"]
     assert [row[0] for row in rows[:3]] == ["pos#en", "pos#tr", "pos#de"]
     assert {row[1]: row[4] for row in rows[3:]} == {
@@ -43,25 +48,25 @@ def test_seen_pairs_come_first_and_averages_last() -> None:
 
 
 def test_repeats_get_columns_where_there_are_any() -> None:
-    header, rows = result_table([scored("pos#en", 0.9, repeats=4, without=0.85), scored("pos#tr", 0.8)], TRAINED)
+    header, rows = table(scored("pos#en", 0.9, repeats=4, without=0.85), scored("pos#tr", 0.8))
     assert header[5:] == ["in train", "score without"]
     assert [row[5:] for row in rows] == [["4", "85.0"], ["", ""], ["", ""], ["", ""]]
 
 
 def test_a_split_that_train_repeats_whole_has_no_score_without() -> None:
-    _, rows = result_table([scored("pos#en", 0.9, repeats=10)], TRAINED)
+    _, rows = table(scored("pos#en", 0.9, repeats=10))
     assert rows[0][4:] == ["90.0", "10", ""]
 
 
 def test_trees_have_a_row_for_each_measure_and_one_in_the_averages() -> None:
     pair = TaskLanguagePair("dep", "en")
-    _, rows = result_table([PairScores(pair, DependencyParsing(), Scores({"uas": 0.9, "las": 0.8}), 3)], [pair])
+    _, rows = table(PairScores(pair, DependencyParsing(), Scores({"uas": 0.9, "las": 0.8}), 3), labelled=[pair])
     assert [row[3:5] for row in rows] == [["las", "80.0"], ["uas", "90.0"], ["", "80.0"], ["", "80.0"]]
 
 
 def test_results_have_the_published_names_and_scales() -> None:
     trees = PairScores(TaskLanguagePair("dep", "tr"), DependencyParsing(), Scores({"uas": 0.9, "las": 0.8}), 3)
-    assert flat_results([trees, scored("pos#de", 0.5)], "test") == {
+    assert Evaluation((trees, scored("pos#de", 0.5)), ()).flat("test") == {
         "test_dep:tr_uas": 90.0,
         "test_dep:tr_las": 80.0,
         "test_pos:de_accuracy": 0.5,
@@ -122,7 +127,8 @@ def test_evaluations_at_once_lose_no_results(tmp_path: Path) -> None:
 
     def add(language: str) -> None:
         own = PairScores(TaskLanguagePair("pos", language), tasks["pos"], Scores({"accuracy": 0.5}), 9)
-        Results(tmp_path, "test", "hash", ()).add([replace(own, source={"files": ["test"]})], tasks, tmp_path)
+        new = Evaluation((replace(own, source={"files": ["test"]}),), (), tmp_path)
+        Results(tmp_path / "results.json", "test", "hash").add(new, tasks)
 
     languages = ["de", "en", "nl", "ru", "tr", "el", "hi", "es"]
     with ThreadPoolExecutor(8) as threads:

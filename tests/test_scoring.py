@@ -127,7 +127,7 @@ def test_another_code_of_a_language_is_the_same_pair(ckpt: Path) -> None:
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        (["parse#en"], "--test_task_language_pairs: parse#en: the model has no such task; it has ner, pos"),
+        (["parse#en"], "--test_task_language_pairs: parse#en: the model has no task 'parse'; it has ner, pos"),
         (["ner"], "a task–language pair is written task#language, such as ner#tr; found 'ner'"),
         (["ner#en", "pos#qqq1"], "qqq1"),
     ],
@@ -144,7 +144,7 @@ def test_all_problems_are_reported_together(ckpt: Path) -> None:
         )
     text = "\n".join(caught.value.problems)
     assert "found 'ner'" in text
-    assert "parse#en: the model has no such task" in text
+    assert "parse#en: the model has no task 'parse'" in text
     assert "--per_device_eval_batch_size: expected 1 or more; found 0" in text
 
 
@@ -581,19 +581,9 @@ def test_results_of_two_models_are_not_mixed(
     assert "results.json is set aside as results.json.old-1: it is of another checkpoint" in caplog.text
 
 
-@pytest.mark.parametrize(
-    ("text", "fault"),
-    [
-        ('{"test_ner:de_f1": 0.7}', "it is of an earlier version"),
-        ('{"pairs": {"pos#en"', "it is damaged"),
-        ("\udcff", "it is damaged"),
-        ("[1]", "it is of an earlier version"),
-        ("17", "it is damaged"),
-        (None, "it is damaged"),
-    ],
-)
+@pytest.mark.parametrize("text", ['{"test_ner:de_f1": 0.7}', '{"pairs": {"pos#en"', "\udcff", "[1]", "17", None])
 def test_results_that_cannot_be_read_are_set_aside(
-    ckpt: Path, caplog: pytest.LogCaptureFixture, text: str | None, fault: str
+    ckpt: Path, caplog: pytest.LogCaptureFixture, text: str | None
 ) -> None:
     pair = ["--max_eval_samples", "5", "--test_task_language_pairs"]
     if text is None:
@@ -605,7 +595,7 @@ def test_results_that_cannot_be_read_are_set_aside(
     assert by_pair(ckpt).keys() == {"pos#en"}
     assert (ckpt / "results.json.old-1").read_bytes() == text.encode(errors="surrogateescape")
     assert (ckpt / "results.md.old-1").read_text() == "# Before"
-    assert f"results.json is set aside as results.json.old-1: {fault}" in caplog.text
+    assert "results.json is set aside as results.json.old-1: it is damaged or of an earlier version" in caplog.text
 
 
 # Scores that mean nothing ---------------------------------------------------------------------------------------------

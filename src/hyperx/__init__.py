@@ -26,8 +26,8 @@ if TYPE_CHECKING:
     from hyperx.errors import DataError as DataError
     from hyperx.errors import EncoderError as EncoderError
     from hyperx.errors import HyperXError as HyperXError
+    from hyperx.evaluation.report import Evaluation as Evaluation
     from hyperx.evaluation.scores import PairScores as PairScores
-    from hyperx.evaluation.scoring import Evaluation as Evaluation
     from hyperx.model import HyperX as HyperX
     from hyperx.model import ModelOutput as ModelOutput
     from hyperx.pairs import TaskLanguagePair as TaskLanguagePair
@@ -49,7 +49,7 @@ _NAMES = {
     "hyperx.data.read.sentence": "Prediction Sentence",
     "hyperx.errors": "CheckpointError ConfigError DataError EncoderError HyperXError",
     "hyperx.evaluation.scores": "PairScores",
-    "hyperx.evaluation.scoring": "Evaluation",
+    "hyperx.evaluation.report": "Evaluation",
     "hyperx.model": "HyperX ModelOutput",
     "hyperx.pairs": "TaskLanguagePair",
     "hyperx.tasks.base": "HeadFacts HeadInput Result Scores Task",

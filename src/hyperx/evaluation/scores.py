@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from hyperx.data.batch.store import EncodedSplit
@@ -51,36 +51,26 @@ def evaluate_pairs(
     *,
     batch_size: int,
     repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
-    done: Callable[[PairScores], object] | None = None,
-) -> list[PairScores]:
-    """Score pairs in the given order; the scores do not depend on the batch size.
+) -> Iterator[PairScores]:
+    """Score pairs one by one, in the given order; the scores do not depend on the batch size.
 
     Args:
-        model: the model, in evaluation mode only while it scores.
+        model: the model.
         splits: gold data of each pair.
         batch_size: windows in a batch.
         repeats: for each pair the indices of the sentences that also occur in its training split.
-        done: called with the scores of each pair when they are known.
     """
-    results, predictor = [], Predictor(model)
+    predictor = Predictor(model)
     for pair, split in splits.items():
-        task = model.tasks[pair.task]
-        predicted = [result.labels for result in predictor.results(pair, split.by_sentence(), batch_size=batch_size)]
-        score = _score(pair, task, task.gold(split), predicted, (repeats or {}).get(pair, ()))
-        results.append(replace(score, trained=task.name in model.config.trained_tasks))
-        if done is not None:
-            done(results[-1])
-    return results
-
-
-def _score(
-    pair: TaskLanguagePair, task: Task, gold: list[Any], predicted: list[Any], repeats: Collection[int]
-) -> PairScores:
-    fresh = [index for index in range(len(gold)) if index not in repeats]
-    without = None
-    if repeats and fresh:
-        without = task.score([gold[index] for index in fresh], [predicted[index] for index in fresh])
-    return PairScores(pair, task, task.score(gold, predicted), len(gold), len(repeats), without)
+        task, again = model.tasks[pair.task], (repeats or {}).get(pair, ())
+        results = predictor.results(pair, split.by_sentence(), batch_size=batch_size)
+        gold, predicted = task.gold(split), [result.labels for result in results]
+        fresh = [index for index in range(len(gold)) if index not in again]
+        without = None
+        if again and fresh:
+            without = task.score([gold[index] for index in fresh], [predicted[index] for index in fresh])
+        trained = task.name in model.config.trained_tasks
+        yield PairScores(pair, task, task.score(gold, predicted), len(gold), len(again), without, trained)
 
 
 def averaged(scores: Sequence[PairScores]) -> dict[TaskLanguagePair, float]:

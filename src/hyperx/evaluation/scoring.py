@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import os
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,11 +17,9 @@ from hyperx import checkpoint
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
 from hyperx.data.locate.sources import DataSources, content_hash
 from hyperx.errors import CheckpointError, ConfigError, DataError
-from hyperx.evaluation import report
-from hyperx.evaluation.results import Results
 from hyperx.files import in_home, missing_encoder
 from hyperx.options import flat, value_problems
-from hyperx.pairs import TaskLanguagePair, group_of, macro_averages
+from hyperx.pairs import TaskLanguagePair, group_of
 from hyperx.plan.pair_data import (
     NamedData,
     available,
@@ -31,65 +31,17 @@ from hyperx.plan.pair_data import (
     with_all_pairs,
 )
 from hyperx.plan.scope import parse_pairs, path_problems
-from hyperx.tables import markdown_table
+from hyperx.prediction.request import task_problem
 from hyperx.tasks.registry import Kind, kinds_of
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:
     from hyperx.data.batch.store import EncodedSplit
-    from hyperx.evaluation.scores import PairScores
+    from hyperx.evaluation.report import Evaluation
     from hyperx.model import HyperX
     from hyperx.plan.splits import SplitLoader
 
 log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True, repr=False)
-class Evaluation:
-    """The scores of a model: ``scores["ner#de"].value``; shown as a table.
-
-    Args:
-        scores: one value per pair.
-        labelled: the pairs that the model was trained on with labels, which count as seen.
-        tables: the file with the scores by label, and those of earlier evaluations; None if it could not be written.
-        others: the number of other pairs in that file, scored earlier.
-        data_folder: the folder of local data.
-    """
-
-    scores: list[PairScores]
-    labelled: tuple[TaskLanguagePair, ...]
-    tables: Path | None
-    others: int = 0
-    data_folder: Path | None = None
-
-    def __iter__(self) -> Iterator[PairScores]:
-        return iter(self.scores)
-
-    def __len__(self) -> int:
-        return len(self.scores)
-
-    def __getitem__(self, pair: str | TaskLanguagePair) -> PairScores:
-        key = TaskLanguagePair.parse(pair).key
-        for score in self.scores:
-            if score.pair.key == key:
-                return score
-        raise KeyError(f"{pair}; there are {', '.join(str(score.pair) for score in self.scores)}")
-
-    @property
-    def averages(self) -> dict[str, float]:
-        """The macro averages of seen pairs (``seen``), new pairs, new languages, both (``zero_shot``) and all."""
-        from hyperx.evaluation.scores import averaged
-
-        return macro_averages(averaged(self.scores), self.labelled)
-
-    def table(self) -> tuple[list[str], list[list[str]]]:
-        """Header and rows: see :func:`hyperx.evaluation.report.result_table`."""
-        return report.result_table(self.scores, self.labelled, self.data_folder)
-
-    def __repr__(self) -> str:
-        return markdown_table(*self.table(), text_columns=2)
-
-    _repr_markdown_ = __repr__  # in a notebook
 
 
 def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
@@ -107,82 +59,75 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
     folder, settings = _read_checkpoint(config.eval_ckpt, problems)
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
         problems.append(f"--model_name_or_path: {missing}")
-    known = ", ".join(settings.labels)
-    problems += [
-        f"--test_task_language_pairs: {pair}: the model has no such task; it has {known}"
-        for pair in pairs
-        if pair.task not in settings.labels
-    ]
+    for pair in pairs:
+        if problem := task_problem(settings, pair.task):
+            problems.append(f"--test_task_language_pairs: {pair}: {problem}")
     data = _find_data(config, folder, pairs, settings, problems)
     for pair in pairs:
         if not problems and not data.sources.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
     weights = folder / checkpoint.WEIGHTS
-    results = Results(
-        config.output or folder,
-        config.split,
-        content_hash(weights) if weights.is_file() else "",
-        settings.labelled_pairs,
-    )
-    problems += _output_problems(config, results)
+    known_as = content_hash(weights) if weights.is_file() else ""
+    name = "results.json" if config.split == "test" else f"results_{config.split}.json"
+    path = (config.output or folder) / name
+    if config.output is not None:
+        problems += _output_problems(config.output, path, known_as)
     if problems:
         raise ConfigError(problems)
     from hyperx.device import pick_device
-    from hyperx.evaluation.scores import evaluate_pairs
+    from hyperx.evaluation.results import Results
     from hyperx.model import HyperX
 
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
-    model.to(pick_device(no_cuda=config.no_cuda))
-    splits = _load(config, model, data)
-    labelled = settings.labelled_pairs
-    with tqdm(total=len(splits), desc="evaluating", unit="pair", disable=config.disable_progress_bar or None) as bar:
-        scores = evaluate_pairs(
-            model,
-            splits,
-            batch_size=config.per_device_eval_batch_size,
-            repeats=_repeats(config.split, splits, labelled, _loader(model, data.trained)),
-            done=lambda _: bar.update(),
-        )
-    scores = [
-        replace(score, source=data.sources.record(score.pair, config.split), limit=config.max_eval_samples)
-        for score in scores
-    ]
-    _log_odd(scores, labelled, config.split)
+    scores = _scored(config, model.to(pick_device(no_cuda=config.no_cuda)), data)
     try:
-        others = results.add(scores, model.tasks, data.folder)
+        every = Results(path, config.split, known_as).add(scores, model.tasks)
     except OSError as error:
-        log.warning("the results cannot be written into %s: %s; they are only shown", results.folder, error.strerror)
-        return Evaluation(scores, labelled, None, data_folder=data.folder)
-    return Evaluation(scores, labelled, results.tables, others, data.folder)
+        log.warning("the results cannot be written into %s: %s; they are only shown", path.parent, error.strerror)
+        return scores
+    return replace(scores, tables=path.with_suffix(".md"), others=len(every) - len(scores))
 
 
-def _output_problems(config: EvaluateConfig, results: Results) -> list[str]:
-    """What keeps results from being written into the folder that --output names; nothing without it."""
-    if config.output is None:
-        return []
+def _output_problems(folder: Path, path: Path, known_as: str) -> list[str]:
+    """What keeps the results of a checkpoint from being written into the folder that --output names."""
     try:
-        config.output.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        return [f"--output: expected a folder for the results, cannot make {config.output}: {error.strerror}"]
-    if not os.access(config.output, os.W_OK):
-        return [f"--output: {config.output} may not be written; name another folder"]
-    if results.of_another():
-        return [f"--output: {results.path} has results of another checkpoint; name a folder for each checkpoint"]
+        return [f"--output: expected a folder for the results, cannot make {folder}: {error.strerror}"]
+    if not os.access(folder, os.W_OK):
+        return [f"--output: {folder} may not be written; name another folder"]
+    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # such a file is set aside
+        if json.loads(path.read_text(encoding="utf-8"))["checkpoint"] != known_as:
+            return [f"--output: {path} has results of another checkpoint; name a folder for each checkpoint"]
     return []
 
 
-def _log_odd(scores: Sequence[PairScores], labelled: Collection[TaskLanguagePair], split: str) -> None:
-    """Log scores that do not mean what they seem to."""
+def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
+    """Score the pairs whose data can be read, and log scores that do not mean what they seem to."""
+    from hyperx.evaluation.report import Evaluation, scoreless
+    from hyperx.evaluation.scores import evaluate_pairs
     from hyperx.plan.preparation import UNDEFINED
+    from hyperx.prediction.predictor import Predictor
 
+    splits, silent = _load(config, model, data), config.disable_progress_bar or None  # None: no bar without a terminal
+    for language in dict.fromkeys(pair.language for pair in splits):
+        Predictor(model).tell_language(language)
+    labelled = model.config.labelled_pairs
+    repeats = _repeats(config.split, splits, labelled, _loader(model, data.trained))
+    evaluated = evaluate_pairs(model, splits, batch_size=config.per_device_eval_batch_size, repeats=repeats)
+    scores = tuple(
+        replace(score, source=data.sources.record(score.pair, config.split), limit=config.max_eval_samples)
+        for score in tqdm(evaluated, total=len(splits), desc="evaluating", unit="pair", disable=silent)
+    )
     for score in scores:
         if score.value is None:
-            log.warning(UNDEFINED, score.pair, split)
+            log.warning(UNDEFINED, score.pair, config.split)
         elif not score.trained:
             log.warning("%s: its task was not trained: its head is random, and the score is in no average", score.pair)
     # Without training data a score of 0 is a result.
-    if told := report.scoreless([score for score in scores if group_of(score.pair, labelled) == "seen"]):
+    if told := scoreless([score for score in scores if group_of(score.pair, labelled) == "seen"]):
         log.warning(told)
+    return Evaluation(scores, labelled, data.folder)
 
 
 def _read_checkpoint(path: Path | None, problems: list[str]) -> tuple[Path, ModelConfig]:
@@ -327,7 +272,6 @@ def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
 def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLanguagePair, EncodedSplit]:
     """Encode the requested pairs, or else all pairs of the model that have data."""
     from hyperx.plan.preparation import warn_of_labels
-    from hyperx.prediction.predictor import Predictor
 
     loader, splits, asked = _loader(model, data.sources), {}, bool(config.test_task_language_pairs)
     scored = [pair for pair in data.trained.pairs if pair.task in model.config.trained_tasks]
@@ -346,8 +290,6 @@ def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLangua
             continue
         labels = model.config.labels[pair.task]
         warn_of_labels(model.tasks[pair.task], pair, config.split, splits[pair], labels)
-    for language in dict.fromkeys(pair.language for pair in splits):
-        Predictor(model).tell_language(language)
     if not splits:
         raise DataError(f"no pair of the model has data in the {config.split} split; name --data_folder")
     return splits

@@ -381,8 +381,10 @@ class TrainingRun:
         """
         progress = self.progress
         with self.bare_model.register_forward_pre_hook(lambda *_: self._end_if_told()):
-            scores = evaluate_pairs(
-                self.bare_model, self.data.eval_splits, batch_size=self.options.per_device_eval_batch_size
+            scores = list(
+                evaluate_pairs(
+                    self.bare_model, self.data.eval_splits, batch_size=self.options.per_device_eval_batch_size
+                )
             )
         progress.evaluation_due = False
         averages = macro_averages(averaged(scores), self.labelled)
