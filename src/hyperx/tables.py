@@ -6,7 +6,6 @@ import re
 import sys
 import textwrap
 from collections.abc import Sequence
-from typing import Literal
 
 from rich.cells import cell_len
 from rich.console import Console
@@ -20,41 +19,21 @@ FILE_WIDTH = 160
 def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> None:
     """Print a table to the terminal, its first columns as text and others as numbers if they hold no letter.
 
-    If the terminal is too narrow, the widest columns are folded, between words where that is enough.
+    If the terminal is too narrow, the spaces around cells go and the widest columns are folded.
     """
     console = Console()
-    # A file or a pipe has no width of its own: nothing needs to be folded there.
-    width = console.width if console.is_terminal else FILE_WIDTH
-    columns = [[name, *(row[index] for row in rows)] for index, name in enumerate(header)]
+    if not console.is_terminal:  # a file or a pipe has no width of its own
+        console = Console(width=FILE_WIDTH)
+    columns = list(zip(header, *rows, strict=True))
     words = [max((cell_len(word) for cell in cells for word in cell.split()), default=1) for cells in columns]
-    room = width - len(columns) - 1  # for the cells and the spaces around them, without the borders
-    # Where words would have to be broken, a table does without these spaces.
-    space = 1 if sum(words) + 2 * len(columns) <= room else 0
+    space = 1 if sum(words) + 3 * len(columns) < console.width else 0
     table = Table(title=title, title_justify="left", padding=(0, space))
-    widths = _widths(columns, words, room - 2 * space * len(columns))
-    for index, (cells, wide) in enumerate(zip(columns, widths, strict=True)):
-        is_text = index < text_columns or any(letter.isalpha() for cell in cells[1:] for letter in cell)
-        justify: Literal["left", "right"] = "left" if is_text else "right"
-        table.add_column(Text(cells[0]), justify=justify, width=wide, overflow="fold")
+    for index, (name, *cells) in enumerate(columns):
+        is_text = index < text_columns or any(letter.isalpha() for cell in cells for letter in cell)
+        table.add_column(Text(name), justify="left" if is_text else "right", overflow="fold")
     for row in rows:
         table.add_row(*map(Text, row))  # literally: a label such as [neutral] is not markup
-    (console if console.is_terminal else Console(width=width)).print(table)
-
-
-def _widths(columns: Sequence[Sequence[str]], words: Sequence[int], room: int) -> list[int]:
-    """The widths of columns that share some room: the widest give way, and words are broken only if need be.
-
-    Args:
-        columns: the cells of each column.
-        words: the length of its longest word.
-        room: the sum of their widths, at most.
-    """
-    whole, broken = [max(map(cell_len, cells)) for cells in columns], [1] * len(columns)
-    widths, least = (whole, words) if sum(words) <= room else (list(words), broken)
-    while sum(widths) > max(room, len(widths)):
-        widest = max((index for index in range(len(widths)) if widths[index] > least[index]), key=widths.__getitem__)
-        widths[widest] -= 1
-    return widths
+    console.print(table)
 
 
 def print_text(text: str, *, error: bool = False) -> None:
@@ -63,19 +42,19 @@ def print_text(text: str, *, error: bool = False) -> None:
 
 
 def folded(text: str, *, error: bool = False) -> str:
-    """Lines as a terminal needs them: folded between words, under their beginning; words such as long paths stay whole.
+    """Lines folded between words, under their beginning, if standard output (or error) is a terminal.
 
-    If standard output (or error) is no terminal, the lines stay as they are.
+    Words such as long paths stay whole.
     """
     console = Console(stderr=error)
-    return "\n".join(_folded(line, console.width) for line in text.splitlines()) if console.is_terminal else text
-
-
-def _folded(line: str, width: int) -> str:
-    indent = " " * re.match(" *(- )?", line).end()  # type: ignore[union-attr]
-    return textwrap.fill(
-        line, width, subsequent_indent=indent, break_long_words=False, break_on_hyphens=False, replace_whitespace=False
-    )
+    if not console.is_terminal:
+        return text
+    fold = textwrap.TextWrapper(console.width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+    lines = []
+    for line in text.splitlines():
+        fold.subsequent_indent = " " * len(re.match(" *(- )?", line)[0])  # type: ignore[index]
+        lines.append(fold.fill(line))
+    return "\n".join(lines)
 
 
 def markdown_table(header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> str:
