@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -10,10 +11,8 @@ from pathlib import Path
 
 # Codes that the standards prefer but few use -> the common code of the same language.
 _SAME_LANGUAGE = {"fil": "tl", "nb": "no"}
-
 # Codes that the standard would merge into another language, although data sets treat them as a language of their own.
 _KEPT = {"hbs": "sh", "sh": "sh", "tgl": "tl", "tl": "tl"}
-
 # Codes of Wikipedia editions that are not BCP 47 tags, or mean something else when read as one.
 _WIKIPEDIA = {
     "bat-smg": "sgs",
@@ -31,7 +30,6 @@ _WIKIPEDIA = {
     "zh-min-nan": "nan",
     "zh-yue": "yue",
 }
-
 # Always among the candidates when a code that names no language is corrected.
 _WELL_KNOWN = ("en", "de", "tr")
 
@@ -52,69 +50,39 @@ TABLE_HEADER = "code\tname\twikiann\ttreebanks"
 
 @dataclass(frozen=True, slots=True)
 class Treebank:
-    """A treebank of Universal Dependencies.
-
-    Args:
-        name: its short name, which is its configuration on the hub, such as ``en_ewt``.
-        folder: its folder in a UD release, such as ``UD_English-EWT``.
-        splits: which of train, dev and test it has.
-    """
+    """A treebank of Universal Dependencies."""
 
     name: str
+    """Its short name, which is its configuration on the hub, such as ``en_ewt``."""
     folder: str
+    """Its folder in a UD release, such as ``UD_English-EWT``."""
     splits: tuple[str, ...]
+    """Which of train, dev and test it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language that Universal Dependencies or WikiANN has data for.
-
-    Args:
-        code: its canonical code.
-        name: its English name.
-        wikiann: WikiANN's own code for it, or None.
-        treebanks: its treebanks, the default one first.
-    """
+    """A language that Universal Dependencies or WikiANN has data for: its canonical code and its English name."""
 
     code: str
     name: str
     wikiann: str | None
+    """WikiANN's own code for it."""
     treebanks: tuple[Treebank, ...]
+    """The default one first."""
 
 
 @cache
 def known_languages() -> Mapping[str, Language]:
     """Canonical code -> language, for all that have a treebank or a configuration of WikiANN."""
     text = Path(__file__).with_name("languages.tsv").read_text(encoding="utf-8")
-    rows = (line.split("\t") for line in text.splitlines()[1:])
-    return {
-        code: Language(code, name, wikiann or None, tuple(map(_treebank, treebanks.split())))
-        for code, name, wikiann, treebanks in rows
-    }
-
-
-def _treebank(entry: str) -> Treebank:
-    """Read `en_ewt=English-EWT:train,dev,test`."""
-    name, _, rest = entry.partition("=")
-    folder, _, splits = rest.partition(":")
-    return Treebank(name, f"UD_{folder}", tuple(splits.split(",")))
-
-
-def _standard(code: str) -> str | None:
-    """The language subtag of a well-formed BCP-47 tag in its shortest ISO 639 form, or None.
-
-    The predominant member of a macrolanguage, such as `arb`, becomes the macrolanguage: `ar`.
-    """
-    import langcodes
-    from langcodes.tag_parser import LanguageTagError
-
-    try:
-        found = langcodes.Language.get(code)
-        # In BCP 47, `zh-hak` is `hak`.
-        alone = langcodes.Language.get(found.extlangs[0]) if found.extlangs else found
-        return alone.prefer_macrolanguage().language
-    except LanguageTagError:
-        return None
+    languages = {}
+    for line in text.splitlines()[1:]:
+        code, name, wikiann, entries = line.split("\t")
+        parts = [re.split("[=:]", entry) for entry in entries.split()]  # en_ewt=English-EWT:train,dev,test
+        treebanks = tuple(Treebank(short, f"UD_{folder}", tuple(splits.split(","))) for short, folder, splits in parts)
+        languages[code] = Language(code, name, wikiann or None, treebanks)
+    return languages
 
 
 @cache
@@ -128,13 +96,20 @@ def canonical(code: str) -> str:
     lowered = code.strip().replace("_", "-").lower()
     if lowered in _WIKIPEDIA:
         return _WIKIPEDIA[lowered]
-    primary = lowered.partition("-")[0]
-    if primary in _KEPT:
+    if (primary := lowered.partition("-")[0]) in _KEPT:
         return _KEPT[primary]
-    # The table's codes are canonical. Most codes are among them, and need no loading of the standard's data.
-    if lowered in known_languages():
+    if lowered in known_languages():  # without loading the standard's data
         return lowered
-    standard = _standard(lowered) or lowered
+    import langcodes
+    from langcodes.tag_parser import LanguageTagError
+
+    try:
+        tag = langcodes.Language.get(lowered)
+        # In BCP 47, `zh-hak` is `hak`; of a macrolanguage, the predominant member (`arb`) stands for all (`ar`).
+        alone = langcodes.Language.get(tag.extlangs[0]) if tag.extlangs else tag
+        standard = alone.prefer_macrolanguage().language or lowered
+    except LanguageTagError:
+        return lowered
     return _SAME_LANGUAGE.get(standard, standard)
 
 
@@ -150,15 +125,14 @@ def is_language(code: str) -> bool:
 
 
 def suggest(code: str, known: Iterable[str]) -> str | None:
-    """The code that a user most likely meant: the known code of the same language; if the code is of no language, else
-    that of the language with this name, else the known code with the closest spelling."""
+    """The code that a user most likely meant: the known code of the same language; for what is no code, that of the
+    language with this name, or the known code with the closest spelling."""
     codes = list(known)
-    same = [candidate for candidate in codes if canonical(candidate) == canonical(code)]
-    if same or is_language(code):
-        return same[0] if same else None
-    named = [language.code for language in known_languages().values() if language.name.lower() == code.lower()]
-    close = named or difflib.get_close_matches(code, codes, n=1, cutoff=0.5)
-    return close[0] if close else None
+    likely = [candidate for candidate in codes if canonical(candidate) == canonical(code)]
+    if not likely and not is_language(code):
+        likely = [language.code for language in known_languages().values() if language.name.lower() == code.lower()]
+        likely = likely or difflib.get_close_matches(code, codes, n=1, cutoff=0.5)
+    return likely[0] if likely else None
 
 
 def suggestion(code: str, known: Iterable[str]) -> str:
@@ -197,7 +171,7 @@ def find_treebank(language: str, name: str) -> Treebank | None:
     wanted = name.strip().lower().replace("-", "_")
     wanted = FORMER_TREEBANKS.get(wanted, wanted).removeprefix("ud_")
     for treebank in treebanks_of(language):
-        folder = treebank.folder.removeprefix("UD_").lower()
+        folder = treebank.folder.lower().removeprefix("ud_")
         if wanted in (treebank.name, folder.replace("-", "_"), folder.rpartition("-")[2]):
             return treebank
     return None
