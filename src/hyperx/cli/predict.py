@@ -6,9 +6,8 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -16,7 +15,7 @@ from tqdm import tqdm
 
 from hyperx import checkpoint
 from hyperx.cli.options import parse, start_logging
-from hyperx.config import PredictConfig
+from hyperx.config import OnError, PredictConfig
 from hyperx.data.read.base import Request
 from hyperx.data.read.formats import (
     OUTPUT_FORMATS,
@@ -36,52 +35,78 @@ from hyperx.prediction.request import language_problem, predicted_tasks, predict
 
 log = logging.getLogger(__name__)
 
-_SHOWN = 5
-
 
 def main(arguments: Sequence[str]) -> None:
-    """Tag a stream."""
+    """Tag a stream, each sentence as soon as it is labelled."""
     config = parse(PredictConfig, arguments, "predict")
     start_logging()
-    validate(config)
+    if problems := option_problems(config):
+        raise ConfigError(problems)
     tell_formats(config)
-    with open_input(config.input) as source:
+    faults, count = Faults(config.on_error), 0
+    writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
+    hidden = config.disable_progress_bar or config.output is None or None  # None: only in a terminal
+    with nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb") as source:
         check_not_input(config.output, source)
-        faults = Faults(config)
         predictions = predictions_of(config, source, faults)
         with open_output(config.output) as target:
-            written = write(progress(predictions, config), target, config)
+            for count, prediction in enumerate(tqdm(predictions, "tagging", unit=" sentences", disable=hidden), 1):
+                target.write(writer.render(prediction, count))
+                if at_terminal(config):
+                    target.flush()
     faults.report()
-    if not written:
-        log.warning(
-            "%s holds no sentence: %s",
-            "<stdin>" if config.input is None else config.input,
-            "the output is empty" if config.output else "nothing was written",
-        )
+    if not count:
+        what = "the output is empty" if config.output else "nothing was written"
+        log.warning("%s holds no sentence: %s", config.input or "<stdin>", what)
 
 
-@dataclass
+def option_problems(config: PredictConfig) -> list[str]:
+    """All that is wrong with the options, before weights or PyTorch are loaded."""
+    problems = [*value_problems(config), *format_problems(config)]
+    for name in dict.fromkeys(config.tasks):
+        if config.tasks.count(name) > 1:
+            problems.append(f"--tasks: {name!r} is named twice")
+    if config.language is None:
+        problems.append("--language: name the language of the text, such as de")
+    if config.input is not None and config.input.is_dir():
+        problems.append(f"--input: expected a file, found the folder {config.input}; name a file in it")
+    elif config.input is not None and not config.input.exists():
+        problems.append(f"--input: cannot read {config.input}: No such file or directory")
+    if config.output is not None and config.output.is_dir():
+        problems.append(f"--output: expected a file, found the folder {config.output}")
+    if config.checkpoint is None:
+        return [*problems, "--checkpoint: name a checkpoint or the output folder of a run"]
+    try:
+        settings = checkpoint.read_config(checkpoint.resolve(config.checkpoint))
+    except CheckpointError as error:
+        return [*problems, f"--checkpoint: {error}"]
+    if missing := missing_encoder(config.model_name_or_path or settings.encoder):
+        problems.append(f"--model_name_or_path: {missing}")
+    problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tuple(dict.fromkeys(config.tasks)))]
+    if config.language is not None and (problem := language_problem(settings, config.language)):
+        problems.append(f"--language: {problem}")
+    return problems
+
+
 class Faults:
     """What is done with sentences that cannot be read, and what is told of them at the end."""
 
-    config: PredictConfig
-    count: int = 0
-    first: list[str] = field(default_factory=list)
+    def __init__(self, on_error: OnError) -> None:
+        self.on_error, self.count, self.first = on_error, 0, list[str]()
 
     def __call__(self, fault: DataError) -> None:
         """Raise a fault, or keep it for the report."""
-        if self.config.on_error == "stop":
+        if self.on_error == "stop":
             message = f"{fault.message} (--on_error skip or empty goes on behind it)"
             raise DataError(message, path=fault.path, line=fault.line) from fault
         self.count += 1
-        if len(self.first) < _SHOWN:
-            self.first.append(str(fault))
+        self.first = [*self.first, str(fault)][:5]
 
     def report(self) -> None:
         """Log how many sentences could not be read, and the first of them."""
         if self.count:
             many = "1 sentence" if self.count == 1 else f"{self.count:,} sentences"
-            done = "skipped" if self.config.on_error == "skip" else "written empty"
+            done = "skipped" if self.on_error == "skip" else "written empty"
             more = self.count - len(self.first)
             lines = [*self.first, *([f"and {more:,} more"] if more else [])]
             log.warning(itemised(f"{many} {done} that cannot be read", lines))
@@ -109,7 +134,7 @@ def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> 
     given = input_format(config.input, config.input_format)
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
     request = Request(
-        "<stdin>" if config.input is None else str(config.input),
+        str(config.input or "<stdin>"),
         on_fault=faults,
         reads={model.tasks[task].reads for task in tasks},
         language=config.language,
@@ -128,93 +153,23 @@ def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> 
     )
 
 
-def write(predictions: Iterable[Prediction], target: TextIO, config: PredictConfig) -> int:
-    """Write each sentence as soon as it is labelled; returns how many there are."""
-    writer, number = OUTPUT_FORMATS[output_format(config.output, config.output_format)], 0
-    for number, prediction in enumerate(predictions, start=1):
-        target.write(writer.render(prediction, number))
-        if at_terminal(config):
-            target.flush()
-    return number
-
-
 def at_terminal(config: PredictConfig) -> bool:
     """Whether a person at a terminal waits for an answer to every line."""
     return config.input is None and sys.stdin.isatty()
 
 
-def validate(config: PredictConfig) -> None:
-    """Report all problems with the options together.
-
-    Raises:
-        ConfigError: naming each.
-    """
-    problems = []
-    if config.checkpoint is None:
-        problems.append("--checkpoint: name a checkpoint or the output folder of a run")
-    if config.language is None:
-        problems.append("--language: name the language of the text, such as de")
-    problems += model_problems(config)
-    problems += value_problems(config)
-    if config.input is not None and config.input.is_dir():
-        problems.append(f"--input: expected a file, found the folder {config.input}; name a file in it")
-    if config.input is not None and not config.input.exists():
-        problems.append(f"--input: cannot read {config.input}: No such file or directory")
-    if config.output is not None and config.output.is_dir():
-        problems.append(f"--output: expected a file, found the folder {config.output}")
-    problems += format_problems(config)
-    if problems:
-        raise ConfigError(problems)
-
-
-def model_problems(config: PredictConfig) -> list[str]:
-    """What the checkpoint's configuration says against the options, before its weights or PyTorch are loaded."""
-    problems = [
-        f"--tasks: {name!r} is named twice" for name in dict.fromkeys(config.tasks) if config.tasks.count(name) > 1
-    ]
-    if config.checkpoint is None:
-        return problems
-    try:
-        settings = checkpoint.read_config(checkpoint.resolve(config.checkpoint))
-    except CheckpointError as error:
-        return [f"--checkpoint: {error}", *problems]
-    if missing := missing_encoder(config.model_name_or_path or settings.encoder):
-        problems.append(f"--model_name_or_path: {missing}")
-    problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tuple(dict.fromkeys(config.tasks)))]
-    if config.language is not None and (problem := language_problem(settings, config.language)):
-        problems.append(f"--language: {problem}")
-    return problems
-
-
-def open_input(path: Path | None) -> IO[bytes]:
-    """The file, or standard input, in bytes, so that errors can name the line that is not UTF-8."""
-    if path is None:
-        return sys.stdin.buffer
-    try:
-        return path.open("rb")
-    except OSError as error:
-        raise HyperXError(f"--input: cannot read {path}: {error.strerror}") from None
-
-
 def check_not_input(path: Path | None, source: IO[bytes]) -> None:
-    """Check that the output file is not the input, under any name or by redirection.
-
-    Raises:
-        ConfigError: if it is.
-    """
+    """Raise a ConfigError if the output file is the input, under any name or by redirection."""
     for written in () if path is None else (path, partial_of(path)):
-        try:
-            same = written.is_file() and os.path.samestat(written.stat(), os.fstat(source.fileno()))
-        except OSError:  # an input without a file descriptor
-            return
-        if same:
-            raise ConfigError([f"--output: {written} is the input; it would be overwritten while it is read"])
+        with suppress(OSError):  # an input without a file descriptor
+            if written.is_file() and os.path.samestat(written.stat(), os.fstat(source.fileno())):
+                raise ConfigError([f"--output: {written} is the input; it would be overwritten while it is read"])
 
 
 def partial_of(path: Path) -> Path:
-    """Where output is written until it is complete; a link stays a link."""
-    place = path.resolve()
-    return place.with_name(f"{place.name}.partial")
+    """Where output is written until it is complete: beside a file, and at once into a device or a pipe."""
+    place = path.resolve()  # a link stays a link
+    return place if place.exists() and not place.is_file() else place.with_name(f"{place.name}.partial")
 
 
 @contextmanager
@@ -227,32 +182,22 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         yield sys.stdout
         return
-    special = path.exists() and not path.is_file()  # a device or a pipe
-    partial = path if special else partial_of(path)
+    place, partial = path.resolve(), partial_of(path)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        place.parent.mkdir(parents=True, exist_ok=True)
         file = partial.open("w", encoding="utf-8", newline="\n")
     except OSError as error:
         raise HyperXError(f"--output: cannot write {partial}: {error.strerror}") from None
-    if special:
-        with file:
-            yield file
-        return
     try:
         with file:
             yield file
     except BaseException:
-        if partial.stat().st_size:
+        if partial != place and partial.stat().st_size:
             log.warning("not finished: what was done stands in %s", partial)
-        else:
+        elif partial != place:
             partial.unlink()
         raise
-    with suppress(OSError):
-        shutil.copymode(path, partial)
-    partial.replace(path.resolve())
-
-
-def progress(predictions: Iterable[Prediction], config: PredictConfig) -> Iterator[Prediction]:
-    """Show a count on standard error if the output goes to a file."""
-    hidden = config.disable_progress_bar or config.output is None or None  # None: only in a terminal
-    return iter(tqdm(predictions, desc="tagging", unit=" sentences", disable=hidden))
+    if partial != place:
+        with suppress(OSError):
+            shutil.copymode(place, partial)
+        partial.replace(place)
