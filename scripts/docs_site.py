@@ -33,6 +33,9 @@ def on_page_markdown(markdown: str, *, page: Page, **_: Any) -> str:
     if page.file.src_uri == "options.md":
         markdown = re.sub(r"^(\|.*) (?:test|---|`tests/\S+`) \|$", r"\1", markdown, flags=re.MULTILINE)
         markdown = markdown.replace(", and the test that holds it to its word", "")
+    # Figures break before an interval, not inside.
+    markdown = re.sub(r"(?<=\d) ± (?=\d)", "\N{NO-BREAK SPACE}±\N{NO-BREAK SPACE}", markdown)
+    markdown = re.sub(r"(?<=\d) to (?=[+-]\d)", "\N{NO-BREAK SPACE}to\N{NO-BREAK SPACE}", markdown)
     return for_site(markdown)
 
 
