@@ -100,12 +100,9 @@ def test_a_byte_order_mark_and_windows_line_ends_are_passed_over(tmp_path: Path,
 @pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.jsonl"])
 def test_texts_of_any_length_are_read(tmp_path: Path, name: str) -> None:
     text, before = "ab " * 100_000 + "c", csv.field_size_limit()
-    rows = {"a.csv": f'text,label\n"{text}",good\nd,bad\n', "a.tsv": f"text\tlabel\n{text}\tgood\nd\tbad\n"}
-    lines = [json.dumps({"text": value, "label": label}) for value, label in ((text, "good"), ("d", "bad"))]
-    sentences = read_file(put(tmp_path, name, rows.get(name, "\n".join(lines))), LABEL)
+    line = {"a.csv": f'text,label\n"{text}",good\n', "a.tsv": f"text\tlabel\n{text}\tgood\n"}.get(name)
+    sentences = read_file(put(tmp_path, name, line or json.dumps({"text": text, "label": "good"})), LABEL)
     assert next(sentences).text == text
-    assert csv.field_size_limit() == before
-    assert [sentence.text for sentence in sentences] == ["d"]
     assert csv.field_size_limit() == before
 
 
@@ -261,30 +258,16 @@ def test_json_lines_of_words_and_tags(tmp_path: Path) -> None:
         '{"tokens": ["New York", "#"], "ner_tags": ["B-LOC", "O"], "id": 3}',
         "",
         '{"words": ["a"], "tags": ["O"]}',
-        '{"tokens": ["a"], "ner_tags": [0]}',
-        '{"tokens": ["a"], "ner": ["O", "O"]}',
-        '{"text": "a", "ner": ["O"]}',
         '{"tokens": [" "], "ner": ["O"]}',
-        '{"tokens": [], "ner": []}',
+        json.dumps({"tokens": ["a"] * 2_001, "ner": ["O"] * 2_001}),
     ]
-    (path := tmp_path / "a.jsonl").write_text("\n".join(lines))
     faults: list[DataError] = []
-    first, second = read_file(path, "ner", faults.append)
+    first, second = read_file(put(tmp_path, "a.jsonl", "\n".join(lines)), "ner", faults.append)
     assert (first.words, first.columns, first.lines) == (("New York", "#"), {"ner": ("B-LOC", "O")}, (1, 1))
     assert (second.words, second.columns) == (("a",), {"ner": ("O",)})
-    assert [fault.line for fault in faults] == [4, 5, 6, 7, 8]
-    for fault, message in zip(
-        faults,
-        (
-            "expected a label of ner, a text or a class label, found 0; write its name",
-            "expected 1 values of ner, one a word, found 2",
-            "expected a column named words or tokens, found text, ner",
-            "expected a word, found ' '",
-            "expected a list of words in tokens, found []",
-        ),
-        strict=True,
-    ):
-        assert message in str(fault)
-    (path := tmp_path / "b.jsonl").write_text('{"words": ["a"], "places": ["B-LOC"], "pos": ["X"]}')
+    assert [fault.line for fault in faults] == [4, 5]
+    assert "expected a word, found ' '" in str(faults[0])
+    assert "expected one sentence on each line, found a sentence of 2,001 words" in str(faults[1])
+    path = put(tmp_path, "b.jsonl", '{"words": ["a"], "places": ["B-LOC"], "pos": ["X"]}')
     assert next(read_file(path, "ner", names={"ner": "places"})).columns == {"ner": ("B-LOC",)}
     assert next(read_file(path, "upos")).columns == {"upos": ("X",)}
