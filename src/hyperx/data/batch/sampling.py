@@ -19,13 +19,8 @@ POOL = 16
 def pair_probabilities(
     sizes: Sequence[int], *, strategy: SamplingStrategy = "temperature", temperature: float = 5.0
 ) -> NDArray[np.float64]:
-    """``p_i`` proportional to ``n_i ** (1 / temperature)`` (temperature sampling); ``[pairs]``, sum 1.
-
-    Args:
-        sizes: amount of data n of each pair.
-        strategy: ``size_proportional`` is temperature 1, ``uniform`` an infinite temperature.
-        temperature: any positive number.
-    """
+    """``p_i`` proportional to ``n_i ** (1 / temperature)`` for amounts of data n ``[pairs]``; ``size_proportional`` is
+    temperature 1, ``uniform`` an infinite temperature."""
     exponent = {"temperature": 1 / temperature, "size_proportional": 1.0, "uniform": 0.0}[strategy]
     unit = max(sizes) if exponent > 1 else 1  # avoids overflow
     weights: NDArray[np.float64] = (np.asarray(sizes, dtype=np.float64) / unit) ** exponent
@@ -67,30 +62,26 @@ class BatchPlan:
         streams = [self._stream(pair) for pair in range(len(self.lengths))]
         number = 0
         while True:
-            for batch in self._pool(random, streams):
+            # Rows that may share a batch: all of the pool, or those of one pair.
+            draws = POOL * self.batch_size if self.mixed else POOL
+            drawn = random.choice(len(streams), size=draws, p=self.probabilities)
+            if self.mixed:
+                groups = [[next(streams[pair]) for pair in drawn]]
+            else:
+                counts = np.bincount(drawn, minlength=len(streams)) * self.batch_size
+                groups = [[next(stream) for _ in range(count)] for stream, count in zip(streams, counts, strict=True)]
+            if self.bucketed:
+                groups = [sorted(rows, key=lambda row: self.lengths[row[0]][row[1]]) for rows in groups]
+            size = self.batch_size
+            batches = [rows[i : i + size] for rows in groups for i in range(0, len(rows), size)]
+            for place in random.permutation(len(batches)):
                 if number >= start:
-                    yield batch
+                    yield batches[place]
                 number += 1
 
     def _stream(self, pair: int) -> Iterator[Row]:
+        """The windows of a pair, pass after pass."""
         random = np.random.default_rng([self.seed, 1, pair])
         while True:
             for window in random.permutation(len(self.lengths[pair])):
                 yield pair, int(window)
-
-    def _pool(self, random: np.random.Generator, streams: Sequence[Iterator[Row]]) -> list[list[Row]]:
-        draws = POOL * self.batch_size if self.mixed else POOL
-        drawn = random.choice(len(streams), size=draws, p=self.probabilities)
-        if self.mixed:
-            rows = [next(streams[pair]) for pair in drawn]
-            batches = self._cut(rows)
-        else:
-            counts = np.bincount(drawn, minlength=len(streams)) * self.batch_size
-            by_pair = [[next(stream) for _ in range(count)] for stream, count in zip(streams, counts, strict=True)]
-            batches = [batch for rows in by_pair for batch in self._cut(rows)]
-        return [batches[i] for i in random.permutation(len(batches))]
-
-    def _cut(self, rows: list[Row]) -> list[list[Row]]:
-        if self.bucketed:
-            rows = sorted(rows, key=lambda row: self.lengths[row[0]][row[1]])
-        return [rows[i : i + self.batch_size] for i in range(0, len(rows), self.batch_size)]

@@ -110,7 +110,8 @@ class EncodedSplit:
             return self
         windows = int(np.searchsorted(self.sentences, sentences))
         subwords, targets = self.offsets[windows], self.target_offsets[sentences]
-        return EncodedSplit(
+        return replace(
+            self,
             ids=self.ids[:subwords],
             words=self.words[:subwords],
             offsets=self.offsets[: windows + 1],
@@ -118,16 +119,16 @@ class EncodedSplit:
             owned=self.owned[:windows],
             targets={column: values[:targets] for column, values in self.targets.items()},
             target_offsets=self.target_offsets[: sentences + 1],
-            names=self.names,
         )
 
     def repeats(self, other: EncodedSplit) -> set[int]:
         """The indices of the sentences whose subwords equal those of a sentence of ``other``."""
-        known = set(other._subwords_by_sentence())
-        return {index for index, subwords in enumerate(self._subwords_by_sentence()) if subwords in known}
-
-    def _subwords_by_sentence(self) -> Iterator[bytes]:
-        return (b"".join(window.ids.tobytes() for window in windows) for windows in self.by_sentence())
+        own, others = (
+            [b"".join(window.ids.tobytes() for window in windows) for windows in split.by_sentence()]
+            for split in (self, other)
+        )
+        known = set(others)
+        return {index for index, subwords in enumerate(own) if subwords in known}
 
     def content_hash(self) -> str:
         """A hash of what training and evaluation read: subwords, their words and windows, and annotation."""
@@ -236,37 +237,27 @@ def read_encoded(path: Path) -> EncodedSplit | None:
         return None
     try:
         with safe_open(path, "np"):  # validates the header
-            arrays, names = _mapped(path)
-        columns = [name for name in arrays if name.startswith("targets.")]
-        targets = {name.removeprefix("targets."): arrays.pop(name) for name in columns}
+            pass
+        with path.open("rb") as file:
+            size = int.from_bytes(file.read(8), "little")
+            header = json.loads(file.read(size))
+        facts = header["__metadata__"]
+        if facts.pop("header") != str(json_checksum(header)):
+            raise ValueError("expected another checksum of its header")
+        # Not as np.memmap, which costs a Python call for every slice.
+        whole = np.memmap(path, mode="r").view(np.ndarray)[8 + size :]
+        arrays = {}
+        for name, crc32 in json.loads(facts["crc32"]).items():
+            content = whole[slice(*header[name]["data_offsets"])]
+            if zlib.crc32(content.data) != crc32:
+                raise ValueError(f"expected another checksum of {name}")
+            arrays[name] = content.view(_TYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
+        targets = {name.partition(".")[2]: arrays.pop(name) for name in list(arrays) if name.startswith("targets.")}
+        names = {column: tuple(known) for column, known in json.loads(facts["names"]).items()}
         return EncodedSplit(**arrays, targets=targets, names=names)
     except (OSError, SafetensorError, TypeError, KeyError, ValueError) as error:
         log.warning("%s is damaged and is made again: %s", path, error)
         return None
-
-
-def _mapped(path: Path) -> tuple[dict[str, NDArray[Any]], dict[str, tuple[str, ...]]]:
-    """The tensors of a safetensors file that the library has validated, as views of the file, and the labels' names.
-
-    Raises:
-        ValueError: if a checksum is not that of the content.
-    """
-    with path.open("rb") as file:
-        size = int.from_bytes(file.read(8), "little")
-        header = json.loads(file.read(size))
-    facts = header["__metadata__"]
-    if facts.pop("header") != str(json_checksum(header)):
-        raise ValueError("expected another checksum of its header")
-    del header["__metadata__"]
-    # Not as np.memmap, which costs a Python call for every slice.
-    whole = np.memmap(path, mode="r").view(np.ndarray)
-    arrays = {}
-    for name, expected in json.loads(facts["crc32"]).items():
-        begin, end = (8 + size + place for place in header[name]["data_offsets"])
-        if zlib.crc32(whole[begin:end].data) != expected:
-            raise ValueError(f"expected another checksum of {name}")
-        arrays[name] = whole[begin:end].view(_TYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
-    return arrays, {column: tuple(known) for column, known in json.loads(facts["names"]).items()}
 
 
 def cache_key(*facts: object) -> str:

@@ -25,14 +25,13 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A run of whole words, or of text, that fits the encoder.
+    """A run of whole words, or of text, that fits the encoder. Every word of a sentence is owned by exactly one window.
 
     Args:
         ids: subword ids ``[T]``, special ones included.
         words: for each subword the index of its word in the sentence, -1 for special ones and for a space ``[T]``. In
             text that is not split into words, the index of its text: 0, or 1 in the second of two texts.
-        start: the first word that this window owns. Every word of a sentence is owned by exactly one window. In text
-            that is not split into words, subwords are counted instead.
+        start: the first word that this window owns; in text that is not split into words, the first subword.
         stop: the end of those words (exclusive).
         sentence: index of the sentence in its split.
         targets: the sentence's annotation by column, where it is known: one number for each word, or one for the text.
@@ -67,7 +66,7 @@ class SubwordEncoder:
     """Splits sentences into windows.
 
     A sentence longer than a window is covered by several that overlap by a quarter; a word in the overlap belongs to
-    the window in which it is farther from the end. A word for which the tokenizer returns nothing (zero-width
+    the window in which it is farther from the end. A word or text for which the tokenizer returns nothing (zero-width
     characters) becomes the unknown subword; a word longer than a quarter of a window is represented by its beginning.
 
     Tokenizers put a subword for the space alone in front of what seldom follows a space: most punctuation, and nearly
@@ -85,13 +84,9 @@ class SubwordEncoder:
         self.backend.no_padding()
         self.spaces = [piece for space in SPACES if (piece := self.backend.token_to_id(space)) is not None]
         self.unknown: int = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else tokenizer.pad_token_id
-        plain = self.backend.encode(["a"], is_pretokenized=True, add_special_tokens=False).ids
-        full = self.backend.encode(["a"], is_pretokenized=True, add_special_tokens=True).ids
-        before = next(i for i in range(len(full)) if full[i : i + len(plain)] == plain)
-        self.prefix, self.suffix = full[:before], full[before + len(plain) :]
         self.max_length = max_length
         self.templates = {1: _template(self.backend.encode("a"), 1), 2: _template(self.backend.encode("a", "a"), 2)}
-        self.room = max_length - len(self.prefix) - len(self.suffix)
+        self.room = max_length - sum(map(len, self.templates[1]))
         self.overlap = self.longest_word = self.room // 4
         self.shortened_words = 0
         self._known: dict[str, list[int]] = {}
@@ -101,7 +96,8 @@ class SubwordEncoder:
         """The windows of each sentence, given its words; those of sentences that fit are views of one array."""
         known = self._subwords_of_words(sentences)
         subwords = [[known[word] for word in words] for words in sentences]
-        pieces = list(itertools.chain.from_iterable([self.prefix, *own, self.suffix] for own in subwords))
+        prefix, suffix = self.templates[1]
+        pieces = list(itertools.chain.from_iterable([prefix, *own, suffix] for own in subwords))
         numbers = list(itertools.chain.from_iterable([-1, *range(len(own)), -1] for own in subwords))
         lengths = np.fromiter(map(len, pieces), np.int64, len(pieces))
         ids = np.fromiter(itertools.chain.from_iterable(pieces), np.int32, int(lengths.sum()))
@@ -110,7 +106,7 @@ class SubwordEncoder:
         words[firsts[np.isin(ids[firsts], self.spaces)]] = -1
         windows, end = [], 0
         for own in subwords:
-            begin, end = end, end + len(self.prefix) + sum(map(len, own)) + len(self.suffix)
+            begin, end = end, end + len(prefix) + sum(map(len, own)) + len(suffix)
             fits = end - begin <= self.max_length and all(own)
             windows.append([Window(ids[begin:end], words[begin:end], 0, len(own))] if fits else self._cut(own))
         return windows
@@ -129,75 +125,65 @@ class SubwordEncoder:
         self._remembered += sum(map(len, new))
         return self._known
 
-    def _has_space(self, ids: list[int]) -> bool:
+    def _has_space(self, ids: Sequence[int]) -> bool:
         return len(ids) > 1 and ids[0] in self.spaces
 
     def _cut(self, words: Sequence[list[int]]) -> list[Window]:
         """The windows of a sentence that is too long or has a word without subwords, given those of each word."""
         self.shortened_words += sum(len(pieces) > self.longest_word for pieces in words)
         subwords = [pieces[: self.longest_word] or [self.unknown] for pieces in words]
+        numbers = [
+            [-1 if place == 0 and self._has_space(pieces) else word for place in range(len(pieces))]
+            for word, pieces in enumerate(subwords)
+        ]
         windows = []
         for start, stop, own_start, own_stop in cover([len(pieces) for pieces in subwords], self.room, self.overlap):
-            flat = [piece for pieces in subwords[start:stop] for piece in pieces]
-            numbers = [
-                -1 if place == 0 and self._has_space(subwords[word]) else word
-                for word in range(start, stop)
-                for place in range(len(subwords[word]))
-            ]
-            windows.append(self._window(flat, numbers, own_start, own_stop))
+            own, own_numbers = (list(itertools.chain.from_iterable(rows[start:stop])) for rows in (subwords, numbers))
+            windows.append(self._window([own], [own_numbers], own_start, own_stop))
         return windows
-
-    def _window(self, ids: list[int], words: list[int], start: int, stop: int) -> Window:
-        full = np.array([*self.prefix, *ids, *self.suffix], dtype=np.int32)
-        numbers = np.array([*[-1] * len(self.prefix), *words, *[-1] * len(self.suffix)], dtype=np.int32)
-        return Window(full, numbers, start, stop)
 
     def text_windows(self, texts: Sequence[str]) -> list[list[Window]]:
         """The windows of each text that is not split into words: successive runs of its subwords of about equal length.
 
-        Every subword is in exactly one window. A window's start and stop count subwords of the text. A text for which
-        the tokenizer returns nothing becomes the unknown subword.
+        Every subword is in exactly one window. A window's start and stop count subwords of the text.
         """
         windows = []
         for ids in self._subwords(texts):
             parts = -(-len(ids) // self.room)
-            ends = [len(ids) * part // parts for part in range(parts + 1)]
-            windows.append(
-                [
-                    self._window(ids[start:stop], [0] * (stop - start), start, stop)
-                    for start, stop in itertools.pairwise(ends)
-                ]
-            )
+            ends = itertools.pairwise([len(ids) * part // parts for part in range(parts + 1)])
+            windows.append([self._window([ids[i:k]], [[0] * (k - i)], i, k) for i, k in ends])
         return windows
 
     def pair_windows(self, texts: Sequence[tuple[str, str | None]]) -> list[list[Window]]:
         """The windows of texts and of pairs of texts, with the special subwords that the tokenizer puts around and
-        between them.
-
-        What is longer than a window is covered by several, see :func:`cover_together`. A text for which the tokenizer
-        returns nothing becomes the unknown subword.
-        """
+        between them. What is longer than a window is covered by several, see :func:`cover_together`."""
         first = self._subwords([text for text, _ in texts])
         second = iter(self._subwords([pair for _, pair in texts if pair is not None]))
-        return [
-            list(self._around([ids] if pair is None else [ids, next(second)]))
-            for ids, (_, pair) in zip(first, texts, strict=True)
-        ]
+        windows = []
+        for ids, (_, pair) in zip(first, texts, strict=True):
+            both = [ids] if pair is None else [ids, next(second)]
+            room = self.max_length - sum(map(len, self.templates[len(both)]))
+            parts = [
+                [own[part] for own, part in zip(both, window, strict=True)]
+                for window in cover_together(list(map(len, both)), room)
+            ]
+            windows.append([self._window(own, [[n] * len(part) for n, part in enumerate(own)]) for own in parts])
+        return windows
 
     def _subwords(self, texts: Sequence[str]) -> list[list[int]]:
         encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids or [self.unknown] for encoding in encodings]
 
-    def _around(self, texts: Sequence[list[int]]) -> Iterator[Window]:
-        """The windows of one text or two."""
-        template = self.templates[len(texts)]
-        for parts in cover_together(list(map(len, texts)), self.max_length - sum(map(len, template))):
-            ids, words = list(template[0]), [-1] * len(template[0])
-            for number, (text, part) in enumerate(zip(texts, parts, strict=True)):
-                between = template[number + 1]
-                ids += [*text[part], *between]
-                words += [number] * len(text[part]) + [-1] * len(between)
-            yield Window(np.array(ids, dtype=np.int32), np.array(words, dtype=np.int32))
+    def _window(
+        self, texts: Sequence[list[int]], numbers: Sequence[list[int]], start: int = 0, stop: int = 0
+    ) -> Window:
+        """A window of one text or two with the special subwords around them, given :attr:`Window.words` of each."""
+        before, *behind = self.templates[len(texts)]
+        ids, words = list(before), [-1] * len(before)
+        for text, own, special in zip(texts, numbers, behind, strict=True):
+            ids += [*text, *special]
+            words += [*own, *[-1] * len(special)]
+        return Window(np.array(ids, dtype=np.int32), np.array(words, dtype=np.int32), start, stop)
 
 
 def follows_space(word: str) -> bool:
@@ -222,9 +208,8 @@ def _template(encoding: Encoding, texts: int) -> list[list[int]]:
 def cover(lengths: Sequence[int], room: int, overlap: int) -> Iterator[tuple[int, int, int, int]]:
     """Cover words of given lengths by windows of at most ``room`` subwords that overlap by about ``overlap``.
 
-    Yields:
-        ``(start, stop, own_start, own_stop)``: the words of a window, and those that it owns. The owned ranges
-        partition the words.
+    Yields ``(start, stop, own_start, own_stop)``: the words of a window, and those that it owns. The owned ranges
+    partition the words.
     """
     ends = np.cumsum([0, *lengths])
     start = own_start = 0
@@ -244,14 +229,7 @@ def cover_together(lengths: Sequence[int], room: int) -> Iterator[tuple[slice, .
 
     The shorter of two texts is repeated in every window if it takes at most half of the room; else each gets half. The
     windows of a text are equally long, evenly spaced and overlap by a quarter or more; those of two texts advance
-    together.
-
-    Args:
-        lengths: subwords of each text.
-        room: subwords of a window.
-
-    Yields:
-        The part of each text that is in the window.
+    together. Yields the part of each text that is in the window.
     """
     rooms = [max(room // len(lengths), room - sum(lengths) + length) for length in lengths]
     steps = [own - own // 4 for own in rooms]
