@@ -4,21 +4,21 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, get_args
 
 import pytest
 import torch
 from torch import Tensor
 
-from hyperx.config import HypernetworkOptions
+from hyperx.config import AdapterSharing, HypernetworkOptions
 from hyperx.method.adapter import AdapterStack, AdapterWeights
 from hyperx.method.hypernetwork import PUBLISHED_STD
-from hyperx.method.plain import KINDS, PlainAdapters
+from hyperx.method.plain import PlainAdapters
 from hyperx.model import HyperX
 from hyperx.prediction.request import tell_language
 from tiny import randomise, tiny_batch, tiny_bert, tiny_model
 
-SHARINGS = sorted(KINDS)
+SHARINGS = sorted(get_args(AdapterSharing))
 IDS, MASK = tiny_batch([6, 4])
 
 

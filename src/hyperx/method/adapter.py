@@ -16,6 +16,15 @@ from hyperx.device import placed
 Weights = TypeVar("Weights", "NormWeights", "AdapterWeights")
 
 
+def _layers(weights: Weights) -> list[Weights]:
+    """Split every tensor of a weights value into layers in one operation, so that gradients are joined in one too."""
+    present = {field.name: value for field in fields(weights) if (value := getattr(weights, field.name)) is not None}
+    split: list[Sequence[Any]] = [
+        value.unbind(1) if isinstance(value, Tensor) else value.layers() for value in present.values()
+    ]
+    return [type(weights)(**dict(zip(present, layer, strict=True))) for layer in zip(*split, strict=True)]
+
+
 @dataclass(frozen=True, slots=True)
 class NormWeights:
     """Weight and bias of a layer norm inside the adapter, each ``[K, L, h]`` (``[K, h]`` of one layer)."""
@@ -33,14 +42,10 @@ class AdapterWeights:
     """The adapters of K pairs in L layers, with hidden size h and bottleneck size b.
 
     Args:
-        down: down-projections ``[K, L, b, h]``.
-        down_bias: ``[K, L, b]``.
-        up: up-projections ``[K, L, h, b]``.
-        up_bias: ``[K, L, h]``.
+        down: down-projections ``[K, L, b, h]``; their biases ``[K, L, b]``.
+        up: up-projections ``[K, L, h, b]``; their biases ``[K, L, h]``.
         norm_pre: layer norm before the down-projection, if there is one.
         norm_post: layer norm after the up-projection, if there is one.
-
-    :meth:`layers` gives the same values without the L dimension.
     """
 
     down: Tensor
@@ -62,11 +67,8 @@ class AdapterWeights:
 
 @dataclass(frozen=True, slots=True)
 class AdapterStack:
-    """Adapters one after the other at the same point, such as a task's on a language's (MAD-X, Pfeiffer et al. 2020).
-
-    Args:
-        parts: the adapters of the same K pairs, in the order in which they are applied.
-    """
+    """Adapters of the same K pairs that are applied one after the other at the same point, such as a language's and
+    then a task's (MAD-X, Pfeiffer et al. 2020)."""
 
     parts: tuple[AdapterWeights, ...]
 
@@ -98,20 +100,11 @@ class Rows:
 
     @classmethod
     def of(cls, pairs: Sequence[int], device: torch.device) -> Rows:
-        """The rows of a batch in any order, each given by the index of its pair."""
+        """The rows of a batch in any order, given the pair of each."""
         ends = None
         if device.type == "cpu" and all(first <= second for first, second in itertools.pairwise(pairs)):
             ends = torch.bincount(torch.tensor(pairs)).cumsum(0, dtype=torch.int32)
         return cls(placed(torch.tensor(pairs), device), ends)
-
-
-def _layers(weights: Weights) -> list[Weights]:
-    """Split every tensor of a weights value into layers in one operation, so that gradients are joined in one too."""
-    present = {field.name: value for field in fields(weights) if (value := getattr(weights, field.name)) is not None}
-    columns: list[Sequence[Any]] = [
-        value.unbind(1) if isinstance(value, Tensor) else value.layers() for value in present.values()
-    ]
-    return [type(weights)(**dict(zip(present, layer, strict=True))) for layer in zip(*columns, strict=True)]
 
 
 def adapted(x: Tensor, adapters: Adapters, rows: Rows | None, activation: Callable[[Tensor], Tensor]) -> Tensor:
@@ -124,16 +117,14 @@ def adapted(x: Tensor, adapters: Adapters, rows: Rows | None, activation: Callab
 def bottleneck_adapter(
     x: Tensor, weights: AdapterWeights, rows: Rows | None, activation: Callable[[Tensor], Tensor]
 ) -> Tensor:
-    """``x + norm_post(U act(D norm_pre(x) + d) + u)`` (Hyper-X, equation of the adapter).
+    """``x + norm_post(U act(D norm_pre(x) + d) + u)`` (Hyper-X, equation of the adapter), for hidden states
+    ``[B, T, h]``.
 
     Args:
-        x: hidden states ``[B, T, h]``.
+        x: the hidden states.
         weights: the adapters of K pairs in this layer.
         rows: the pair of each row of the batch; None if K is 1.
         activation: the non-linearity between the projections.
-
-    Returns:
-        Adapted hidden states ``[B, T, h]``.
     """
     narrow = activation(_project(_norm(x, weights.norm_pre, rows), weights.down, weights.down_bias, rows))
     return x + _norm(_project(narrow, weights.up, weights.up_bias, rows), weights.norm_post, rows)
@@ -144,21 +135,18 @@ def _project(x: Tensor, weight: Tensor, bias: Tensor, rows: Rows | None) -> Tens
     weight, bias = weight.to(x.dtype), bias.to(x.dtype)
     if rows is None:
         return F.linear(x, weight[0], bias[0])
-    if rows.ends is not None and _can_be_grouped(x, weight):
+    # PyTorch multiplies the rows of all pairs in one grouped product since 2.10, but not for every size and precision,
+    # and neither compiled nor under autocast, which does not know the operation.
+    aligned = all(size * x.element_size() % 16 == 0 for size in weight.shape[1:])
+    plain = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
+    groups = hasattr(F, "grouped_mm") and plain and aligned and x.dtype != torch.float64
+    if rows.ends is not None and groups:
         y = F.grouped_mm(x.flatten(0, 1), weight.transpose(1, 2), offs=rows.ends * x.shape[1])
         if y.requires_grad:
             # Its backward pass accepts no expanded gradient, such as that of a sum.
             y.register_hook(Tensor.contiguous)  # type: ignore[no-untyped-call]
         return y.view(*x.shape[:2], -1) + bias[rows.pairs, None]
     return bias[rows.pairs, None].baddbmm(x, weight[rows.pairs].transpose(1, 2))
-
-
-def _can_be_grouped(x: Tensor, weight: Tensor) -> bool:
-    """Whether PyTorch can multiply the rows of all pairs in one grouped product: since 2.10, not for every size and
-    precision, and neither compiled nor under autocast, which does not know the operation."""
-    aligned = all(size * x.element_size() % 16 == 0 for size in weight.shape[1:])
-    plain = not torch.compiler.is_compiling() and not torch.is_autocast_enabled("cpu")
-    return hasattr(F, "grouped_mm") and plain and aligned and x.dtype != torch.float64
 
 
 def _norm(x: Tensor, norm: NormWeights | None, rows: Rows | None) -> Tensor:

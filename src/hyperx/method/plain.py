@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import fields
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,15 +14,6 @@ from hyperx.method.adapter import Adapters, AdapterStack, AdapterWeights, NormWe
 from hyperx.method.hypernetwork import PUBLISHED_STD, PlainNorm
 
 Weights = TypeVar("Weights", NormWeights, AdapterWeights)
-
-KINDS = {
-    "shared": ("shared",),
-    "task": ("task",),
-    "language": ("language",),
-    "pair": ("pair",),
-    "stacked": ("language", "task"),
-}
-"""For each way of sharing, the kinds of adapters at a point, in the order in which they are applied."""
 
 
 class PlainAdapter(nn.Module):
@@ -46,27 +37,23 @@ class PlainAdapter(nn.Module):
 
         self.norm_pre = norm(options.add_layer_norm_before_adapter)
         self.norm_post = norm(options.add_layer_norm_after_adapter)
-        self.reset_parameters(published=options.generator_start == "published")
-
-    @torch.no_grad()
-    def reset_parameters(self, *, published: bool) -> None:
-        """Down-projections with a linear layer's variance 1/h and an output of zero; or projections N(0, 0.01)."""
-        if published:
+        # As of generated ones: all N(0, 0.01), or down-projections of variance 1/h and an output of zero.
+        if options.generator_start == "published":
             nn.init.normal_(self.down, std=PUBLISHED_STD)
             nn.init.normal_(self.up, std=PUBLISHED_STD)
         else:
-            nn.init.normal_(self.down, std=self.down.shape[-1] ** -0.5)
+            nn.init.normal_(self.down, std=hidden_size**-0.5)
 
     def forward(self) -> AdapterWeights:
         """The weights without the K dimension: ``down [L, b, h]`` and so on."""
-        norm_pre, norm_post = (
+        norms = [
             None if norm is None else NormWeights(norm.weight, norm.bias) for norm in (self.norm_pre, self.norm_post)
-        )
-        return AdapterWeights(self.down, self.down_bias, self.up, self.up_bias, norm_pre, norm_post)
+        ]
+        return AdapterWeights(self.down, self.down_bias, self.up, self.up_bias, *norms)
 
 
 class PlainAdapters(nn.ModuleDict):
-    """The adapters of all pairs without a hypernetwork: the baselines that Hyper-X is compared with.
+    """The adapters of all pairs without a hypernetwork, called as one: the baselines that Hyper-X is compared with.
 
     Adapters are named by what shares them: ``shared``, ``task-ner``, ``language-tr`` or ``pair-ner#tr``. Only tasks,
     languages or pairs with training data have one; others use a mean: a language (task) that of the trained languages
@@ -94,7 +81,8 @@ class PlainAdapters(nn.ModuleDict):
         options: HypernetworkOptions,
     ) -> None:
         super().__init__()
-        self.sharing, self.tasks, self.languages = sharing, tuple(tasks), tuple(languages)
+        self.tasks, self.languages = tuple(tasks), tuple(languages)
+        self.kinds = ("language", "task") if sharing == "stacked" else (sharing,)
         everything = [(task, language) for task in tasks for language in languages]
         pairs = [pair for pair in everything if pair in trained_pairs] or everything
         # A run that starts from another one may have left out some of its languages, but kept their tasks.
@@ -106,7 +94,7 @@ class PlainAdapters(nn.ModuleDict):
             "language": [f"language-{name}" for name in languages if name in (trained_languages or languages)],
             "pair": [f"pair-{task}#{language}" for task, language in pairs],
         }
-        for kind in KINDS[sharing]:
+        for kind in self.kinds:
             for name in names[kind]:
                 self[name] = PlainAdapter(hidden_size=hidden_size, layers=layers, options=options)
 
@@ -119,18 +107,20 @@ class PlainAdapters(nn.ModuleDict):
         """
         names = (*self.languages, "")
         named = [(self.tasks[task], names[language]) for task, language in zip(tasks, languages, strict=True)]
-        parts = tuple(self._of_kind(kind, named) for kind in KINDS[self.sharing])
+        parts = tuple(self._of_kind(kind, named) for kind in self.kinds)
         return parts[0] if len(parts) == 1 else AdapterStack(parts)
 
     def _of_kind(self, kind: str, pairs: Sequence[tuple[str, str]]) -> AdapterWeights:
-        sources = [self._sources(kind, *pair) for pair in pairs]
-        weights = {names: self._mean(names) for names in set(sources)}
+        used = [self._used(kind, *pair) for pair in pairs]
+        weights: dict[tuple[str, ...], AdapterWeights] = {
+            names: _combined([self[name]() for name in names], _mean) for names in dict.fromkeys(used)
+        }
         if len(weights) == 1:
             # One adapter serves all pairs: nothing is copied.
-            return _combined([weights[sources[0]]], lambda one: one[0].expand(len(pairs), *one[0].shape))
-        return _combined([weights[names] for names in sources], torch.stack)
+            return _combined([weights[used[0]]], lambda one: one[0].expand(len(pairs), *one[0].shape))
+        return _combined([weights[names] for names in used], torch.stack)
 
-    def _sources(self, kind: str, task: str, language: str) -> tuple[str, ...]:
+    def _used(self, kind: str, task: str, language: str) -> tuple[str, ...]:
         """The names of the adapters that a pair uses: its own, or those whose mean it takes."""
         own = {"shared": "shared", "task": f"task-{task}", "language": f"language-{language}"}
         name = own.get(kind, f"pair-{task}#{language}")
@@ -139,9 +129,9 @@ class PlainAdapters(nn.ModuleDict):
         same_task = tuple(other for other in self if other.startswith(f"pair-{task}#"))
         return same_task or tuple(other for other in self if other.startswith(f"{kind}-"))
 
-    def _mean(self, names: tuple[str, ...]) -> AdapterWeights:
-        weights = [cast(AdapterWeights, self[name]()) for name in names]
-        return weights[0] if len(weights) == 1 else _combined(weights, lambda parts: torch.stack(parts).mean(dim=0))
+
+def _mean(tensors: list[Tensor]) -> Tensor:
+    return tensors[0] if len(tensors) == 1 else torch.stack(tensors).mean(dim=0)
 
 
 def _combined(parts: Sequence[Weights], combine: Callable[[list[Tensor]], Tensor]) -> Weights:
@@ -149,8 +139,8 @@ def _combined(parts: Sequence[Weights], combine: Callable[[list[Tensor]], Tensor
     combined: dict[str, Any] = {}
     for field in fields(parts[0]):
         values = [getattr(part, field.name) for part in parts]
-        if values[0] is None:
-            combined[field.name] = None
+        if isinstance(values[0], NormWeights):
+            combined[field.name] = _combined(values, combine)
         else:
-            combined[field.name] = combine(values) if isinstance(values[0], Tensor) else _combined(values, combine)
+            combined[field.name] = None if values[0] is None else combine(values)
     return type(parts[0])(**combined)

@@ -61,15 +61,8 @@ class SourceEmbedding(nn.Module):
         return torch.where(kept, self.language[languages], shares @ self.language)
 
     def forward(self, tasks: Tensor, languages: Tensor) -> Tensor:
-        """Source embeddings of K pairs.
-
-        Args:
-            tasks: task indices ``[K]``.
-            languages: language indices ``[K]``, -1 for a language that is not there.
-
-        Returns:
-            ``[K, L, S]``, or ``[K, 1, S]`` without layer embeddings.
-        """
+        """Source embeddings of K pairs ``[K, L, S]``, or ``[K, 1, S]`` without layer embeddings, given the indices of
+        their tasks ``[K]`` and languages ``[K]``, -1 for a language that is not there."""
         pair = torch.cat([self.task[tasks], self.language_vectors(tasks, languages)], dim=-1)[:, None]
         if self.layer is None:
             return pair
@@ -78,15 +71,9 @@ class SourceEmbedding(nn.Module):
 
 
 class SourceProjector(nn.Sequential):
-    """``s = W2 relu(W1 source + c1) + c2`` (Hyper-X, section 2).
+    """``s = W2 relu(W1 source + c1) + c2`` (Hyper-X, section 2), of sizes S, hidden and P."""
 
-    Args:
-        source_dim: size S of the source embedding.
-        hidden_dim: size of the hidden layer.
-        projected_dim: size P of the result.
-    """
-
-    def __init__(self, *, source_dim: int, hidden_dim: int, projected_dim: int) -> None:
+    def __init__(self, source_dim: int, hidden_dim: int, projected_dim: int) -> None:
         super().__init__(nn.Linear(source_dim, hidden_dim), nn.ReLU(), nn.Linear(hidden_dim, projected_dim))
 
 
@@ -96,7 +83,6 @@ class UnitScale(nn.Module):
     Adam moves a generated weight by about ``lr * sum_i |s_i|`` per step, so the length of s sets the pace of training.
     """
 
-    def forward(self, source: Tensor) -> Tensor:
+    def forward(self, s: Tensor) -> Tensor:
         """``[..., P]`` to ``[..., P]`` of unit length."""
-        size = source.shape[-1]
-        return F.layer_norm(source, (size,)) / math.sqrt(size)
+        return F.layer_norm(s, s.shape[-1:]) / math.sqrt(s.shape[-1])
