@@ -44,8 +44,9 @@ from hyperx.data.batch.store import EncodedSplit
 from hyperx.encoders.layout import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.building import build_model
-from hyperx.plan.preparation import RunData
+from hyperx.plan.data import RunData
+from hyperx.plan.model import build_model
+from hyperx.plan.options import Plan
 from hyperx.tasks.registry import make_tasks
 from hyperx.training.loop import TrainingRun, make_accelerator
 
@@ -173,16 +174,15 @@ class Bench:
             ),
         )  # fmt: skip
         trained = tuple(map(TaskLanguagePair.parse, pairs))
-        model = build_model(loaded, config, kinds=KINDS, labels=labels, languages=LANGUAGES, trained=trained)
         splits = [self.split(pair.task, subwords, padded=padded) for pair in trained]
-        data = RunData(loaded, tasks, labels, LANGUAGES, trained, splits, {}, {})
+        data = RunData(Plan(config, KINDS, LANGUAGES, trained), loaded, labels, splits, {})
         # On a CPU --fp16 is not available, but autocast can be tried.
         accelerator = (
             make_accelerator(config.training)
             if self.gpu
             else accelerate.Accelerator(cpu=True, mixed_precision="bf16", gradient_accumulation_steps=1)
         )
-        return TrainingRun(config, self.folder, accelerator, model, data)
+        return TrainingRun(self.folder, accelerator, build_model(data), data)
 
     def split(self, task: str, subwords: int, *, padded: bool, windows: int = 2048) -> EncodedSplit:
         """Windows of random subwords, each a word of its own; padded ones have between half and all of them."""

@@ -37,8 +37,9 @@ from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.evaluation.scores import evaluate_pairs
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.building import build_model
-from hyperx.plan.preparation import RunData
+from hyperx.plan.data import RunData
+from hyperx.plan.model import build_model
+from hyperx.plan.options import Plan
 from hyperx.prediction.predictor import ENOUGH, Predictor, batches_alike
 from hyperx.tasks.registry import make_tasks
 from hyperx.tasks.tagging import PartOfSpeech
@@ -149,18 +150,9 @@ class Bench:
         labels = {name: task.label_set(()) for name, task in tasks.items()}
         loaded, config = load_encoder("embedded"), self.config(size)
         parsed = tuple(map(TaskLanguagePair.parse, pairs))
-        model = build_model(loaded, config, kinds=kinds, labels=labels, languages=languages, trained=parsed)
-        data = RunData(
-            encoder=loaded,
-            tasks=tasks,
-            labels=labels,
-            languages=tuple(languages),
-            train_pairs=parsed,
-            train_splits=list(splits),
-            eval_splits={},
-            kept={},
-        )
-        return TrainingRun(config, self.folder, make_accelerator(config.training), model, data)
+        plan = Plan(config, kinds, tuple(languages), parsed)
+        data = RunData(plan, loaded, labels, list(splits), {})
+        return TrainingRun(self.folder, make_accelerator(config.training), build_model(data), data)
 
     def steps(self, run: TrainingRun) -> Callable[[], object]:
         """The run's own training step, over the run's own batches."""

@@ -25,7 +25,7 @@ from hyperx.errors import CheckpointError, HyperXError
 from hyperx.files import write_json
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.model import HyperX
-from hyperx.plan.building import apply_freezing
+from hyperx.plan.model import apply_freezing
 from tiny import LABELS, model_config, randomise, tiny_batch, tiny_bert, tiny_tokenizer
 
 SHAPE = HypernetworkOptions(
@@ -251,16 +251,19 @@ def test_all_misfits_are_told_together_and_nothing_is_loaded(saved: Path) -> Non
         ),
         (lambda folder: (folder / CONFIG).write_text("{"), f"{CONFIG} is not JSON"),
         (lambda folder: (folder / CONFIG).write_bytes(b"\xff\xfe"), f"{CONFIG} is not JSON"),
-        (lambda folder: (folder / CONFIG).write_text("[1]"), "expected a checkpoint of format 2"),
+        (lambda folder: (folder / CONFIG).write_text("[1]"), r"all of it: expected a table; found \[1\]"),
         (lambda folder: edit(folder, lambda value: value.update(format=1)), "expected a checkpoint of format 2"),
         (lambda folder: edit(folder, lambda value: value.pop("format")), "expected a checkpoint of format 2"),
-        (lambda folder: edit(folder, lambda value: value.update(more=1)), "does not describe a model:.*more"),
-        (lambda folder: edit(folder, lambda value: value.pop("labels")), "does not describe a model:.*labels"),
-        (lambda folder: edit(folder, lambda value: value.update(labels=[])), "does not describe a model"),
-        (lambda folder: edit(folder, lambda value: value.update(languages=3)), "does not describe a model"),
+        (
+            lambda folder: edit(folder, lambda value: value.update(more=1)),
+            "all of it: unknown key 'more'",
+        ),
+        (lambda folder: edit(folder, lambda value: value.pop("labels")), "labels: expected a value; found nothing"),
+        (lambda folder: edit(folder, lambda value: value.update(labels=[])), "labels: expected a table; found"),
+        (lambda folder: edit(folder, lambda value: value.update(languages=3)), "languages: expected names; found 3"),
         (
             lambda folder: edit(folder, lambda value: value["hypernetwork"].update(colour=1)),
-            "does not describe a model:.*colour",
+            "hypernetwork: unknown key 'colour'",
         ),
         (lambda folder: edit(folder, lambda value: value["labels"].update(stance=["for", "against"])), "stance"),
         (lambda folder: edit(folder, lambda value: value["architecture"].update(adapter_non_linearity="wavy")), "wavy"),
@@ -390,9 +393,9 @@ def test_killed_process_leaves_the_older_folder(tmp_path: Path) -> None:
 
 def test_json_that_is_not_there(tmp_path: Path) -> None:
     write_json(tmp_path / BEST, {"checkpoint": "ü"})
-    assert checkpoint.read_json(tmp_path / BEST) == {"checkpoint": "ü"}
+    assert checkpoint.read_json(tmp_path / BEST, dict[str, str]) == {"checkpoint": "ü"}
     with pytest.raises(CheckpointError, match=r"it has no data\.json"):
-        checkpoint.read_json(tmp_path / "data.json")
+        checkpoint.read_json(tmp_path / "data.json", dict[str, str])
 
 
 # Output folders ---------------------------------------------------------------------------------------------------

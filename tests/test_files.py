@@ -9,8 +9,7 @@ from pathlib import Path
 import pytest
 
 from hyperx.cli import main
-from hyperx.data.locate.resolution import resolve
-from hyperx.data.locate.sources import DataSources
+from hyperx.data.locate.spec import DataSpec
 from hyperx.errors import ConfigError
 from hyperx.files import CACHE_VARIABLE, in_home, sha256, user_cache, write_json
 from hyperx.pairs import TaskLanguagePair
@@ -41,9 +40,9 @@ def test_data_in_a_home_that_is_not_known(tmp_path: Path) -> None:
     pair = TaskLanguagePair.parse("ner#en")
     for row in ({"folder": NOBODYS}, NOBODYS, {"test": f"{NOBODYS}.tsv"}):
         with pytest.raises(ConfigError, match=rf"found none at {tmp_path}/{NOBODYS}"):
-            DataSources(resolve([pair], data_folder=tmp_path, table={"ner#en": row}, columns={"ner": "ner"}))
+            DataSpec(tmp_path, {"ner": "ner"}, ["ner"], {"ner#en": row}).located([pair])
     table = {"ner#en": {"hub": NOBODYS}}
-    assert DataSources(resolve([pair], data_folder=tmp_path, table=table, columns={"ner": "ner"})).from_hub(pair)
+    assert DataSpec(tmp_path, {"ner": "ner"}, ["ner"], table).located([pair]).from_hub(pair)
 
 
 def test_the_hash_is_of_the_content(tmp_path: Path) -> None:

@@ -11,7 +11,8 @@ import toy
 from hyperx.cli import main
 from hyperx.cli.options import parse
 from hyperx.config import CheckConfig
-from hyperx.plan.inspection import MOST_FAULTS, DataReport, inspect_data
+from hyperx.plan.options import plan_run
+from hyperx.plan.report import MOST_FAULTS, DataReport, inspect_data
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -29,7 +30,7 @@ def look(own: Path) -> Callable[..., DataReport]:
 
     def run(*options: str) -> DataReport:
         words = ["--data_folder", str(own), *toy.DATA, "--disable_progress_bar", *options]
-        return inspect_data(parse(CheckConfig, words, "check"))
+        return inspect_data(plan_run(parse(CheckConfig, words, "check"), trains=False))
 
     return run
 

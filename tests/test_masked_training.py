@@ -18,9 +18,9 @@ from hyperx.cli.options import parse
 from hyperx.config import CheckConfig, TrainConfig
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.model import HyperX
-from hyperx.plan.inspection import inspect_data
-from hyperx.plan.preparation import prepare
-from hyperx.plan.scope import check_options
+from hyperx.plan.data import prepare
+from hyperx.plan.options import plan_run
+from hyperx.plan.report import inspect_data
 from hyperx.training.optimiser import undecayed
 from tiny import tiny_model
 
@@ -250,7 +250,7 @@ def test_passages_are_counted(own: Path, tmp_path: Path) -> None:
     with (tmp_path / "data" / "mlm" / "tr" / "train.txt").open("a", encoding="utf-8") as file:
         file.write(f"\n{repeated}\nxyz xyz\n")
     options = ["--data_folder", str(tmp_path / "data"), "--train_task_language_pairs", "mlm#tr", "mlm#de"]
-    found = inspect_data(parse(CheckConfig, [*options, "--disable_progress_bar"], "check"))
+    found = inspect_data(plan_run(parse(CheckConfig, [*options, "--disable_progress_bar"], "check"), trains=False))
     assert found.problems == []
     train = set(passages("tr", 60, 20).splitlines()) | {"xyz xyz"}
     kept = train.difference(*(passages("tr", 60, seed).splitlines() for seed in (21, 22)))
@@ -266,7 +266,7 @@ def test_passages_are_counted(own: Path, tmp_path: Path) -> None:
 def test_no_training_text_stands_in_dev_or_test_data(base: list[str], own: Path) -> None:
     options = [*base, "--data_folder", str(own), "--train_task_language_pairs", "mlm#tr", "pos#tr"]
     config = parse(TrainConfig, options, "train")
-    data = prepare(config, check_options(config))
+    data = prepare(plan_run(config, trains=False))
     raw, tags = data.train_splits
     assert raw.sentence_count < 60
     decode = data.encoder.tokenizer.decode
@@ -282,7 +282,7 @@ def test_no_training_text_stands_in_dev_or_test_data(base: list[str], own: Path)
 def test_options_name_the_task(base: list[str], own: Path) -> None:
     config = parse(TrainConfig, [*base, "--data_folder", str(own), "--train_task_language_pairs", "mlm#fo"], "train")
     with pytest.raises(ConfigError, match=r"no folder .*fo and no file .*fo\.txt"):
-        check_options(config)
+        plan_run(config, trains=False)
 
 
 def test_weight_decay_spares_all_of_the_head_but_its_matrix() -> None:

@@ -16,7 +16,7 @@ from hyperx.encoders.layout import norm_modules
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.model import HyperX, ModelOutput, learnt_languages, rows_of
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.building import apply_freezing, public_names
+from hyperx.plan.model import apply_freezing, public_names
 from hyperx.prediction.predictor import Predictor
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_encoder, tiny_model, tiny_tokenizer
 

@@ -11,20 +11,20 @@ import pytest
 
 import toy
 from hyperx.cli.options import parse
-from hyperx.config import TrainConfig
+from hyperx.config import DataOptions, ModelConfig, TrainConfig
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.preparation import RunData, label_set, prepare
-from hyperx.plan.scope import Scope, check_options
+from hyperx.plan.data import RunData, label_sets, prepare
+from hyperx.plan.options import Plan, plan_run
+from hyperx.plan.warm_start import WarmStart
 from hyperx.tasks.registry import KINDS
-from hyperx.tasks.tagging import NamedEntities
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 
-def scope_of(*words: str) -> Scope:
-    return check_options(parse(TrainConfig, words, "train"))
+def scope_of(*words: str) -> Plan:
+    return plan_run(parse(TrainConfig, words, "train"), trains=False)
 
 
 def problems_of(*words: str) -> list[str]:
@@ -34,8 +34,7 @@ def problems_of(*words: str) -> list[str]:
 
 
 def prepared(base: list[str], *words: str) -> RunData:
-    config = parse(TrainConfig, [*base, *words], "train")
-    return prepare(config, check_options(config))
+    return prepare(scope_of(*base, *words))
 
 
 def names(pairs: Any) -> list[str]:
@@ -188,8 +187,8 @@ def test_a_treebank_without_train_split_is_refused_before_anything_is_loaded() -
 def test_chosen_treebanks_are_read_and_kept_for_evaluation(caplog: pytest.LogCaptureFixture) -> None:
     scope = scope_of("--train_task_language_pairs", "pos#isl", "--treebanks", "is=is_modern", "sv=sv_lines")
     (pair,) = scope.train_pairs
-    assert scope.sources.describe(pair, "train") == "commul/universal_dependencies (is_modern, train)"
-    assert scope.kept["treebanks"] == ("is=is_modern", "sv=sv_lines")
+    assert scope.data.describe(pair, "train") == "commul/universal_dependencies (is_modern, train)"
+    assert scope.record.treebanks == ("is=is_modern", "sv=sv_lines")
     assert "--treebanks: sv=sv_lines is of no language of this run; it is not read" in caplog.text
 
 
@@ -210,8 +209,8 @@ def test_an_encoder_that_reads_less_is_named(base: list[str]) -> None:
 
 def test_problems_that_were_found_before_join_the_others(base: list[str]) -> None:
     with pytest.raises(ConfigError) as caught:
-        check_options(parse(TrainConfig, [*base, "--temperature", "0"], "train"), ["--output_dir: name one"])
-    assert caught.value.problems == ("--output_dir: name one", "--temperature: expected more than 0; found 0.0")
+        plan_run(parse(TrainConfig, [*base, "--temperature", "0"], "train"))
+    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["--output_dir", "--temperature"]
 
 
 # What is found --------------------------------------------------------------------------------------------------------
@@ -229,7 +228,7 @@ def test_the_language_is_echoed_as_it_was_spelt(data: Path) -> None:
 
 
 def test_every_pair_of_the_model_has_sources_for_later(base: list[str]) -> None:
-    sources = scope_of(*base, "--languages", "en", "tr", "de").sources
+    sources = scope_of(*base, "--languages", "en", "tr", "de").data
     expected = {f"{task}#{language}" for task in ("ner", "pos") for language in ("en", "tr", "de")}
     assert set(names(sources.pairs)) == expected
     assert not any(sources.from_hub(pair) for pair in sources.pairs)
@@ -332,4 +331,10 @@ def test_labels_of_an_earlier_run_stay_where_they_suffice(
     seen: list[str], entity_types: list[str], expected: str
 ) -> None:
     known = ("O", "B-PER", "I-PER", "B-GPE", "I-GPE")
-    assert label_set(NamedEntities(), seen, entity_types, known) == tuple(expected.split())
+    config = TrainConfig(data=DataOptions(entity_types=tuple(entity_types)))
+    start = WarmStart(Path("old"), ModelConfig(
+        encoder="", encoder_hash="", kinds={"ner": "ner"}, labels={"ner": known}, languages=("en",)
+    ))  # fmt: skip
+    plan, problems = Plan(config, {"ner": "ner"}, ("en",), (), start=start), list[str]()
+    found = label_sets(plan, {(TaskLanguagePair("ner", "en"), "train"): set(seen) - {"O"}}, problems)
+    assert (found["ner"], problems) == (tuple(expected.split()), [])

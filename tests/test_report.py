@@ -15,7 +15,7 @@ from hyperx.evaluation.report import Evaluation, print_modules
 from hyperx.evaluation.results import Results
 from hyperx.evaluation.scores import PairScores
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.building import apply_freezing
+from hyperx.plan.model import apply_freezing
 from hyperx.tables import markdown_table, print_table
 from hyperx.tasks.base import Scores
 from hyperx.tasks.parsing import DependencyParsing

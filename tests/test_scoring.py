@@ -179,8 +179,9 @@ def test_what_training_read_from_the_hub_is_scored_from_the_hub(ckpt: Path, capl
     """As far as the checkpoint tells: there is no hub here. Pairs that training did not read are not asked for."""
     known = json.loads((ckpt / "data.json").read_text())
     hub = {"hub": {"name": "unimelb-nlp/wikiann", "configurations": ["en"], "revision": None, "columns": {}}}
-    for pair in ("ner#en", "ner#tr"):
-        known["sources"][pair]["splits"] = dict.fromkeys(("train", "dev", "test"), hub)
+    for data in known["data"]:
+        if data["pair"] in ("ner#en", "ner#tr"):
+            data["splits"] = dict.fromkeys(("train", "dev", "test"), hub)
     (ckpt / "data.json").write_text(json.dumps(known))
     assert evaluate(ckpt) == 0
     assert "ner#en is skipped, its data cannot be read" in caplog.text

@@ -22,8 +22,8 @@ from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.evaluation.scoring import evaluate_checkpoint
 from hyperx.pairs import TaskLanguagePair, group_of
-from hyperx.plan import self_training
 from hyperx.plan.self_training import labelled, mean_log_probability, most_confident
+from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.parsing import Arc
 from hyperx.tasks.registry import make_tasks
 from hyperx.training.loop import TrainingRun
@@ -141,8 +141,8 @@ def test_what_is_labelled_once_is_kept(go: Callable[..., int], trained: Path, mo
     options = ["--load_from_ckpt", str(trained), *PAIRS, "--self_train_samples", "7"]
     assert go("run", *options) == 0
     calls: list[str] = []
-    tag = self_training.tag
-    monkeypatch.setattr(self_training, "tag", lambda *given, **more: calls.append("") or tag(*given, **more))
+    predict = Predictor.predict
+    monkeypatch.setattr(Predictor, "predict", lambda *given, **more: calls.append("") or predict(*given, **more))
     splits = splits_of(monkeypatch)
     assert go("again", *options) == 0
     assert not calls

@@ -23,8 +23,7 @@ from scipy import stats
 
 import toy
 from hyperx.config import EvaluateConfig
-from hyperx.data.locate.resolution import resolve
-from hyperx.data.locate.sources import DataSources
+from hyperx.data.locate.spec import DataSpec
 from hyperx.encoders.loading import load_encoder
 from hyperx.errors import ConfigError, DataError
 from hyperx.evaluation.scoring import evaluate_checkpoint
@@ -212,7 +211,7 @@ def test_raw_text_keeps_clear_of_dev_and_test_data(experiment: Path, encoder: Pa
     }
     # As the training on raw text reads it, nothing is left of any test sentence, of whatever task.
     pair = TaskLanguagePair.parse("mlm#en")
-    sources = DataSources(resolve([pair], data_folder=data, table=table, columns={"mlm": "text"}))
+    sources = DataSpec(data, {"mlm": "text"}, ["mlm"], table).located([pair])
     tokenizer = load_encoder(str(encoder)).checked_tokenizer()
     loader = SplitLoader(sources, make_tasks({"mlm": "mlm"}), tokenizer, max_length=64, cache=tmp_path)
     texts = {split: [" ".join(word for word, *_ in words) for words in toy.sentences("en", count, seed)]

@@ -20,8 +20,9 @@ from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.sentence import Sentence
 from hyperx.encoders.loading import load_encoder
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.building import build_model
-from hyperx.plan.preparation import RunData
+from hyperx.plan.data import RunData
+from hyperx.plan.model import build_model
+from hyperx.plan.options import Plan
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
 from hyperx.training.collate import Batch
@@ -70,15 +71,14 @@ def run(encoder: Path, tmp_path: Path) -> Iterator[Callable[..., TrainingRun]]:
         )
         trained = tuple(map(TaskLanguagePair.parse, pairs))
         languages = ("en", "tr", "de")
-        model = build_model(loaded, config, kinds=KINDS, labels=labels, languages=languages, trained=trained).to(DEVICE)
         splits = []
         for pair in trained:
             task, path = tasks[pair.task], tmp_path / str(pair).replace("#", "-")
             encode = partial(task.windows, SubwordEncoder(loaded.tokenizer, max_length=40))
             write_encoded(path, labelled(task, sentences(pair.language)), encode, task.columns)
             splits.append(read_encoded(path))
-        data = RunData(loaded, tasks, labels, languages, trained, splits, {}, {})
-        return TrainingRun(config, tmp_path, make_accelerator(config.training), model, data)
+        data = RunData(Plan(config, KINDS, languages, trained), loaded, labels, splits, {})
+        return TrainingRun(tmp_path, make_accelerator(config.training), build_model(data).to(DEVICE), data)
 
     AcceleratorState._reset_state(reset_partial_state=True)
     PartialState(cpu=True).device = DEVICE

@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 from tqdm.auto import tqdm
 
 from hyperx import HyperX, checkpoint
-from hyperx.data.locate.sources import DataSources
+from hyperx.data.locate.places import DataPlaces
+from hyperx.data.locate.spec import DataRecord
 from hyperx.data.read.spans import spans
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError
@@ -102,7 +103,7 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
     """
     model = HyperX.from_pretrained(folder)
     model.to(pick_device(no_cuda=False)).eval()
-    sources = DataSources.from_json(checkpoint.read_json(folder / checkpoint.DATA)["sources"])
+    sources = DataPlaces(checkpoint.read_json(folder / checkpoint.DATA, DataRecord).data)
     loader = SplitLoader(sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
     labelled = model.config.labelled_pairs
     found = []

@@ -10,14 +10,14 @@ from typing import Any
 
 from hyperx.config import DataOptions, SamplingOptions, TrainConfig
 from hyperx.data.batch.sampling import pair_probabilities
-from hyperx.data.locate.resolution import resolve
-from hyperx.data.locate.sources import DataSources
+from hyperx.data.locate.places import DataPlaces
+from hyperx.data.locate.spec import DataSpec
 from hyperx.errors import ConfigError
 from hyperx.files import in_home
 from hyperx.options import made, read_yaml
 from hyperx.pairs import Group, TaskLanguagePair, group_of
 from hyperx.tasks.base import Task
-from hyperx.tasks.registry import make_tasks, read_kinds
+from hyperx.tasks.registry import kinds_of, make_tasks, read_kinds
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples"
 
@@ -38,7 +38,7 @@ class Experiment:
     name: str
     options: Mapping[str, Any]
     kinds: Mapping[str, str]
-    sources: DataSources
+    sources: DataPlaces
     _counts: dict[tuple[TaskLanguagePair, str], int] = field(default_factory=dict, repr=False)
 
     @classmethod
@@ -65,14 +65,8 @@ class Experiment:
         kinds = read_kinds(options.get("tasks", ()), [pair.task for pair in pairs], problems)
         if problems:
             raise ConfigError(problems)
-        sources = DataSources(
-            resolve(
-                pairs,
-                data_folder=folder,
-                table=options["data"],
-                columns={name: task.column for name, task in make_tasks(kinds).items()},
-            )
-        )
+        columns = {name: kind.column for name, kind in kinds_of(kinds).items()}
+        sources = DataSpec(folder, columns, tuple(columns), options["data"]).located(pairs)
         return cls(path.stem, {**options, "data_folder": str(folder)}, kinds, sources)
 
     @cached_property
@@ -119,6 +113,10 @@ class Experiment:
         )
         return float(sum(share for pair, share in zip(self.train_pairs, shares, strict=True) if pair.task == task))
 
+    def _files(self, pair: TaskLanguagePair, split: str) -> list[str]:
+        found: list[str] = self.sources.record(pair, split).get("files", []) if self.sources.has(pair, split) else []
+        return found
+
     def text_table(self) -> dict[str, dict[str, list[str]]]:
         """Raw text by pair (``mlm#de``): that of the train splits of the language's pairs.
 
@@ -126,11 +124,10 @@ class Experiment:
         a train split are left out.
         """
         table: dict[str, dict[str, list[str]]] = {}
-        where = self.sources.to_json()
         for language in self.languages:
-            own = [where[str(pair)]["splits"] for pair in self.sources.pairs if pair.language == language]
+            own = [pair for pair in self.sources.pairs if pair.language == language]
             files = {
-                split: sorted({path for splits in own for path in splits.get(split, {}).get("files", ())})
+                split: sorted({path for pair in own for path in self._files(pair, split)})
                 for split in ("train", "dev", "test")
             }
             if files["train"]:

@@ -39,13 +39,13 @@ def train(config: TrainConfig | None = None, /, **options: Any) -> HyperX:
     if not isinstance(config, TrainConfig | None):
         raise not_expected("config", "a TrainConfig; give options by their names", config)
     run = made(TrainConfig, ({} if config is None else flat(config)) | options)
-    from hyperx.plan.scope import check_run
+    from hyperx.plan.options import plan_run
 
-    checked = check_run(run)
+    plan = plan_run(run)
     from hyperx.model import HyperX
     from hyperx.training import loop
 
-    return HyperX.from_pretrained(loop.train(run, checked), encoder=run.model.model_name_or_path)
+    return HyperX.from_pretrained(loop.train(run, plan), encoder=run.model.model_name_or_path)
 
 
 def evaluate(model: HyperX | str | Path, pairs: str | Sequence[str] = (), **options: Any) -> Evaluation:

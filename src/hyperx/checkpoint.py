@@ -17,16 +17,18 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
 
+from hyperx import files
 from hyperx.config import ModelConfig
 from hyperx.errors import CheckpointError, HyperXError, itemised, listing
 from hyperx.files import is_utf8, write_json
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 # PyTorch is imported where it is needed: what is wrong with a command's options is said without waiting for it.
 if TYPE_CHECKING:
@@ -140,8 +142,8 @@ def resolve(folder: Path) -> Path:
     if (folder / CONFIG).is_file():
         return folder
     if (folder / BEST).is_file():
-        value = read_json(folder / BEST)
-        best = value.get("checkpoint") if isinstance(value, dict) else None
+        value = read_json(folder / BEST, dict[str, Any])
+        best = value.get("checkpoint")
         if not isinstance(best, str):
             expected = "expected the name of a checkpoint"
             raise CheckpointError(f"{folder / BEST}: {expected}; found {value!r}. Name the checkpoint itself")
@@ -184,14 +186,14 @@ def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
-def read_json(path: Path) -> Any:
-    """Read a JSON file; raises a CheckpointError if it is missing or not JSON."""
+def read_json(path: Path, kind: type[T]) -> T:
+    """A JSON file as a value of a type; raises a CheckpointError if it is missing or something else."""
     try:
-        return json.loads(path.read_text(encoding="utf-8"))
+        return files.read_json(path, kind)
     except FileNotFoundError:
         raise _incomplete(path) from None
-    except (ValueError, RecursionError) as error:
-        raise CheckpointError(f"{path} is not JSON: {error}{_whole_beside(path.parent)}") from None
+    except HyperXError as error:
+        raise CheckpointError(f"{error}{_whole_beside(path.parent)}") from None
 
 
 def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -210,13 +212,13 @@ def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor])
 def read_config(folder: Path) -> ModelConfig:
     """The configuration of a saved model; an encoder inside the folder is named by its current path. Raises a
     CheckpointError if the file is missing, damaged or of another format version."""
-    value = read_json(folder / CONFIG)
-    if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
+    value = read_json(folder / CONFIG, dict[str, Any])
+    if value.pop("format", None) != FORMAT:
         raise CheckpointError(f"{folder / CONFIG}: expected a checkpoint of format {FORMAT}; it is of another version")
     try:
-        config = ModelConfig.from_json(value)
-    except (TypeError, KeyError, AttributeError) as error:
-        raise CheckpointError(f"{folder / CONFIG} does not describe a model: {error}") from None
+        config = files.checked(value, ModelConfig, folder / CONFIG)
+    except HyperXError as error:
+        raise CheckpointError(str(error)) from None
     return replace(config, encoder=str((folder / ENCODER).resolve())) if config.encoder == INSIDE else config
 
 

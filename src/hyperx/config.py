@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from hyperx.pairs import Group, TaskLanguagePair
 
@@ -144,6 +144,8 @@ class ModelConfig:
     max_length: int = 256
     trained_inside: tuple[str, ...] | None = None
 
+    __pydantic_config__ = ConfigDict(extra="forbid")  # for what is read from a file
+
     @property
     def labelled_pairs(self) -> tuple[TaskLanguagePair, ...]:
         """The pairs trained on with labels of their own, not predicted ones: these are seen, all others zero-shot."""
@@ -175,19 +177,8 @@ class ModelConfig:
         return "an embedding that nothing has trained" if own else "the mean of the trained languages"
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON value that :meth:`from_json` reads back."""
+        """A JSON value of which `files.checked` makes the configuration again."""
         return asdict(self)
-
-    @classmethod
-    def from_json(cls, value: Mapping[str, Any]) -> ModelConfig:
-        """Read what :meth:`to_json` wrote; unknown or missing fields raise TypeError."""
-        fields = dict(value)
-        fields["labels"] = {task: tuple(labels) for task, labels in fields["labels"].items()}
-        for name in ("languages", "trained_pairs", "self_trained_pairs", "trained_inside"):
-            fields[name] = None if fields[name] is None else tuple(fields[name])
-        fields["hypernetwork"] = HypernetworkOptions(**fields["hypernetwork"])
-        fields["architecture"] = ArchitectureOptions(**fields["architecture"])
-        return cls(**fields)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

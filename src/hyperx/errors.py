@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import difflib
 import re
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
 
+MISSING = object()
 EXPECTED = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text", "path": "a path",
-    "tuple": "names", "dict": "a table",
+    "tuple": "names", "dict": "a table", "missing": "a value",
     "greater_than_equal": "{ge:.10g} or more", "greater_than": "more than {gt:.10g}",
     "less_than_equal": "at most {le:.10g}", "less_than": "less than {lt:.10g}",
 }  # fmt: skip
@@ -100,22 +101,34 @@ def problem_list(place: str, problems: Sequence[str]) -> str:
     return itemised(f"{count} with the {place}", problems, most=len(problems))
 
 
-def told(error: ValidationError, label: Callable[[tuple[int | str, ...]], str]) -> list[str]:
+def told(
+    error: ValidationError,
+    label: Callable[[tuple[int | str, ...]], str],
+    known: Mapping[Any, Sequence[str]] | None = None,
+) -> list[str]:
     """What pydantic found, a line for each place: what is expected, what is found and what may be meant.
 
     Args:
         error: all that it found.
         label: the place in words by its path; what has one label is told in one line.
+        known: the keys that may stand at a path.
     """
     faults: dict[str, tuple[Any, list[str]]] = {}
+    lines = []
     for fault in error.errors(include_url=False):
-        kind, text = fault["type"], fault["msg"].removeprefix("Input should be ")
+        path, kind, text = fault["loc"], fault["type"], fault["msg"].removeprefix("Input should be ")
+        if kind in ("extra_forbidden", "unexpected_keyword_argument"):
+            keys = (known or {}).get(path[:-1], ())
+            expected = f"; expected {', '.join(keys)}." + did_you_mean(str(path[-1]), keys) if keys else ""
+            lines.append(f"{label(path[:-1])}: unknown key {path[-1]!r}{expected}")
+            continue
         words = EXPECTED.get(kind) or EXPECTED.get(kind.partition("_")[0])
         expected = text if words is None else words.format(**fault.get("ctx", {}))
-        faults.setdefault(label(fault["loc"]), (fault["input"], []))[1].append(expected)
-    lines = []
+        found = MISSING if kind.startswith("missing") else fault["input"]
+        faults.setdefault(label(path), (found, []))[1].append(expected)
     for place, (found, parts) in faults.items():
         hint = did_you_mean(str(found), re.findall(r"'([^']+)'", " ".join(parts)))
-        shown = "nothing. Write it, or leave the option out" if found is None else repr(found)
+        nothing = "nothing" if found is MISSING else "nothing. Write it, or leave the option out"
+        shown = nothing if found is None or found is MISSING else repr(found)[:60]
         lines.append(f"{place}: expected {' or '.join(parts)}; found {shown}" + (hint and f".{hint}"))
     return lines

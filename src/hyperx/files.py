@@ -13,10 +13,13 @@ import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from platformdirs import user_cache_dir
 
+from hyperx.errors import HyperXError, itemised, told
+
+T = TypeVar("T")
 CACHE_VARIABLE = "HYPERX_CACHE"
 
 
@@ -126,6 +129,31 @@ def part_folder(parent: Path) -> Iterator[Path]:
             folder = Path(stack.enter_context(tempfile.TemporaryDirectory(dir=parent, prefix=".part-")))
             stack.enter_context(taking_turns(folder / "lock"))
         yield folder
+
+
+def checked(value: Any, kind: type[T], place: object) -> T:
+    """A JSON value as one of a type, such as a dataclass; raises a HyperXError with all that is not of that type."""
+    from pydantic import TypeAdapter, ValidationError
+
+    try:
+        return TypeAdapter(kind).validate_python(value)
+    except ValidationError as error:
+        problems = told(error, lambda path: ".".join(map(str, path)) or "all of it")
+        raise HyperXError(itemised(f"{place} is not as Hyper-X writes it", problems)) from None
+
+
+def read_json(path: Path, kind: type[T]) -> T:
+    """A JSON file as a value of a type.
+
+    Raises:
+        FileNotFoundError: if there is none.
+        HyperXError: if it is not JSON, or with all that is not of that type.
+    """
+    try:
+        value = json.loads(path.read_text(encoding="utf-8"))
+    except (ValueError, RecursionError) as error:
+        raise HyperXError(f"{path} is not JSON: {error}") from None
+    return checked(value, kind, path)
 
 
 def write_json(path: Path, value: Any) -> None:

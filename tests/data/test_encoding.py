@@ -19,7 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from hyperx.data.batch.store import CHUNK, EncodedSplit, cache_key, read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder, Window, cover
-from hyperx.data.locate.sources import DataSources
+from hyperx.data.locate.places import DataPlaces
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 from hyperx.plan.splits import SplitLoader
@@ -361,7 +361,7 @@ def test_first_of_fewer_is_everything(count: int | None) -> None:
 
 
 def test_shortened_words_are_told_once(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
-    loader = SplitLoader(DataSources({}), {}, tiny_tokenizer(), max_length=18, cache=tmp_path)
+    loader = SplitLoader(DataPlaces({}), {}, tiny_tokenizer(), max_length=18, cache=tmp_path)
     with caplog.at_level(logging.WARNING):
         for words in ("a " * 20 + "abcabc abcabc", "a", "a " * 20 + "abcabc abcabc"):
             loader.cached(PartOfSpeech(), [words], lambda words=words: iter([sentence(words)]))

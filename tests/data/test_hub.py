@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from hyperx.data.read.conllu import check_tree
-from hyperx.data.read.hub import HubSource
+from hyperx.data.read.hub import HubData
 from hyperx.data.read.rows import RowReader, read_rows
 from hyperx.errors import DataError
 
@@ -18,7 +18,7 @@ _UPOS = "NOUN PUNCT ADP NUM SYM SCONJ ADJ PART DET CCONJ PROPN PRON X _ ADV INTJ
 UPOS = _UPOS.split()
 ENTITIES = ["O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"]
 
-Maker = Callable[..., HubSource]
+Maker = Callable[..., HubData]
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
 
     def write(
         splits: dict[str, dict[str, list[Any]]], features: dict[str, Any] | None = None, configuration: str = "tr"
-    ) -> HubSource:
+    ) -> HubData:
         lines = ["---", "configs:", f"- config_name: {configuration}", "  data_files:"]
         for split, rows in splits.items():
             (tmp_path / "set" / "tr").mkdir(parents=True, exist_ok=True)
@@ -40,7 +40,7 @@ def make(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Maker]:
             data.to_parquet(str(tmp_path / "set" / "tr" / f"{split}-00000.parquet"))
             lines += [f"  - split: {split}", f"    path: tr/{split}-*"]
         (tmp_path / "set" / "README.md").write_text("\n".join([*lines, "---", ""]))
-        return HubSource(str(tmp_path / "set"), ("tr",))
+        return HubData(str(tmp_path / "set"), ("tr",))
 
     yield write
     datasets.enable_progress_bars()
@@ -114,7 +114,7 @@ def test_wikiann(make: Maker) -> None:
     with pytest.raises(DataError, match=r"has no split 'test'; it has train, validation; put files at"):
         list(source.read("test", "ner"))
     with pytest.raises(DataError, match=r"has no configuration 'trrr'\. Did you mean 'tr'\?"):
-        list(HubSource(source.name, ("trrr",)).read("train", "ner"))
+        list(HubData(source.name, ("trrr",)).read("train", "ner"))
     with pytest.raises(DataError, match=r"\(tr, train\): expected a column named upos or .*, found tokens, ner_tags"):
         list(source.read("train", "upos"))
 
@@ -149,7 +149,7 @@ def test_universal_dependencies_with_class_labels_and_inline_multiword_rows(make
 
 def test_a_split_named_dev_and_a_treebank_of_an_earlier_release(make: Maker) -> None:
     name = make({"dev": {"tokens": [["a"]]}, "test": {"tokens": [["b"]]}}, configuration="cs_pdt").name
-    source = HubSource(name, ("cs_pdtc", "cs_pdt"))
+    source = HubData(name, ("cs_pdtc", "cs_pdt"))
     assert [sentence.words for sentence in source.read("dev", "text")] == [("a",)] * 2
     assert [sentence.words for sentence in source.read("test", "text")] == [("b",)] * 2
     assert source.describe("dev").endswith("set (cs_pdtc + cs_pdt, validation)")
@@ -191,4 +191,4 @@ def test_faults_of_the_libraries_are_told(monkeypatch: pytest.MonkeyPatch, error
 
     monkeypatch.setattr("datasets.load_dataset", fail)
     with pytest.raises(DataError, match=message):
-        list(HubSource("someone/some-data").read("train", "ner"))
+        list(HubData("someone/some-data").read("train", "ner"))

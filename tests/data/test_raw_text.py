@@ -16,15 +16,16 @@ from hyperx.cli.options import parse
 from hyperx.config import CheckConfig
 from hyperx.data.batch.store import write_encoded
 from hyperx.data.batch.windows import Window
-from hyperx.data.locate.resolution import resolve
-from hyperx.data.locate.sources import DataSources
+from hyperx.data.locate.places import DataPlaces
+from hyperx.data.locate.spec import DataSpec
 from hyperx.data.read.formats import read_file
-from hyperx.data.read.hub import HubSource
+from hyperx.data.read.hub import HubData
 from hyperx.data.read.segmentation import is_visible
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import ConfigError, DataError
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.inspection import inspect_data
+from hyperx.plan.options import plan_run
+from hyperx.plan.report import inspect_data
 from hyperx.plan.splits import SplitLoader, held_out
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
@@ -44,8 +45,8 @@ def pairs(*names: str) -> list[TaskLanguagePair]:
     return [TaskLanguagePair.parse(name) for name in names]
 
 
-def build(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> DataSources:
-    return DataSources(resolve(pairs(*names), data_folder=folder, table=table, columns=COLUMNS))
+def build(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> DataPlaces:
+    return DataSpec(folder, COLUMNS, tuple(COLUMNS), table or {}).located(pairs(*names))
 
 
 def problem(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> str:
@@ -62,7 +63,7 @@ def put(folder: Path, name: str, text: str = "a\n") -> Path:
     return path
 
 
-def texts(sources: DataSources, name: str, split: str = "train") -> list[str | None]:
+def texts(sources: DataPlaces, name: str, split: str = "train") -> list[str | None]:
     sentences = list(sources.read(*pairs(name), split))
     assert not any(sentence.columns for sentence in sentences)
     return [sentence.text for sentence in sentences]
@@ -165,7 +166,7 @@ def test_the_table(tmp_path: Path) -> None:
     (english,) = pairs("mlm#en")
     assert sources.from_hub(english)
     assert [split for split in ("train", "dev", "test") if sources.has(english, split)] == ["train"]
-    again = DataSources.from_json(sources.to_json())
+    again = DataPlaces(sources.recorded())
     assert texts(again, "mlm#sw") == ["ab bad", "e"]
 
 
@@ -195,7 +196,7 @@ def test_data_sets_of_text(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     sources = build(tmp_path, "mlm#wo", table={"mlm#wo": {"hub": hub}})
     assert texts(sources, "mlm#wo") == ["a b", "c"]
     with pytest.raises(DataError, match="expected a column of texts or words, found id, passage"):
-        list(HubSource(str(tmp_path / "set")).read("train", "text"))
+        list(HubData(str(tmp_path / "set")).read("train", "text"))
 
 
 # Test data is not trained on ------------------------------------------------------------------------------------------
@@ -283,7 +284,9 @@ def test_a_held_out_sentence_is_found_however_it_is_written(
     passages = [data.draw(another_way_to_write(text)) for text in held_out]
     put(tmp_path, "mlm/en.txt", "\n".join(["A passage of its own.", *passages]) + "\n")
     words = ["--data_folder", str(tmp_path), "--tasks", "mood=cls", "mlm", "--train_task_language_pairs", "mlm#en"]
-    found = inspect_data(parse(CheckConfig, [*words, "mood#en", "--disable_progress_bar"], "check"))
+    found = inspect_data(
+        plan_run(parse(CheckConfig, [*words, "mood#en", "--disable_progress_bar"], "check"), trains=False)
+    )
     assert found.problems == []
     assert [row[2] for row in found.rows if row[:2] == ["mlm#en", "train"]] == ["1"]
 

@@ -6,8 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from hyperx.data.locate.resolution import resolve
-from hyperx.data.locate.sources import DataSources
+from hyperx.data.locate.spec import DataSpec
 from hyperx.data.read.conllu import check_tree
 from hyperx.data.read.formats import read_file
 from hyperx.data.read.labels import UD_RELATIONS, UPOS_TAGS, check_tags
@@ -57,14 +56,9 @@ def test_a_folder_of_a_release_is_found_by_language(shared: Path) -> None:
         for treebank in language.treebanks:
             if treebank.folder in here:
                 pair = TaskLanguagePair("pos", code)
-                sources = DataSources(
-                    resolve(
-                        [pair],
-                        data_folder=shared / "data" / "ud",
-                        columns={"pos": "upos"},
-                        treebanks=[f"{code}={treebank.folder}"],
-                    )
-                )
+                chosen = [f"{code}={treebank.folder}"]
+                spec = DataSpec(shared / "data" / "ud", {"pos": "upos"}, ["pos"], treebanks=chosen)
+                sources = spec.located([pair])
                 assert sources.describe(pair, "test").endswith(f"{treebank.folder}/{treebank.name}-ud-test.conllu")
                 # Some splits here were cut from others, so what a release has is not the measure.
                 folder = shared / "data" / "ud" / treebank.folder

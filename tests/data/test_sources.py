@@ -6,12 +6,14 @@ import json
 import logging
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hyperx.data.locate.resolution import resolve
-from hyperx.data.locate.sources import DataSources
+from hyperx.data.locate.places import DataPlaces
+from hyperx.data.locate.spec import DataRecord, DataSpec
 from hyperx.errors import ConfigError, DataError, HyperXError
+from hyperx.files import checked
 from hyperx.pairs import TaskLanguagePair
 
 COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head", "mood": "label"}
@@ -22,8 +24,18 @@ def pairs(*names: str) -> list[TaskLanguagePair]:
     return [TaskLanguagePair.parse(name) for name in names]
 
 
-def build(folder: Path, *names: str, table: Mapping[str, object] | None = None, **options: object) -> DataSources:
-    return DataSources(resolve(pairs(*names), data_folder=folder, table=table, columns=COLUMNS, **options))  # type: ignore[arg-type]
+def spec(folder: Path, table: Mapping[str, object] | None = None, **options: Any) -> DataSpec:
+    return DataSpec(folder, COLUMNS, tuple(COLUMNS), table or {}, **options)
+
+
+def build(folder: Path, *names: str, table: Mapping[str, object] | None = None, **options: Any) -> DataPlaces:
+    return spec(folder, table, **options).located(pairs(*names))
+
+
+def again(places: DataPlaces) -> DataPlaces:
+    """The places as a checkpoint keeps them, read again."""
+    record = checked(json.loads(json.dumps(DataRecord(data=places.recorded()).to_json())), DataRecord, "data.json")
+    return DataPlaces(record.data)
 
 
 def problems(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> tuple[str, ...]:
@@ -44,7 +56,7 @@ def put(folder: Path, name: str, text: str = "a\tO\n") -> Path:
     return path
 
 
-def words(sources: DataSources, name: str, split: str) -> list[tuple[str, ...]]:
+def words(sources: DataPlaces, name: str, split: str) -> list[tuple[str, ...]]:
     return [sentence.words for sentence in sources.read(*pairs(name), split)]
 
 
@@ -122,22 +134,22 @@ def test_chosen_treebanks_are_read_one_behind_the_other(tmp_path: Path) -> None:
     assert sources.describe(*pairs("dep#en"), "test") == described["test"]
     assert sources.describe(*pairs("pos#tr"), "test") == f"{UD} (tr_imst, test)"
     assert sources.describe(*pairs("ner#en"), "train").endswith("ner/en/train.tsv")
-    again = DataSources.from_json(json.loads(json.dumps(sources.to_json())))
-    assert again.fingerprint(*pairs("pos#en"), "test") == sources.fingerprint(*pairs("pos#en"), "test")
-    assert again.describe(*pairs("pos#en"), "test") == described["test"]
+    kept = again(sources)
+    assert kept.fingerprint(*pairs("pos#en"), "test") == sources.fingerprint(*pairs("pos#en"), "test")
+    assert kept.describe(*pairs("pos#en"), "test") == described["test"]
     assert build(tmp_path, "pos#en").describe(*pairs("pos#en"), "train").endswith("pos/en/train.conllu")
 
 
 def test_the_table_goes_before_chosen_treebanks(tmp_path: Path) -> None:
     hub = {"name": UD, "configuration": ["GUM", "en_xyz", "en_pud"]}
     table = {"pos#en": {"hub": hub}, "dep#eng": {"hub": hub | {"revision": "2.7"}}}
-    sources = build(tmp_path, "pos#en", "dep#en", table=table, treebanks=["en=en_ewt"])
+    sources = spec(tmp_path, table, treebanks=["en=en_ewt"]).places(pairs("pos#en", "dep#en"))
     assert sources.describe(*pairs("pos#en"), "train") == f"{UD} (en_gum + en_xyz, train)"
     assert sources.describe(*pairs("pos#en"), "test") == f"{UD} (en_gum + en_xyz + en_pud, test)"
     assert sources.describe(*pairs("dep#en"), "train") == f"{UD} (en_gum + en_xyz + en_pud, train) at 2.7"
     for wrong in ([], [1], "", 1):
         table = {"pos#en": {"hub": {"name": UD, "configuration": wrong}}}
-        assert "expected text, or a list of it, for configuration" in problem(tmp_path, "pos#en", table=table)
+        assert "configuration: expected text, or a list of it" in problem(tmp_path, "pos#en", table=table)
 
 
 @pytest.mark.parametrize("release", ["", "ud/", "ud-treebanks-v2.18/"])
@@ -216,14 +228,14 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (3, "expected a folder or a mapping with train, dev, test, folder, hub, columns, label_map, found 3"),
+        (3, "expected a folder or a mapping with train, dev, test, folder, hub, columns, label_map; found 3"),
         ({}, "names no data; give folder, hub, or files"),
         ({"tset": "a.tsv", "dev": "a.tsv"}, "unknown key 'tset'; expected train, dev, .* Did you mean 'test'"),
         ("a.tsv", r"expected a folder, found the file .*; say which split it is, such as \{test: a.tsv\}"),
         ({"dev": "none.tsv"}, "dev: expected a file, found none at"),
         ({"dev": "empty"}, "dev: expected a file, found a folder at"),
-        ({"dev": []}, "dev: expected a file or a list of files, found an empty list"),
-        ({"dev": [3]}, "dev: expected a path, found 3"),
+        ({"dev": []}, r"dev: expected a file, a list of files, or rows in memory; found \[\]"),
+        ({"dev": [3]}, r"dev: expected a file, a list of files, or rows in memory; found \[3\]"),
         (
             {"dev": "a.json"},
             "dev: expected a file that ends in .conllu.*, which can hold ner; found 'a.json'; rename",
@@ -232,12 +244,13 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
         ({"folder": "two"}, "found dev.bio and dev.tsv for dev in"),
         ({"folder": "two_treebanks"}, "found de_a-ud-dev.conllu and de_b-ud-dev.conllu for dev in"),
         ({"folder": "good", "hub": "a/b"}, "found both folder and hub; keep one"),
-        ({"hub": {"configuration": "tr"}}, "hub: expected a mapping with name, configuration, revision, columns"),
+        ({"hub": {"configuration": "tr"}}, "hub, name: expected a value; found nothing"),
+        ({"hub": ["a/b"]}, "hub: expected a name, or a mapping with name, configuration, revision, columns; found"),
         ({"hub": {"name": "a/b", "config": "tr"}}, "hub: unknown key 'config'.* Did you mean 'configuration'"),
-        ({"hub": {"name": "a/b", "revision": 2.1}}, "hub: expected text for revision, found 2.1; write it in quotes"),
+        ({"hub": {"name": "a/b", "revision": 2.1}}, "hub, revision: expected text, in quotes; found 2.1"),
         ({"hub": {"name": "a/b", "columns": {"word": "x"}}}, "columns: unknown key 'word'.* Did you mean 'words'"),
-        ({"hub": {"name": "a/b", "columns": ["x"]}}, "columns: expected our names and the data set's, found"),
-        ({"folder": "good", "label_map": {"DATE": False}}, r"label_map: expected entity types .* such as \{DATE: O\}"),
+        ({"hub": {"name": "a/b", "columns": ["x"]}}, "columns: expected our names and the data set's, .*; found"),
+        ({"folder": "good", "label_map": {"DATE": False}}, "label_map, DATE: expected a .*, in quotes; found False"),
         ({"folder": "good", "label_map": "DATE=O"}, "label_map: expected entity types"),
         (
             {"folder": "good", "label_map": {"I-DATE": "O"}},
@@ -305,10 +318,9 @@ def test_pairs_that_have_data_beside_those_that_lack_it(tmp_path: Path) -> None:
     put(tmp_path, "ner/de/train.tsv")
     put(tmp_path, "x.conllu", TREE)
     table = {"pos#en": {"train": "missing.conllu"}, "pos#tr": {"train": "x.conllu"}, "dep#tr": {"test": "x.conllu"}}
-    lacking: dict[TaskLanguagePair, list[str]] = {}
-    found = build(tmp_path, "ner#de", "pos#en", "pos#tr", "mood#de", table=table, lacking=lacking)
+    found = spec(tmp_path, table).places(pairs("ner#de", "pos#en", "pos#tr", "mood#de"))
     assert list(map(str, found.pairs)) == ["ner#de"]
-    told = {str(pair): " ".join(problems) for pair, problems in lacking.items()}
+    told = {str(pair): " ".join(problems) for pair, problems in found.lacking.items()}
     assert "expected a file, found none" in told["pos#en"]
     assert "which is the test file of dep#tr" in told["pos#tr"]
     assert "no folder" in told["mood#de"]
@@ -368,8 +380,7 @@ def test_texts_are_read_by_their_columns_and_labels_mapped(tmp_path: Path) -> No
     put(tmp_path, "tr/train.csv", "label,tweet,text\n1,a,no\n0,b,no\n")
     table = {"mood#tr": {"folder": "tr", "columns": {"text": "tweet"}, "label_map": {1: "good", "0": "bad"}}}
     sources = build(tmp_path, "mood#de", "mood#tr", table=table, label_map={"good": "O"})
-    again = DataSources.from_json(json.loads(json.dumps(sources.to_json())))
-    for source in (sources, again):
+    for source in (sources, again(sources)):
         german, turkish = (list(source.read(pair, "train")) for pair in pairs("mood#de", "mood#tr"))
         assert [(one.text, one.columns) for one in german] == [("a", {"label": ("good",)})]
         assert [(one.text, one.columns["label"]) for one in turkish] == [("a", ("good",)), ("b", ("bad",))]
@@ -379,7 +390,7 @@ def test_texts_are_read_by_their_columns_and_labels_mapped(tmp_path: Path) -> No
 
 def test_columns_of_hub_texts_may_stand_beside_it_or_below(tmp_path: Path) -> None:
     table = {"mood#tr": {"columns": {"text": "a", "label": "b"}, "hub": {"name": "x/y", "columns": {"text": "c"}}}}
-    found = build(tmp_path, "mood#tr", table=table).to_json()["mood#tr"]["splits"]["test"]["hub"]
+    found = build(tmp_path, "mood#tr", table=table).record(*pairs("mood#tr"), "test")["hub"]
     assert found["columns"] == {"text": "c", "label": "b"}
 
 
@@ -387,8 +398,8 @@ def test_columns_of_hub_texts_may_stand_beside_it_or_below(tmp_path: Path) -> No
     ("name", "value", "message"),
     [
         ("mood#tr", {"columns": {"txt": "a"}}, "columns: unknown key 'txt'; expected text, text_pair, label. Did you"),
-        ("mood#tr", {"columns": ["text"]}, r"columns: expected our names and the data set's, found \['text'\]"),
-        ("mood#tr", {"label_map": {"a": True}}, "label_map: expected entity types and what to read them as"),
+        ("mood#tr", {"columns": ["text"]}, r"columns: expected our names and the data set's, .*; found \['text'\]"),
+        ("mood#tr", {"label_map": {"a": True}}, "label_map, a: expected a type or a label"),
         ("ner#tr", {"columns": {"words": "a"}}, "only labelled texts have columns to name here; this task reads ner"),
     ],
 )
@@ -415,14 +426,16 @@ def test_json_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     sources = build(Path("data"), "ner#tr", "pos#de", table=table)
     monkeypatch.chdir("/")
-    again = DataSources.from_json(json.loads(json.dumps(sources.to_json())))
-    assert again.to_json() == sources.to_json()
-    assert again.pairs == sources.pairs
-    assert [sentence.columns["ner"] for sentence in again.read(*pairs("ner#tr"), "test")] == [("B-Y",)]
+    kept = again(sources)
+    assert kept.recorded() == sources.recorded()
+    assert kept.pairs == sources.pairs
+    assert [sentence.columns["ner"] for sentence in kept.read(*pairs("ner#tr"), "test")] == [("B-Y",)]
     for split in ("train", "test"):
-        assert again.has(*pairs("pos#de"), split)
-    with pytest.raises(HyperXError, match="expected data sources as Hyper-X writes them"):
-        DataSources.from_json({"ner#tr": {"files": []}})
+        assert kept.has(*pairs("pos#de"), split)
+    with pytest.raises(
+        HyperXError, match=r"data.json is not as Hyper-X writes it:\n.*column: expected a value; found nothing"
+    ):
+        checked({"data": [{"pair": "ner#tr", "splits": {}}]}, DataRecord, "data.json")
 
 
 def test_joined_sources(tmp_path: Path) -> None:

@@ -23,7 +23,7 @@ from hyperx.encoders.loading import LoadedEncoder
 from hyperx.method.adapter import AdapterWeights, Rows, bottleneck_adapter
 from hyperx.model import HyperX, ModelOutput
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.building import apply_freezing
+from hyperx.plan.model import apply_freezing
 from literal import literal_adapters, literal_output
 from tiny import LABELS, tiny_batch, tiny_bert, tiny_model, tiny_tokenizer
 

@@ -14,9 +14,10 @@ def main(arguments: Sequence[str]) -> None:
     """Count the data of a run and list its problems; raises a HyperXError if there are any."""
     config = parse(CheckConfig, arguments, "check")
     start_logging()
-    from hyperx.plan.inspection import inspect_data
+    from hyperx.plan.options import plan_run
+    from hyperx.plan.report import inspect_data
 
-    found = inspect_data(config)
+    found = inspect_data(plan_run(config, trains=False))
     print_table("Data", found.header, found.rows, text_columns=2)
     for note in found.notes:
         print_text(f"note: {note}")

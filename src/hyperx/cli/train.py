@@ -13,12 +13,12 @@ def main(arguments: Sequence[str]) -> None:
     config = parse(TrainConfig, arguments, "train")
     start_logging()
     from hyperx import checkpoint
-    from hyperx.plan.scope import check_run
+    from hyperx.plan.options import plan_run
 
-    checked = check_run(config)
+    plan = plan_run(config)
     from hyperx.training.loop import train  # imports PyTorch, for which messages about the options do not wait
 
-    output_dir = train(config, checked)
+    output_dir = train(config, plan)
     print(f"Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt {output_dir}")
     settings = checkpoint.read_config(checkpoint.resolve(output_dir))
     if untrained := [task for task in settings.kinds if task not in settings.trained_tasks]:

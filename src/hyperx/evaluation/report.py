@@ -7,7 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from hyperx.data.locate.sources import short_source
+from hyperx.data.locate.places import short_place
 from hyperx.evaluation.scores import PairScores, averaged
 from hyperx.model import HyperX
 from hyperx.pairs import AVERAGE_NAMES, GROUPS, UNTRAINED, TaskLanguagePair, group_of, macro_averages
@@ -96,7 +96,7 @@ class Evaluation:
             f"{score.repeats:,}" if score.repeats else "",
             "" if without is None else shown(score, without.measures[measure]),
             "" if score.limit is None else f"{score.limit:,}",
-            "" if score.source is None else short_source(score.source, self.data_folder),
+            "" if score.source is None else short_place(score.source, self.data_folder),
         ]
 
     def page(self, title: str) -> str:
@@ -145,10 +145,10 @@ def print_modules(model: HyperX, patterns: Mapping[str, str] | None = None) -> N
 
     Args:
         model: the model.
-        patterns: regular expressions over :func:`~hyperx.plan.building.public_names`, by their option; for each, a
+        patterns: regular expressions over :func:`~hyperx.plan.model.public_names`, by their option; for each, a
             column shows how many parameters it matched.
     """
-    from hyperx.plan.building import public_names
+    from hyperx.plan.model import public_names
 
     given = {option: re.compile(pattern) for option, pattern in (patterns or {}).items()}
     public = {id(parameter): name for name, parameter in public_names(model)}

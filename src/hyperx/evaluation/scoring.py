@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import os
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,24 +16,15 @@ from tqdm.auto import tqdm
 
 from hyperx import checkpoint
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
-from hyperx.data.locate.sources import DataSources, content_hash
+from hyperx.data.locate.places import DataPlaces, content_hash
+from hyperx.data.locate.spec import DataRecord, language_of
 from hyperx.errors import CheckpointError, ConfigError, DataError
 from hyperx.files import in_home, missing_encoder
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of
-from hyperx.plan.pair_data import (
-    NamedData,
-    available,
-    find_sources,
-    language_of,
-    named_twice,
-    table_keys,
-    treebank_tasks,
-    with_all_pairs,
-)
-from hyperx.plan.scope import parse_pairs, path_problems
+from hyperx.plan.options import check_paths, data_spec, parse_pairs
 from hyperx.prediction.request import task_problem
-from hyperx.tasks.registry import Kind, kinds_of
+from hyperx.tasks.registry import kinds_of
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:
@@ -52,7 +44,8 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
         DataError: if data of a requested pair is missing or malformed.
     """
-    problems = [*path_problems(flat(config)), *value_problems(config)]
+    problems = value_problems(config)
+    check_paths(flat(config), problems)
     pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems)
     if config.data_folder is not None and not config.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
@@ -64,7 +57,7 @@ def evaluate_checkpoint(config: EvaluateConfig) -> Evaluation:
             problems.append(f"--test_task_language_pairs: {pair}: {problem}")
     data = _find_data(config, folder, pairs, settings, problems)
     for pair in pairs:
-        if not problems and not data.sources.has(pair, config.split):
+        if not problems and not data.places.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
     weights = folder / checkpoint.WEIGHTS
     known_as = content_hash(weights) if weights.is_file() else ""
@@ -106,7 +99,7 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
     """Score the pairs whose data can be read, and log scores that do not mean what they seem to."""
     from hyperx.evaluation.report import Evaluation, scoreless
     from hyperx.evaluation.scores import evaluate_pairs
-    from hyperx.plan.preparation import UNDEFINED
+    from hyperx.plan.data import UNDEFINED
     from hyperx.prediction.predictor import Predictor
 
     splits, silent = _load(config, model, data), config.disable_progress_bar or None  # None: no bar without a terminal
@@ -116,7 +109,7 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
     repeats = _repeats(config.split, splits, labelled, _loader(model, data.trained))
     evaluated = evaluate_pairs(model, splits, batch_size=config.per_device_eval_batch_size, repeats=repeats)
     scores = tuple(
-        replace(score, source=data.sources.record(score.pair, config.split), limit=config.max_eval_samples)
+        replace(score, source=data.places.record(score.pair, config.split), limit=config.max_eval_samples)
         for score in tqdm(evaluated, total=len(splits), desc="evaluating", unit="pair", disable=silent)
     )
     for score in scores:
@@ -153,14 +146,14 @@ class _Data:
     """Where data is.
 
     Args:
-        sources: the data to score.
-        trained: the data that training found.
+        places: the data to score.
+        trained: the data of training.
         named: the pairs that the options of this command name, which must be scored.
         folder: the folder of local data.
     """
 
-    sources: DataSources
-    trained: DataSources
+    places: DataPlaces
+    trained: DataPlaces
     named: tuple[TaskLanguagePair, ...]
     folder: Path
 
@@ -177,69 +170,66 @@ def _find_data(
     Data that is not found is a problem if the options name it; other pairs may lack data. The hub is asked only for
     what these options or those of the training run name, or training read.
     """
-    data = checkpoint.read_json(folder / checkpoint.DATA)
-    trained, tasks = DataSources.from_json(data["sources"]), kinds_of(settings.kinds)
-    moved = config.data_folder is not None
-    problems += named_twice(config.data, config.treebanks, tasks)
-    now = NamedData(config.data, config.treebanks, tasks)
-    then = NamedData(data["table"], data["treebanks"], tasks)
-    recorded = DataOptions(
-        data_folder=config.data_folder or Path(data["data_folder"]),
-        data={name: entry for name, entry in then.table.items() if TaskLanguagePair.parse(name) not in now},
-        treebanks=(*now.treebanks, *(entry for entry in then.treebanks if language_of(entry) not in now.languages)),
+    record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
+    trained, tasks, moved = DataPlaces(record.data), kinds_of(settings.kinds), config.data_folder is not None
+    then = data_spec(
+        tasks, DataOptions(data_folder=record.folder, data=record.table, treebanks=record.treebanks), record.label_map
+    )
+    now = replace(then, table=config.data, treebanks=config.treebanks, folder=config.data_folder or record.folder)
+    now.check(problems)
+    languages = set(map(language_of, now.treebanks))
+    earlier = replace(
+        now,
+        table={name: entry for name, entry in then.table.items() if TaskLanguagePair.parse(name) not in now},
+        treebanks=[entry for entry in then.treebanks if language_of(entry) not in languages],
     )
     if moved:
-        outside = _elsewhere(recorded, tasks, data["label_map"])
-        recorded = replace(recorded, data={k: v for k, v in recorded.data.items() if k not in outside})
-    place = replace(recorded, data={**recorded.data, **now.table})
+        # Entries whose data is not in the folder that this command names, if that folder has other data of the pair.
+        here = in_home(now.folder).resolve()
+        by_entry, by_folder = (
+            spec.places(earlier.table_pairs.values()) for spec in (earlier, replace(earlier, table={}))
+        )
+        outside = {
+            pair.key
+            for pair in earlier.table_pairs.values()
+            if by_folder.inside(pair, here) and not by_entry.inside(pair, here)
+        }
+        kept = {name: entry for name, entry in earlier.table.items() if TaskLanguagePair.parse(name).key not in outside}
+        earlier = replace(earlier, table=kept)
+    spec = replace(now, table={**earlier.table, **now.table}, treebanks=(*now.treebanks, *earlier.treebanks))
     every = [TaskLanguagePair(task, language) for task in tasks for language in settings.languages]
-    named = pairs or now.pairs(every)
+    named = pairs or now.named(every)
     stay = [pair for pair in pairs or trained.pairs if pair in trained and not moved and pair not in now]
-    found = find_sources(
-        [pair for pair in named if pair not in stay],
-        tasks,
-        place.data_folder,
-        place.data,
-        data["label_map"],
-        place.treebanks,
-        problems,
-    )
-    sources = trained.only(stay).joined(found or DataSources(()))
+    found = spec.places([pair for pair in named if pair not in stay and pair.task in tasks])
+    problems += chain.from_iterable(found.lacking.values())
+    places = trained.only(stay).joined(found)
     if not problems:
         problems += [
-            f"{pair}: there is none of its data in --data_folder {place.data_folder}, and training read none of the "
+            f"{pair}: there is none of its data in --data_folder {spec.folder}, and training read none of the "
             "hub; name the data in a table"
             for pair in named
-            if moved and pair in trained and not trained.from_hub(pair) and sources.from_hub(pair) and pair not in now
+            if moved and pair in trained and not trained.from_hub(pair) and places.from_hub(pair) and pair not in now
         ]
     if not pairs and not problems:
-        sources = with_all_pairs(sources, tasks, settings.languages, place, data["label_map"], [])
-        read = {TaskLanguagePair.parse(name).key for name in data.get("read", map(str, settings.labelled_pairs))}
+        places = places.joined(spec.places([pair for pair in every if pair not in places]))
+        read = {pair.key for pair in record.read}
         known = [pair for pair in trained.pairs if trained.from_hub(pair) and (pair.key in read or pair in then)]
-        sources = _asked_for(sources, {pair.key for pair in (*named, *known)}, settings, config.split)
-    _warn_unread(now, named)
-    return _Data(sources, trained, named, place.data_folder)
+        places = _asked_for(places, {pair.key for pair in (*named, *known)}, settings, config.split)
+    keys = {pair.key for pair in named}
+    for key, pair in now.table_pairs.items():
+        if key not in keys:
+            log.warning("data table: %s is not among the pairs to evaluate; it is not read", pair)
+    for entry in now.treebanks:
+        if not any((task, language_of(entry)) in keys for task in now.treebank_tasks):
+            log.warning("--treebanks: %s is of no pair to evaluate; it is not read", entry)
+    return _Data(places, trained, named, spec.folder)
 
 
-def _elsewhere(place: DataOptions, tasks: Mapping[str, Kind], label_map: Mapping[str, str]) -> list[str]:
-    """The entries of the training run's table whose data is not in the data folder that this command names, if that
-    folder has other data of the pair."""
-    names = {TaskLanguagePair.parse(name): name for name in place.data}
-    here = in_home(place.data_folder).resolve()
-    by_entry, by_folder = (
-        available([pair for pair in names if pair.task in tasks], tasks, replace(place, data=table), label_map)
-        for table in (place.data, {})
-    )
-    return [name for pair, name in names.items() if by_folder.inside(pair, here) and not by_entry.inside(pair, here)]
-
-
-def _asked_for(
-    sources: DataSources, named: Collection[tuple[str, str]], settings: ModelConfig, split: str
-) -> DataSources:
-    """The sources to score by default: of the hub only those of the named pairs, and none of untrained tasks."""
-    has = [pair for pair in sources.pairs if sources.has(pair, split)]
+def _asked_for(data: DataPlaces, named: Collection[tuple[str, str]], settings: ModelConfig, split: str) -> DataPlaces:
+    """The data to score by default: of the hub only those of the named pairs, and none of untrained tasks."""
+    has = [pair for pair in data.pairs if data.has(pair, split)]
     untrained = [pair for pair in has if pair.task not in settings.trained_tasks]
-    unasked = [pair for pair in has if pair not in untrained and sources.from_hub(pair) and pair.key not in named]
+    unasked = [pair for pair in has if pair not in untrained and data.from_hub(pair) and pair.key not in named]
     for what, left_out in (
         ("no training pair had their task", untrained),
         ("only the hub has their data", unasked),
@@ -247,38 +237,27 @@ def _asked_for(
         if left_out:
             names = " ".join(map(str, left_out))
             log.warning("not scored, as %s: %s. Name them with --test_task_language_pairs to score them", what, names)
-    if lacking := [pair for pair in sources.pairs if not sources.has(pair, split)]:
+    if lacking := [pair for pair in data.pairs if not data.has(pair, split)]:
         log.info("not scored, as they have no %s split: %s", split, " ".join(map(str, lacking)))
-    return sources.only(pair for pair in sources.pairs if pair not in (*untrained, *unasked))
+    return data.only(pair for pair in data.pairs if pair not in (*untrained, *unasked))
 
 
-def _warn_unread(now: NamedData, named: Sequence[TaskLanguagePair]) -> None:
-    """Warn of data that this command names, but not for a pair that it scores."""
-    keys = {pair.key for pair in named}
-    for name in now.table:
-        if not table_keys([name]) <= keys:
-            log.warning("data table: %s is not among the pairs to evaluate; it is not read", name)
-    for entry in now.treebanks:
-        if not any((task, language_of(entry)) in keys for task in treebank_tasks(now.tasks)):
-            log.warning("--treebanks: %s is of no pair to evaluate; it is not read", entry)
-
-
-def _loader(model: HyperX, sources: DataSources) -> SplitLoader:
+def _loader(model: HyperX, data: DataPlaces) -> SplitLoader:
     from hyperx.plan.splits import SplitLoader
 
-    return SplitLoader(sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
+    return SplitLoader(data, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
 
 
 def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLanguagePair, EncodedSplit]:
     """Encode the requested pairs, or else all pairs of the model that have data."""
-    from hyperx.plan.preparation import warn_of_labels
+    from hyperx.plan.data import label_notes
 
-    loader, splits, asked = _loader(model, data.sources), {}, bool(config.test_task_language_pairs)
+    loader, splits, asked = _loader(model, data.places), {}, bool(config.test_task_language_pairs)
     scored = [pair for pair in data.trained.pairs if pair.task in model.config.trained_tasks]
     for pair in data.named if asked else scored:
-        if pair not in data.sources and data.trained.has(pair, config.split) and not data.trained.from_hub(pair):
+        if pair not in data.places and data.trained.has(pair, config.split) and not data.trained.from_hub(pair):
             log.warning("%s is skipped: it had data at training time, but none was found now", pair)
-    wanted = data.named if asked else [pair for pair in data.sources.pairs if data.sources.has(pair, config.split)]
+    wanted = data.named if asked else [pair for pair in data.places.pairs if data.places.has(pair, config.split)]
     silent = config.disable_progress_bar or None  # None: no bar without a terminal
     for pair in tqdm(wanted, desc="reading data", unit="pair", disable=silent, leave=False):
         try:
@@ -289,7 +268,8 @@ def _load(config: EvaluateConfig, model: HyperX, data: _Data) -> dict[TaskLangua
             log.warning("%s is skipped, its data cannot be read: %s", pair, error)
             continue
         labels = model.config.labels[pair.task]
-        warn_of_labels(model.tasks[pair.task], pair, config.split, splits[pair], labels)
+        for note in label_notes(model.tasks[pair.task], pair, config.split, splits[pair], labels):
+            log.warning(note)
     if not splits:
         raise DataError(f"no pair of the model has data in the {config.split} split; name --data_folder")
     return splits
@@ -307,7 +287,7 @@ def _repeats(
     """
     found = {}
     for pair in splits:
-        trained_on = split != "train" and group_of(pair, labelled) == "seen" and loader.sources.has(pair, "train")
+        trained_on = split != "train" and group_of(pair, labelled) == "seen" and loader.data.has(pair, "train")
         # The text of auxiliary tasks is separated from dev and test data before training.
         if trained_on and not loader.tasks[pair.task].auxiliary:
             try:

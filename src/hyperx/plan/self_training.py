@@ -13,20 +13,17 @@ from typing import Any
 import numpy as np
 
 from hyperx import checkpoint
-from hyperx.config import TrainConfig
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.locate.separation import HeldOutText
-from hyperx.data.locate.sources import content_hash
+from hyperx.data.locate.held_out import HeldOutText
+from hyperx.data.locate.places import content_hash
 from hyperx.data.read.segmentation import text_sentence, word_segmenter
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.device import pick_device
 from hyperx.errors import DataError
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.pair_data import raw_text_of
-from hyperx.plan.scope import Scope
+from hyperx.plan.options import Plan, raw_text_of
 from hyperx.plan.splits import SplitLoader
-from hyperx.plan.warm_start import WarmStart
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
 
@@ -40,15 +37,15 @@ class SelfLabeller:
     """Raw text labelled by the checkpoint that a run starts from.
 
     Args:
-        teacher: the checkpoint.
-        config: the options of the run.
-        scope: its tasks, and where its text is.
+        plan: the plan of the run, which starts from the teacher.
         loader: encodes and caches what was labelled.
     """
 
-    def __init__(self, teacher: WarmStart, config: TrainConfig, scope: Scope, loader: SplitLoader) -> None:
-        self.teacher, self.config, self.scope, self.loader = teacher, config, scope, loader
-        self.samples, self.share = config.data.self_train_samples, config.data.self_train_share
+    def __init__(self, plan: Plan, loader: SplitLoader) -> None:
+        assert plan.start is not None
+        self.plan, self.loader, self.teacher = plan, loader, plan.start.folder
+        options = plan.config.data
+        self.samples, self.share = options.self_train_samples, options.self_train_share
 
     def load(self, pair: TaskLanguagePair) -> EncodedSplit:
         """The sentences that the teacher labels most confidently, with its labels, encoded.
@@ -56,9 +53,9 @@ class SelfLabeller:
         Raises:
             DataError: if the text is missing or cannot be split into words.
         """
-        task, apart = self.scope.tasks[pair.task], HeldOutText(self.scope.sources.held_out(pair.language))
+        task, apart = self.plan.tasks[pair.task], HeldOutText(self.plan.data.held_out(pair.language))
         facts = (
-            self.scope.texts.fingerprint(raw_text_of(pair), "train"),
+            self.plan.texts.fingerprint(raw_text_of(pair), "train"),
             apart.fingerprint(),
             [str(pair), *self._teacher_hash],
             [self.samples, self.share],
@@ -67,12 +64,12 @@ class SelfLabeller:
 
     @cached_property
     def _teacher_hash(self) -> list[str]:
-        return [content_hash(self.teacher.folder / name) for name in (checkpoint.CONFIG, checkpoint.WEIGHTS)]
+        return [content_hash(self.teacher / name) for name in (checkpoint.CONFIG, checkpoint.WEIGHTS)]
 
     @cached_property
     def _model(self) -> HyperX:
-        model = HyperX.from_pretrained(self.teacher.folder, encoder=self.config.model.model_name_or_path)
-        return model.to(pick_device(no_cuda=self.config.training.no_cuda))
+        model = HyperX.from_pretrained(self.teacher, encoder=self.plan.config.model.model_name_or_path)
+        return model.to(pick_device(no_cuda=self.plan.config.training.no_cuda))
 
     def _labelled(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
         """The sentences labelled most confidently, in the text's order."""
@@ -85,13 +82,13 @@ class SelfLabeller:
         chosen = most_confident(confidences, self.share)
         least = math.exp(min(confidences[index] for index in chosen))
         told = "%s: training on %d of %d raw sentences as %s labels them, mean label probability at least %.2f"
-        log.info(told, pair, len(chosen), len(found), self.teacher.folder, least)
+        log.info(told, pair, len(chosen), len(found), self.teacher, least)
         return (labelled(found[index], task) for index in chosen)
 
     def _sentences(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
         """The raw text without dev and test data, split into words if the task needs them and the text has none."""
         text, segmenter = raw_text_of(pair), word_segmenter(pair.language) if task.reads == "words" else None
-        for passage in apart.removed(self.scope.texts.read(text, "train"), text):
+        for passage in apart.removed(self.plan.texts.read(text, "train"), text):
             try:
                 sentence = passage if passage.words else text_sentence(passage.raw_text, segmenter)
             except DataError as fault:

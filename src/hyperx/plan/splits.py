@@ -13,8 +13,8 @@ from transformers import PreTrainedTokenizerFast
 
 from hyperx.data.batch.store import EncodedSplit, cache_key, read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder
-from hyperx.data.locate.separation import HeldOutText
-from hyperx.data.locate.sources import DataSources
+from hyperx.data.locate.held_out import HeldOutText
+from hyperx.data.locate.places import DataPlaces
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 from hyperx.files import user_cache
@@ -28,7 +28,7 @@ class SplitLoader:
     """Reads, encodes and caches splits. Text that an auxiliary task trains on is kept apart from dev and test data.
 
     Args:
-        sources: where each pair's data is.
+        data: where that of each pair is.
         tasks: the tasks by name.
         tokenizer: the encoder's fast tokenizer.
         max_length: longest window in subwords.
@@ -37,14 +37,14 @@ class SplitLoader:
 
     def __init__(
         self,
-        sources: DataSources,
+        data: DataPlaces,
         tasks: Mapping[str, Task],
         tokenizer: PreTrainedTokenizerFast,
         *,
         max_length: int,
         cache: Path | None = None,
     ) -> None:
-        self.sources, self.tasks, self.max_length = sources, tasks, max_length
+        self.data, self.tasks, self.max_length = data, tasks, max_length
         self.cache = cache or user_cache() / "encoded"
         self.encoder = SubwordEncoder(tokenizer, max_length=max_length)
         self.tokenizer_hash = hashlib.sha256(tokenizer.backend_tokenizer.to_str().encode()).hexdigest()
@@ -52,12 +52,12 @@ class SplitLoader:
     def load(self, pair: TaskLanguagePair, split: str) -> EncodedSplit:
         """The encoded split; raises a DataError if anything is wrong with its data."""
         task = self.tasks[pair.task]
-        apart = held_out(self.sources, task, pair, split)
-        facts = (self.sources.fingerprint(pair, split), apart.fingerprint())
+        apart = held_out(self.data, task, pair, split)
+        facts = (self.data.fingerprint(pair, split), apart.fingerprint())
 
         def sentences() -> Iterator[Sentence]:
-            log.info("encoding %s %s: %s", pair, split, self.sources.describe(pair, split))
-            return apart.removed(self.sources.read(pair, split), pair)
+            log.info("encoding %s %s: %s", pair, split, self.data.describe(pair, split))
+            return apart.removed(self.data.read(pair, split), pair)
 
         return self.cached(task, facts, sentences)
 
@@ -76,6 +76,6 @@ class SplitLoader:
         return written
 
 
-def held_out(sources: DataSources, task: Task, pair: TaskLanguagePair, split: str) -> HeldOutText:
+def held_out(data: DataPlaces, task: Task, pair: TaskLanguagePair, split: str) -> HeldOutText:
     """The text that a split must not have: the dev and test data of its language, if an auxiliary task trains on it."""
-    return HeldOutText(sources.held_out(pair.language) if task.auxiliary and split == "train" else {})
+    return HeldOutText(data.held_out(pair.language) if task.auxiliary and split == "train" else [])

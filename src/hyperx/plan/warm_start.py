@@ -13,6 +13,7 @@ from hyperx.config import ArchitectureOptions, HypernetworkOptions, ModelConfig,
 from hyperx.errors import CheckpointError, itemised
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
+from hyperx.tasks.registry import KINDS
 
 if TYPE_CHECKING:
     from torch import Tensor, nn
@@ -46,13 +47,13 @@ class WarmStart:
         path = checkpoint.resolve(folder)
         return cls(path, checkpoint.read_config(path))
 
-    def problems(self, config: TrainConfig) -> list[str]:
-        """Problems with options that must be as they were in the checkpoint's training, and are not."""
+    def check(self, config: TrainConfig, problems: list[str]) -> None:
+        """Note options that must be as they were in the checkpoint's training, and are not."""
         then = _shape(self.config.hypernetwork, self.config.architecture)
         now = _shape(config.hypernetwork, config.architecture)
         now["head_layer"] = now["head_layer"] or then["head_layer"]
-        # An option that only one of them uses depends on another option, which differs and is reported.
-        return [
+        # An option that only one of them uses depends on another option, which differs and is told.
+        problems += [
             f"--{name}: the checkpoint {self.folder} has {_shown(then[name])}; found {_shown(now[name])}. Use the same"
             for name in then
             if name in now and then[name] != now[name]
@@ -64,37 +65,33 @@ class WarmStart:
         Raises:
             CheckpointError: if the encoder, the layer of the heads, or the kind, head or labels of a task differ.
         """
-        from hyperx.tasks.parsing import DependencyParsing
-
         then = self.config
-        parsers = [
-            task for task, kind in config.kinds.items() if kind == then.kinds.get(task) == DependencyParsing.kind
-        ]
+        same = [task for task in config.kinds if task in then.kinds]
+        # Options on which the heads of both depend.
+        options = {name for task in same for name in KINDS[config.kinds[task]].options}
+        names = ("head_layer", *sorted(options & set(ArchitectureOptions.__slots__)))
+        compared = {
+            **{name: (getattr(then.architecture, name), getattr(config.architecture, name)) for name in names},
+            **{f"kind of {task}": (then.kinds[task], config.kinds[task]) for task in same},
+            **{f"labels of {task}": (" ".join(then.labels[task]), " ".join(config.labels[task])) for task in same},
+        }
+        if then.encoder_hash != config.encoder_hash:
+            ours, theirs = (f"{one.encoder!r} with content {one.encoder_hash[:12]}" for one in (then, config))
+            compared["encoder"] = (ours, theirs)
         faults = [
             f"{name}: the checkpoint has {before}; this run has {now}"
-            for name, before, now in (
-                ("encoder", f"{then.encoder!r} with content {then.encoder_hash[:12]}",
-                 f"{config.encoder!r} with content {config.encoder_hash[:12]}"),
-                ("head_layer", then.architecture.head_layer, config.architecture.head_layer),
-                *([("parser_projections", then.architecture.parser_projections, config.architecture.parser_projections)]
-                  if parsers else []),
-                *((f"kind of {task}", then.kinds[task], kind)
-                  for task, kind in config.kinds.items() if task in then.kinds),
-                *((f"labels of {task}", " ".join(then.labels[task]), " ".join(labels))
-                  for task, labels in config.labels.items() if task in then.labels),
-            )
-            if before != now and (name != "encoder" or then.encoder_hash != config.encoder_hash)
-        ]  # fmt: skip
+            for name, (before, now) in compared.items()
+            if before != now
+        ]
         if faults:
             raise CheckpointError(itemised(f"{OPTION}: {self.folder} does not fit", faults))
-        before = [pair for pair in then.trained_pairs if self._is_kept(TaskLanguagePair.parse(pair), config)]
-        trained = tuple(dict.fromkeys((*config.trained_pairs, *before)))
+        earlier = [pair for pair in then.trained_pairs if self._is_kept(TaskLanguagePair.parse(pair), config)]
+        trained = tuple(dict.fromkeys((*config.trained_pairs, *earlier)))
         labelled = {str(pair) for pair in (*config.labelled_pairs, *then.labelled_pairs)}
         return replace(
             config,
             trained_pairs=trained,
             self_trained_pairs=tuple(pair for pair in trained if pair not in labelled),
-            generator_rank=then.generator_rank,
             trained_inside=then.trained_inside,
         )
 

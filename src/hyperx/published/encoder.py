@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
@@ -100,8 +101,8 @@ def _read_config(folder: Path, place: Path | None, reason: str) -> BertConfig:
     path = place / CONFIGURATION
     if path.stat().st_size > CONFIGURATION_LIMIT:
         raise CheckpointError(f"{path}: expected an encoder's configuration; found {path.stat().st_size:,} bytes")
-    value = checkpoint.read_json(path)
-    if not isinstance(value, dict) or any(value.get(name, wanted) != wanted for name, wanted in _FIXED.items()):
+    value = checkpoint.read_json(path, dict[str, Any])
+    if any(value.get(name, wanted) != wanted for name, wanted in _FIXED.items()):
         wanted = ", ".join(f"{name} {value!r}" for name, value in _FIXED.items())
         raise CheckpointError(f"{path}: expected the configuration of an encoder with {wanted}; it is of another one")
     try:

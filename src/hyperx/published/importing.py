@@ -20,12 +20,12 @@ from transformers import BertConfig, PreTrainedModel
 
 from hyperx import checkpoint
 from hyperx.config import Activation, ArchitectureOptions, DataOptions, ImportConfig, ModelConfig
-from hyperx.data.locate.sources import DataSources
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.files import write_json
 from hyperx.model import HyperX
-from hyperx.plan.pair_data import kept_data, with_all_pairs
+from hyperx.pairs import TaskLanguagePair
+from hyperx.plan.options import data_spec
 from hyperx.published.encoder import UNSEEN, Description, describe_encoder, shape_of
 from hyperx.published.run import ARGUMENTS, TASKS, PublishedRun, checked_options
 from hyperx.published.weights import read_tensors, read_weights, weights_path
@@ -164,6 +164,6 @@ def _changes(base: LoadedEncoder, weights: Mapping[str, Tensor]) -> dict[str, Te
 
 def _data(run: PublishedRun) -> dict[str, Any]:
     """Where evaluation finds data, as for a model that was trained here without a table."""
-    options = DataOptions()
-    tasks = kinds_of({task: task for task in run.kept_tasks})
-    return kept_data(with_all_pairs(DataSources(()), tasks, run.languages, options, {}, []), options, {}, run.pairs)
+    spec = data_spec(kinds_of({task: task for task in run.kept_tasks}), DataOptions(), {})
+    pairs = [TaskLanguagePair(task, language) for task in spec.tasks for language in run.languages]
+    return spec.record(spec.places(pairs), run.pairs).to_json()

@@ -34,10 +34,9 @@ from hyperx.evaluation.scores import averaged, evaluate_pairs
 from hyperx.files import write_json, write_text
 from hyperx.model import HyperX
 from hyperx.pairs import macro_averages
-from hyperx.plan.building import build_model
-from hyperx.plan.preparation import RunData, prepare
-from hyperx.plan.scope import Scope, check_run
-from hyperx.plan.warm_start import WarmStart
+from hyperx.plan.data import RunData, prepare
+from hyperx.plan.model import build_model
+from hyperx.plan.options import Plan, plan_run
 from hyperx.tables import folded
 from hyperx.training.collate import Batch, Collator
 from hyperx.training.optimiser import make_optimizer, make_scheduler, total_steps
@@ -59,37 +58,30 @@ class Progress:
     evaluation_due: bool = False  # the run was interrupted before or in the evaluation of this step
 
 
-def train(config: TrainConfig, checked: tuple[Scope, WarmStart | None] | None = None) -> Path:
-    """Train with these options, which ``checked`` says to be checked; returns the output folder with its checkpoints.
+def train(config: TrainConfig, plan: Plan | None = None) -> Path:
+    """Train with these options, of which a plan may have been made; returns the output folder with its checkpoints.
 
     Raises:
         HyperXError: if the options, the data or the encoder are at fault, training diverges, a checkpoint cannot be
             written, or another run writes into the folder.
         Interrupted: a KeyboardInterrupt, once a checkpoint is saved, if the process is asked to end.
     """
-    scope, start = check_run(config) if checked is None else checked
+    plan = plan or plan_run(config)
     options, output_dir = config.training, config.training.output_dir
     assert output_dir is not None
     accelerator = make_accelerator(options)
     with checkpoint.locked(output_dir) if accelerator.is_main_process else nullcontext():
         if options.resume and (found := checkpoint.checkpoints(output_dir)):
-            check_same(checkpoint.read_json(found[-1] / checkpoint.OPTIONS), lasting_options(config), "option")
+            check_same(
+                checkpoint.read_json(found[-1] / checkpoint.OPTIONS, dict[str, str]), lasting_options(config), "option"
+            )
         with accelerator.main_process_first():
-            data = prepare(config, scope, start)
+            data = prepare(plan)
         set_seed(options.seed)
-        model = build_model(
-            data.encoder,
-            config,
-            kinds={name: task.kind for name, task in data.tasks.items()},
-            labels=data.labels,
-            languages=data.languages,
-            trained=data.train_pairs,
-            self_trained=data.self_trained_pairs,
-            start=start,
-        )
+        model = build_model(data)
         if options.gradient_checkpointing:
             checkpoint_activations(model.encoder)
-        run = TrainingRun(config, output_dir, accelerator, model, data, start)
+        run = TrainingRun(output_dir, accelerator, model, data)
         run.begin()
         run.run()
     return output_dir
@@ -120,29 +112,20 @@ class TrainingRun:
     """One run, from its first or resumed step to its last.
 
     Args:
-        config: all options.
         output_dir: where checkpoints and the log go.
         accelerator: devices, processes and precision.
         model: the model with its initial weights.
-        data: the encoded splits.
-        start: the checkpoint that the model started from.
+        data: the encoded splits, and the plan of the run.
     """
 
     # Set up -----------------------------------------------------------------------------------------------------------
 
-    def __init__(
-        self,
-        config: TrainConfig,
-        output_dir: Path,
-        accelerator: Accelerator,
-        model: HyperX,
-        data: RunData,
-        start: WarmStart | None = None,
-    ) -> None:
-        self.config, self.output_dir, self.accelerator, self.data = config, output_dir, accelerator, data
+    def __init__(self, output_dir: Path, accelerator: Accelerator, model: HyperX, data: RunData) -> None:
+        config = self.config = data.plan.config
+        self.output_dir, self.accelerator, self.data = output_dir, accelerator, data
         self.options = options = config.training
         self.bare_model, self.labelled = model, model.config.labelled_pairs
-        self.fingerprint = fingerprint(data, start, accelerator.num_processes)
+        self.fingerprint = fingerprint(data, accelerator.num_processes)
         if accelerator.device.type == "cpu":
             keep_freed_memory()
         rows = options.per_device_train_batch_size * accelerator.num_processes
@@ -444,7 +427,7 @@ class TrainingRun:
 
     def _fill(self, folder: Path, save_model: Callable[[Path], None], state: Mapping[str, Any]) -> None:
         save_model(folder)
-        write_json(folder / checkpoint.DATA, self.data.kept)
+        write_json(folder / checkpoint.DATA, self.data.plan.record.to_json())
         write_json(folder / checkpoint.OPTIONS, lasting_options(self.config))
         checkpoint.save_state(folder, state)
 

@@ -9,11 +9,11 @@ from typing import Any
 
 from hyperx import checkpoint
 from hyperx.config import ModelConfig, TrainConfig
+from hyperx.data.locate.table import recorded_entry
 from hyperx.errors import ConfigError
 from hyperx.files import sha256
 from hyperx.options import flat
-from hyperx.plan.preparation import RunData
-from hyperx.plan.warm_start import WarmStart
+from hyperx.plan.data import RunData
 
 CHANGEABLE = {
     "config", "disable_progress_bar", "gradient_checkpointing", "no_cuda", "output_dir", "overwrite_output_dir",
@@ -32,8 +32,9 @@ PROBLEMS = {
 
 
 def lasting_options(config: TrainConfig) -> dict[str, str]:
-    """The options that must stay the same, as text."""
-    return {name: str(value) for name, value in flat(config).items() if name not in CHANGEABLE}
+    """The options that must stay the same, as text; of rows in memory the hash of their content."""
+    values = flat(config) | {"data": {name: recorded_entry(entry) for name, entry in config.data.data.items()}}
+    return {name: str(value) for name, value in values.items() if name not in CHANGEABLE}
 
 
 def lasting_settings(config: ModelConfig) -> dict[str, Any]:
@@ -41,9 +42,9 @@ def lasting_settings(config: ModelConfig) -> dict[str, Any]:
     return {name: value for name, value in config.to_json().items() if name not in ("encoder", "trained_inside")}
 
 
-def fingerprint(data: RunData, start: WarmStart | None, processes: int) -> dict[str, int | str]:
+def fingerprint(data: RunData, processes: int) -> dict[str, int | str]:
     """What else must stay the same, by a name for messages: numbers or hashes."""
-    config = data.encoder.model.config.to_diff_dict()
+    config, start = data.encoder.model.config.to_diff_dict(), data.plan.start
     settings = json.dumps({name: config[name] for name in sorted({*config} - UNREAD_SETTINGS)}, default=str)
     return {
         "number of processes": processes,

@@ -27,7 +27,7 @@ LOCAL_ALTERNATIVES = (
 
 
 @dataclass(frozen=True, slots=True)
-class HubSource:
+class HubData:
     """A data set of the hub.
 
     Args:

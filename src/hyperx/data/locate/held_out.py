@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 import unicodedata
-from collections.abc import Iterable, Iterator, Mapping
-from pathlib import Path
+from collections.abc import Iterable, Iterator, Sequence
 
-from hyperx.data.locate.resolution import PairSources
-from hyperx.data.locate.sources import file_fingerprint
-from hyperx.data.read.formats import read_file
+from hyperx.data.locate.places import PairData
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
@@ -25,20 +23,20 @@ _SHAPELESS = re.compile(
 
 
 class HeldOutText:
-    """The sentences of some files, which must not be trained on, however they are written: see :func:`plain`.
+    """The sentences of some splits, which must not be trained on, however they are written: see :func:`plain`.
 
     Args:
-        files: the files, each with a pair that it belongs to.
+        splits: the data of pairs, and one of its splits.
     """
 
-    def __init__(self, files: Mapping[Path, PairSources]) -> None:
-        self.files = files
+    def __init__(self, splits: Sequence[tuple[PairData, str]]) -> None:
+        self.splits = splits
 
-    def fingerprint(self) -> list[list[str]]:
-        """A value that changes whenever the held-out sentences do: the files, and how they are read."""
+    def fingerprint(self) -> list[str]:
+        """A value that changes whenever the held-out sentences do: what is held out, and how it is read."""
         return sorted(
-            [*file_fingerprint(path), source.column, *map(str, sorted(source.columns.items()))]
-            for path, source in self.files.items()
+            json.dumps([data.splits[split].fingerprint(), data.column, dict(data.columns)], sort_keys=True)
+            for data, split in self.splits
         )
 
     def removed(self, passages: Iterable[Sentence], pair: TaskLanguagePair) -> Iterator[Sentence]:
@@ -47,7 +45,7 @@ class HeldOutText:
         Raises:
             DataError: if a file cannot be read, or nothing is left.
         """
-        if not self.files:
+        if not self.splits:
             yield from passages
             return
         known = self._texts()
@@ -59,7 +57,7 @@ class HeldOutText:
             else:
                 left_out += 1
         if left_out and not kept:
-            names = ", ".join(map(str, self.files))
+            names = ", ".join(data.splits[split].describe(split) for data, split in self.splits)
             raise DataError(f"{pair}: all {left_out:,} passages of its train split are dev or test data ({names})")
         if left_out:
             message = "%s: %d of %d passages occur in dev or test data of the language and are left out of training"
@@ -69,8 +67,9 @@ class HeldOutText:
         # Sentences with a fault are not evaluated on either.
         return {
             text
-            for path, source in self.files.items()
-            for sentence in read_file(path, source.column, lambda _fault: None, source.columns)
+            for data, split in self.splits
+            for _, sentences in data.splits[split].parts(split, data, lambda _fault: None)
+            for sentence in sentences
             for text in _texts_of(sentence)
         }
 

@@ -4,62 +4,49 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 
 from torch import nn
 
-from hyperx.config import ModelConfig, TrainConfig
+from hyperx.config import ModelConfig
 from hyperx.encoders.layout import disable_attention_dropout, norm_parameters
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.encoders.masked_lm import read_masked_lm
 from hyperx.errors import ConfigError
 from hyperx.languages import canonical
 from hyperx.model import HyperX
-from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.warm_start import WarmStart
+from hyperx.plan.data import RunData
 
 log = logging.getLogger(__name__)
 
 
-def build_model(
-    loaded: LoadedEncoder,
-    config: TrainConfig,
-    *,
-    kinds: Mapping[str, str],
-    labels: Mapping[str, tuple[str, ...]],
-    languages: Sequence[str],
-    trained: Sequence[TaskLanguagePair],
-    self_trained: Sequence[TaskLanguagePair] = (),
-    start: WarmStart | None = None,
-) -> HyperX:
-    """A new model around an encoder, ready to train.
-
-    Args:
-        loaded: the encoder; its layers above the one that the heads read are dropped.
-        config: the options of the run.
-        kinds: kind of every task by its name.
-        labels: label set by task.
-        languages: every language of the model.
-        trained: the training pairs.
-        self_trained: those of them that are trained on labels predicted by a checkpoint.
-        start: a checkpoint to start from.
+def build_model(data: RunData) -> HyperX:
+    """A new model around the run's encoder, whose layers above the one that the heads read are dropped.
 
     Raises:
-        CheckpointError: if the checkpoint does not fit.
+        CheckpointError: if the checkpoint to start from does not fit.
     """
-    options = config.model
-    if start is not None and config.architecture.head_layer is None:
-        shape = replace(config.architecture, head_layer=start.config.architecture.head_layer)
-        config = replace(config, architecture=shape)
-    settings = model_config(
-        loaded, config, kinds=kinds, labels=labels, languages=languages, trained=trained, self_trained=self_trained
+    plan, loaded = data.plan, data.encoder
+    options, shape, start = plan.config.model, plan.config.architecture, plan.start
+    before = None if start is None else start.config.architecture.head_layer
+    settings = ModelConfig(
+        encoder=loaded.name,
+        encoder_hash=loaded.content_hash,
+        kinds=dict(plan.kinds),
+        labels=data.labels,
+        languages=plan.languages,
+        trained_pairs=tuple(map(str, data.train_pairs)),
+        self_trained_pairs=tuple(map(str, plan.self_train_pairs)),
+        hypernetwork=plan.config.hypernetwork,
+        architecture=replace(shape, head_layer=shape.head_layer or before or loaded.head_layer or "last"),
+        max_length=plan.config.data.max_length,
     )
     settings = settings if start is None else start.continued(settings)
-    log_untrained(settings)
+    _log_untrained(settings)
     model = HyperX(loaded.model, settings)
     model.tokenizer = loaded.tokenizer
-    start_masked_lm(model, loaded)
+    _start_masked_lm(model, loaded)
     if start is not None:
         start.load_into(model, model.config)
     if not options.attention_dropout:
@@ -74,33 +61,7 @@ def build_model(
     return model
 
 
-def model_config(
-    loaded: LoadedEncoder,
-    config: TrainConfig,
-    *,
-    kinds: Mapping[str, str],
-    labels: Mapping[str, tuple[str, ...]],
-    languages: Sequence[str],
-    trained: Sequence[TaskLanguagePair],
-    self_trained: Sequence[TaskLanguagePair] = (),
-) -> ModelConfig:
-    """The configuration of a model with these options; see :func:`build_model`."""
-    shape = config.architecture
-    return ModelConfig(
-        encoder=loaded.name,
-        encoder_hash=loaded.content_hash,
-        kinds=dict(kinds),
-        labels=dict(labels),
-        languages=tuple(languages),
-        trained_pairs=tuple(map(str, trained)),
-        self_trained_pairs=tuple(map(str, self_trained)),
-        hypernetwork=config.hypernetwork,
-        architecture=replace(shape, head_layer=shape.head_layer or loaded.head_layer or "last"),
-        max_length=config.data.max_length,
-    )
-
-
-def log_untrained(settings: ModelConfig) -> None:
+def _log_untrained(settings: ModelConfig) -> None:
     """Log which tasks and languages of a model have no training pair, in this run or in those that it starts from."""
     trained = settings.trained_languages
     if untrained := [language for language in settings.languages if canonical(language) not in trained]:
@@ -110,7 +71,7 @@ def log_untrained(settings: ModelConfig) -> None:
             log.warning("no training pair has the task %s: its head stays untrained, and is used only if named", task)
 
 
-def start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
+def _start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
     """Initialise masked-LM heads from the pretrained head of the encoder, if it comes with one.
 
     That head was trained on the encoder's last layer. Even if the heads read another layer it is the best start: it has

@@ -1,0 +1,119 @@
+"""Folders of data: where they are by convention, and which of their files are which split."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Files, Place
+from hyperx.data.read.base import TEXT
+from hyperx.data.read.formats import endings, format_problem
+from hyperx.languages import canonical, known_languages
+from hyperx.pairs import TaskLanguagePair
+
+# UD releases, whose largest treebanks split train into parts (-train-a, ...). Their .txt files hold the raw text.
+_RELEASE_NAME = re.compile(r"(?P<treebank>.+)-ud-(?P<split>train|dev|test)(?P<part>-.+)?")
+_RELEASE_ENDINGS = (".conllu", ".iob2")
+
+
+def folder_of(data_folder: Path, pair: TaskLanguagePair, column: str, problems: list[str]) -> Path | None:
+    """`<data_folder>/<task>/<language>`, a folder or for raw text also a file, under any code of the language; the
+    user's own spelling comes first."""
+    parent = data_folder / pair.task
+    names: dict[Path, str] = {}
+    for path in sorted(parent.iterdir()) if parent.is_dir() else []:
+        if path.is_dir():
+            names[path] = path.name
+        elif column == TEXT and path.suffix.lower() in endings(TEXT):
+            names[path] = path.stem
+    same = [path for path, name in names.items() if canonical(name) == canonical(pair.language)]
+    matching = [path for path in same if names[path] == pair.language] or same
+    if len(matching) > 1:
+        what = "folders or files" if column == TEXT else "folders"
+        found = f"{pair}: found two {what} of one language, {' and '.join(map(str, matching))}"
+        problems.append(f"{found}; keep one or name it in the data table")
+    return matching[0] if matching else None
+
+
+def likely_meant(data_folder: Path, pair: TaskLanguagePair) -> Path | None:
+    """What is likely meant as a pair's folder, under a name that is not read: one of another case, with the name of the
+    language, with language and task swapped; or a file."""
+    code = canonical(pair.language)
+    known = known_languages().get(code)
+    name = known.name.lower() if known else code
+    for task in sorted(data_folder.iterdir()) if data_folder.is_dir() else []:
+        if task.name.lower() == pair.task.lower() and task.is_dir():
+            for path in sorted(task.iterdir()):
+                own = path.stem if path.suffix.lower() in endings() and path.is_file() else path.name
+                if own.lower() == name or canonical(own) == code:
+                    return path
+    swapped = [data_folder / language / pair.task for language in (pair.language, code)]
+    return next((path for path in swapped if path.is_dir()), None)
+
+
+def splits_of(folder: Path, column: str, place: str, problems: list[str]) -> dict[str, Place]:
+    """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release. A file of raw text is a train split.
+
+    Args:
+        folder: the folder.
+        column: the column that its files must hold.
+        place: how messages name the folder.
+        problems: the list that problems are added to.
+    """
+    if column == TEXT and folder.is_file():
+        return {"train": Files(checked_files([folder], column, place, problems))}
+    if folder.is_file():
+        advice = f"say which split it is, such as {{test: {folder.name}}}"
+        problems.append(f"{place}: expected a folder, found the file {folder}; {advice}")
+    elif not folder.is_dir():
+        advice = "a data set of the hub is written {hub: {name: ..., configuration: ...}}"
+        problems.append(f"{place}: expected a folder, found none at {folder}; {advice}")
+    if not folder.is_dir():
+        return {}
+    paths, by_split = sorted(folder.iterdir()), dict[str, list[Path]]()
+    for path in paths:
+        if path.is_file() and (split := _split_of(path)):
+            by_split.setdefault(split, []).append(path)
+    if not by_split:
+        found = ", ".join(path.name for path in paths[:5]) or "nothing"
+        named = f"train, dev (or validation) or test with the extension {', '.join(endings(column))}"
+        problems.append(f"{place}: expected files in {folder} named {named}, or as in UD releases; found {found}")
+    for path in paths if by_split else []:
+        split = SPLIT_NAMES.get(path.name.partition(".")[0].lower())
+        if split and split not in by_split:
+            expected = f"expected {split} with the extension {', '.join(endings(column))}, found {path}"
+            problems.append(f"{place}: {expected}; rename or convert it")
+    for split, own in by_split.items():
+        # Several files make one split only if they are the parts of one treebank.
+        matches = [_RELEASE_NAME.fullmatch(path.stem) for path in own]
+        parts = {(match["treebank"], path.suffix) if match and match["part"] else None
+                 for match, path in zip(matches, own, strict=True)}  # fmt: skip
+        if len(own) > 1 and (len(parts) > 1 or None in parts):
+            found = f"found {' and '.join(path.name for path in own)} for {split} in {folder}"
+            problems.append(f"{place}: {found}; keep one, or name the file in the data table")
+        problems.extend(f"{place}: {problem}" for path in own if (problem := format_problem(path, column)))
+    return {split: Files(tuple(by_split[split])) for split in SPLITS if split in by_split}
+
+
+def checked_files(paths: Sequence[Path], column: str, place: str, problems: list[str]) -> tuple[Path, ...]:
+    """Files that must be there and hold a column, judged by their names."""
+    for path in paths:
+        if not path.is_file():
+            problems.append(f"{place}: expected a file, found {'a folder' if path.is_dir() else 'none'} at {path}")
+        elif problem := format_problem(path, column):
+            problems.append(f"{place}: {problem}")
+    return tuple(paths)
+
+
+def named_test(path: Path) -> bool:
+    """Whether the last name of a split in a file's name is test."""
+    words = [word for word in re.findall("[a-z]+", path.name.lower()) if word in SPLIT_NAMES]
+    return words[-1:] == ["test"]
+
+
+def _split_of(path: Path) -> str | None:
+    """The split of a file by its name; None for other files."""
+    if path.suffix.lower() in _RELEASE_ENDINGS and (match := _RELEASE_NAME.fullmatch(path.stem)):
+        return match["split"]
+    return SPLIT_NAMES.get(path.stem.lower()) if path.suffix.lower() in endings() else None

@@ -1,0 +1,324 @@
+"""Where the splits of pairs are, and how they are read: files, data sets of the hub, or rows in memory."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
+from itertools import chain
+from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
+
+from hyperx.data.locate.annotation import prepared
+from hyperx.data.read.formats import read_file
+from hyperx.data.read.hub import HubData
+from hyperx.data.read.lines import OnFault, stop
+from hyperx.data.read.rows import RowReader, read_rows
+from hyperx.data.read.sentence import Sentence
+from hyperx.errors import DataError
+from hyperx.files import sha256
+from hyperx.languages import canonical
+from hyperx.pairs import TaskLanguagePair
+
+SPLITS = ("train", "dev", "test")
+SPLIT_NAMES = {**{split: split for split in SPLITS}, **dict.fromkeys(("val", "valid", "validation"), "dev")}
+"""Names that splits have in folders and data sets -> ours."""
+
+Parts = Iterable[tuple[str, Iterator[Sentence]]]
+"""Parts of a split, each of which may be written in a scheme of its own: origin and sentences."""
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """Files that are read one after the other, as absolute paths. Links are not resolved: their own names count."""
+
+    files: tuple[Path, ...]
+
+    def describe(self, _split: str) -> str:
+        """The files, for people."""
+        return ", ".join(map(str, self.files))
+
+    def fingerprint(self) -> Any:
+        """Extensions, which determine the readers, and contents."""
+        return [file_fingerprint(path) for path in self.files]
+
+    def parts(self, _split: str, data: PairData, on_fault: OnFault) -> Parts:
+        """The sentences of every file."""
+        return ((str(path), read_file(path, data.column, on_fault, data.columns)) for path in self.files)
+
+
+@dataclass(frozen=True, slots=True)
+class Hub:
+    """A data set of the hub, or a local copy of one."""
+
+    hub: HubData
+
+    def describe(self, split: str) -> str:
+        """The data set, configurations and split, for people."""
+        return self.hub.describe(split)
+
+    def fingerprint(self) -> Any:
+        """What is read, and the contents of a local copy."""
+        return [asdict(self.hub), [file_fingerprint(path) for path in self.hub.local_files()]]
+
+    def parts(self, split: str, data: PairData, _on_fault: OnFault) -> Parts:
+        """The sentences of all configurations."""
+        yield self.describe(split), self.hub.read(split, data.column)
+
+
+@dataclass(frozen=True, slots=True)
+class Forgotten:
+    """Rows that were in memory when a model was trained.
+
+    Args:
+        in_memory: the hash of their content.
+        rows: their number.
+    """
+
+    in_memory: str
+    rows: int
+
+    def describe(self, _split: str) -> str:
+        """What is known of them, for people."""
+        return f"{self.rows:,} rows in memory"
+
+    def fingerprint(self) -> Any:
+        """The hash of their content."""
+        return self.in_memory
+
+    def parts(self, split: str, data: PairData, _on_fault: OnFault) -> Parts:
+        """Nothing can be read.
+
+        Raises:
+            DataError: always, with what to do.
+        """
+        raise DataError(
+            f"{data.pair}: expected its {split} data, found only a record that training was given "
+            f"{self.describe(split)}; give them again under '{data.pair}' in data, or name files there"
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows in memory: mappings, or a data set of the datasets library.
+
+    Args:
+        rows: one for each sentence or text.
+        labels: the names of labels that are numbers, by column of the rows.
+    """
+
+    rows: Sequence[Mapping[str, Any]]
+    labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, value: Any) -> Rows | None:
+        """The rows of a list of mappings or of a data set; None if it is neither."""
+        if isinstance(value, list | tuple):
+            return cls(value) if value and isinstance(value[0], Mapping) else None
+        features = getattr(value, "features", None)
+        if not isinstance(features, Mapping) or not hasattr(value, "column_names"):
+            return None
+        # Class labels, or lists of them.
+        named = {name: getattr(getattr(kind, "feature", kind), "names", None) for name, kind in features.items()}
+        return cls(value, {name: names for name, names in named.items() if names})
+
+    def describe(self, split: str) -> str:
+        """How many there are, for people."""
+        return f"{split} split in memory ({len(self.rows):,} rows)"
+
+    @cached_property
+    def content(self) -> str:
+        """The hash of their content."""
+        digest = hashlib.sha256(json.dumps(self.labels, sort_keys=True).encode())
+        for row in self.rows:
+            digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+        return digest.hexdigest()
+
+    def recorded(self) -> Forgotten:
+        """What a checkpoint keeps of them."""
+        return Forgotten(self.content, len(self.rows))
+
+    def fingerprint(self) -> Any:
+        """The hash of their content."""
+        return self.content
+
+    def parts(self, split: str, data: PairData, on_fault: OnFault) -> Parts:
+        """Their sentences."""
+        origin = f"{data.pair} {split} in memory"
+        yield origin, read_rows(self.rows, RowReader(origin, data.column, data.columns, self.labels), on_fault)
+
+
+Place = Files | Hub | Forgotten | Rows
+PairName = Annotated[TaskLanguagePair, BeforeValidator(TaskLanguagePair.parse), PlainSerializer(str)]
+
+
+@dataclass(frozen=True, slots=True)
+class PairData:
+    """Where one pair's splits are, and how they are read.
+
+    Args:
+        pair: the pair, in the user's spelling.
+        column: the column that the task reads.
+        splits: the place of each available split.
+        label_map: entity types to read as others, or as O; labels of texts to read as others.
+        columns: our names -> the column names in the data, if they are unusual.
+    """
+
+    pair: PairName
+    column: str
+    splits: Mapping[str, Place]
+    label_map: Mapping[str, str] = field(default_factory=dict)
+    columns: Mapping[str, str] = field(default_factory=dict)
+
+
+class DataPlaces:
+    """The data of some pairs. A pair is found under any code of its language.
+
+    Args:
+        data: one value for each pair.
+        lacking: why other pairs that were looked for have no data.
+    """
+
+    def __init__(
+        self, data: Iterable[PairData] = (), lacking: Mapping[TaskLanguagePair, Sequence[str]] | None = None
+    ) -> None:
+        self._data = {one.pair.key: one for one in data}
+        self.lacking = lacking or {}
+
+    @property
+    def pairs(self) -> tuple[TaskLanguagePair, ...]:
+        """The pairs, in the user's spelling."""
+        return tuple(data.pair for data in self._data.values())
+
+    def __contains__(self, pair: TaskLanguagePair) -> bool:
+        return pair.key in self._data
+
+    def only(self, pairs: Iterable[TaskLanguagePair]) -> DataPlaces:
+        """The data of some of the pairs."""
+        return DataPlaces([self._data[pair.key] for pair in pairs])
+
+    def joined(self, other: DataPlaces) -> DataPlaces:
+        """This data and another's, which goes before it if both have a pair."""
+        return DataPlaces({**self._data, **other._data}.values())
+
+    def has(self, pair: TaskLanguagePair, split: str) -> bool:
+        """Whether a pair has a split: the network is not asked whether a hub data set really has it."""
+        return pair in self and split in self._data[pair.key].splits
+
+    def _places(self, pair: TaskLanguagePair) -> list[Place]:
+        return list(self._data[pair.key].splits.values()) if pair in self else []
+
+    def from_hub(self, pair: TaskLanguagePair) -> bool:
+        """Whether any split of a pair would be read from the hub."""
+        return any(isinstance(place, Hub) for place in self._places(pair))
+
+    def inside(self, pair: TaskLanguagePair, folder: Path) -> bool:
+        """Whether the data of a pair is known, and all of it is files in a folder."""
+        files = [path for place in self._places(pair) if isinstance(place, Files) for path in place.files]
+        here = all(Path(os.path.normpath(path)).is_relative_to(folder) for path in files)
+        return bool(files) and here and not self.from_hub(pair)
+
+    def files(self, split: str) -> dict[Path, TaskLanguagePair]:
+        """The files of a split of any pair, with links resolved, each with a pair that it belongs to."""
+        places = [(data.pair, data.splits.get(split)) for data in self._data.values()]
+        return {path.resolve(): pair for pair, place in places if isinstance(place, Files) for path in place.files}
+
+    def held_out(self, language: str) -> list[tuple[PairData, str]]:
+        """The dev and test splits of a language that are on this machine; those of one place once."""
+        own = {}
+        for data in self._data.values():
+            for split in ("dev", "test") if data.pair.key[1] == canonical(language) else ():
+                if isinstance(place := data.splits.get(split), Files | Rows):
+                    own[place] = (data, split)
+        return list(own.values())
+
+    def describe(self, pair: TaskLanguagePair, split: str) -> str:
+        """Where a split is, for people; raises a DataError if there is none."""
+        return self._split(pair, split)[1].describe(split)
+
+    def record(self, pair: TaskLanguagePair, split: str) -> dict[str, Any]:
+        """Where a split is, as a JSON value; raises a DataError if there is none."""
+        return dict(_RECORD.dump_python(_recorded(self._split(pair, split)[1]), mode="json"))
+
+    def read(self, pair: TaskLanguagePair, split: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
+        """Stream a split's sentences, checked, with entity tags in BIO and mapped.
+
+        Spans that begin with an I- against the scheme get a B-; their number is logged. Faults after which reading can
+        continue go to ``on_fault``, which raises them by default.
+
+        Raises:
+            DataError: if there is no such split; while reading, with file and line, for whatever is wrong in it.
+        """
+        data, place = self._split(pair, split)
+        return chain.from_iterable(
+            prepared(sentences, data.column, data.label_map, origin, on_fault)
+            for origin, sentences in place.parts(split, data, on_fault)
+        )
+
+    def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
+        """A JSON value that changes whenever the result of `read` may."""
+        data, place = self._split(pair, split)
+        return [split, place.fingerprint(), data.column, dict(data.label_map), dict(data.columns)]
+
+    def _split(self, pair: TaskLanguagePair, split: str) -> tuple[PairData, Place]:
+        if pair not in self:
+            known = ", ".join(map(str, self.pairs)) or "none"
+            raise DataError(f"expected a pair whose data is known ({known}), found {pair}")
+        data = self._data[pair.key]
+        if split not in data.splits:
+            found = ", ".join(data.splits) or "none"
+            advice = f"add a {split} file to the pair's folder, or name one under {split} in the data table"
+            raise DataError(f"expected a {split} split of {pair}, found {found}; {advice}")
+        return data, data.splits[split]
+
+    def recorded(self) -> tuple[PairData, ...]:
+        """The data as a checkpoint keeps it: of rows in memory their number and the hash of their content."""
+        return tuple(
+            replace(data, splits={split: _recorded(place) for split, place in data.splits.items()})
+            for data in self._data.values()
+        )
+
+
+_RECORD = TypeAdapter(Files | Hub | Forgotten)
+
+
+def _recorded(place: Place) -> Files | Hub | Forgotten:
+    return place.recorded() if isinstance(place, Rows) else place
+
+
+def file_fingerprint(path: Path) -> list[str]:
+    """A file's extension, which determines its reader, and a hash of its content."""
+    return [path.suffix.lower(), content_hash(path)]
+
+
+def content_hash(path: Path) -> str:
+    """A hash of a file's content; raises a DataError if it cannot be read."""
+    try:
+        return sha256(path)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror}; was it moved?", path=path) from error
+
+
+def short_place(record: Mapping[str, Any], folder: Path | None = None) -> str:
+    """Where a split is, in few words; paths without the folder of local data, or else without the working folder.
+
+    Args:
+        record: as :meth:`DataPlaces.record` gives it.
+        folder: the folder of local data.
+    """
+    if "in_memory" in record:
+        return "in memory"
+    hub = record.get("hub")
+    first, *others = map(Path, record["files"] if hub is None else [hub["name"]])
+    roots = (root for root in (folder, Path.cwd()) if root and first.is_relative_to(root))
+    place = next((first.relative_to(root) for root in roots), first)
+    if hub is None:
+        return f"{place} and {len(others)} more" if others else str(place)
+    name = str(place) if first.is_absolute() else f"hub: {place}"
+    parts = [name, "+".join(hub["configurations"]), f"at {hub['revision']}" if hub["revision"] else ""]
+    return " ".join(filter(None, parts))

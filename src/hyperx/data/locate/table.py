@@ -1,0 +1,157 @@
+"""The table of data, as a user writes it: for each pair a folder, files, a data set of the hub, or rows in memory."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic_core import PydanticCustomError
+
+from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Forgotten, Rows
+from hyperx.data.read.base import LABEL
+from hyperx.data.read.rows import known_names
+from hyperx.data.read.spans import type_problem
+from hyperx.errors import did_you_mean, told
+
+
+def _text(value: Any) -> str:
+    if isinstance(value, str) and value:
+        return value
+    raise PydanticCustomError("text", "text, in quotes")
+
+
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if texts and all(isinstance(one, str) and one for one in texts):
+        return texts
+    raise PydanticCustomError("texts", "text, or a list of it, in quotes")
+
+
+def _split(value: Any) -> tuple[str, ...] | Rows | Forgotten:
+    if isinstance(value, Mapping) and set(value) == {"in_memory", "rows"}:
+        return Forgotten(**value)
+    if (rows := Rows.of(value)) is not None:
+        return rows
+    try:
+        return _texts(value)
+    except PydanticCustomError:
+        raise PydanticCustomError("split", "a file, a list of files, or rows in memory") from None
+
+
+def _label(value: Any) -> str:
+    # Labels may be numbers; YAML's true is one in Python.
+    if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
+        return str(value)
+    quotes = ", in quotes" if isinstance(value, bool) else ""
+    raise PydanticCustomError("label", f"a type or a label, or O for none{quotes}")  # type: ignore[misc]
+
+
+def _label_map(value: Any) -> Any:
+    if value is None or isinstance(value, Mapping):
+        return value or {}
+    raise PydanticCustomError("label_map", "entity types and what to read them as, such as {DATE: O}")
+
+
+def _columns(value: Any) -> Any:
+    if value is None or (isinstance(value, Mapping) and all(isinstance(name, str) for name in value.values())):
+        return value or {}
+    raise PydanticCustomError("columns", "our names and the data set's, such as {words: NAME}")
+
+
+Text = Annotated[str, BeforeValidator(_text)]
+Split = Annotated[Any, BeforeValidator(_split)]
+Columns = Annotated[dict[str, str], BeforeValidator(_columns)]
+Label = Annotated[str, BeforeValidator(_label)]
+
+
+class HubEntry(BaseModel):
+    """A data set of the hub; a text is its name."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    name: Text
+    configuration: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+    revision: Text | None = None
+    columns: Columns = {}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_name(cls, value: Any) -> Any:
+        if isinstance(value, str | Mapping):
+            given = {"name": value} if isinstance(value, str) else value
+            return {name: one for name, one in given.items() if one is not None}
+        raise PydanticCustomError("hub", f"a name, or a mapping with {', '.join(cls.model_fields)}")  # type: ignore[misc]
+
+
+class Entry(BaseModel):
+    """The data of a pair; a text is its folder. Single splits go before those of the folder or of the hub."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+    train: Split = None
+    dev: Split = None
+    test: Split = None
+    folder: Text | None = None
+    hub: HubEntry | None = None
+    columns: Columns = {}
+    label_map: Annotated[dict[Label, Label], BeforeValidator(_label_map)] = {}
+
+    @property
+    def splits(self) -> dict[str, tuple[str, ...] | Rows | Forgotten]:
+        """The files or the rows of single splits."""
+        given = {split: getattr(self, split) for split in SPLITS}
+        return {split: value for split, value in given.items() if value is not None}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_folder(cls, value: Any) -> Any:
+        if isinstance(value, str):
+            return {"folder": value}
+        if not isinstance(value, Mapping):
+            raise PydanticCustomError("entry", f"a folder or a mapping with {', '.join(cls.model_fields)}")  # type: ignore[misc]
+        # The names of splits that data sets in memory have.
+        names = {key: SPLIT_NAMES.get(key, key) if Rows.of(one) is not None else key for key, one in value.items()}
+        return value if len({*names.values()}) < len(names) else {names[key]: one for key, one in value.items()}
+
+
+def read_entry(place: str, value: object, column: str, problems: list[str]) -> Entry | None:
+    """An entry of the table; what is wrong with it is added to ``problems``, and None returned if it cannot be read.
+
+    Args:
+        place: the entry, for messages.
+        value: what the user wrote.
+        column: the column that the pair's task reads.
+        problems: the list that problems are added to.
+    """
+    try:
+        entry = Entry.model_validate(value)
+    except ValidationError as error:
+        known = {(): tuple(Entry.model_fields), ("hub",): tuple(HubEntry.model_fields)}
+        problems += told(error, lambda path: ", ".join([place, *map(str, path)]), known)
+        return None
+    if entry.folder and entry.hub:
+        problems.append(f"{place}: found both folder and hub; keep one, and name single splits beside it")
+    if not (entry.folder or entry.hub or entry.splits):
+        problems.append(f"{place}: names no data; give folder, hub, or files or rows under {', '.join(SPLITS)}")
+    names = known_names(column)
+    for where, columns in ((place, entry.columns), (f"{place}, hub", entry.hub.columns if entry.hub else {})):
+        for name in {*columns}.difference(names):
+            expected = f"unknown key {name!r}; expected {', '.join(names)}.{did_you_mean(name, names)}"
+            problems.append(f"{where}, columns: {expected}")
+    if entry.label_map and column not in ("ner", LABEL):
+        problems.append(
+            f"{place}, label_map: only entity types and labels of texts can be mapped; this task reads {column}"
+        )
+    if column == "ner" and (problem := type_problem([*entry.label_map, *entry.label_map.values()])):
+        problems.append(f"{place}, label_map: {problem}")
+    return entry
+
+
+def recorded_entry(value: Any) -> Any:
+    """An entry as a JSON value; of rows in memory their number and the hash of their content."""
+    if not isinstance(value, Mapping):
+        return value
+    rows = {key: Rows.of(one) for key, one in value.items()}
+    return {key: one if (own := rows[key]) is None else asdict(own.recorded()) for key, one in value.items()}

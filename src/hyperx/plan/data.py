@@ -1,0 +1,159 @@
+"""From the plan of a run to its encoder, label sets and encoded data."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from hyperx.data.batch.padding import Subwords
+from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.read.labels import unlabelled_words
+from hyperx.encoders.layout import longest_input
+from hyperx.encoders.loading import LoadedEncoder, load_encoder
+from hyperx.errors import ConfigError, DataError, listing
+from hyperx.pairs import TaskLanguagePair
+from hyperx.plan.options import Plan
+from hyperx.plan.splits import SplitLoader
+from hyperx.tasks.base import Task
+
+log = logging.getLogger(__name__)
+
+UNDEFINED = "%s: its %s sentences have nothing to find, such as entities: the score is undefined and in no average"
+"""What is logged of a pair whose gold data leaves its measure undefined."""
+
+
+@dataclass(frozen=True, slots=True)
+class RunData:
+    """The inputs of a training run.
+
+    Args:
+        plan: its plan.
+        encoder: the loaded encoder.
+        labels: label set by task.
+        train_splits: the encoded training split of each of :attr:`train_pairs`.
+        eval_splits: the encoded dev split of each evaluation pair.
+    """
+
+    plan: Plan
+    encoder: LoadedEncoder
+    labels: dict[str, tuple[str, ...]]
+    train_splits: list[EncodedSplit]
+    eval_splits: dict[TaskLanguagePair, EncodedSplit]
+
+    @property
+    def tasks(self) -> Mapping[str, Task]:
+        """The tasks by name."""
+        return self.plan.tasks
+
+    @property
+    def train_pairs(self) -> tuple[TaskLanguagePair, ...]:
+        """The pairs to train on, those without labels of their own last."""
+        return (*self.plan.train_pairs, *self.plan.self_train_pairs)
+
+
+def prepare(plan: Plan) -> RunData:
+    """Load the encoder, and read and encode the data.
+
+    Raises:
+        ConfigError: if windows are longer than the encoder can read, or it cannot serve a task.
+        DataError: if data is missing or malformed.
+        EncoderError: if the encoder cannot be loaded.
+    """
+    options, tasks = plan.config.data, plan.tasks
+    encoder = load_encoder(plan.config.model.model_name_or_path)
+    limit, subwords = longest_input(encoder.model), Subwords.of(encoder.checked_tokenizer())
+    problems = [
+        f"{name}: {encoder.name} cannot serve it: {what}"
+        for name, task in tasks.items()
+        if (what := task.problem(subwords))
+    ]
+    if limit is not None and options.max_length > limit:
+        problems.append(f"--max_length: {encoder.name} reads at most {limit} subwords; found {options.max_length}")
+    if problems:
+        raise ConfigError(problems)
+    loader = SplitLoader(plan.data, tasks, encoder.checked_tokenizer(), max_length=options.max_length)
+    silent = plan.config.training.disable_progress_bar or None  # None: no bar without a terminal
+    jobs = [(pair, "train") for pair in plan.train_pairs] + [(pair, "dev") for pair in plan.eval_pairs]
+    bar = tqdm(jobs, desc="reading data", unit="split", disable=silent, leave=False)
+    splits = {(pair, split): loader.load(pair, split) for pair, split in bar}
+    limits = {"train": options.max_train_samples, "dev": options.max_eval_samples}
+    used = {(pair, split): own.first(limits[split]) for (pair, split), own in splits.items()}
+    seen = {
+        (pair, split): label_names(tasks[pair.task], own) for (pair, split), own in used.items() if split == "train"
+    }
+    labels = label_sets(plan, seen, problems)
+    if problems:
+        raise DataError(" ".join(problems))
+    for (pair, split), own in splits.items():
+        for note in label_notes(tasks[pair.task], pair, split, own, labels[pair.task]):
+            log.warning(note)
+        if split == "dev" and tasks[pair.task].undefined(used[pair, split]):
+            log.warning(UNDEFINED, pair, split)
+    train_splits = [used[pair, "train"] for pair in plan.train_pairs]
+    if plan.self_train_pairs:
+        from hyperx.plan.self_training import SelfLabeller  # needs the model, which `hyperx check` does not
+
+        labeller = SelfLabeller(plan, loader)
+        pairs = tqdm(plan.self_train_pairs, desc="labelling raw text", unit="pair", disable=silent, leave=False)
+        train_splits += [labeller.load(pair).first(options.max_train_samples) for pair in pairs]
+    return RunData(plan, encoder, labels, train_splits, {pair: used[pair, "dev"] for pair in plan.eval_pairs})
+
+
+def label_sets(
+    plan: Plan, seen: Mapping[tuple[TaskLanguagePair, str], Collection[str]], problems: list[str]
+) -> dict[str, tuple[str, ...]]:
+    """The label set of every task: from its training data or as declared; that of the checkpoint that the run starts
+    from if it has all of these.
+
+    Args:
+        plan: the plan of the run.
+        seen: the labels of splits, of which those of training splits count.
+        problems: the list to which labels that were not declared, and too few labels, are added.
+    """
+    sets = {}
+    for name, task in plan.tasks.items():
+        own = set().union(*(found for (pair, split), found in seen.items() if (pair.task, split) == (name, "train")))
+        known = () if plan.start is None else plan.start.config.labels.get(name, ())
+        wanted = task.declared(plan.config.data) or own
+        labels = sets[name] = known if known and set(wanted) <= set(known) else task.label_set(wanted)
+        if missing := sorted(own.difference(labels)):
+            problems.append(
+                f"the training data of {name} has labels that were not declared: {', '.join(missing)}. Declare them "
+                "with --entity_types, or map them with --label_map, such as DATE=O"
+            )
+        elif len(labels) < task.least_labels:
+            problems.append(
+                f"{name}: expected {task.least_labels} labels or more in the training data, found "
+                f"{', '.join(labels) or 'none'}; give it a training pair with more, or leave out the task."
+            )
+    return sets
+
+
+def label_names(task: Task, split: EncodedSplit) -> list[str]:
+    """The labels of a split, without what stands for none."""
+    return [name for name in split.names.get(task.label_column or "", ()) if name != task.no_label]
+
+
+def unknown_labels(pair: TaskLanguagePair, split: str, found: Iterable[str], known: Collection[str]) -> list[str]:
+    """What is said of the labels of a split that the model does not have."""
+    if not (unknown := sorted(set(found).difference(known))):
+        return []
+    what = f"the labels {listing(unknown, most=10)} of its {split} data are unknown to the model and count as errors"
+    return [f"{pair}: {what}; map them with label_map in the table"]
+
+
+def label_notes(
+    task: Task, pair: TaskLanguagePair, split: str, encoded: EncodedSplit, known: Collection[str]
+) -> list[str]:
+    """What is said of words without a label, and of labels that the model does not have."""
+    column, notes = task.label_column or "", []
+    names = encoded.names.get(column, ())
+    if task.no_label in names:
+        unlabelled = np.asarray(encoded.targets[column] == names.index(task.no_label))
+        if told := unlabelled_words(str(pair), split, int(unlabelled.sum()), len(unlabelled)):
+            notes.append(told)
+    return notes + unknown_labels(pair, split, label_names(task, encoded), known)

@@ -1,0 +1,365 @@
+"""The plan of a run: all options checked and all problems told together, before data is read or a model is loaded."""
+
+from __future__ import annotations
+
+import importlib.util
+import logging
+import os
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperx import checkpoint
+from hyperx.config import DataOptions, TrainConfig, TrainingOptions
+from hyperx.data.locate.places import DataPlaces
+from hyperx.data.locate.spec import DataRecord, DataSpec, language_of
+from hyperx.data.read.spans import type_problem
+from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
+from hyperx.files import is_utf8, missing_encoder
+from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
+from hyperx.options import flat, value_problems
+from hyperx.pairs import TaskLanguagePair, group_of
+from hyperx.plan.warm_start import WarmStart
+from hyperx.tasks.registry import KINDS, RAW_TEXT, Kind, kinds_of, make_tasks, read_kinds
+
+# Neither PyTorch nor the encoders' library is imported here: what is wrong is said before they are loaded.
+if TYPE_CHECKING:
+    from hyperx.tasks.base import Task
+
+log = logging.getLogger(__name__)
+
+POLYNOMIAL_END = 1e-7
+"""The learning rate at which the polynomial schedule of the Hugging Face library ends."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """A run: its options, and the tasks, languages, pairs and data that follow from them, checked.
+
+    Args:
+        config: the options.
+        kinds: the kind of every task of the model by the task's name.
+        languages: every language of the model, as the user spells it.
+        train_pairs: pairs to train on.
+        eval_pairs: pairs to evaluate on during training.
+        self_train_pairs: pairs without labels for self-training.
+        data: the data of every pair of the model that has any.
+        texts: the raw text of pairs without labels.
+        record: what a checkpoint keeps of the data.
+        start: the checkpoint that the run starts from.
+    """
+
+    config: TrainConfig
+    kinds: Mapping[str, str]
+    languages: tuple[str, ...]
+    train_pairs: tuple[TaskLanguagePair, ...]
+    eval_pairs: tuple[TaskLanguagePair, ...] = ()
+    self_train_pairs: tuple[TaskLanguagePair, ...] = ()
+    data: DataPlaces = field(default_factory=DataPlaces)
+    texts: DataPlaces = field(default_factory=DataPlaces)
+    record: DataRecord = field(default_factory=DataRecord)
+    start: WarmStart | None = None
+
+    @cached_property
+    def tasks(self) -> Mapping[str, Task]:
+        """Every task of the model by name."""
+        return make_tasks(self.kinds)
+
+    @property
+    def trained_tasks(self) -> set[str]:
+        """The tasks whose heads are trained by this run, or were before."""
+        earlier = set() if self.start is None else self.start.config.trained_tasks
+        return {pair.task for pair in (*self.train_pairs, *self.self_train_pairs)} | earlier
+
+
+def raw_text_of(pair: TaskLanguagePair) -> TaskLanguagePair:
+    """The pair under which the raw text of a pair's language is found."""
+    return TaskLanguagePair(RAW_TEXT, pair.language)
+
+
+def data_spec(tasks: Mapping[str, Kind], options: DataOptions, label_map: Mapping[str, str]) -> DataSpec:
+    """What options say of the data of some tasks."""
+    columns = {name: kind.column for name, kind in {**KINDS, **tasks}.items()}
+    return DataSpec(options.data_folder, columns, tuple(tasks), options.data, label_map, options.treebanks)
+
+
+def plan_run(config: TrainConfig, *, trains: bool = True, problems: Sequence[str] = ()) -> Plan:
+    """The plan of a run, without reading data or loading a model.
+
+    Args:
+        config: the options.
+        trains: whether the run writes into an output folder.
+        problems: problems found before, which are told with the others.
+
+    Raises:
+        ConfigError: all problems together, each naming its option.
+    """
+    problems, data = list(problems), config.data
+    if trains:
+        _check_output_dir(config.training, problems)
+    start = _read_start(config, problems)
+    check_values(config, problems)
+    if data.data_folder != DataOptions().data_folder and not data.data_folder.is_dir():
+        problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
+    train, evaluate, alone = (
+        parse_pairs(getattr(data, name), f"--{name}", problems)
+        for name in ("train_task_language_pairs", "eval_task_language_pairs", "self_train_task_language_pairs")
+    )
+    if not data.train_task_language_pairs:
+        problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
+    named = tuple(dict.fromkeys((*train, *alone, *evaluate)))
+    kinds = read_kinds(data.tasks, [pair.task for pair in named], problems)
+    tasks = kinds_of(kinds)
+    # All pairs of a language use its first spelling.
+    spelt: dict[str, str] = {}
+    for pair in named:
+        spelt.setdefault(canonical(pair.language), pair.language)
+    languages = data.languages or tuple(spelt.values())
+    _check_names(tuple(tasks), languages, named, data, problems)
+    _check_self_training(config, tasks, train, alone, start, problems)
+
+    label_map = _read_label_map(data.label_map, problems)
+    spec = data_spec(tasks, data, label_map)
+    spec.check(problems)
+    own = [pair for pair in dict.fromkeys((*train, *evaluate)) if pair.task in tasks]
+    keys = {pair.key for pair in own}
+    others = [TaskLanguagePair(task, language) for task in tasks for language in languages]
+    places = spec.places([*own, *(pair for pair in others if pair.key not in keys)])
+    # Pairs that no option names may lack data.
+    for pair, reasons in places.lacking.items():
+        problems += reasons if pair in own or pair.key in spec.table_pairs else []
+    for pair in train:
+        if pair in places and not places.has(pair, "train"):
+            problems.append(
+                f"--train_task_language_pairs: {pair} has no train split; {_other_treebank(pair, spec)}name a file for "
+                "it under 'train' in the data table (its dev file may serve, its test file never)"
+            )
+    names = list(dict.fromkeys(map(raw_text_of, alone)))
+    raw = {**spec.columns, RAW_TEXT: KINDS[RAW_TEXT].column}
+    texts = replace(spec, columns=raw, label_map={}, treebanks=()).places(names)
+    for name in names:
+        problems += texts.lacking.get(name, ())
+        if name in texts and not texts.has(name, "train"):
+            problems.append(f"--self_train_task_language_pairs: {name} has no train split; name raw text under 'train'")
+    if problems:
+        raise ConfigError(list(dict.fromkeys(problems)))
+
+    with_dev = tuple(pair for pair in evaluate or train if places.has(pair, "dev"))
+    for pair in evaluate or train:
+        if pair not in with_dev:
+            log.warning("%s has no dev split: it is not evaluated while training", pair)
+    record = spec.record(places, dict.fromkeys((*train, *evaluate)))
+    plan = Plan(config, kinds, tuple(languages), train, with_dev, alone, places, texts, record, start)
+    _check_best_by(plan, problems)
+    if problems:
+        raise ConfigError(problems)
+    _warn_unused(data, spec, [*tasks, *(name.task for name in names)], languages)
+    return plan
+
+
+def _check_output_dir(options: TrainingOptions, problems: list[str]) -> None:
+    """The output folder must be new or empty, unless resumed or overwritten on purpose."""
+    folder = options.output_dir
+    if folder is None:
+        problems.append("--output_dir: name a folder for the checkpoints")
+        return
+    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
+    if not nearest.is_dir():
+        problems.append(f"--output_dir: {nearest} is a file; name another folder")
+    elif not os.access(nearest, os.W_OK):
+        problems.append(f"--output_dir: {nearest} may not be written; name another folder")
+    elif options.resume or options.overwrite_output_dir or not folder.exists():
+        return
+    elif any(path.name != checkpoint.LOCK for path in folder.iterdir()):
+        advice = "Go on with --resume, start anew with --overwrite_output_dir"
+        problems.append(f"--output_dir: {folder} is not empty. {advice}")
+
+
+def _read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
+    """The checkpoint to start from, if any."""
+    if config.model.load_from_ckpt is None:
+        return None
+    try:
+        start = WarmStart.read(config.model.load_from_ckpt)
+    except CheckpointError as error:
+        problems.append(f"--load_from_ckpt: {error}")
+        return None
+    output_dir = config.training.output_dir
+    inside = output_dir is not None and output_dir.resolve() in start.folder.resolve().parents
+    if inside and config.training.overwrite_output_dir:
+        problems.append(f"--load_from_ckpt: --overwrite_output_dir deletes {start.folder}; name another --output_dir")
+    start.check(config, problems)
+    return start
+
+
+def check_paths(options: Mapping[str, Any], problems: list[str]) -> None:
+    """All paths must be UTF-8, which is all that the JSON files of a checkpoint can hold."""
+    for name, value in [*((f"--{name}", value) for name, value in options.items()), ("working folder", Path.cwd())]:
+        if not is_utf8(value):
+            problems.append(f"{name}: expected a path in UTF-8; found {str(value)!a}. Rename it")
+
+
+def check_values(config: TrainConfig, problems: list[str]) -> None:
+    """Options that do not go together, or ask for what is not there."""
+    training, shape, adapters = config.training, config.hypernetwork, config.architecture.adapters
+    problems += value_problems(config)
+    check_paths(flat(config), problems)
+    if training.lr_scheduler_type == "polynomial" and 0 < training.learning_rate <= POLYNOMIAL_END:
+        found = f"expected more, found {training.learning_rate}"
+        problems.append(f"--learning_rate: the polynomial schedule ends at {POLYNOMIAL_END}; {found}")
+    for name in ("freeze_params_regex", "unfreeze_params_regex"):
+        try:
+            re.compile(getattr(config.model, name) or "")
+        except re.error as error:
+            problems.append(f"--{name}: {getattr(config.model, name)!r} is not a regular expression: {error}")
+    if training.resume and training.overwrite_output_dir:
+        problems.append("--resume goes on with what --overwrite_output_dir deletes; give one of them")
+    if missing := missing_encoder(config.model.model_name_or_path):
+        problems.append(f"--model_name_or_path: {missing}")
+    if training.report_to != "none" and importlib.util.find_spec(training.report_to) is None:
+        problems.append(f"--report_to: {training.report_to} is not installed; pip install {training.report_to}")
+    if training.evaluation_strategy == "no":
+        given = {"early_stopping_patience": training.early_stopping_patience is not None}
+        given["best_by"] = training.best_by != "all"
+        without = "needs evaluations; --evaluation_strategy no has none"
+        problems += [f"--{name} {without}" for name, is_given in given.items() if is_given]
+    if shape.language_dropout > 0 and not shape.mean_for_untrained and adapters == "hypernetwork":
+        problems.append("--language_dropout has no effect with --no_mean_for_untrained; leave out one of them")
+    if shape.conditional_layer_norm and adapters != "hypernetwork":
+        nothing = f"with --adapters {adapters} nothing generates norms; leave one of them out"
+        problems.append(f"--conditional_layer_norm: {nothing}")
+    elif shape.conditional_layer_norm and not shape.has_norms:
+        norms = "--add_layer_norm_after_adapter or --add_layer_norm_before_adapter"
+        problems.append(f"--conditional_layer_norm has no norm to generate; add {norms}")
+
+
+def parse_pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
+    """Parse pairs; two spellings of one pair are a problem."""
+    pairs: dict[tuple[str, str], TaskLanguagePair] = {}
+    for name in names:
+        try:
+            pair = TaskLanguagePair.parse(name)
+        except HyperXError as error:
+            problems.append(f"{option}: {error}")
+            continue
+        if pair.key in pairs:
+            problems.append(f"{option}: {pair} is the same pair as {pairs[pair.key]}; name it once")
+        pairs.setdefault(pair.key, pair)
+    return tuple(pairs.values())
+
+
+def _check_names(
+    tasks: Sequence[str],
+    languages: Sequence[str],
+    pairs: Iterable[TaskLanguagePair],
+    declared: DataOptions,
+    problems: list[str],
+) -> None:
+    """Languages that are unknown or named twice, and pairs whose task or language is not among the declared ones."""
+    place = "--languages" if declared.languages else "pairs"
+    problems += [f"{place}: {problem}" for problem in language_problems(languages)]
+    known = set(map(canonical, languages))
+    for pair in pairs:
+        if declared.tasks and pair.task not in tasks:
+            problems.append(f"{pair}: its task is not among --tasks {' '.join(tasks)}.{did_you_mean(pair.task, tasks)}")
+        if declared.languages and canonical(pair.language) not in known:
+            hint = suggestion(pair.language, languages)
+            problems.append(f"{pair}: its language is not among --languages {' '.join(languages)}.{hint}")
+
+
+def _check_self_training(
+    config: TrainConfig,
+    tasks: Mapping[str, Kind],
+    train: Sequence[TaskLanguagePair],
+    alone: Sequence[TaskLanguagePair],
+    start: WarmStart | None,
+    problems: list[str],
+) -> None:
+    """What keeps pairs from being trained on labels predicted by the checkpoint that the run starts from."""
+    option = "--self_train_task_language_pairs"
+    if alone and config.model.load_from_ckpt is None:
+        problems.append(f"{option}: name the checkpoint that labels their text with --load_from_ckpt")
+    gold = {pair.key for pair in train}
+    for pair in alone:
+        if pair.key in gold:
+            problems.append(f"{option}: {pair} is trained on its own labels already; name it in one place")
+        elif pair.task in tasks and tasks[pair.task].auxiliary:
+            advice = "train on the text itself as a training pair"
+            problems.append(f"{option}: {pair}: {pair.task} has no labels to give; {advice}")
+        elif start is not None and pair.task not in start.config.kinds:
+            has = ", ".join(start.config.kinds)
+            problems.append(f"{option}: {pair}: {start.folder} has no such task; it has {has}")
+        elif start is not None and pair.task not in start.config.trained_tasks:
+            has = ", ".join(sorted(start.config.trained_tasks)) or "none"
+            never = f"never trained its head of {pair.task}; it has trained {has}"
+            problems.append(f"{option}: {pair}: {start.folder} {never}")
+
+
+def _read_label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
+    mapped: dict[str, str] = {}
+    for entry in entries:
+        kind, separator, target = entry.partition("=")
+        if not (kind and separator and target):
+            problems.append(f"--label_map: expected TYPE=TYPE or TYPE=O, such as DATE=O; found {entry!r}")
+        elif problem := type_problem([kind, target]):
+            problems.append(f"--label_map: {problem}")
+        elif mapped.get(kind, target) != target:
+            problems.append(f"--label_map: {kind} is mapped to both {mapped[kind]} and {target}; keep one of them")
+        mapped[kind] = target
+    return mapped
+
+
+def _other_treebank(pair: TaskLanguagePair, spec: DataSpec) -> str:
+    """Advice for a pair whose treebank has no train split, if another one of the language has."""
+    trained = [treebank.name for treebank in treebanks_of(pair.language) if "train" in treebank.splits]
+    if pair.task not in spec.treebank_tasks or not trained:
+        return ""
+    return f"choose a treebank that has one, such as --treebanks {pair.language}={trained[0]}, or "
+
+
+def _check_best_by(plan: Plan, problems: list[str]) -> None:
+    """An evaluation pair must enter the average that chooses the best checkpoint.
+
+    If only auxiliary tasks are evaluated, and no option asks for a choice, the last checkpoint is used instead.
+    """
+    options = plan.config.training
+    trained = (*plan.train_pairs, *(() if plan.start is None else plan.start.config.labelled_pairs))
+    auxiliary = {name for name, kind in kinds_of(plan.kinds).items() if kind.auxiliary}
+    averaged = [pair for pair in plan.eval_pairs if pair.task in plan.trained_tasks - auxiliary]
+    for pair in plan.eval_pairs:
+        if pair.task not in plan.trained_tasks:
+            log.warning("%s: the head of %s is not trained; its dev scores enter no average", pair, pair.task)
+    if options.evaluation_strategy == "no":
+        return
+    group, patience = options.best_by, options.early_stopping_patience
+    if group != "all" and group not in {group_of(pair, trained) for pair in averaged}:
+        found = f"add one to --eval_task_language_pairs ({', '.join(map(str, averaged)) or 'none'})"
+        problems.append(f"--best_by: no evaluation pair is of the group {group}; {found}")
+    elif not averaged and (plan.eval_pairs or patience is not None):
+        alone = ", ".join(map(str, plan.eval_pairs or trained))
+        if patience is None:
+            log.warning("%s have no score to choose a checkpoint by: the last one is the result", alone)
+        else:
+            advice = "add a pair of another task that is evaluated to --eval_task_language_pairs"
+            problems.append(f"--early_stopping_patience: {alone} have no score to stop by; {advice}")
+
+
+def _warn_unused(data: DataOptions, spec: DataSpec, tasks: Sequence[str], languages: Sequence[str]) -> None:
+    """Warn of what belongs to no pair of the run: one table may serve several runs, or it is a mistake."""
+    known = {TaskLanguagePair(task, language).key for task in tasks for language in languages}
+    for key, pair in spec.table_pairs.items():
+        if key not in known:
+            log.warning("data table: %s is no pair of this run's tasks and languages; it is not read", pair)
+    for entry in data.treebanks:
+        if language_of(entry) not in map(canonical, languages):
+            log.warning("--treebanks: %s is of no language of this run; it is not read", entry)
+    own = ", ".join(spec.tasks)
+    if data.treebanks and not spec.treebank_tasks:
+        log.warning("--treebanks: no task of this run (%s) reads treebanks; they are not read", own)
+    for name in ("label_map", "entity_types"):
+        readers = [kind for kind, facts in KINDS.items() if name in facts.options]
+        if getattr(data, name) and not {KINDS[kind].column for kind in readers} & {spec.columns[t] for t in spec.tasks}:
+            log.warning("--%s has no effect: no task of this run (%s) is %s", name, own, " or ".join(readers))

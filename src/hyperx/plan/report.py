@@ -1,0 +1,113 @@
+"""A look at the data of a run before it starts: counts, duplicates and every problem."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Collection
+from dataclasses import dataclass, field
+
+from tqdm.auto import tqdm
+
+from hyperx.data.locate.places import SPLITS, short_place
+from hyperx.data.read.labels import unlabelled_words
+from hyperx.errors import DataError
+from hyperx.pairs import TaskLanguagePair
+from hyperx.plan.options import Plan
+from hyperx.tasks.registry import RAW_TEXT, make_tasks
+
+MOST_FAULTS = 20
+"""How many faults of a split are listed one by one: a file with spaces for tabs has one on every line."""
+
+
+@dataclass
+class DataReport:
+    """What a look at the data found.
+
+    Args:
+        rows: pair, split, sentences, words, labels and place of every split that was read.
+        notes: what a user should know, such as duplicates.
+        problems: what would stop a run.
+        labels: the labels of every split that was read.
+    """
+
+    rows: list[list[str]] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+    labels: dict[tuple[TaskLanguagePair, str], set[str]] = field(default_factory=dict)
+    header = ("pair", "split", "sentences", "words", "labels", "data")
+
+
+def inspect_data(plan: Plan) -> DataReport:
+    """Read every split of every pair that a run names or that has files, and report."""
+    # Imported here, so that `hyperx check` says what is wrong with its options before it waits for PyTorch.
+    from hyperx.plan.data import label_sets, unknown_labels
+
+    report = DataReport()
+    pairs = dict.fromkeys([*plan.train_pairs, *plan.eval_pairs])
+    pairs |= dict.fromkeys(pair for pair in plan.data.pairs if not plan.data.from_hub(pair))
+    silent = plan.config.training.disable_progress_bar or None
+    for pair in tqdm(pairs, desc="reading data", unit="pair", disable=silent):
+        train = _inspect(plan, pair, "train", report) if pair in plan.train_pairs else set()
+        for split in SPLITS[1:]:
+            _inspect(plan, pair, split, report, train)
+    for text in plan.texts.pairs:
+        if text not in pairs:
+            _inspect(plan, text, "train", report)
+    report.notes += [
+        f"no training pair has the task {task}: its head stays untrained, and is used only if named"
+        for task in plan.tasks
+        if task not in plan.trained_tasks
+    ]
+    if not report.problems:  # faulty labels have been told already, each with its line
+        sets = label_sets(plan, report.labels, report.problems)
+        for (pair, split), labels in report.labels.items():
+            if pair.task in sets:
+                report.notes += unknown_labels(pair, split, labels, sets[pair.task])
+    return report
+
+
+def _inspect(
+    plan: Plan, pair: TaskLanguagePair, split: str, report: DataReport, known: Collection[int] = ()
+) -> set[int]:
+    """Count a split and its known sentences; returns hashes of its sentences, since texts may be large."""
+    from hyperx.plan.splits import held_out
+
+    is_text = pair in plan.texts
+    data, task = (
+        (plan.texts, make_tasks({RAW_TEXT: RAW_TEXT})[RAW_TEXT]) if is_text else (plan.data, plan.tasks[pair.task])
+    )
+    if not data.has(pair, split):
+        return set()
+    hashes, labels, again, faults = set[int](), Counter[str](), list[str](), list[DataError]()
+    count = words = 0
+    try:
+        for sentence in held_out(plan.data, task, pair, split).removed(data.read(pair, split, faults.append), pair):
+            count += 1
+            texts = [text for text in (sentence.text, sentence.text_pair) if text is not None]
+            content = hash(sentence.words or tuple(texts))
+            hashes.add(content)
+            words += len(sentence.words) or sum(len(text.split()) for text in texts)
+            labels.update(map(str, sentence.columns[task.label_column]) if task.label_column else ())
+            if content in known:
+                again.append(" ".join(sentence.words or texts)[:60])
+    except DataError as fault:
+        faults.append(fault)
+        count = -1
+    report.problems += [f"{pair} {split}: {fault}" for fault in faults[:MOST_FAULTS]]
+    if len(faults) > MOST_FAULTS:
+        report.problems.append(f"{pair} {split}: and {len(faults) - MOST_FAULTS:,} more faults, not listed")
+    if count < 0:
+        return set()
+    if told := unlabelled_words(str(pair), split, labels.pop(task.no_label or "", 0), words):
+        report.notes.append(told)
+    if len(labels) == 1 and count > 1:
+        report.notes.append(f"{pair}: all {labels.total():,} labels of its {split} data are {next(iter(labels))}")
+    report.labels[pair, split] = set(labels)
+    common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))
+    more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
+    place = short_place(data.record(pair, split), plan.record.folder)
+    report.rows.append([str(pair), split, f"{count:,}", f"{words:,}", common + more, place])
+    if again:
+        repeats = f"{len(again):,} of {count:,} {split} sentences also occur in train"
+        report.notes.append(f"{pair}: {repeats}, such as «{again[0]}»")
+    return hashes
