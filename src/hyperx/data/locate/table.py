@@ -33,6 +33,10 @@ def _split(value: Any) -> tuple[str, ...] | Rows | Forgotten:
     if isinstance(value, Mapping) and set(value) == {"in_memory", "rows"}:
         return Forgotten(**value)
     if (rows := Rows.of(value)) is not None:
+        if isinstance(value, list | tuple):
+            for number, row in enumerate(value, start=1):
+                if not isinstance(row, Mapping):
+                    raise PydanticCustomError("rows", f"a mapping as row {number}, such as {{'tokens': [...]}}")  # type: ignore[misc]
         return rows
     try:
         return _texts(value)
@@ -111,8 +115,8 @@ class Entry(BaseModel):
             return {"folder": value}
         if not isinstance(value, Mapping):
             raise PydanticCustomError("entry", f"a folder or a mapping with {', '.join(cls.model_fields)}")  # type: ignore[misc]
-        # The names of splits that data sets in memory have.
-        names = {key: SPLIT_NAMES.get(key, key) if Rows.of(one) is not None else key for key, one in value.items()}
+        # Data sets in memory have other names of splits.
+        names = {key: SPLIT_NAMES.get(key, key) for key in value}
         return value if len({*names.values()}) < len(names) else {names[key]: one for key, one in value.items()}
 
 
