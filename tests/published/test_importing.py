@@ -333,56 +333,22 @@ def test_the_program_s_own_configuration_is_read(folder: Path, importing: Callab
     assert not more.keys() & json.loads(Path("new/encoder/config.json").read_text()).keys()
     path.write_text("[" * 100_000)
     assert "config.json is not JSON" in importing(status=1)
-    path.write_text(" " * (1 << 20) + "{}")
-    assert "expected an encoder's configuration; found 1,048,578 bytes" in importing(status=1)
 
 
 # Copies -------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("of_all_layers", [True, False])
-def test_second_copies_that_differ(folder: Path, importing: Callable[..., str], of_all_layers: bool) -> None:
-    run = published_run(tiny_bert(), condition_to_layer_id=of_all_layers)
-    copies = run.second_copies()
-    assert len(copies) == 24
-    run.write(folder)
-    assert "second copies" not in importing()
-    name = "bert.encoder.layer.1.output.hypernet.meta_up_sampler.bias_generator.0.bias"
-    run.changed["ner"] = {name: copies[name] + 0.5, name.replace("1", "2"): copies[name.replace("1", "2")] + 0.1}
-    shutil.rmtree(folder)
-    run.write(folder)
-    said = importing()
-    assert f"2 of the 24 second copies of generators under the layers differ from the generators, most {name}" in said
-    assert "by 0.5; the generators are taken" in said
-    hidden, _ = outputs(HyperX.from_pretrained("new"), "ner", "en")
-    torch.testing.assert_close(hidden, wanted(run, "ner", "en"), atol=1e-5, rtol=0)
-
-
-def test_second_copies_of_nothing(folder: Path, importing: Callable[..., str]) -> None:
-    run = published_run(tiny_bert())
-    run.changed["ner"] = {"bert.encoder.layer.1.output.hypernet.other": torch.zeros(1)}
-    run.write(folder)
-    assert "unexpected: bert.encoder.layer.1.output.hypernet.other" in importing(status=1)
-
-
 def test_encoders_that_differ(folder: Path, importing: Callable[..., str]) -> None:
     run = published_run(tiny_bert())
     norm, layer = "bert.embeddings.LayerNorm.weight", f"{SOURCE}.layer_id_embeddings.layer:2"
-    run.changed["pos"] = {norm: run.shared[norm] + 0.25, layer: run.shared[layer] + 0.1}
+    changes = {norm: torch.zeros(7), layer: run.shared[layer] + 0.1, "bert.more": torch.zeros(1)}
+    run.changed["pos"] = changes
     run.write(folder)
-    tensors = len(run.shared) - 1
     said = importing()
-    assert f"2 of the {tensors} tensors of the encoder and the hypernetwork in pos differ from those in ner" in said
-    assert f"most {norm} by 0.25; those of ner are taken" in said
+    assert f"3 of the {len(run.shared) - 1} tensors of the encoder and the hypernetwork in pos differ" in said
+    assert f"such as {norm}; those of ner are taken" in said
     hidden, _ = outputs(HyperX.from_pretrained("new"), "pos", "en")
     torch.testing.assert_close(hidden, wanted(run, "pos", "en"), atol=1e-5, rtol=0)
-
-
-def test_encoders_of_other_shapes(folder: Path, importing: Callable[..., str]) -> None:
-    run = published_run(tiny_bert())
-    run.changed["pos"] = {"bert.embeddings.LayerNorm.weight": torch.zeros(7), "bert.more": torch.zeros(1)}
-    run.write(folder)
-    assert "2 of the " in importing()
 
 
 def test_a_pooler_is_ignored(folder: Path, importing: Callable[..., str]) -> None:
@@ -433,9 +399,11 @@ def test_every_language_of_the_program_is_known(folder: Path, importing: Callabl
         ({"no_hypernet": True}, ["no_hypernet: the run has no hypernetwork"]),
         ({"tasks": ["ner", "qa"]}, ["tasks: expected ner, pos, dep, mlm; found 'qa'"]),
         ({"tasks": ["mlm"], "train_task_language_pairs": ["mlm#en"]}, ["tasks: expected one of ner, pos, dep"]),
-        ({"tasks": None, "languages": []}, ["tasks: expected one or more; found none", "languages: expected one or"]),
-        ({"tasks": "ner"}, ["tasks: expected list; found str"]),
-        ({"languages": ["en", 3]}, ["languages: expected a list of texts"]),
+        (
+            {"tasks": None, "languages": []},
+            ["tasks: expected one of ner, pos, dep; found none", "languages: exp"],
+        ),
+        ({"tasks": [None], "adapter_dim": 2.5}, ["tasks: expected a text", "adapter_dim: expected"]),
         ({"languages": ["en", "tr", "klingonisch"]}, ["languages: 'klingonisch' is no language code"]),
         (
             {"languages": ["en", "turkish"]},
@@ -444,10 +412,13 @@ def test_every_language_of_the_program_is_known(folder: Path, importing: Callabl
         ({"languages": ["en", "tr", "tur"]}, ["languages: 'tur' is the same language as 'tr'"]),
         ({"train_task_language_pairs": ["ner#de"]}, ["train_task_language_pairs: ner#de is not of the run's"]),
         ({"train_task_language_pairs": ["ner"]}, ["train_task_language_pairs: ner# is not of the run's"]),
-        ({"adapter_dim": True}, ["adapter_dim: expected int; found bool"]),
-        ({"adapter_dim": 10**30, "task_embedding_dim": 0}, ["adapter_dim: expected 1 to", "task_embedding_dim: exp"]),
-        ({"condition_to_layer_id": "yes"}, ["condition_to_layer_id: expected bool; found str"]),
-        ({"adapter_non_linearity": "reluu"}, ["there is no activation 'reluu'. Did you mean 'relu'?"]),
+        (
+            {"adapter_dim": True, "condition_to_layer_id": 2},
+            ["adapter_dim: exp", "condition_to_layer_id: exp"],
+        ),
+        ({"adapter_dim": 0}, ["adapter_dim: expected", "found 0"]),
+        ({"adapter_dim": 10**30}, ["no model has the sizes of its arguments"]),
+        ({"adapter_non_linearity": "reluu"}, ["adapter_non_linearity: expected", "Did you mean 'relu'?"]),
     ],
 )
 def test_arguments_that_describe_no_model(
@@ -506,14 +477,6 @@ def test_problems_with_the_options(
     assert (tmp_path / "full" / "notes.txt").exists()
 
 
-def test_help(capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["--help"]) == 0
-    assert "import-published" in capsys.readouterr().out
-    with pytest.raises(SystemExit):
-        main(["import-published", "--help"])
-    assert "--model_name_or_path" in capsys.readouterr().out
-
-
 def test_training_arguments_are_never_run(folder: Path, importing: Callable[..., str]) -> None:
     published_run(tiny_bert()).write(folder)
     importing()
@@ -545,11 +508,11 @@ NO_WEIGHTS: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
     "a command": (lambda own: own | {"x": Hostile("touch ran")}, f"it asks for {os.system.__module__}.system"),
     "a module": (lambda own: own | {"x": torch.nn.Linear(1, 1)}, "it asks for torch.nn.modules.linear.Linear"),
     "a list": (lambda own: [own], "expected weights by name; found a list"),
-    "a number": (lambda own: own | {"x": 1}, "expected a plain tensor; found a int at x"),
-    "a number as a name": (lambda own: own | {1: torch.zeros(1)}, "expected a plain tensor; found a Tensor at 1"),
-    "sparse": (lambda own: own | {"x": torch.eye(2).to_sparse()}, "expected a plain tensor; found a Tensor at x"),
-    "no storage": (lambda own: own | {"x": torch.zeros(2, device="meta")}, "x is larger than the file that holds it"),
-    "no size": (lambda own: own | {"x": torch.zeros(1).expand(10**12)}, "x is larger than the file that holds it"),
+    "a number": (lambda own: own | {"x": 1}, "found another int at x"),
+    "a number as a name": (lambda own: own | {1: torch.zeros(1)}, "found another Tensor at 1"),
+    "sparse": (lambda own: own | {"x": torch.eye(2).to_sparse()}, "found another Tensor at x"),
+    "no storage": (lambda own: own | {"x": torch.zeros(2, device="meta")}, "found another Tensor at x"),
+    "no size": (lambda own: own | {"x": torch.zeros(1).expand(10**12)}, "found another Tensor at x"),
     "whole numbers": (
         lambda own: own | {"cls.bias": torch.zeros(7, dtype=torch.int32)},
         "cls.bias: expected numbers of shape (7,), found int32 of (7,)",
@@ -559,35 +522,31 @@ NO_WEIGHTS: dict[str, tuple[Callable[[dict[str, Tensor]], Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("zipped", [True, False])
 @pytest.mark.parametrize("case", NO_WEIGHTS)
-def test_files_that_are_no_weights(folder: Path, importing: Callable[..., str], case: str, zipped: bool) -> None:
+def test_files_that_are_no_weights(folder: Path, importing: Callable[..., str], case: str) -> None:
     weights, reason = NO_WEIGHTS[case]
     run = published_run(tiny_bert())
     run.write(folder)
-    save(folder, weights(dict(run.shared | run.heads["ner"])), zipped=zipped)
-    said = importing(status=1)
-    assert reason in said
-    assert "ner_model/pytorch_model.bin" in said
-    assert "weights_only" not in said
-    assert not Path("ran").exists()
+    for zipped in (True, False):
+        save(folder, weights(dict(run.shared | run.heads["ner"])), zipped=zipped)
+        said = importing(status=1)
+        assert reason in said
+        assert "ner_model/pytorch_model.bin" in said
+        assert "weights_only" not in said
+        assert not Path("ran").exists()
 
 
-def test_weights_in_the_older_format(folder: Path, importing: Callable[..., str]) -> None:
+def test_half_precision_and_the_older_format(folder: Path, importing: Callable[..., str]) -> None:
     run = published_run(tiny_bert())
+    halves = {name: value.half() if value.is_floating_point() else value for name, value in run.shared.items()}
+    run = Published(run.options, halves, run.heads, run.config)
     run.write(folder)
     save(folder, run.shared | run.heads["ner"], zipped=False)
     importing()
-    hidden, _ = outputs(HyperX.from_pretrained("new"), "ner", "en")
-    torch.testing.assert_close(hidden, wanted(run, "ner", "en"), atol=1e-5, rtol=0)
-
-
-def test_half_precision(folder: Path, importing: Callable[..., str]) -> None:
-    run = published_run(tiny_bert())
-    halves = {name: value.half() if value.is_floating_point() else value for name, value in run.shared.items()}
-    Published(run.options, halves, run.heads, run.config).write(folder)
-    importing()
-    assert all(parameter.dtype == torch.float32 for parameter in HyperX.from_pretrained("new").parameters())
+    model = HyperX.from_pretrained("new")
+    assert all(parameter.dtype == torch.float32 for parameter in model.parameters())
+    run.shared = {name: value.float() for name, value in halves.items()}
+    torch.testing.assert_close(outputs(model, "ner", "en")[0], wanted(run, "ner", "en"), atol=1e-5, rtol=0)
 
 
 def test_archives_that_unpack_to_more(folder: Path, importing: Callable[..., str]) -> None:
@@ -600,6 +559,4 @@ def test_archives_that_unpack_to_more(folder: Path, importing: Callable[..., str
             archive.writestr(name, data)
     assert "its members are compressed" in importing(status=1)
     path.write_bytes(path.read_bytes()[:1000])
-    assert "is a damaged archive" in importing(status=1)
-    path.write_bytes(b"no weights")
-    assert "it cannot be read" in importing(status=1)
+    assert "it cannot be read. It is damaged or no file of weights" in importing(status=1)

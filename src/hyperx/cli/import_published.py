@@ -12,7 +12,7 @@ def main(arguments: Sequence[str]) -> None:
     """Import and say what to do next."""
     config = parse(ImportConfig, arguments, "import-published")
     start_logging()
-    from hyperx.published.run import checked_options
+    from hyperx.published.arguments import checked_options
 
     checked_options(config)
     from hyperx.published.importing import import_published  # imports PyTorch, for which these messages do not wait

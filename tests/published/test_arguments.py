@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from transformers.trainer_utils import IntervalStrategy, SchedulerType
 
 from hyperx.errors import CheckpointError
-from hyperx.published.pickled import LIMIT, read_arguments
+from hyperx.published.arguments import LIMIT, read_arguments
 
 VALUES = {
     "tasks": ["ner", "pos"],
@@ -30,40 +30,32 @@ VALUES = {
     "no_cuda": False,
     "output_dir": None,
     "name": "Über " * 100,
-    "nested": {"a": (1, 2, 3, 4), "b": [(), (1,), ("x", [2.5])]},
+    "name again": "Über " * 100,
 }
 
 
 @pytest.fixture
-def place(tmp_path: Path) -> Path:
-    return tmp_path / "hyperx_args.bin"
-
-
-@pytest.fixture
-def reading(place: Path) -> Callable[[bytes], dict[str, Any]]:
+def reading(tmp_path: Path) -> Callable[[bytes], dict[str, Any]]:
     """Read a pickle from its file."""
 
     def read(data: bytes) -> dict[str, Any]:
-        place.write_bytes(data)
-        return read_arguments(place)
+        (tmp_path / "hyperx_args.bin").write_bytes(data)
+        return read_arguments(tmp_path / "hyperx_args.bin")
 
     return read
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])
 def test_plain_values(reading: Callable[[bytes], dict[str, Any]], protocol: int) -> None:
-    written = argparse.Namespace(**VALUES, lr_scheduler_type=SchedulerType.POLYNOMIAL)
+    written = argparse.Namespace(**VALUES, lr_scheduler_type=SchedulerType.POLYNOMIAL, nested={"a": [{"b": 1}]})
+    # What is neither a plain value nor a list of them says nothing about a model.
     assert reading(pickle.dumps(written, protocol)) == VALUES | {"lr_scheduler_type": "polynomial"}
 
 
-PLAIN = st.recursive(
-    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
-    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner) | st.lists(inner).map(tuple),
-    max_leaves=20,
-)
+PLAIN = st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text()
 
 
-@given(values=st.dictionaries(st.text(), PLAIN), protocol=st.integers(2, 5))
+@given(values=st.dictionaries(st.text(), PLAIN | st.lists(PLAIN)), protocol=st.integers(2, 5))
 @settings(deadline=None, max_examples=50)
 def test_any_plain_values(tmp_path_factory: pytest.TempPathFactory, values: dict[str, Any], protocol: int) -> None:
     place = tmp_path_factory.mktemp("arguments") / "a.bin"
@@ -116,42 +108,38 @@ HOSTILE = {
         b"\x80\x04" + short("os") + short("system") + b"\x93" + short(RUN) + b"\x85R.",
         "the name os.system",
     ),
-    "INST": (b"(" + short(RUN) + b"ios\nsystem\n.", "the instruction INST os system"),
+    "INST": (b"(" + short(RUN) + b"ios\nsystem\n.", "the instruction INST"),
     "OBJ": (b"(" + NAMESPACE + short(RUN) + b"o.", "the instruction OBJ"),
     "NEWOBJ_EX": (b"\x80\x04" + NAMESPACE + b")}\x92.", "the instruction NEWOBJ_EX"),
-    "a call of the namespace": (NAMESPACE + b"}\x85R.", "a call of the class argparse.Namespace"),
-    "a scheduler of two": (SCHEDULER + short("a") + short("b") + b"\x86R.", "a call of the class transformers"),
-    "a scheduler of a number": (SCHEDULER + b"K\x01\x85R.", "a call of the class transformers"),
-    "a new scheduler": (SCHEDULER + b")\x81.", "an object of the class transformers"),
-    "a namespace with arguments": (NAMESPACE + b"K\x01\x85\x81.", "an object of the class argparse.Namespace"),
-    "a call of a text": (short("x") + b")R.", "a call of a str"),
-    "a state of a class": (NAMESPACE + b"}" + short("a") + b"K\x01sb.", "a state of the class argparse.Namespace"),
-    "a state of a list": (b"]}b.", "a state of a list"),
-    "a state in two parts": (NAMESPACE + b")\x81N}\x86b.", "a state of an argparse.Namespace"),
-    "names that are numbers": (NAMESPACE + b")\x81}K\x01K\x02sb.", "names are no texts"),
-    "a class as a value": (pickle.dumps(argparse.Namespace(a=argparse.Namespace)), "the class argparse.Namespace as"),
-    "a namespace in a namespace": (
-        pickle.dumps(argparse.Namespace(a=argparse.Namespace())),
-        "an argparse.Namespace as a value",
-    ),
+    "a call of the namespace": (NAMESPACE + b"}\x85R.", "found a call"),
+    "a scheduler of two": (SCHEDULER + short("a") + short("b") + b"\x86R.", "the instruction TUPLE2"),
+    "a scheduler of a number": (SCHEDULER + b"K\x01\x85R.", "found a call"),
+    "a new scheduler": (SCHEDULER + b")\x81.", "an object of another class"),
+    "a namespace with arguments": (NAMESPACE + b"K\x01\x85\x81.", "an object of another class"),
+    "a call of a text": (short("x") + b")R.", "found a call"),
+    "a state of a class": (NAMESPACE + b"}" + short("a") + b"K\x01sb.", "a state of another object"),
+    "a state of a list": (b"]}b.", "a state of another object"),
+    "a state in two parts": (NAMESPACE + b")\x81N}\x86b.", "the instruction TUPLE2"),
+    "a namespace as a state": (NAMESPACE + b")\x81" + NAMESPACE + b")\x81b.", "a state of another object"),
+    "names that are numbers": (NAMESPACE + b")\x81}K\x01K\x02sb.", "keys are no texts"),
     "an extension": (b"\x82\x01.", "the instruction EXT1"),
-    "a persistent id": (b"Pab\n.", "the instruction PERSID ab"),
+    "a persistent id": (b"Pab\n.", "the instruction PERSID"),
     "a persistent object": (b"K\x01Q.", "the instruction BINPERSID"),
     "a set": (pickle.dumps(argparse.Namespace(a={1})), "the instruction EMPTY_SET"),
     "bytes": (pickle.dumps(argparse.Namespace(a=b"x")), "the instruction SHORT_BINBYTES"),
     "a tuple as a key": (pickle.dumps(argparse.Namespace(a={(1,): 2})), "keys are no texts"),
-    "a mapping": (pickle.dumps({"tasks": ["ner"]}), "expected an argparse.Namespace; found a dict"),
-    "a namespace called": (NAMESPACE + b"X\x01\x00\x00\x00a\x85R.", "a call of the class argparse.Namespace"),
-    "a class": (NAMESPACE + b".", "found the class argparse.Namespace"),
+    "a mapping": (pickle.dumps({"tasks": ["ner"]}), "found a dict"),
+    "a namespace called": (NAMESPACE + b"X\x01\x00\x00\x00a\x85R.", "found a call"),
+    "a class": (NAMESPACE + b".", "found a name"),
     "nothing": (b"", "damaged or no pickle"),
-    "a text file": (b"tasks: ner\n", "damaged or no pickle"),
+    "a text file": (b"tasks: ner\n", "the instruction TUPLE"),
     "an empty stack": (b"\x80\x02.", "damaged or no pickle"),
-    "an open mark": (b"]((.", "damaged or no pickle"),
-    "half of a pair": (b"}(K\x01u.", "damaged or no pickle"),
+    "an open mark": (b"]((.", "found a list"),
+    "half of a pair": (b"}(" + short("a") + b"u.", "damaged or no pickle"),
     "an unknown memory": (b"h\x07.", "damaged or no pickle"),
     "great depth": (b"]" * 200_000 + b"a" * 199_999 + b".", "found a list"),
     "great depth as a key": (b"})" + b"\x85" * 200_000 + b"Ns.", "keys are no texts"),
-    "great depth called": (b")" + b"\x85" * 200_000 + b")R.", "a call of a tuple"),
+    "great depth called": (b")" + b"\x85" * 200_000 + b")R.", "found a call"),
     "a memory far out": (b"]r\xff\xff\xff\xff.", "found a list"),
     "a large file": (b"\x80\x02" + b"]0" * LIMIT, "at most"),
 }
