@@ -1,4 +1,4 @@
-"""Files and folders: paths with ``~``, content hashes and checksums, atomic writing of JSON, the cache."""
+"""Files and folders: paths with ``~``, content hashes, atomic writing, the cache."""
 
 from __future__ import annotations
 
@@ -32,14 +32,11 @@ def in_home(path: str | Path) -> Path:
 
 def is_hub_name(name: str) -> bool:
     """Whether a name may be that of an encoder on the hub."""
-    return (
-        re.fullmatch(r"[\w.-]+(/[\w.-]+)?", name) is not None and not name.startswith(".") and not name.endswith(".bin")
-    )
+    return re.fullmatch(r"(?!\.)[\w.-]+(/[\w.-]+)?(?<!\.bin)", name) is not None
 
 
 def missing_encoder(name: str) -> str | None:
-    """What is said of an encoder that is named by a path, if there is nothing; None if there is, or it may be on the
-    hub."""
+    """That an encoder's name is neither a path that exists nor one of the hub; None if it is."""
     if in_home(name).exists() or is_hub_name(name):
         return None
     return f"{name}: expected an encoder, found no such file or folder"
@@ -68,33 +65,9 @@ def sha256(path: Path) -> str:
     return digest.hexdigest()
 
 
-def checksum(path: Path) -> int:
-    """The CRC-32 of a file's content: fast, and enough to tell accidental damage."""
-    found = 0
-    with path.open("rb") as file:
-        while chunk := file.read(1 << 20):
-            found = zlib.crc32(chunk, found)
-    return found
-
-
 def json_checksum(value: Mapping[str, Any]) -> int:
     """The CRC-32 of a JSON object, however it is laid out."""
     return zlib.crc32(json.dumps(value, sort_keys=True).encode())
-
-
-def write_checked_json(path: Path, value: Mapping[str, Any]) -> None:
-    """Write a JSON object with its checksum, for :func:`read_checked_json`."""
-    write_json(path, {**value, "crc32": json_checksum(value)})
-
-
-def read_checked_json(path: Path) -> dict[str, Any] | None:
-    """What :func:`write_checked_json` wrote; None if there is nothing, or it is damaged."""
-    try:
-        value = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, RecursionError):
-        return None
-    whole = isinstance(value, dict) and value.pop("crc32", None) == json_checksum(value)
-    return value if whole else None
 
 
 @contextlib.contextmanager
@@ -116,8 +89,8 @@ def taking_turns(path: Path) -> Iterator[None]:
 def part_folder(parent: Path) -> Iterator[Path]:
     """A folder ``.part-*`` to write in, which is deleted in the end. Those of processes that were killed are cleared.
 
-    The lock in such a folder is held while somebody writes there. The one beside ``parent`` is held from the making of
-    a folder until its lock is taken, so that no other process finds it unlocked.
+    Its lock is held while somebody writes there. That of ``parent`` is held until then, so that nobody finds the new
+    folder unlocked.
     """
     from filelock import FileLock
 

@@ -9,7 +9,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from types import FrameType
-from typing import NoReturn
 
 SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 """Ctrl-C, what schedulers of jobs send, and what the end of a terminal sends."""
@@ -18,11 +17,7 @@ SAME = 0.5
 
 
 class Interrupted(KeyboardInterrupt):
-    """The process was asked to end.
-
-    Args:
-        number: the signal.
-    """
+    """The process was asked to end, by the signal of this number."""
 
     def __init__(self, number: int) -> None:
         super().__init__(signal.Signals(number).name)
@@ -98,22 +93,14 @@ def _hear(number: int, frame: FrameType | None) -> None:
         return
     _State.number, _State.heard_at = number, now
     if _State.command is not None and (again or (not _State.deferred and _importing(frame))):
-        _leave(number)
+        with suppress(OSError):  # the terminal may be gone
+            os.write(2, f"\nhyperx {_State.command}: interrupted\n".encode())
+        os._exit(128 + number)
     if again or not _State.deferred:
         raise Interrupted(number)
 
 
 def _importing(frame: FrameType | None) -> bool:
-    """Whether an import is under way."""
-    while frame is not None:
-        if frame.f_code.co_filename.startswith("<frozen importlib"):
-            return True
+    while frame is not None and not frame.f_code.co_filename.startswith("<frozen importlib"):
         frame = frame.f_back
-    return False
-
-
-def _leave(number: int) -> NoReturn:
-    """End the process here and now."""
-    with suppress(OSError):  # the terminal may be gone
-        os.write(2, f"\nhyperx {_State.command}: interrupted\n".encode())
-    os._exit(128 + number)
+    return frame is not None
