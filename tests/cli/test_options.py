@@ -248,29 +248,6 @@ def test_what_is_on_has_a_negative_form(name: str) -> None:
     assert options(f"--no_{name}", f"--{name}")[name] is True
 
 
-# Help -----------------------------------------------------------------------------------------------------------------
-
-
-@pytest.mark.parametrize("kind", [TrainConfig, EvaluateConfig, PredictConfig, CheckConfig, ImportConfig])
-def test_help_reads_as_a_page(
-    kind: type[Any], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Negative forms only of what is on, no trace of the parser's types, and paragraphs that fill their lines."""
-    monkeypatch.setenv("COLUMNS", "100")
-    with pytest.raises(SystemExit):
-        parse(kind, ["--help"], "train")
-    page = capsys.readouterr().out
-    on = {name for name, default in flat(kind()).items() if default is True}
-    assert set(re.findall(r"--no_(\w+)", page)) - {"cuda", "hypernet"} == on
-    assert "no_no" not in page
-    for oddity in ("{None", "(default: )", "(default: None)", "(default: False)", "(default: True)"):
-        assert oddity not in page
-    assert max(map(len, page.splitlines())) <= 104
-    text = " ".join(line.strip("│ ") for line in page.splitlines())
-    for name, words in help_texts(kind).items():
-        assert name in IN_FILES_ONLY or " ".join(words.split()) in " ".join(text.split()), name
-
-
 # docs/options.md ------------------------------------------------------------------------------------------------------
 
 TABLES: dict[str, tuple[str, type[Any]]] = {

@@ -39,7 +39,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run a command; returns the exit status: 0 for success, 1 for a problem that the message explains, 2 for a misused
     command line, 130 if interrupted (143 by SIGTERM)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
-    print_anywhere()
+    codecs.register_error("hyperx", _in_ascii)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
+            stream.reconfigure(errors="hyperx")
     if words[:1] == ["help"]:
         words = [*words[1:2], "--help"]
     if not words or words[0] in ("-h", "--help"):
@@ -57,16 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return run(words[0], words[1:])
 
 
-def print_anywhere() -> None:
-    """Let the standard streams print everything: what their encoding lacks is shown as ASCII or by its number."""
-    codecs.register_error("hyperx", _in_ascii)
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
-            stream.reconfigure(errors="hyperx")
-
-
 def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
-    """Punctuation in ASCII, other characters as Python escapes them."""
+    """What a stream's encoding lacks: punctuation in ASCII, other characters as Python escapes them."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
     found = error.object[error.start : error.end].translate(ASCII)
@@ -85,11 +80,9 @@ def run(command: str, arguments: Sequence[str]) -> int:
 
         print_text(f"hyperx {command}: {error}", error=True)
         return 2 if isinstance(error, UsageError) else 1
-    except BrokenPipeError:
-        # The reader of the output is gone (`| head`): buffered output has nowhere to go.
+    except BrokenPipeError:  # the reader of the output is gone (`| head`): buffered output has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-    except OSError as error:
-        # A full disk or a folder without write permission, wherever it is noticed.
+    except OSError as error:  # a full disk, or no permission, wherever it is noticed
         print(f"hyperx {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:

@@ -7,21 +7,26 @@ from collections.abc import Sequence
 from hyperx.cli.options import parse
 from hyperx.config import LanguagesConfig
 from hyperx.errors import HyperXError
-from hyperx.languages import Language, Treebank, canonical, known_languages
+from hyperx.languages import Language, canonical, known_languages
 from hyperx.tables import print_table, print_text
 
 
 def main(arguments: Sequence[str]) -> None:
-    """Print the table; raises a HyperXError if nothing is found."""
+    """Print the table; raises a HyperXError if no language is called by the words."""
     words = parse(LanguagesConfig, arguments, "languages").words
     every = known_languages().values()
-    found = [language for language in every if not words or any(_matches(language, word) for word in words)]
-    if not found:
+    rows = []
+    for language in every:
+        if not words or any(_matches(language, word) for word in words):
+            names = [treebank.name + ("" if "train" in treebank.splits else "*") for treebank in language.treebanks]
+            first, others = "".join(names[:1]), ", ".join(names[1:])
+            rows.append([language.code, language.name, first, others, language.wikiann or ""])
+    if not rows:
         raise HyperXError(f"no language or treebank is called {' or '.join(words)}; `hyperx languages` lists all")
     header = ["code", "language", "default treebank", "other treebanks", "WikiANN"]
-    print_table("Languages", header, list(map(_row, found)), text_columns=len(header))
+    print_table("Languages", header, rows, text_columns=len(header))
     print_text(
-        f"{len(found)} of {len(every)} languages. * has no train split. Choose with: --treebanks LANGUAGE=TREEBANK"
+        f"{len(rows)} of {len(every)} languages. * has no train split. Choose with: --treebanks LANGUAGE=TREEBANK"
     )
 
 
@@ -31,12 +36,3 @@ def _matches(language: Language, word: str) -> bool:
         return canonical(word) == language.code
     names = [language.name, *(name for one in language.treebanks for name in (one.name, one.folder))]
     return any(word.lower() in name.lower() for name in names)
-
-
-def _row(language: Language) -> list[str]:
-    default, *others = map(_marked, language.treebanks) if language.treebanks else [""]
-    return [language.code, language.name, default, ", ".join(others), language.wikiann or ""]
-
-
-def _marked(treebank: Treebank) -> str:
-    return treebank.name + ("" if "train" in treebank.splits else "*")
