@@ -14,7 +14,7 @@ from torch.utils.checkpoint import CheckpointError
 from hyperx.encoders.families import LAYOUTS
 from hyperx.encoders.layout import norm_modules
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.model import HyperX, ModelOutput, learnt_languages, rows_of
+from hyperx.model import HyperX, ModelOutput, learnt_languages
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.model import apply_freezing, public_names
 from hyperx.prediction.predictor import Predictor
@@ -101,7 +101,7 @@ def test_one_pair_for_all_rows_equals_one_for_each() -> None:
 @pytest.mark.parametrize("pairs", [PAIRS, "ner#de", ["pos#tr"] * 5])
 def test_given_adapters_equal_generated_ones(pairs: str | list[str]) -> None:
     model = tiny_model(options=NORMS)
-    distinct = [TaskLanguagePair.parse(pair) for pair in dict.fromkeys(rows_of(pairs, 5))]
+    distinct = [TaskLanguagePair.parse(pair) for pair in dict.fromkeys([pairs] if isinstance(pairs, str) else pairs)]
     adapters = model.adapters(distinct)
     wanted = model(pairs, IDS, MASK).hidden
     with torch.no_grad():
@@ -279,11 +279,6 @@ def test_unknown_names_are_told_with_a_suggestion(pair: str, message: str) -> No
 def test_wrong_number_of_pairs(count: int) -> None:
     with pytest.raises(HyperXError, match=f"one for each of the 5 rows; found {count}"):
         tiny_model()(["ner#en"] * count, IDS, MASK)
-
-
-def test_rows_of() -> None:
-    pair = TaskLanguagePair("ner", "tr")
-    assert rows_of("ner#tr", 2) == rows_of(pair, 2) == rows_of(["ner#tr", pair], 2) == [pair, pair]
 
 
 @pytest.mark.parametrize("layer", [0, 4, -1])

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -18,7 +17,7 @@ from hyperx import checkpoint
 from hyperx.config import EncoderPart, ModelConfig
 from hyperx.data.batch.padding import Subwords, pad_windows
 from hyperx.data.batch.windows import SubwordEncoder
-from hyperx.data.read.rows import checked_words, in_order
+from hyperx.data.read.rows import in_order
 from hyperx.data.read.sentence import Prediction
 from hyperx.device import placed
 from hyperx.encoders.dropout import use_fast_dropout
@@ -26,7 +25,7 @@ from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask, unroll_shared_layers
 from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
-from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
+from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.files import in_home
 from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters, Rows
@@ -34,11 +33,9 @@ from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor, Turn
-from hyperx.prediction.request import language_problem, predicted_tasks, read_texts, task_problem
+from hyperx.prediction.request import language_problem, predicted_tasks, read_texts, read_words, task_problem
 from hyperx.tasks.base import HeadFacts, HeadInput, Task
 from hyperx.tasks.registry import KINDS, make_tasks
-
-log = logging.getLogger(__name__)
 
 Pairs = str | TaskLanguagePair | Sequence[str | TaskLanguagePair]
 
@@ -136,7 +133,7 @@ class HyperX(nn.Module):
         model = cls(loaded.model, config)
         model.tokenizer = loaded.tokenizer
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
-        model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
+        checkpoint.load_strictly(model, tensors, [*outside, *(config.trained_inside or ())])
         return model.eval()
 
     def trained_names(self) -> list[str]:
@@ -150,12 +147,9 @@ class HyperX(nn.Module):
 
     def save_files(self, folder: Path) -> None:
         """Write the configuration and the trained weights into an existing folder."""
-        names = self.trained_names()
-        inside = tuple(name for name in names if name.startswith("encoder."))
-        state = dict(self.named_parameters())
-        checkpoint.save_model(
-            folder, replace(self.config, trained_inside=inside), {name: state[name] for name in names}
-        )
+        state = {name: self.get_parameter(name) for name in self.trained_names()}
+        inside = tuple(name for name in state if name.startswith("encoder."))
+        checkpoint.save_model(folder, replace(self.config, trained_inside=inside), state)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save a checkpoint that :meth:`from_pretrained` reads: what was trained, not the encoder.
@@ -171,13 +165,9 @@ class HyperX(nn.Module):
             raise CheckpointError(f"{path} holds {listing(other, most=3)}, which would be lost; name a new folder")
         checkpoint.write_folder(path, self.save_files)
 
-    def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
-        """Load trained weights, which must have exactly these names (by default :meth:`trained_names`).
-
-        Raises:
-            CheckpointError: naming what is missing, unexpected or of another shape.
-        """
-        checkpoint.load_strictly(self, tensors, self.trained_names() if names is None else names)
+    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
+        """Load trained weights; raises a CheckpointError that names what is missing, unexpected or of another shape."""
+        checkpoint.load_strictly(self, tensors, self.trained_names())
 
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
         """The encoder's tokenizer; raises a HyperXError if the model has none."""
@@ -195,38 +185,23 @@ class HyperX(nn.Module):
         return Subwords.of(self.checked_tokenizer())
 
     def inputs(self, sentences: Iterable[Iterable[str]]) -> dict[str, Tensor]:
-        """The inputs of :meth:`forward` for sentences given as words: ``input_ids``, ``attention_mask`` and ``words``,
-        each ``[B, T]``.
+        """``input_ids``, ``attention_mask`` and ``words`` of :meth:`forward`, each ``[B, T]``, for sentences as words.
 
         Raises:
             HyperXError: if a sentence is longer than a window; :meth:`predict` splits such sentences.
             DataError: if there is no sentence, or one is not a sequence of words.
         """
-        given = in_order(sentences)
-        if given is None:
-            raise not_expected("sentences", "a list of sentences, each a list of words", sentences)
-        checked = []
-        for number, words in enumerate(given):
-            try:
-                checked.append(checked_words(words))
-            except DataError as error:
-                raise DataError(f"sentence {number}: {error.message}") from error
-            if not checked[-1]:
-                raise DataError(f"sentence {number}: expected words, found none")
-        if not checked:
-            raise DataError("expected one sentence or more, found none")
+        checked = read_words(sentences)
         with self.turn:
             encoder = SubwordEncoder(self.checked_tokenizer(), max_length=self.config.max_length)
             windows = encoder.windows(checked)
         for number, own in enumerate(windows):
             if len(own) > 1:
-                raise HyperXError(
-                    f"sentence {number}: expected at most {self.config.max_length} subwords, found more; cut it, or "
-                    "use predict, which does"
-                )
-        tensors = pad_windows([window for own in windows for window in own], self.subwords().pad)
-        names = ("input_ids", "attention_mask", "words")
-        return {name: tensor.to(self.word_embeddings.device) for name, tensor in zip(names, tensors, strict=True)}
+                most = f"expected at most {self.config.max_length} subwords, found more"
+                raise HyperXError(f"sentence {number}: {most}; cut it, or use predict, which does")
+        tensors = pad_windows([window for (window,) in windows], self.subwords().pad)
+        ids, mask, words = (tensor.to(self.word_embeddings.device) for tensor in tensors)
+        return {"input_ids": ids, "attention_mask": mask, "words": words}
 
     def predict(
         self,
@@ -243,16 +218,13 @@ class HyperX(nn.Module):
         Threads may share a model: their calls take turns.
 
         Args:
-            texts: raw texts, which are segmented into words if a task needs them, or sequences of words: lists, arrays,
-                series or any other iterables with an order.
+            texts: raw texts, which are segmented into words if a task needs them, or sequences of words, in anything
+                that has an order.
             task: the task, or several; by default all that were trained and predict anything.
             language: the language of all texts.
             text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
             confidences: also give the probability of each label.
             batch_size: windows in a batch; the labels do not depend on it.
-
-        Returns:
-            For each text its label by task, or its words and their labels by task.
 
         Raises:
             HyperXError: if an argument is of the wrong kind, the model has no such task, the task predicts nothing, the
@@ -360,10 +332,8 @@ class HyperX(nn.Module):
             adapters: what :meth:`adapters` returned for the batch's distinct pairs in order of first appearance, to
                 avoid generating them again.
         """
-        _check_batch(input_ids, attention_mask=attention_mask, words=words)
-        row_pairs = rows_of(pairs, len(input_ids))
-        distinct = list(dict.fromkeys(row_pairs))
-        rows = None
+        row_pairs = _checked_rows(pairs, input_ids, attention_mask=attention_mask, words=words)
+        distinct, rows = list(dict.fromkeys(row_pairs)), None
         if len(distinct) > 1:
             rows = Rows.of([distinct.index(pair) for pair in row_pairs], input_ids.device)
         weights = self.adapters(distinct) if adapters is None else adapters
@@ -372,23 +342,23 @@ class HyperX(nn.Module):
         if weights is not None and weights.pairs != len(distinct):
             names = ", ".join(map(str, distinct))
             raise HyperXError(f"expected the adapters of {names}; found those of {weights.pairs} pairs")
+        inputs = {"input_ids": input_ids, "attention_mask": prepared_mask(self.encoder, input_ids, attention_mask)}
         try:
-            hidden = self._encode(input_ids, attention_mask, weights, rows)
+            hidden = self.injection.encode(self.encoder, inputs, weights, rows)
         except IndexError as error:  # of its embeddings; only looked into now, as a look waits for the device
             low, high = int(input_ids.min()), int(input_ids.max())
             expected = f"ids from 0 to {len(self.word_embeddings) - 1}, and no more of them than the encoder reads"
             found = f"{low} to {high}, {input_ids.shape[1]} in a row"
             raise HyperXError(f"input_ids: expected {expected}; found {found}") from error
-        by_task = {
-            task: [row for row, pair in enumerate(row_pairs) if pair.task == task] for task in tasks_of(distinct)
-        }
-        given = labels_by_task(labels, by_task)
-        logits, loss = {}, None
+        by_task: dict[str, list[int]] = {}
+        for row, pair in enumerate(row_pairs):
+            by_task.setdefault(pair.task, []).append(row)
+        given, logits, loss = _labels_by_task(labels, by_task), {}, None
         for task, own in by_task.items():
-            inputs = self._head_input(task, own, hidden, words, given.get(task))
-            logits[task] = self.heads[task](inputs)
-            if inputs.labels is not None:
-                part = len(own) / len(row_pairs) * self._loss(task, logits[task], inputs.labels)
+            head_input = self._head_input(task, own, hidden, words, given.get(task))
+            logits[task] = self.heads[task](head_input)
+            if head_input.labels is not None:
+                part = len(own) / len(row_pairs) * self._loss(task, logits[task], head_input.labels)
                 loss = part if loss is None else loss + part
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
 
@@ -416,10 +386,6 @@ class HyperX(nn.Module):
             index = placed(torch.tensor(rows), hidden.device)
         return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
 
-    def _encode(self, input_ids: Tensor, mask: Tensor | None, weights: Adapters | None, rows: Rows | None) -> Tensor:
-        inputs = {"input_ids": input_ids, "attention_mask": prepared_mask(self.encoder, input_ids, mask)}
-        return self.injection.encode(self.encoder, inputs, weights, rows)
-
 
 def _path(name: str, value: str | os.PathLike[str]) -> Path:
     """An argument that is a path, with ``~`` expanded; raises a HyperXError if it is something else."""
@@ -428,42 +394,48 @@ def _path(name: str, value: str | os.PathLike[str]) -> Path:
     return in_home(os.fspath(value))
 
 
-def tasks_of(pairs: Sequence[TaskLanguagePair]) -> list[str]:
-    """The distinct tasks of some pairs, in order."""
-    return list(dict.fromkeys(pair.task for pair in pairs))
+def _checked_rows(pairs: Pairs, input_ids: Tensor, **others: Tensor | None) -> list[TaskLanguagePair]:
+    """The pair of each row of a batch, given one for all or one for each; raises a HyperXError if an input of
+    :meth:`HyperX.forward` is no tensor ``[B, T]``, or there are more or fewer pairs than rows, or no rows."""
+    if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or input_ids.is_floating_point():
+        raise not_expected("input_ids", "a tensor [B, T] of whole numbers", input_ids)
+    for name, tensor in others.items():
+        if not isinstance(tensor, Tensor | None):
+            raise not_expected(name, "a tensor [B, T]", tensor)
+        if tensor is not None and tensor.shape != input_ids.shape:
+            raise HyperXError(f"{name}: expected {list(input_ids.shape)}, as of input_ids; found {list(tensor.shape)}")
+    count = len(input_ids)
+    if not count:
+        raise HyperXError("input_ids: expected one row or more; found none")
+    if isinstance(pairs, str | TaskLanguagePair):
+        return [TaskLanguagePair.parse(pairs)] * count
+    if not isinstance(pairs, Sequence):
+        raise not_expected("pairs", "one pair, such as 'ner#en', or one for each row", pairs)
+    if len(pairs) != count:
+        raise HyperXError(f"pairs: expected one pair, or one for each of the {count} rows; found {len(pairs)}")
+    return [TaskLanguagePair.parse(pair) for pair in pairs]
 
 
-def labels_by_task(
+def _labels_by_task(
     labels: Tensor | Mapping[str, Tensor] | None, rows: Mapping[str, Sequence[int]]
 ) -> Mapping[str, Tensor]:
-    """The labels of each task's rows, if there are any.
-
-    Args:
-        labels: one tensor with the labels of every row, or a mapping from each task to those of its rows.
-        rows: the rows of each task.
-
-    Raises:
-        HyperXError: if labels are given by task, but not for exactly the tasks of the rows.
-    """
-    if labels is None:
-        return {}
-    count = sum(map(len, rows.values()))
+    """The labels of each task's rows, given those of all rows or by task; raises a HyperXError if they are neither."""
     if isinstance(labels, Tensor):
-        if not labels.dim() or len(labels) != count:
+        count = sum(map(len, rows.values()))
+        if labels.shape[:1] != (count,):
             raise HyperXError(f"labels: expected those of {count} rows; found {list(labels.shape)}")
         return {
-            task: labels if len(own) == len(labels) else labels[placed(torch.tensor(own), labels.device)]
+            task: labels if len(own) == count else labels[placed(torch.tensor(own), labels.device)]
             for task, own in rows.items()
         }
-    if not isinstance(labels, Mapping):
+    if not isinstance(labels, Mapping | None):
         raise not_expected("labels", "a tensor, or a mapping from each task to one", labels)
-    if set(labels) != set(rows):
+    if labels is not None and set(labels) != set(rows):
         raise HyperXError(f"labels: expected those of {', '.join(rows)}; found those of {', '.join(labels) or 'none'}")
-    for task, own in rows.items():
-        if not isinstance(labels[task], Tensor) or labels[task].shape[:1] != (len(own),):
-            found = list(labels[task].shape) if isinstance(labels[task], Tensor) else type(labels[task]).__name__
-            raise HyperXError(f"labels: expected a tensor with those of the {len(own)} rows of {task}; found {found}")
-    return labels
+    for task, tensor in (labels or {}).items():
+        if not isinstance(tensor, Tensor) or len(tensor) != len(rows[task]):
+            raise not_expected("labels", f"a tensor with those of the {len(rows[task])} rows of {task}", tensor)
+    return labels or {}
 
 
 def new_adapters(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters | None:
@@ -525,33 +497,3 @@ def check_config(config: ModelConfig) -> None:
         problems.append(f"head_layer: expected a number or 'last'; found {shape.head_layer!r}")
     if problems:
         raise ConfigError(problems)
-
-
-def _check_batch(input_ids: Tensor, **others: Tensor | None) -> None:
-    """Check that inputs are tensors ``[B, T]`` of one shape; raises a HyperXError if not."""
-    if not isinstance(input_ids, Tensor) or input_ids.dim() != 2 or input_ids.is_floating_point():
-        raise not_expected("input_ids", "a tensor [B, T] of whole numbers", input_ids)
-    for name, tensor in others.items():
-        if tensor is None:
-            continue
-        if not isinstance(tensor, Tensor):
-            raise not_expected(name, "a tensor [B, T]", tensor)
-        if tensor.shape != input_ids.shape:
-            raise HyperXError(f"{name}: expected {list(input_ids.shape)}, as of input_ids; found {list(tensor.shape)}")
-
-
-def rows_of(pairs: Pairs, count: int) -> list[TaskLanguagePair]:
-    """The pair of each row, from one pair for all rows or one for each.
-
-    Raises:
-        HyperXError: if there are more or fewer pairs than rows, or no rows.
-    """
-    if not count:
-        raise HyperXError("input_ids: expected one row or more; found none")
-    if isinstance(pairs, str | TaskLanguagePair):
-        return [TaskLanguagePair.parse(pairs)] * count
-    if not isinstance(pairs, Sequence):
-        raise not_expected("pairs", "one pair, such as 'ner#en', or one for each row", pairs)
-    if len(pairs) != count:
-        raise HyperXError(f"pairs: expected one pair, or one for each of the {count} rows; found {len(pairs)}")
-    return [TaskLanguagePair.parse(pair) for pair in pairs]
