@@ -9,9 +9,11 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 import hyperx
+import toy
 
 pytest_plugins = ["world"]
 
@@ -105,6 +107,26 @@ def test_a_mapping_is_no_configuration() -> None:
         hyperx.train({"seed": 1})  # type: ignore[arg-type]
 
 
+def rows(language: str, count: int, seed: int) -> list[dict[str, Any]]:
+    """Sentences of the toy world in memory, as data sets of the hub have them."""
+    return [
+        {"tokens": [word for word, _, _ in words], "ner_tags": [label for _, _, label in words]}
+        for words in toy.sentences(language, count, seed)
+    ]
+
+
+def test_data_may_be_in_memory(options: dict[str, Any], tmp_path: Path) -> None:
+    del options["data_folder"]
+    options |= {"train_task_language_pairs": ["ner#en"], "languages": ["en"], "max_train_steps": 60}
+    table = {"ner#en": {"train": rows("en", 96, 0), "dev": datasets.Dataset.from_list(rows("en", 24, 1))}}
+    model = hyperx.train(data=table, learning_rate=3e-2, **options)
+    assert model.predict([["Ada", "sees", "London"]], language="en")[0].labels["ner"] == ("B-PER", "O", "B-LOC")
+    scores = hyperx.evaluate(model, data={"ner#de": {"test": rows("de", 20, 2)}}, **QUIET)
+    assert [str(score.pair) for score in scores] == ["ner#de"]
+    assert scores["ner#de"].value > 0.5
+    assert not (tmp_path / "run" / "checkpoint-60" / "results.json").exists()
+
+
 # Evaluation -----------------------------------------------------------------------------------------------------------
 
 
@@ -116,6 +138,14 @@ def test_scores_of_a_folder_are_those_of_the_command_line(run: Path) -> None:
     assert scores.averages["seen"] == pytest.approx((scores["ner#en"].value + scores["pos#tr"].value) / 2)
     with pytest.raises(KeyError):
         scores["dep#en"]
+
+
+def test_a_model_is_scored_where_it_was_trained(run: Path) -> None:
+    model = hyperx.HyperX.from_pretrained(run)
+    scores = hyperx.evaluate(model, **QUIET)
+    assert repr(scores) == repr(hyperx.evaluate(run, **QUIET))
+    with pytest.raises(hyperx.ConfigError, match="--output: the results of a model are only returned"):
+        hyperx.evaluate(model, output="there", **QUIET)
 
 
 def test_scores_are_shown_as_a_table(run: Path) -> None:

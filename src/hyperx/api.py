@@ -70,9 +70,14 @@ def evaluate(model: HyperX | str | Path, pairs: str | Sequence[str] = (), **opti
     """
     from hyperx.evaluation.scoring import evaluate_checkpoint
 
-    if not isinstance(model, str | Path):
-        raise not_expected("model", "a folder", model)
-    return evaluate_checkpoint(made(EvaluateConfig, {"eval_ckpt": model, "test_task_language_pairs": pairs, **options}))
+    options = {"test_task_language_pairs": pairs, **options}
+    if isinstance(model, str | Path):
+        return evaluate_checkpoint(made(EvaluateConfig, {**options, "eval_ckpt": model}))
+    from hyperx.model import HyperX
+
+    if not isinstance(model, HyperX):
+        raise not_expected("model", "a model, or the folder of a checkpoint", model)
+    return evaluate_checkpoint(made(EvaluateConfig, options), model)
 
 
 def predict(

@@ -68,6 +68,8 @@ class HyperX(nn.Module):
     """
 
     tokenizer: PreTrainedTokenizerFast | None = None
+    folder: Path | None = None
+    """The checkpoint that it was loaded from."""
 
     def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
@@ -131,7 +133,7 @@ class HyperX(nn.Module):
                 f"{loaded.name!r} has {loaded.content_hash[:12]}: name the same encoder with --model_name_or_path"
             )
         model = cls(loaded.model, config)
-        model.tokenizer = loaded.tokenizer
+        model.tokenizer, model.folder = loaded.tokenizer, path
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
         checkpoint.load_strictly(model, tensors, [*outside, *(config.trained_inside or ())])
         return model.eval()
