@@ -4,10 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-import os
-import signal
-import subprocess
-import sys
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, replace
@@ -43,6 +39,7 @@ from transfer.tables import (
     comparisons,
     curve_data,
     differences_table,
+    update_page,
     write_tables,
 )
 
@@ -86,7 +83,7 @@ def suite(command: str, output: Path, *options: str | Path, experiment: Path | N
     """A command of the suite, in this process."""
     words = [command, "--output_dir", str(output), *map(str, options)]
     if experiment is not None:
-        words += ["--experiment", str(experiment), "--steps", str(STEPS), "--text_steps", "2", "--in_process"]
+        words += ["--experiment", str(experiment), "--steps", str(STEPS), "--text_steps", "2"]
     return main(words)
 
 
@@ -313,92 +310,36 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(
     assert {row.options for row in rows} == {"add_layer_norm_after_adapter=true conditional_layer_norm=true"}
 
 
-def test_each_run_is_a_process_of_its_own(experiment: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    words = ["run", "--experiment", str(experiment), "--output_dir", str(tmp_path), "--steps", "2", "--seeds", "1"]
-    assert main([*words, "--methods", "hyper-x", "--max_eval_samples", "2"]) == 0
-    assert {row.pair for row in Results(tmp_path).rows()} == set(CELLS)
-    run = Run(method="hyper-x", seed=1, steps=2, rate=1.0, stage="final", limit=2, changes={"max_length": 3})
-    with pytest.raises(SystemExit) as status:
-        runs._exit_with(run, Experiment.read(str(experiment)), tmp_path)
-    assert status.value.code == 1
-
-
-STARTS_A_CHILD = """
-import multiprocessing, sys, time
-
-def child():
-    from transfer.runs import stop_with_parent
-    stop_with_parent()
-    try:
-        print("ready", flush=True)
-        # Many short sleeps: a signal just before a long one would be seen at its end.
-        for _ in range(600):
-            time.sleep(0.1)
-    except KeyboardInterrupt:
-        print("interrupted", flush=True)
-
-if __name__ == "__main__":
-    multiprocessing.get_context("spawn").Process(target=child).start()
-    time.sleep(60)
-"""
-
-
-def test_a_run_does_not_outlive_the_suite(tmp_path: Path) -> None:
-    script = tmp_path / "script.py"
-    script.write_text(STARTS_A_CHILD, encoding="utf-8")
-    paths = {"PYTHONPATH": os.pathsep.join(path for path in sys.path if path)}
-    with subprocess.Popen(
-        [sys.executable, str(script)],
-        stdout=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **paths},
-        # As a shell starts what runs in the background.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_IGN),
-    ) as parent:
-        assert parent.stdout is not None
-        assert parent.stdout.readline() == "ready\n"
-        parent.kill()
-        assert parent.communicate(timeout=30)[0] == "interrupted\n"
-
-
-def test_rendering_gives_tables_and_plots(done: Path) -> None:
-    assert suite("render", done) == 0
+def test_rendering_gives_tables_plots_and_a_page(done: Path, tmp_path: Path) -> None:
+    page, title = tmp_path / "page.md", "toy, 4 steps, the first 10 sentences of each cell: test data"
+    page.write_text(f"Before.\n\n<!-- {title} -->\nold\n<!-- end -->\n\nAfter.\n", encoding="utf-8")
+    assert suite("render", done, "--page", page) == 0
     plots = {path.name: path for path in done.iterdir() if path.suffix in (".png", ".svg")}
     assert set(plots) == {f"{name}.{kind}" for name in ("cells-toy-4-10", "curves-toy-4-5") for kind in ("png", "svg")}
     assert plots["cells-toy-4-10.png"].read_bytes().startswith(b"\x89PNG")
     assert "<svg" in plots["curves-toy-4-5.svg"].read_text(encoding="utf-8")
     text = (done / "tables.md").read_text(encoding="utf-8")
-    assert "## toy, 4 steps, the first 10 sentences of each cell: test data" in text
     groups = "seen | new pair | new language | zero-shot (both new) | all"
     header = f"| method | seeds, rate | {groups} | seconds (+ on raw text) |"
-    assert header in text
     # Two seeds have an interval, one has none.
     averages = dict(zip(METHODS, text.split(header)[1].splitlines()[2:], strict=False))
     assert averages["hyper-x"].count("±") == averages["adapter-shared"].count("±") == 5
     assert averages["mad-x"].count("±") == 0
     assert "| adapter-shared | 2, " in text
+    assert "Every cell: [cells-toy-4-10.csv](data/cells-toy-4-10.csv)." in text
     cells = (done / "data" / "cells-toy-4-10.csv").read_text(encoding="utf-8")
     for cell in ("ner#en,seen,f1,10,2,", "pos#en,new pair,accuracy,10,2,", "ner#de,new language,f1,10,2,"):
         assert f"hyper-x,{cell}" in cells
-    assert "Every cell: [cells-toy-4-10.csv](data/cells-toy-4-10.csv)." in text
-
-
-def test_tables_go_into_a_page(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = tmp_path / "page.md"
-    title = "toy, 4 steps, the first 10 sentences of each cell: test data"
-    page.write_text(f"Before.\n\n<!-- {title} -->\nold\n<!-- end -->\n\nAfter.\n", encoding="utf-8")
-    for _ in range(2):
-        assert suite("render", done, "--page", page, "--formats", "svg") == 0
-        text = page.read_text(encoding="utf-8")
-        before, _, rest = text.partition(f"<!-- {title} -->\n\n")
-        inside, _, after = rest.partition("\n\n<!-- end -->")
-        assert (before, after) == ("Before.\n\n", "\n\nAfter.\n")
-        assert f"## {title}\n\n{inside}" in (done / "tables.md").read_text(encoding="utf-8")
-        assert (tmp_path / "data" / "cells-toy-4-10.csv").is_file()
-    page.write_text("<!-- other -->\n<!-- end -->", encoding="utf-8")
-    assert suite("render", done, "--page", page, "--formats", "svg") == 1
-    assert f"{page}: expected a heading of tables.md, found 'other'" in capsys.readouterr().err
+    assert (tmp_path / "data" / "cells-toy-4-10.csv").read_text(encoding="utf-8") == cells
+    once = page.read_text(encoding="utf-8")
+    before, _, rest = once.partition(f"<!-- {title} -->\n\n")
+    inside, _, after = rest.partition("\n\n<!-- end -->")
+    assert (before, after) == ("Before.\n\n", "\n\nAfter.\n")
+    assert f"## {title}\n\n{inside}" in text
+    update_page(page, {title: inside})
+    assert page.read_text(encoding="utf-8") == once
+    with pytest.raises(DataError, match=r"page\.md: expected a heading of tables\.md, found 'toy, 4 steps"):
+        update_page(page, {})
 
 
 def test_a_cell_whose_sentences_all_stand_in_train_has_no_score_without(done: Path) -> None:

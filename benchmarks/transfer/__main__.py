@@ -12,6 +12,7 @@ from typing import Any, Literal
 import tyro
 import yaml
 
+from hyperx.cli.options import start_logging
 from hyperx.config import TrainConfig
 from hyperx.errors import ConfigError, DataError, HyperXError, did_you_mean
 from hyperx.options import OptionLoader, option_types
@@ -19,7 +20,7 @@ from hyperx.options import OptionLoader, option_types
 from .experiment import Experiment
 from .methods import METHODS, method
 from .results import Results, Stage, found_rates
-from .runs import OWN_OPTIONS, Run, attempt, attempt_apart, options_text
+from .runs import OWN_OPTIONS, Run, options_text, perform
 
 OUTPUT = Path("runs/transfer")
 
@@ -46,8 +47,6 @@ class CommonOptions:
     """Steps between checkpoints, from which an interrupted run continues."""
     keep_checkpoints: bool = False
     """Keep the last checkpoint of every run."""
-    in_process: bool = False
-    """Run everything in this process instead of each run in one of its own."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -125,6 +124,7 @@ def train_all(options: SearchOptions | RunOptions) -> int:
     """Perform all runs that do not have their rows yet, one after the other."""
     experiment = Experiment.read(options.experiment, options.data_folder)
     results = Results(options.output_dir.resolve())
+    start_logging()
     runs = list(_planned(options, experiment, results))
     rows = results.rows()
     due = [run for run in runs if not run.is_done(experiment, rows)]
@@ -136,10 +136,10 @@ def train_all(options: SearchOptions | RunOptions) -> int:
         )
         what = f"{run.method}, rate {run.rate:g}, seed {run.seed}, {run.steps} steps"
         print(f"[{number + 1} of {len(due)}{left}] {what}", flush=True)
-        status = (attempt if options.in_process else attempt_apart)(run, experiment, results.folder)
-        if status == 130:
-            raise KeyboardInterrupt
-        if status:
+        try:
+            perform(run, experiment, results)
+        except HyperXError as error:
+            print(f"{experiment.name} {run.method} seed {run.seed} rate {run.rate:g}: {error}", file=sys.stderr)
             failed.append(what)
     if isinstance(options, SearchOptions):
         _print_rates(options, experiment, results)

@@ -5,33 +5,27 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-import multiprocessing
-import os
 import shutil
-import signal
 import sys
-import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from multiprocessing.connection import wait
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import yaml
 
 from hyperx import checkpoint
-from hyperx.checkpoint import LOG
-from hyperx.cli.options import parse, start_logging
 from hyperx.config import TrainConfig
 from hyperx.errors import HyperXError
 from hyperx.files import write_json
+from hyperx.options import made
 from hyperx.pairs import TaskLanguagePair
 from hyperx.training.loop import train
 
 from .evaluation import CellScore, check_countable, evaluate
 from .experiment import Experiment
-from .methods import Method, method
+from .methods import method
 from .results import Results, Row, Stage, counts_name, version
 
 log = logging.getLogger("hyperx.suite")
@@ -98,14 +92,12 @@ class Run:
         cells = experiment.cells(self.split)
         return [pair for pair in cells if self.stage != "search" or experiment.group(pair) == "seen"]
 
-    def folder(self, experiment: Experiment) -> Path:
-        """Its folder, relative to the output folder."""
-        name = f"{self.stage}_steps-{self.steps}_rate-{self.rate:g}_seed-{self.seed}{_suffix(self.options)}"
-        return Path(experiment.name, self.method, name)
-
-    def text_folder(self, experiment: Experiment) -> Path:
-        """The folder of its training on raw text, which runs of all rates share."""
-        return Path(experiment.name, self.method, f"text_seed-{self.seed}{_suffix(self.options)}")
+    def folder(self, experiment: Experiment, *, text: bool = False) -> Path:
+        """Its folder, relative to the output folder; or that of its training on raw text, which runs of all rates
+        share."""
+        before = "text" if text else f"{self.stage}_steps-{self.steps}_rate-{self.rate:g}"
+        digest = f"_{hashlib.sha256(self.options.encode()).hexdigest()[:8]}" if self.options else ""
+        return Path(experiment.name, self.method, f"{before}_seed-{self.seed}{digest}")
 
     def is_done(self, experiment: Experiment, rows: Sequence[Row]) -> bool:
         """Whether all its cells, and those of its learning curve, are among some rows."""
@@ -121,37 +113,39 @@ class Run:
         }
 
 
+def options_text(name: str, changes: Mapping[str, Any], text_steps: int) -> str:
+    """Changes of a method as text, including steps on raw text if it has any."""
+    known = {**changes, **({"text_steps": text_steps} if method(name).text else {})}
+    return " ".join(f"{option}={json.dumps(value, ensure_ascii=False)}" for option, value in sorted(known.items()))
+
+
 @dataclass(frozen=True)
 class Phase:
     """One training of a run.
 
     Args:
+        kind: ``text`` trains on raw text; ``self`` also pairs without labels, on raw text that the model of ``start``
+            labels.
         tasks: the tasks of the model.
         steps: number of training steps.
         begin: the step of a joint model after which it begins.
         end: the step of a joint model with which it ends.
         folder: its output folder.
         start: the checkpoint, or the output folder, of a training to start from.
-        self_training: train pairs without labels on raw text that the model of ``start`` labels.
     """
 
+    kind: Literal["text", "labelled", "self"]
     tasks: tuple[str, ...]
     steps: int
     begin: int
     end: int
     folder: Path
     start: Path | None = None
-    self_training: bool = False
 
     @property
     def share(self) -> float:
         """Number of its steps for each step of a joint model."""
         return self.steps / (self.end - self.begin)
-
-    def joint_step(self, step: int, every: int) -> int:
-        """The scored step of a joint model to which one of its steps corresponds, or its last."""
-        whole = self.begin + round(step / self.share / every) * every
-        return self.end if step == self.steps else min(whole, self.end)
 
     @property
     def last_checkpoint(self) -> Path:
@@ -159,116 +153,82 @@ class Phase:
         return self.folder / f"checkpoint-{self.steps}"
 
 
-def options_text(name: str, changes: Mapping[str, Any], text_steps: int) -> str:
-    """Changes of a method as text, including steps on raw text if it has any."""
-    known = {**changes, **({"text_steps": text_steps} if method(name).text else {})}
-    return " ".join(f"{option}={json.dumps(value, ensure_ascii=False)}" for option, value in sorted(known.items()))
-
-
-def _suffix(options: str) -> str:
-    return f"_{hashlib.sha256(options.encode()).hexdigest()[:8]}" if options else ""
-
-
 def phases(run: Run, experiment: Experiment, output: Path) -> list[Phase]:
-    """The trainings of a run, without that on raw text: one, one for each trained task, or two one after the other."""
-    folder, how = output / run.folder(experiment), method(run.method)
-    start, tasks = output / run.text_folder(experiment) if how.text else None, tuple(experiment.tasks)
+    """The trainings of a run: one, one for each trained task, or two one after the other; before them that on raw text.
+
+    Raises:
+        HyperXError: if there is no raw text to train on.
+    """
+    folder, how, start = output / run.folder(experiment), method(run.method), None
+    tasks, found = tuple(experiment.tasks), list[Phase]()
+    if how.text:
+        table = experiment.text_table()
+        if not table:
+            raise HyperXError(
+                f"{run.method}: no language of {experiment.name} has a local train split to take raw text from"
+            )
+        if without := [name for name in experiment.languages if f"mlm#{name}" not in table]:
+            told = "%s: no raw text of %s: read with the mean of the others' adapters"
+            log.warning(told, run.method, ", ".join(without))
+        start = output / run.folder(experiment, text=True)
+        found.append(Phase("text", ("mlm",), run.text_steps * len(table), 0, run.steps, start))
     if how.by_task:
         shares = {task: experiment.share(task, run.changes) for task in tasks}
-        return [
-            Phase((task,), max(1, round(share * run.steps)), 0, run.steps, folder / task, start)
+        found += [
+            Phase("labelled", (task,), max(1, round(share * run.steps)), 0, run.steps, folder / task, start)
             for task, share in shares.items()
             if share
         ]
-    if not how.self_training:
-        return [Phase(tasks, run.steps, 0, run.steps, folder / "model", start)]
-    turn = run.steps - max(1, round(how.self_training * run.steps))
-    teacher = Phase(tasks, turn, 0, turn, folder / "teacher", start)
-    return [teacher, Phase(tasks, run.steps - turn, turn, run.steps, folder / "model", teacher.last_checkpoint, True)]
+    elif how.self_training:
+        turn = run.steps - max(1, round(how.self_training * run.steps))
+        teacher = Phase("labelled", tasks, turn, 0, turn, folder / "teacher", start)
+        last = Phase("self", tasks, run.steps - turn, turn, run.steps, folder / "model", teacher.last_checkpoint)
+        found += [teacher, last]
+    else:
+        found.append(Phase("labelled", tasks, run.steps, 0, run.steps, folder / "model", start))
+    return found
 
 
 def phase_options(run: Run, experiment: Experiment, phase: Phase) -> dict[str, Any]:
-    """The options of one training."""
-    how = method(run.method)
-    dev = [str(pair) for pair in experiment.cells("dev") if pair.task in phase.tasks]
-    curve: dict[str, Any] = {"evaluation_strategy": "no", "eval_task_language_pairs": []}
+    """The options of one training: the experiment's, the method's, the changes, and those of the suite."""
+    how, texts = method(run.method), experiment.text_table()
+    own = {
+        "languages": list(experiment.languages), "max_train_steps": phase.steps, "learning_rate": run.rate,
+        "seed": run.seed, "save_steps": run.save_steps, "save_total_limit": 1, "output_dir": str(phase.folder),
+        "disable_progress_bar": not sys.stderr.isatty(), "evaluation_strategy": "no", "eval_task_language_pairs": [],
+    }  # fmt: skip
+    if phase.kind == "text":
+        own |= {"tasks": ["mlm"], "train_task_language_pairs": list(texts), "data": texts, "learning_rate": how.rate}
+        return {**experiment.options, **how.text, **run.changes, **own}
+    defaults = dict(how.options)
+    if how.warmup is not None:
+        defaults["warmup_steps"] = round(how.warmup * phase.steps)
+    own |= {
+        "tasks": [f"{name}={experiment.kinds[name]}" for name in phase.tasks],
+        "train_task_language_pairs": [str(pair) for pair in experiment.train_pairs if pair.task in phase.tasks],
+        "data": experiment.table(phase.tasks),
+    }
+    if phase.kind == "self":
+        defaults["self_train_samples"] = SELF_TRAINING_SAMPLES
+        pairs = [pair for pair in experiment.sources.pairs if experiment.group(pair) != "seen"]
+        own |= {
+            "self_train_task_language_pairs": [str(pair) for pair in pairs if f"mlm#{pair.language}" in texts],
+            "learning_rate": run.rate * SELF_TRAINING_RATE,
+            "seed": run.seed + SELF_TRAINING_SEED,
+            "data": {**experiment.options["data"], **texts},
+        }
+    if phase.start is not None:
+        own["load_from_ckpt"] = str(phase.start)
     if run.curve_steps is not None:
-        curve = {
+        own |= {
             "evaluation_strategy": "steps",
             "eval_steps": max(1, round(run.curve_steps * phase.share)),
-            "eval_task_language_pairs": dev,
+            "eval_task_language_pairs": [str(pair) for pair in experiment.cells("dev") if pair.task in phase.tasks],
             "max_eval_samples": run.curve_limit,
             # The last checkpoint is scored, whichever is best; but no zero-shot pair may influence the choice.
             "best_by": "seen",
         }
-    return {
-        **_common_options(run, experiment, _phase_defaults(how, phase), phase.steps, phase.folder),
-        "tasks": [f"{name}={experiment.kinds[name]}" for name in phase.tasks],
-        "train_task_language_pairs": [str(pair) for pair in experiment.train_pairs if pair.task in phase.tasks],
-        "data": experiment.table(phase.tasks),
-        **(_self_training_options(run, experiment) if phase.self_training else {}),
-        **({} if phase.start is None else {"load_from_ckpt": str(phase.start)}),
-        **curve,
-    }
-
-
-def _phase_defaults(how: Method, phase: Phase) -> dict[str, Any]:
-    """The method's options in one training."""
-    return {
-        **how.options,
-        **({} if how.warmup is None else {"warmup_steps": round(how.warmup * phase.steps)}),
-        **({"self_train_samples": SELF_TRAINING_SAMPLES} if phase.self_training else {}),
-    }
-
-
-def _self_training_options(run: Run, experiment: Experiment) -> dict[str, Any]:
-    """The options for self-training of the pairs without labels."""
-    texts = experiment.text_table()
-    pairs = [pair for pair in experiment.sources.pairs if experiment.group(pair) != "seen"]
-    return {
-        "self_train_task_language_pairs": [str(pair) for pair in pairs if f"mlm#{pair.language}" in texts],
-        "learning_rate": run.rate * SELF_TRAINING_RATE,
-        "seed": run.seed + SELF_TRAINING_SEED,
-        "data": {**experiment.options["data"], **texts},
-    }
-
-
-def text_options(run: Run, experiment: Experiment, how: Method, folder: Path) -> dict[str, Any]:
-    """The options of the training on raw text; raises a HyperXError if the experiment has none."""
-    table = experiment.text_table()
-    if not table:
-        raise HyperXError(
-            f"{run.method}: no language of {experiment.name} has a local train split to take raw text from"
-        )
-    if without := [name for name in experiment.languages if f"mlm#{name}" not in table]:
-        log.warning("%s: no raw text of %s: read with the mean of the others' adapters", run.method, ", ".join(without))
-    return {
-        **_common_options(run, experiment, how.text, run.text_steps * len(table), folder),
-        "tasks": ["mlm"],
-        "train_task_language_pairs": list(table),
-        "data": table,
-        "evaluation_strategy": "no",
-        "eval_task_language_pairs": [],
-        "learning_rate": how.rate,
-    }
-
-
-def _common_options(
-    run: Run, experiment: Experiment, own: Mapping[str, Any], steps: int, folder: Path
-) -> dict[str, Any]:
-    return {
-        **experiment.options,
-        **own,
-        **run.changes,
-        "languages": list(experiment.languages),
-        "max_train_steps": steps,
-        "learning_rate": run.rate,
-        "seed": run.seed,
-        "save_steps": run.save_steps,
-        "save_total_limit": 1,
-        "output_dir": str(folder),
-        "disable_progress_bar": not sys.stderr.isatty(),
-    }
+    return {**experiment.options, **defaults, **run.changes, **own}
 
 
 def perform(run: Run, experiment: Experiment, results: Results) -> None:
@@ -279,25 +239,41 @@ def perform(run: Run, experiment: Experiment, results: Results) -> None:
     """
     for task in experiment.tasks.values():
         check_countable(task)
-    output, how, text_seconds = results.folder, method(run.method), 0.0
-    if how.text:
-        folder = output / run.text_folder(experiment)
-        text_seconds = train_once(text_options(run, experiment, how, folder))
-    trained = phases(run, experiment, output)
-    seconds = sum(train_once(phase_options(run, experiment, phase)) for phase in trained)
-    cells = run.cells(experiment)
+    seconds = {"text": 0.0, "labelled": 0.0, "self": 0.0}
+    trained = phases(run, experiment, results.folder)
+    for phase in trained:
+        seconds[phase.kind] += train_once(phase_options(run, experiment, phase))
+    trained = [phase for phase in trained if phase.kind != "text"]
     scores: list[CellScore] = []
-    for phase in trained[-1:] if how.self_training else trained:
-        own = [pair for pair in cells if pair.task in phase.tasks]
-        scores += evaluate(phase.last_checkpoint, own, run.split, run.limit)
+    for phase in trained:
+        if phase.end == run.steps:  # a teacher ends before
+            own = [pair for pair in run.cells(experiment) if pair.task in phase.tasks]
+            scores += evaluate(phase.last_checkpoint, own, run.split, run.limit)
     where = str(run.folder(experiment))
     results.write_counts(where, counts_name(run.split, run.limit), {str(cell.pair): cell.counts for cell in scores})
-    shared = {
+    shared: dict[str, Any] = {
         "experiment": experiment.name, "method": run.method, "options": run.options, "rate": run.rate,
-        "seed": run.seed, "steps": run.steps, "seconds": round(seconds, 1), "text_seconds": round(text_seconds, 1),
-        "run": where, "version": version(),
+        "seed": run.seed, "steps": run.steps, "seconds": round(seconds["labelled"] + seconds["self"], 1),
+        "text_seconds": round(seconds["text"], 1), "run": where, "version": version(),
     }  # fmt: skip
-    results.append([*_curve_rows(run, experiment, trained, shared), *_rows(run, experiment, scores, shared)])
+    rows = [
+        Row(
+            **shared,
+            stage=run.stage,
+            step=run.steps,
+            split=run.split,
+            limit=run.limit,
+            pair=str(cell.pair),
+            group=experiment.group(cell.pair),
+            measure=cell.measure,
+            score=cell.score,
+            sentences=len(cell.counts),
+            in_train=None if cell.in_train is None else int(cell.in_train.sum()),
+            score_without=cell.score_without,
+        )
+        for cell in scores
+    ]
+    results.append([*_curve_rows(run, experiment, trained, shared), *rows])
     if not run.keep:
         for phase in trained:
             for folder in checkpoint.checkpoints(phase.folder):
@@ -316,43 +292,24 @@ def train_once(options: Mapping[str, Any]) -> float:
     file = folder.with_suffix(".yaml")
     file.write_text(yaml.safe_dump(dict(options), allow_unicode=True, sort_keys=False), encoding="utf-8")
     begun = folder.is_dir() and any(folder.iterdir())
-    config = parse(TrainConfig, ["--config", str(file), *(["--resume"] if begun else [])], "train")
     begin = time.perf_counter()
     try:
-        train(config)
+        train(made(TrainConfig, {"config": file, "resume": begun}))
     finally:
         spent += time.perf_counter() - begin
         write_json(kept, spent)
     return spent
 
 
-def _rows(run: Run, experiment: Experiment, scores: Sequence[CellScore], shared: Mapping[str, Any]) -> Iterator[Row]:
-    for cell in scores:
-        yield Row(
-            **shared,
-            stage=run.stage,
-            step=run.steps,
-            split=run.split,
-            limit=run.limit,
-            pair=str(cell.pair),
-            group=experiment.group(cell.pair),
-            measure=cell.measure,
-            score=cell.score,
-            sentences=len(cell.counts),
-            in_train=None if cell.in_train is None else int(cell.in_train.sum()),
-            score_without=cell.score_without,
-        )
-
-
 def _curve_rows(run: Run, experiment: Experiment, trained: Sequence[Phase], shared: Mapping[str, Any]) -> Iterator[Row]:
     """The scores during training, from the log; steps of a model for a single task are converted to joint steps."""
-    if run.curve_steps is None:
-        return
-    for phase in trained:
+    every = run.curve_steps
+    for phase in trained if every is not None else ():
         found: dict[tuple[int, str], float] = {}
-        for line in (phase.folder / LOG).read_text(encoding="utf-8").splitlines():
+        for line in (phase.folder / checkpoint.LOG).read_text(encoding="utf-8").splitlines():
             values = json.loads(line)
-            step = phase.joint_step(values["step"], run.curve_steps)
+            whole = phase.begin + round(values["step"] / phase.share / every) * every
+            step = phase.end if values["step"] == phase.steps else min(whole, phase.end)
             found |= {(step, key[4:]): value for key, value in values.items() if key.startswith("dev_") and "#" in key}
         for (step, name), value in found.items():
             pair = TaskLanguagePair.parse(name)
@@ -369,47 +326,3 @@ def _curve_rows(run: Run, experiment: Experiment, trained: Sequence[Phase], shar
                 score=value,
                 sentences=sentences if run.curve_limit is None else min(sentences, run.curve_limit),
             )
-
-
-def attempt(run: Run, experiment: Experiment, output: Path) -> int:
-    """Perform a run; returns the exit status: 0 for success, 1 for a problem that was printed, 130 if interrupted."""
-    start_logging()
-    try:
-        perform(run, experiment, Results(output))
-    except HyperXError as error:
-        print(f"{experiment.name} {run.method} seed {run.seed} rate {run.rate:g}: {error}", file=sys.stderr)
-        return 1
-    except KeyboardInterrupt:
-        return 130
-    return 0
-
-
-def attempt_apart(run: Run, experiment: Experiment, output: Path) -> int:
-    """The same in a process of its own, so that no run inherits the memory or the threads of another."""
-    process = multiprocessing.get_context("spawn").Process(target=_exit_with, args=(run, experiment, output))
-    process.start()
-    try:
-        process.join()
-    except KeyboardInterrupt:
-        process.join()
-        return 130
-    return process.exitcode or 0
-
-
-def _exit_with(run: Run, experiment: Experiment, output: Path) -> None:
-    stop_with_parent()
-    sys.exit(attempt(run, experiment, output))
-
-
-def stop_with_parent() -> None:
-    """Interrupt this process, as Ctrl-C does, once its parent has ended for whatever reason."""
-    parent = multiprocessing.parent_process()
-    if parent is not None:
-        # A shell makes background processes ignore Ctrl-C.
-        signal.signal(signal.SIGINT, signal.default_int_handler)
-        threading.Thread(target=_interrupt_after, args=(parent.sentinel,), daemon=True).start()
-
-
-def _interrupt_after(sentinel: int) -> None:
-    wait([sentinel])
-    os.kill(os.getpid(), signal.SIGINT)
