@@ -52,7 +52,7 @@ def folded(text: str, *, error: bool = False) -> str:
     fold = textwrap.TextWrapper(console.width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
     lines = []
     for line in text.splitlines():
-        fold.subsequent_indent = " " * len(re.match(" *(- )?", line)[0])  # type: ignore[index]
+        fold.subsequent_indent = " " * len(re.match(r" *(- |\d\d:\d\d:\d\d )?", line)[0])  # type: ignore[index]
         lines.append(fold.fill(line))
     return "\n".join(lines)
 

@@ -15,7 +15,6 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from rich.console import Console, Group
-from rich.logging import RichHandler
 from rich.padding import Padding
 from rich.panel import Panel
 from rich.text import Text
@@ -23,6 +22,7 @@ from tqdm import tqdm
 
 from hyperx.config import DataOptions, EvaluateConfig, ImportConfig, LanguagesConfig, PredictConfig
 from hyperx.options import flat, made, meant, option_types
+from hyperx.tables import folded
 
 Config = TypeVar("Config")
 TABLE = "data"
@@ -167,22 +167,23 @@ def help_texts(kind: type[Any]) -> dict[str, str]:
     return texts
 
 
-class _AboveBars(RichHandler):
-    """Shows log lines in a terminal: progress bars make way for them."""
+class _AboveBars(logging.StreamHandler[Any]):
+    """Writes log lines, folded for a terminal, where progress bars make way for them."""
 
     def emit(self, record: logging.LogRecord) -> None:
         """Write a line above the bars."""
         with tqdm.external_write_mode(file=sys.stderr):
             super().emit(record)
 
+    def format(self, record: logging.LogRecord) -> str:
+        """Time and message."""
+        return folded(super().format(record), error=True)
+
 
 def start_logging() -> None:
-    """Show the package's log on standard error: folded for a terminal, one line per message elsewhere."""
-    console = Console(stderr=True)
-    handler: logging.Handler = _AboveBars(console=console, show_path=False, show_level=False, log_time_format="%X")
-    if not console.is_terminal:
-        handler = logging.StreamHandler()
-        handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%X"))
+    """Show the package's log on standard error."""
+    handler = _AboveBars()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%X"))
     logger = logging.getLogger("hyperx")
     logger.handlers[:] = [handler]
     logger.setLevel(logging.INFO)
