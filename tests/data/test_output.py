@@ -336,7 +336,7 @@ def test_what_is_written_is_read_back_equal_or_refused(data: st.DataObject, outp
     if output_format == "conllu" and text is not None:
         assert found.text is not None
         assert found.text.split() == text.replace("\0", " ").split()
-    if output_format == "conllu" or "mood" in tasks:
+    if output_format == "conllu" or (output_format == "columns" and "mood" in tasks):
         assert (found.text_pair or "").split() == (sentence.text_pair or "").replace("\0", " ").split()
 
 

@@ -11,11 +11,11 @@ from hyperx.data.read.base import LineFormat, Request, WrittenFormat, no_charact
 from hyperx.data.read.blocks import comment_value
 from hyperx.data.read.conllu import text_of_words
 from hyperx.data.read.lines import check_length, stands_on_a_line
-from hyperx.data.read.rows import NAMES, RowReader, checked_words, text_of_row
+from hyperx.data.read.rows import NAMES, RowReader
 from hyperx.data.read.segmentation import text_sentence
 from hyperx.data.read.sentence import Places, Prediction, Sentence
 from hyperx.data.read.spans import spans
-from hyperx.errors import DataError, listing
+from hyperx.errors import DataError
 
 _SPANS = "ner"
 """The annotation that is BIO spans."""
@@ -39,7 +39,7 @@ class JsonlFormat(LineFormat, WrittenFormat):
 
     def reader(self, request: Request) -> Callable[[str, int], Sentence | None]:
         """Words are read if a task needs them, or if there is no text."""
-        rows = RowReader(request.origin, request.column, request.names)
+        rows = RowReader(request.origin, request.column, request.names, reads=request.reads)
 
         def read(line: str, number: int) -> Sentence | None:
             if not line.strip():
@@ -49,9 +49,13 @@ class JsonlFormat(LineFormat, WrittenFormat):
                 sentence = rows.sentence(row, number)
                 check_length(len(sentence.words), "one sentence on each line", "split it")
                 return sentence
-            sentence = _without_labels(row, request, rows)
-            lines = (number,) * max(len(sentence.words), 1)
-            return replace(sentence, lines=lines, origin=request.origin, comments=_sent_id(row))
+            given = rows.sentence(row, number)
+            if given.words:
+                return replace(given, space_after=_space_after(row, len(given.words)), comments=_sent_id(row))
+            own = text_sentence(given.raw_text, request.segmenter) or given
+            lines = (number,) * max(len(own.words), 1)
+            spaces = own.space_after
+            return replace(given, words=own.words, lines=lines, space_after=spaces, comments=_sent_id(row))
 
         return read
 
@@ -92,28 +96,6 @@ def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {twice[:40]!r} occurs twice in one object; keep one")
     return found
-
-
-def _without_labels(row: Mapping[str, Any], request: Request, rows: RowReader) -> Sentence:
-    """The words or texts of an object, without annotation."""
-    given = [row[key] for key in NAMES["words"] if isinstance(row.get(key), list)]
-    if len(given) == 2 and given[0] != given[1]:
-        raise DataError("expected words or tokens, found both, and they differ; leave one of them out")
-    if given and ("words" in request.reads or row.get("text") is None):
-        words = given[0]
-        if not words or not all(isinstance(word, str) for word in words):
-            raise DataError(f'expected words as a list of texts, such as ["a", "b"], found {str(words)[:40]}')
-        text, pair = (
-            text_of_row(row[key], key) if row.get(key) not in (None, "") else None for key in ("text", "text_pair")
-        )
-        return Sentence(checked_words(words), text=text, text_pair=pair, space_after=_space_after(row, len(words)))
-    if not given and not any(name.strip().lower() in NAMES["text"] for name in row):
-        texts, found = " or ".join(NAMES["text"]), listing(list(row), most=10) or "none"
-        raise DataError(f"expected a column named {texts}, or words or tokens, which list words; found {found}")
-    texts_of_row = rows.sentence(row)
-    sentence = text_sentence(texts_of_row.raw_text, request.segmenter)
-    assert sentence is not None, "a row has a text"
-    return replace(sentence, text=texts_of_row.text, text_pair=texts_of_row.text_pair)
 
 
 def _space_after(row: Mapping[str, Any], count: int) -> tuple[bool, ...] | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -53,10 +53,11 @@ class RowReader:
     Args:
         origin: the file, stream or data set.
         column: the annotation that every sentence must have: ``upos``, ``ner``, ``head`` (with ``deprel``), ``label``;
-            ``text`` for the text alone; by default texts, or pairs of texts.
+            ``text`` for the text alone; by default words, texts or pairs of texts.
         given: our names -> those of the rows, if they are unusual.
         labels: by name of the rows the names of labels that are numbers.
         checked: whether words that cannot be seen are faults.
+        reads: without a column, what is needed of rows that have both ``words`` and ``text``.
     """
 
     origin: str
@@ -64,6 +65,7 @@ class RowReader:
     given: Mapping[str, str] = field(default_factory=dict)
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     checked: bool = True
+    reads: Collection[str] = ("words",)
     _keys: Sequence[str] | None = field(default=None, init=False)
     _names: Mapping[str, str] = field(default_factory=dict, init=False)
 
@@ -73,59 +75,64 @@ class RowReader:
         if tuple(row) != self._keys:
             self._keys, self._names = tuple(row), self.names(tuple(row))
         values = {ours: row[theirs] for ours, theirs in self._names.items()}
-        if "words" in values:
-            return self._of_words(values, line)
+        words, *others = [row[key] for key in NAMES["words"] if isinstance(row.get(key), list)] or [None]
+        if others and others != [words]:
+            raise DataError("expected words or tokens, found both, and they differ; leave one of them out")
+        texts_alone = self.column is None and (words is None or "words" not in self.reads) and values.get("text")
+        if "words" in values and not texts_alone:
+            return self._of_words(row, values, line)
         pair = values.get("text_pair")
         return Sentence(
             words=(),
-            columns={LABEL: (self._label_oftext_of_row(values[LABEL]),)} if LABEL in values else {},
+            columns={LABEL: (self._label_of_text(values[LABEL]),)} if LABEL in values else {},
             lines=() if line is None else (line,),
             origin=self.origin,
-            text=text_of_row(values["text"], self._names["text"], may_lack=self.column == TEXT),
-            text_pair=None if pair is None else text_of_row(pair, self._names["text_pair"]),
+            text=_text(values["text"], self._names["text"], may_lack=self.column == TEXT),
+            text_pair=None if pair is None else _text(pair, self._names["text_pair"]),
         )
 
     def names(self, found: Sequence[str]) -> dict[str, str]:
         """The rows' name for each of our columns that is read, given all their names; raises a DataError if there is
         none for one that rows must have."""
         needed: tuple[str, ...] = ("words", self.column or "")
-        optional: tuple[str, ...] = ("head", "text")
-        if self.column in (LABEL, None):
-            needed, optional = ("text", LABEL) if self.column else ("text",), ("text_pair",)
+        optional: tuple[str, ...] = ("head",)
+        if self.column == LABEL:
+            needed, optional = ("text", LABEL), ("text_pair",)
         elif self.column == "head":
-            needed, optional = ("words", "head", "deprel"), ("text",)
-        elif self.column == TEXT:
-            needed, optional = (), ("text", "words")
+            needed, optional = ("words", "head", "deprel"), ()
+        elif self.column in (TEXT, None):
+            needed, optional = (), ("text", "words", "text_pair")
         by_lower = {name.strip().lower(): name for name in found}
         listed = ", ".join(name[:40] for name in found[:20]) or "none"
+        advice = "; name it under columns in the data table, such as {%s: NAME}" if self.column else ""
         names: dict[str, str] = {}
         for ours in (*needed, *optional):
-            named = self.given.get(ours)
-            # Beside words, a text of another name may be anything.
-            known = ("text",) if ours == "text" and "words" in needed else NAMES.get(ours, (ours,))
+            named, known = self.given.get(ours), NAMES.get(ours, (ours,))
             if named is not None and named not in found:
                 hint = did_you_mean(named, found)
                 raise DataError(f"expected the column {named!r} for {ours}, found {listed}.{hint}")
             if theirs := named or next((by_lower[name] for name in known if name in by_lower), None):
                 names[ours] = theirs
             elif ours in needed:
-                advice = f"; name it under columns in the data table, such as {{{ours}: NAME}}" if self.column else ""
-                raise DataError(f"expected a column named {' or '.join(known)}, found {listed}{advice}")
-        if self.column == TEXT:
-            if not names:
-                raise DataError(f"expected a column of texts or words, found {listed}; name it under columns")
-            return dict(list(names.items())[:1])
-        return names
+                message = f"expected a column named {' or '.join(known)}, found {listed}"
+                raise DataError(message + (advice % ours if advice else ""))
+        if not needed and names.keys() <= {"text_pair"}:
+            expected = f"expected a column named {' or '.join(NAMES['text'])}, or words or tokens, which list words"
+            raise DataError(f"{expected}, found {listed}")
+        return dict(list(names.items())[:1]) if self.column == TEXT else names
 
-    def _of_words(self, values: Mapping[str, Any], line: int | None) -> Sentence:
-        given, text = in_order(values["words"]), values.get("text")
+    def _of_words(self, row: Mapping[str, Any], values: Mapping[str, Any], line: int | None) -> Sentence:
+        given = in_order(values["words"])
         if not given:
             found = f"{values['words']!r:.40}"
             raise DataError(f"expected a list of words in {self._names['words']}, found {found}")
         words = checked_words(given) if self.checked else tuple(map(str, given))
+        # Beside words, a text of another name may be anything.
+        names = {ours: self.given.get(ours, ours) for ours in ("text", "text_pair")}
+        text, pair = (None if row.get(name) in (None, "") else _text(row[name], name) for name in names.values())
         tags: dict[str, tuple[Any, ...]] = {}
         for ours, value in values.items():
-            if ours in ("words", "text"):
+            if ours in ("words", *names):
                 continue
             own = in_order(value)
             if own is None or len(own) != len(words):
@@ -146,7 +153,8 @@ class RowReader:
             columns=columns,
             lines=() if line is None else (line,) * len(kept),
             origin=self.origin,
-            text=None if text in (None, "") else text_of_row(text, self._names["text"]),
+            text=text,
+            text_pair=pair if self.column is None else None,
         )
 
     def _label_of_word(self, ours: str, value: Any) -> str:
@@ -157,7 +165,7 @@ class RowReader:
             return names[value]
         raise DataError(f"expected a label of {ours}, a text or a class label, found {value!r:.40}; write its name")
 
-    def _label_oftext_of_row(self, value: Any) -> str:
+    def _label_of_text(self, value: Any) -> str:
         if names := self.labels.get(self._names[LABEL]):
             if not isinstance(value, int) or not 0 <= value < len(names):
                 # Test splits with secret labels have -1.
@@ -179,8 +187,7 @@ def _head(value: Any) -> int:
         raise DataError(f"expected a head (a number from 0), found {value!r:.40}") from error
 
 
-def text_of_row(value: Any, name: str, *, may_lack: bool = False) -> str:
-    """The text under a name, checked; raises a DataError if it is none."""
+def _text(value: Any, name: str, *, may_lack: bool = False) -> str:
     if may_lack and not value:
         return ""
     if not isinstance(value, str) or not (may_lack or is_visible(value)):
