@@ -80,41 +80,29 @@ def test_a_language_called_by_its_name_is_told_its_code(data: Path) -> None:
     assert "pairs: 'turkish' is no language code of ISO 639 or BCP 47. Did you mean 'tr'?" in text
 
 
+COUNTS = """per_device_train_batch_size per_device_eval_batch_size gradient_accumulation_steps eval_steps save_steps
+    logging_steps max_train_steps save_total_limit early_stopping_patience max_train_samples max_eval_samples
+    task_embedding_dim language_embedding_dim layer_id_embedding_dim source_hidden_dim projected_source_embedding_dim
+    adapter_dim"""
+RATES, AMOUNTS = "temperature learning_rate num_train_epochs", "weight_decay max_grad_norm encoder_learning_rate_scale"
+
+
 @pytest.mark.parametrize(
-    "name",
+    ("names", "value", "expected"),
     [
-        "per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps", "eval_steps",
-        "save_steps", "logging_steps", "max_train_steps", "save_total_limit", "early_stopping_patience",
-        "max_train_samples", "max_eval_samples", "task_embedding_dim", "language_embedding_dim",
-        "layer_id_embedding_dim", "source_hidden_dim", "projected_source_embedding_dim", "adapter_dim",
+        (COUNTS, "0", "1 or more; found 0"),
+        *((RATES, value, f"more than 0; found {float(value)}") for value in ("0", "-1", "nan")),
+        *((AMOUNTS, value, f"0 or more; found {float(value)}") for value in ("-0.5", "nan")),
+        ("language_dropout", "-0.1", "0 or more; found -0.1"),
+        ("language_dropout", "1.5", "at most 1; found 1.5"),
+        ("language_dropout", "nan", "at most 1; found nan"),
+        ("seed", "-1", "0 or more; found -1"),
+        ("seed", "4294967296", "at most 4294967295; found 4294967296"),
     ],
-)  # fmt: skip
-def test_numbers_of_things_are_one_or_more(base: list[str], name: str) -> None:
-    assert problems_of(*base, f"--{name}", "0") == [f"--{name}: expected 1 or more; found 0"]
-
-
-@pytest.mark.parametrize("value", ["-0.1", "1.5", "nan"])
-def test_a_chance_is_between_0_and_1(base: list[str], value: str) -> None:
-    problem = f"--language_dropout: expected {'0 or more' if value == '-0.1' else 'at most 1'}; found {float(value)}"
-    assert problems_of(*base, "--language_dropout", value) == [problem]
-
-
-@pytest.mark.parametrize("name", ["temperature", "learning_rate", "num_train_epochs"])
-@pytest.mark.parametrize("value", ["0", "-1", "nan"])
-def test_rates_are_more_than_zero(base: list[str], name: str, value: str) -> None:
-    assert problems_of(*base, f"--{name}", value) == [f"--{name}: expected more than 0; found {float(value)}"]
-
-
-@pytest.mark.parametrize("name", ["weight_decay", "max_grad_norm", "encoder_learning_rate_scale"])
-@pytest.mark.parametrize("value", ["-0.5", "nan"])
-def test_amounts_are_not_negative(base: list[str], name: str, value: str) -> None:
-    assert problems_of(*base, f"--{name}", value) == [f"--{name}: expected 0 or more; found {float(value)}"]
-
-
-@pytest.mark.parametrize(("value", "expected"), [("-1", "0 or more"), ("4294967296", "at most 4294967295")])
-def test_a_seed_is_one_of_numpy_s(base: list[str], value: str, expected: str) -> None:
-    assert problems_of(*base, "--seed", value) == [f"--seed: expected {expected}; found {value}"]
-    scope_of(*base, "--seed", "4294967295")
+)
+def test_numbers_have_ranges(base: list[str], names: str, value: str, expected: str) -> None:
+    found = problems_of(*base, *(word for name in names.split() for word in (f"--{name}", value)))
+    assert sorted(found) == sorted(f"--{name}: expected {expected}" for name in names.split())
 
 
 def test_stopping_early_needs_dev_data(base: list[str], isolated: Path, data: Path) -> None:

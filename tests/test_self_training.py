@@ -11,27 +11,20 @@ from typing import Any
 import pytest
 import torch
 import yaml
-from hypothesis import given
-from hypothesis import strategies as st
 
 import toy
 from hyperx import HyperX, checkpoint
 from hyperx.cli import main
 from hyperx.config import EvaluateConfig
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.evaluation.scoring import evaluate_checkpoint
 from hyperx.pairs import TaskLanguagePair, group_of
-from hyperx.plan.self_training import labelled, mean_log_probability, most_confident
 from hyperx.prediction.predictor import Predictor
-from hyperx.tasks.parsing import Arc
-from hyperx.tasks.registry import make_tasks
 from hyperx.training.loop import TrainingRun
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
-TASKS = make_tasks({"ner": "ner", "dep": "dep", "cls": "cls"})
 SHORT = ["--max_train_steps", "2", "--learning_rate", "1e-4", "--evaluation_strategy", "no"]
 PAIRS = ["--self_train_task_language_pairs", "ner#de", "pos#de"]
 
@@ -188,6 +181,21 @@ def test_two_tasks_of_one_kind_have_labels_of_their_own(
     assert one != other
 
 
+def test_a_text_gets_one_label(
+    go: Callable[..., int], text: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "mood.tsv").write_text("text\tlabel\ncat sees dog\tgood\nBerlin\tbad\n", encoding="utf-8")
+    table = {"mood#tr": {"train": str(tmp_path / "mood.tsv")}, "mlm#de": str(text)}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump({"data": table}), encoding="utf-8")
+    tasks = ["--tasks", "mood=cls", "--train_task_language_pairs", "mood#tr"]
+    assert go("teacher", *tasks) == 0
+    splits = splits_of(monkeypatch)
+    pairs = ["--self_train_task_language_pairs", "mood#de", "--self_train_share", "0.5"]
+    assert go("run", *tasks, *pairs, "--load_from_ckpt", "teacher") == 0
+    assert splits["mood#de"].sentence_count == 21
+    assert {label for one in splits["mood#de"].annotation() for label in one["label"]} <= {"good", "bad"}
+
+
 def test_a_look_at_the_data_counts_the_text(
     base: list[str], go: Callable[..., int], trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -243,51 +251,3 @@ def test_a_share_is_a_share(error: Callable[..., str], share: str) -> None:
         f"--self_train_share: expected {'more than 0' if share == '0' else 'at most 1'}; found {float(share)}" in found
     )
     assert "--self_train_samples: expected 1 or more; found 0" in found
-
-
-# Its parts ------------------------------------------------------------------------------------------------------------
-
-
-def prediction(confidences: Any, *, task: str = "ner", labels: Any = None, columns: Any = None) -> Prediction:
-    words = tuple("abcdefgh"[: len(confidences)]) if isinstance(confidences, list) else ()
-    labels = ["O"] * len(words) if labels is None else labels
-    return Prediction(
-        Sentence(words=words, text=None if words else "text"),
-        labels={task: labels},
-        columns={task: {task: tuple(labels)} if columns is None else columns},
-        confidences={task: confidences},
-    )
-
-
-PROBABILITIES = st.lists(st.floats(0, 1), min_size=1, max_size=8)
-
-
-@given(st.lists(PROBABILITIES, min_size=1, max_size=30), st.floats(0.01, 1))
-def test_the_others_are_less_confident(values: list[list[float]], share: float) -> None:
-    found = [prediction(confidences) for confidences in values]
-    confidences = [mean_log_probability(one, TASKS["ner"]) for one in found]
-    chosen = most_confident(confidences, share)
-    assert chosen == sorted(set(chosen))
-    assert len(chosen) == math.ceil(share * len(values))
-    left_out = set(range(len(values))).difference(chosen)
-    assert all(confidences[index] <= min(confidences[own] for own in chosen) for index in left_out)
-
-
-def test_confidence_is_a_mean_of_logarithms() -> None:
-    assert mean_log_probability(prediction([0.5, 0.25]), TASKS["ner"]) == pytest.approx(
-        (math.log(0.5) + math.log(0.25)) / 2
-    )
-    assert mean_log_probability(prediction(0.5, task="cls", labels="good", columns={}), TASKS["cls"]) == pytest.approx(
-        math.log(0.5)
-    )
-    assert mean_log_probability(prediction([0.0]), TASKS["ner"]) > -30
-
-
-def test_labels_become_annotation() -> None:
-    arcs = [Arc(2, "det"), Arc(0, "root")]
-    columns = {"head": (2, 0), "deprel": ("det", "root")}
-    tree = labelled(prediction([1.0, 1.0], task="dep", labels=arcs, columns=columns), TASKS["dep"])
-    assert tree.columns == columns
-    text = labelled(prediction(1.0, task="cls", labels="good", columns={}), TASKS["cls"])
-    assert text.columns == {"label": ("good",)}
-    assert text.text == "text"

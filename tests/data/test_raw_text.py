@@ -17,50 +17,26 @@ from hyperx.config import CheckConfig
 from hyperx.data.batch.store import write_encoded
 from hyperx.data.batch.windows import Window
 from hyperx.data.locate.places import DataPlaces
-from hyperx.data.locate.spec import DataSpec
 from hyperx.data.read.formats import read_file
 from hyperx.data.read.hub import HubData
 from hyperx.data.read.segmentation import is_visible
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import ConfigError, DataError
-from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.options import plan_run
 from hyperx.plan.report import inspect_data
 from hyperx.plan.splits import SplitLoader, held_out
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
+from located import build, pairs, problem, put
 from tiny import tiny_tokenizer
 
-COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head", "mlm": "text", "cls": "label"}
-TASKS: dict[str, Task] = make_tasks({task: task for task in COLUMNS})
+TASKS: dict[str, Task] = make_tasks({kind: kind for kind in ("pos", "ner", "dep", "mlm", "cls")})
 CONLLU = (
     "# text = Im Haus.\n1-2\tIm\t_\t_\t_\t_\t_\t_\t_\t_\n"
     "1\tIn\t_\tADP\t_\t_\t_\t_\t_\t_\n2\tdem\t_\tDET\t_\t_\t_\t_\t_\t_\n"
     "3\tHaus\t_\tNOUN\t_\t_\t_\t_\t_\tSpaceAfter=No\n4\t.\t_\tPUNCT\t_\t_\t_\t_\t_\t_\n\n"
     "1\tab\t_\tNOUN\t_\t_\t_\t_\t_\t_\n2\tbad\t_\tNOUN\t_\t_\t_\t_\t_\tSpaceAfter=No\n3\t!\t_\tPUNCT\t_\t_\t_\t_\t_\t_\n\n"
 )
-
-
-def pairs(*names: str) -> list[TaskLanguagePair]:
-    return [TaskLanguagePair.parse(name) for name in names]
-
-
-def build(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> DataPlaces:
-    return DataSpec(folder, COLUMNS, tuple(COLUMNS), table or {}).located(pairs(*names))
-
-
-def problem(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> str:
-    with pytest.raises(ConfigError) as caught:
-        build(folder, *names, table=table)
-    (found,) = caught.value.problems
-    return found
-
-
-def put(folder: Path, name: str, text: str = "a\n") -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def texts(sources: DataPlaces, name: str, split: str = "train") -> list[str | None]:

@@ -13,23 +13,23 @@ import hyperx
 import toy
 from hyperx import checkpoint
 from hyperx.data.locate.places import DataPlaces
-from hyperx.data.locate.spec import DataRecord, DataSpec
+from hyperx.data.locate.spec import DataRecord
 from hyperx.errors import ConfigError, DataError, HyperXError
 from hyperx.options import made
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.data import prepare
 from hyperx.plan.options import plan_run
+from located import build
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
-COLUMNS = {"ner": "ner", "pos": "upos", "dep": "head", "mood": "label", "mlm": "text"}
 PAIR = TaskLanguagePair("ner", "en")
 ENTITIES = [{"tokens": ["Ada", "sees"], "ner": ["B-PER", "O"]}, {"words": ["x"], "ner_tags": ["O"]}]
 
 
 def located(table: dict[str, Any]) -> DataPlaces:
-    return DataSpec(Path("none"), COLUMNS, tuple(COLUMNS), table).located(map(TaskLanguagePair.parse, table))
+    return build(Path("none"), *table, table=table)
 
 
 def read(name: str, rows: Any) -> list[tuple[Any, ...]]:

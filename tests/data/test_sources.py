@@ -4,56 +4,23 @@ from __future__ import annotations
 
 import json
 import logging
-from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from hyperx.data.locate.places import DataPlaces
-from hyperx.data.locate.spec import DataRecord, DataSpec
+from hyperx.data.locate.spec import DataRecord
 from hyperx.errors import ConfigError, DataError, HyperXError
 from hyperx.files import checked
-from hyperx.pairs import TaskLanguagePair
+from located import build, pairs, problem, problems, put, spec
 
-COLUMNS = {"pos": "upos", "ner": "ner", "dep": "head", "mood": "label"}
 TREE = "1\ta\t_\tVERB\t_\t_\t0\troot\t_\t_\n2\tb\t_\tNOUN\t_\t_\t1\tobj:x\t_\t_\n\n"
-
-
-def pairs(*names: str) -> list[TaskLanguagePair]:
-    return [TaskLanguagePair.parse(name) for name in names]
-
-
-def spec(folder: Path, table: Mapping[str, object] | None = None, **options: Any) -> DataSpec:
-    return DataSpec(folder, COLUMNS, tuple(COLUMNS), table or {}, **options)
-
-
-def build(folder: Path, *names: str, table: Mapping[str, object] | None = None, **options: Any) -> DataPlaces:
-    return spec(folder, table, **options).located(pairs(*names))
 
 
 def again(places: DataPlaces) -> DataPlaces:
     """The places as a checkpoint keeps them, read again."""
     record = checked(json.loads(json.dumps(DataRecord(data=places.recorded()).to_json())), DataRecord, "data.json")
     return DataPlaces(record.data)
-
-
-def problems(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> tuple[str, ...]:
-    with pytest.raises(ConfigError) as caught:
-        build(folder, *names, table=table)
-    return caught.value.problems
-
-
-def problem(folder: Path, *names: str, table: Mapping[str, object] | None = None) -> str:
-    (found,) = problems(folder, *names, table=table)
-    return found
-
-
-def put(folder: Path, name: str, text: str = "a\tO\n") -> Path:
-    path = folder / name
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
 
 
 def words(sources: DataPlaces, name: str, split: str) -> list[tuple[str, ...]]:
@@ -219,7 +186,7 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
     put(tmp_path, "ner/de/train.json")
     found = problems(tmp_path, "nre#tr", "ner#xx", "ner#de", "ner#fr", table={"ner#fr": "none", "ner": "x"})
     assert len(found) == 5
-    assert "expected one of pos, ner, dep, mood. Did you mean 'ner'?" in found[1]
+    assert "expected one of pos, ner, dep, mood, mlm, cls. Did you mean 'ner'?" in found[1]
     assert "has no default for the language 'xx'; put files at" in found[2]
     assert "found train.json" in found[3]
     assert "data table, ner#fr: expected a folder, found none at" in found[4]
@@ -250,7 +217,7 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
         ({"hub": {"name": "a/b", "revision": 2.1}}, "hub, revision: expected text, in quotes; found 2.1"),
         ({"hub": {"name": "a/b", "columns": {"word": "x"}}}, "columns: unknown key 'word'.* Did you mean 'words'"),
         ({"hub": {"name": "a/b", "columns": ["x"]}}, "columns: expected our names and the data set's, .*; found"),
-        ({"folder": "good", "label_map": {"DATE": False}}, "label_map, DATE: expected a .*, in quotes; found False"),
+        ({"folder": "good", "label_map": {"DATE": False}}, "label_map, DATE: expected a .* in quotes; found False"),
         ({"folder": "good", "label_map": "DATE=O"}, "label_map: expected entity types"),
         (
             {"folder": "good", "label_map": {"I-DATE": "O"}},

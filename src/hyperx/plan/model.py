@@ -11,7 +11,6 @@ from torch import nn
 
 from hyperx.config import ModelConfig
 from hyperx.encoders.layout import disable_attention_dropout, norm_parameters
-from hyperx.encoders.loading import LoadedEncoder
 from hyperx.encoders.masked_lm import read_masked_lm
 from hyperx.errors import ConfigError
 from hyperx.languages import canonical
@@ -43,10 +42,23 @@ def build_model(data: RunData) -> HyperX:
         max_length=plan.config.data.max_length,
     )
     settings = settings if start is None else start.continued(settings)
-    _log_untrained(settings)
+    trained = settings.trained_languages
+    if untrained := [language for language in settings.languages if canonical(language) not in trained]:
+        log.info("no training pair has %s: these read %s", ", ".join(untrained), settings.read_instead)
+    for task in settings.kinds:
+        if task not in settings.trained_tasks:
+            log.warning("no training pair has the task %s: its head stays untrained, and is used only if named", task)
     model = HyperX(loaded.model, settings)
     model.tokenizer = loaded.tokenizer
-    _start_masked_lm(model, loaded)
+    # The encoder's own masked-LM head was trained on its last layer. Even if heads read another layer it is the best
+    # start: it has learnt to map hidden states to word embeddings, and how frequent words are.
+    heads = [model.heads[name] for name, one in model.tasks.items() if one.starts_from_masked_lm]
+    own = read_masked_lm(loaded.folder, loaded.model) if heads and loaded.folder is not None else None
+    for head in heads:
+        if own is None:
+            log.info("%s comes without a masked-LM head: a new one is trained over its word embeddings", loaded.name)
+        else:
+            head.load_state_dict(own)
     if start is not None:
         start.load_into(model, model.config)
     if not options.attention_dropout:
@@ -59,31 +71,6 @@ def build_model(data: RunData) -> HyperX:
         what = "hypernetwork" if model.plain_adapters is None else "plain adapters"
         log.warning("--freeze_params_regex: it freezes the %s as a whole; the adapters stay as they start", what)
     return model
-
-
-def _log_untrained(settings: ModelConfig) -> None:
-    """Log which tasks and languages of a model have no training pair, in this run or in those that it starts from."""
-    trained = settings.trained_languages
-    if untrained := [language for language in settings.languages if canonical(language) not in trained]:
-        log.info("no training pair has %s: these read %s", ", ".join(untrained), settings.read_instead)
-    for task in settings.kinds:
-        if task not in settings.trained_tasks:
-            log.warning("no training pair has the task %s: its head stays untrained, and is used only if named", task)
-
-
-def _start_masked_lm(model: HyperX, loaded: LoadedEncoder) -> None:
-    """Initialise masked-LM heads from the pretrained head of the encoder, if it comes with one.
-
-    That head was trained on the encoder's last layer. Even if the heads read another layer it is the best start: it has
-    learnt to map hidden states to word embeddings, and how frequent words are.
-    """
-    heads = [model.heads[name] for name, task in model.tasks.items() if task.starts_from_masked_lm]
-    own = read_masked_lm(loaded.folder, loaded.model) if heads and loaded.folder is not None else None
-    for head in heads:
-        if own is None:
-            log.info("%s comes without a masked-LM head: a new one is trained over its word embeddings", loaded.name)
-        else:
-            head.load_state_dict(own)
 
 
 def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
@@ -102,16 +89,12 @@ def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
 
 
 def apply_freezing(model: HyperX, freeze: str | None, unfreeze: str | None) -> None:
-    """Freeze parameters by name, as the published program does. Without patterns nothing changes.
-
-    Patterns match from the start of a name. ``freeze`` freezes what it matches and makes all else trained; then
-    ``unfreeze`` makes what it matches trained.
+    """Freeze parameters by name, as the published program does: ``freeze`` freezes what it matches, from the start of a
+    name, and makes all else trained; then ``unfreeze`` makes what it matches trained. Without patterns nothing changes.
 
     Raises:
         ConfigError: if a pattern is not a regular expression or matches nothing.
     """
-    if freeze is None and unfreeze is None:
-        return
     problems: list[str] = []
     patterns = {}
     for option, text in (("--freeze_params_regex", freeze), ("--unfreeze_params_regex", unfreeze)):

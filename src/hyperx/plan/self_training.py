@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from dataclasses import replace
 from functools import cached_property
 from typing import Any
@@ -17,7 +17,7 @@ from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.locate.held_out import HeldOutText
 from hyperx.data.locate.places import content_hash
 from hyperx.data.read.segmentation import text_sentence, word_segmenter
-from hyperx.data.read.sentence import Prediction, Sentence
+from hyperx.data.read.sentence import Sentence
 from hyperx.device import pick_device
 from hyperx.errors import DataError
 from hyperx.model import HyperX
@@ -72,18 +72,22 @@ class SelfLabeller:
         return model.to(pick_device(no_cuda=self.plan.config.training.no_cuda))
 
     def _labelled(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
-        """The sentences labelled most confidently, in the text's order."""
+        """The sentences with the highest mean logarithm of the labels' probabilities, in their order."""
         sentences = list(itertools.islice(self._sentences(pair, task, apart), self.samples))
         if not sentences:
             raise DataError(f"{raw_text_of(pair)}: expected text to label, found none")
         predictor = Predictor(self._model)
         found = list(predictor.predict(sentences, tasks=[task.name], language=pair.language, confidences=True))
-        confidences = [mean_log_probability(prediction, task) for prediction in found]
-        chosen = most_confident(confidences, self.share)
-        least = math.exp(min(confidences[index] for index in chosen))
+        probabilities: list[Any] = [prediction.confidences[task.name] for prediction in found if prediction.confidences]
+        means = [float(np.mean(np.log(np.maximum(own, LEAST_PROBABILITY)))) for own in probabilities]
+        order = sorted(range(len(means)), key=lambda index: -means[index])
+        chosen = sorted(order[: math.ceil(self.share * len(means))])
         told = "%s: training on %d of %d raw sentences as %s labels them, mean label probability at least %.2f"
-        log.info(told, pair, len(chosen), len(found), self.teacher, least)
-        return (labelled(found[index], task) for index in chosen)
+        log.info(told, pair, len(chosen), len(found), self.teacher, math.exp(min(means[index] for index in chosen)))
+        for prediction in (found[index] for index in chosen):
+            # A label of the whole text is in no column of words.
+            columns: Any = prediction.columns[task.name] or {task.columns[0]: (prediction.labels[task.name],)}
+            yield replace(prediction.sentence, columns=columns)
 
     def _sentences(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
         """The raw text without dev and test data, split into words if the task needs them and the text has none."""
@@ -95,21 +99,3 @@ class SelfLabeller:
                 raise DataError(fault.message, path=passage.origin, line=passage.line_of(0)) from fault
             if sentence is not None:
                 yield sentence
-
-
-def mean_log_probability(prediction: Prediction, task: Task) -> float:
-    """The mean logarithm of the labels' probabilities."""
-    assert prediction.confidences is not None
-    return float(np.mean(np.log(np.maximum(prediction.confidences[task.name], LEAST_PROBABILITY))))
-
-
-def most_confident(confidences: Sequence[float], share: float) -> list[int]:
-    """The indices of the highest values, a share of all of them but at least one, in ascending order."""
-    order = sorted(range(len(confidences)), key=lambda index: -confidences[index])
-    return sorted(order[: math.ceil(share * len(confidences))])
-
-
-def labelled(prediction: Prediction, task: Task) -> Sentence:
-    """The sentence with its predicted labels as its annotation."""
-    columns: Any = prediction.columns[task.name] or {task.columns[0]: (prediction.labels[task.name],)}
-    return replace(prediction.sentence, columns=columns)

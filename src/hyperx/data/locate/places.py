@@ -40,15 +40,12 @@ class Files:
     files: tuple[Path, ...]
 
     def describe(self, _split: str) -> str:
-        """The files, for people."""
         return ", ".join(map(str, self.files))
 
     def fingerprint(self) -> Any:
-        """Extensions, which determine the readers, and contents."""
         return [file_fingerprint(path) for path in self.files]
 
     def parts(self, _split: str, data: PairData, on_fault: OnFault) -> Parts:
-        """The sentences of every file."""
         return ((str(path), read_file(path, data.column, on_fault, data.columns)) for path in self.files)
 
 
@@ -59,44 +56,29 @@ class Hub:
     hub: HubData
 
     def describe(self, split: str) -> str:
-        """The data set, configurations and split, for people."""
         return self.hub.describe(split)
 
     def fingerprint(self) -> Any:
-        """What is read, and the contents of a local copy."""
         return [asdict(self.hub), [file_fingerprint(path) for path in self.hub.local_files()]]
 
     def parts(self, split: str, data: PairData, _on_fault: OnFault) -> Parts:
-        """The sentences of all configurations."""
         yield self.describe(split), self.hub.read(split, data.column)
 
 
 @dataclass(frozen=True, slots=True)
 class Forgotten:
-    """Rows that were in memory when a model was trained.
-
-    Args:
-        in_memory: the hash of their content.
-        rows: their number.
-    """
+    """Rows that were in memory when a model was trained: the hash of their content, and their number."""
 
     in_memory: str
     rows: int
 
     def describe(self, _split: str) -> str:
-        """What is known of them, for people."""
         return f"{self.rows:,} rows in memory"
 
     def fingerprint(self) -> Any:
-        """The hash of their content."""
         return self.in_memory
 
     def parts(self, split: str, data: PairData, _on_fault: OnFault) -> Parts:
-        """Nothing can be read.
-
-        Raises:
-            DataError: always, with what to do.
-        """
         raise DataError(
             f"{data.pair}: expected its {split} data, found only a record that training was given "
             f"{self.describe(split)}; give them again under '{data.pair}' in data, or name files there"
@@ -128,12 +110,11 @@ class Rows:
         return cls(value, {name: names for name, names in named.items() if names})
 
     def describe(self, split: str) -> str:
-        """How many there are, for people."""
         return f"{split} split in memory ({len(self.rows):,} rows)"
 
     @cached_property
     def content(self) -> str:
-        """The hash of their content."""
+        """The hash of labels and rows."""
         digest = hashlib.sha256(json.dumps(self.labels, sort_keys=True).encode())
         for row in self.rows:
             digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
@@ -144,16 +125,16 @@ class Rows:
         return Forgotten(self.content, len(self.rows))
 
     def fingerprint(self) -> Any:
-        """The hash of their content."""
         return self.content
 
     def parts(self, split: str, data: PairData, on_fault: OnFault) -> Parts:
-        """Their sentences."""
         origin = f"{data.pair} {split} in memory"
         yield origin, read_rows(self.rows, RowReader(origin, data.column, data.columns, self.labels), on_fault)
 
 
 Place = Files | Hub | Forgotten | Rows
+"""Where a split is: ``describe`` says it for people, ``fingerprint`` is a JSON value that changes with the content, and
+``parts`` reads the sentences."""
 PairName = Annotated[TaskLanguagePair, BeforeValidator(TaskLanguagePair.parse), PlainSerializer(str)]
 
 

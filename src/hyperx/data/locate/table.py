@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
@@ -16,58 +16,57 @@ from hyperx.data.read.spans import type_problem
 from hyperx.errors import did_you_mean, told
 
 
-def _text(value: Any) -> str:
-    if isinstance(value, str) and value:
-        return value
-    raise PydanticCustomError("text", "text, in quotes")
+def _expected(what: str) -> PydanticCustomError:
+    return PydanticCustomError("expected", what)  # type: ignore[arg-type]
 
 
-def _texts(value: Any) -> tuple[str, ...]:
+def _read_by(read: Callable[[Any], Any], what: str) -> BeforeValidator:
+    """A value as ``read`` makes it; where that gives None, an error that says what is expected."""
+
+    def check(value: Any) -> Any:
+        if (made := read(value)) is None:
+            raise _expected(what)
+        return made
+
+    return BeforeValidator(check)
+
+
+def _texts(value: Any) -> tuple[str, ...] | None:
     texts = tuple(value) if isinstance(value, list | tuple) else (value,)
-    if texts and all(isinstance(one, str) and one for one in texts):
-        return texts
-    raise PydanticCustomError("texts", "text, or a list of it, in quotes")
+    return texts if texts and all(isinstance(one, str) and one for one in texts) else None
 
 
-def _split(value: Any) -> tuple[str, ...] | Rows | Forgotten:
+def _split(value: Any) -> tuple[str, ...] | Rows | Forgotten | None:
     if isinstance(value, Mapping) and set(value) == {"in_memory", "rows"}:
         return Forgotten(**value)
-    if (rows := Rows.of(value)) is not None:
-        if isinstance(value, list | tuple):
-            for number, row in enumerate(value, start=1):
-                if not isinstance(row, Mapping):
-                    raise PydanticCustomError("rows", f"a mapping as row {number}, such as {{'tokens': [...]}}")  # type: ignore[misc]
-        return rows
-    try:
-        return _texts(value)
-    except PydanticCustomError:
-        raise PydanticCustomError("split", "a file, a list of files, or rows in memory") from None
+    rows = Rows.of(value)
+    for number, row in enumerate(value if rows and isinstance(value, list | tuple) else (), start=1):
+        if not isinstance(row, Mapping):
+            raise _expected(f"a mapping as row {number}, such as {{'tokens': [...]}}")
+    return rows or _texts(value)
 
 
-def _label(value: Any) -> str:
+def _label(value: Any) -> str | None:
     # Labels may be numbers; YAML's true is one in Python.
-    if isinstance(value, str | int) and not isinstance(value, bool) and value != "":
-        return str(value)
-    quotes = ", in quotes" if isinstance(value, bool) else ""
-    raise PydanticCustomError("label", f"a type or a label, or O for none{quotes}")  # type: ignore[misc]
+    is_label = isinstance(value, str | int) and not isinstance(value, bool) and value != ""
+    return str(value) if is_label else None
 
 
-def _label_map(value: Any) -> Any:
-    if value is None or isinstance(value, Mapping):
-        return value or {}
-    raise PydanticCustomError("label_map", "entity types and what to read them as, such as {DATE: O}")
+def _names(value: Any) -> Any:
+    is_names = isinstance(value, Mapping) and all(isinstance(name, str) for name in value.values())
+    return value if is_names else None if value is not None else {}
 
 
-def _columns(value: Any) -> Any:
-    if value is None or (isinstance(value, Mapping) and all(isinstance(name, str) for name in value.values())):
-        return value or {}
-    raise PydanticCustomError("columns", "our names and the data set's, such as {words: NAME}")
+def _mapping(value: Any) -> Any:
+    return value if isinstance(value, Mapping) else None if value is not None else {}
 
 
-Text = Annotated[str, BeforeValidator(_text)]
-Split = Annotated[Any, BeforeValidator(_split)]
-Columns = Annotated[dict[str, str], BeforeValidator(_columns)]
-Label = Annotated[str, BeforeValidator(_label)]
+Text = Annotated[str, _read_by(lambda value: value if isinstance(value, str) and value else None, "text, in quotes")]
+Texts = Annotated[tuple[str, ...], _read_by(_texts, "text, or a list of it, in quotes")]
+Split = Annotated[Any, _read_by(_split, "a file, a list of files, or rows in memory")]
+Columns = Annotated[dict[str, str], _read_by(_names, "our names and the data set's, such as {words: NAME}")]
+Label = Annotated[str, _read_by(_label, "a type or a label, or O for none; true and false in quotes")]
+LabelMap = Annotated[dict[Label, Label], _read_by(_mapping, "entity types and what to read them as, such as {DATE: O}")]
 
 
 class HubEntry(BaseModel):
@@ -76,7 +75,7 @@ class HubEntry(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     name: Text
-    configuration: Annotated[tuple[str, ...], BeforeValidator(_texts)] = ()
+    configuration: Texts = ()
     revision: Text | None = None
     columns: Columns = {}
 
@@ -86,7 +85,7 @@ class HubEntry(BaseModel):
         if isinstance(value, str | Mapping):
             given = {"name": value} if isinstance(value, str) else value
             return {name: one for name, one in given.items() if one is not None}
-        raise PydanticCustomError("hub", f"a name, or a mapping with {', '.join(cls.model_fields)}")  # type: ignore[misc]
+        raise _expected(f"a name, or a mapping with {', '.join(cls.model_fields)}")
 
 
 class Entry(BaseModel):
@@ -100,7 +99,7 @@ class Entry(BaseModel):
     folder: Text | None = None
     hub: HubEntry | None = None
     columns: Columns = {}
-    label_map: Annotated[dict[Label, Label], BeforeValidator(_label_map)] = {}
+    label_map: LabelMap = {}
 
     @property
     def splits(self) -> dict[str, tuple[str, ...] | Rows | Forgotten]:
@@ -114,7 +113,7 @@ class Entry(BaseModel):
         if isinstance(value, str):
             return {"folder": value}
         if not isinstance(value, Mapping):
-            raise PydanticCustomError("entry", f"a folder or a mapping with {', '.join(cls.model_fields)}")  # type: ignore[misc]
+            raise _expected(f"a folder or a mapping with {', '.join(cls.model_fields)}")
         # Data sets in memory have other names of splits.
         names = {key: SPLIT_NAMES.get(key, key) for key in value}
         return value if len({*names.values()}) < len(names) else {names[key]: one for key, one in value.items()}
