@@ -23,51 +23,38 @@ from tiny import randomise, tiny_batch, tiny_bert, tiny_encoder, tiny_model
 FAMILIES = sorted(family for family in LAYOUTS if family in CONFIG_MAPPING)
 
 
+def plain(model: HyperX, ids: Tensor, mask: Tensor) -> Tensor:
+    """The hidden states of the encoder outside a forward pass of the model."""
+    return model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+
+
 @pytest.mark.parametrize("after_layer_output", [True, False])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_zero_up_projections_are_the_plain_encoder_exactly(family: str, after_layer_output: bool) -> None:
+@torch.no_grad()
+def test_adapters_that_add_nothing_are_the_plain_encoder_exactly(family: str, after_layer_output: bool) -> None:
+    """As at the start, or with up-projections of zero."""
     model = tiny_model(encoder=tiny_encoder(family), after_layer_output=after_layer_output)
     ids, mask = tiny_batch([7, 4, 5], pad_id=1)
-    with torch.no_grad():
-        for generator in (model.hypernetwork.up, model.hypernetwork.up_bias):
-            generator.weight.zero_()
-            generator.bias.zero_()
-        plain = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        assert model("ner#en", ids, mask).hidden.equal(plain)
-        assert model(["ner#en", "pos#tr", "pos#de"], ids, mask).hidden.equal(plain)
-        randomise(model, seed=5)
-        assert not torch.allclose(model("ner#en", ids, mask).hidden, plain, atol=1e-2)
-
-
-@pytest.mark.parametrize("family", FAMILIES)
-def test_default_start_is_the_plain_encoder_exactly(family: str) -> None:
-    fresh = HyperX(tiny_encoder(family), tiny_model().config).eval()
-    ids, mask = tiny_batch([7, 4], pad_id=1)
-    with torch.no_grad():
-        plain = tiny_encoder(family)(input_ids=ids, attention_mask=mask).last_hidden_state
-        assert fresh(["ner#en", "pos#de"], ids, mask).hidden.equal(plain)
+    for generator in (model.hypernetwork.up, model.hypernetwork.up_bias):
+        generator.weight.zero_()
+        generator.bias.zero_()
+    wanted = plain(model, ids, mask)
+    for each in (model, HyperX(model.encoder, model.config).eval()):
+        assert each("ner#en", ids, mask).hidden.equal(wanted)
+        assert each(["ner#en", "pos#tr", "pos#de"], ids, mask).hidden.equal(wanted)
+    randomise(model, seed=5)
+    assert not torch.allclose(model("ner#en", ids, mask).hidden, wanted, atol=1e-2)
 
 
 @torch.no_grad()
-def test_outside_the_forward_pass_the_encoder_is_the_plain_one() -> None:
+def test_outside_the_forward_pass_the_encoder_is_the_plain_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also after one that ended with an error."""
     model = tiny_model()
     ids, mask = tiny_batch([5])
-
-    def plain() -> Tensor:
-        return model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-
-    before = plain()
+    before = plain(model, ids, mask)
     hooks = [len(module._forward_hooks) for module in model.encoder.modules()]
     assert not model("ner#en", ids, mask).hidden.equal(before)
-    assert plain().equal(before)
-    assert [len(module._forward_hooks) for module in model.encoder.modules()] == hooks
-
-
-@torch.no_grad()
-def test_an_error_inside_ends_the_forward_pass(monkeypatch: pytest.MonkeyPatch) -> None:
-    model = tiny_model()
-    ids, mask = tiny_batch([5])
-    plain = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+    assert plain(model, ids, mask).equal(before)
 
     def broken(*_: Any, **__: Any) -> None:
         raise ZeroDivisionError
@@ -76,7 +63,8 @@ def test_an_error_inside_ends_the_forward_pass(monkeypatch: pytest.MonkeyPatch) 
         patch.setattr(model.encoder.encoder.layer[2], "forward", broken)
         with pytest.raises(ZeroDivisionError):
             model("ner#en", ids, mask)
-    assert model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state.equal(plain)
+    assert plain(model, ids, mask).equal(before)
+    assert [len(module._forward_hooks) for module in model.encoder.modules()] == hooks
 
 
 @torch.no_grad()
@@ -134,26 +122,21 @@ def test_threads_with_other_pairs_do_not_meet() -> None:
             torch.testing.assert_close(hidden, wanted, atol=1e-6, rtol=0)
 
 
-def test_thread_without_pairs_gets_the_plain_encoder() -> None:
+@torch.no_grad()
+def test_a_thread_without_pairs_gets_the_plain_encoder() -> None:
     model = tiny_model()
     ids, mask = tiny_batch([5])
-    with torch.no_grad():
-        plain = model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        found: list[Tensor] = []
+    wanted = plain(model, ids, mask)
+    found: list[Tensor] = []
 
-        def run_plain(*_: Any) -> None:
-            with torch.no_grad():
-                found.append(model.encoder(input_ids=ids, attention_mask=mask).last_hidden_state)
+    def run_plain(*_: Any) -> None:
+        handle.remove()
+        with ThreadPoolExecutor(1) as pool:
+            found.append(pool.submit(torch.no_grad()(plain), model, ids, mask).result())
 
-        def start_thread(*_: Any) -> None:
-            handle.remove()
-            thread = threading.Thread(target=run_plain)
-            thread.start()
-            thread.join()
-
-        handle = model.encoder.encoder.layer[0].register_forward_pre_hook(start_thread)
-        model("ner#en", ids, mask)
-    assert found[0].equal(plain)
+    handle = model.encoder.encoder.layer[0].register_forward_pre_hook(run_plain)
+    model("ner#en", ids, mask)
+    assert found[0].equal(wanted)
 
 
 # Activation checkpointing ---------------------------------------------------------------------------------------------

@@ -225,18 +225,31 @@ def test_a_hub_name_without_a_network_fails_at_once(monkeypatch: pytest.MonkeyPa
 
 
 def test_a_hub_model_is_the_same_as_its_local_copy(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("huggingface_hub.snapshot_download", lambda *_, **__: str(folder))
+    """Only its description is fetched where the weights are not needed."""
+    asked: dict[str, Any] = {}
+
+    def download(name: str, **options: Any) -> str:
+        asked.update(options, name=name)
+        return str(folder)
+
+    def fetched(name: str) -> bool:
+        return any(fnmatch(name, pattern) for pattern in asked["allow_patterns"])
+
+    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
     encoder = load_encoder("someone/encoder")
-    assert encoder.name == "someone/encoder"
+    assert encoder.name == asked["name"] == "someone/encoder"
     assert encoder.content_hash == load_encoder(folder).content_hash
+    assert all(map(fetched, ("model.safetensors", "config.json", "tokenizer.json", "vocab.txt")))
+    assert encoder_folder("someone/encoder", weights=False) == folder
+    assert all(map(fetched, ("config.json", "tokenizer.json", "vocab.txt")))
+    assert not fetched("model.safetensors")
+    monkeypatch.setenv("HOME", str(folder.parent))
+    assert encoder_folder(f"~/{folder.name}", weights=False) == folder
 
 
 def test_a_connection_lost_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    class ReadError(Exception):
-        """As HTTP libraries have it: no OSError."""
-
     def lose(*_: Any, **__: Any) -> str:
-        raise ReadError("peer closed the connection")
+        raise Exception("peer closed the connection")  # as HTTP libraries have it: no OSError
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", lose)
     with pytest.raises(EncoderError, match="could not be fetched from the hub: peer closed the connection"):
@@ -246,23 +259,6 @@ def test_a_connection_lost_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -
 def test_a_tokenizer_without_padding_is_told(folder: Path) -> None:
     with pytest.raises(EncoderError, match="expected a padding subword, found none"):
         Subwords.of(load_tokenizer(folder))
-
-
-def test_a_description_spares_the_weights(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: dict[str, Any] = {}
-
-    def download(name: str, **options: Any) -> str:
-        asked.update(options, name=name)
-        return str(folder)
-
-    monkeypatch.setattr("huggingface_hub.snapshot_download", download)
-    assert encoder_folder("someone/encoder", weights=False) == folder
-    assert asked["name"] == "someone/encoder"
-    assert not any(fnmatch("model.safetensors", pattern) for pattern in asked["allow_patterns"])
-    for name in ("config.json", "tokenizer.json", "vocab.txt"):
-        assert any(fnmatch(name, pattern) for pattern in asked["allow_patterns"])
-    monkeypatch.setenv("HOME", str(folder.parent))
-    assert encoder_folder(f"~/{folder.name}", weights=False) == folder
 
 
 def test_a_tokenizer_by_itself_and_an_encoder_without_one(folder: Path) -> None:

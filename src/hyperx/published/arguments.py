@@ -119,8 +119,8 @@ def checked_options(config: ImportConfig) -> tuple[Path, Path]:
     if config.folder is None:
         problems.append("name the folder of a published checkpoint, such as outputs/checkpoint-100000")
     elif not (folder / ARGUMENTS).is_file():
-        inner = max((path.parent.name for path in folder.glob(f"checkpoint-*/{ARGUMENTS}")), key=len, default=None)
-        hint = f"; name one of the checkpoints in it, such as {inner}" if inner else ""
+        inner = [(len(path.parent.name), path.parent.name) for path in folder.glob(f"checkpoint-*/{ARGUMENTS}")]
+        hint = f"; name one of the checkpoints in it, such as {max(inner)[1]}" if inner else ""
         what = f"has no {ARGUMENTS}" if folder.is_dir() else "is no folder"
         problems.append(f"{folder} {what}: expected a checkpoint of the published program{hint}")
     if config.output is None:
