@@ -14,7 +14,8 @@ from torch.utils.checkpoint import CheckpointError
 from hyperx.encoders.families import LAYOUTS
 from hyperx.encoders.layout import norm_modules
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.model import HyperX, ModelOutput, learnt_languages
+from hyperx.method.adapters import learnt_languages
+from hyperx.model import HyperX, ModelOutput
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.model import apply_freezing, public_names
 from hyperx.prediction.predictor import Predictor
@@ -495,7 +496,7 @@ def test_what_was_learnt_in_languages_that_are_no_longer_there_is_not_read() -> 
 
 def test_where_nothing_but_raw_text_was_read_all_tasks_read_what_there_is() -> None:
     model = several_tasks(trained_pairs=("mlm#de",))
-    assert learnt_languages(model.config) == {task: {"de"} for task in model.tasks}
+    assert learnt_languages(model.config, ["mlm"]) == {task: {"de"} for task in model.tasks}
 
 
 # Inputs ---------------------------------------------------------------------------------------------------------------

@@ -29,6 +29,7 @@ from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mea
 from hyperx.files import in_home
 from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters, Rows
+from hyperx.method.adapters import new_adapters
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
@@ -84,7 +85,8 @@ class HyperX(nn.Module):
         self.config = config
         self.encoder = encoder
         self.turn, self.told = Turn(), set[str]()  # of the threads that predict, and languages that were told of
-        writer = new_adapters(config, layers=depth, hidden_size=encoder.config.hidden_size)
+        auxiliary = [name for name, kind in config.kinds.items() if KINDS[kind].auxiliary]
+        writer = new_adapters(config, auxiliary, layers=depth, hidden_size=encoder.config.hidden_size)
         self.hypernetwork = writer if isinstance(writer, Hypernetwork) else None
         self.plain_adapters = writer if isinstance(writer, PlainAdapters) else None
         self.tasks: Mapping[str, Task] = make_tasks(config.kinds)
@@ -438,48 +440,6 @@ def _labels_by_task(
         if not isinstance(tensor, Tensor) or len(tensor) != len(rows[task]):
             raise not_expected("labels", f"a tensor with those of the {len(rows[task])} rows of {task}", tensor)
     return labels or {}
-
-
-def new_adapters(config: ModelConfig, *, layers: int, hidden_size: int) -> Hypernetwork | PlainAdapters | None:
-    """What gives the adapters of a model: a new hypernetwork, new plain adapters, or nothing."""
-    kind = config.architecture.adapters
-    if kind == "none":
-        return None
-    languages = [canonical(language) for language in config.languages]
-    if kind == "hypernetwork":
-        return Hypernetwork(
-            learnt=[[language in own for language in languages] for own in learnt_languages(config).values()],
-            layers=layers,
-            hidden_size=hidden_size,
-            options=config.hypernetwork,
-            rank=config.generator_rank,
-        )
-    return PlainAdapters(
-        sharing=kind,
-        tasks=tuple(config.kinds),
-        languages=languages,
-        trained_pairs=config.trained_keys,
-        layers=layers,
-        hidden_size=hidden_size,
-        options=config.hypernetwork,
-    )
-
-
-def learnt_languages(config: ModelConfig) -> dict[str, set[str]]:
-    """For each task the languages in its mean, in canonical form: those of its training pairs.
-
-    An embedding that only another task has trained is an outlier to the adapters of this task. A task without training
-    pairs uses the languages of the labelled tasks. Where every language reads its own embedding, the mean, which only
-    serves languages that the model does not have, is that of all trained languages.
-    """
-    known = {canonical(language) for language in config.languages}
-    # A run that starts from another one may have left out some of its languages.
-    pairs = [(task, language) for task, language in config.trained_keys if language in known]
-    if not config.hypernetwork.mean_for_untrained:
-        return {name: {language for _, language in pairs} for name in config.kinds}
-    own = {name: {language for task, language in pairs if task == name} for name in config.kinds}
-    labelled = set().union(*(own[name] for name, kind in config.kinds.items() if not KINDS[kind].auxiliary))
-    return {name: languages or labelled or {language for _, language in pairs} for name, languages in own.items()}
 
 
 def check_config(config: ModelConfig) -> None:

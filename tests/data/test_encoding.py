@@ -187,21 +187,6 @@ def test_short_sentence_is_what_the_tokenizer_makes_of_it(words: list[str]) -> N
     assert (windows[0].start, windows[0].stop) == (0, len(words))
 
 
-@exact
-@given(st.lists(st.text("abcde", min_size=1, max_size=6), min_size=10, max_size=60))
-def test_long_sentence_keeps_every_subword_with_its_word(words: list[str]) -> None:
-    """The subwords from an owned word's first on are that word's own."""
-    tokenizer = tiny_tokenizer()
-    alone = [tokenizer(word, add_special_tokens=False)["input_ids"] for word in words]
-    (windows,) = SubwordEncoder(tokenizer, max_length=26).windows([words])
-    for window in windows:
-        assert (window.ids[0], window.ids[-1]) == (CLS, SEP)
-        assert all(window.words[[0, -1]] == -1)
-        for position in window.first_subwords:
-            pieces = alone[window.words[position]]
-            assert window.ids[position : position + len(pieces)].tolist() == pieces
-
-
 @pytest.mark.parametrize(
     ("name", "words", "pieces"),
     [
@@ -245,17 +230,12 @@ def test_word_without_subwords_becomes_unknown() -> None:
 
 
 @pytest.mark.parametrize("name", TOKENIZERS)
-def test_word_of_100000_characters(name: str) -> None:
+def test_word_of_100000_characters_and_sentence_of_20000_words(name: str) -> None:
     encoder = SubwordEncoder(TOKENIZERS[name], max_length=64)
-    (windows,) = encoder.windows([["a", "ab" * 50_000, "a"]])
-    assert owned(windows) == [0, 1, 2]
+    windows, many = encoder.windows([["a", "ab" * 50_000, "a"], ["a"] * 20_000])
+    assert (owned(windows), owned(many)) == ([0, 1, 2], list(range(20_000)))
     assert all(len(window.ids) <= 64 for window in windows)
     assert encoder.shortened_words == (name in ("unigram", "bytes"))
-
-
-def test_sentence_of_20000_words() -> None:
-    (windows,) = SubwordEncoder(tiny_tokenizer(), max_length=32).windows([["abc"] * 20_000])
-    assert owned(windows) == list(range(20_000))
 
 
 def test_tokenizer_that_would_cut_and_pad_does_not() -> None:
@@ -285,34 +265,6 @@ SENTENCES = [
     sentence("a b", "NOUN ADJ"),
 ]
 SPLIT = split_of(*SENTENCES)
-
-
-def test_gold_is_what_was_read() -> None:
-    assert SPLIT.names == {"upos": ("ADJ", "NOUN", "VERB", "_")}
-    assert gold(SPLIT) == [["ADJ", "NOUN"], ["VERB"] * 9, ["_"], ["NOUN", "ADJ"]]
-    assert SPLIT.sentence_count == 4
-
-
-def test_numbers_are_kept_as_they_are(tmp_path: Path) -> None:
-    trees = [
-        Sentence(words=("a", "b"), columns={"head": (2, 0), "deprel": ("det", "root")}),
-        Sentence(words=("e",), columns={"head": (0,), "deprel": ("root",)}),
-    ]
-    split = tiny_split(tmp_path / "split", DependencyParsing(), trees)
-    assert split.names == {"deprel": ("det", "root")}
-    assert split.annotation() == [
-        {"head": [2, 0], "deprel": ["det", "root"]},
-        {"head": [0], "deprel": ["root"]},
-    ]
-
-
-def test_split_holds_the_windows() -> None:
-    words = [["bad", "a"], ["abcde"] * 9, ["e"], ["a", "b"]]
-    windows = [window for part in SubwordEncoder(tiny_tokenizer(), max_length=16).windows(words) for window in part]
-    assert len(SPLIT) == len(windows) > 4
-    assert SPLIT.lengths.tolist() == [len(window.ids) for window in windows]
-    for index, window in enumerate(windows):
-        assert_same_window(SPLIT.window(index), window)
 
 
 def assert_same_window(found: Window, wanted: Window) -> None:

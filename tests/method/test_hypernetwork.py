@@ -11,8 +11,8 @@ from hyperx.config import HypernetworkOptions
 from hyperx.errors import HyperXError
 from hyperx.method.adapter import AdapterWeights
 from hyperx.method.hypernetwork import PUBLISHED_STD, Hypernetwork
-from hyperx.method.source import SourceEmbedding, UnitScale
-from tiny import tiny_batch, tiny_bert, tiny_model
+from hyperx.method.source import SourceEmbedding
+from tiny import tiny_batch, tiny_model
 
 NORMS = {"add_layer_norm_before_adapter": True, "add_layer_norm_after_adapter": True}
 
@@ -73,24 +73,6 @@ def test_sizes_follow_the_options() -> None:
     }
 
 
-@pytest.mark.parametrize("layer_ids", [True, False])
-@pytest.mark.parametrize("conditional", [True, False])
-def test_shapes_of_the_generated_weights(layer_ids: bool, conditional: bool) -> None:
-    options = HypernetworkOptions(
-        adapter_dim=5, condition_to_layer_id=layer_ids, conditional_layer_norm=conditional, **NORMS
-    )
-    weights: AdapterWeights = small(options)(torch.tensor([0, 1, 1, 0]), torch.tensor([0, 0, 2, 1]))
-    assert weights.down.shape == (4, 3, 5, 16)
-    assert weights.down_bias.shape == (4, 3, 5)
-    assert weights.up.shape == (4, 3, 16, 5)
-    assert weights.up_bias.shape == (4, 3, 16)
-    for norm in (weights.norm_pre, weights.norm_post):
-        assert norm is not None
-        assert norm.weight.shape == norm.bias.shape == (4, 3, 16)
-        assert norm.layers()[2].weight.equal(norm.weight[:, 2])
-    assert weights.layers()[1].up.equal(weights.up[:, 1])
-
-
 def test_no_norms_unless_asked_for() -> None:
     weights = small(HypernetworkOptions(conditional_layer_norm=True))(torch.tensor([0]), torch.tensor([0]))
     assert weights.norm_pre is None
@@ -120,11 +102,6 @@ def test_published_start_is_normal_with_deviation_001() -> None:
         if name.endswith("bias"):
             assert parameter.equal(torch.zeros_like(parameter))
     assert float(net.source.task.detach().std()) == pytest.approx(1, rel=0.2)
-
-
-def test_unit_scale_gives_length_one() -> None:
-    source = 100 * torch.randn(5, 3, 192, generator=torch.Generator().manual_seed(0))
-    torch.testing.assert_close(UnitScale()(source).norm(dim=-1), torch.ones(5, 3), atol=1e-5, rtol=0)
 
 
 def source(trained: list[bool], **options: Any) -> SourceEmbedding:
@@ -253,11 +230,3 @@ def test_what_cannot_be_compressed_says_so() -> None:
     net.compress(2)
     with pytest.raises(HyperXError, match="mixtures of 2 matrices already"):
         net.compress(2)
-
-
-def test_layer_ids_make_one_set_of_generators_serve_all_layers() -> None:
-    shared = tiny_model(encoder=tiny_bert(layers=3), options={"condition_to_layer_id": True}).hypernetwork
-    apart = tiny_model(encoder=tiny_bert(layers=3), options={"condition_to_layer_id": False}).hypernetwork
-    assert shared.up.weight.shape[0] == 1
-    assert apart.up.weight.shape[0] == 3
-    assert apart.source.layer is None

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from hyperx.config import AdapterSharing, HypernetworkOptions
-from hyperx.method.adapter import AdapterStack, AdapterWeights
+from hyperx.method.adapter import AdapterWeights
 from hyperx.method.hypernetwork import PUBLISHED_STD
 from hyperx.method.plain import PlainAdapters
 from hyperx.model import HyperX
@@ -63,42 +63,6 @@ def test_only_what_is_trained_has_an_adapter(sharing: str, names: list[str]) -> 
 def test_without_training_pairs_everything_has_one() -> None:
     assert len(adapters("pair", pairs=())) == 6
     assert list(adapters("stacked", pairs=())) == ["language-en", "language-tr", "language-de", "task-ner", "task-pos"]
-
-
-@pytest.mark.parametrize("sharing", SHARINGS)
-def test_shapes_are_those_of_generated_adapters(sharing: str) -> None:
-    norms = {"add_layer_norm_before_adapter": True, "add_layer_norm_after_adapter": True}
-    found = adapters(sharing, **norms)([0, 1, 1, 0], [0, 0, 2, 1])
-    for weights in found.parts if isinstance(found, AdapterStack) else [found]:
-        assert weights.down.shape == (4, 3, 5, 16)
-        assert weights.down_bias.shape == (4, 3, 5)
-        assert weights.up.shape == (4, 3, 16, 5)
-        assert weights.up_bias.shape == (4, 3, 16)
-        assert weights.norm_pre.weight.shape == weights.norm_post.bias.shape == (4, 3, 16)
-        assert weights.layers()[1].norm_pre.bias.equal(weights.norm_pre.bias[:, 1])
-
-
-def test_who_shares_what() -> None:
-    tasks, languages = [0, 0, 1], [0, 1, 1]  # ner#en ner#tr pos#tr
-
-    def same(sharing: str) -> tuple[bool, bool, bool]:
-        down = adapters(sharing, pairs=["ner#en", "ner#tr", "pos#tr"])(tasks, languages).down
-        return down[0].equal(down[1]), down[1].equal(down[2]), down[0].equal(down[2])
-
-    assert same("shared") == (True, True, True)
-    assert same("task") == (True, False, False)
-    assert same("language") == (False, True, False)
-    assert same("pair") == (False, False, False)
-
-
-def test_a_stack_is_the_language_and_then_the_task() -> None:
-    net = adapters("stacked")
-    stack = net([1], [0])
-    assert isinstance(stack, AdapterStack)
-    language, task = stack.parts
-    assert language.up[0].equal(net["language-en"].up)
-    assert task.up[0].equal(net["task-pos"].up)
-    assert [part.up.shape for part in stack.layers()[0].parts] == [(1, 16, 5)] * 2
 
 
 def mean(net: PlainAdapters, *names: str) -> Tensor:
@@ -181,17 +145,6 @@ def test_both_starts(start: str) -> None:
     assert float(down.std()) == pytest.approx(64**-0.5 if start == "scaled" else PUBLISHED_STD, rel=0.05)
     assert float(up.std()) == pytest.approx(0 if start == "scaled" else PUBLISHED_STD, rel=0.05)
     assert not net["shared"].down_bias.any()
-
-
-@pytest.mark.parametrize("sharing", SHARINGS)
-def test_mixed_batch_equals_its_rows_alone(sharing: str) -> None:
-    model = tiny_model(adapters=sharing)
-    pairs = ["pos#tr", "ner#de"]
-    with torch.no_grad():
-        both = model(pairs, IDS, MASK).hidden
-        for row, (pair, length) in enumerate(zip(pairs, (6, 4), strict=True)):
-            alone = model(pair, IDS[row : row + 1, :length], MASK[row : row + 1, :length]).hidden
-            torch.testing.assert_close(both[row, :length], alone[0], atol=1e-5, rtol=1e-5)
 
 
 def test_languages_whose_codes_are_names_of_methods() -> None:

@@ -91,24 +91,6 @@ def test_every_place_is_hidden_now_and_then() -> None:
     assert places == set(range(1, 21))
 
 
-def test_masking_follows_from_the_seed() -> None:
-    windows = [window(list(range(5, 45))), window(list(range(20, 50)))]
-    (a, b), labels = masked(windows, 3, 7)
-    (c, d), again = masked(windows, 3, 7)
-    assert (a == c).all()
-    assert (b == d).all()
-    assert labels.equal(again)
-    assert not labels.equal(masked(windows, 3, 8)[1])
-    assert not labels.equal(masked(windows, 4, 7)[1])
-
-
-def test_the_windows_are_left_as_they_were() -> None:
-    ids = list(range(5, 45))
-    given_window = window(ids)
-    masked([given_window])
-    assert given_window.ids.tolist() == [CLS, *ids, SEP]
-
-
 def test_rows_are_padded_to_the_batch() -> None:
     draw = np.random.default_rng(0)
     windows = [MLM.masked(window(ids), SUBWORDS, draw) for ids in ([8] * 10, [9] * 3)]
@@ -241,13 +223,6 @@ def test_perplexity_is_a_number_if_there_is_text() -> None:
     assert MLM.score([None], [(1e9, 1)]).measures["perplexity"] < math.inf
 
 
-def test_a_model_that_knows_nothing_has_the_perplexity_of_its_vocabulary() -> None:
-    logits = torch.zeros(4, 60)
-    labels = torch.arange(8).reshape(2, 4).masked_fill(torch.tensor([True, False, True, False]), IGNORED)
-    parts = MLM.decode(logits, [window([5] * 2)] * 2, labels)
-    assert MLM.score([None, None], parts).measures["perplexity"] == pytest.approx(60)
-
-
 def masked_model() -> HyperX:
     model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
     model.subwords = lambda: SUBWORDS
@@ -321,8 +296,3 @@ def test_the_task_reads_the_text_of_sentences() -> None:
     (first,), (second,) = MLM.windows(ENCODER, sentences)
     assert first.ids.tolist() == [CLS, 14, 14, SEP]
     assert second.ids.tolist() == [CLS, 4, SEP]
-
-
-def test_embeddings_smaller_than_the_hidden_size_make_a_smaller_dense_layer() -> None:
-    head = MLM.head(HeadFacts(hidden_size=8, embedding_size=3, vocabulary_size=20), ())
-    assert head(HeadInput(torch.zeros(1, 2, 8), None, torch.zeros(20, 3))).shape == (1, 2, 20)

@@ -227,13 +227,6 @@ def test_nothing_but_the_root_is_called_root(parser: HyperX) -> None:
         assert [arc.relation == "root" for arc in arcs] == [arc.head == 0 for arc in arcs]
 
 
-def test_confidences_are_probabilities(parser: HyperX) -> None:
-    windows = SubwordEncoder(tiny_tokenizer(), max_length=20).windows(SENTENCES)
-    for result in Predictor(parser).results(TaskLanguagePair("dep", "en"), windows, batch_size=4):
-        assert len(result.confidences) == len(result.labels)
-        assert all(0 <= confidence <= 1 for confidence in result.confidences)
-
-
 def test_a_confidence_is_that_of_the_arc_times_that_of_its_relation(parser: HyperX) -> None:
     unsure = copy.deepcopy(parser)
     with torch.no_grad():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 from torch import Tensor, nn
@@ -111,22 +111,8 @@ class Task(ABC):
     """Whether its head starts from the encoder's own masked-LM head, if there is one."""
 
     def __init__(self, name: str | None = None) -> None:
-        self.name = name or self.kind
-
-    @property
-    def column(self) -> str:
-        """:attr:`Kind.column`."""
-        return KINDS[self.kind].column
-
-    @property
-    def reads(self) -> Literal["words", "text"]:
-        """:attr:`Kind.reads`."""
-        return KINDS[self.kind].reads
-
-    @property
-    def auxiliary(self) -> bool:
-        """:attr:`Kind.auxiliary`."""
-        return KINDS[self.kind].auxiliary
+        self.name, facts = name or self.kind, KINDS[self.kind]
+        self.column, self.reads, self.auxiliary = facts.column, facts.reads, facts.auxiliary
 
     @property
     def columns(self) -> tuple[str, ...]:

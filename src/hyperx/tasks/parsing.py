@@ -10,7 +10,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hyperx.data.batch.padding import IGNORED, padded
@@ -35,12 +34,8 @@ OUT_OF_SIGHT = -1e4
 
 
 class Arc(NamedTuple):
-    """The arc of a word in its tree.
-
-    Args:
-        head: number of the word that it depends on, counted from 1; 0 for the root.
-        relation: the universal relation.
-    """
+    """The arc of a word in its tree: the number of the word that it depends on, from 1 (0 for the root), and the
+    universal relation."""
 
     head: int
     relation: str
@@ -113,11 +108,6 @@ class Biaffine(nn.Module):
         return (torch.einsum("bwi,oij->bwoj", x, self.weight) * y[:, :, None]).sum(dim=-1)
 
 
-def projection(inputs: int, outputs: int) -> nn.Sequential:
-    """A linear layer, a leaky ReLU and dropout."""
-    return nn.Sequential(nn.Linear(inputs, outputs), nn.LeakyReLU(SLOPE), nn.Dropout(DROPOUT))
-
-
 class ParserHead(nn.Module):
     """Arcs and relations between words, each the mean of its subwords; the root is the first position.
 
@@ -136,7 +126,9 @@ class ParserHead(nn.Module):
         arc, relation = (ARC_SIZE, RELATION_SIZE) if projections else (hidden_size, hidden_size)
 
         def project(size: int) -> nn.Module:
-            return projection(hidden_size, size) if projections else nn.Identity()
+            if not projections:
+                return nn.Identity()
+            return nn.Sequential(nn.Linear(hidden_size, size), nn.LeakyReLU(SLOPE), nn.Dropout(DROPOUT))
 
         self.arc_dependent, self.arc_head = project(arc), project(arc)
         self.relation_dependent, self.relation_head = project(relation), project(relation)
@@ -158,15 +150,13 @@ class ParserHead(nn.Module):
 
 
 def word_means(hidden: Tensor, words: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
-    """The mean of each word's subwords.
+    """The mean of each word's subwords ``[B, W, h]``, zero beyond a window's words, and the number of words of each
+    ``[B]``.
 
     Args:
         hidden: ``[B, T, h]``.
         words: for each subword its word in the window, -1 for none ``[B, T]``.
         width: number W of words, if known: reading it from a GPU would mean waiting for it.
-
-    Returns:
-        ``[B, W, h]``, zero beyond a window's words; and the number of words of each ``[B]``.
     """
     count = words.amax(dim=1) + 1
     numbers = torch.arange(int(count.max()) if width is None else width, device=words.device)
@@ -198,12 +188,7 @@ class DependencyParsing(Task):
         )
 
     def loss(self, logits: ParserLogits, labels: Tensor) -> Tensor:
-        """Cross-entropy of the heads, plus that of the relations to the gold heads; each a mean over words.
-
-        Args:
-            logits: the scores.
-            labels: head and relation of each word ``[B, W, 2]``.
-        """
+        """Cross-entropy of the heads, plus that of the relations to the gold heads; each a mean over words."""
         heads, relations = labels.unbind(dim=-1)
         return cross_entropy(logits.possible, heads) + cross_entropy(logits.relations_to(heads.clamp(min=0)), relations)
 
@@ -226,7 +211,9 @@ class DependencyParsing(Task):
     def decode(self, logits: ParserLogits, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
         """For each owned word the log-probability of each head, and that and the id of the best relation to it."""
         arcs = logits.possible.log_softmax(dim=-1).cpu().numpy()
-        certain, best = _best_relations(logits.relations(), logits.root)
+        relations = logits.relations().float().log_softmax(dim=-1)
+        relations[..., logits.root] = -torch.inf  # no word but the root of the tree has it
+        certain, best = (found.cpu().numpy() for found in relations.max(dim=-1))
         parts = []
         for row, window in enumerate(windows):
             words = window.word_range
@@ -260,28 +247,16 @@ class DependencyParsing(Task):
     def score(self, gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) -> Scores:
         """UAS over all words and LAS over those with a relation, as the CoNLL 2018 shared task counts them, and each
         relation's F1."""
-        pairs = [
-            (wanted, found)
-            for sentence, other in zip(gold, predicted, strict=True)
-            for wanted, found in zip(sentence, other, strict=True)
-        ]
-        related = [(wanted, found) for wanted, found in pairs if wanted.relation != NO_LABEL]
-        both = Counter(wanted.relation for wanted, found in related if wanted == found)
+        pairs = [arcs for both in zip(gold, predicted, strict=True) for arcs in zip(*both, strict=True)]
+        related = [arcs for arcs in pairs if arcs[0].relation != NO_LABEL]
+        both = Counter(arc.relation for arc, other in related if arc == other)
         by_label = scores_by_label(
-            Counter(wanted.relation for wanted, _ in related), Counter(found.relation for _, found in related), both
+            Counter(arc.relation for arc, _ in related), Counter(arc.relation for _, arc in related), both
         )
-        attached = sum(wanted.head == found.head for wanted, found in pairs)
+        attached = sum(arc.head == other.head for arc, other in pairs)
         uas = attached / len(pairs) if pairs else None
         return Scores({"uas": uas, "las": both.total() / len(related) if related else None}, by_label)
 
     def annotation(self, labels: Sequence[Arc]) -> dict[str, tuple[str | int, ...]]:
         """Heads and relations."""
         return {"head": tuple(arc.head for arc in labels), "deprel": tuple(arc.relation for arc in labels)}
-
-
-def _best_relations(scores: Tensor, root: int) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
-    """The log-probability and the id of the best relation to each head, never that to the root."""
-    scores = scores.float().log_softmax(dim=-1)
-    scores[..., root] = -torch.inf
-    best = scores.max(dim=-1)
-    return best.values.cpu().numpy(), best.indices.cpu().numpy()

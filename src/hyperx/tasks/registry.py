@@ -105,13 +105,8 @@ RESERVED = frozenset(
 
 
 def read_kinds(entries: Sequence[str], used: Iterable[str], problems: list[str]) -> dict[str, str]:
-    """The kind of every task by its name, in order.
-
-    Args:
-        entries: the user's list: ``kind``, or ``name=kind``.
-        used: names in use, which are the tasks if nothing is listed.
-        problems: the list to which problems are added.
-    """
+    """The kind of every task by its name, in the order of the list of ``kind`` and ``name=kind``, or of the names
+    in use if nothing is listed. Problems are added to a list."""
     kinds: dict[str, str] = {}
     for entry in entries or tuple(dict.fromkeys(used)):
         name, separator, kind = entry.partition("=")

@@ -16,14 +16,11 @@ Heads = NDArray[np.int64]
 
 
 def best_tree(scores: Matrix) -> Heads:
-    """The heads of the tree with the highest sum of scores among those with exactly one root.
+    """Each word's head ``[W]`` in the tree with the highest sum of scores among those with exactly one root.
 
     Args:
         scores: the score of each head for each word ``[W, W + 1]``, all finite; head 0 is the root, head i the i-th
             word. A word's score as its own head does not matter.
-
-    Returns:
-        Each word's head, from 0 (the root) to W ``[W]``.
     """
     full = np.zeros((len(scores) + 1, len(scores) + 1))
     full[1:] = scores
@@ -86,14 +83,8 @@ class _Contraction:
 
 
 def best_arborescence(full: Matrix) -> Heads:
-    """The best tree over a graph, with any number of arcs from its root (Chu and Liu 1965, Edmonds 1967).
-
-    Args:
-        full: the score of each head for each node ``[N, N]``, -inf on the diagonal. Node 0 is the root.
-
-    Returns:
-        Each node's head ``[N]``; the root is its own.
-    """
+    """Each node's head ``[N]`` in the best tree over a graph (Chu and Liu 1965, Edmonds 1967), with any number
+    of arcs from its root, node 0, given the score of each head for each node ``[N, N]``, -inf on the diagonal."""
     contractions = []
     heads = best_heads(full)
     while (starts := ends(heads)).any():
