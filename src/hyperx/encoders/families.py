@@ -188,7 +188,6 @@ LAYOUTS: dict[str, EncoderLayout] = {
     "mpnet": replace(_ROBERTA, attention_dropout="attention.attn.dropout"),
     "mt5": replace(_T5, loads_as="MT5EncoderModel"),
     "nomic_bert": replace(_ROTARY_POST, masked_lm=replace(_BERT_HEAD, norm="cls.predictions.transform.layer_norm")),
-    "nystromformer": _BERT,
     "rembert": replace(_BERT, masked_lm=None),
     "roberta": _ROBERTA,
     "roberta-prelayernorm": replace(_ROBERTA),
