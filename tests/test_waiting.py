@@ -14,7 +14,6 @@ from torch import Tensor
 
 import toy
 from hyperx.config import ArchitectureOptions, HypernetworkOptions, ModelOptions, TrainConfig, TrainingOptions
-from hyperx.data.batch.padding import IGNORED
 from hyperx.data.batch.store import read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder
 from hyperx.data.read.sentence import Sentence
@@ -35,25 +34,16 @@ KINDS = {"pos": "pos", "ner": "ner", "dep": "dep", "mlm": "mlm", "mood": "cls"}
 LABELS = {"mood": ("bad", "good")}
 
 
-def sentences(language: str, *, count: int = 12) -> Iterator[Sentence]:
-    """Sentences of several lengths with all that any task asks for."""
+def sentences(task: Task, language: str, *, count: int = 12) -> Iterator[Sentence]:
+    """Sentences of several lengths with what a task asks for."""
     for number, rows in enumerate(toy.sentences(language, count, 0)):
         words, tags, entities = zip(*rows, strict=True)
-        arcs = toy.tree(list(rows))
-        columns = {
-            "upos": tags,
-            "ner": entities,
-            "head": tuple(head for head, _ in arcs),
-            "deprel": tuple(relation.partition(":")[0] for _, relation in arcs),
-        }
-        yield Sentence(words, columns, text=" ".join(words), comments=(LABELS["mood"][number % 2],))
-
-
-def labelled(task: Task, found: Iterator[Sentence]) -> Iterator[Sentence]:
-    """The same with the one column that classification reads."""
-    for sentence in found:
-        columns = {"label": (sentence.comments[0],)} if task.kind == "cls" else sentence.columns
-        yield Sentence(sentence.words if task.reads == "words" else (), columns, text=sentence.text)
+        heads, relations = zip(*toy.tree(list(rows)), strict=True)
+        columns = {"upos": tags, "ner": entities, "head": heads}
+        columns["deprel"] = tuple(relation.partition(":")[0] for relation in relations)
+        if task.kind == "cls":
+            columns = {"label": (LABELS["mood"][number % 2],)}
+        yield Sentence(words if task.reads == "words" else (), columns, text=" ".join(words))
 
 
 @pytest.fixture
@@ -75,7 +65,7 @@ def run(encoder: Path, tmp_path: Path) -> Iterator[Callable[..., TrainingRun]]:
         for pair in trained:
             task, path = tasks[pair.task], tmp_path / str(pair).replace("#", "-")
             encode = partial(task.windows, SubwordEncoder(loaded.tokenizer, max_length=40))
-            write_encoded(path, labelled(task, sentences(pair.language)), encode, task.columns)
+            write_encoded(path, sentences(task, pair.language), encode, task.columns)
             splits.append(read_encoded(path))
         data = RunData(Plan(config, KINDS, languages, trained), loaded, labels, splits, {})
         return TrainingRun(tmp_path, make_accelerator(config.training), build_model(data).to(DEVICE), data)
@@ -161,22 +151,8 @@ def test_what_does_not_wait_passes() -> None:
         assert NUMBERS[NUMBERS > 0].tolist() == [2]
 
 
-@pytest.mark.parametrize("task", ["mlm", "dep"])
-def test_labels_on_the_device_would_be_waited_for(run: Callable[..., TrainingRun], task: str) -> None:
-    """Of mlm their number; of dep nothing, for the number of words is the width of the labels."""
-    training = run([f"{task}#en"])
-    batch: Batch = next(training._batches(0))
+def test_the_number_of_labels_of_mlm_would_be_waited_for(run: Callable[..., TrainingRun]) -> None:
+    batch: Batch = next((training := run(["mlm#en"]))._batches(0))
     moved = replace(batch, labels={task: far(labels) for task, labels in batch.labels.items()})
-    with never_answers():
-        if task == "dep":
-            training._step(iter([moved]))
-        else:
-            with pytest.raises(WaitingError):
-                training._step(iter([moved]))
-
-
-def test_only_labels_at_some_places_are_asked_for_wherever_they_are(run: Callable[..., TrainingRun]) -> None:
-    training = run(["mlm#en"])
-    batch = next(training._batches(0)).to(DEVICE)
-    logits = training.model(batch.pairs, batch.input_ids, batch.attention_mask, batch.labels, batch.words).logits
-    assert logits.shape[0] == (batch.labels["mlm"] != IGNORED).sum()
+    with never_answers(), pytest.raises(WaitingError):
+        training._step(iter([moved]))

@@ -24,7 +24,6 @@ Scheduler = Literal[
 AdapterSharing = Literal["shared", "task", "language", "pair", "stacked"]
 AdapterKind = Literal["hypernetwork", AdapterSharing, "none"]
 EncoderPart = Literal["norms", "layers", "all"]
-GeneratorStart = Literal["scaled", "published"]
 SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 
 # Formats that predict reads and writes; data/read/formats.py has a table of each.
@@ -70,7 +69,7 @@ class HypernetworkOptions:
     language_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability that a training pair uses the mean of its task's trained languages in a step, as untrained pairs
     do."""
-    generator_start: GeneratorStart = "scaled"
+    generator_start: Literal["scaled", "published"] = "scaled"
     """'scaled': the generators' input is normalised to length 1, and the adapters start as the identity. 'published':
     all weights start as N(0, 0.01), and the generators' input is not normalised."""
 
