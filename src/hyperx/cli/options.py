@@ -115,7 +115,7 @@ def show_help(kind: type[Any], command: str) -> None:
     """Print what a command does and its options, a frame for each section, with their defaults."""
     console = Console(highlight=False, markup=False, emoji=False)
     paragraphs = [" ".join(part.split()) for part in (inspect.getdoc(kind) or "").split("\n\n")]
-    console.print("\n\n".join([f"usage: hyperx {command} [-h] [OPTIONS]", *paragraphs]), soft_wrap=True)
+    console.print("\n\n".join([f"usage: hyperx {command} [-h] [OPTIONS]", *paragraphs, ""]), soft_wrap=True)
     sections: dict[str, Any] = {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
     for title, section in {"options": kind, **{f"{name} options": hint for name, hint in sections.items()}}.items():
         defaults = flat(section())
@@ -125,7 +125,9 @@ def show_help(kind: type[Any], command: str) -> None:
             if name not in sections and name != TABLE:
                 required = name in REQUIRED.get(section, ())
                 lines.append(Text(_usage(name, hint, defaults[name], named=name != POSITIONAL.get(kind)), style="bold"))
-                lines.append(Padding(Text(f"{texts[name]} {_default(defaults[name], texts[name], required)}"), (0, 6)))
+                lines.append(
+                    Padding(Text(f"{texts[name]} {_default(defaults[name], texts[name], required)}"), (0, 0, 0, 6))
+                )
         console.print(Panel(Group(*lines), title=title, title_align="left", border_style="dim"))
 
 
@@ -139,7 +141,7 @@ def _usage(name: str, hint: Any, default: Any, *, named: bool) -> str:
 def _placeholder(hint: Any, default: Any) -> str:
     origin, parts = get_origin(hint), get_args(hint)
     if origin is Literal:
-        return f"{{{','.join(map(str, parts))}}}"
+        return f"{{{', '.join(map(str, parts))}}}"
     if origin is tuple:
         return "NAME [NAME ...]"
     if parts:
