@@ -72,6 +72,12 @@ _NOT_WRITTEN = (".csv", ".json", ".iob2")
 _ALIGNED = (*((given, "jsonl") for given in ("raw", "tokens", "jsonl")), ("columns", "columns"))
 """Formats of input and output of which line answers line."""
 
+_SURE: dict[InputFormat, str] = {
+    "jsonl": r'\{\s*".*\}$',
+    "conllu": r"# *(sent_id|newdoc|newpar|global\.columns|text)\b.*=|1(-\d+)?(\t[^\t]*){9}$",
+    "columns": r"-DOCSTART-|\S+\t(O|[BIESU]-\w+)$",
+}
+"""First lines that are surely of a format other than raw text."""
 
 # Training -------------------------------------------------------------------------------------------------------------
 
@@ -206,20 +212,9 @@ def surely_raw(lines: Iterable[bytes]) -> Iterator[bytes]:
     for line in lines:
         seen.append(line)
         text = line.decode("utf-8", errors="replace").removeprefix("\ufeff").rstrip("\r\n")
-        if found := _other_format(text):
+        if found := next((name for name, pattern in _SURE.items() if re.match(pattern, text)), None):
             looks = f"the input looks like {found}, as it begins with {text[:40]!r}"
             raise ConfigError([f"--input_format: {looks}; say --input_format {found}, or raw if this is text"])
         if text.strip():
             break
     yield from itertools.chain(seen, lines)
-
-
-def _other_format(line: str) -> InputFormat | None:
-    """The format other than raw text whose first line this surely is; None if there is none."""
-    if re.fullmatch(r'\{\s*".*\}', line):
-        return "jsonl"
-    if re.match(r"# *(sent_id|newdoc|newpar|global\.columns|text)\b.*=|1(-\d+)?(\t[^\t]*){9}$", line):
-        return "conllu"
-    if re.match(r"-DOCSTART-|\S+\t(O|[BIESU]-\w+)$", line):
-        return "columns"
-    return None

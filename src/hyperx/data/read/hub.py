@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -53,7 +53,8 @@ class HubData:
         for configuration in self.configurations or (None,):
             place = _place(self.name, configuration, split)
             data = self._load(configuration, split, place)
-            labels = {name: names for name, feature in data.features.items() if (names := _label_names(feature))}
+            classes = {name: getattr(feature, "feature", feature) for name, feature in data.features.items()}
+            labels = {name: one.names for name, one in classes.items() if hasattr(one, "names")}
             reader = RowReader(place, column, self.columns, labels, checked=False)
             try:
                 reader.names(tuple(data.features))
@@ -101,12 +102,6 @@ class HubData:
 def _place(name: str, configuration: str | None, split: str) -> str:
     """How messages name a split of a hub data set."""
     return f"{name} ({configuration + ', ' if configuration else ''}{HUB_SPLITS[split][0]})"
-
-
-def _label_names(feature: Any) -> Sequence[str]:
-    """The names of a column of class labels; empty for other columns."""
-    names: Sequence[str] = getattr(getattr(feature, "feature", feature), "names", None) or ()
-    return names
 
 
 def _explain(error: Exception, configuration: str | None, split: str) -> str:
