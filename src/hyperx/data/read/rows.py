@@ -105,13 +105,14 @@ class RowReader:
         by_lower = {name.strip().lower(): name for name in found}
         listed = ", ".join(name[:40] for name in found[:20]) or "none"
         advice = "; name it under columns in the data table, such as {%s: NAME}" if self.column else ""
-        names: dict[str, str] = {}
-        for ours in (*needed, *optional):
-            named, known = self.given.get(ours), NAMES.get(ours, (ours,))
-            if named is not None and named not in found:
+        for ours, named in self.given.items():
+            if named not in found:
                 hint = did_you_mean(named, found)
                 raise DataError(f"expected the column {named!r} for {ours}, found {listed}.{hint}")
-            if theirs := named or next((by_lower[name] for name in known if name in by_lower), None):
+        names: dict[str, str] = {}
+        for ours in (*needed, *optional):
+            known = NAMES.get(ours, (ours,))
+            if theirs := self.given.get(ours) or next((by_lower[name] for name in known if name in by_lower), None):
                 names[ours] = theirs
             elif ours in needed:
                 message = f"expected a column named {' or '.join(known)}, found {listed}"
@@ -143,21 +144,26 @@ class RowReader:
         has_tree = not all(head in _NO_HEAD for head in heads)
         # Inline rows of multiword tokens have no head.
         kept = [index for index in range(len(words)) if not has_tree or heads[index] not in _MULTIWORD]
-        columns: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
-        if self.column == "head" and has_tree:
-            columns["head"] = tuple(_head(heads[index]) for index in kept)
-        for ours in set(tags) - {"head"} if self.column != "head" or has_tree else ():
-            columns[ours] = tuple(self._label_of_word(ours, tags[ours][index]) for index in kept)
+        if self.column != "head":
+            tags.pop("head", None)
+        elif not has_tree:
+            tags = {}
         return Sentence(
             words=tuple(words[index] for index in kept),
-            columns=columns,
+            columns={ours: tuple(self._value(ours, own[index]) for index in kept) for ours, own in tags.items()},
             lines=() if line is None else (line,) * len(kept),
             origin=self.origin,
             text=text,
             text_pair=pair if self.column is None else None,
         )
 
-    def _label_of_word(self, ours: str, value: Any) -> str:
+    def _value(self, ours: str, value: Any) -> Any:
+        """A head as a number, or the name of a word's label."""
+        if ours == "head":
+            try:
+                return int(value)
+            except (TypeError, ValueError) as error:
+                raise DataError(f"expected a head (a number from 0), found {value!r:.40}") from error
         if isinstance(value, str) and value.strip():
             return value
         names = self.labels.get(self._names[ours], ())
@@ -178,13 +184,6 @@ class RowReader:
             if is_visible(label) and stands_on_a_line(label):
                 return label
         raise DataError(f"expected a label, a word or an integer, found {value!r:.40}; add it or remove the row")
-
-
-def _head(value: Any) -> int:
-    try:
-        return int(value)
-    except (TypeError, ValueError) as error:
-        raise DataError(f"expected a head (a number from 0), found {value!r:.40}") from error
 
 
 def _text(value: Any, name: str, *, may_lack: bool = False) -> str:
