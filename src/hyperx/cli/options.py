@@ -115,19 +115,16 @@ def show_help(kind: type[Any], command: str) -> None:
     """Print what a command does and its options, a frame for each section, with their defaults."""
     console = Console(highlight=False, markup=False, emoji=False)
     paragraphs = [" ".join(part.split()) for part in (inspect.getdoc(kind) or "").split("\n\n")]
-    console.print("\n\n".join([f"usage: hyperx {command} [-h] [OPTIONS]", *paragraphs, ""]), soft_wrap=True)
+    console.print("\n\n".join([f"usage: hyperx {command} [-h] [OPTIONS]", *paragraphs]) + "\n", soft_wrap=True)
     sections: dict[str, Any] = {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
     for title, section in {"options": kind, **{f"{name} options": hint for name, hint in sections.items()}}.items():
-        defaults = flat(section())
         lines: list[Any] = [] if section is kind else [Text(f"{inspect.getdoc(section)}\n")]
-        texts = help_texts(section)
+        defaults, texts, required = flat(section()), help_texts(section), REQUIRED.get(section, ())
         for name, hint in get_type_hints(section).items():
             if name not in sections and name != TABLE:
-                required = name in REQUIRED.get(section, ())
-                lines.append(Text(_usage(name, hint, defaults[name], named=name != POSITIONAL.get(kind)), style="bold"))
-                lines.append(
-                    Padding(Text(f"{texts[name]} {_default(defaults[name], texts[name], required)}"), (0, 0, 0, 6))
-                )
+                usage = _usage(name, hint, defaults[name], named=name != POSITIONAL.get(kind))
+                default = "(required)" if name in required else _default(defaults[name], texts[name])
+                lines += [Text(usage, style="bold"), Padding(Text(f"{texts[name]} {default}"), (0, 0, 0, 6))]
         console.print(Panel(Group(*lines), title=title, title_align="left", border_style="dim"))
 
 
@@ -149,9 +146,7 @@ def _placeholder(hint: Any, default: Any) -> str:
     return {str: "TEXT", NoneType: "None"}.get(hint) or hint.__name__.upper()
 
 
-def _default(value: Any, text: str, required: bool) -> str:
-    if required:
-        return "(required)"
+def _default(value: Any, text: str) -> str:
     if value is None or value == ():
         return "" if "default" in text else "(default: none)"
     return f"(default: {('off', 'on')[value] if isinstance(value, bool) else value})"
