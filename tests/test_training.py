@@ -135,7 +135,6 @@ def test_every_shape_trains_and_is_evaluated(go: Callable[..., int], options: li
 
 
 HOW: dict[str, list[str]] = {
-    "lr_scheduler_type": list(get_args(Scheduler)),
     "sampling_strategy": list(get_args(SamplingStrategy)),
     "gradient_accumulation_steps": ["1", "2"],
     "weight_decay": ["0", "0.1"],
@@ -315,55 +314,50 @@ def test_gradients_are_clipped(go: Callable[..., int], tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "steps"),
+    ("options", "windows", "rows", "steps"),
     [
-        (["--num_train_epochs", "1"], 4),
-        (["--num_train_epochs", "0.5"], 2),
-        (["--num_train_epochs", "1", "--gradient_accumulation_steps", "2"], 2),
-        (["--num_train_epochs", "5", "--max_train_steps", "1"], 1),
+        ({}, 10, 2, 2000),
+        ({"num_train_epochs": 1}, 32, 8, 4),
+        ({"num_train_epochs": 0.5}, 32, 8, 2),
+        ({"num_train_epochs": 1, "gradient_accumulation_steps": 2}, 32, 8, 2),
+        ({"num_train_epochs": 5, "max_train_steps": 1}, 32, 8, 1),
+        # Rows that do not fill a batch are one step more.
+        ({"num_train_epochs": 1}, 10, 4, 3),
+        ({"num_train_epochs": 1, "gradient_accumulation_steps": 2}, 10, 4, 2),
     ],
 )
-def test_epochs_count_all_training_data(go: Callable[..., int], options: list[str], steps: int, tmp_path: Path) -> None:
-    assert go("run", "--max_train_samples", "16", *NO_EVALUATION, *options) == 0
-    assert toy.steps_of(tmp_path / "run") == [steps]
+def test_epochs_are_passes_over_all_windows(options: dict[str, Any], windows: int, rows: int, steps: int) -> None:
+    assert training.total_steps(TrainingOptions(**options), windows=windows, batch_rows=rows) == steps
 
 
-def test_without_steps_and_epochs_there_are_2000_steps() -> None:
-    assert training.total_steps(TrainingOptions(), windows=10, batch_rows=2) == 2000
-
-
-def test_rows_that_do_not_fill_a_batch_are_one_step_more() -> None:
-    assert training.total_steps(TrainingOptions(num_train_epochs=1), windows=10, batch_rows=4) == 3
-    halves = TrainingOptions(num_train_epochs=1, gradient_accumulation_steps=2)
-    assert training.total_steps(halves, windows=10, batch_rows=4) == 2
-
-
-def rates(run: Path) -> list[float]:
-    """The learning rate that each next step has, as a share of the peak."""
-    return [line["learning_rate"] / 1e-3 for line in toy.read_log(run)]
-
-
-def test_warm_up_takes_a_tenth_of_the_steps(go: Callable[..., int], tmp_path: Path) -> None:
-    assert go("run", "--max_train_steps", "20", *NO_EVALUATION) == 0
-    assert rates(tmp_path / "run") == pytest.approx([0.5, 1, *(1 - step / 18 for step in range(1, 19))])
+def test_epochs_count_all_training_data(go: Callable[..., int], tmp_path: Path) -> None:
+    assert go("run", "--max_train_samples", "16", *NO_EVALUATION, "--num_train_epochs", "1") == 0
+    assert toy.steps_of(tmp_path / "run") == [4]
 
 
 @pytest.mark.parametrize(
-    ("name", "expected"),
+    ("name", "steps", "warmup", "expected"),
     [
-        ("linear", [1, 0.5, 0]),
-        ("polynomial", [1, (1 + 1e-4) / 2, 1e-4]),
-        ("cosine", [1, 0.5, 0]),
-        ("cosine_with_restarts", [1, 0.5, 0]),
-        ("inverse_sqrt", [1, 2**-0.5, 3**-0.5]),
-        ("constant", [1, 1, 1]),
-        ("constant_with_warmup", [1, 1, 1]),
+        ("linear", 20, None, [0.5, 1, *(1 - step / 18 for step in range(1, 19))]),  # warm-up takes a tenth
+        ("linear", 3, 1, [1, 0.5, 0]),
+        ("polynomial", 3, 1, [1, (1 + 1e-4) / 2, 1e-4]),
+        ("cosine", 3, 1, [1, 0.5, 0]),
+        ("cosine_with_restarts", 3, 1, [1, 0.5, 0]),
+        ("inverse_sqrt", 3, 1, [1, 2**-0.5, 3**-0.5]),
+        ("constant", 3, 1, [1, 1, 1]),
+        ("constant_with_warmup", 3, 1, [1, 1, 1]),
     ],
 )
-def test_schedulers(go: Callable[..., int], name: str, expected: list[float], tmp_path: Path) -> None:
-    options = ["--max_train_steps", "3", "--warmup_steps", "1", *NO_EVALUATION]
-    assert go("run", *options, "--lr_scheduler_type", name) == 0
-    assert rates(tmp_path / "run") == pytest.approx(expected, abs=1e-6)
+def test_schedules(name: Scheduler, steps: int, warmup: int | None, expected: list[float]) -> None:
+    """The learning rate that each next step has, as a share of the peak."""
+    optimizer = torch.optim.AdamW([torch.nn.Parameter(torch.zeros(1))], lr=1e-3)
+    options = TrainingOptions(lr_scheduler_type=name, warmup_steps=warmup)
+    schedule, rates = training.make_scheduler(optimizer, options, steps), []
+    for _ in range(steps):
+        optimizer.step()
+        schedule.step()
+        rates.append(schedule.get_last_lr()[0] / 1e-3)
+    assert rates == pytest.approx(expected, abs=1e-6)
 
 
 @pytest.mark.parametrize("start", [0, 3])
@@ -386,27 +380,52 @@ def test_processes_share_the_rows_of_every_batch_and_draw_each_their_own(start: 
 # Resuming -------------------------------------------------------------------------------------------------------------
 
 
+@pytest.fixture
+def uninterrupted(go: Callable[..., int], tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Runs of seven steps with these options, each trained once for all tests."""
+
+    def run(*options: str) -> Path:
+        if options not in _uninterrupted:
+            _uninterrupted[options] = tmp_path_factory.mktemp("uninterrupted") / "whole"
+            assert go(_uninterrupted[options], *options) == 0
+        return _uninterrupted[options]
+
+    return run
+
+
+_uninterrupted: dict[tuple[str, ...], Path] = {}
+
+
+def assert_same_run(run: Path, whole: Path) -> None:
+    assert toy.read_log(run) == toy.read_log(whole)
+    assert same(toy.weights(run, 7), toy.weights(whole, 7))
+    assert (run / "best.json").read_text() == (whole / "best.json").read_text()
+
+
 @pytest.mark.parametrize("stop", [2, 3, 5, 6])
 def test_a_resumed_run_is_the_uninterrupted_one(
-    go: Callable[..., int], stop: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    go: Callable[..., int],
+    uninterrupted: Callable[..., Path],
+    stop: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """The encoder has dropout, so this holds only where the random state is taken up as well."""
     options = ["--max_train_steps", "7", "--eval_steps", "3", "--save_steps", "2", "--gradient_accumulation_steps", "2"]
-    assert go("whole", *options) == 0
+    whole = uninterrupted(*options)
     with monkeypatch.context() as patch:
         stop_after(stop, patch)
         with pytest.raises(Death):
             go("run", *options)
     assert go("run", *options, "--resume") == 0
-    assert toy.read_log(tmp_path / "run") == toy.read_log(tmp_path / "whole")
-    assert toy.steps_of(tmp_path / "run") == toy.steps_of(tmp_path / "whole")
-    assert same(toy.weights(tmp_path / "run", 7), toy.weights(tmp_path / "whole", 7))
-    assert (tmp_path / "run" / "best.json").read_text() == (tmp_path / "whole" / "best.json").read_text()
+    assert toy.steps_of(tmp_path / "run") == toy.steps_of(whole)
+    assert_same_run(tmp_path / "run", whole)
 
 
 @pytest.mark.parametrize(("batches", "stop"), [(1, 1), (1, 2), (1, 6), (3, 2), (3, 0)])
 def test_a_run_that_is_told_to_end_saves_a_checkpoint_within_a_batch(
     go: Callable[..., int],
+    uninterrupted: Callable[..., Path],
     batches: int,
     stop: int,
     tmp_path: Path,
@@ -416,7 +435,7 @@ def test_a_run_that_is_told_to_end_saves_a_checkpoint_within_a_batch(
     """At a step with an evaluation it is not waited for; the resumed run makes up for it. A step of several batches
     is done again."""
     options = ["--max_train_steps", "7", "--eval_steps", "3", "--gradient_accumulation_steps", str(batches)]
-    assert go("whole", *options) == 0
+    whole = uninterrupted(*options)
     with monkeypatch.context() as patch:
         stop_after(stop, patch, told=True)
         assert go("run", *options) == 143
@@ -424,10 +443,8 @@ def test_a_run_that_is_told_to_end_saves_a_checkpoint_within_a_batch(
     kept = f"the last checkpoint is run/checkpoint-{done}" if done else "there is no checkpoint yet"
     assert f"interrupted after step {done}; {kept}. Go on with the same command and --resume" in caplog.text
     assert go("run", *options, "--resume") == 0
-    assert toy.read_log(tmp_path / "run") == toy.read_log(tmp_path / "whole")
-    assert set(toy.steps_of(tmp_path / "run")) == {*toy.steps_of(tmp_path / "whole"), *([done] if done else [])}
-    assert same(toy.weights(tmp_path / "run", 7), toy.weights(tmp_path / "whole", 7))
-    assert (tmp_path / "run" / "best.json").read_text() == (tmp_path / "whole" / "best.json").read_text()
+    assert set(toy.steps_of(tmp_path / "run")) == {*toy.steps_of(whole), *([done] if done else [])}
+    assert_same_run(tmp_path / "run", whole)
 
 
 def test_a_run_that_is_told_to_end_in_an_evaluation_ends_there(
@@ -525,7 +542,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
         "main(sys.argv[1:])"
     )
     words = ["train", *base, *SHORT, *options, "--output_dir", "run"]
-    done = toy.spawn(["-c", program, *words], cwd=tmp_path, cache=cache_folder)
+    done = toy.forked(program, words, cwd=tmp_path, cache=cache_folder)
     assert done.returncode == -signal.SIGKILL, done.stderr
     run = tmp_path / "run"
     assert checkpoint.checkpoints(run)[-1].name == "checkpoint-2"
@@ -593,34 +610,24 @@ def test_resuming_with_another_encoder_or_other_labels_is_refused(
     assert "--resume: labels: the run began with {'ner': ('O', 'B-PER', 'I-PER', 'B-LOC', 'I-LOC')" in message
 
 
-def test_resuming_with_other_training_data_is_refused(
+def test_resuming_with_other_data_is_refused(
     go: Callable[..., int], error: Callable[..., str], data: Path, tmp_path: Path
 ) -> None:
-    shutil.copytree(data, tmp_path / "own")
-    options = ["--data_folder", "own", "--max_train_steps", "1", *NO_EVALUATION]
-    assert go("run", *options) == 0
-    toy.write_ner(tmp_path / "own" / "ner" / "en" / "train.tsv", toy.sentences("en", 96, 55))
-    assert "--resume: the run began with other training data" in error("run", *options, "--resume")
-    toy.write_ner(tmp_path / "own" / "ner" / "en" / "train.tsv", toy.sentences("en", 96, 0))
-    assert go("run", *options, "--resume") == 0
-
-
-def test_resuming_with_other_dev_data_is_refused(
-    go: Callable[..., int], error: Callable[..., str], data: Path, tmp_path: Path
-) -> None:
-    """The best checkpoint and early stopping would compare scores on two data sets."""
+    """With other dev data, the best checkpoint and early stopping would compare scores on two data sets."""
     shutil.copytree(data, tmp_path / "own")
     options = ["--data_folder", "own", "--max_train_steps", "2"]
     assert go("run", *options) == 0
-    dev = tmp_path / "own" / "ner" / "en" / "dev.tsv"
-    text = dev.read_text()
-    dev.write_text(text.replace("-PER", "-LOC"))
-    message = error("run", *options, "--resume")
-    assert "--resume: the run began with other dev data of ner#en. Put back what it began with" in message
-    assert "pos#tr" not in message
-    dev.unlink()
+    for split in ("training", "dev"):
+        path = tmp_path / "own" / "ner" / "en" / f"{split.removesuffix('ing')}.tsv"
+        text = path.read_text()
+        path.write_text(text.partition("\n\n")[2])  # without the first sentence
+        message = error("run", *options, "--resume")
+        assert f"--resume: the run began with other {split} data of ner#en. Put back what it began with" in message
+        assert "pos#tr" not in message
+        path.write_text(text)
+    path.unlink()
     assert "the run began with other dev data of ner#en" in error("run", *options, "--resume")
-    dev.write_text(text)
+    path.write_text(text)
     assert go("run", *options, "--resume") == 0
 
 
@@ -702,34 +709,21 @@ def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(go: Callable[...,
     assert list(toy.losses(run)) == [1]
 
 
-def test_overwriting_deletes_nothing_where_the_options_are_wrong(
-    go: Callable[..., int], error: Callable[..., str], tmp_path: Path
-) -> None:
-    assert go("run", "--max_train_steps", "1") == 0
-    assert "--temperature" in error("run", "--overwrite_output_dir", "--temperature", "0")
-    assert toy.steps_of(tmp_path / "run") == [1]
-
-
 def test_overwriting_deletes_nothing_where_a_run_cannot_begin(
-    go: Callable[..., int], error: Callable[..., str], tmp_path: Path
+    go: Callable[..., int], error: Callable[..., str], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
     assert go("run", "--max_train_steps", "1") == 0
-    assert "expected an encoder" in error("run", "--overwrite_output_dir", "--model_name_or_path", str(tmp_path / "x"))
-    assert toy.steps_of(tmp_path / "run") == [1]
-
-
-def test_overwriting_deletes_nothing_where_a_tracker_cannot_begin(
-    go: Callable[..., int], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
+    again = ["run", "--max_train_steps", "1", "--overwrite_output_dir"]
+    assert "--temperature" in error(*again, "--temperature", "0")
+    assert "expected an encoder" in error(*again, "--model_name_or_path", str(tmp_path / "x"))
     pytest.importorskip("tensorboard")
-    assert go("run", "--max_train_steps", "1") == 0
 
     def refuse(*_: object, **__: object) -> None:
         raise ValueError("no key is configured")
 
     monkeypatch.setattr("accelerate.Accelerator.init_trackers", refuse)
     with pytest.raises(ValueError, match="no key"):
-        go("run", "--max_train_steps", "1", "--overwrite_output_dir", "--report_to", "tensorboard")
+        go(*again, "--report_to", "tensorboard")
     assert toy.steps_of(tmp_path / "run") == [1]
 
 

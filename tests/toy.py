@@ -7,6 +7,7 @@ only the order of the words differs, so what is learnt in one language holds in 
 from __future__ import annotations
 
 import json
+import multiprocessing
 import os
 import random
 import string
@@ -188,3 +189,27 @@ def spawn(words: Sequence[str | Path], *, cwd: Path, cache: Path, **options: Any
         [sys.executable, *map(str, words)],
         cwd=cwd, env=environment, text=True, capture_output=True, timeout=300, check=False, **options,
     )  # fmt: skip
+
+
+def forked(program: str, words: Sequence[str], *, cwd: Path, cache: Path) -> subprocess.CompletedProcess[str]:
+    """Run a program in a process in which the libraries are loaded already."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["hyperx.training.loop"])
+    process = context.Process(target=_run, args=(program, list(words), str(cwd), str(cache)))
+    process.start()
+    process.join(300)
+    out, err = (cwd / name for name in (".stdout", ".stderr"))
+    texts = [path.read_text(encoding="utf-8") for path in (out, err)]
+    for path in (out, err):
+        path.unlink()
+    return subprocess.CompletedProcess(words, process.exitcode, *texts)
+
+
+def _run(program: str, words: list[str], cwd: str, cache: str) -> None:
+    os.chdir(cwd)
+    os.environ.update({CACHE_VARIABLE: cache, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"})
+    for number, name in ((1, ".stdout"), (2, ".stderr")):
+        os.dup2(os.open(name, os.O_WRONLY | os.O_CREAT | os.O_TRUNC), number)
+    sys.stdout, sys.stderr = (open(number, "w", closefd=False) for number in (1, 2))  # noqa: SIM115
+    sys.argv = ["-c", *words]
+    exec(compile(program, "program", "exec"), {"__name__": "__main__"})
