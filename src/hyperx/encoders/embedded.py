@@ -214,10 +214,11 @@ def _tokenizer(path: Path, file: EmbeddedFile) -> PreTrainedTokenizerFast:
     tokenizer: Any = transformers.PreTrainedTokenizerFast.__new__(transformers.PreTrainedTokenizerFast)
     tokenizer._tokenizer = backend
     tokenizer.__init__(
-        name_or_path=str(path), model_max_length=file.config["max_position_embeddings"],
+        model_max_length=file.config["max_position_embeddings"],
         model_input_names=["input_ids", "attention_mask"], bos_token=bos, cls_token=bos, eos_token=eos, sep_token=eos,
         pad_token=pad, unk_token=unk, mask_token=mask,
     )  # fmt: skip
+    tokenizer.name_or_path = str(path)  # given as an argument, it would be looked for on the hub
     fast: PreTrainedTokenizerFast = tokenizer
     return fast
 
