@@ -59,37 +59,35 @@ def own_head(model: PreTrainedModel, folder: Path) -> MaskedLMHead:
     return head
 
 
+# The published weights of DeBERTa have the head that the library does not write by default.
+FAMILIES = [
+    pytest.param(family, {"legacy": False} if "deberta" in family else {}, id=family)
+    for family, layout in LAYOUTS.items()
+    if layout.masked_lm
+]
+VARIANTS = [
+    ("albert", {"embedding_size": 16}),
+    ("electra", {"embedding_size": 16}),
+    ("modernbert", {"classifier_bias": True, "norm_bias": True}),
+    ("modernbert", {"classifier_bias": False, "norm_bias": False}),
+    ("bert", {"hidden_act": "relu"}),
+    ("xlm-roberta", {"hidden_act": "relu"}),
+    ("distilbert", {"activation": "relu"}),
+]
+
+
+@pytest.mark.parametrize(("family", "options"), [*FAMILIES, *VARIANTS])
 @torch.no_grad()
-def check(model: PreTrainedModel, folder: Path) -> None:
+def test_logits_are_those_of_the_library(family: str, options: dict[str, object], tmp_path: Path) -> None:
+    model = masked_lm(family, **options)
     ids, mask = tiny_batch([7, 5], pad_id=1)
     encoder = model.base_model
     hidden = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
     wanted = model(input_ids=ids, attention_mask=mask).logits
-    logits = own_head(model, folder)(HeadInput(hidden, None, encoder.get_input_embeddings().weight))
+    head, embeddings = own_head(model, tmp_path), encoder.get_input_embeddings().weight
+    assert head.dense.weight.shape == (options.get("embedding_size", embeddings.shape[1]), 32)
+    logits = head(HeadInput(hidden, None, embeddings))
     torch.testing.assert_close(logits[mask.bool()], wanted[mask.bool()], rtol=1e-5, atol=1e-5)
-
-
-@pytest.mark.parametrize("family", [family for family, layout in LAYOUTS.items() if layout.masked_lm])
-def test_logits_are_those_of_the_library(family: str, tmp_path: Path) -> None:
-    # The published weights of DeBERTa have the head that the library does not write by default.
-    check(masked_lm(family, **({"legacy": False} if "deberta" in family else {})), tmp_path)
-
-
-@pytest.mark.parametrize("family", ["albert", "electra"])
-def test_embeddings_smaller_than_the_hidden_size(family: str, tmp_path: Path) -> None:
-    model = masked_lm(family, embedding_size=16)
-    assert own_head(model, tmp_path).dense.weight.shape == (16, 32)
-    check(model, tmp_path)
-
-
-@pytest.mark.parametrize("bias", [True, False])
-def test_modernbert_with_and_without_biases(bias: bool, tmp_path: Path) -> None:
-    check(masked_lm("modernbert", classifier_bias=bias, norm_bias=bias), tmp_path)
-
-
-@pytest.mark.parametrize("family", ["bert", "xlm-roberta", "distilbert"])
-def test_an_activation_of_its_own(family: str, tmp_path: Path) -> None:
-    check(masked_lm(family, hidden_act="relu", activation="relu"), tmp_path)
 
 
 def test_old_names_of_norms(tmp_path: Path) -> None:
@@ -124,18 +122,15 @@ def test_an_encoder_alone_has_no_head(tmp_path: Path) -> None:
     assert head_form(encoder.config) == ("gelu", 1e-12)
 
 
-def test_output_weights_of_their_own_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """The head would be trained for other weights than it is used with."""
+def test_heads_that_do_not_fit_the_embeddings_are_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """They would be trained for other weights than they are used with."""
     model = masked_lm("bert", tie_word_embeddings=False)
-    model.save_pretrained(tmp_path)
-    assert "cls.predictions.decoder.weight" in load_file(tmp_path / "model.safetensors")
-    assert read_masked_lm(tmp_path, model.base_model) is None
+    model.save_pretrained(tmp_path / "own")
+    assert "cls.predictions.decoder.weight" in load_file(tmp_path / "own" / "model.safetensors")
+    assert read_masked_lm(tmp_path / "own", model.base_model) is None
     assert "does not fit the word embeddings (output weights)" in caplog.text
-
-
-def test_a_head_for_another_vocabulary_is_refused(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     model = masked_lm("bert")
-    model.save_pretrained(tmp_path)
+    model.save_pretrained(tmp_path / "other")
     model.base_model.resize_token_embeddings(61)
-    assert read_masked_lm(tmp_path, model.base_model) is None
-    assert "does not fit the word embeddings (bias)" in caplog.text
+    assert read_masked_lm(tmp_path / "other", model.base_model) is None
+    assert "does not fit the word embeddings (bias" in caplog.text
