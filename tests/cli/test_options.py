@@ -26,8 +26,8 @@ from hyperx.config import (
     TrainConfig,
     TrainingOptions,
 )
-from hyperx.errors import ConfigError
-from hyperx.options import flat, option_types
+from hyperx.errors import ConfigError, UsageError
+from hyperx.options import flat, made, option_types, value_problems
 
 PUBLISHED_DEFAULTS = {
     "max_length": 256,
@@ -326,6 +326,31 @@ def test_the_tests_that_the_table_names_exist() -> None:
         for row in rows:
             path, _, name = row[-1].strip("`").partition("::")
             assert f"\ndef {name}(" in (toy.ROOT / path).read_text(encoding="utf-8"), row
+
+
+# Python ---------------------------------------------------------------------------------------------------------------
+
+
+def test_values_of_python_are_checked_like_those_of_a_file() -> None:
+    config = made(PredictConfig, {"checkpoint": "~/a", "tasks": "ner", "language": "de", "batch_size": "8"})
+    assert (config.checkpoint, config.tasks, config.batch_size) == (Path("~/a").expanduser(), ("ner",), 8)
+    with pytest.raises(UsageError) as caught:
+        made(TrainConfig, {"seeed": 1, "seed": True, "languages": ["en", None], "adapters": "shard"})
+    text = str(caught.value)
+    assert text.startswith("4 problems with the options")
+    assert "there is no option 'seeed'. Did you mean 'seed'?" in text
+    assert "seed: expected a whole number; found True" in text
+    assert "languages: expected a text; found nothing" in text
+    assert "found 'shard'. Did you mean 'shared'?" in text
+
+
+def test_a_configuration_that_python_made_is_checked_before_it_is_used() -> None:
+    training = TrainingOptions(output_dir="run", seed="3", save_steps=0, learning_rate=1)  # type: ignore[arg-type]
+    assert value_problems(TrainConfig(training=training)) == [
+        "--output_dir: expected an instance of Path; found 'run'",
+        "--save_steps: expected 1 or more; found 0",
+        "--seed: expected a whole number; found '3'",
+    ]
 
 
 # Mistakes -------------------------------------------------------------------------------------------------------------
