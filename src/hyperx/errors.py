@@ -101,7 +101,7 @@ def problem_list(place: str, problems: Sequence[str]) -> str:
     return itemised(f"{count} with the {place}", problems, most=len(problems))
 
 
-def told(
+def faults_of(
     error: ValidationError,
     label: Callable[[tuple[int | str, ...]], str],
     known: Mapping[Any, Sequence[str]] | None = None,

@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 
 from platformdirs import user_cache_dir
 
-from hyperx.errors import HyperXError, itemised, told
+from hyperx.errors import HyperXError, faults_of, itemised
 
 T = TypeVar("T")
 CACHE_VARIABLE = "HYPERX_CACHE"
@@ -111,7 +111,7 @@ def checked(value: Any, kind: type[T], place: object) -> T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        problems = told(error, lambda path: ".".join(map(str, path)) or "all of it")
+        problems = faults_of(error, lambda path: ".".join(map(str, path)) or "all of it")
         raise HyperXError(itemised(f"{place} is not as Hyper-X writes it", problems)) from None
 
 

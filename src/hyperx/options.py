@@ -13,7 +13,7 @@ import yaml
 from pydantic import ConfigDict, ValidationError, create_model
 
 from hyperx.config import PUBLISHED
-from hyperx.errors import ConfigError, UsageError, told
+from hyperx.errors import ConfigError, UsageError, faults_of
 from hyperx.files import in_home
 
 Config = TypeVar("Config")
@@ -174,7 +174,7 @@ def _fitting(
     try:
         return dict(create_model("Options", __config__=settings, **fields_of).model_validate(dict(values)))  # type: ignore[call-overload]
     except ValidationError as error:
-        problems += told(error, lambda path: f"{place}{path[0]}")
+        problems += faults_of(error, lambda path: f"{place}{path[0]}")
         return {}
 
 

@@ -13,7 +13,7 @@ from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Forgotten, Rows
 from hyperx.data.read.base import LABEL
 from hyperx.data.read.rows import known_names
 from hyperx.data.read.spans import type_problem
-from hyperx.errors import did_you_mean, told
+from hyperx.errors import did_you_mean, faults_of
 
 
 def _expected(what: str) -> PydanticCustomError:
@@ -132,7 +132,7 @@ def read_entry(place: str, value: object, column: str, problems: list[str]) -> E
         entry = Entry.model_validate(value)
     except ValidationError as error:
         known = {(): tuple(Entry.model_fields), ("hub",): tuple(HubEntry.model_fields)}
-        problems += told(error, lambda path: ", ".join([place, *map(str, path)]), known)
+        problems += faults_of(error, lambda path: ", ".join([place, *map(str, path)]), known)
         return None
     if entry.folder and entry.hub:
         problems.append(f"{place}: found both folder and hub; keep one, and name single splits beside it")
