@@ -193,11 +193,11 @@ def test_json_lines_with_words_are_read_back(predict: Callable[..., str]) -> Non
     )
     assert predict('{"words": 1, "text": "cat"}', "--input_format", "jsonl")  # a count is not asked for
     for bad, expected in (
-        ("[]", "expected words as a list of texts"),
-        ('["cat", 5]', "expected words as a list of texts"),
+        ("[]", "expected a list of words in words, found []"),
+        ('["cat", 5]', "expected a sequence of words, found"),
         ('["\\ud800"]', "expected whole characters"),
-        ('"cat"', "expected a column named text"),
-        ('null, "id": 3', "expected a column named text or sentence or sentence1 or premise or review, or words"),
+        ('"cat"', "expected a list of words in words, found 'cat'"),
+        ('null, "id": 3', "expected a list of words in words, found None"),
     ):
         message = predict(f'{{"words": {bad}}}', "--input_format", "jsonl", status=1)
         assert f"<stdin>:1: {expected}" in message
