@@ -176,7 +176,7 @@ def test_chosen_treebanks_are_read_and_kept_for_evaluation(caplog: pytest.LogCap
     scope = scope_of("--train_task_language_pairs", "pos#isl", "--treebanks", "is=is_modern", "sv=sv_lines")
     (pair,) = scope.train_pairs
     assert scope.data.describe(pair, "train") == "commul/universal_dependencies (is_modern, train)"
-    assert scope.record.treebanks == ("is=is_modern", "sv=sv_lines")
+    assert scope.record.spec.treebanks == ("is=is_modern", "sv=sv_lines")
     assert "--treebanks: sv=sv_lines is of no language of this run; it is not read" in caplog.text
 
 

@@ -342,7 +342,9 @@ def test_another_treebank_may_be_named(ckpt: Path, error: Callable[..., str]) ->
 
 def test_another_treebank_takes_the_place_of_that_of_training(ckpt: Path, error: Callable[..., str]) -> None:
     known = json.loads((ckpt / "data.json").read_text())
-    (ckpt / "data.json").write_text(json.dumps(known | {"treebanks": ["tr=tr_imst", "de=de_gsd"]}))
+    (ckpt / "data.json").write_text(
+        json.dumps(known | {"spec": known["spec"] | {"treebanks": ["tr=tr_imst", "de=de_gsd"]}})
+    )
     chosen = ["--test_task_language_pairs", "pos#tr", "--treebanks", "tur=tr_pud"]
     assert "commul/universal_dependencies (tr_pud, test)" in error(*chosen)
 

@@ -25,7 +25,7 @@ from hyperx.errors import ConfigError, DataError
 from hyperx.evaluation.scoring import evaluate_checkpoint
 from hyperx.files import CACHE_VARIABLE
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.splits import SplitLoader
+from hyperx.plan.data import SplitLoader
 from hyperx.tasks.registry import make_tasks
 from transfer import bootstrap, evaluation, runs
 from transfer.__main__ import main, read_changes

@@ -18,7 +18,7 @@ from hyperx.data.read.spans import spans
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError
 from hyperx.pairs import TaskLanguagePair, group_of
-from hyperx.plan.splits import SplitLoader
+from hyperx.plan.data import SplitLoader
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
 

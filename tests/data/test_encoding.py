@@ -22,7 +22,7 @@ from hyperx.data.batch.windows import SubwordEncoder, Window, cover
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
-from hyperx.plan.splits import SplitLoader
+from hyperx.plan.data import SplitLoader
 from hyperx.tasks.parsing import DependencyParsing
 from hyperx.tasks.tagging import PartOfSpeech
 from tiny import tiny_split, tiny_tokenizer

@@ -22,9 +22,9 @@ from hyperx.data.read.hub import HubData
 from hyperx.data.read.segmentation import is_visible
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import ConfigError, DataError
+from hyperx.plan.data import SplitLoader, held_out
 from hyperx.plan.options import plan_run
 from hyperx.plan.report import inspect_data
-from hyperx.plan.splits import SplitLoader, held_out
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
 from located import build, pairs, problem, put

@@ -14,6 +14,7 @@ import toy
 from hyperx import checkpoint
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.locate.spec import DataRecord
+from hyperx.data.locate.table import recorded_entry
 from hyperx.errors import ConfigError, DataError, HyperXError
 from hyperx.options import made
 from hyperx.pairs import TaskLanguagePair
@@ -119,6 +120,8 @@ def test_fingerprints_and_records_follow_content() -> None:
     first = located({"ner#en": {"train": ENTITIES}})
     assert first.fingerprint(PAIR, "train") == same.fingerprint(PAIR, "train") != other.fingerprint(PAIR, "train")
     assert first.recorded() == same.recorded() != other.recorded()
+    kept = located({"ner#en": recorded_entry({"train": ENTITIES, "columns": {"words": "forms"}})})
+    assert kept.fingerprint(PAIR, "train")[1] == first.fingerprint(PAIR, "train")[1]
 
 
 # Whole runs -----------------------------------------------------------------------------------------------------------

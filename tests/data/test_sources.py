@@ -19,7 +19,9 @@ TREE = "1\ta\t_\tVERB\t_\t_\t0\troot\t_\t_\n2\tb\t_\tNOUN\t_\t_\t1\tobj:x\t_\t_\
 
 def again(places: DataPlaces) -> DataPlaces:
     """The places as a checkpoint keeps them, read again."""
-    record = checked(json.loads(json.dumps(DataRecord(data=places.recorded()).to_json())), DataRecord, "data.json")
+    record = checked(
+        json.loads(json.dumps(DataRecord(spec(Path()), data=places.recorded()).to_json())), DataRecord, "data.json"
+    )
     return DataPlaces(record.data)
 
 
@@ -399,10 +401,10 @@ def test_json_and_back(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert [sentence.columns["ner"] for sentence in kept.read(*pairs("ner#tr"), "test")] == [("B-Y",)]
     for split in ("train", "test"):
         assert kept.has(*pairs("pos#de"), split)
-    with pytest.raises(
-        HyperXError, match=r"data.json is not as Hyper-X writes it:\n.*column: expected a value; found nothing"
-    ):
-        checked({"data": [{"pair": "ner#tr", "splits": {}}]}, DataRecord, "data.json")
+    wrong = {"spec": spec(tmp_path).record(sources, ()).to_json()["spec"], "data": [{"pair": "ner#tr", "splits": {}}]}
+    expected = r"data.json is not as Hyper-X writes it:\n  - data.0.column: expected a value; found nothing"
+    with pytest.raises(HyperXError, match=expected):
+        checked(wrong, DataRecord, "data.json")
 
 
 def test_joined_sources(tmp_path: Path) -> None:

@@ -149,14 +149,12 @@ def _find_data(
     Data that is not there is a problem if the options name it; other pairs may lack data. The hub is asked only for
     what these options or those of the training run name, or training read.
     """
-    record = DataRecord()
+    tasks, moved = kinds_of(settings.kinds), config.data_folder is not None
+    record = DataRecord(data_spec(tasks, DataOptions(), {}))
     if folder is not None:
         record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
-    trained, tasks, moved = DataPlaces(record.data), kinds_of(settings.kinds), config.data_folder is not None
-    then = data_spec(
-        tasks, DataOptions(data_folder=record.folder, data=record.table, treebanks=record.treebanks), record.label_map
-    )
-    now = replace(then, table=config.data, treebanks=config.treebanks, folder=config.data_folder or record.folder)
+    trained, then = DataPlaces(record.data), record.spec
+    now = replace(then, table=config.data, treebanks=config.treebanks, folder=config.data_folder or then.folder)
     now.check(problems)
     languages = set(map(language_of, now.treebanks))
     earlier = replace(
@@ -224,8 +222,7 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
     """Score the requested pairs, or else all pairs of the model that have data; log scores that mean something else."""
     from hyperx.evaluation.report import Evaluation, scoreless
     from hyperx.evaluation.scores import evaluate_pairs
-    from hyperx.plan.data import UNDEFINED, label_notes
-    from hyperx.plan.splits import SplitLoader
+    from hyperx.plan.data import UNDEFINED, SplitLoader, label_notes
     from hyperx.prediction.predictor import Predictor
 
     split, labelled, asked = config.split, model.config.labelled_pairs, bool(config.test_task_language_pairs)

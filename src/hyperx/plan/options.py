@@ -60,7 +60,7 @@ class Plan:
     self_train_pairs: tuple[TaskLanguagePair, ...] = ()
     data: DataPlaces = field(default_factory=DataPlaces)
     texts: DataPlaces = field(default_factory=DataPlaces)
-    record: DataRecord = field(default_factory=DataRecord)
+    record: DataRecord = field(default_factory=lambda: DataRecord(DataSpec(Path("data"), {}, ())))
     start: WarmStart | None = None
 
     @cached_property
@@ -86,18 +86,13 @@ def data_spec(tasks: Mapping[str, Kind], options: DataOptions, label_map: Mappin
     return DataSpec(options.data_folder, columns, tuple(tasks), options.data, label_map, options.treebanks)
 
 
-def plan_run(config: TrainConfig, *, trains: bool = True, problems: Sequence[str] = ()) -> Plan:
-    """The plan of a run, without reading data or loading a model.
-
-    Args:
-        config: the options.
-        trains: whether the run writes into an output folder.
-        problems: problems found before, which are told with the others.
+def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
+    """The plan of a run, which may write into an output folder, without reading data or loading a model.
 
     Raises:
         ConfigError: all problems together, each naming its option.
     """
-    problems, data = list(problems), config.data
+    problems, data = list[str](), config.data
     if trains:
         _check_output_dir(config.training, problems)
     start = _read_start(config, problems)
@@ -133,10 +128,12 @@ def plan_run(config: TrainConfig, *, trains: bool = True, problems: Sequence[str
         problems += reasons if pair in own or pair.key in spec.table_pairs else []
     for pair in train:
         if pair in places and not places.has(pair, "train"):
-            problems.append(
-                f"--train_task_language_pairs: {pair} has no train split; {_other_treebank(pair, spec)}name a file for "
-                "it under 'train' in the data table (its dev file may serve, its test file never)"
-            )
+            other = [treebank.name for treebank in treebanks_of(pair.language) if "train" in treebank.splits]
+            advice = "name a file for it under 'train' in the data table (its dev file may serve, its test file never)"
+            if other and pair.task in spec.treebank_tasks:
+                choice = f"--treebanks {pair.language}={other[0]}"
+                advice = f"choose a treebank that has one, such as {choice}, or {advice}"
+            problems.append(f"--train_task_language_pairs: {pair} has no train split; {advice}")
     names = list(dict.fromkeys(map(raw_text_of, alone)))
     raw = {**spec.columns, RAW_TEXT: KINDS[RAW_TEXT].column}
     texts = replace(spec, columns=raw, label_map={}, treebanks=()).places(names)
@@ -310,14 +307,6 @@ def _read_label_map(entries: Sequence[str], problems: list[str]) -> dict[str, st
             problems.append(f"--label_map: {kind} is mapped to both {mapped[kind]} and {target}; keep one of them")
         mapped[kind] = target
     return mapped
-
-
-def _other_treebank(pair: TaskLanguagePair, spec: DataSpec) -> str:
-    """Advice for a pair whose treebank has no train split, if another one of the language has."""
-    trained = [treebank.name for treebank in treebanks_of(pair.language) if "train" in treebank.splits]
-    if pair.task not in spec.treebank_tasks or not trained:
-        return ""
-    return f"choose a treebank that has one, such as --treebanks {pair.language}={trained[0]}, or "
 
 
 def _check_best_by(plan: Plan, problems: list[str]) -> None:

@@ -70,7 +70,7 @@ def _inspect(
     plan: Plan, pair: TaskLanguagePair, split: str, report: DataReport, known: Collection[int] = ()
 ) -> set[int]:
     """Count a split and its known sentences; returns hashes of its sentences, since texts may be large."""
-    from hyperx.plan.splits import held_out
+    from hyperx.plan.data import held_out
 
     is_text = pair in plan.texts
     data, task = (
@@ -105,7 +105,7 @@ def _inspect(
     report.labels[pair, split] = set(labels)
     common = "  ".join(f"{label} {number:,}" for label, number in labels.most_common(8))
     more = f"  and {len(labels) - 8} more" if len(labels) > 8 else ""
-    place = short_place(data.record(pair, split), plan.record.folder)
+    place = short_place(data.record(pair, split), plan.record.spec.folder)
     report.rows.append([str(pair), split, f"{count:,}", f"{words:,}", common + more, place])
     if again:
         repeats = f"{len(again):,} of {count:,} {split} sentences also occur in train"

@@ -22,8 +22,8 @@ from hyperx.device import pick_device
 from hyperx.errors import DataError
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
+from hyperx.plan.data import SplitLoader
 from hyperx.plan.options import Plan, raw_text_of
-from hyperx.plan.splits import SplitLoader
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
 

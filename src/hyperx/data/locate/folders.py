@@ -1,4 +1,4 @@
-"""Folders of data: where they are by convention, and which of their files are which split."""
+"""Folders of data and treebanks: where they are by convention, and which of their files are which split."""
 
 from __future__ import annotations
 
@@ -9,7 +9,8 @@ from pathlib import Path
 from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Files, Place
 from hyperx.data.read.base import TEXT
 from hyperx.data.read.formats import endings, format_problem
-from hyperx.languages import canonical, known_languages
+from hyperx.errors import did_you_mean
+from hyperx.languages import Treebank, canonical, find_treebank, is_language, known_languages, no_language, treebanks_of
 from hyperx.pairs import TaskLanguagePair
 
 # UD releases, whose largest treebanks split train into parts (-train-a, ...). Their .txt files hold the raw text.
@@ -117,3 +118,45 @@ def _split_of(path: Path) -> str | None:
     if path.suffix.lower() in _RELEASE_ENDINGS and (match := _RELEASE_NAME.fullmatch(path.stem)):
         return match["split"]
     return SPLIT_NAMES.get(path.stem.lower()) if path.suffix.lower() in endings() else None
+
+
+# Treebanks ------------------------------------------------------------------------------------------------------------
+
+UD_COLUMNS = frozenset({"upos", "head", "deprel"})
+"""The columns that treebanks have."""
+
+
+def choose_treebanks(entries: Sequence[str], problems: list[str]) -> dict[str, tuple[Treebank, ...]]:
+    """The user's choice of treebanks, such as `tr=tr_boun` or `en=EWT+GUM`, by the canonical code of the language."""
+    chosen: dict[str, tuple[Treebank, ...]] = {}
+    for entry in entries:
+        language, _, names = entry.partition("=")
+        if not (language and names):
+            problems.append(f"--treebanks: expected LANGUAGE=TREEBANK, such as en=en_gum; found {entry!r}")
+            continue
+        if canonical(language) in chosen:
+            problems.append(f"--treebanks: {entry}: the language is named twice; join its treebanks with +")
+        found = {name: find_treebank(language, name) for name in names.split("+")}
+        known = [treebank.name for treebank in treebanks_of(language)]
+        for name in (name for name, treebank in found.items() if treebank is None):
+            if known:
+                others = [code for code in known_languages() if find_treebank(code, name)]
+                hint = f" It is one of {', '.join(others)}." if others else did_you_mean(name, known)
+                fault = f"{language} has no treebank {name!r}; it has {', '.join(known)}.{hint}"
+            elif is_language(language):
+                fault = f"UD has no treebank of the language {language!r}; `hyperx languages` lists all"
+            else:
+                fault = no_language(language)
+            problems.append(f"--treebanks: {fault}")
+        chosen[canonical(language)] = tuple(dict.fromkeys(treebank for treebank in found.values() if treebank))
+    return chosen
+
+
+def release_folder(data_folder: Path, treebank: Treebank) -> Path | None:
+    """The treebank's folder in an unpacked UD release: in the data folder, or in `ud` or `ud-treebanks-v2.x` there.
+
+    If there are several releases, the newest is used.
+    """
+    releases = sorted(data_folder.glob("ud-treebanks-*"), key=lambda path: [*map(int, re.findall(r"\d+", path.name))])
+    places = [data_folder, data_folder / "ud", *reversed(releases)]
+    return next((folder for place in places if (folder := place / treebank.folder).is_dir()), None)

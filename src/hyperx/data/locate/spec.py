@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -11,10 +11,18 @@ from typing import Any
 
 from pydantic import ConfigDict, TypeAdapter
 
-from hyperx.data.locate.folders import checked_files, folder_of, likely_meant, named_test, splits_of
-from hyperx.data.locate.places import SPLITS, DataPlaces, Files, Hub, PairData, PairName, Place, Rows
+from hyperx.data.locate.folders import (
+    UD_COLUMNS,
+    checked_files,
+    choose_treebanks,
+    folder_of,
+    likely_meant,
+    named_test,
+    release_folder,
+    splits_of,
+)
+from hyperx.data.locate.places import SPLITS, DataPlaces, Files, Forgotten, Hub, PairData, PairName, Place, Rows
 from hyperx.data.locate.table import Entry, HubEntry, read_entry, recorded_entry
-from hyperx.data.locate.treebanks import UD_COLUMNS, choose_treebanks, release_folder
 from hyperx.data.read.base import TEXT
 from hyperx.data.read.hub import LOCAL_ALTERNATIVES, HubData
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
@@ -64,8 +72,8 @@ class DataSpec:
 
     folder: Path
     columns: Mapping[str, str]
-    tasks: Collection[str]
-    table: Mapping[str, object] = field(default_factory=dict)
+    tasks: Sequence[str]
+    table: Mapping[str, Any] = field(default_factory=dict)
     label_map: Mapping[str, str] = field(default_factory=dict)
     treebanks: Sequence[str] = ()
 
@@ -136,14 +144,8 @@ class DataSpec:
 
     def record(self, data: DataPlaces, read: Iterable[TaskLanguagePair]) -> DataRecord:
         """What a checkpoint keeps, given the data of every pair of the model and the pairs whose data the run reads."""
-        return DataRecord(
-            read=tuple(read),
-            folder=self.folder.resolve(),
-            table={name: recorded_entry(value) for name, value in self.table.items()},
-            label_map=self.label_map,
-            treebanks=tuple(self.treebanks),
-            data=data.recorded(),
-        )
+        table = {name: recorded_entry(value) for name, value in self.table.items()}
+        return DataRecord(replace(self, folder=self.folder.resolve(), table=table), tuple(read), data.recorded())
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,19 +153,13 @@ class DataRecord:
     """What a checkpoint keeps of its data: how it was found, and where that of every pair of the model is.
 
     Args:
+        spec: by what it was found.
         read: the pairs whose data the run read. That of the others may be what the hub has by default.
-        folder: the folder of local data.
-        table: the table of data.
-        label_map: entity types that were read as others.
-        treebanks: the chosen treebanks.
         data: the data of every pair.
     """
 
+    spec: DataSpec
     read: tuple[PairName, ...] = ()
-    folder: Path = Path("data")
-    table: Mapping[str, Any] = field(default_factory=dict)
-    label_map: Mapping[str, str] = field(default_factory=dict)
-    treebanks: tuple[str, ...] = ()
     data: tuple[PairData, ...] = ()
 
     __pydantic_config__ = ConfigDict(extra="forbid")
@@ -235,7 +231,7 @@ class _Search:
             return PairData(pair, column, {})
         splits = self._from_table(pair, entry, column, place, problems)
         files = [path for split in splits for path in files_of(splits, split)]
-        rows = any(isinstance(one, Rows) for one in splits.values())
+        rows = any(isinstance(one, Rows | Forgotten) for one in splits.values())
         # Of CoNLL-U a user may name the key of MISC that has entities; files of other formats have no names of columns.
         named = {*entry.columns} - ({"ner"} if all(path.suffix.lower() == ".conllu" for path in files) else set())
         if named and not (entry.hub or rows or column == "label"):
