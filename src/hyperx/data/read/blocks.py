@@ -43,8 +43,8 @@ class WordIds:
         if value == str(expected):
             self.words = expected
             return True
-        if found := RANGE.fullmatch(value):
-            first, last = map(int, found.groups())
+        if match := RANGE.fullmatch(value):
+            first, last = map(int, match.groups())
             fits = self._covered < first == expected <= last
             self._covered, self._last_range = last, (number, value)
         else:
@@ -102,28 +102,28 @@ class Layout:
         comment = line.startswith("# ")
         if comment and ((self.separator == " " and "\t" in line) or _NAMED_COMMENT.match(line)):
             return None
-        found = cut(line, self.separator)
-        if len(found) != self.width:
+        columns = cut(line, self.separator)
+        if len(columns) != self.width:
             if comment:
                 return None
-            raise self._fault(self._other_width(found))
-        if comment and self.width > 1 and not is_tag(found[-1].strip(" ")):
+            raise self._fault(self._other_width(columns))
+        if comment and self.width > 1 and not is_tag(columns[-1].strip(" ")):
             advice = "separate all columns by tabs" if self.separator == " " else "write it as # NAME = VALUE"
             raise self._fault(f"{line[:40]!r}, which may be a comment or a word; remove the comment, or {advice}")
-        return found
+        return columns
 
-    def _other_width(self, found: Sequence[str]) -> str:
+    def _other_width(self, columns: Sequence[str]) -> str:
         """What is found instead of the right number of columns, and what to do."""
-        count, usual = f"{len(found)} columns", f" where line {self.width_line} has {self.width}"
+        count, usual = f"{len(columns)} columns", f" where line {self.width_line} has {self.width}"
         if self.expected:
-            return f"{len(found)}; {self.advice}"
+            return f"{len(columns)}; {self.advice}"
         if self.tag is None:
             return f"{count}{usual}; write tabs between columns where a word holds spaces, and '# ' before a comment"
-        if len(found) == 1:
-            return f"one column, {found[0][:40]!r}; add the tag after a tab, or '# ' before a comment"
+        if len(columns) == 1:
+            return f"one column, {columns[0][:40]!r}; add the tag after a tab, or '# ' before a comment"
         if self.separator == " ":
             return f"{count}{usual}; separate word and tag by a tab where the word holds spaces"
-        if len(found) == _CONLLU_COLUMNS:
+        if len(columns) == _CONLLU_COLUMNS:
             return f"{count}: is this CoNLL-U? Then let its name end in .conllu"
         return f"{count}; keep word and tag only"
 
@@ -259,5 +259,5 @@ def name_of(comment: str) -> str | None:
 
 def comment_value(comments: Iterable[str], name: str) -> str | None:
     """The value of the first comment with a name, such as the raw sentence of `# text = ...`; None if there is none."""
-    found = next((comment for comment in comments if name_of(comment) == name), None)
-    return None if found is None else found.partition("=")[2].strip()
+    own = next((comment for comment in comments if name_of(comment) == name), None)
+    return None if own is None else own.partition("=")[2].strip()

@@ -201,9 +201,9 @@ def _counted(sample: Sequence[Line], separator: str) -> int:
     return most
 
 
-def _doubt(found: Sequence[Sequence[str]], counted: int) -> str | None:
+def _doubt(rows: Sequence[Sequence[str]], counted: int) -> str | None:
     """What speaks against words in the first column, or in the second if the first one counts; None if nothing does."""
-    first, second = ([columns[place] for columns in found] for place in (0, 1))
+    first, second = ([columns[place] for columns in rows] for place in (0, 1))
     shown = ", ".join(value[:20] for value in first[:4])
     if counted == 1:
         return f"only {shown}, which may be words or count them"
@@ -226,8 +226,8 @@ def _doubt(found: Sequence[Sequence[str]], counted: int) -> str | None:
 
 def _check_prefix(layout: Layout, sample: Sequence[Line], request: Request) -> None:
     """Check that the words do not all begin with a language, as in WikiANN's original files."""
-    found = _columns_of(_rows(sample), layout)
-    prefixes = [match and match[1] for columns in found for match in [_LANGUAGE_PREFIX.match(columns[layout.word])]]
+    rows = _columns_of(_rows(sample), layout)
+    prefixes = [match and match[1] for columns in rows for match in [_LANGUAGE_PREFIX.match(columns[layout.word])]]
     if len(prefixes) >= _ENOUGH and prefixes[0] and len(set(prefixes)) == 1:
         message = f"found {prefixes[0]}: before every word, as in WikiANN's original files; remove it, such as with sed"
         message = f"expected words, {message} 's/^{prefixes[0]}://'"

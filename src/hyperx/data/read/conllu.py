@@ -137,15 +137,15 @@ def _sentence(block: Block) -> Sentence:
 def _columns(block: Block) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
     """The annotation that the sentence has, by name."""
     words = [row for row in block.rows if row[_ID].isdecimal()]
-    found: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
+    columns: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
     tags, heads, relations = (tuple(row[column] for row in words) for column in (_UPOS, _HEAD, _DEPREL))
     if any(tag != "_" for tag in tags):
-        found["upos"] = tags
+        columns["upos"] = tags
     if any(head != "_" for head in heads):
         for number, head in zip(block.lines, heads, strict=True):
             if not (head.isdigit() and head.isascii()):
                 raise DataError(f"expected a head (a number from 0) in column 7, found {head!r}", line=number)
-        found |= {"head": tuple(map(int, heads)), "deprel": relations}
+        columns |= {"head": tuple(map(int, heads)), "deprel": relations}
     key = block.request.names.get("ner", _ENTITIES)
     entities = [_misc(row, key) for row in words]
     if any(entity is not None for entity in entities):
@@ -153,10 +153,10 @@ def _columns(block: Block) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
             if not entity:
                 expected = f"expected {key}= in MISC (column 10), as other words of the sentence have it"
                 raise DataError(f"{expected}; write {key}=O for none", line=number)
-        found["ner"] = tuple(map(str, entities))
+        columns["ner"] = tuple(map(str, entities))
     elif block.request.column == "ner":
         raise _no_entities(block, words, key)
-    return found
+    return columns
 
 
 def _no_entities(block: Block, words: Sequence[Sequence[str]], key: str) -> DataError:
@@ -179,8 +179,8 @@ def _space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
         after = _misc(row, "SpaceAfter") != "No"
         if row[_ID].isdecimal():
             spaces.append(after)
-        elif found := RANGE.fullmatch(row[_ID]):
-            ranges.append((int(found[1]), int(found[2]), after))
+        elif match := RANGE.fullmatch(row[_ID]):
+            ranges.append((int(match[1]), int(match[2]), after))
     for first, last, after in ranges:
         spaces[first - 1 : last] = [False] * (last - first) + [after]
     return tuple(spaces)

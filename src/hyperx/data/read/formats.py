@@ -212,9 +212,9 @@ def surely_raw(lines: Iterable[bytes]) -> Iterator[bytes]:
     for line in lines:
         seen.append(line)
         text = line.decode("utf-8", errors="replace").removeprefix("\ufeff").rstrip("\r\n")
-        if found := next((name for name, pattern in _SURE.items() if re.match(pattern, text)), None):
-            looks = f"the input looks like {found}, as it begins with {text[:40]!r}"
-            raise ConfigError([f"--input_format: {looks}; say --input_format {found}, or raw if this is text"])
+        if other := next((name for name, pattern in _SURE.items() if re.match(pattern, text)), None):
+            looks = f"the input looks like {other}, as it begins with {text[:40]!r}"
+            raise ConfigError([f"--input_format: {looks}; say --input_format {other}, or raw if this is text"])
         if text.strip():
             break
     yield from itertools.chain(seen, lines)

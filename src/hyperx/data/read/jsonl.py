@@ -90,22 +90,22 @@ def _json_object(line: str) -> dict[str, Any]:
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     """The members of a JSON object, each with a name of its own."""
-    found = dict(pairs)
-    if len(found) < len(pairs):
+    members = dict(pairs)
+    if len(members) < len(pairs):
         names = [name for name, _ in pairs]
         twice = next(name for name in names if names.count(name) > 1)
         raise ValueError(f"the key {twice[:40]!r} occurs twice in one object; keep one")
-    return found
+    return members
 
 
 def _space_after(row: Mapping[str, Any], count: int) -> tuple[bool, ...] | None:
     """For each word whether a space follows it; None if that is unknown."""
-    found = row.get("space_after")
-    if found is None:
+    spaces = row.get("space_after")
+    if spaces is None:
         return None
-    if not isinstance(found, list) or len(found) != count or not all(isinstance(value, bool) for value in found):
-        raise DataError(f"expected space_after as {count} times true or false, one a word, found {found!r:.60}")
-    return tuple(found)
+    if not isinstance(spaces, list) or len(spaces) != count or not all(isinstance(space, bool) for space in spaces):
+        raise DataError(f"expected space_after as {count} times true or false, one a word, found {spaces!r:.60}")
+    return tuple(spaces)
 
 
 def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:

@@ -91,7 +91,7 @@ class RowReader:
             text_pair=None if pair is None else _text(pair, self._names["text_pair"]),
         )
 
-    def names(self, found: Sequence[str]) -> dict[str, str]:
+    def names(self, theirs: Sequence[str]) -> dict[str, str]:
         """The rows' name for each of our columns that is read, given all their names; raises a DataError if there is
         none for one that rows must have."""
         needed: tuple[str, ...] = ("words", self.column or "")
@@ -102,18 +102,18 @@ class RowReader:
             needed, optional = ("words", "head", "deprel"), ()
         elif self.column in (TEXT, None):
             needed, optional = (), ("text", "words", "text_pair")
-        by_lower = {name.strip().lower(): name for name in found}
-        listed = ", ".join(name[:40] for name in found[:20]) or "none"
+        by_lower = {name.strip().lower(): name for name in theirs}
+        listed = ", ".join(name[:40] for name in theirs[:20]) or "none"
         advice = "; name it under columns in the data table, such as {%s: NAME}" if self.column else ""
         for ours, named in self.given.items():
-            if named not in found:
-                hint = did_you_mean(named, found)
+            if named not in theirs:
+                hint = did_you_mean(named, theirs)
                 raise DataError(f"expected the column {named!r} for {ours}, found {listed}.{hint}")
         names: dict[str, str] = {}
         for ours in (*needed, *optional):
             known = NAMES.get(ours, (ours,))
-            if theirs := self.given.get(ours) or next((by_lower[name] for name in known if name in by_lower), None):
-                names[ours] = theirs
+            if own := self.given.get(ours) or next((by_lower[name] for name in known if name in by_lower), None):
+                names[ours] = own
             elif ours in needed:
                 message = f"expected a column named {' or '.join(known)}, found {listed}"
                 raise DataError(message + (advice % ours if advice else ""))
@@ -210,10 +210,10 @@ def in_order(values: Any) -> tuple[Any, ...] | None:
 def checked_words(words: Iterable[str]) -> tuple[str, ...]:
     """The words of a sentence; raises a DataError if it is no sequence of words, or one has a lone surrogate or no
     visible content."""
-    found = in_order(words)
-    if found is None or not all(isinstance(word, str) for word in found):
+    own = in_order(words)
+    if own is None or not all(isinstance(word, str) for word in own):
         raise DataError(f"expected a sequence of words, found {str(words)[:60]!r}")
-    for word in found:
+    for word in own:
         check_whole(word)
         check_word(word)
-    return tuple(map(str.__str__, found))  # strings of numpy are strings, but print otherwise
+    return tuple(map(str.__str__, own))  # strings of numpy are strings, but print otherwise

@@ -154,9 +154,9 @@ def unspaced_script(line: str) -> str | None:
     flew to Tokyo (東京) in May*, is a word."""
     if line.isascii():
         return None
-    found = "".join(_UNSPACED.findall(line))
-    if 2 * sum(map(str.isalpha, found)) > sum(map(str.isalpha, line)):
-        return next(script.name for script in _UNSPACED_SCRIPTS if re.search(f"[{script.characters}]", found))
+    unspaced = "".join(_UNSPACED.findall(line))
+    if 2 * sum(map(str.isalpha, unspaced)) > sum(map(str.isalpha, line)):
+        return next(script.name for script in _UNSPACED_SCRIPTS if re.search(f"[{script.characters}]", unspaced))
     return None
 
 

@@ -104,14 +104,14 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
 
     Strict: a span begins with B- and continues with I- of its type. An I- that continues nothing belongs to no span.
     """
-    found: list[tuple[str, int, int]] = []
+    own: list[tuple[str, int, int]] = []
     for position, tag in enumerate(tags):
         prefix, _, kind = tag.partition("-")
         if prefix == "B":
-            found.append((kind, position, position + 1))
-        elif prefix == "I" and found and found[-1][0] == kind and found[-1][2] == position:
-            found[-1] = (kind, found[-1][1], position + 1)
-    return found
+            own.append((kind, position, position + 1))
+        elif prefix == "I" and own and own[-1][0] == kind and own[-1][2] == position:
+            own[-1] = (kind, own[-1][1], position + 1)
+    return own
 
 
 def map_types(tags: Sequence[str], label_map: Mapping[str, str]) -> tuple[str, ...]:
