@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from hyperx.tasks.base import Scores as Scores
     from hyperx.tasks.base import Task as Task
     from hyperx.tasks.registry import register_task as register_task
+    from hyperx.tasks.tagging import TaggingTask as TaggingTask
 
 __version__ = "0.2.0"
 
@@ -54,6 +55,7 @@ _NAMES = {
     "hyperx.pairs": "TaskLanguagePair",
     "hyperx.tasks.base": "HeadFacts HeadInput Result Scores Task",
     "hyperx.tasks.registry": "register_task",
+    "hyperx.tasks.tagging": "TaggingTask",
 }
 _PLACES = {name: module for module, names in _NAMES.items() for name in names.split()}
 __all__ = ["__version__", *_PLACES]

@@ -1,4 +1,4 @@
-"""Windows: every word owned once, none too long, nothing dropped; and the cache of encoded splits."""
+"""Windows of words, texts and pairs: none too long, nothing dropped; and the cache of encoded splits."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processor
 from transformers import PreTrainedTokenizerFast
 
 from hyperx.data.batch.store import CHUNK, EncodedSplit, cache_key, read_encoded, write_encoded
-from hyperx.data.batch.windows import SubwordEncoder, Window, cover
+from hyperx.data.batch.windows import SubwordEncoder, Window, cover, cover_together
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
@@ -37,8 +37,17 @@ def unigram_tokenizer() -> PreTrainedTokenizerFast:
     pieces = [("[PAD]", 0.0), ("[UNK]", -9.0), ("</s>", 0.0), ("▁", -3.0), ("▁a", -2.0), ("a", -3.0), ("ba", -2.5)]
     backend = Tokenizer(models.Unigram(pieces, unk_id=1))
     backend.pre_tokenizer = pre_tokenizers.Metaspace()
-    backend.post_processor = processors.TemplateProcessing(single="$A </s> </s>", special_tokens=[("</s>", 2)])
+    backend.post_processor = processors.TemplateProcessing(
+        single="$A </s> </s>", pair="$A </s> </s> $B </s>", special_tokens=[("</s>", 2)]
+    )
     return PreTrainedTokenizerFast(tokenizer_object=backend, pad_token="[PAD]", unk_token="[UNK]", eos_token="</s>")
+
+
+def bert_tokenizer() -> PreTrainedTokenizerFast:
+    """The tiny one with a pair's template, ``[CLS] A [SEP] B [SEP]``."""
+    tokenizer = tiny_tokenizer()
+    tokenizer.backend_tokenizer.post_processor = processors.BertProcessing(("[SEP]", SEP), ("[CLS]", CLS))
+    return tokenizer
 
 
 def word_level_tokenizer() -> PreTrainedTokenizerFast:
@@ -64,6 +73,7 @@ TOKENIZERS = {
     "unigram": unigram_tokenizer(),
     "word level": word_level_tokenizer(),
     "bytes": byte_tokenizer(),
+    "bert": bert_tokenizer(),
 }
 
 
@@ -244,6 +254,102 @@ def test_tokenizer_that_would_cut_and_pad_does_not() -> None:
     tokenizer.backend_tokenizer.enable_padding(length=50)
     (windows,) = SubwordEncoder(tokenizer, max_length=40).windows([["a"] * 20])
     assert len(windows[0].ids) == 22
+
+
+# Texts and pairs of texts -----------------------------------------------------------------------------------------
+
+TEXTS = st.text("abcde xAé.\n", min_size=1, max_size=40).map(lambda text: f"{text}a")
+
+
+def text_windows(name: str, *texts: str, max_length: int = 24) -> list[Window]:
+    (found,) = SubwordEncoder(TOKENIZERS[name], max_length=max_length).pair_windows([(texts[0], (*texts, None)[1])])
+    return found
+
+
+@exact
+@given(st.sampled_from(sorted(TOKENIZERS)), st.lists(TEXTS, min_size=1, max_size=2))
+def test_what_fits_is_as_the_tokenizer_has_it(name: str, texts: list[str]) -> None:
+    (window,) = text_windows(name, *texts, max_length=300)
+    encoding = TOKENIZERS[name](*texts)
+    assert window.ids.tolist() == encoding.input_ids
+    assert window.words.tolist() == [-1 if text is None else text for text in encoding.sequence_ids(0)]
+    assert window.inner_words.tolist() == window.words.tolist()
+
+
+def test_a_text_of_which_nothing_is_left_is_unknown() -> None:
+    (window,) = text_windows("bert", "\u200b", "a\u200b")
+    assert window.ids.tolist() == [CLS, UNK, SEP, 4, SEP]
+    assert window.words.tolist() == [-1, 0, -1, 1, -1]
+
+
+def test_texts_and_pairs_may_be_mixed_and_are_numbered() -> None:
+    texts = [("a", None), ("b", "c"), ("d e " * 30, None), ("x", "a")] * 300
+    found = SubwordEncoder(TOKENIZERS["bert"], max_length=24).pair_windows(texts)
+    alone = [text_windows("bert", *(text for text in pair if text is not None)) for pair in texts[:4]]
+    assert len(found) == 1200
+    for index, own in enumerate(found):
+        assert [window.ids.tolist() for window in own] == [window.ids.tolist() for window in alone[index % 4]]
+
+
+@exact
+@given(st.lists(st.integers(1, 300), min_size=1, max_size=2), st.integers(12, 60))
+def test_nothing_is_lost_and_no_window_is_too_long(lengths: list[int], room: int) -> None:
+    found = list(cover_together(lengths, room))
+    parts = [
+        [range(length)[part] for part in own] for length, own in zip(lengths, zip(*found, strict=True), strict=True)
+    ]
+    for length, own in zip(lengths, parts, strict=True):
+        assert (own[0].start, own[-1].stop) == (0, length)
+        assert len({len(part) for part in own}) == 1, "the mean over the windows weighs them alike"
+        for before, after in itertools.pairwise(own):
+            assert before.start <= after.start
+            assert before.stop - after.start >= len(before) // 4
+    assert all(sum(len(own[window]) for own in parts) <= room for window in range(len(found)))
+    assert (len(found) == 1) == (sum(lengths) <= room)
+
+
+@pytest.mark.parametrize(
+    ("lengths", "room", "expected"),
+    [
+        ([10], 10, [[(0, 10)]]),
+        ([11], 10, [[(0, 10)], [(1, 11)]]),
+        ([30], 12, [[(0, 12)], [(9, 21)], [(18, 30)]]),
+        # The shorter takes half at most, and stands whole.
+        ([5, 5], 10, [[(0, 5), (0, 5)]]),
+        ([5, 6], 10, [[(0, 5), (0, 5)], [(0, 5), (1, 6)]]),
+        ([2, 20], 14, [[(0, 2), (0, 12)], [(0, 2), (8, 20)]]),
+        ([20, 2], 14, [[(0, 12), (0, 2)], [(8, 20), (0, 2)]]),
+        # Both are longer than half: each has its half, and they advance together.
+        ([8, 16], 16, [[(0, 8), (0, 8)], [(0, 8), (4, 12)], [(0, 8), (8, 16)]]),
+        ([10, 20], 16, [[(0, 8), (0, 8)], [(1, 9), (6, 14)], [(2, 10), (12, 20)]]),
+    ],
+)
+def test_windows_by_hand(lengths: list[int], room: int, expected: list[list[tuple[int, int]]]) -> None:
+    found = [
+        [range(length)[part] for length, part in zip(lengths, own, strict=True)]
+        for own in cover_together(lengths, room)
+    ]
+    assert found == [[range(*part) for part in own] for own in expected]
+
+
+@exact
+@given(
+    st.sampled_from(sorted(TOKENIZERS)), st.lists(st.text("abcdex ", min_size=1, max_size=150), min_size=1, max_size=2)
+)
+def test_every_subword_of_a_long_text_is_in_a_window(name: str, texts: list[str]) -> None:
+    texts = [f"a{text}" for text in texts]
+    found = text_windows(name, *texts)
+    backend = TOKENIZERS[name].backend_tokenizer
+    for number, text in enumerate(texts):
+        whole = backend.encode(text, add_special_tokens=False).ids
+        parts = [window.ids[window.words == number].tolist() for window in found]
+        assert all(any(part == whole[i : i + len(part)] for i in range(len(whole))) for part in parts)
+        assert parts[0] == whole[: len(parts[0])]
+        assert parts[-1] == whole[-len(parts[-1]) :]
+    short = TOKENIZERS[name](*["a"] * len(texts))
+    special = [piece for piece, text in zip(short.input_ids, short.sequence_ids(0), strict=True) if text is None]
+    assert [window.ids[window.words < 0].tolist() for window in found] == [special] * len(found)
+    assert max(len(window.ids) for window in found) <= 24
 
 
 # Splits -----------------------------------------------------------------------------------------------------------

@@ -6,8 +6,6 @@ sentence of 300 words.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -56,58 +54,31 @@ def ends(heads: Heads) -> Heads:
     return heads
 
 
-@dataclass(frozen=True, slots=True)
-class _Contraction:
-    """A cycle that became one node, the last of a smaller graph.
-
-    Args:
-        heads: the best heads in the larger graph ``[N]``.
-        others: its nodes outside the cycle, in their order in the smaller graph.
-        entries: the node of the cycle to which each of the others is best attached as head ``[len(others)]``.
-        exits: the node of the cycle that is the best head of each of the others.
-    """
-
-    heads: Heads
-    others: Heads
-    entries: Heads
-    exits: Heads
-
-    def expanded(self, heads: Heads) -> Heads:
-        """Heads in the larger graph, given those in the smaller one."""
-        found: Heads = self.heads.copy()
-        nodes = np.append(self.others, -1)
-        above, into = heads[:-1], heads[-1]
-        found[self.others] = np.where(above == len(self.others), self.exits, nodes[above])
-        found[self.entries[into]] = self.others[into]
-        return found
-
-
 def best_arborescence(full: Matrix) -> Heads:
     """Each node's head ``[N]`` in the best tree over a graph (Chu and Liu 1965, Edmonds 1967), with any number
     of arcs from its root, node 0, given the score of each head for each node ``[N, N]``, -inf on the diagonal."""
-    contractions = []
-    heads = best_heads(full)
+    heads, contractions = best_heads(full), []
     while (starts := ends(heads)).any():
-        full, contraction = _contract(full, heads, int(starts.max()))
-        contractions.append(contraction)
-        heads = best_heads(full)
-    for contraction in reversed(contractions):
-        heads = contraction.expanded(heads)
+        start = int(starts.max())
+        nodes = [start]
+        while (head := int(heads[nodes[-1]])) != start:
+            nodes.append(head)
+        cycle = np.array(nodes)
+        others = np.setdiff1d(np.arange(len(full)), cycle)
+        # A smaller graph, in which the cycle is one node, the last. What an arc into it gains over the arc of the cycle
+        # that it replaces:
+        gains = full[np.ix_(cycle, others)] - full[cycle, heads[cycle]][:, None]
+        leaving = full[np.ix_(others, cycle)]
+        smaller = np.full((len(others) + 1, len(others) + 1), -np.inf)
+        smaller[:-1, :-1] = full[np.ix_(others, others)]
+        smaller[-1, :-1] = gains.max(axis=0)
+        smaller[:-1, -1] = leaving.max(axis=1)
+        # The node of the cycle that each of the others is best attached to as head, and as dependent.
+        contractions.append((heads, others, cycle[gains.argmax(axis=0)], cycle[leaving.argmax(axis=1)]))
+        full, heads = smaller, best_heads(smaller)
+    for larger, others, entries, exits in reversed(contractions):
+        above, into = heads[:-1], heads[-1]
+        larger[others] = np.where(above == len(others), exits, np.append(others, -1)[above])
+        larger[entries[into]] = others[into]
+        heads = larger
     return heads
-
-
-def _contract(full: Matrix, heads: Heads, start: int) -> tuple[Matrix, _Contraction]:
-    """The smaller graph in which the cycle through a node is one node."""
-    nodes = [start]
-    while (head := int(heads[nodes[-1]])) != start:
-        nodes.append(head)
-    cycle = np.array(nodes)
-    others = np.setdiff1d(np.arange(len(full)), cycle)
-    # What an arc into the cycle gains over the arc of the cycle that it replaces.
-    gains = full[np.ix_(cycle, others)] - full[cycle, heads[cycle]][:, None]
-    leaving = full[np.ix_(others, cycle)]
-    smaller = np.full((len(others) + 1, len(others) + 1), -np.inf)
-    smaller[:-1, :-1] = full[np.ix_(others, others)]
-    smaller[-1, :-1] = gains.max(axis=0)
-    smaller[:-1, -1] = leaving.max(axis=1)
-    return smaller, _Contraction(heads, others, cycle[gains.argmax(axis=0)], cycle[leaving.argmax(axis=1)])
