@@ -234,21 +234,8 @@ def test_the_same_meaning_is_close_in_every_language(trimmed: LoadedEncoder) -> 
 
 
 def test_subwords_of_real_text_belong_to_their_words(trimmed: LoadedEncoder) -> None:
-    words = [
-        "Kitapçılardan",
-        "\u200b",
-        "Москва́",
-        "東京都",
-        "ሰላም",
-        "العربية",
-        "~",
-        "～",
-        "ﬁnal",
-        "a\xadb",
-        "\x01",
-        "தமிழ்",
-        "!",
-    ]
+    words = ["Kitapçılardan", "\u200b", "Москва́", "東京都", "ሰላም", "العربية", "~", "～", "ﬁnal", "a\u00adb", "\u0001"]
+    words += ["தமிழ்", "!"]
     tokenizer = trimmed.checked_tokenizer()
     encoding = tokenizer(words, is_split_into_words=True)
     tokens, owners = encoding.tokens(), encoding.word_ids()
