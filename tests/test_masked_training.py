@@ -23,7 +23,7 @@ from hyperx.plan.data import prepare
 from hyperx.plan.options import plan_run
 from hyperx.plan.report import inspect_data
 from hyperx.prediction.request import predicted_tasks
-from hyperx.training.optimiser import undecayed
+from hyperx.training.optimiser import without_decay
 from tiny import tiny_model
 
 pytest_plugins = ["world"]
@@ -264,6 +264,6 @@ def test_options_name_the_task(base: list[str], own: Path) -> None:
 
 def test_weight_decay_spares_all_of_the_head_but_its_matrix() -> None:
     model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
-    spared = undecayed(model)
+    spared = without_decay(model)
     decayed = {name for name, parameter in model.heads["mlm"].named_parameters() if id(parameter) not in spared}
     assert decayed == {"dense.weight"}

@@ -12,7 +12,7 @@ from transformers import SchedulerType, get_scheduler
 from hyperx.config import Scheduler, TrainingOptions
 from hyperx.encoders.layout import norm_modules
 from hyperx.model import HyperX
-from hyperx.training.optimiser import make_optimizer, make_scheduler, undecayed
+from hyperx.training.optimiser import make_optimizer, make_scheduler, without_decay
 from tiny import tiny_batch, tiny_encoder, tiny_model
 
 PAIRS = ["ner#en", "pos#tr"]
@@ -22,7 +22,7 @@ CPU = torch.device("cpu")
 
 
 def decayed(model: HyperX) -> set[str]:
-    return {name for name, parameter in model.named_parameters() if id(parameter) not in undecayed(model)}
+    return {name for name, parameter in model.named_parameters() if id(parameter) not in without_decay(model)}
 
 
 # Weight decay ---------------------------------------------------------------------------------------------------------

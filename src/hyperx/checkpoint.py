@@ -7,6 +7,7 @@ usable.
 from __future__ import annotations
 
 import glob
+import itertools
 import json
 import logging
 import os
@@ -15,7 +16,7 @@ import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -32,7 +33,7 @@ T = TypeVar("T")
 
 # PyTorch is imported where it is needed: what is wrong with a command's options is said without waiting for it.
 if TYPE_CHECKING:
-    from torch import Tensor, nn
+    from torch import Tensor
 
 CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", "state.pt"
 ENCODER = "encoder"
@@ -45,6 +46,15 @@ FORMAT = 2
 
 class NotFiniteError(HyperXError):
     """Weights, or what the optimiser keeps of them, hold NaN or infinity; they are neither saved nor read."""
+
+
+@dataclass(frozen=True)
+class Best:
+    """The best checkpoint of a run, its average and the group of pairs that was averaged over."""
+
+    checkpoint: str
+    average: float | None = None
+    of: str = "all"
 
 
 # Folders --------------------------------------------------------------------------------------------------------------
@@ -113,13 +123,6 @@ def _replaced(folder: Path) -> Path:
     return folder.with_name(f".{folder.name}.old")
 
 
-def beside_model(folder: Path) -> list[str]:
-    """The names of what a folder holds other than a saved model."""
-    if not folder.is_dir():
-        return [folder.name] if folder.exists() else []
-    return sorted(path.name for path in folder.iterdir() if path.name not in (CONFIG, WEIGHTS))
-
-
 def checkpoints(output_dir: Path) -> list[Path]:
     """The checkpoints of a run, by step."""
     folders = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
@@ -142,13 +145,9 @@ def resolve(folder: Path) -> Path:
     if (folder / CONFIG).is_file():
         return folder
     if (folder / BEST).is_file():
-        value = read_json(folder / BEST, dict[str, Any])
-        best = value.get("checkpoint")
-        if not isinstance(best, str):
-            expected = "expected the name of a checkpoint"
-            raise CheckpointError(f"{folder / BEST}: {expected}; found {value!r}. Name the checkpoint itself")
-        if (folder / Path(best).name / CONFIG).is_file():
-            return folder / Path(best).name
+        best = folder / Path(read_json(folder / BEST, Best).checkpoint).name
+        if (best / CONFIG).is_file():
+            return best
     if found := checkpoints(folder):
         return found[-1]
     what = "holds no checkpoint" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
@@ -294,34 +293,28 @@ def _whole_beside(folder: Path) -> str:
     return ""
 
 
-# Weights into a model -------------------------------------------------------------------------------------------------
+def copy_weights(weights: Mapping[str, Sequence[tuple[Tensor, Tensor]]], faults: Sequence[str], told: str) -> None:
+    """Copy weights into a model.
 
+    Args:
+        weights: for each name the targets, and what is copied into each.
+        faults: what else does not fit.
+        told: the sentence that the list of faults follows.
 
-def load_strictly(module: nn.Module, tensors: Mapping[str, Tensor], expected: Sequence[str]) -> None:
-    """Copy tensors into a module; raises a CheckpointError if their names are not exactly those expected, or shapes or
-    types not those of the module."""
+    Raises:
+        CheckpointError: with all faults, also other shapes and types; then nothing is copied.
+    """
     import torch
 
-    own = dict(module.named_parameters())
-    problems = [f"missing: {name}" for name in expected if name not in tensors]
-    problems += [f"unexpected: {name}" for name in tensors if name not in expected or name not in own]
-    problems += [
-        f"{name}: expected shape {tuple(own[name].shape)}, found {tuple(tensor.shape)}"
-        for name, tensor in tensors.items()
-        if name in own and own[name].shape != tensor.shape
-    ]
-    problems += type_problems(own, tensors)
-    if problems:
-        raise CheckpointError(itemised("the weights do not fit the model", problems))
+    found = list(faults)
+    for name, rows in weights.items():
+        for target, saved in rows:
+            if target.shape != saved.shape:
+                found.append(f"{name}: expected shape {tuple(target.shape)}, found {tuple(saved.shape)}")
+            elif target.dtype != saved.dtype:  # copying would change it without a word
+                found.append(f"{name}: expected {target.dtype}, found {saved.dtype}")
+    if found:
+        raise CheckpointError(itemised(told, list(dict.fromkeys(found))))
     with torch.no_grad():
-        for name, tensor in tensors.items():
-            own[name].copy_(tensor)
-
-
-def type_problems(own: Mapping[str, Tensor], tensors: Mapping[str, Tensor]) -> list[str]:
-    """The tensors of another type than those of a module, which copying them would change without a word."""
-    return [
-        f"{name}: expected {own[name].dtype}, found {tensor.dtype}"
-        for name, tensor in tensors.items()
-        if name in own and own[name].dtype != tensor.dtype
-    ]
+        for target, saved in itertools.chain.from_iterable(weights.values()):
+            target.copy_(saved)

@@ -137,7 +137,7 @@ class HyperX(nn.Module):
         model = cls(loaded.model, config)
         model.tokenizer, model.folder = loaded.tokenizer, path
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
-        checkpoint.load_strictly(model, tensors, [*outside, *(config.trained_inside or ())])
+        model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
         return model.eval()
 
     def trained_names(self) -> list[str]:
@@ -165,13 +165,19 @@ class HyperX(nn.Module):
             CheckpointError: if the folder holds anything else, which would be lost.
         """
         path = _path("folder", folder).resolve()
-        if other := checkpoint.beside_model(path):
+        inside = path.iterdir() if path.is_dir() else [path] if path.exists() else []
+        if other := sorted({one.name for one in inside} - {checkpoint.CONFIG, checkpoint.WEIGHTS}):
             raise CheckpointError(f"{path} holds {listing(other, most=3)}, which would be lost; name a new folder")
         checkpoint.write_folder(path, self.save_files)
 
-    def load_tensors(self, tensors: Mapping[str, Tensor]) -> None:
-        """Load trained weights; raises a CheckpointError that names what is missing, unexpected or of another shape."""
-        checkpoint.load_strictly(self, tensors, self.trained_names())
+    def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
+        """Load weights, which must have exactly these names (by default those of :meth:`trained_names`); raises a
+        CheckpointError that names what is missing, unexpected or of another shape or type."""
+        own, expected = dict(self.named_parameters()), self.trained_names() if names is None else names
+        faults = [f"missing: {name}" for name in expected if name not in tensors]
+        faults += [f"unexpected: {name}" for name in tensors if name not in expected or name not in own]
+        weights = {name: [(own[name], tensor)] for name, tensor in tensors.items() if name in own}
+        checkpoint.copy_weights(weights, faults, "the weights do not fit the model")
 
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
         """The encoder's tokenizer; raises a HyperXError if the model has none."""

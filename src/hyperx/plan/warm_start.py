@@ -97,27 +97,13 @@ class WarmStart:
         Raises:
             CheckpointError: if a weight is missing, unexpected or has another shape or type, or no adapter fits.
         """
-        import torch
-
         own, tensors = dict(model.named_parameters()), checkpoint.read_tensors(self.folder)
         copied = {name: list(self._rows(name, own[name], one, config)) for name, one in tensors.items() if name in own}
-        faults = [
-            f"{name}: expected shape {tuple(target.shape)}, found {tuple(saved.shape)}"
-            for name, rows in copied.items()
-            for target, saved in rows
-            if target.shape != saved.shape
-        ]
-        faults += checkpoint.type_problems(own, tensors)
-        faults += [f"missing: {name}" for name in own if name not in copied and self._is_due(name, self.config.labels)]
+        faults = [f"missing: {name}" for name in own if name not in copied and self._is_due(name, self.config.labels)]
         faults += [f"unexpected: {name}" for name in tensors if name not in own and self._is_due(name, config.labels)]
         if config.architecture.adapters != "none" and not any(name.startswith((PLAIN, TASK_ROWS)) for name in copied):
             faults.append(f"none of its adapters is among those of this run: {', '.join(_adapters(own))}")
-        if faults:
-            raise CheckpointError(itemised(f"{OPTION}: the weights of {self.folder} do not fit the model", faults))
-        with torch.no_grad():
-            for rows in copied.values():
-                for target, saved in rows:
-                    target.copy_(saved)
+        checkpoint.copy_weights(copied, faults, f"{OPTION}: the weights of {self.folder} do not fit the model")
         self._report(config, _adapters(own), list(copied))
 
     def _rows(self, name: str, own: Tensor, saved: Tensor, config: ModelConfig) -> Iterator[tuple[Tensor, Tensor]]:

@@ -435,8 +435,8 @@ class TrainingRun:
         best, folder = self.progress.best_checkpoint, self.output_dir
         with self._writing():
             if best is not None:
-                value = {"checkpoint": best, "average": self.progress.best, "of": self.options.best_by}
-                write_json(folder / checkpoint.BEST, value)
+                named = checkpoint.Best(best, self.progress.best, self.options.best_by)
+                write_json(folder / checkpoint.BEST, asdict(named))
             checkpoint.prune(folder, self.options.save_total_limit, None if best is None else folder / best)
 
     @contextmanager

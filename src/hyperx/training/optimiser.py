@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 from typing import cast
 
@@ -24,44 +25,39 @@ def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:
     """Optimiser steps of the run: as many as given, or those of the epochs if only these are given."""
     if options.max_train_steps is not None:
         return options.max_train_steps
-    if options.num_train_epochs is not None:
-        rows_of_step = batch_rows * options.gradient_accumulation_steps
-        return max(1, math.ceil(options.num_train_epochs * windows / rows_of_step))
-    return DEFAULT_STEPS
+    if options.num_train_epochs is None:
+        return DEFAULT_STEPS
+    rows_of_step = batch_rows * options.gradient_accumulation_steps
+    return max(1, math.ceil(options.num_train_epochs * windows / rows_of_step))
 
 
 def make_optimizer(model: HyperX, options: TrainingOptions, device: torch.device) -> AdamW:
-    """Fused AdamW (one pass instead of several) over the trained parameters, with weight decay on matrices only."""
-    exempt, slow = undecayed(model), slowed(model)
+    """Fused AdamW (one pass instead of several) over the trained parameters, with weight decay on matrices only, and a
+    rate of its own for the encoder, except its norms."""
+    spared = without_decay(model)
+    encoder = {id(parameter) for parameter in model.encoder.parameters()} - norm_parameters(model.encoder)
     parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    scales = {False: 1.0, True: options.encoder_learning_rate_scale}
-    decays = {False: options.weight_decay, True: 0.0}
     # The rate of the first group is the one that is logged.
     groups = [
         {
-            "params": [p for p in parameters if (id(p) in slow, id(p) in exempt) == (is_slow, is_exempt)],
-            "lr": options.learning_rate * scales[is_slow],
-            "weight_decay": decays[is_exempt],
+            "params": [p for p in parameters if (id(p) in encoder, id(p) in spared) == (inside, exempt)],
+            "lr": options.learning_rate * (options.encoder_learning_rate_scale if inside else 1.0),
+            "weight_decay": 0.0 if exempt else options.weight_decay,
         }
-        for is_slow in scales
-        for is_exempt in decays
+        for inside, exempt in itertools.product((False, True), repeat=2)
     ]
     return AdamW(groups, lr=options.learning_rate, fused=device.type in ("cpu", "cuda"))
 
 
-def slowed(model: HyperX) -> set[int]:
-    """The ids of the parameters with a learning rate of their own: the encoder's, except its norms."""
-    return {id(parameter) for parameter in model.encoder.parameters()} - norm_parameters(model.encoder)
-
-
-def undecayed(model: HyperX) -> set[int]:
-    """The ids of the parameters without weight decay: biases, norms, embeddings and activation."""
+def without_decay(model: HyperX) -> set[int]:
+    """The ids of the parameters without weight decay: biases, norms, embeddings and the activation's own."""
     whole = (nn.Embedding, nn.LayerNorm, SourceEmbedding, PlainNorm)
-    spared: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
+    modules: list[nn.Module] = [module for module in model.modules() if isinstance(module, whole)]
     if isinstance(model.activation, nn.Module):
-        spared.append(model.activation)
-    exempt = {id(parameter) for module in spared for parameter in module.parameters()} | norm_parameters(model.encoder)
-    return exempt | {id(parameter) for name, parameter in model.named_parameters() if name.endswith("bias")}
+        modules.append(model.activation)
+    spared = {id(parameter) for module in modules for parameter in module.parameters()}
+    biases = {id(parameter) for name, parameter in model.named_parameters() if name.endswith("bias")}
+    return spared | biases | norm_parameters(model.encoder)
 
 
 def make_scheduler(optimizer: AdamW, options: TrainingOptions, steps: int) -> LRScheduler:
