@@ -69,7 +69,7 @@ REFUSED = {
     "check --train_task_language_pairs ner#trrr": "'trrr' is no language code",
     "evaluate": "--eval_ckpt: name a checkpoint",
     "evaluate --eval_ckpt nowhere --max_eval_samples 0": "nowhere does not exist",
-    "evaluate --eval_ckpt RUN --test_task_language_pairs dep#en": "dep#en: the model has no such task",
+    "evaluate --eval_ckpt RUN --test_task_language_pairs dep#en": "dep#en: the model has no task 'dep'; it has",
     "evaluate --eval_ckpt RUN --model_name_or_path ./none": "./none: expected an encoder, found no such file",
     "predict --checkpoint RUN --language en --model_name_or_path ./none": "./none: expected an encoder, found no such",
     "evaluate --eval_ckpt RUN --data_folder nowhere": "--data_folder: there is no folder",
