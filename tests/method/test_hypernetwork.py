@@ -109,24 +109,6 @@ def source(trained: list[bool], **options: Any) -> SourceEmbedding:
     return SourceEmbedding(learnt=[trained] * 2, layers=0, task_dim=2, language_dim=4, layer_dim=0, **options)
 
 
-def test_untrained_language_reads_the_mean_of_the_trained_ones() -> None:
-    embedding = source([True, False, True, False])
-    mean = (embedding.language[0] + embedding.language[2]) / 2
-    read = embedding(torch.tensor([0, 0, 0, 0]), torch.arange(4))[:, 0, 2:]
-    torch.testing.assert_close(read, torch.stack([embedding.language[0], mean, embedding.language[2], mean]))
-
-
-def test_each_task_reads_the_languages_that_it_has_learnt() -> None:
-    torch.manual_seed(0)
-    learnt = [[True, True, False], [False, True, True], [False, False, False]]
-    embedding = SourceEmbedding(learnt=learnt, layers=0, task_dim=2, language_dim=4, layer_dim=0)
-    own = embedding.language
-    first, second = (own[0] + own[1]) / 2, (own[1] + own[2]) / 2
-    wanted = [own[0], own[1], first, second, own[1], own[2], own[0], own[1], own[2]]
-    tasks, languages = torch.arange(3).repeat_interleave(3), torch.arange(3).repeat(3)
-    torch.testing.assert_close(embedding(tasks, languages)[:, 0, 2:], torch.stack(wanted))
-
-
 def test_gradient_of_an_untrained_language_reaches_the_trained_ones_only() -> None:
     embedding = source([True, False, True])
     embedding(torch.tensor([0]), torch.tensor([1]))[..., 2:].sum().backward()

@@ -124,11 +124,9 @@ def literal(head: MaskedLMHead, hidden: list[float], embeddings: list[list[float
     return linear(embeddings, x, head.bias.tolist())
 
 
-def random_head(hidden: int = 6, width: int = 4, vocabulary: int = 9) -> MaskedLMHead:
+def random_head() -> MaskedLMHead:
     torch.manual_seed(0)
-    head = MaskedLMHead(
-        HeadFacts(hidden_size=hidden, embedding_size=width, vocabulary_size=vocabulary, norm_epsilon=1e-3)
-    )
+    head = MaskedLMHead(HeadFacts(hidden_size=6, embedding_size=4, vocabulary_size=9, norm_epsilon=1e-3))
     with torch.no_grad():
         for parameter in head.parameters():
             parameter.normal_()

@@ -24,7 +24,7 @@ from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import HeadInput
-from hyperx.tasks.parsing import OUT_OF_SIGHT, Arc, DependencyParsing, ParserHead, ParserLogits, word_means
+from hyperx.tasks.parsing import OUT_OF_SIGHT, Arc, DependencyParsing, ParserHead, ParserLogits
 from hyperx.tasks.trees import is_tree
 from tiny import tiny_bert, tiny_model, tiny_split, tiny_tokenizer
 
@@ -105,13 +105,6 @@ def test_relations_to_some_heads_are_those_of_all(projections: bool) -> None:
     heads = torch.tensor([[2, 0, 4, 1], [0, 1, 0, 0]])
     wanted = torch.stack([torch.stack([found.relations()[b, w, heads[b, w]] for w in range(4)]) for b in range(2)])
     torch.testing.assert_close(found.relations_to(heads), wanted, atol=1e-4, rtol=1e-4)
-
-
-def test_word_means_keep_a_given_width() -> None:
-    means, count = word_means(seeded(2, 8, SIZE), WORDS, 6)
-    assert means.shape == (2, 6, SIZE)
-    assert count.tolist() == COUNTS
-    assert means[1, 2:].eq(0).all()
 
 
 def test_padding_changes_nothing() -> None:

@@ -213,12 +213,12 @@ class DependencyParsing(Task):
         arcs = logits.possible.log_softmax(dim=-1).cpu().numpy()
         relations = logits.relations().float().log_softmax(dim=-1)
         relations[..., logits.root] = -torch.inf  # no word but the root of the tree has it
-        certain, best = (found.cpu().numpy() for found in relations.max(dim=-1))
+        certain, best = (tensor.cpu().numpy() for tensor in relations.max(dim=-1))
         parts = []
         for row, window in enumerate(windows):
             words = window.word_range
             own = slice(window.start - words.start, window.stop - words.start)
-            parts.append(tuple(found[row, own, : len(words) + 1] for found in (arcs, certain, best)))
+            parts.append(tuple(scores[row, own, : len(words) + 1] for scores in (arcs, certain, best)))
         return parts
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
@@ -237,12 +237,12 @@ class DependencyParsing(Task):
         chosen = np.arange(count), tree
         root = labels.index(ROOT)
         numbers = np.where(tree == 0, root, relations[chosen])
-        found = tuple(Arc(int(head), labels[number]) for head, number in zip(tree, numbers, strict=True))
-        return Result(found, tuple(np.exp(arcs[chosen] + np.where(tree == 0, 0.0, certain[chosen])).tolist()))
+        result = tuple(Arc(int(head), labels[number]) for head, number in zip(tree, numbers, strict=True))
+        return Result(result, tuple(np.exp(arcs[chosen] + np.where(tree == 0, 0.0, certain[chosen])).tolist()))
 
     def gold(self, split: EncodedSplit) -> list[tuple[Arc, ...]]:
         """The arcs of every sentence."""
-        return [tuple(map(Arc, found["head"], found["deprel"])) for found in split.annotation()]
+        return [tuple(map(Arc, columns["head"], columns["deprel"])) for columns in split.annotation()]
 
     def score(self, gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) -> Scores:
         """UAS over all words and LAS over those with a relation, as the CoNLL 2018 shared task counts them, and each
