@@ -97,12 +97,12 @@ class Layout:
         Raises:
             DataError: for a line with another number of columns, and one that may be a comment or a word.
         """
-        if self.indexed and line[0] == "#":
-            return None
-        comment = line.startswith("# ")
-        if comment and ((self.separator == " " and "\t" in line) or _NAMED_COMMENT.match(line)):
-            return None
-        columns = cut(line, self.separator)
+        comment = False
+        if line[0] == "#":
+            comment = line.startswith("# ")
+            if self.indexed or (comment and ((self.separator == " " and "\t" in line) or _NAMED_COMMENT.match(line))):
+                return None
+        columns = line.split("\t") if self.separator == "\t" else cut(line, self.separator)
         if len(columns) != self.width:
             if comment:
                 return None
@@ -158,33 +158,26 @@ class Block:
     def add(self, number: int, line: str) -> bool:
         """Add one line; returns whether it is no comment."""
         self.first_line = self.first_line or number
-        if self.faults and self.layout.indexed:
+        layout = self.layout
+        if self.faults and layout.indexed:
             return True  # after a fault, the indices of a sentence are not those expected
         try:
-            return self._add(number, whole(line))
+            check_line(whole(line))
+            columns = layout.columns(line)
+            if columns is None:
+                self.comments.append(line)
+                return False
+            is_word = not layout.indexed or self.ids.is_word(number, columns[0])
+            word, tag = columns[layout.word], None
+            if is_word:
+                check_word(word)
+                self.count += 1
+                tag = None if layout.tag is None else columns[layout.tag].strip(" ")
+            if tag == "":
+                raise DataError(f"expected a tag after the word {word[:40]!r}, found nothing; fix the line")
         except DataError as fault:
             self.note(fault, number)
             return True
-
-    def note(self, fault: DataError, line: int) -> None:
-        """Keep a fault, which has a line of its own or the given one."""
-        self.faults.append(DataError(fault.message, path=self.request.origin, line=fault.line or line))
-
-    def _add(self, number: int, line: str) -> bool:
-        check_line(line)
-        layout = self.layout
-        columns = layout.columns(line)
-        if columns is None:
-            self.comments.append(line)
-            return False
-        is_word = not layout.indexed or self.ids.is_word(number, columns[0])
-        word = columns[layout.word]
-        if is_word:
-            check_word(word)
-            self.count += 1
-        tag = columns[layout.tag].strip(" ") if is_word and layout.tag is not None else None
-        if tag == "":
-            raise DataError(f"expected a tag after the word {word[:40]!r}, found nothing; fix the line")
         if self.count <= MOST_WORDS:  # others are only counted: a file without blank lines may be large
             self.rows.append(columns)
             if is_word:
@@ -193,6 +186,10 @@ class Block:
             if tag is not None:
                 self.tags.append(tag)
         return is_word
+
+    def note(self, fault: DataError, line: int) -> None:
+        """Keep a fault, which has a line of its own or the given one."""
+        self.faults.append(DataError(fault.message, path=self.request.origin, line=fault.line or line))
 
     def sentences(self, build: Callable[[Block], Sentence]) -> Iterator[Sentence]:
         """The finished sentence, or what stands in its place if anything is wrong with it."""

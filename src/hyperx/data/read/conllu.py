@@ -136,7 +136,9 @@ def _sentence(block: Block) -> Sentence:
 
 def _columns(block: Block) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
     """The annotation that the sentence has, by name."""
-    words = [row for row in block.rows if row[_ID].isdecimal()]
+    words = block.rows
+    if len(words) > len(block.words):
+        words = [row for row in words if row[_ID].isdecimal()]
     columns: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
     tags, heads, relations = (tuple(row[column] for row in words) for column in (_UPOS, _HEAD, _DEPREL))
     if any(tag != "_" for tag in tags):
