@@ -96,7 +96,7 @@ def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
     if trains:
         _check_output_dir(config.training, problems)
     start = _read_start(config, problems)
-    check_values(config, problems)
+    _check_values(config, problems)
     if data.data_folder != DataOptions().data_folder and not data.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
     train, evaluate, alone = (
@@ -199,7 +199,7 @@ def check_paths(options: Mapping[str, Any], problems: list[str]) -> None:
             problems.append(f"{name}: expected a path in UTF-8; found {str(value)!a}. Rename it")
 
 
-def check_values(config: TrainConfig, problems: list[str]) -> None:
+def _check_values(config: TrainConfig, problems: list[str]) -> None:
     """Options that do not go together, or ask for what is not there."""
     training, shape, adapters = config.training, config.hypernetwork, config.architecture.adapters
     problems += value_problems(config)

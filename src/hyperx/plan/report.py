@@ -78,10 +78,17 @@ def _inspect(
     )
     if not data.has(pair, split):
         return set()
-    hashes, labels, again, faults = set[int](), Counter[str](), list[str](), list[DataError]()
-    count = words = 0
+    hashes, labels, again = set[int](), Counter[str](), list[str]()
+    count = words = faults = 0
+
+    def note(fault: DataError) -> None:
+        nonlocal faults
+        faults += 1
+        if faults <= MOST_FAULTS:
+            report.problems.append(f"{pair} {split}: {fault}")
+
     try:
-        for sentence in held_out(plan.data, task, pair, split).removed(data.read(pair, split, faults.append), pair):
+        for sentence in held_out(plan.data, task, pair, split).removed(data.read(pair, split, note), pair):
             count += 1
             texts = [text for text in (sentence.text, sentence.text_pair) if text is not None]
             content = hash(sentence.words or tuple(texts))
@@ -91,13 +98,11 @@ def _inspect(
             if content in known:
                 again.append(" ".join(sentence.words or texts)[:60])
     except DataError as fault:
-        faults.append(fault)
-        count = -1
-    report.problems += [f"{pair} {split}: {fault}" for fault in faults[:MOST_FAULTS]]
-    if len(faults) > MOST_FAULTS:
-        report.problems.append(f"{pair} {split}: and {len(faults) - MOST_FAULTS:,} more faults, not listed")
-    if count < 0:
+        note(fault)
         return set()
+    finally:
+        if faults > MOST_FAULTS:
+            report.problems.append(f"{pair} {split}: and {faults - MOST_FAULTS:,} more faults, not listed")
     if told := unlabelled_words(str(pair), split, labels.pop(task.no_label or "", 0), words):
         report.notes.append(told)
     if len(labels) == 1 and count > 1:
