@@ -74,7 +74,16 @@ class HyperX(nn.Module):
 
     def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
-        check_config(config)
+        kinds = config.kinds
+        problems = [
+            f"there is no task {kind!r}; there are {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}"
+            for kind in kinds.values()
+            if kind not in KINDS
+        ]
+        if set(kinds) != set(config.labels):
+            problems.append(f"expected labels of {', '.join(kinds)}; found those of {', '.join(config.labels)}")
+        if problems:
+            raise ConfigError(problems)
         unroll_shared_layers(encoder)
         shape, depth = config.architecture, len(encoder_layers(encoder))
         if isinstance(shape.head_layer, int):
@@ -446,22 +455,3 @@ def _labels_by_task(
         if not isinstance(tensor, Tensor) or len(tensor) != len(rows[task]):
             raise not_expected("labels", f"a tensor with those of the {len(rows[task])} rows of {task}", tensor)
     return labels or {}
-
-
-def check_config(config: ModelConfig) -> None:
-    """Check that a configuration's tasks, activation and head layer exist; raises a ConfigError if not."""
-    shape = config.architecture
-    problems = [
-        f"there is no task {kind!r}; there are {', '.join(KINDS)}.{did_you_mean(kind, KINDS)}"
-        for kind in config.kinds.values()
-        if kind not in KINDS
-    ]
-    if set(config.kinds) != set(config.labels):
-        problems.append(f"expected labels of {', '.join(config.kinds)}; found those of {', '.join(config.labels)}")
-    if shape.adapter_non_linearity not in ACT2FN:
-        hint = did_you_mean(shape.adapter_non_linearity, ACT2FN)
-        problems.append(f"adapter_non_linearity: there is no activation {shape.adapter_non_linearity!r}.{hint}")
-    if not isinstance(shape.head_layer, int) and shape.head_layer != "last":
-        problems.append(f"head_layer: expected a number or 'last'; found {shape.head_layer!r}")
-    if problems:
-        raise ConfigError(problems)
