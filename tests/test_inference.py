@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import pytest
@@ -83,22 +83,18 @@ def test_every_word_has_a_label(alone: list[Result]) -> None:
     assert all(0 < confidence <= 1 for words in alone for confidence in words.confidences)
 
 
-@pytest.mark.parametrize("batch_size", [1, 2, 3, 7, 64])
-def test_batch_size_changes_nothing(model: HyperX, alone: list[Result], batch_size: int) -> None:
+@pytest.mark.parametrize("batch_size", [1, 3, 7, 64])
+@pytest.mark.parametrize("enough", [0, 9, 256])
+def test_batch_size_changes_nothing(
+    model: HyperX, alone: list[Result], batch_size: int, enough: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hyperx.prediction.predictor.ENOUGH", {"cpu": enough})
     assert_same(label(model, SENTENCES, batch_size=batch_size), alone)
 
 
 @pytest.mark.parametrize("order", [range(10, -1, -1), [3, 3, 0, 10, 7, 3]])
 def test_order_and_company_change_nothing(model: HyperX, alone: list[Result], order: Sequence[int]) -> None:
     assert_same(label(model, [SENTENCES[index] for index in order]), [alone[index] for index in order])
-
-
-@pytest.mark.parametrize("enough", [0, 9, 30])
-def test_small_batches_of_like_length_change_nothing(
-    model: HyperX, alone: list[Result], enough: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("hyperx.prediction.predictor.ENOUGH", {"cpu": enough})
-    assert_same(label(model, SENTENCES, batch_size=64), alone)
 
 
 @settings(derandomize=True, database=None, deadline=None)
@@ -115,22 +111,20 @@ def test_batches_hold_all_windows_and_differ_little_in_length(lengths: list[int]
         assert sum(before_last) < enough or lengths[rows.stop - 1] <= lengths[rows.start] * SPREAD
 
 
-def test_more_sentences_than_a_pool(model: HyperX, alone: list[Result]) -> None:
-    count = 2 * POOL + 3
-    wanted = list(itertools.islice(itertools.cycle(alone), count))
-    assert_same(label(model, list(itertools.islice(itertools.cycle(SENTENCES), count)), batch_size=1), wanted)
-
-
-def test_sentences_are_read_a_pool_at_a_time(model: HyperX) -> None:
+def test_sentences_are_read_a_pool_at_a_time(model: HyperX, alone: list[Result]) -> None:
     read = []
 
-    def endless() -> itertools.chain[list[Window]]:
-        for number in itertools.count():
-            read.append(number)
-            yield windows_of([SENTENCES[0]])[0]
+    def endless() -> Iterator[list[Window]]:
+        for windows in itertools.cycle(windows_of(SENTENCES)):
+            read.append(windows)
+            yield windows
 
-    next(Predictor(model).results(PAIR, endless(), batch_size=1))
+    results = Predictor(model).results(PAIR, endless(), batch_size=1)
+    first = next(results)
     assert len(read) == POOL
+    count = 2 * POOL + 3
+    wanted = list(itertools.islice(itertools.cycle(alone), count))
+    assert_same([first, *itertools.islice(results, count - 1)], wanted)
 
 
 def test_empty_sentence_and_no_sentences(model: HyperX, alone: list[Result]) -> None:

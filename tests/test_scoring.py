@@ -16,9 +16,6 @@ from safetensors.torch import load_file, save_file
 
 import toy
 from hyperx.cli import main
-from hyperx.config import EvaluateConfig
-from hyperx.errors import ConfigError
-from hyperx.evaluation.scoring import evaluate_checkpoint
 
 pytest_plugins = ["world"]
 
@@ -99,11 +96,9 @@ def test_what_was_learnt_in_one_language_holds_in_others(ckpt: Path, data: Path)
     assert found["test_ner:de_f1"] > 0.5
 
 
-def test_a_language_that_the_model_does_not_have_is_marked(
-    ckpt: Path, data: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_language_that_the_model_does_not_have_is_marked(ckpt: Path, caplog: pytest.LogCaptureFixture) -> None:
     pairs = ["pos#de", "ner#en", "pos#en"]
-    assert evaluate(ckpt, "--test_task_language_pairs", *pairs, "--data_folder", str(data)) == 0
+    assert evaluate(ckpt, "--test_task_language_pairs", *pairs) == 0  # where the data was at training
     assert groups(ckpt) == {"ner#en": "seen", "pos#en": "new pair", "pos#de": "new language"}
     assert "language de is new to the model" in caplog.text
     text = (ckpt / "results.md").read_text()
@@ -114,43 +109,30 @@ def test_a_language_that_the_model_does_not_have_is_marked(
     assert json.loads((ckpt / "hyperx.json").read_text())["languages"] == ["en", "tr"]
 
 
-def test_a_new_language_is_found_where_the_data_was_at_training(ckpt: Path) -> None:
-    assert evaluate(ckpt, "--test_task_language_pairs", "pos#de") == 0
-    assert results(ckpt).keys() == {"test_pos:de_accuracy"}
-
-
 def test_another_code_of_a_language_is_the_same_pair(ckpt: Path) -> None:
     assert evaluate(ckpt, "--test_task_language_pairs", "ner#eng", "ner#tr-TR") == 0
     assert groups(ckpt) == {"ner#eng": "seen", "ner#tr-TR": "new pair"}
 
 
+SEVERAL = ["ner", "parse#en", "--per_device_eval_batch_size", "0"]
+"""Problems that are told together."""
+
+
 @pytest.mark.parametrize(
     ("pairs", "expected"),
     [
-        (["parse#en"], "--test_task_language_pairs: parse#en: the model has no task 'parse'; it has ner, pos"),
-        (["ner"], "a task–language pair is written task#language, such as ner#tr; found 'ner'"),
+        (SEVERAL, "--test_task_language_pairs: parse#en: the model has no task 'parse'; it has ner, pos"),
+        (SEVERAL, "a task–language pair is written task#language, such as ner#tr; found 'ner'"),
+        (SEVERAL, "--per_device_eval_batch_size: expected 1 or more; found 0"),
         (["ner#en", "pos#qqq1"], "qqq1"),
+        (["ner#en", "ner#eng"], "ner#eng is the same pair as ner#en"),
+        (["pos#en", "--split", "train"], "--test_task_language_pairs: pos#en has no train split"),
+        (["ner#en", "--max_eval_samples", "0"], "--max_eval_samples"),
+        (["ner#en", "--data_folder", "dataa"], "--data_folder: there is no folder"),
     ],
 )
-def test_pairs_that_cannot_be(error: Callable[..., str], pairs: list[str], expected: str) -> None:
+def test_evaluations_that_cannot_be(error: Callable[..., str], pairs: list[str], expected: str) -> None:
     assert expected in error("--test_task_language_pairs", *pairs)
-
-
-def test_all_problems_are_reported_together(ckpt: Path) -> None:
-    pairs = ("ner", "parse#en")
-    with pytest.raises(ConfigError) as caught:
-        evaluate_checkpoint(
-            EvaluateConfig(eval_ckpt=ckpt, test_task_language_pairs=pairs, per_device_eval_batch_size=0, no_cuda=True)
-        )
-    text = "\n".join(caught.value.problems)
-    assert "found 'ner'" in text
-    assert "parse#en: the model has no task 'parse'" in text
-    assert "--per_device_eval_batch_size: expected 1 or more; found 0" in text
-
-
-def test_a_split_that_a_pair_does_not_have(error: Callable[..., str]) -> None:
-    message = error("--test_task_language_pairs", "pos#en", "--split", "train")
-    assert "--test_task_language_pairs: pos#en has no train split" in message
 
 
 def test_the_hub_is_asked_only_for_what_somebody_named(
@@ -192,14 +174,6 @@ def test_what_training_read_from_the_hub_is_scored_from_the_hub(ckpt: Path, capl
 # Scores ---------------------------------------------------------------------------------------------------------------
 
 
-def test_scores_do_not_depend_on_the_batch_size(ckpt: Path) -> None:
-    found = []
-    for size in ("1", "3", "32"):
-        assert evaluate(ckpt, "--per_device_eval_batch_size", size) == 0
-        found.append((results(ckpt), (ckpt / "results.md").read_text()))
-    assert found[0] == found[1] == found[2]
-
-
 def test_scores_are_those_of_training(ckpt: Path, trained: Path) -> None:
     assert evaluate(ckpt, "--split", "dev") == 0
     logged = toy.read_log(trained)[-1]
@@ -218,15 +192,6 @@ def test_scores_that_cannot_be_written_are_shown(
     assert "pos#en" in shown
     assert "Scores by label" not in shown
     assert f"the results cannot be written into {ckpt}" in caplog.text
-
-
-def test_the_first_sentences_may_be_enough(ckpt: Path) -> None:
-    assert evaluate(ckpt, "--max_eval_samples", "7", "--test_task_language_pairs", "pos#en") == 0
-    assert "| pos#en | new pair | 7 | accuracy |" in (ckpt / "results.md").read_text()
-
-
-def test_no_sentences_are_refused(error: Callable[..., str]) -> None:
-    assert "--max_eval_samples" in error("--max_eval_samples", "0")
 
 
 def test_sentences_longer_than_a_window_are_scored_whole(base: list[str], isolated: Path) -> None:
@@ -470,15 +435,6 @@ def test_pairs_without_data_in_the_folder_named_are_left_out(
     assert "mood#en is skipped: it had data at training time, but none was found now" in caplog.text
 
 
-def test_a_folder_that_does_not_exist_is_refused(error: Callable[..., str], isolated: Path) -> None:
-    expected = f"--data_folder: there is no folder {isolated}/dataa"
-    assert expected in error("--data_folder", "dataa", "--test_task_language_pairs", "ner#en")
-
-
-def test_a_pair_is_named_once(error: Callable[..., str]) -> None:
-    assert "ner#eng is the same pair as ner#en" in error("--test_task_language_pairs", "ner#en", "ner#eng")
-
-
 def test_a_table_whose_data_is_missing_is_refused_though_no_pair_is_named(
     ckpt: Path, isolated: Path, error: Callable[..., str]
 ) -> None:
@@ -517,13 +473,6 @@ def test_no_repeats_are_told_of_the_training_split_and_of_pairs_that_were_not_tr
         text = (isolated / "run" / "checkpoint-1" / name).read_text()
         assert start in text
         assert "in train" not in text
-
-
-def test_data_may_be_named_in_a_table(ckpt: Path, isolated: Path) -> None:
-    toy.write_ner(isolated / "mine.tsv", toy.sentences("de", 6, 4))
-    (isolated / "eval.yaml").write_text(f"data:\n  ner#de:\n    test: {isolated}/mine.tsv\n")
-    assert evaluate(ckpt, "--config", "eval.yaml", "--test_task_language_pairs", "ner#de") == 0
-    assert "| ner#de | new language | 6 | f1 |" in (ckpt / "results.md").read_text()
 
 
 # What is kept ---------------------------------------------------------------------------------------------------------
