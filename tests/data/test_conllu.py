@@ -21,20 +21,9 @@ def line(
     return "\t".join([str(identifier), form, "_", upos, "_", "_", str(head), deprel, "_", misc])
 
 
-def write(folder: Path, *lines: str, end: str = "\n", start: bytes = b"") -> Path:
-    path = folder / "a.conllu"
-    path.write_bytes(start + (end.join(lines) + end).encode())
-    return path
-
-
 def read(folder: Path, *lines: str) -> list[Sentence]:
-    return list(read_file(write(folder, *lines), "upos"))
-
-
-def error_of(folder: Path, *lines: str) -> str:
-    with pytest.raises(DataError) as caught:
-        read(folder, *lines)
-    return str(caught.value)
+    (folder / "a.conllu").write_text("\n".join(lines) + "\n")
+    return list(read_file(folder / "a.conllu", "upos"))
 
 
 def test_words_columns_comments_and_places(tmp_path: Path) -> None:
@@ -83,43 +72,34 @@ def test_a_sentence_whose_tags_are_all_missing_has_none(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("lines", "message"),
+    ("lines", "place", "message"),
     [
-        ([line(1, "a") + "\t_"], "a.conllu:1: expected 10 columns separated by tabs, as CoNLL-U has, found 11"),
+        ([line(1, "a") + "\t_"], 1, "10 columns separated by tabs, as CoNLL-U has, found 11"),
+        ([line(1, "a").replace("\t", " ")], 1, "10 columns separated by tabs, as CoNLL-U has, found 1"),
         (
-            [line(1, "a").replace("\t", " ")],
-            "a.conllu:1: expected 10 columns separated by tabs, as CoNLL-U has, found 1",
+            [line(1, "a"), line(3, "b")],
+            2,
+            "word 2 of the sentence, found id '3'; ids count up from 1, anew",
         ),
-        ([line(1, "a"), line(3, "b")], "a.conllu:2: expected word 2 of the sentence, found id '3'"),
-        ([line(1, "a"), line(1, "b")], "a.conllu:2: expected word 2 of the sentence, found id '1'"),
-        ([line(1, "a"), line("3.1", "b")], "a.conllu:2: expected word 2 of the sentence, found id '3.1'"),
-        ([line("2-3", "a"), line(1, "b")], "a.conllu:1: expected word 1 of the sentence, found id '2-3'"),
-        ([line("one", "a")], "a.conllu:1: expected word 1 of the sentence, found id 'one'"),
-        ([line("01", "a")], "a.conllu:1: expected word 1 of the sentence, found id '01'"),
-        (
-            [line("1-3", "abc"), line(1, "a"), line("2-3", "bc"), line(2, "b"), line(3, "c")],
-            "a.conllu:3: expected word 2 of the sentence, found id '2-3'; ids count up from 1, anew after a blank "
-            "line, and no word is of two ranges",
-        ),
-        ([line("1-0", "a"), line(1, "a")], "a.conllu:1: expected word 1 of the sentence, found id '1-0'"),
-        ([line("1-" + "9" * 5000, "a")], "a.conllu:1: expected word 1 of the sentence, found id '1-999"),
-        (
-            [line("1-3", "ab"), line(1, "a"), line(2, "b")],
-            "a.conllu:1: expected 3 words, as the range 1-3 says, found 2",
-        ),
-        ([line(1, "a", "x")], "a.conllu:1: expected a head (a number from 0) in column 7, found 'x'"),
-        ([line(1, "a"), line(2, "b", "_")], "a.conllu:2: expected a head"),
-        ([line(1, "a", -1)], "a.conllu:1: expected a head"),
-        (
-            [line(1, "a"), "", "# only", "# comments", ""],
-            "a.conllu:3: expected a sentence, found comments without words",
-        ),
-        ([line(1, "a", misc="NER=O"), line(2, "b", 1)], "a.conllu:2: expected NER= in MISC"),
-        ([""], "a.conllu: expected sentences, found none"),
+        ([line(1, "a"), line(1, "b")], 2, "word 2 of the sentence, found id '1'"),
+        ([line(1, "a"), line("3.1", "b")], 2, "word 2 of the sentence, found id '3.1'"),
+        ([line("2-3", "a"), line(1, "b")], 1, "word 1 of the sentence, found id '2-3'"),
+        ([line("01", "a")], 1, "word 1 of the sentence, found id '01'"),
+        ([line("1-3", "abc"), line(1, "a"), line("2-3", "bc")], 3, "word 2 of the sentence, found id '2-3'"),
+        ([line("1-0", "a"), line(1, "a")], 1, "word 1 of the sentence, found id '1-0'"),
+        ([line("1-" + "9" * 5000, "a")], 1, "word 1 of the sentence, found id '1-999"),
+        ([line("1-3", "ab"), line(1, "a"), line(2, "b")], 1, "3 words, as the range 1-3 says, found 2"),
+        ([line(1, "a", "x")], 1, "a head (a number from 0) in column 7, found 'x'"),
+        ([line(1, "a"), line(2, "b", "_")], 2, "a head"),
+        ([line(1, "a", -1)], 1, "a head"),
+        ([line(1, "a"), "", "# only", "# comments", ""], 3, "a sentence, found comments without words"),
+        ([line(1, "a", misc="NER=O"), line(2, "b", 1)], 2, "NER= in MISC"),
     ],
 )
-def test_broken_files_name_the_line(tmp_path: Path, lines: list[str], message: str) -> None:
-    assert message in error_of(tmp_path, *lines)
+def test_broken_files_name_the_line(tmp_path: Path, lines: list[str], place: int, message: str) -> None:
+    with pytest.raises(DataError) as caught:
+        read(tmp_path, *lines)
+    assert f"a.conllu:{place}: expected {message}" in str(caught.value)
 
 
 def test_missing_file_and_folder(tmp_path: Path) -> None:
