@@ -228,7 +228,7 @@ class DataOptions:
     data_folder: Path = Path("data")
     """Folder of local data, <data_folder>/<task>/<lang>/{train,dev,test}.*; other pairs come from the hub."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """Explicit table from pairs to files, folders or hub data sets; in the configuration file only."""
+    """Table from pairs to files, folders or hub data sets, in the configuration file only; from Python also to rows."""
     treebanks: tuple[str, ...] = ()
     """UD treebanks to read instead of the default ones, such as: tr=tr_boun en=en_ewt+en_gum. 'hyperx languages' lists
     them. A release's folders in data_folder (UD_Turkish-BOUN) are read instead of the hub."""
@@ -406,7 +406,7 @@ class EvaluateConfig:
     data elsewhere that training read. If files of the training run's 'data' table have moved, give a new table in the
     --config file."""
     data: Mapping[str, Any] = field(default_factory=dict)
-    """Explicit table of data, in the configuration file only; it comes before all that the checkpoint records."""
+    """Table of data, as for training; it comes before all that the checkpoint records."""
     treebanks: tuple[str, ...] = ()
     """UD treebanks to read, such as: en=en_pud, whatever training read of the pairs of pos and dep in that language.
     'hyperx languages' lists them."""
