@@ -5,9 +5,6 @@ from __future__ import annotations
 import json
 import pickle
 import shutil
-import signal
-import subprocess
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -361,34 +358,6 @@ def test_two_writers_side_by_side_do_not_meet(tmp_path: Path) -> None:
     checkpoint.write_folder(tmp_path / "outer", fill)
     assert content(tmp_path / "outer") == {"outer"}
     assert content(tmp_path / "inner") == {"inner"}
-
-
-KILLED = """
-import os, signal, sys
-from pathlib import Path
-from hyperx import checkpoint
-
-def fill(folder):
-    (folder / checkpoint.CONFIG).write_text("new")
-    os.kill(os.getpid(), signal.SIGKILL)
-
-checkpoint.write_folder(Path(sys.argv[1]), fill)
-"""
-
-
-@pytest.mark.skipif(not hasattr(signal, "SIGKILL"), reason="the system has no SIGKILL")
-def test_killed_process_leaves_the_older_folder(tmp_path: Path) -> None:
-    output = tmp_path / "output"
-    checkpoint.write_folder(output / "checkpoint-5", fill_with("old"))
-    for name in ("checkpoint-5", "checkpoint-10"):
-        run = subprocess.run([sys.executable, "-c", KILLED, str(output / name)], check=False)
-        assert run.returncode == -signal.SIGKILL
-    assert content(output / "checkpoint-5") == {"old"}
-    assert len(list(output.iterdir())) == 3  # what the kills left stands beside
-    assert checkpoint.resolve(output) == output / "checkpoint-5"
-    assert checkpoint.checkpoints(output) == [output / "checkpoint-5"]
-    checkpoint.clean(output)
-    assert [path.name for path in output.iterdir()] == ["checkpoint-5"]
 
 
 def test_json_that_is_not_there(tmp_path: Path) -> None:

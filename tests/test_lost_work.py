@@ -254,10 +254,9 @@ def change(folder: Path, made: Callable[[torch.Tensor], torch.Tensor]) -> None:
     ("made", "expected"),
     [
         (lambda tensor: tensor.index_fill(0, torch.tensor(3), torch.nan), "heads.pos.bias holds NaN or infinity"),
-        (lambda tensor: tensor.index_fill(0, torch.tensor(3), -torch.inf), "heads.pos.bias holds NaN or infinity"),
         (lambda tensor: tensor.half(), "heads.pos.bias: expected torch.float32, found torch.float16"),
     ],
-    ids=["nan", "infinity", "half"],
+    ids=["nan", "half"],
 )
 def test_weights_that_are_no_numbers_or_of_another_type_are_refused(
     go: Callable[..., int],
@@ -313,9 +312,10 @@ def test_an_encoder_that_is_no_numbers_is_refused(error: Callable[..., str], enc
 def test_a_model_that_is_no_numbers_is_not_saved(trained: Path, tmp_path: Path) -> None:
     model = HyperX.from_pretrained(trained)
     with torch.no_grad():
-        model.heads["pos"].bias[0] = torch.nan
-    with pytest.raises(HyperXError, match=r"heads\.pos\.bias holds NaN or infinity"):
-        model.save_pretrained(tmp_path / "model")
+        for value in (torch.nan, -torch.inf):
+            model.heads["pos"].bias[0] = value
+            with pytest.raises(HyperXError, match=r"heads\.pos\.bias holds NaN or infinity"):
+                model.save_pretrained(tmp_path / "model")
     assert not list(tmp_path.iterdir())
 
 

@@ -508,16 +508,9 @@ def test_a_resumed_run_stops_early_where_the_uninterrupted_one_does(
     assert toy.read_log(tmp_path / "run")[-1]["step"] == 6
 
 
-def test_a_run_that_stopped_early_is_not_gone_on_with(go: Callable[..., int], tmp_path: Path) -> None:
-    options = ["--max_train_steps", "8", "--eval_steps", "1", "--learning_rate", "1e-9"]
-    assert go("run", *options, "--early_stopping_patience", "1") == 0
-    log = toy.read_log(tmp_path / "run")
-    assert go("run", *options, "--early_stopping_patience", "1", "--resume") == 0
-    assert toy.read_log(tmp_path / "run") == log
-
-
-def test_a_finished_run_is_not_gone_on_with(go: Callable[..., int], tmp_path: Path) -> None:
-    options = ["--max_train_steps", "2"]
+@pytest.mark.parametrize("stops", [["--early_stopping_patience", "1"], []], ids=["stopped early", "at its end"])
+def test_a_finished_run_is_not_gone_on_with(go: Callable[..., int], stops: list[str], tmp_path: Path) -> None:
+    options = ["--max_train_steps", "8" if stops else "2", "--eval_steps", "1", "--learning_rate", "1e-9", *stops]
     assert go("run", *options) == 0
     log = toy.read_log(tmp_path / "run")
     assert go("run", *options, "--resume") == 0

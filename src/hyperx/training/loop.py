@@ -183,11 +183,8 @@ class TrainingRun:
             self._resume()
 
     def _try_saving(self) -> None:
-        """Try before training all that saving needs: write, sync and remove a folder like a checkpoint; find room.
-
-        Raises:
-            ConfigError: if it cannot be done.
-        """
+        """Try before training all that saving needs: write, sync and remove a folder like a checkpoint; find room;
+        raises a ConfigError if it cannot be done."""
         folder, before = self.output_dir / checkpoint.TRIAL, checkpoint.checkpoints(self.output_dir)
         state = {"progress": asdict(self.progress), "fingerprint": self.fingerprint}
         trial = partial(checkpoint.save_model, config=self.bare_model.config, tensors={"trial": torch.zeros(1)})
@@ -206,24 +203,21 @@ class TrainingRun:
         # The optimiser keeps two values of each weight.
         trained, named = self.bare_model.trained_names(), dict(self.bare_model.named_parameters())
         size = sum(named[name].nbytes * (1 + 2 * named[name].requires_grad) for name in trained)
-        copies = max(self._most_checkpoints() - len(before), 1)
+        # There are those to keep, and a new one before the oldest is deleted. Without a limit room for two is asked
+        # for, as any number may be moved away on the way.
+        ends = {*range(self.options.save_steps, self.steps, self.options.save_steps), self.steps}
+        if self.evaluates:
+            ends |= set(range(self.options.eval_steps, self.steps, self.options.eval_steps))
+        limit = self.options.save_total_limit or 1
+        most = min(len(ends), limit + 1 + (limit == 1 and self.evaluates))
+        copies = max(most - len(before), 1)
         if free < copies * size:
             has, needs = (tqdm.format_sizeof(number, "B") for number in (free, copies * size))
-            raise ConfigError(
-                [
-                    f"--output_dir: {self.output_dir} has room for {has}; {copies} checkpoints, which are there at the "
-                    f"same time, take {needs}. Make room, name another folder, or keep fewer with --save_total_limit"
-                ]
+            problem = (
+                f"--output_dir: {self.output_dir} has room for {has}; {copies} checkpoints, which are there at the "
+                f"same time, take {needs}. Make room, name another folder, or keep fewer with --save_total_limit"
             )
-
-    def _most_checkpoints(self) -> int:
-        """How many checkpoints there are at once: those to keep, and a new one before the oldest is deleted. Without a
-        limit two, as any number may be moved away on the way."""
-        steps = {*range(self.options.save_steps, self.steps, self.options.save_steps), self.steps}
-        if self.evaluates:
-            steps |= set(range(self.options.eval_steps, self.steps, self.options.eval_steps))
-        limit = self.options.save_total_limit or 1
-        return min(len(steps), limit + 1 + (limit == 1 and self.evaluates))
+            raise ConfigError([problem])
 
     # The loop ---------------------------------------------------------------------------------------------------------
 
@@ -285,11 +279,7 @@ class TrainingRun:
         return patience is not None and self.progress.evaluations_since_best >= patience
 
     def _end_if_told(self) -> None:
-        """End if this process was asked to, or any of several, which all end at the same batch.
-
-        Raises:
-            Interrupted: with the signal.
-        """
+        """Raise Interrupted if this process was asked to end, or any of several, which all end at the same batch."""
         number = interruption.told()
         if self.agreement is not None:
             self.heard.fill_(number)

@@ -22,12 +22,12 @@ CHANGEABLE = {
 UNREAD_SETTINGS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 """Settings of an encoder's configuration on which its outputs do not depend."""
 
+_RESTORE = "Put back what it began with, or start a new run"
 PROBLEMS = {
     "option": "--{name}: the run began with {then!r}; found {now!r}. Resume with the same options, or start a new run "
     "from its weights with --load_from_ckpt",
-    "setting": "--resume: {name}: the run began with {then}; found {now}. Put back what it began with, or start a new "
-    "run",
-    "data": "--resume: the run began with other {name}. Put back what it began with, or start a new run",
+    "setting": f"--resume: {{name}}: the run began with {{then}}; found {{now}}. {_RESTORE}",
+    "data": f"--resume: the run began with other {{name}}. {_RESTORE}",
 }
 
 
@@ -60,8 +60,6 @@ def fingerprint(data: RunData, processes: int) -> dict[str, int | str]:
 
 def check_same(then: Mapping[str, Any], now: Mapping[str, Any], kind: str) -> None:
     """Refuse to resume a run in which something has changed; raises a ConfigError that tells each, by what it is."""
-    changed = [name for name in sorted({**then, **now}) if then.get(name) != now.get(name)]
-    if changed:
-        raise ConfigError(
-            [PROBLEMS[kind].format(name=name, then=then.get(name), now=now.get(name)) for name in changed]
-        )
+    values = [(name, then.get(name), now.get(name)) for name in sorted({**then, **now})]
+    if changed := [PROBLEMS[kind].format(name=name, then=old, now=new) for name, old, new in values if old != new]:
+        raise ConfigError(changed)
