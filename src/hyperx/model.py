@@ -127,7 +127,6 @@ class HyperX(nn.Module):
         Raises:
             CheckpointError: if the checkpoint is incomplete or does not fit, or the encoder is a different one.
             EncoderError: if the encoder cannot be loaded.
-            HyperXError: if an argument is no path.
         """
         path = checkpoint.resolve(_path("folder", folder))
         config = checkpoint.read_config(path)
@@ -167,11 +166,7 @@ class HyperX(nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Save a checkpoint that :meth:`from_pretrained` reads: what was trained, not the encoder.
 
-        Args:
-            folder: a new or empty folder, or one that this method wrote.
-
-        Raises:
-            CheckpointError: if the folder holds anything else, which would be lost.
+        The folder is new or empty, or one that this method wrote; a CheckpointError says what else would be lost.
         """
         path = _path("folder", folder).resolve()
         inside = path.iterdir() if path.is_dir() else [path] if path.exists() else []
@@ -270,11 +265,7 @@ class HyperX(nn.Module):
         )
 
     def train_encoder(self, part: EncoderPart) -> None:
-        """Train only the encoder's layer norms (Hyper-X, section 2), all but its embeddings, or all of it.
-
-        Raises:
-            HyperXError: if there is no such part.
-        """
+        """Train only the encoder's layer norms (Hyper-X, section 2), all but its embeddings, or all of it."""
         if part not in get_args(EncoderPart):
             raise not_expected("part", " or ".join(map(repr, get_args(EncoderPart))), part)
         self.encoder.requires_grad_(part != "norms")

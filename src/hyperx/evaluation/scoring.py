@@ -53,7 +53,15 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
     folder: Path | None
     if model is None:
-        folder, settings = _read_checkpoint(config.eval_ckpt, problems)
+        if config.eval_ckpt is None:
+            raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run", *problems])
+        try:
+            folder = checkpoint.resolve(config.eval_ckpt)
+            settings = checkpoint.read_config(folder)
+        except CheckpointError as error:
+            if not problems:
+                raise
+            raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
         if missing := missing_encoder(config.model_name_or_path or settings.encoder):
             problems.append(f"--model_name_or_path: {missing}")
     else:
@@ -91,19 +99,6 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         log.warning("the results cannot be written into %s: %s; they are only shown", path.parent, error.strerror)
         return scores
     return replace(scores, tables=path.with_suffix(".md"), others=len(every) - len(scores))
-
-
-def _read_checkpoint(path: Path | None, problems: list[str]) -> tuple[Path, ModelConfig]:
-    """The folder of a checkpoint and its configuration; raises a ConfigError if there are other problems, too."""
-    if path is None:
-        raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run", *problems])
-    try:
-        folder = checkpoint.resolve(path)
-        return folder, checkpoint.read_config(folder)
-    except CheckpointError as error:
-        if not problems:
-            raise
-        raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
 
 
 def _output_problems(folder: Path, path: Path, weights: str) -> list[str]:
