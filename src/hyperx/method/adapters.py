@@ -13,14 +13,8 @@ from hyperx.method.plain import PlainAdapters
 def new_adapters(
     config: ModelConfig, auxiliary: Collection[str], *, layers: int, hidden_size: int
 ) -> Hypernetwork | PlainAdapters | None:
-    """A new hypernetwork or new plain adapters, which are called alike with the indices of tasks and languages.
-
-    Args:
-        config: the configuration of the model.
-        auxiliary: the tasks that only serve others.
-        layers: number L of adapted layers.
-        hidden_size: hidden size h of the encoder.
-    """
+    """A new hypernetwork or new plain adapters, which are called alike with the indices of tasks and languages, for L
+    layers of hidden size h; auxiliary are the tasks that only serve others."""
     kind, options = config.architecture.adapters, config.hypernetwork
     languages = [canonical(language) for language in config.languages]
     if kind == "none":

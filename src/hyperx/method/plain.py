@@ -17,13 +17,7 @@ Weights = TypeVar("Weights", NormWeights, AdapterWeights)
 
 
 class PlainAdapter(nn.Module):
-    """One bottleneck adapter in each of L layers, with the same equation and sizes as a generated one.
-
-    Args:
-        hidden_size: hidden size h of the encoder.
-        layers: number L of adapted layers.
-        options: bottleneck size, norms and initialisation; options of the generators are ignored.
-    """
+    """One bottleneck adapter in each of L layers, with the same equation, sizes, norms and start as a generated one."""
 
     def __init__(self, *, hidden_size: int, layers: int, options: HypernetworkOptions) -> None:
         super().__init__()
@@ -37,7 +31,6 @@ class PlainAdapter(nn.Module):
 
         self.norm_pre = norm(options.add_layer_norm_before_adapter)
         self.norm_post = norm(options.add_layer_norm_after_adapter)
-        # As of generated ones: all N(0, 0.01), or down-projections of variance 1/h and an output of zero.
         if options.generator_start == "published":
             nn.init.normal_(self.down, std=PUBLISHED_STD)
             nn.init.normal_(self.up, std=PUBLISHED_STD)
@@ -99,12 +92,7 @@ class PlainAdapters(nn.ModuleDict):
                 self[name] = PlainAdapter(hidden_size=hidden_size, layers=layers, options=options)
 
     def forward(self, tasks: Sequence[int], languages: Sequence[int]) -> Adapters:
-        """The adapters of K distinct pairs in all L layers.
-
-        Args:
-            tasks: K task indices.
-            languages: K language indices, -1 for a language that is not there.
-        """
+        """The adapters of K distinct pairs in all L layers, as :meth:`Hypernetwork.forward` gives them."""
         names = (*self.languages, "")
         named = [(self.tasks[task], names[language]) for task, language in zip(tasks, languages, strict=True)]
         parts = tuple(self._of_kind(kind, named) for kind in self.kinds)

@@ -19,14 +19,8 @@ IGNORED = -100
 
 @dataclass(frozen=True, slots=True)
 class Subwords:
-    """The tokenizer's special subwords, as needed to make batches.
-
-    Args:
-        pad: id of the padding subword.
-        mask: id of the mask subword; None if the tokenizer has none.
-        vocabulary_size: number of subwords.
-        special: ids of all special subwords.
-    """
+    """The ids of a tokenizer's special subwords, as needed to make batches: for padding, the mask if there is one, and
+    all of them; and the number of subwords."""
 
     pad: int
     mask: int | None = None
@@ -41,12 +35,8 @@ class Subwords:
                 f"{tokenizer.name_or_path or 'the tokenizer'}: expected a padding subword, found none. Name one of its "
                 "special subwords, such as the one that ends a sentence, as pad_token in its tokenizer_config.json"
             )
-        return cls(
-            pad=tokenizer.pad_token_id,
-            mask=tokenizer.mask_token_id,
-            vocabulary_size=len(tokenizer),
-            special=frozenset(tokenizer.all_special_ids),
-        )
+        special = frozenset(tokenizer.all_special_ids)
+        return cls(tokenizer.pad_token_id, tokenizer.mask_token_id, len(tokenizer), special)
 
 
 def padded(rows: Sequence[Ints], value: int, length: int | None = None) -> Tensor:

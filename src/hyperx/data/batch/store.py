@@ -203,7 +203,9 @@ def write_encoded(
                 values: list[Any] = list(itertools.chain.from_iterable(own.columns[column] for own in chunk))
                 if values and isinstance(values[0], str):  # sentences without words do not show a column's type
                     known = names.setdefault(column, {})
-                    values = [known.setdefault(value, len(known)) for value in values]
+                    for value in dict.fromkeys(values):
+                        known.setdefault(value, len(known))
+                    values = list(map(known.__getitem__, values))
                 arrays[f"targets.{column}"].append(values)
             arrays["target_offsets"].append(numbers)
             count += len(chunk)
