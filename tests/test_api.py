@@ -102,6 +102,13 @@ def test_all_options_at_fault_are_told_together(options: dict[str, Any]) -> None
     assert len(caught.value.problems) == 3
 
 
+def test_options_may_stand_in_a_file(options: dict[str, Any], tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("max_train_steps: 1\ntrain_task_language_pairs: [pos#tr]\nseed: 7\n")
+    del options["max_train_steps"], options["train_task_language_pairs"]
+    assert hyperx.train(config="run.yaml", **options).config.trained_pairs == ("pos#tr",)
+    assert (options["output_dir"] / "checkpoint-1").is_dir()
+
+
 def test_a_mapping_is_no_configuration() -> None:
     with pytest.raises(hyperx.HyperXError, match="config: expected a TrainConfig; give options by their names"):
         hyperx.train({"seed": 1})  # type: ignore[arg-type]
