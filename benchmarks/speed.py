@@ -217,7 +217,7 @@ class Bench:
 
         sentences = list(itertools.islice(read_file(self.file("test"), "upos"), 800))
         works: dict[str, Work] = {
-            "evaluation of en_ewt test": lambda: evaluate_pairs(model, {pair: split}, batch_size=ROWS),
+            "evaluation of en_ewt test": lambda: list(evaluate_pairs(model, {pair: split}, batch_size=ROWS)),
             "prediction of the same": lambda: list(Predictor(model).predict(sentences, tasks=["pos"], language="en")),
         }
         for what, work in works.items():
