@@ -78,11 +78,7 @@ class Predictor:
         self.model = model
 
     def tell_language(self, language: str) -> None:
-        """Log, once for each language, if it has no trained weights of its own to use.
-
-        Raises:
-            HyperXError: if the code names no language.
-        """
+        """Log once if a language has no trained weights of its own; raises a HyperXError if the code names none."""
         if language not in self.model.told:
             tell_language(self.model.config, language)
             self.model.told.add(language)

@@ -52,8 +52,7 @@ def predictable(config: ModelConfig) -> tuple[str, ...]:
 def predicted_tasks(config: ModelConfig, names: Sequence[str] = ()) -> tuple[str, ...]:
     """The tasks to predict, by default all that were trained and predict anything; an untrained one is warned of.
 
-    Raises:
-        HyperXError: for :func:`prediction_problems`; if none is named, and none was trained.
+    Raises a HyperXError for :func:`prediction_problems`, and if none is named and none was trained.
     """
     known, trained = predictable(config), config.trained_tasks
     for problem in prediction_problems(config, names or known or tuple(config.kinds)):
@@ -70,11 +69,7 @@ def predicted_tasks(config: ModelConfig, names: Sequence[str] = ()) -> tuple[str
 
 
 def tell_language(config: ModelConfig, language: str) -> None:
-    """Log if a language has no trained weights of its own to use.
-
-    Raises:
-        HyperXError: if the code names no language.
-    """
+    """Log if a language has no trained weights of its own; raises a HyperXError if the code names no language."""
     if problem := language_problem(config, language):
         raise HyperXError(problem)
     if canonical(language) not in map(canonical, config.languages):
@@ -91,13 +86,7 @@ def tell_language(config: ModelConfig, language: str) -> None:
 
 
 def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[str]) -> list[Sentence]:
-    """Sentences from raw texts, segmented if words are needed, or from sequences of words, which stay as they are.
-
-    Args:
-        texts: the texts, in anything that has an order.
-        text_pairs: the second text of each, or None.
-        language: their language.
-        reads: whether tasks need ``words``, ``text`` or both.
+    """Sentences from raw texts, segmented if tasks read ``words``, or from sequences of words, which stay as they are.
 
     Raises:
         HyperXError: if these are no texts, or differ in number.
