@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from hyperx.evaluation.report import Evaluation, print_modules
-from hyperx.evaluation.results import Results
+from hyperx.evaluation.results import add_results
 from hyperx.evaluation.scores import PairScores
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.model import apply_freezing
@@ -127,8 +127,8 @@ def test_evaluations_at_once_lose_no_results(tmp_path: Path) -> None:
 
     def add(language: str) -> None:
         own = PairScores(TaskLanguagePair("pos", language), tasks["pos"], Scores({"accuracy": 0.5}), 9)
-        new = Evaluation((replace(own, source={"files": ["test"]}),), (), tmp_path)
-        Results(tmp_path / "results.json", "test", "hash").add(new, tasks)
+        new = Evaluation((replace(own, place={"files": ["test"]}),), (), tmp_path)
+        add_results(tmp_path / "results.json", new, tasks, split="test", weights="hash")
 
     languages = ["de", "en", "nl", "ru", "tr", "el", "hi", "es"]
     with ThreadPoolExecutor(8) as threads:

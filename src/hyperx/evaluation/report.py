@@ -80,7 +80,7 @@ class Evaluation:
             "in train": repeated,
             "score without": repeated,
             "at most": len({score.limit for score in self.scores}) > 1,
-            "data": any(score.source for score in self.scores),
+            "data": any(score.place for score in self.scores),
         }
         kept = [index for index, name in enumerate(_COLUMNS) if present.get(name, True)]
         return [_COLUMNS[index] for index in kept], [[row[index] for index in kept] for row in rows]
@@ -96,7 +96,7 @@ class Evaluation:
             f"{score.repeats:,}" if score.repeats else "",
             "" if without is None else shown(score, without.measures[measure]),
             "" if score.limit is None else f"{score.limit:,}",
-            "" if score.source is None else short_place(score.source, self.data_folder),
+            "" if score.place is None else short_place(score.place, self.data_folder),
         ]
 
     def page(self, title: str) -> str:

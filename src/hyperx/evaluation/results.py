@@ -6,7 +6,6 @@ import itertools
 import json
 import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,67 +20,51 @@ from hyperx.tasks.base import Scores, Task
 log = logging.getLogger(__name__)
 
 
-@dataclass(frozen=True, slots=True)
-class Results:
-    """The file with the results of one checkpoint on one split; tables of the same stand beside it.
+def add_results(path: Path, new: Evaluation, tasks: Mapping[str, Task], *, split: str, weights: str) -> Evaluation:
+    """Add scores to those in a file, and make its tables; a pair that was scored before gets its new ones.
 
     Args:
         path: the file.
+        new: the scores.
+        tasks: the tasks of the model.
         split: the split.
-        checkpoint: a hash of the checkpoint's weights, so that scores of two models are never mixed.
+        weights: a hash of the checkpoint's weights: scores of two models are never mixed.
+
+    Returns:
+        The scores of all pairs that are there now.
+
+    Raises:
+        OSError: if the files cannot be written.
     """
-
-    path: Path
-    split: str
-    checkpoint: str
-
-    def add(self, new: Evaluation, tasks: Mapping[str, Task]) -> Evaluation:
-        """Add scores to those that are there; a pair that was scored before gets its new ones.
-
-        Args:
-            new: the scores.
-            tasks: the tasks of the model.
-
-        Returns:
-            The scores of all pairs that are there now.
-
-        Raises:
-            OSError: if the files cannot be written.
-        """
-        # Evaluations of several pairs may run at once.
-        with taking_turns(self.path.with_name(f".{self.path.name}.lock")):
-            again = {score.pair.key for score in new}
-            entries = {
-                name: entry
-                for name, entry in self._read(new, tasks).items()
-                if TaskLanguagePair.parse(name).key not in again
-            }
-            entries |= {str(score.pair): _entry(score, new.group(score)) for score in new}
-            every = _evaluation(new, entries, tasks)
-            value = {"split": self.split, "checkpoint": self.checkpoint, "averages": every.averages, "pairs": entries}
-            write_json(self.path, every.flat(self.split) | value)
-            write_text(self.path.with_suffix(".md"), every.page(f"Results on the {self.split} split"))
-            return every
-
-    def _read(self, new: Evaluation, tasks: Mapping[str, Task]) -> dict[str, Any]:
-        """The entries that are there, by pair. Files with anything else are set aside."""
+    tables = path.with_suffix(".md")
+    # Evaluations of several pairs may run at once.
+    with taking_turns(path.with_name(f".{path.name}.lock")):
+        entries, fault = {}, ""
         try:
-            value = json.loads(self.path.read_text(encoding="utf-8"))
-            if value["checkpoint"] == self.checkpoint:
-                entries: dict[str, Any] = value["pairs"]
-                _evaluation(new, entries, tasks).page("")  # what can be written again is whole
-                return entries
-            fault = "it is of another checkpoint"
+            value = json.loads(path.read_text(encoding="utf-8"))
+            if value["checkpoint"] == weights:
+                _evaluation(new, value["pairs"], tasks).page("")  # what can be written again is whole
+                entries = value["pairs"]
+            else:
+                fault = "it is of another checkpoint"
         except FileNotFoundError:
-            return {}
+            pass
         except (AttributeError, LookupError, RecursionError, TypeError, ValueError, HyperXError) as error:
             fault = f"it is damaged or of an earlier version: {error!r}"
-        number = next(n for n in itertools.count(1) if not self.path.with_name(f"{self.path.name}.old-{n}").exists())
-        for path in (self.path, self.path.with_suffix(".md")):
-            if path.exists():
-                path.rename(path.with_name(f"{path.name}.old-{number}"))
-        log.warning("%s is set aside as %s.old-%d: %s", self.path, self.path.name, number, fault)
-        return {}
+        if fault:
+            number = next(n for n in itertools.count(1) if not path.with_name(f"{path.name}.old-{n}").exists())
+            for old in (path, tables):
+                if old.exists():
+                    old.rename(old.with_name(f"{old.name}.old-{number}"))
+            log.warning("%s is set aside as %s.old-%d: %s", path, path.name, number, fault)
+        again = {score.pair.key for score in new}
+        entries = {name: entry for name, entry in entries.items() if TaskLanguagePair.parse(name).key not in again}
+        entries |= {str(score.pair): _entry(score, new.group(score)) for score in new}
+        every = _evaluation(new, entries, tasks)
+        value = {"split": split, "checkpoint": weights, "averages": every.averages, "pairs": entries}
+        write_json(path, every.flat(split) | value)
+        write_text(tables, every.page(f"Results on the {split} split"))
+        return every
 
 
 def _entry(score: PairScores, group: str) -> dict[str, Any]:
@@ -91,7 +74,7 @@ def _entry(score: PairScores, group: str) -> dict[str, Any]:
         "group": group,
         "sentences": score.sentences,
         "max_eval_samples": score.limit,
-        "source": score.source,
+        "source": score.place,
         "measures": score.scores.measures,
         "labels": score.scores.by_label,
         "repeats": score.repeats,
@@ -111,7 +94,7 @@ def _evaluation(new: Evaluation, entries: Mapping[str, Any], tasks: Mapping[str,
             entry["repeats"],
             None if (without := entry["without_repeats"]) is None else Scores(without),
             trained=entry["group"] != UNTRAINED,
-            source=entry["source"],
+            place=entry["source"],
             limit=entry["max_eval_samples"],
         )
         for name, entry in entries.items()

@@ -25,7 +25,7 @@ class PairScores:
         repeats: how many of them also occur in the training split.
         without_repeats: the measures on the other sentences, if there are both repeats and others.
         trained: whether the model was trained on the task; else its head is random, and the score enters no average.
-        source: where the data is, as :meth:`~hyperx.data.locate.places.DataPlaces.record` gives it, if that is known.
+        place: where the data is, as :meth:`~hyperx.data.locate.places.DataPlaces.record` gives it, if that is known.
         limit: the largest number of sentences that were to be scored; None for all.
     """
 
@@ -36,7 +36,7 @@ class PairScores:
     repeats: int = 0
     without_repeats: Scores | None = None
     trained: bool = True
-    source: Mapping[str, Any] | None = None
+    place: Mapping[str, Any] | None = None
     limit: int | None = None
 
     @property

@@ -85,7 +85,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     if problems:
         raise ConfigError(problems)
     from hyperx.device import pick_device
-    from hyperx.evaluation.results import Results
+    from hyperx.evaluation.results import add_results
     from hyperx.model import HyperX
 
     if path is None or folder is None:
@@ -94,7 +94,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
     scores = _scored(config, model.to(pick_device(no_cuda=config.no_cuda)), data)
     try:
-        every = Results(path, config.split, weights).add(scores, model.tasks)
+        every = add_results(path, scores, model.tasks, split=config.split, weights=weights)
     except OSError as error:
         log.warning("the results cannot be written into %s: %s; they are only shown", path.parent, error.strerror)
         return scores
@@ -256,7 +256,7 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
         Predictor(model).tell_language(language)
     evaluated = evaluate_pairs(model, splits, batch_size=config.per_device_eval_batch_size, repeats=repeats)
     scores = tuple(
-        replace(score, source=data.places.record(score.pair, split), limit=config.max_eval_samples)
+        replace(score, place=data.places.record(score.pair, split), limit=config.max_eval_samples)
         for score in tqdm(evaluated, total=len(splits), desc="evaluating", unit="pair", disable=silent)
     )
     for score in scores:
