@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import platform
-import subprocess
-import sys
+from pathlib import Path
 from unittest import mock
 
 import pytest
 import torch
 
+import toy
 from hyperx.device import placed
 
 PROGRAM = """
@@ -33,11 +33,8 @@ print(resource.getrusage(resource.RUSAGE_SELF).ru_minflt - before)
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="only the C library of GNU gives memory back")
-def test_freed_memory_is_not_fetched_anew() -> None:
-    faults = {
-        how: int(subprocess.run([sys.executable, "-c", PROGRAM, how], capture_output=True, check=True).stdout)
-        for how in ("keep", "give")
-    }
+def test_freed_memory_is_not_fetched_anew(tmp_path: Path) -> None:
+    faults = {how: int(toy.forked(PROGRAM, [how], cwd=tmp_path, cache=tmp_path).stdout) for how in ("keep", "give")}
     # Beyond 32 MiB the library always gives back; 64 are 16,384 pages.
     assert faults["keep"] < 16_384 < faults["give"]
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import importlib.util
+import itertools
 import sys
 import unicodedata
 from collections import Counter
+from functools import cache
 from pathlib import Path
 from types import ModuleType
 
@@ -36,6 +38,7 @@ def generator() -> ModuleType:
     return module
 
 
+@cache
 def sentences(language: str, split: str) -> list[Sentence]:
     return list(read_file(CORPUS / language / f"{split}.conllu", "ner"))
 
@@ -53,10 +56,6 @@ def surface_of(block: str) -> str:
         covered = int(last or first)
         text += form + ("" if "SpaceAfter=No" in misc.split("|") else " ")
     return text.strip()
-
-
-def blocks(language: str, split: str) -> list[str]:
-    return (CORPUS / language / f"{split}.conllu").read_text(encoding="utf-8").strip().split("\n\n")
 
 
 def test_generator_writes_the_committed_files(generator: ModuleType) -> None:
@@ -87,17 +86,8 @@ def test_size_and_scripts() -> None:
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_sentence_twice_and_enough_of_them(language: str) -> None:
-    texts = Counter(sentence.text for split in SPLITS for sentence in sentences(language, split))
-    assert sum(texts.values()) >= 150
-    assert [text for text, count in texts.items() if count > 1] == []
-    assert len(sentences(language, "train")) >= 100
-
-
-@pytest.mark.parametrize("split", SPLITS)
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_every_sentence_is_well_formed(language: str, split: str) -> None:
-    for sentence in sentences(language, split):
+def test_every_sentence_is_well_formed(language: str) -> None:
+    for sentence in itertools.chain(*(sentences(language, split) for split in SPLITS)):
         check_tree(sentence)
         assert set(sentence.columns["upos"]) <= TAGS
         assert {str(relation).partition(":")[0] for relation in sentence.columns["deprel"]} <= RELATIONS
@@ -107,41 +97,35 @@ def test_every_sentence_is_well_formed(language: str, split: str) -> None:
             assert label[:2] != "I-" or before[2:] == label[2:]
 
 
-@pytest.mark.parametrize("split", SPLITS)
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_text_is_the_tokens_put_together(language: str, split: str) -> None:
-    for block in blocks(language, split):
-        text = next(row.removeprefix("# text = ") for row in block.splitlines() if row.startswith("# text = "))
-        assert surface_of(block) == text
-        assert unicodedata.normalize("NFC", text) == text
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_all_tags_and_entities_occur(language: str) -> None:
-    train = sentences(language, "train")
-    assert {tag for sentence in train for tag in sentence.columns["upos"]} == TAGS
-    labels = {str(label)[2:] for sentence in train for label in sentence.columns["ner"] if label != "O"}
-    assert labels == set(ENTITIES)
+def test_text_is_the_tokens_put_together(language: str) -> None:
+    for split in SPLITS:
+        whole = (CORPUS / language / f"{split}.conllu").read_text(encoding="utf-8")
+        for block in whole.strip().split("\n\n"):
+            text = next(row.removeprefix("# text = ") for row in block.splitlines() if row.startswith("# text = "))
+            assert surface_of(block) == text
+            assert unicodedata.normalize("NFC", text) == text
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
-def test_no_frame_in_two_splits(language: str, generator: ModuleType) -> None:
+def test_splits_are_apart_and_training_has_all(language: str, generator: ModuleType) -> None:
+    """No sentence twice, no frame in two splits; of test few names are those of train."""
+    texts = Counter(sentence.text for split in SPLITS for sentence in sentences(language, split))
+    assert sum(texts.values()) >= 150
+    assert [text for text, count in texts.items() if count > 1] == []
     frames = generator.read_language(CORPUS / "frames" / f"{language}.txt").frames
-    lines = Counter(frame.source for split in SPLITS for frame in frames[split])
-    assert max(lines.values()) == 1
-
-
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_names_of_test_are_mostly_new(language: str) -> None:
-    """Fewer than a tenth of the entity words of the test split occur inside an entity of the training split."""
-    words = {
-        split: [
+    assert max(Counter(frame.source for split in SPLITS for frame in frames[split]).values()) == 1
+    train = sentences(language, "train")
+    assert len(train) >= 100
+    assert {tag for sentence in train for tag in sentence.columns["upos"]} == TAGS
+    assert {str(label)[2:] for sentence in train for label in sentence.columns["ner"] if label != "O"} == set(ENTITIES)
+    seen, names = (
+        [
             word
             for sentence in sentences(language, split)
             for word, tag, label in zip(sentence.words, sentence.columns["upos"], sentence.columns["ner"], strict=True)
             if label != "O" and tag == "PROPN"
         ]
         for split in ("train", "test")
-    }
-    seen = set(words["train"])
-    assert sum(word in seen for word in words["test"]) < 0.1 * len(words["test"])
+    )
+    assert sum(word in set(seen) for word in names) < 0.1 * len(names)

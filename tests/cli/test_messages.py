@@ -107,10 +107,8 @@ def test_all_problems_of_a_command_are_told_at_once(trained: Path, capsys: pytes
     assert error.startswith("hyperx predict: 5 problems")
     for option in ("--language", "--tasks", "--batch_size", "--input", "--output"):
         assert f"\n  - {option}: " in error
-    assert (
-        main(["evaluate", "--eval_ckpt", "nowhere", "--test_task_language_pairs", "ner", "--max_eval_samples", "0"])
-        == 1
-    )
+    words = ["--eval_ckpt", "nowhere", "--test_task_language_pairs", "ner", "--max_eval_samples", "0"]
+    assert main(["evaluate", *words]) == 1
     error = capsys.readouterr().err
     for option in ("--eval_ckpt", "--test_task_language_pairs", "--max_eval_samples"):
         assert f"\n  - {option}: " in error
@@ -148,11 +146,7 @@ def test_the_names_that_pytorch_keeps_for_itself_are_known() -> None:
         ("train", "--verbose", "there is no option --verbose.\n"),
         ("train", "--lr_scheduler_type cosin", "found 'cosin'. Did you mean 'cosine'?"),
         ("predict", "--input_format column", "found 'column'. Did you mean 'columns'?"),
-        (
-            "train",
-            "--preset publishd",
-            "--preset: expected 'default' or 'published'; found 'publishd'. Did you mean 'published'?",
-        ),
+        ("train", "--preset publishd", "'default' or 'published'; found 'publishd'. Did you mean 'published'?"),
         ("train", "--head_layer frist", "--head_layer: expected a whole number or 'last'; found 'frist'"),
         ("train", "--seed 1e3", "--seed: expected a whole number; found '1e3'"),
         ("train", "--learning_rate fast", "--learning_rate: expected a number; found 'fast'"),
@@ -161,11 +155,8 @@ def test_the_names_that_pytorch_keeps_for_itself_are_known() -> None:
         ("train", "--languages --seed 1", "--languages: expected a value; found nothing"),
         ("train", "--fp16 true", "--fp16 takes no value; found 'true'. Write --fp16 or --no_fp16"),
         ("train", "--fp16=false", "--fp16 takes no value; found 'false'. Write --fp16 or --no_fp16"),
-        (
-            "train",
-            "--languages=en,de",
-            "--languages: expected values with spaces between them; found commas. Write: en de",
-        ),
+        ("train", "--languages=en,de", "expected values with spaces between them; found commas. Write: en de"),
+        ("train", "--config", "--config: expected a value; found nothing"),
         ("train", "--tasks ner, pos", "Write: ner pos"),
         ("train", "stray", "'stray' belongs to no option"),
     ],
@@ -323,9 +314,8 @@ def test_log_lines_and_bars_have_lines_of_their_own(
     start_logging()
     with tqdm(total=3, desc="reading data") as bar:
         bar.update()
-        logging.getLogger("hyperx.test").info(
-            "one message that is longer than the line of the terminal, so it is folded"
-        )
+        message = "one message that is longer than the line of the terminal, so it is folded"
+        logging.getLogger("hyperx.test").info(message)
         bar.update()
     lines = screen.lines()
     assert [line[:12] for line in lines if "reading data" in line] == ["reading data"]

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+import runpy
 import shlex
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
@@ -30,22 +32,27 @@ EVALUATE = """
     """
 
 
-def test_train_and_evaluate(encoder: Path, data: Path, cache_folder: Path, tmp_path: Path) -> None:
-    shutil.copytree(data, tmp_path / "data")
-    words = shlex.split(TRAIN.format(encoder=encoder, output="out"))
-    done = toy.spawn([toy.ROOT / "train.py", *words], cwd=tmp_path, cache=cache_folder)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    assert "Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt out" in done.stdout
-    if not torch.cuda.is_available():
-        assert "--fp16: this machine has no mixed precision" in " ".join(done.stderr.split())
-    assert toy.steps_of(tmp_path / "out") == [3]
+def test_train_and_evaluate(
+    encoder: Path, data: Path, isolated: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """A warning would be an error here."""
+    shutil.copytree(data, isolated / "data")
 
-    words = shlex.split(EVALUATE.format(encoder=encoder, checkpoint="out/checkpoint-3"))
-    done = toy.spawn([toy.ROOT / "evaluate.py", *words], cwd=tmp_path, cache=cache_folder)
-    assert done.returncode == 0, done.stderr
-    assert "Warning" not in done.stderr
-    results = json.loads((tmp_path / "out" / "checkpoint-3" / "results.json").read_text())
+    def run(script: str, words: str) -> tuple[str, str]:
+        monkeypatch.setattr(sys, "argv", [script, *shlex.split(words)])
+        with pytest.raises(SystemExit) as caught:
+            runpy.run_path(str(toy.ROOT / script), run_name="__main__")
+        assert caught.value.code == 0
+        captured = capsys.readouterr()
+        return captured.out, " ".join(captured.err.split())
+
+    out, error = run("train.py", TRAIN.format(encoder=encoder, output="out"))
+    assert "Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt out" in out
+    if not torch.cuda.is_available():
+        assert "--fp16: this machine has no mixed precision" in error
+    assert toy.steps_of(isolated / "out") == [3]
+    run("evaluate.py", EVALUATE.format(encoder=encoder, checkpoint="out/checkpoint-3"))
+    results = json.loads((isolated / "out" / "checkpoint-3" / "results.json").read_text())
     assert {"test_ner:de_f1", "test_ner:en_f1", "test_pos:de_accuracy", "test_pos:tr_accuracy"} <= results.keys()
     assert all(0 <= value <= 1 for name, value in results.items() if name.startswith("test_"))
 

@@ -70,19 +70,17 @@ def outputs(model: HyperX, task: str, language: str) -> tuple[Tensor, Any]:
     return found.hidden[mask.bool()], found.logits
 
 
+LAYERWISE = {"condition_to_layer_id": False}
+BEFORE, AFTER = {"add_layer_norm_before_adapter": True}, {"add_layer_norm_after_adapter": True}
 SHAPES: dict[str, dict[str, Any]] = {
     "shared generators": {},
     "three tasks": {"tasks": ["pos", "dep", "ner"], "languages": ["tr", "zh-yue", "en"]},
-    "generators a layer": {"condition_to_layer_id": False},
+    "generators a layer": LAYERWISE,
     "no projection": {"project_source_embeddings": False},
-    "no projection, generators a layer": {"project_source_embeddings": False, "condition_to_layer_id": False},
-    "both norms generated": {
-        "conditional_layer_norm": True,
-        "add_layer_norm_before_adapter": True,
-        "add_layer_norm_after_adapter": True,
-    },
-    "both norms plain": {"add_layer_norm_before_adapter": True, "add_layer_norm_after_adapter": True},
-    "a plain norm and generators a layer": {"add_layer_norm_after_adapter": True, "condition_to_layer_id": False},
+    "no projection, generators a layer": {"project_source_embeddings": False, **LAYERWISE},
+    "both norms generated": {"conditional_layer_norm": True, **BEFORE, **AFTER},
+    "both norms plain": BEFORE | AFTER,
+    "a plain norm and generators a layer": AFTER | LAYERWISE,
     "after the layer": {"after_layer_output": True, "adapter_non_linearity": "GELU"},
     "masked words first": {"tasks": ["mlm", "ner", "pos"]},
     "masked words later": {"tasks": ["ner", "mlm", "pos"]},
