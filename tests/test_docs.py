@@ -1,30 +1,97 @@
-"""The README's code runs as it stands there; the pages keep to what a screen can show, and name all that is public."""
+"""Pages: their code and commands run as they stand there; they fit a screen, and name only what there is."""
 
 from __future__ import annotations
 
+import json
 import re
+import shlex
 import shutil
+from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
+import torch
 
 import hyperx
 import toy
+from hyperx.cli import main
+from hyperx.tasks.registry import JSON_KEYS, KINDS
 
 pytest_plugins = ["world"]
 
-README = (toy.ROOT / "README.md").read_text(encoding="utf-8")
-PAGES = [toy.ROOT / "README.md", toy.ROOT / "CONTRIBUTING.md", *sorted((toy.ROOT / "docs").glob("*.md"))]
+DOCS = toy.ROOT / "docs"
+PAGES = [toy.ROOT / "README.md", toy.ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
+README, HOW_TO = PAGES[0].read_text(encoding="utf-8"), (DOCS / "how-to.md").read_text(encoding="utf-8")
+COMMANDS = [shlex.split(line)[1:] for line in re.findall(r"^ +(hyperx .*)$", HOW_TO, flags=re.MULTILINE)]
 
 
-@pytest.mark.usefixtures("isolated")
-def test_the_code_of_the_readme_runs(trained: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    shutil.copytree(trained, tmp_path / "runs" / "quickstart")
-    names: dict[str, Any] = {}
-    for code in re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL):
-        exec(compile(code, "README.md", "exec"), names)
+def running(page: Path, names: dict[str, Any]) -> Iterator[None]:
+    """Run the page's blocks of Python one by one."""
+    for code in re.findall(r"```python\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL):
+        exec(compile(code, page.name, "exec"), names)
+        yield
+
+
+@pytest.fixture
+def first(trained: Path, isolated: Path) -> Path:
+    """The pages' first run."""
+    return Path(shutil.copytree(trained, isolated / "runs" / "first"))
+
+
+def test_the_code_of_the_readme_runs(trained: Path, isolated: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    shutil.copytree(trained, isolated / "runs" / "quickstart")
+    list(running(PAGES[0], {}))
     assert "('Angela', 'Merkel', 'wohnt', 'in', 'Berlin', '.')" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("first")
+def test_the_code_of_the_how_tos_runs(tmp_path: Path) -> None:
+    names: dict[str, Any] = {}
+    _serve, _publish = running(DOCS / "how-to.md", names)
+    assert [answer["ner"][0] for answer in names["answers"]] == ["B-PER", "B-PER"]
+    assert names["model"].config.languages == ("en", "tr")
+    assert {path.name for path in (tmp_path / "published").iterdir()} == {"hyperx.json", "model.safetensors"}
+
+
+@pytest.mark.usefixtures("first")
+@pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command[:1]))
+def test_the_commands_of_the_how_tos_are_understood(
+    command: list[str], base: list[str], data: Path, tmp_path: Path
+) -> None:
+    (tmp_path / "text.txt").write_text("Ada Lovelace sees London.\n")
+    folder = Path(shutil.copytree(data, tmp_path / "data"))
+    shutil.copytree(folder / "ner" / "en", folder / "ner" / "sw")
+    more = toy.QUIET if command[0] == "predict" else [*base[:2], *toy.SHAPE, *toy.QUIET, "--max_train_steps", "1"]
+    assert main([*command, *more]) == 0
+
+
+def test_the_line_of_json_of_the_how_tos_has_the_keys_that_are_written() -> None:
+    (line,) = re.findall(r"```json\n(.*)\n```", HOW_TO)
+    assert set(json.loads(line)) <= JSON_KEYS | set(KINDS)
+
+
+@pytest.mark.usefixtures("first")
+def test_the_code_of_the_page_on_python_runs(encoder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    names: dict[str, Any] = {}
+    brief: dict[str, Any] = {"model_name_or_path": str(encoder), "max_train_steps": 2, "no_cuda": True}
+    monkeypatch.setattr(hyperx, "train", partial(hyperx.train, **brief))
+    blocks = running(DOCS / "python.md", names)
+    next(blocks)
+    assert names["model"].config.languages == ("en", "de")
+    assert [pair.sentences for pair in names["scores"]] == [2]
+    assert names["answers"][0].words == ("Grace", "Hopper", "sees", "Ankara", ".")
+    next(blocks)
+    assert names["found"].labels["ner"] == ("B-PER", "I-PER", "O", "B-LOC", "O")
+    next(blocks)
+    assert names["output"].loss is None
+    assert {task: len(logits) for task, logits in names["output"].logits.items()} == {"ner": 1, "pos": 1}
+    next(blocks)
+    assert (names["labels"] >= 0).sum() == 5
+    assert torch.isfinite(names["output"].loss)
+    assert names["model"].hypernetwork.source.language.grad.any()
+    assert next(blocks, "no more") == "no more"
 
 
 def test_the_readme_is_short() -> None:
@@ -32,22 +99,17 @@ def test_the_readme_is_short() -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_tables_have_at_most_eight_columns(page: Path) -> None:
-    rules = re.findall(r"^\|(?: *:?-+:? *\|)+$", page.read_text(encoding="utf-8"), flags=re.MULTILINE)
-    assert all(rule.count("|") <= 9 for rule in rules)
-
-
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
-def test_files_that_pages_name_are_there(page: Path) -> None:
+def test_pages_have_narrow_tables_and_name_files_that_are_there(page: Path) -> None:
+    text = page.read_text(encoding="utf-8")
+    rules = re.findall(r"^\|(?: *:?-+:? *\|)+$", text, flags=re.MULTILINE)
+    assert all(rule.count("|") <= 9 for rule in rules), "eight columns at most"
     if page.name == "experiments.md":  # which tells of what was
         return
     package = Path(hyperx.__file__).parent
-    named = re.findall(r"`(?:src/hyperx/|hyperx/)?((?:\w+/)+\w+\.py)`", page.read_text(encoding="utf-8"))
+    named = re.findall(r"`(?:src/hyperx/|hyperx/)?((?:\w+/)+\w+\.py)`", text)
     assert [name for name in named if not (package / name).exists() and not (toy.ROOT / name).exists()] == []
 
 
 def test_the_page_of_the_api_has_all_public_names() -> None:
-    described = re.findall(
-        r"^::: hyperx\.(\w+)", (toy.ROOT / "docs" / "api.md").read_text(encoding="utf-8"), re.MULTILINE
-    )
+    described = re.findall(r"^::: hyperx\.(\w+)", (DOCS / "api.md").read_text(encoding="utf-8"), re.MULTILINE)
     assert sorted(described) == sorted(set(hyperx.__all__) - {"__version__"})

@@ -220,16 +220,8 @@ def test_a_checkpoint_to_start_from_gives_the_labels(run: Path, base_words: list
     folder = tmp_path / "few" / "sentiment" / "de"
     folder.mkdir(parents=True)
     (folder / "train.tsv").write_text("text\tlabel\ncat sees dog .\tgood\n")
-    words = [
-        "--data_folder",
-        "few",
-        "--tasks",
-        "sentiment=cls",
-        "nli=cls",
-        "--train_task_language_pairs",
-        "sentiment#de",
-    ]
-    options = [*words, "--load_from_ckpt", str(run), *base_words]
+    words = ["--data_folder", "few", "--tasks", "sentiment=cls", "nli=cls"]
+    options = [*words, "--train_task_language_pairs", "sentiment#de", "--load_from_ckpt", str(run), *base_words]
     assert main(["check", *options]) == 0
     assert main(["train", *options, "--max_train_steps", "1", "--output_dir", "again"]) == 0
     labels = json.loads((tmp_path / "again/checkpoint-1/hyperx.json").read_text())["labels"]
@@ -241,13 +233,10 @@ def test_a_checkpoint_to_start_from_gives_the_labels(run: Path, base_words: list
 TEXTS = "cat sees Ada Lovelace .\n\ndog likes London !\n"
 
 
-def test_texts_are_labelled_line_by_line(predict: Callable[..., str]) -> None:
+def test_texts_and_pairs_of_them_are_labelled_line_by_line(predict: Callable[..., str]) -> None:
     assert predict(TEXTS, "--tasks", "sentiment", "--output_format", "columns") == (
         "cat sees Ada Lovelace .\tgood\ndog likes London !\tbad\n"
     )
-
-
-def test_pairs_are_separated_by_a_tab(predict: Callable[..., str]) -> None:
     out = predict("cat sees dog .\tcat likes dog .\n", "--tasks", "nli", "sentiment", "--output_format", "jsonl")
     found = json.loads(out)
     assert (found["text"], found["text_pair"]) == ("cat sees dog .", "cat likes dog .")
@@ -302,10 +291,10 @@ def test_a_script_that_cannot_be_segmented_needs_no_words(predict: Callable[...,
     assert found.labels["sentiment"] in ("good", "bad")
 
 
-@pytest.mark.parametrize("line", ["a\tb\tc", "a\t", "\tb", "a\t\u200b"])
-def test_more_or_less_than_two_texts_are_refused(line: str, predict: Callable[..., str]) -> None:
-    expected = "<stdin>:2: expected a text, or two with one tab between them"
-    assert expected in predict(f"a\n{line}\n", "--tasks", "nli", status=1)
+def test_more_or_less_than_two_texts_are_refused(predict: Callable[..., str]) -> None:
+    for line in ("a\tb\tc", "a\t", "\tb", "a\t\u200b"):
+        expected = "<stdin>:2: expected a text, or two with one tab between them"
+        assert expected in predict(f"a\n{line}\n", "--tasks", "nli", status=1)
 
 
 # From Python ----------------------------------------------------------------------------------------------------------
@@ -339,19 +328,15 @@ def test_python_mistakes_are_explained(model: HyperX) -> None:
     def predict(*texts: str, text_pairs: object = None) -> object:
         return model.predict(texts, task="nli", language="en", text_pairs=text_pairs)  # type: ignore[arg-type]
 
-    with pytest.raises(HyperXError, match="text_pairs: expected one for each of the 2 texts; found 1"):
-        predict("a", "b", text_pairs=["c"])
-    with pytest.raises(HyperXError, match="write \\[text\\]"):
-        predict("a", text_pairs="c")
-    with pytest.raises(DataError, match="text 2: expected a sentence, found no word in ' '"):
-        predict("a", " ")
-    with pytest.raises(DataError, match="text 1: expected a sentence, found no word in ''"):
-        predict("a", text_pairs=[""])
-    with pytest.raises(DataError, match="lone surrogate"):
-        predict("\ud800")
-
-
-def test_the_head_needs_to_know_the_words(model: HyperX) -> None:
+    for kind, texts, text_pairs, expected in (
+        (HyperXError, ["a", "b"], ["c"], "text_pairs: expected one for each of the 2 texts; found 1"),
+        (HyperXError, ["a"], "c", r"write \[text\]"),
+        (DataError, ["a", " "], None, "text 2: expected a sentence, found no word in ' '"),
+        (DataError, ["a"], [""], "text 1: expected a sentence, found no word in ''"),
+        (DataError, ["\ud800"], None, "lone surrogate"),
+    ):
+        with pytest.raises(kind, match=expected):
+            predict(*texts, text_pairs=text_pairs)
     batch = model.checked_tokenizer()(["cat sees dog ."], return_tensors="pt")
     with pytest.raises(HyperXError, match="classification needs to know the text's subwords: pass words"):
         model("sentiment#en", batch.input_ids, batch.attention_mask)

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import PreTrainedModel
+from transformers import CONFIG_MAPPING, PreTrainedModel
 
+from hyperx.encoders.families import LAYOUTS
 from hyperx.method.adapter import AdapterWeights
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
@@ -27,6 +29,19 @@ LAYERS = {
     **dict.fromkeys(("mt5", "t5", "umt5"), "encoder.block"),
 }  # fmt: skip
 """The list of layers; elsewhere encoder.layer."""
+
+FAMILIES = sorted(family for family in LAYOUTS if family in CONFIG_MAPPING)
+FINAL_NORM = {
+    "eurobert": "norm", "megatron-bert": "encoder.ln", "modernbert": "final_norm", "roberta-prelayernorm": "LayerNorm",
+    "xlm-roberta-xl": "encoder.LayerNorm", **dict.fromkeys(("mt5", "t5", "umt5"), "encoder.final_layer_norm"),
+}  # fmt: skip
+"""The norm that pre-norm encoders apply after their last layer."""
+ONE_OF_EACH = sorted(
+    {
+        (replace(LAYOUTS[family], masked_lm=None, loads_as=None), family in FINAL_NORM): family for family in FAMILIES
+    }.values()
+)
+"""A family of each layout, pre-norm ones and others apart."""
 
 
 class Adapted(nn.Module):

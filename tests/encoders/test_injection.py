@@ -10,17 +10,14 @@ from typing import Any
 
 import pytest
 import torch
+from adapted import ONE_OF_EACH
 from torch import Tensor
 from torch.utils.checkpoint import checkpoint
-from transformers import CONFIG_MAPPING
 
-from hyperx.encoders.families import LAYOUTS
 from hyperx.encoders.injection import checkpoint_activations
 from hyperx.errors import HyperXError
 from hyperx.model import HyperX
 from tiny import randomise, tiny_batch, tiny_bert, tiny_encoder, tiny_model
-
-FAMILIES = sorted(family for family in LAYOUTS if family in CONFIG_MAPPING)
 
 
 def plain(model: HyperX, ids: Tensor, mask: Tensor) -> Tensor:
@@ -29,7 +26,7 @@ def plain(model: HyperX, ids: Tensor, mask: Tensor) -> Tensor:
 
 
 @pytest.mark.parametrize("after_layer_output", [True, False])
-@pytest.mark.parametrize("family", FAMILIES)
+@pytest.mark.parametrize("family", ONE_OF_EACH)
 @torch.no_grad()
 def test_adapters_that_add_nothing_are_the_plain_encoder_exactly(family: str, after_layer_output: bool) -> None:
     """As at the start, or with up-projections of zero."""
@@ -68,32 +65,24 @@ def test_outside_the_forward_pass_the_encoder_is_the_plain_one(monkeypatch: pyte
 
 
 @torch.no_grad()
-def test_two_models_around_one_encoder_do_not_meet() -> None:
+def test_two_models_around_one_encoder_and_copies_of_a_model_do_not_meet() -> None:
     ids, mask = tiny_batch([5, 3])
-    state = tiny_bert(layers=3).state_dict()
-    shared = tiny_bert(layers=3)
+    state, shared = tiny_bert().state_dict(), tiny_bert()
     models = [
         tiny_model(encoder=encoder, seed=seed, after_layer_output=bool(seed))
-        for encoders in ([tiny_bert(layers=3), tiny_bert(layers=3)], [shared, shared])
+        for encoders in ([tiny_bert(), tiny_bert()], [shared, shared])
         for seed, encoder in enumerate(encoders)
     ]
     for model in models:
         model.encoder.load_state_dict(state)
-    apart_0, apart_1, together_0, together_1 = (model("ner#en", ids, mask).hidden for model in models)
+    copied = copy.deepcopy(models[0])
+    apart_0, apart_1, together_0, together_1, again = (model("ner#en", ids, mask).hidden for model in [*models, copied])
     assert together_0.equal(apart_0)
     assert together_1.equal(apart_1)
-
-
-@torch.no_grad()
-def test_a_copy_of_a_model_has_adapters_of_its_own() -> None:
-    model = tiny_model()
-    ids, mask = tiny_batch([5])
-    copied = copy.deepcopy(model)
-    wanted = model("ner#en", ids, mask).hidden
-    assert copied("ner#en", ids, mask).hidden.equal(wanted)
+    assert again.equal(apart_0)
     randomise(copied, seed=9)
-    assert not copied("ner#en", ids, mask).hidden.equal(wanted)
-    assert model("ner#en", ids, mask).hidden.equal(wanted)
+    assert not copied("ner#en", ids, mask).hidden.equal(apart_0)
+    assert models[0]("ner#en", ids, mask).hidden.equal(apart_0)
 
 
 def test_threads_with_other_pairs_do_not_meet() -> None:

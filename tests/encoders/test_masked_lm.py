@@ -90,29 +90,21 @@ def test_logits_are_those_of_the_library(family: str, options: dict[str, object]
     torch.testing.assert_close(logits[mask.bool()], wanted[mask.bool()], rtol=1e-5, atol=1e-5)
 
 
-def test_old_names_of_norms(tmp_path: Path) -> None:
+def test_old_names_of_norms_and_weights_in_several_files(tmp_path: Path) -> None:
     model = masked_lm("bert")
-    head = own_head(model, tmp_path)
-    path = tmp_path / "model.safetensors"
-    tensors = {
-        name.replace("LayerNorm.weight", "LayerNorm.gamma").replace("LayerNorm.bias", "LayerNorm.beta"): tensor
-        for name, tensor in load_file(path).items()
-    }
+    head = own_head(model, tmp_path / "one").state_dict()
+    path = tmp_path / "one" / "model.safetensors"
+    old = {"LayerNorm.weight": "LayerNorm.gamma", "LayerNorm.bias": "LayerNorm.beta"}
+    tensors = load_file(path)
+    for new, name in old.items():
+        tensors = {key.replace(new, name): tensor for key, tensor in tensors.items()}
     save_file(tensors, path, metadata={"format": "pt"})
-    found = read_masked_lm(tmp_path, model.base_model)
-    assert found is not None
-    for name, tensor in head.state_dict().items():
-        assert found[name].equal(tensor)
-
-
-def test_weights_in_several_files(tmp_path: Path) -> None:
-    model = masked_lm("roberta")
-    whole = own_head(model, tmp_path / "one").state_dict()
     model.save_pretrained(tmp_path / "many", max_shard_size=4000)
     assert len(list((tmp_path / "many").glob("model-*.safetensors"))) > 1
-    found = read_masked_lm(tmp_path / "many", model.base_model)
-    assert found is not None
-    assert all(found[name].equal(tensor) for name, tensor in whole.items())
+    for folder in ("one", "many"):
+        found = read_masked_lm(tmp_path / folder, model.base_model)
+        assert found is not None
+        assert all(found[name].equal(tensor) for name, tensor in head.items())
 
 
 def test_an_encoder_alone_has_no_head(tmp_path: Path) -> None:
