@@ -57,18 +57,19 @@ def test_words_columns_comments_and_places(tmp_path: Path) -> None:
     assert (second.words, second.lines, second.text) == (("uno",), (14,), "uno")
 
 
-def test_a_sentence_without_text_has_what_its_lines_spell(tmp_path: Path) -> None:
-    lines = [line("1-2", "du", misc="SpaceAfter=No"), line(1, "de"), line(2, "le", 1), line(3, "!", 1)]
-    (found,) = read(tmp_path, *lines)
-    assert found.text == found.raw_text == "du!"
-
-
-def test_a_sentence_whose_tags_are_all_missing_has_none(tmp_path: Path) -> None:
-    first, second = read(
-        tmp_path, line(1, "a", upos="_"), line(2, "b", 1, upos="_"), "", line(1, "c", upos="_"), line(2, "d", 1)
+def test_sentences_without_text_or_tags_and_entities_in_misc(tmp_path: Path) -> None:
+    no_tag = line(1, "c", upos="_")
+    spelt, untagged, tagged, named = read(
+        tmp_path,
+        *(line("1-2", "du", misc="SpaceAfter=No"), line(1, "de"), line(2, "le", 1), line(3, "!", 1), ""),
+        *(no_tag, line(2, "b", 1, upos="_"), "", no_tag, line(2, "d", 1), ""),
+        *(line(1, "a", misc="SpaceAfter=No|NER=B-PER"), line(2, "b", 1, misc="NER=O|X=a=b")),
     )
-    assert "upos" not in first.columns
-    assert second.columns["upos"] == ("_", "X")
+    assert spelt.text == spelt.raw_text == "du!"
+    assert "upos" not in untagged.columns
+    assert tagged.columns["upos"] == ("_", "X")
+    assert named.columns["ner"] == ("B-PER", "O")
+    assert named.space_after == (False, True)
 
 
 @pytest.mark.parametrize(
@@ -76,11 +77,7 @@ def test_a_sentence_whose_tags_are_all_missing_has_none(tmp_path: Path) -> None:
     [
         ([line(1, "a") + "\t_"], 1, "10 columns separated by tabs, as CoNLL-U has, found 11"),
         ([line(1, "a").replace("\t", " ")], 1, "10 columns separated by tabs, as CoNLL-U has, found 1"),
-        (
-            [line(1, "a"), line(3, "b")],
-            2,
-            "word 2 of the sentence, found id '3'; ids count up from 1, anew",
-        ),
+        ([line(1, "a"), line(3, "b")], 2, "word 2 of the sentence, found id '3'; ids count up from 1, anew"),
         ([line(1, "a"), line(1, "b")], 2, "word 2 of the sentence, found id '1'"),
         ([line(1, "a"), line("3.1", "b")], 2, "word 2 of the sentence, found id '3.1'"),
         ([line("2-3", "a"), line(1, "b")], 1, "word 1 of the sentence, found id '2-3'"),
@@ -109,12 +106,6 @@ def test_missing_file_and_folder(tmp_path: Path) -> None:
             list(read_file(path, "upos"))
 
 
-def test_entities_in_misc(tmp_path: Path) -> None:
-    (sentence,) = read(tmp_path, line(1, "a", misc="SpaceAfter=No|NER=B-PER"), line(2, "b", 1, misc="NER=O|X=a=b"))
-    assert sentence.columns["ner"] == ("B-PER", "O")
-    assert sentence.space_after == (False, True)
-
-
 def tree(*heads: int) -> Sentence:
     words = tuple("w" for _ in heads)
     return Sentence(words, {"head": heads}, lines=tuple(range(11, 11 + len(heads))), origin="t.conllu")
@@ -136,6 +127,11 @@ def test_what_is_no_tree(heads: tuple[int, ...], message: str) -> None:
     assert message in str(caught.value)
 
 
+def test_a_long_chain_is_a_tree() -> None:
+    check_tree(tree(*range(20_000)))
+    check_tree(tree(*range(2, 20_001), 0))
+
+
 @given(st.lists(st.integers(0, 6), min_size=1, max_size=6))
 def test_trees_are_told_from_others(heads: list[int]) -> None:
     def reaches_root(word: int) -> bool:
@@ -151,11 +147,6 @@ def test_trees_are_told_from_others(heads: list[int]) -> None:
     else:
         with pytest.raises(DataError):
             check_tree(tree(*heads))
-
-
-def test_a_long_chain_is_a_tree() -> None:
-    check_tree(tree(*range(20_000)))
-    check_tree(tree(*range(2, 20_001), 0))
 
 
 def test_labels_are_checked() -> None:

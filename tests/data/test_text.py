@@ -84,14 +84,9 @@ def test_tokens() -> None:
 @pytest.mark.parametrize("comment", ["# id 1c8a\tdomain=en", "# sent = pos", "# $ 5"])
 @pytest.mark.parametrize("separator", [" ", "\t"])
 def test_columns_with_comments(comment: str, separator: str) -> None:
-    lines = [
-        comment,
-        *(separator.join((word, "_", "_", "O")) for word in ("Anna", "#", "#x")),
-        "",
-        comment,
-        "-DOCSTART- O",
-    ]
-    first, second = read("\n".join([*lines, separator.join("1__O")]), "columns")
+    rows = [separator.join((word, "_", "_", "O")) for word in ("Anna", "#", "#x")]
+    lines = [comment, *rows, "", comment, "-DOCSTART- O", separator.join("1__O")]
+    first, second = read("\n".join(lines), "columns")
     assert (first.words, first.lines, first.comments) == (("Anna", "#", "#x"), (2, 3, 4), (comment,))
     assert (second.words, second.lines) == (("1",), (8,))
 
