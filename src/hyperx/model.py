@@ -100,15 +100,7 @@ class HyperX(nn.Module):
         self.plain_adapters = writer if isinstance(writer, PlainAdapters) else None
         self.tasks: Mapping[str, Task] = make_tasks(config.kinds)
         vocabulary, width = self.word_embeddings.shape
-        activation, epsilon = head_form(encoder.config)
-        facts = HeadFacts(
-            hidden_size=encoder.config.hidden_size,
-            embedding_size=width,
-            vocabulary_size=vocabulary,
-            options=shape,
-            activation=activation,
-            norm_epsilon=epsilon,
-        )
+        facts = HeadFacts(encoder.config.hidden_size, width, vocabulary, shape, *head_form(encoder.config))
         self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         # Two activations have weights; those of one are in half precision.
         self.activation = ACT2FN["linear" if writer is None else shape.adapter_non_linearity].float()
