@@ -30,25 +30,18 @@ def in_home(path: str | Path) -> Path:
     return Path(path)
 
 
-def is_hub_name(name: str) -> bool:
-    """Whether a name may be that of an encoder on the hub."""
-    return re.fullmatch(r"(?!\.)[\w.-]+(/[\w.-]+)?(?<!\.bin)", name) is not None
-
-
-def missing_encoder(name: str) -> str | None:
-    """That an encoder's name is neither a path that exists nor one of the hub; None if it is."""
-    if in_home(name).exists() or is_hub_name(name):
-        return None
-    return f"{name}: expected an encoder, found no such file or folder"
+def missing_encoder(name: str | Path) -> str | None:
+    """That an encoder's name is neither a path that exists nor, if it is a text, one that the hub may have; or None."""
+    on_hub = isinstance(name, str) and re.fullmatch(r"(?!\.)[\w.-]+(/[\w.-]+)?(?<!\.bin)", name)
+    return None if on_hub or in_home(name).exists() else f"{name}: expected an encoder, found no such file or folder"
 
 
 def is_utf8(value: Any) -> bool:
     """Whether all text and paths in a value are UTF-8, so that JSON files can hold them."""
-    try:
+    with contextlib.suppress(UnicodeEncodeError):
         json.dumps(value, ensure_ascii=False, default=str).encode()
-    except UnicodeEncodeError:
-        return False
-    return True
+        return True
+    return False
 
 
 def user_cache() -> Path:
@@ -89,8 +82,7 @@ def taking_turns(path: Path) -> Iterator[None]:
 def part_folder(parent: Path) -> Iterator[Path]:
     """A folder ``.part-*`` to write in, which is deleted in the end. Those of processes that were killed are cleared.
 
-    Its lock is held while somebody writes there. That of ``parent`` is held until then, so that nobody finds the new
-    folder unlocked.
+    Its lock is held while somebody writes there, and that of ``parent`` until nobody can find it unlocked.
     """
     from filelock import FileLock
 
@@ -116,12 +108,7 @@ def checked(value: Any, kind: type[T], place: object) -> T:
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """A JSON file as a value of a type.
-
-    Raises:
-        FileNotFoundError: if there is none.
-        HyperXError: if it is not JSON, or with all that is not of that type.
-    """
+    """A JSON file as a value of a type, see :func:`checked`; a FileNotFoundError if there is none."""
     try:
         value = json.loads(path.read_text(encoding="utf-8"))
     except (ValueError, RecursionError) as error:

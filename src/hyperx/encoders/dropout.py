@@ -1,7 +1,5 @@
-"""Dropout that draws sixteen bits per value; PyTorch draws a random number for each, on a CPU one after the other.
-
-In a frozen encoder only matrix products cost more than drawing those numbers.
-"""
+"""Dropout that draws sixteen bits per value. PyTorch draws a random number for each, on a CPU one after the other; in
+a frozen encoder only matrix products cost more."""
 
 from __future__ import annotations
 
@@ -16,8 +14,8 @@ LEVELS = 2**16
 class FastDropout(nn.Dropout):
     """Like PyTorch's dropout, in a fraction of its time on a CPU and a quarter of its memory.
 
-    The probability of dropping is ``p`` rounded to a multiple of 1/65,536, and kept values are scaled by exactly that
-    probability, so that the expected output is the input.
+    ``p`` is rounded to a multiple of 1/65,536, and kept values are scaled by exactly that probability, so that the
+    expected output is the input.
     """
 
     def forward(self, input: Tensor) -> Tensor:

