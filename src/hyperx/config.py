@@ -112,36 +112,27 @@ class ArchitectureOptions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
-    """The configuration of a model: enough to rebuild it around its encoder.
-
-    Args:
-        encoder: the encoder's name: ``embedded``, a local folder or a hub name; ``./encoder`` in a checkpoint that
-            holds it.
-        encoder_hash: content hash of the encoder's own weights.
-        kinds: kind of every task by its name, in order.
-        labels: label set by task.
-        languages: every language of the model, in order.
-        trained_pairs: the pairs trained on, ``task#language``.
-        self_trained_pairs: those of them that were trained on labels predicted by another checkpoint.
-        hypernetwork: shape of the hypernetwork and of the adapters.
-        generator_rank: rank R of a compressed hypernetwork's projections (HyperX.compress); None if they are full.
-        architecture: what else is built around the encoder; its head layer is given.
-        max_length: longest window in subwords, special ones included.
-        trained_inside: names of the encoder's own parameters that the checkpoint holds; None before it is saved.
-    """
+    """The configuration of a model: enough to rebuild it around its encoder."""
 
     encoder: str
+    """``embedded``, a local folder or a hub name; ``./encoder`` in a checkpoint that holds it."""
     encoder_hash: str
+    """Content hash of the encoder's own weights."""
     kinds: Mapping[str, str]
+    """Kind of every task by its name, in order."""
     labels: Mapping[str, tuple[str, ...]]
+    """Label set by task."""
     languages: tuple[str, ...]
     trained_pairs: tuple[str, ...] = ()
     self_trained_pairs: tuple[str, ...] = ()
+    """Those trained on labels that another checkpoint predicted."""
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
     generator_rank: int | None = None
+    """Rank R of a compressed hypernetwork's projections (HyperX.compress); None if they are full."""
     architecture: ArchitectureOptions = field(default_factory=lambda: ArchitectureOptions(head_layer="last"))
     max_length: int = 256
     trained_inside: tuple[str, ...] | None = None
+    """Names of the encoder's own parameters that the checkpoint holds; None before it is saved."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # for what is read from a file
 
@@ -168,7 +159,7 @@ class ModelConfig:
         return {language for _, language in self.trained_keys}
 
     @property
-    def read_instead(self) -> str:
+    def stand_in(self) -> str:
         """What a language without training data uses, as a phrase for messages."""
         if self.architecture.adapters in ("shared", "task", "none"):
             return "what the trained languages read"
@@ -344,35 +335,15 @@ class TrainConfig:
     sampling: SamplingOptions = field(default_factory=SamplingOptions)
     training: TrainingOptions = field(default_factory=TrainingOptions)
 
-    def by_name(self) -> dict[str, Any]:
-        """The options of all sections by their names."""
-        sections = (self.data, self.model, self.architecture, self.hypernetwork, self.sampling, self.training)
-        return {name: value for section in sections for name, value in asdict(section).items()}
-
 
 PUBLISHED: dict[str, Any] = {
-    "projected_source_embedding_dim": 32,
-    "adapter_dim": 256,
-    "condition_to_layer_id": False,
-    "project_source_embeddings": False,
-    "generator_start": "published",
-    "mean_for_untrained": False,
-    "head_layer": "last",
-    "train_encoder": "all",
-    "encoder_learning_rate_scale": 1.0,
-    "parser_projections": False,
-    "attention_dropout": True,
-    "learning_rate": 1e-4,
-    "num_train_epochs": 3.0,
-    "max_train_steps": 100_000,
-    "lr_scheduler_type": "polynomial",
-    "warmup_steps": 4000,
-    "save_steps": 5000,
-    "eval_steps": 5000,
-    "mixed_batches": False,
-    "length_bucketing": False,
-    "save_total_limit": None,
-}
+    "projected_source_embedding_dim": 32, "adapter_dim": 256, "condition_to_layer_id": False,
+    "project_source_embeddings": False, "generator_start": "published", "mean_for_untrained": False,
+    "head_layer": "last", "parser_projections": False, "train_encoder": "all", "encoder_learning_rate_scale": 1.0,
+    "attention_dropout": True, "learning_rate": 1e-4, "lr_scheduler_type": "polynomial", "warmup_steps": 4000,
+    "num_train_epochs": 3.0, "max_train_steps": 100_000, "save_steps": 5000, "eval_steps": 5000,
+    "save_total_limit": None, "mixed_batches": False, "length_bucketing": False,
+}  # fmt: skip
 """The defaults of the published program that differ."""
 
 

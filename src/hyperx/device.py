@@ -35,10 +35,9 @@ def not_finite(tensors: Mapping[str, Tensor]) -> list[str]:
 
 
 def keep_freed_memory() -> None:
-    """Keep memory that a training step frees in the process for the next step, instead of returning it to the system.
+    """Keep memory that a training step frees in the process for the next step; only with glibc, which returns it.
 
-    The system clears a new page when it is first written, which takes longer than the gradient of a generator. Only
-    glibc does this and can be set not to; with other C libraries nothing happens.
+    The system clears a new page when it is first written, which takes longer than the gradient of a generator.
     """
     if platform.libc_ver()[0] == "glibc":
         allocator = ctypes.CDLL(None)

@@ -26,11 +26,7 @@ class HyperXError(Exception):
 
 
 class ConfigError(HyperXError):
-    """Options that contradict each other or name unknown things, all problems reported together.
-
-    Args:
-        problems: one sentence per problem, each naming the option at fault.
-    """
+    """Options that contradict each other or name unknown things: one sentence for each problem, naming the option."""
 
     def __init__(self, problems: Sequence[str]) -> None:
         self.problems = tuple(problems)
@@ -42,13 +38,8 @@ class UsageError(ConfigError):
 
 
 class DataError(HyperXError):
-    """Data that is not in the expected form, with its location.
-
-    Args:
-        message: what was expected, what was found and what to do.
-        path: the file, or the name of the hub data set.
-        line: the line number, counted from 1, if known.
-    """
+    """Data that is not in the expected form, with its location: the file or hub data set, and the line from 1 if it is
+    known."""
 
     def __init__(self, message: str, *, path: str | Path | None = None, line: int | None = None) -> None:
         self.message, self.path, self.line = message, path, line
@@ -70,12 +61,10 @@ def not_expected(name: str, expected: str, found: object) -> HyperXError:
 
 
 def did_you_mean(found: str, known: Iterable[str], *, cutoff: float = 0.5) -> str:
-    """A hint for a misspelt name: " Did you mean 'ner'?", or "" if nothing is close.
+    """A hint for a misspelt name: " Did you mean 'ner'?", or "" if nothing is close. Case does not count.
 
     Args:
-        found: the name.
-        known: the right names.
-        cutoff: how similar they must be, from 0 to 1. Case does not count.
+        cutoff: how similar the names must be, from 0 to 1.
     """
     by_lower = {name.lower(): name for name in known}
     close = difflib.get_close_matches(found.lower(), by_lower, n=1, cutoff=cutoff)
@@ -90,8 +79,7 @@ def listing(names: Sequence[str], *, most: int) -> str:
 
 def itemised(heading: str, lines: Sequence[str], *, most: int = 20) -> str:
     """A heading and a line for each item; those beyond ``most`` are only counted."""
-    more = len(lines) - most
-    items = [*lines[:most], *([f"and {more:,} more"] if more > 0 else [])]
+    items = [*lines[:most], *([f"and {len(lines) - most:,} more"] if len(lines) > most else [])]
     return "\n".join([f"{heading}:", *(f"  - {item}" for item in items)])
 
 
@@ -106,7 +94,7 @@ def faults_of(
     label: Callable[[tuple[int | str, ...]], str],
     known: Mapping[Any, Sequence[str]] | None = None,
 ) -> list[str]:
-    """What pydantic found, a line for each place: what is expected, what is found and what may be meant.
+    """What pydantic found: what is expected, what is found and what may be meant.
 
     Args:
         error: all that it found.

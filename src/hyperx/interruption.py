@@ -52,12 +52,8 @@ def ending_at_once(command: str) -> Iterator[None]:
 
 @contextmanager
 def deferred() -> Iterator[None]:
-    """While a run looks at :func:`told` after every batch, a signal is only noted; a second one is not deferred.
-
-    Raises:
-        Interrupted: if a signal came before, and its exception was swallowed.
-    """
-    if _State.number:
+    """While a run looks at :func:`told` after every batch, a signal is only noted; a second one is not deferred."""
+    if _State.number:  # it came before, and its exception was swallowed
         raise Interrupted(_State.number)
     before, _State.deferred = _State.deferred, True
     try:

@@ -15,33 +15,17 @@ _SAME_LANGUAGE = {"fil": "tl", "nb": "no"}
 _KEPT = {"hbs": "sh", "sh": "sh", "tgl": "tl", "tl": "tl"}
 # Codes of Wikipedia editions that are not BCP 47 tags, or mean something else when read as one.
 _WIKIPEDIA = {
-    "bat-smg": "sgs",
-    "be-tarask": "be-tarask",
-    "be-x-old": "be-tarask",
-    "bh": "bho",
-    "cbk-zam": "cbk",
-    "eml": "eml",
-    "fiu-vro": "vro",
-    "map-bms": "map-bms",
-    "nds-nl": "nds-nl",
-    "roa-rup": "rup",
-    "simple": "simple",
-    "zh-classical": "lzh",
-    "zh-min-nan": "nan",
-    "zh-yue": "yue",
-}
+    "bat-smg": "sgs", "be-tarask": "be-tarask", "be-x-old": "be-tarask", "bh": "bho", "cbk-zam": "cbk", "eml": "eml",
+    "fiu-vro": "vro", "map-bms": "map-bms", "nds-nl": "nds-nl", "roa-rup": "rup", "simple": "simple",
+    "zh-classical": "lzh", "zh-min-nan": "nan", "zh-yue": "yue",
+}  # fmt: skip
 # Always among the candidates when a code that names no language is corrected.
 _WELL_KNOWN = ("en", "de", "tr")
 
 FORMER_TREEBANKS = {
-    "bej_nsc": "bej_autogramm",
-    "cs_pdt": "cs_pdtc",
-    "fr_spoken": "fr_rhapsodie",
-    "fro_srcmf": "fro_profiterole",
-    "kmr_mg": "kmr_kurmanji",
-    "nhi_itml": "nhi_mesotree",
-    "otk_tonqq": "otk_clausal",
-}
+    "bej_nsc": "bej_autogramm", "cs_pdt": "cs_pdtc", "fr_spoken": "fr_rhapsodie", "fro_srcmf": "fro_profiterole",
+    "kmr_mg": "kmr_kurmanji", "nhi_itml": "nhi_mesotree", "otk_tonqq": "otk_clausal",
+}  # fmt: skip
 """Treebank names of UD releases from 2.7 on that later releases changed -> the current name."""
 
 TABLE_HEADER = "code\tname\twikiann\ttreebanks"
@@ -50,26 +34,23 @@ TABLE_HEADER = "code\tname\twikiann\ttreebanks"
 
 @dataclass(frozen=True, slots=True)
 class Treebank:
-    """A treebank of Universal Dependencies."""
+    """A treebank of Universal Dependencies: its configuration on the hub (``en_ewt``), its folder in a UD release
+    (``UD_English-EWT``), and which of train, dev and test it has."""
 
     name: str
-    """Its short name, which is its configuration on the hub, such as ``en_ewt``."""
     folder: str
-    """Its folder in a UD release, such as ``UD_English-EWT``."""
     splits: tuple[str, ...]
-    """Which of train, dev and test it has."""
 
 
 @dataclass(frozen=True, slots=True)
 class Language:
-    """A language that Universal Dependencies or WikiANN has data for: its canonical code and its English name."""
+    """A language that Universal Dependencies or WikiANN has data for: its canonical code, its English name, WikiANN's
+    own code for it, and its treebanks, the default one first."""
 
     code: str
     name: str
     wikiann: str | None
-    """WikiANN's own code for it."""
     treebanks: tuple[Treebank, ...]
-    """The default one first."""
 
 
 @cache

@@ -74,7 +74,6 @@ def made(kind: type[Config], values: Mapping[str, Any], *, place: str = "", faul
     """A configuration with these options, over those of the file that ``config`` names, over those of a preset.
 
     Args:
-        kind: its dataclass.
         values: values by the names of options, see :func:`read_values`.
         place: what stands before an option's name in messages.
         faults: problems that were found before, to be reported with the others.
@@ -114,29 +113,24 @@ def read_values(kind: type[Any], values: Mapping[str, Any], problems: list[str],
 
     Text is read as numbers, paths and truth values. A list of names may be one name, or a mapping (``tr: tr_boun``
     stands for ``tr=tr_boun``). A ``~`` at the start of a path means the home folder.
-
-    Args:
-        kind: the dataclass of the options.
-        values: values by the names of options.
-        problems: the list to which problems are added.
-        place: what stands before an option's name in messages.
     """
-    types = option_types(kind)
-    texts: dict[str, Any] = {}
-    others: dict[str, Any] = {}
+    types, texts, others = option_types(kind), dict[str, Any](), dict[str, Any]()
     for name, value in values.items():
         if name not in types:
             near = meant(str(name), types)
             problems.append(f"{place}there is no option {str(name)!r}." + (f" Did you mean {near!r}?" if near else ""))
             continue
         if get_origin(types[name]) is tuple:
-            value = _names(value, join=name == "treebanks")
+            if isinstance(value, Mapping):
+                pairs = {key: _joined(one) if name == "treebanks" else one for key, one in value.items()}
+                value = [f"{key}={one}" if isinstance(one, str | int | float) else one for key, one in pairs.items()]
+            value = value if isinstance(value, list | tuple) else [value]
+            value = tuple(str(one) if isinstance(one, int | float) else one for one in value)
             # The text of a label may have a comma.
             if name != "label_map" and any("," in one for one in value if isinstance(one, str)):
                 spaced = " ".join(" ".join(map(str, value)).replace(",", " ").split())
-                problems.append(
-                    f"{place}{name}: expected values with spaces between them; found commas. Write: {spaced}"
-                )
+                fault = f"{name}: expected values with spaces between them; found commas. Write: {spaced}"
+                problems.append(place + fault)
                 continue
         (texts if isinstance(value, str) else others)[name] = value
     # Of what is no text nothing is converted: a truth value is no number.
@@ -178,16 +172,8 @@ def _fitting(
         return {}
 
 
-def _names(value: Any, *, join: bool) -> tuple[Any, ...]:
-    """A list of names, of which a file may have one, or a mapping; its lists are joined if asked for."""
-    if isinstance(value, Mapping):
-        joined = {
-            key: "+".join(map(str, one)) if join and isinstance(one, list) and None not in one else one
-            for key, one in value.items()
-        }
-        return tuple(f"{key}={one}" if isinstance(one, str | int | float) else one for key, one in joined.items())
-    several = value if isinstance(value, list | tuple) else [value]
-    return tuple(str(one) if isinstance(one, int | float) else one for one in several)
+def _joined(value: Any) -> Any:
+    return "+".join(map(str, value)) if isinstance(value, list) and None not in value else value
 
 
 class OptionLoader(yaml.SafeLoader):
@@ -216,11 +202,7 @@ OptionLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
-    """The lines ``option: value`` of a file; names and values are not checked.
-
-    Raises:
-        ConfigError: if it cannot be read or has something else.
-    """
+    """The lines ``option: value`` of a file; names and values are not checked. Anything else is a ConfigError."""
     try:
         value = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)  # a SafeLoader
     except OSError as error:

@@ -26,23 +26,14 @@ AVERAGE_NAMES: dict[str, str] = {
 
 @dataclass(frozen=True, order=True, slots=True)
 class TaskLanguagePair:
-    """One task in one language.
-
-    Args:
-        task: the task's name, such as ``ner``.
-        language: the language code as the user spells it, such as ``tr``.
-    """
+    """One task, by its name, in one language, whose code is as the user spells it."""
 
     task: str
     language: str
 
     @classmethod
     def parse(cls, name: str | TaskLanguagePair) -> TaskLanguagePair:
-        """Read ``task#language``; a pair passes through unchanged.
-
-        Raises:
-            HyperXError: if the name is not one task and one language joined by ``#``.
-        """
+        """Read ``task#language``; a pair passes through unchanged. Anything else is a HyperXError."""
         if isinstance(name, TaskLanguagePair):
             return name
         task, separator, language = name.strip().partition("#") if isinstance(name, str) else ("", "", "")

@@ -72,8 +72,8 @@ def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing errors that a user can fix without a traceback."""
     try:
         with ending_at_once(command):
-            # Only the command's own module is imported: help and prediction should not wait for training's libraries.
-            importlib.import_module(f"hyperx.cli.{command.replace('-', '_')}").main(list(arguments))
+            module = importlib.import_module(f"hyperx.cli.{'predict' if command == 'predict' else 'commands'}")
+            getattr(module, command.replace("-", "_"))(list(arguments))
             sys.stdout.flush()
     except HyperXError as error:
         from hyperx.tables import print_text

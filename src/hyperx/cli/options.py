@@ -60,8 +60,7 @@ def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> di
     types, alone_name = option_types(kind), POSITIONAL.get(kind)
     names = types.keys() - {TABLE, alone_name}
     switches = {f"no_{name}": name for name in names if types[name] is bool}
-    values: dict[str, Any] = {}
-    alone: list[str] = []
+    values, alone = dict[str, Any](), list[str]()
     for option, given in grouped(words):
         name = option.removeprefix("--").replace("-", "_")
         if not option:
@@ -71,12 +70,12 @@ def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> di
             problems.append(f"there is no option {option}." + (f" Did you mean --{near}?" if near else ""))
         elif name in switches or types[name] is bool:
             flag = switches.get(name, name)
-            if given and alone_name is None:
+            values[flag] = name not in switches
+            if alone_name is not None:
+                alone += given
+            elif given:
                 fault = f"--{name} takes no value; found {' '.join(given)!r}. Write --{flag} or --no_{flag}"
                 problems.append(fault)
-            else:
-                alone += given
-            values[flag] = name not in switches
         else:
             several = get_origin(types[name]) is tuple
             if alone_name is not None and not several:
@@ -122,17 +121,19 @@ def show_help(kind: type[Any], command: str) -> None:
         defaults, texts, required = flat(section()), help_texts(section), REQUIRED.get(section, ())
         for name, hint in get_type_hints(section).items():
             if name not in sections and name != TABLE:
-                usage = _usage(name, hint, defaults[name], named=name != POSITIONAL.get(kind))
-                default = "(required)" if name in required else _default(defaults[name], texts[name])
+                value = defaults[name]
+                if hint is bool:
+                    usage = f"--{name}, --no_{name}" if value else f"--{name}"
+                else:
+                    usage = ("" if name == POSITIONAL.get(kind) else f"--{name} ") + _placeholder(hint, value)
+                if name in required:
+                    default = "(required)"
+                elif value is None or value == ():
+                    default = "" if "default" in texts[name] else "(default: none)"
+                else:
+                    default = f"(default: {('off', 'on')[value] if isinstance(value, bool) else value})"
                 lines += [Text(usage, style="bold"), Padding(Text(f"{texts[name]} {default}"), (0, 0, 0, 6))]
         console.print(Panel(Group(*lines), title=title, title_align="left", border_style="dim"))
-
-
-def _usage(name: str, hint: Any, default: Any, *, named: bool) -> str:
-    """An option with a placeholder for its value; a flag that is on has a negative form."""
-    if hint is bool:
-        return f"--{name}, --no_{name}" if default else f"--{name}"
-    return f"--{name} {_placeholder(hint, default)}" if named else _placeholder(hint, default)
 
 
 def _placeholder(hint: Any, default: Any) -> str:
@@ -144,12 +145,6 @@ def _placeholder(hint: Any, default: Any) -> str:
     if parts:
         return "|".join(_placeholder(part, default) for part in parts if part is not NoneType or default is not None)
     return {str: "TEXT", NoneType: "None"}.get(hint) or hint.__name__.upper()
-
-
-def _default(value: Any, text: str) -> str:
-    if value is None or value == ():
-        return "" if "default" in text else "(default: none)"
-    return f"(default: {('off', 'on')[value] if isinstance(value, bool) else value})"
 
 
 def help_texts(kind: type[Any]) -> dict[str, str]:
@@ -168,12 +163,10 @@ class _AboveBars(logging.StreamHandler[Any]):
     """Writes log lines, folded for a terminal, where progress bars make way for them."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a line above the bars."""
         with tqdm.external_write_mode(file=sys.stderr):
             super().emit(record)
 
     def format(self, record: logging.LogRecord) -> str:
-        """Time and message."""
         return folded(super().format(record), error=True)
 
 

@@ -36,7 +36,7 @@ from hyperx.prediction.request import language_problem, predicted_tasks, predict
 log = logging.getLogger(__name__)
 
 
-def main(arguments: Sequence[str]) -> None:
+def predict(arguments: Sequence[str]) -> None:
     """Tag a stream, each sentence as soon as it is labelled."""
     config = parse(PredictConfig, arguments, "predict")
     start_logging()
@@ -63,9 +63,8 @@ def main(arguments: Sequence[str]) -> None:
 def option_problems(config: PredictConfig) -> list[str]:
     """All that is wrong with the options, before weights or PyTorch are loaded."""
     problems = [*value_problems(config), *format_problems(config)]
-    for name in dict.fromkeys(config.tasks):
-        if config.tasks.count(name) > 1:
-            problems.append(f"--tasks: {name!r} is named twice")
+    tasks = tuple(dict.fromkeys(config.tasks))
+    problems += [f"--tasks: {name!r} is named twice" for name in tasks if config.tasks.count(name) > 1]
     if config.language is None:
         problems.append("--language: name the language of the text, such as de")
     if config.input is not None and config.input.is_dir():
@@ -82,7 +81,7 @@ def option_problems(config: PredictConfig) -> list[str]:
         return [*problems, f"--checkpoint: {error}"]
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
         problems.append(f"--model_name_or_path: {missing}")
-    problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tuple(dict.fromkeys(config.tasks)))]
+    problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tasks)]
     if config.language is not None and (problem := language_problem(settings, config.language)):
         problems.append(f"--language: {problem}")
     return problems
@@ -107,9 +106,8 @@ class Faults:
         if self.count:
             many = "1 sentence" if self.count == 1 else f"{self.count:,} sentences"
             done = "skipped" if self.on_error == "skip" else "written empty"
-            more = self.count - len(self.first)
-            lines = [*self.first, *([f"and {more:,} more"] if more else [])]
-            log.warning(itemised(f"{many} {done} that cannot be read", lines))
+            more = [f"and {self.count - 5:,} more"] if self.count > 5 else []
+            log.warning(itemised(f"{many} {done} that cannot be read", [*self.first, *more]))
 
 
 def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> Iterator[Prediction]:

@@ -44,7 +44,7 @@ def build_model(data: RunData) -> HyperX:
     settings = settings if start is None else start.continued(settings)
     trained = settings.trained_languages
     if untrained := [language for language in settings.languages if canonical(language) not in trained]:
-        log.info("no training pair has %s: these read %s", ", ".join(untrained), settings.read_instead)
+        log.info("no training pair has %s: these read %s", ", ".join(untrained), settings.stand_in)
     for task in settings.kinds:
         if task not in settings.trained_tasks:
             log.warning("no training pair has the task %s: its head stays untrained, and is used only if named", task)

@@ -74,13 +74,13 @@ def tell_language(config: ModelConfig, language: str) -> None:
         raise HyperXError(problem)
     if canonical(language) not in map(canonical, config.languages):
         generated = config.architecture.adapters == "hypernetwork"
-        reads = "the mean of the trained languages" if generated else config.read_instead
+        reads = "the mean of the trained languages" if generated else config.stand_in
         log.warning("language %s is new to the model: it reads %s", language, reads)
         return
     tasks = {task for task, own in config.trained_keys if own == canonical(language)}
     predicted = predictable(config)
     if not tasks:
-        log.info("no training pair had %s: it reads %s", language, config.read_instead)
+        log.info("no training pair had %s: it reads %s", language, config.stand_in)
     elif config.architecture.adapters == "hypernetwork" and predicted and tasks.isdisjoint(predicted):
         log.info("%s was trained on raw text only: it reads the mean of the languages with labels", language)
 

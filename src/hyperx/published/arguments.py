@@ -23,8 +23,6 @@ from hyperx.pairs import TaskLanguagePair
 ARGUMENTS = "hyperx_args.bin"
 LIMIT = 1 << 20
 """Largest size in bytes of a file of arguments; real ones have a few thousand."""
-
-
 LABELS = {
     "ner": ("O", "B-PER", "I-PER", "B-ORG", "I-ORG", "B-LOC", "I-LOC"),
     "pos": (
@@ -44,24 +42,18 @@ HEADS = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PublishedRun:
-    """The model that the arguments of a published run describe, by the names of the arguments.
-
-    Args:
-        tasks: its tasks; the encoder of the first is the one that all share.
-        languages: its languages.
-        train_task_language_pairs: the pairs that it was trained on.
-        model_name_or_path: the encoder that it started from, as its user spelled it.
-        max_length: longest sentence in subwords; 0 is the longest that the encoder can read.
-        no_hypernet: it has no hypernetwork, and no adapter at all.
-        hypernetwork, architecture: shape of the model.
-    """
+    """The model that the arguments of a published run describe, by the names of the arguments."""
 
     tasks: tuple[str, ...] = ()
+    """The encoder of the first is the one that all share."""
     languages: tuple[str, ...] = ()
     train_task_language_pairs: tuple[str, ...] = ()
     model_name_or_path: str | None = None
+    """The encoder that it started from."""
     max_length: int = 256
+    """Longest sentence in subwords; 0 is the longest that the encoder can read."""
     no_hypernet: bool = False
+    """It has no hypernetwork, and no adapter at all."""
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
     architecture: ArchitectureOptions = field(default_factory=ArchitectureOptions)
 
@@ -78,11 +70,8 @@ class PublishedRun:
 
 
 def read_run(path: Path) -> PublishedRun:
-    """Read a file of arguments; missing arguments have the published program's defaults.
-
-    Raises:
-        CheckpointError: if the file is not a plain namespace, or arguments are of the wrong kind or unknown.
-    """
+    """Read a file of arguments; missing arguments have the published program's defaults. All that is wrong with the
+    others is one CheckpointError."""
     values = {name: value for name, value in read_arguments(path).items() if value is not None}
     if isinstance(activation := values.get("adapter_non_linearity"), str):
         values["adapter_non_linearity"] = activation.lower()
@@ -132,9 +121,6 @@ def checked_options(config: ImportConfig) -> tuple[Path, Path]:
     return folder, output
 
 
-# The pickle -----------------------------------------------------------------------------------------------------------
-
-
 class _Name(Enum):
     """The names that a file may refer to; they are never looked up."""
 
@@ -166,10 +152,8 @@ def read_arguments(path: Path) -> dict[str, Any]:
     try:
         arguments = _interpreted(data)
     except _Refused as error:
-        raise CheckpointError(
-            f"{path}: expected a plain argparse.Namespace of texts, numbers and lists; found {error}. "
-            "Nothing of the file was run"
-        ) from None
+        expected = "expected a plain argparse.Namespace of texts, numbers and lists"
+        raise CheckpointError(f"{path}: {expected}; found {error}. Nothing of the file was run") from None
     except Exception as error:  # whatever follows from instructions that do not fit one another
         raise CheckpointError(f"{path} is damaged or no pickle: {' '.join(str(error).split())[:200]}") from None
     plain = (str, int, float, type(None))
@@ -196,8 +180,10 @@ def _interpreted(data: bytes) -> dict[str, Any]:
                 pass
             case "MARK":
                 marks.append(len(stack))
-            case "NONE" | "NEWTRUE" | "NEWFALSE":
-                stack.append({"NONE": None, "NEWTRUE": True, "NEWFALSE": False}[opcode.name])
+            case "NONE":
+                stack.append(None)
+            case "NEWTRUE" | "NEWFALSE":
+                stack.append(opcode.name == "NEWTRUE")
             case "EMPTY_LIST" | "EMPTY_DICT" | "EMPTY_TUPLE":
                 stack.append({"EMPTY_LIST": list, "EMPTY_DICT": dict, "EMPTY_TUPLE": tuple}[opcode.name]())
             case "BININT" | "BININT1" | "BININT2" | "LONG1" | "BINFLOAT" | "BINUNICODE" | "SHORT_BINUNICODE":

@@ -54,10 +54,7 @@ _UNSEEN = ("num_attention_heads", "hidden_act", "layer_norm_eps")
 
 
 def import_published(config: ImportConfig) -> Path:
-    """Convert a checkpoint of the published program to one of ours.
-
-    Returns:
-        The new checkpoint's folder.
+    """Convert a checkpoint of the published program to one of ours; returns the new folder.
 
     Raises:
         ConfigError: all problems with the options.
@@ -122,19 +119,11 @@ def model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool = False) 
     )
 
 
-# The encoder ----------------------------------------------------------------------------------------------------------
-
-
 def read_description(
     folder: Path, run: PublishedRun, name: str | None
 ) -> tuple[BertConfig, PreTrainedTokenizerFast | None]:
     """The encoder's configuration and tokenizer, which are not among its weights, each from the first of these places
-    that has it: the encoder that ``name`` gives, the checkpoint's own folders, the encoder that its arguments name.
-
-    Raises:
-        CheckpointError: if there is no configuration, it is not of a BERT, or the tokenizer has too many subwords.
-        EncoderError: if ``name`` cannot be found.
-    """
+    that has it: the encoder that ``name`` gives, the checkpoint's own folders, the encoder that its arguments name."""
     places, reason = [folder, *(folder / f"{task}_model" for task in run.tasks)], "the run's arguments name no encoder"
     complete = any((place / "config.json").is_file() for place in places) and any(map(has_tokenizer, places))
     if name is not None:
@@ -202,18 +191,13 @@ def _base_encoder(name: str | None, config: BertConfig) -> LoadedEncoder:
     if _shapes(base.model.state_dict()) != _shapes(own.state_dict()):
         different.append("the shapes of their weights")
     if different:
-        raise CheckpointError(
-            f"--changes_only: {base.name} is not the encoder that the run started from: they differ in "
-            f"{', '.join(different)}"
-        )
+        other = f"{base.name} is not the encoder that the run started from: they differ in {', '.join(different)}"
+        raise CheckpointError(f"--changes_only: {other}")
     return base
 
 
 def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
     return {name: tensor.shape for name, tensor in tensors.items()}
-
-
-# The weights ----------------------------------------------------------------------------------------------------------
 
 
 def hypernetwork_names(run: PublishedRun, layers: int) -> Names:
@@ -249,11 +233,7 @@ def hypernetwork_names(run: PublishedRun, layers: int) -> Names:
 
 
 def read_tensors(folder: Path, run: PublishedRun, encoder: BertConfig, settings: ModelConfig) -> dict[str, Tensor]:
-    """All weights of a run by the names of our model; encoder and hypernetwork are those of the first task's file.
-
-    Raises:
-        CheckpointError: if weights are missing, unexpected or of another shape.
-    """
+    """All weights of a run by the names of our model; encoder and hypernetwork are those of the first task's file."""
     try:
         with torch.device("meta"):
             model = HyperX(_encoder_without_weights(encoder), settings)
@@ -261,8 +241,7 @@ def read_tensors(folder: Path, run: PublishedRun, encoder: BertConfig, settings:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{folder}: no model has the sizes of its arguments and its encoder: {reason}") from None
     shapes = _shapes(dict(model.named_parameters()))
-    shared: dict[str, Tensor] = {}
-    tensors: dict[str, Tensor] = {}
+    shared, tensors = dict[str, Tensor](), dict[str, Tensor]()
     for task in run.tasks:
         if shared and task not in HEADS:
             continue
@@ -271,18 +250,14 @@ def read_tensors(folder: Path, run: PublishedRun, encoder: BertConfig, settings:
         own = {name: weights[name] for name in weights if name.startswith("bert.") and not _UNUSED.fullmatch(name)}
         if not shared:
             shared = own
-            names: Names = {
-                name: f"bert.{name.removeprefix('encoder.')}" for name in shapes if name.startswith("encoder.")
-            }
+            inside = [name for name in shapes if name.startswith("encoder.")]
+            names: Names = {name: f"bert.{name.removeprefix('encoder.')}" for name in inside}
             names |= hypernetwork_names(run, encoder.num_hidden_layers)
             # The embeddings of tasks that are left out have no place here.
             left_out = {f"{SOURCE}task_embeddings.{task}" for task in run.tasks if task not in HEADS}
             tensors |= _fitted(path, {name: own[name] for name in own if name not in left_out}, names, shapes)
-        differing = [
-            name
-            for name in sorted(own.keys() | shared.keys())
-            if name not in own or name not in shared or not torch.equal(own[name], shared[name])
-        ]
+        differing = sorted(own.keys() ^ shared.keys())
+        differing += [name for name in own if name in shared and not torch.equal(own[name], shared[name])]
         if differing:
             log.warning(
                 "%d of the %d tensors of the encoder and the hypernetwork in %s differ from those in %s, such as %s; "
@@ -297,11 +272,7 @@ def read_tensors(folder: Path, run: PublishedRun, encoder: BertConfig, settings:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file of ``torch.save``, which are mapped into memory, not copied, if its format allows.
-
-    Raises:
-        CheckpointError: if the file is missing or damaged, or has anything but plain tensors by name.
-    """
+    """The weights in a file of ``torch.save``, which are mapped into memory, not copied, if its format allows."""
     try:
         archive = zipfile.is_zipfile(path)
         packed = archive and any(member.compress_type for member in zipfile.ZipFile(path).infolist())
@@ -351,6 +322,5 @@ def _fitted(
         used |= set(wanted)
     problems += [f"unexpected: {name[:120]}" for name in weights if name not in used]
     if problems:
-        heading = f"{path}: the weights do not fit the run's arguments and the encoder"
-        raise CheckpointError(itemised(heading, problems))
+        raise CheckpointError(itemised(f"{path}: the weights do not fit the run's arguments and the encoder", problems))
     return tensors

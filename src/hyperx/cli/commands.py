@@ -1,0 +1,98 @@
+"""The commands. Libraries that take long to load are imported once the options are checked: messages do not wait."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from hyperx.cli.options import parse, start_logging
+from hyperx.config import CheckConfig, EvaluateConfig, ImportConfig, LanguagesConfig, TrainConfig
+from hyperx.errors import HyperXError, problem_list
+from hyperx.languages import Language, canonical, known_languages
+from hyperx.tables import print_table, print_text
+
+
+def train(arguments: Sequence[str]) -> None:
+    """Train and say what to do next."""
+    config = parse(TrainConfig, arguments, "train")
+    start_logging()
+    from hyperx import checkpoint
+    from hyperx.plan.options import plan_run
+
+    plan = plan_run(config)
+    from hyperx.training.loop import train
+
+    output_dir = train(config, plan)
+    print(f"Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt {output_dir}")
+    settings = checkpoint.read_config(checkpoint.resolve(output_dir))
+    if untrained := [task for task in settings.kinds if task not in settings.trained_tasks]:
+        print(f"Not trained, as no training pair has the task: {', '.join(untrained)}")
+
+
+def evaluate(arguments: Sequence[str]) -> None:
+    """Score a checkpoint and print the table."""
+    config = parse(EvaluateConfig, arguments, "evaluate")
+    start_logging()
+    from hyperx.evaluation.scoring import evaluate_checkpoint
+
+    found = evaluate_checkpoint(config)
+    print_table(f"Scores on the {config.split} split", *found.table(), text_columns=2)
+    if found.tables is not None:
+        others = f", with the scores of {found.others} other pairs from before" if found.others else ""
+        print(f"Scores by label are in {found.tables}{others}")
+
+
+def check(arguments: Sequence[str]) -> None:
+    """Count the data of a run and list its problems; raises a HyperXError if there are any."""
+    config = parse(CheckConfig, arguments, "check")
+    start_logging()
+    from hyperx.plan.options import plan_run
+    from hyperx.plan.report import inspect_data
+
+    found = inspect_data(plan_run(config, trains=False))
+    print_table("Data", found.header, found.rows, text_columns=2)
+    for note in found.notes:
+        print_text(f"note: {note}")
+    if found.problems:
+        raise HyperXError(problem_list("data", found.problems))
+    notes = ", but see the notes above" if found.notes else ""
+    print_text(f"No problems{notes}. Start training with the same options: hyperx train")
+
+
+def languages(arguments: Sequence[str]) -> None:
+    """Print the table of languages; raises a HyperXError if none is called by the words."""
+    words = parse(LanguagesConfig, arguments, "languages").words
+    every = known_languages().values()
+    rows = []
+    for language in every:
+        if not words or any(_is_called(language, word) for word in words):
+            names = [treebank.name + ("" if "train" in treebank.splits else "*") for treebank in language.treebanks]
+            first, others = "".join(names[:1]), ", ".join(names[1:])
+            rows.append([language.code, language.name, first, others, language.wikiann or ""])
+    if not rows:
+        raise HyperXError(f"no language or treebank is called {' or '.join(words)}; `hyperx languages` lists all")
+    header = ["code", "language", "default treebank", "other treebanks", "WikiANN"]
+    print_table("Languages", header, rows, text_columns=len(header))
+    print_text(
+        f"{len(rows)} of {len(every)} languages. * has no train split. Choose with: --treebanks LANGUAGE=TREEBANK"
+    )
+
+
+def _is_called(language: Language, word: str) -> bool:
+    """Whether a word is the language's code or, if it is no language's code, part of its name or of a treebank's."""
+    if canonical(word) in known_languages():
+        return canonical(word) == language.code
+    names = [language.name, *(name for one in language.treebanks for name in (one.name, one.folder))]
+    return any(word.lower() in name.lower() for name in names)
+
+
+def import_published(arguments: Sequence[str]) -> None:
+    """Import and say what to do next."""
+    config = parse(ImportConfig, arguments, "import-published")
+    start_logging()
+    from hyperx.published.arguments import checked_options
+
+    checked_options(config)
+    from hyperx.published.importing import import_published
+
+    output = import_published(config)
+    print(f"Imported. Evaluate it with: hyperx evaluate --eval_ckpt {output}")
