@@ -256,8 +256,8 @@ def read_tensors(folder: Path, run: PublishedRun, encoder: BertConfig, settings:
             # The embeddings of tasks that are left out have no place here.
             left_out = {f"{SOURCE}task_embeddings.{task}" for task in run.tasks if task not in HEADS}
             tensors |= _fitted(path, {name: own[name] for name in own if name not in left_out}, names, shapes)
-        differing = sorted(own.keys() ^ shared.keys())
-        differing += [name for name in own if name in shared and not torch.equal(own[name], shared[name])]
+        unequal = (name for name in own.keys() & shared.keys() if not torch.equal(own[name], shared[name]))
+        differing = sorted({*(own.keys() ^ shared.keys()), *unequal})
         if differing:
             log.warning(
                 "%d of the %d tensors of the encoder and the hypernetwork in %s differ from those in %s, such as %s; "
