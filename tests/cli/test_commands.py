@@ -83,25 +83,6 @@ def test_an_unknown_command_gets_a_suggestion(capsys: pytest.CaptureFixture[str]
     assert capsys.readouterr().err == expected
 
 
-@pytest.mark.parametrize(
-    ("command", "expected"),
-    [
-        ("train", "--train_task_language_pairs"),
-        ("evaluate", "--eval_ckpt: name a checkpoint or the output folder of a run"),
-        ("predict", "--language: name the language of the text, such as de"),
-        ("check", "--train_task_language_pairs: name at least one pair, such as ner#en"),
-        ("import-published", "name the folder of a published checkpoint, such as outputs/checkpoint-100000"),
-    ],
-)
-def test_a_command_without_options_says_what_it_needs(
-    command: str, expected: str, capsys: pytest.CaptureFixture[str]
-) -> None:
-    assert main([command]) == 1
-    error = capsys.readouterr().err
-    assert error.startswith(f"hyperx {command}: ")
-    assert expected in error
-
-
 def test_languages_are_found_by_code_and_by_name(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["languages", "TUR", "kurdish"]) == 0
     text = capsys.readouterr().out

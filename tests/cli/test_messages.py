@@ -65,21 +65,23 @@ REFUSED = {
     f"{TRAIN} ner#en --config table.yaml": "unknown key 'tran'",
     "train": "--train_task_language_pairs: name at least one pair",
     "train --lr 3": "Did you mean --learning_rate?",
+    "check": "--train_task_language_pairs: name at least one pair, such as ner#en",
     "check --train_task_language_pairs ner#en --seed -1": "--seed: expected 0 or more; found -1",
     "check --train_task_language_pairs ner#trrr": "'trrr' is no language code",
-    "evaluate": "--eval_ckpt: name a checkpoint",
+    "evaluate": "--eval_ckpt: name a checkpoint or the output folder of a run",
     "evaluate --eval_ckpt nowhere --max_eval_samples 0": "nowhere does not exist",
     "evaluate --eval_ckpt RUN --test_task_language_pairs dep#en": "dep#en: the model has no task 'dep'; it has",
     "evaluate --eval_ckpt RUN --model_name_or_path ./none": "./none: expected an encoder, found no such file",
     "predict --checkpoint RUN --language en --model_name_or_path ./none": "./none: expected an encoder, found no such",
     "evaluate --eval_ckpt RUN --data_folder nowhere": "--data_folder: there is no folder",
-    "predict": "--language: name the language",
+    "predict": "--language: name the language of the text, such as de",
     "predict --checkpoint nowhere --language de": "nowhere does not exist",
     "predict --checkpoint RUN --language trrr": "'trrr' is no language code",
     "predict --checkpoint RUN --language en --tasks nre": "the model has no task 'nre'; it has ner, pos. Did",
     "predict --checkpoint RUN --language en --tasks ner ner": "'ner' is named twice",
     "predict --checkpoint RUN --language en --input none.txt": "--input: cannot read none.txt",
     "predict --checkpoint RUN --language en --output .": "--output: expected a file",
+    "import-published": "name the folder of a published checkpoint, such as outputs/checkpoint-100000",
     "import-published nowhere --output new": "nowhere is no folder",
     "languages qwerty": "no language or treebank is called qwerty",
 }
@@ -96,6 +98,7 @@ def test_what_follows_from_words_and_files_is_said_before_any_library_is_loaded(
     found, libraries = json.loads(done.stdout)
     for (command, expected), (status, error) in zip(REFUSED.items(), found, strict=True):
         assert expected in error, command
+        assert error.startswith(f"hyperx {command.split()[0]}: "), command
         assert status == (2 if "there is no option" in error else 1), command
     assert libraries == []
 

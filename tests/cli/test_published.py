@@ -13,7 +13,6 @@ import pytest
 import torch
 
 import toy
-from hyperx.cli import main
 
 pytest_plugins = ["world"]
 
@@ -70,23 +69,3 @@ def test_a_reader_that_has_enough(trained: Path, cache_folder: Path, tmp_path: P
     options = ["--checkpoint", trained, "--language", "en", "--input", "in.txt", "--input_format", "tokens"]
     done = toy.spawn(["-c", program, "predict", *options, "--no_cuda"], cwd=tmp_path, cache=cache_folder)
     assert (done.returncode, done.stderr) == (0, "")
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one(base: list[str], cache_folder: Path, isolated: Path) -> None:
-    """Each process takes every second row of the same batches; only the mean over words differs a little."""
-    plain = toy.write_encoder(isolated / "plain", dropout=0.0)
-    options = [*base, "--model_name_or_path", str(plain), "--max_train_steps", "4", "--logging_steps", "1"]
-    options += ["--save_steps", "2", "--eval_steps", "2", "--max_eval_samples", "8", "--learning_rate", "1e-2"]
-    launch = ["-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", toy.ROOT / "train.py"]
-    double = [*options, "--per_device_train_batch_size", "16", "--output_dir", "two"]
-    done = toy.spawn([*launch, *double], cwd=isolated, cache=cache_folder)
-    assert done.returncode == 0, done.stderr
-    assert done.stdout.count("Modules") == 1
-    single = [*options, "--per_device_train_batch_size", "32", "--output_dir", "one"]
-    assert main(["train", *single]) == 0
-    one, two = isolated / "one", isolated / "two"
-    assert toy.losses(two) == pytest.approx(toy.losses(one), rel=0.02)
-    rates = [[line.get("learning_rate") for line in toy.read_log(run)] for run in (one, two)]
-    assert rates[0] == rates[1]
-    assert toy.steps_of(two) == toy.steps_of(one) == [2, 4]
