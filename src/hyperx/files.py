@@ -81,9 +81,7 @@ def taking_turns(path: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def part_folder(parent: Path) -> Iterator[Path]:
     """A folder ``.part-*`` to write in, which is deleted in the end. Those of processes that were killed are cleared.
-
-    Its lock is held while somebody writes there, and that of ``parent`` until nobody can find it unlocked.
-    """
+    Its lock is held while somebody writes there, and that of ``parent`` until nobody can find it unlocked."""
     from filelock import FileLock
 
     with contextlib.ExitStack() as stack:

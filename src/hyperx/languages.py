@@ -68,11 +68,10 @@ def known_languages() -> Mapping[str, Language]:
 
 @cache
 def canonical(code: str) -> str:
-    """The canonical code of a language: `tr` for `tur`, `tr-TR` and `tr_tr`.
+    """The canonical code of a language: `tr` for `tur`, `tr-TR` and `tr_tr`, without script and region.
 
-    Script and region are dropped: they do not make another language. A code that no standard knows is only lower-cased
-    (see `is_language`), so a user's own names for languages work too. Codes have their ISO 639 meaning: `als` is Tosk
-    Albanian, so `sq`, although WikiANN uses it for Alemannic.
+    A code that no standard knows is only lower-cased (see `is_language`), so a user's own names for languages work too.
+    Codes have their ISO 639 meaning: `als` is Tosk Albanian, so `sq`, although WikiANN uses it for Alemannic.
     """
     lowered = code.strip().replace("_", "-").lower()
     if lowered in _WIKIPEDIA:
@@ -145,10 +144,8 @@ def treebanks_of(language: str) -> tuple[Treebank, ...]:
 
 
 def find_treebank(language: str, name: str) -> Treebank | None:
-    """The treebank of a language by name: `en_ewt`, `UD_English-EWT`, `English-EWT` or `EWT`.
-
-    Names from earlier UD releases are understood too: `cs_pdt` is now `cs_pdtc`.
-    """
+    """The treebank of a language by its name, also from earlier UD releases: `en_ewt`, `UD_English-EWT`, `English-EWT`
+    or `EWT`."""
     wanted = name.strip().lower().replace("-", "_")
     wanted = FORMER_TREEBANKS.get(wanted, wanted).removeprefix("ud_")
     for treebank in treebanks_of(language):

@@ -71,10 +71,10 @@ def flat(config: Any) -> dict[str, Any]:
 
 
 def made(kind: type[Config], values: Mapping[str, Any], *, place: str = "", faults: Iterable[str] = ()) -> Config:
-    """A configuration with these options, over those of the file that ``config`` names, over those of a preset.
+    """A configuration with these options (see :func:`read_values`), over those of the file that ``config`` names, over
+    those of a preset.
 
     Args:
-        values: values by the names of options, see :func:`read_values`.
         place: what stands before an option's name in messages.
         faults: problems that were found before, to be reported with the others.
 
@@ -109,11 +109,8 @@ def _built(kind: type[Config], values: Mapping[str, Any]) -> Config:
 
 
 def read_values(kind: type[Any], values: Mapping[str, Any], problems: list[str], *, place: str = "") -> dict[str, Any]:
-    """Values as the types of their options; what does not fit is added to ``problems``.
-
-    Text is read as numbers, paths and truth values. A list of names may be one name, or a mapping (``tr: tr_boun``
-    stands for ``tr=tr_boun``). A ``~`` at the start of a path means the home folder.
-    """
+    """Values as the types of their options; what does not fit is added to ``problems``. Text is read as numbers, paths
+    and truth values. A list of names may be one name, or a mapping (``tr: tr_boun`` stands for ``tr=tr_boun``)."""
     types, texts, others = option_types(kind), dict[str, Any](), dict[str, Any]()
     for name, value in values.items():
         if name not in types:

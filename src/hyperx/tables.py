@@ -17,10 +17,8 @@ FILE_WIDTH = 160
 
 
 def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> None:
-    """Print a table to the terminal, its first columns as text and others as numbers if they hold no letter.
-
-    If the terminal is too narrow, the spaces around cells go and the widest columns are folded.
-    """
+    """Print a table to the terminal, its first columns as text and others as numbers if they hold no letter. If it is
+    too narrow, the spaces around cells go and the widest columns are folded."""
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console = Console(width=FILE_WIDTH)
@@ -42,10 +40,7 @@ def print_text(text: str, *, error: bool = False) -> None:
 
 
 def folded(text: str, *, error: bool = False) -> str:
-    """Lines folded between words, under their beginning, if standard output (or error) is a terminal.
-
-    Words such as long paths stay whole.
-    """
+    """Lines folded between words, under their beginning, if standard output (or error) is a terminal."""
     console = Console(stderr=error)
     if not console.is_terminal:
         return text

@@ -39,12 +39,8 @@ REQUIRED: dict[type[Any], set[str]] = {
 
 
 def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
-    """The options of a command: those of its line, over those of the file that it names.
-
-    Raises:
-        ConfigError: all problems, see :func:`hyperx.options.made`.
-        SystemExit: after help was shown.
-    """
+    """The options of a command: those of its line, over those of the file that it names; errors as
+    :func:`hyperx.options.made`, and a SystemExit after help was shown."""
     if "-h" in arguments or "--help" in arguments:
         show_help(kind, command)
         raise SystemExit(0)
@@ -53,10 +49,8 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
 
 
 def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> dict[str, Any]:
-    """What a command line gives, by option: a text, a list of texts for a list, or a truth value for a flag.
-
-    The last one counts if an option is given twice. What is wrong is added to ``problems``.
-    """
+    """What a command line gives, by option: a text, a list of texts for a list, or a truth value for a flag. Of several
+    the last one counts. What is wrong is added to ``problems``."""
     types, alone_name = option_types(kind), POSITIONAL.get(kind)
     names = types.keys() - {TABLE, alone_name}
     switches = {f"no_{name}": name for name in names if types[name] is bool}

@@ -47,7 +47,10 @@ def predict(arguments: Sequence[str]) -> None:
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
     hidden = config.disable_progress_bar or config.output is None or None  # None: only in a terminal
     with nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb") as source:
-        check_not_input(config.output, source)
+        for written in () if config.output is None else (config.output, partial_of(config.output)):
+            with suppress(OSError):  # an input without a file descriptor
+                if written.is_file() and os.path.samestat(written.stat(), os.fstat(source.fileno())):
+                    raise ConfigError([f"--output: {written} is the input; it would be overwritten while it is read"])
         predictions = predictions_of(config, source, faults)
         with open_output(config.output) as target:
             for count, prediction in enumerate(tqdm(predictions, "tagging", unit=" sentences", disable=hidden), 1):
@@ -111,11 +114,8 @@ class Faults:
 
 
 def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> Iterator[Prediction]:
-    """The model's predictions for the sentences of the input, one by one, and what stands for those that it lacks.
-
-    Raises:
-        ConfigError: if the output's format cannot hold all labels, or the answer line by line.
-    """
+    """The model's predictions for the sentences of the input, one by one, and what stands for those that it lacks. A
+    ConfigError if the output's format cannot hold all labels, or the answer line by line."""
     from hyperx.device import pick_device
     from hyperx.model import HyperX
     from hyperx.prediction.predictor import Predictor
@@ -156,14 +156,6 @@ def at_terminal(config: PredictConfig) -> bool:
     return config.input is None and sys.stdin.isatty()
 
 
-def check_not_input(path: Path | None, source: IO[bytes]) -> None:
-    """Raise a ConfigError if the output file is the input, under any name or by redirection."""
-    for written in () if path is None else (path, partial_of(path)):
-        with suppress(OSError):  # an input without a file descriptor
-            if written.is_file() and os.path.samestat(written.stat(), os.fstat(source.fileno())):
-                raise ConfigError([f"--output: {written} is the input; it would be overwritten while it is read"])
-
-
 def partial_of(path: Path) -> Path:
     """Where output is written until it is complete: beside a file, and at once into a device or a pipe."""
     place = path.resolve()  # a link stays a link
@@ -172,10 +164,8 @@ def partial_of(path: Path) -> Path:
 
 @contextmanager
 def open_output(path: Path | None) -> Iterator[TextIO]:
-    """The file, or standard output, which stays open; in UTF-8 whatever the locale.
-
-    A file is replaced when all is written. Until then, and if anything fails, what was written stands beside it.
-    """
+    """The file, or standard output, which stays open; in UTF-8 whatever the locale. A file is replaced when all is
+    written. Until then, and if anything fails, what was written stands beside it."""
     if path is None:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         yield sys.stdout

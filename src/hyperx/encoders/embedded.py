@@ -163,9 +163,7 @@ def dequantise(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 def _tokenizer(path: Path, file: EmbeddedFile) -> PreTrainedTokenizerFast:
     """XLM-RoBERTa's tokenizer: Unigram, a space in front of every text, ``<s> $A </s>``; the last piece is ``<mask>``.
-
-    A word of which the normaliser leaves nothing (such as zero-width characters) has no subword.
-    """
+    A word of which the normaliser leaves nothing (such as zero-width characters) has no subword."""
     bos, eos, pad, unk = (file.pieces[index][0] for index in file.special)
     mask = file.pieces[-1][0]
     backend = Tokenizer(Unigram(file.pieces, file.special[3], False))
@@ -193,10 +191,8 @@ def _tokenizer(path: Path, file: EmbeddedFile) -> PreTrainedTokenizerFast:
 
 
 def build_normaliser() -> normalizers.Normalizer:
-    """NMT + NFKC with runs of spaces collapsed and the ends stripped, but for two characters that the file keeps.
-
-    They are hidden from NFKC behind noncharacters, which no text contains and no normalisation changes.
-    """
+    """NMT + NFKC with runs of spaces collapsed and the ends stripped, but for two characters that the file keeps: they
+    are hidden from NFKC behind noncharacters, which no text contains and no normalisation changes."""
     kept = [("～", "\ufdd0"), ("🈻", "\ufdd1")]
     return normalizers.Sequence(
         [

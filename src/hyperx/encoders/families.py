@@ -54,11 +54,8 @@ class EncoderLayout:
 
 
 def unroll_albert(encoder: PreTrainedModel) -> None:
-    """Make every use of ALBERT's shared layers a group of one layer; the uses share their parameters.
-
-    The computation stays the same, but layer i is ``albert_layer_groups[i]``, and can be adapted, dropped and run again
-    on its own.
-    """
+    """Make every use of ALBERT's shared layers a group of one layer, which can be adapted, dropped and run again on its
+    own; the uses share their parameters."""
     from torch import nn
 
     config: Any = encoder.config

@@ -61,13 +61,8 @@ def _inside(running: _Pass) -> Iterator[None]:
 
 
 class Injection:
-    """The places in an encoder where adapters are applied.
-
-    Args:
-        encoder: any encoder.
-        activation: the adapters' non-linearity.
-        after_layer_output: apply adapters to the output of whole layers, not of feed-forward blocks.
-    """
+    """The places in an encoder where adapters with this non-linearity are applied: to the output of its feed-forward
+    blocks, or of whole layers."""
 
     def __init__(self, encoder: PreTrainedModel, *, activation: Activation, after_layer_output: bool) -> None:
         self.activation = activation

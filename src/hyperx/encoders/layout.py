@@ -97,10 +97,8 @@ def longest_input(encoder: PreTrainedModel) -> int | None:
 
 
 def disable_attention_dropout(encoder: PreTrainedModel) -> None:
-    """Switch off the dropout of attention weights, in place, if the layout has it; all other dropout stays.
-
-    With this dropout, most attention kernels must keep the whole matrix of weights for the backward pass.
-    """
+    """Switch off the dropout of attention weights, in place, if the layout has it: with it, most attention kernels must
+    keep the whole matrix of weights for the backward pass."""
     layout = layout_of(encoder)
     parent, _, name = (layout.attention_dropout or "").rpartition(".")
     for layer in _modules(encoder, layout.first or layout.layers) if name else ():

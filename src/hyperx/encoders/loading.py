@@ -60,10 +60,8 @@ class LoadedEncoder:
 
 
 def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
-    """Load an encoder, and its tokenizer unless told not to. Never runs code or reads pickles that come with it.
-
-    Args:
-        name: ``embedded``; the path of its file or of a Hugging Face folder; or a model of the hub.
+    """Load an encoder (``embedded``; the path of its file or of a Hugging Face folder; or a model of the hub), and its
+    tokenizer unless told not to. Never runs code or reads pickles that come with it.
 
     Raises:
         EncoderError: if it cannot be found, or is not an encoder with safetensors weights and a fast tokenizer.
@@ -101,11 +99,7 @@ def weights_hash(weights: Mapping[str, npt.NDArray[Any]]) -> str:
 
 def encoder_folder(name: str | Path, *, weights: bool = True) -> Path:
     """The folder of an encoder, which is that of the hub's cache for a model of the hub. Without ``weights``, only its
-    configuration and tokenizer are fetched from the hub.
-
-    Raises:
-        EncoderError: if it cannot be found, or has no weights although they are asked for.
-    """
+    configuration and tokenizer are fetched from the hub; with them, an EncoderError if there are none."""
     folder = in_home(name)
     if not folder.is_dir():
         if folder.is_file() or missing_encoder(name):
@@ -182,11 +176,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer in a folder, ready for text that is split into words.
-
-    Raises:
-        EncoderError: if there is none, it is not a fast one, or makes other subwords of a word alone.
-    """
+    """The fast tokenizer in a folder, ready for text that is split into words; an EncoderError if there is none."""
     if not has_tokenizer(folder):
         raise EncoderError(
             f"{folder}: expected a tokenizer, found none of {', '.join(_TOKENIZER_FILES)}. Save the encoder's tokenizer"

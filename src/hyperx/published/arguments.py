@@ -137,11 +137,8 @@ class _Refused(Exception):
 
 
 def read_arguments(path: Path) -> dict[str, Any]:
-    """The arguments in a file, by name, that are texts, numbers, truth values, None, or lists of them.
-
-    Raises:
-        CheckpointError: if the file is missing, too large or damaged, or is anything but a plain namespace.
-    """
+    """The arguments in a file, by name, that are texts, numbers, truth values, None, or lists of them. One that is
+    missing, too large, damaged or anything but a plain namespace is a CheckpointError."""
     try:
         with path.open("rb") as file:
             data = file.read(LIMIT + 1)
@@ -156,12 +153,11 @@ def read_arguments(path: Path) -> dict[str, Any]:
         raise CheckpointError(f"{path}: {expected}; found {error}. Nothing of the file was run") from None
     except Exception as error:  # whatever follows from instructions that do not fit one another
         raise CheckpointError(f"{path} is damaged or no pickle: {' '.join(str(error).split())[:200]}") from None
-    plain = (str, int, float, type(None))
-    return {
-        name: value
-        for name, value in arguments.items()
-        if isinstance(value, plain) or (isinstance(value, list) and all(isinstance(one, plain) for one in value))
-    }
+
+    def is_plain(value: Any) -> bool:
+        return all(isinstance(one, str | int | float | None) for one in (value if isinstance(value, list) else [value]))
+
+    return {name: value for name, value in arguments.items() if is_plain(value)}
 
 
 def _interpreted(data: bytes) -> dict[str, Any]:

@@ -1,8 +1,7 @@
 """Conversion of checkpoints of the published program to checkpoints of this one with the same outputs.
 
-A folder of the published program holds, for every task, the whole encoder with the hypernetwork inside it and the
-task's head (``<task>_model/pytorch_model.bin``), and its arguments (``hyperx_args.bin``). No code in them is run.
-``trainer_args.bin`` is never opened.
+A folder of it holds, for every task, the whole encoder with the hypernetwork inside it and the task's head
+(``<task>_model/pytorch_model.bin``), and the arguments (``hyperx_args.bin``). No code in them is run.
 """
 
 from __future__ import annotations
@@ -49,6 +48,7 @@ _SETTINGS = (
     "hidden_dropout_prob", "attention_probs_dropout_prob", "max_position_embeddings", "type_vocab_size",
     "initializer_range", "layer_norm_eps", "pad_token_id",
 )  # fmt: skip
+_NAME_IT = "Name the encoder that the run started from with --model_name_or_path"
 # Settings that change the outputs but not the shapes of the weights.
 _UNSEEN = ("num_attention_heads", "hidden_act", "layer_norm_eps")
 
@@ -65,7 +65,7 @@ def import_published(config: ImportConfig) -> Path:
     run = read_run(folder / ARGUMENTS)
     named = config.model_name_or_path
     encoder, tokenizer = read_description(folder, run, named)
-    settings = model_config(run, encoder, mean=config.mean_for_untrained_languages)
+    settings = _model_config(run, encoder, mean=config.mean_for_untrained_languages)
     tensors = read_tensors(folder, run, encoder, settings)
     inside = {name: tensors.pop(name) for name in list(tensors) if name.startswith("encoder.")}
     base = _base_encoder(named or run.model_name_or_path, encoder) if config.changes_only else None
@@ -99,7 +99,7 @@ def import_published(config: ImportConfig) -> Path:
     return output
 
 
-def model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool = False) -> ModelConfig:
+def _model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool) -> ModelConfig:
     """The configuration of a run's model, whose encoder is not named yet; ``mean`` as ``mean_for_untrained``."""
     trained = {pair.language for pair in run.pairs}
     if trained and (others := [language for language in run.languages if language not in trained]):
@@ -135,10 +135,8 @@ def read_description(
             reason = str(error)
     path = next((place / "config.json" for place in places if (place / "config.json").is_file()), None)
     if path is None:
-        raise CheckpointError(
-            f"{folder} has no config.json of its encoder, and none is to be had elsewhere ({reason}). Name the "
-            "encoder that the run started from with --model_name_or_path, a local folder or a model of the hub"
-        )
+        missing = f"{folder} has no config.json of its encoder, and none is to be had elsewhere ({reason})"
+        raise CheckpointError(f"{missing}. {_NAME_IT}, a local folder or a model of the hub")
     config, tokenizer = _read_config(path), None
     if place := next(filter(has_tokenizer, places), None):
         try:
@@ -147,16 +145,12 @@ def read_description(
             reason = str(error)
     if tokenizer is None:
         log.warning(
-            "no tokenizer could be had (%s): the model can run on subword ids, but not read text. Name the encoder "
-            "that the run started from with --model_name_or_path, or put its tokenizer's files into the checkpoint's "
-            "folder encoder/",
-            reason,
-        )
+            "no tokenizer could be had (%s): the model can run on subword ids, but not read text. %s, or put its"
+            " tokenizer's files into the checkpoint's folder encoder/", reason, _NAME_IT,
+        )  # fmt: skip
     elif len(tokenizer) > config.vocab_size:
-        raise CheckpointError(
-            f"the tokenizer has {len(tokenizer):,} subwords and the encoder {config.vocab_size:,}: it is another "
-            "encoder's. Name the encoder that the run started from with --model_name_or_path"
-        )
+        sizes = f"the tokenizer has {len(tokenizer):,} subwords and the encoder {config.vocab_size:,}"
+        raise CheckpointError(f"{sizes}: it is another encoder's. {_NAME_IT}")
     return config, tokenizer
 
 
@@ -283,9 +277,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         # Its own message advises running the file's code.
         asked = re.search(r"GLOBAL (\S+)", str(error))
         found = f"it asks for {asked[1]}" if asked else "it cannot be read"
-        raise CheckpointError(
-            f"{path}: expected weights alone; {found}. It is damaged or no file of weights; nothing of it was run"
-        ) from None
+        damaged = "It is damaged or no file of weights; nothing of it was run"
+        raise CheckpointError(f"{path}: expected weights alone; {found}. {damaged}") from None
     if packed:
         raise CheckpointError(f"{path}: expected an archive as torch.save writes it; its members are compressed")
     if not isinstance(weights, dict):
@@ -294,10 +287,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
     for name, tensor in weights.items():
         plain = isinstance(name, str) and type(tensor) is Tensor and tensor.layout == torch.strided
         if not plain or tensor.device.type != "cpu" or tensor.numel() * tensor.element_size() > size:
-            raise CheckpointError(
-                f"{path}: expected plain tensors by name, no larger than the file; found another "
-                f"{type(tensor).__name__} at {str(name)[:80]}"
-            )
+            found = f"another {type(tensor).__name__} at {str(name)[:80]}"
+            raise CheckpointError(f"{path}: expected plain tensors by name, no larger than the file; found {found}")
     return weights
 
 
