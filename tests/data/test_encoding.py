@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -404,18 +404,14 @@ def test_a_split_does_not_depend_on_how_many_are_written_together(
     assert split.annotation() == [{name: list(column) for name, column in tree.columns.items()} for tree in trees]
 
 
-@pytest.mark.parametrize("count", [0, 1, 2, 3])
-def test_first_sentences(count: int) -> None:
-    first = SPLIT.first(count)
-    assert gold(first) == gold(SPLIT)[:count]
-    assert set(first.sentences.tolist()) == set(range(count))
-    for index in range(len(first)):
-        assert_same_window(first.window(index), SPLIT.window(index))
-
-
-@pytest.mark.parametrize("count", [None, 4, 100])
-def test_first_of_fewer_is_everything(count: int | None) -> None:
-    assert SPLIT.first(count) is SPLIT
+def test_first_sentences() -> None:
+    for count in range(4):
+        first = SPLIT.first(count)
+        assert gold(first) == gold(SPLIT)[:count]
+        assert set(first.sentences.tolist()) == set(range(count))
+        for index in range(len(first)):
+            assert_same_window(first.window(index), SPLIT.window(index))
+    assert all(SPLIT.first(count) is SPLIT for count in (None, 4, 100))
 
 
 def test_shortened_words_are_told_once(caplog: pytest.LogCaptureFixture, tmp_path: Path) -> None:
@@ -478,26 +474,21 @@ def test_a_fault_leaves_nothing(tmp_path: Path) -> None:
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize("damage", ["missing", "empty", "cut", "text", "other tensors", "no names", "bad names"])
+DAMAGE: dict[str, Callable[[Path], object]] = {
+    "missing": lambda path: path.unlink(),
+    "empty": lambda path: path.write_bytes(b""),
+    "cut": lambda path: path.write_bytes(path.read_bytes()[:-7]),
+    "text": lambda path: path.write_text("not a cache"),
+    "other tensors": lambda path: save_file({"ids": load_file(path)["ids"]}, path, metadata={"names": "{}"}),
+    "no names": lambda path: save_file(load_file(path), path),
+    "bad names": lambda path: save_file(load_file(path), path, metadata={"names": "[,"}),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGE)
 def test_damaged_cache_is_none(damage: str, tmp_path: Path) -> None:
     path = written(tmp_path / "split.safetensors")
-    tensors = load_file(path)
-    match damage:
-        case "missing":
-            path.unlink()
-        case "empty":
-            path.write_bytes(b"")
-        case "cut":
-            path.write_bytes(path.read_bytes()[:-7])
-        case "text":
-            path.write_text("not a cache", encoding="utf-8")
-        case "other tensors":
-            del tensors["owned"]
-            save_file(tensors, path, metadata={"names": "{}"})
-        case "no names":
-            save_file(tensors, path)
-        case "bad names":
-            save_file(tensors, path, metadata={"names": "[,"})
+    DAMAGE[damage](path)
     assert read_encoded(path) is None
 
 
