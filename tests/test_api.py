@@ -85,6 +85,7 @@ def test_options_may_come_as_sections_and_names_go_before_them(options: dict[str
         ({"learning_rate": "high"}, "learning_rate: expected a number; found 'high'"),
         ({"learning_rate": -1.0}, "--learning_rate: expected"),
         ({"train_task_language_pairs": "nre#en"}, "there is no task 'nre'"),
+        ({"config": 5}, "config: expected"),
         ({"output_dir": None}, "--output_dir: name a folder"),
     ],
 )
@@ -107,6 +108,23 @@ def test_options_may_stand_in_a_file(options: dict[str, Any], tmp_path: Path) ->
     del options["max_train_steps"], options["train_task_language_pairs"]
     assert hyperx.train(config="run.yaml", **options).config.trained_pairs == ("pos#tr",)
     assert (options["output_dir"] / "checkpoint-1").is_dir()
+
+
+def test_a_configuration_that_names_a_file_or_a_preset_is_read_with_it(
+    options: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "run.yaml").write_text("train_task_language_pairs: [pos#tr]\nlanguages: [tr]\noutput_dir: None\n")
+    for name in ("train_task_language_pairs", "languages"):
+        del options[name]
+    model = hyperx.train(hyperx.TrainConfig(config=tmp_path / "run.yaml"), **options)
+    assert model.config.trained_pairs == ("pos#tr",)
+    with pytest.raises(hyperx.ConfigError, match="--output_dir: name a folder"):
+        hyperx.train(hyperx.TrainConfig(config=tmp_path / "run.yaml"))
+    runs: list[hyperx.TrainConfig] = []
+    monkeypatch.setattr("hyperx.plan.options.plan_run", lambda config: runs.append(config) or 1 / 0)
+    with pytest.raises(ZeroDivisionError):
+        hyperx.train(hyperx.TrainConfig(preset="published"), seed=7)
+    assert (runs[0].training.learning_rate, runs[0].hypernetwork.adapter_dim, runs[0].training.seed) == (1e-4, 256, 7)
 
 
 def test_a_mapping_is_no_configuration() -> None:
@@ -174,6 +192,23 @@ def test_evaluations_at_fault_are_told(run: Path, arguments: dict[str, Any], exp
     with pytest.raises(hyperx.ConfigError) as caught:
         hyperx.evaluate(run, **arguments, **QUIET)
     assert expected in str(caught.value)
+
+
+def test_pairs_of_a_file_count_and_nothing_is_given_twice(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "run.yaml").write_text("test_task_language_pairs: [pos#tr]\n")
+    assert [str(score.pair) for score in hyperx.evaluate(run, config="run.yaml", **QUIET)] == ["pos#tr"]
+    model = hyperx.HyperX.from_pretrained(run)
+    for one, options in [(run, {"test_task_language_pairs": ["pos#tr"]}), (run, {"eval_ckpt": run}),
+                         (model, {"model_name_or_path": "embedded"})]:  # fmt: skip
+        with pytest.raises(hyperx.ConfigError, match=f"{next(iter(options))}: give it as"):
+            hyperx.evaluate(one, ["ner#en"], **options)
+
+
+def test_a_model_that_was_saved_alone_is_scored_on_data_that_is_given(run: Path, tmp_path: Path) -> None:
+    hyperx.HyperX.from_pretrained(run).save_pretrained(tmp_path / "alone")
+    model = hyperx.HyperX.from_pretrained(tmp_path / "alone")
+    scores = hyperx.evaluate(model, ["ner#en"], data={"ner#en": {"test": rows("en", 8, 3)}}, **QUIET)
+    assert scores["ner#en"].value > 0.5
 
 
 # Folders and models ---------------------------------------------------------------------------------------------------

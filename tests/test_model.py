@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -109,6 +110,14 @@ def test_adapters_of_another_number_of_pairs_are_refused(sharing: str) -> None:
     adapters = model.adapters([TaskLanguagePair("ner", "en"), TaskLanguagePair("pos", "tr")])
     with pytest.raises(HyperXError, match="expected the adapters of pos#tr; found those of 2 pairs"):
         model("pos#tr", IDS, MASK, adapters=adapters)
+
+
+def test_a_configuration_made_in_python_is_checked() -> None:
+    model = tiny_model()
+    for change in ({"head_layer": "mix"}, {"adapter_non_linearity": "nope"}, {"adapters": "nope"}):
+        architecture = replace(model.config.architecture, **change)
+        with pytest.raises(HyperXError, match=f"{next(iter(change))}.*: expected"):
+            HyperX(model.encoder, replace(model.config, architecture=architecture))
 
 
 @torch.no_grad()

@@ -452,6 +452,12 @@ def test_devices_and_links_stay_what_they_are(predict: Callable[..., str], tmp_p
     assert (tmp_path / "link.jsonl").is_symlink()
     assert json.loads((tmp_path / "real.jsonl").read_text())["words"] == ["cat", "sees", "."]
     assert (tmp_path / "pipe.jsonl").is_fifo()
+    # A pipe without a name of its own, such as /dev/stdout may lead to.
+    reader, writer = os.pipe()
+    predict(" ".join(WORDS), "--output", f"/dev/fd/{writer}", "--output_format", "jsonl")
+    os.close(writer)
+    with os.fdopen(reader) as end:
+        assert len(end.readlines()) == 1
 
 
 @pytest.mark.parametrize(

@@ -295,6 +295,10 @@ def test_more_or_less_than_two_texts_are_refused(predict: Callable[..., str]) ->
     for line in ("a\tb\tc", "a\t", "\tb", "a\t\u200b"):
         expected = "<stdin>:2: expected a text, or two with one tab between them"
         assert expected in predict(f"a\n{line}\n", "--tasks", "nli", status=1)
+    options = ("--tasks", "nli", "--output_format", "columns", "--on_error", "empty")
+    answers = predict("a\tb\na\tb\tc\na\tb\n", *options).splitlines()
+    assert len(answers) == 3
+    assert answers[1] == "_\t_"
 
 
 # From Python ----------------------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperx.config import EvaluateConfig, TrainConfig
-from hyperx.errors import not_expected
+from hyperx.errors import ConfigError, not_expected
 from hyperx.options import flat, made
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
@@ -38,7 +38,10 @@ def train(config: TrainConfig | None = None, /, **options: Any) -> HyperX:
     """
     if not isinstance(config, TrainConfig | None):
         raise not_expected("config", "a TrainConfig; give options by their names", config)
-    run = made(TrainConfig, ({} if config is None else flat(config)) | options)
+    # What stands at its default gives way to a preset and a file, as on the command line.
+    defaults = flat(TrainConfig())
+    set_before = {} if config is None else {n: value for n, value in flat(config).items() if value != defaults[n]}
+    run = made(TrainConfig, set_before | options)
     from hyperx.plan.options import plan_run
 
     plan = plan_run(run)
@@ -70,7 +73,13 @@ def evaluate(model: HyperX | str | Path, pairs: str | Sequence[str] = (), **opti
     """
     from hyperx.evaluation.scoring import evaluate_checkpoint
 
-    options = {"test_task_language_pairs": pairs, **options}
+    given = {"test_task_language_pairs": "pairs", "eval_ckpt": "model"}
+    if not isinstance(model, str | Path):
+        given["model_name_or_path"] = "model, which has its encoder"
+    if taken := [f"{name}: give it as {argument}" for name, argument in given.items() if name in options]:
+        raise ConfigError(taken)
+    if len(pairs):
+        options["test_task_language_pairs"] = pairs
     if isinstance(model, str | Path):
         return evaluate_checkpoint(made(EvaluateConfig, {**options, "eval_ckpt": model}))
     from hyperx.model import HyperX

@@ -26,7 +26,7 @@ from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, pr
 from hyperx.encoders.loading import has_tokenizer, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean, listing, not_expected
-from hyperx.files import in_home
+from hyperx.files import checked, in_home
 from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters, Rows
 from hyperx.method.adapters import new_adapters
@@ -84,6 +84,7 @@ class HyperX(nn.Module):
             problems.append(f"expected labels of {', '.join(kinds)}; found those of {', '.join(config.labels)}")
         if problems:
             raise ConfigError(problems)
+        checked(config.to_json(), ModelConfig, "config")
         unroll_shared_layers(encoder)
         shape, depth = config.architecture, len(encoder_layers(encoder))
         if isinstance(shape.head_layer, int):
@@ -435,6 +436,6 @@ def _labels_by_task(
     if labels is not None and set(labels) != set(rows):
         raise HyperXError(f"labels: expected those of {', '.join(rows)}; found those of {', '.join(labels) or 'none'}")
     for task, tensor in (labels or {}).items():
-        if not isinstance(tensor, Tensor) or len(tensor) != len(rows[task]):
+        if not isinstance(tensor, Tensor) or tensor.shape[:1] != (len(rows[task]),):
             raise not_expected("labels", f"a tensor with those of the {len(rows[task])} rows of {task}", tensor)
     return labels or {}

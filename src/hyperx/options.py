@@ -7,7 +7,8 @@ import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from pathlib import Path
-from typing import Any, TypeVar, get_origin, get_type_hints
+from types import NoneType
+from typing import Any, TypeVar, get_args, get_origin, get_type_hints
 
 import yaml
 from pydantic import ConfigDict, ValidationError, create_model
@@ -84,8 +85,9 @@ def made(kind: type[Config], values: Mapping[str, Any], *, place: str = "", faul
     """
     faults, unreadable = list(faults), list[str]()
     read = read_values(kind, values, faults, place=place)
-    if values.get("config"):
-        path = in_home(values["config"])
+    named = values.get("config")
+    if named and isinstance(named, str | Path):
+        path = in_home(named)
         try:
             file = read_yaml(path)
         except ConfigError as error:
@@ -117,6 +119,8 @@ def read_values(kind: type[Any], values: Mapping[str, Any], problems: list[str],
             near = meant(str(name), types)
             problems.append(f"{place}there is no option {str(name)!r}." + (f" Did you mean {near!r}?" if near else ""))
             continue
+        if isinstance(value, str) and value == "None" and NoneType in get_args(types[name]):
+            value = None
         if get_origin(types[name]) is tuple:
             if isinstance(value, Mapping):
                 pairs = {key: _joined(one) if name == "treebanks" else one for key, one in value.items()}

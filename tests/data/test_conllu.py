@@ -77,6 +77,11 @@ def test_sentences_without_text_or_tags_and_entities_in_misc(tmp_path: Path) -> 
     [
         ([line(1, "a") + "\t_"], 1, "10 columns separated by tabs, as CoNLL-U has, found 11"),
         ([line(1, "a").replace("\t", " ")], 1, "10 columns separated by tabs, as CoNLL-U has, found 1"),
+        (
+            [line(1, "a"), "-DOCSTART- -X- O", line(2, "b", 1)],
+            2,
+            "10 columns separated by tabs, as CoNLL-U has, found 1",
+        ),
         ([line(1, "a"), line(3, "b")], 2, "word 2 of the sentence, found id '3'; ids count up from 1, anew"),
         ([line(1, "a"), line(1, "b")], 2, "word 2 of the sentence, found id '1'"),
         ([line(1, "a"), line("3.1", "b")], 2, "word 2 of the sentence, found id '3.1'"),

@@ -277,6 +277,9 @@ def test_other_sentences_are_not_held_out(tmp_path: Path) -> None:
 def test_only_what_the_run_knows_is_left_out(folder: Path) -> None:
     assert loader(folder, "mlm#wo").load(*pairs("mlm#wo"), "train").sentence_count == 9
     assert loader(folder, "mlm#wo", "ner#wo").load(*pairs("mlm#wo"), "train").sentence_count == 6
+    (folder / "ner/wo/test.tsv").write_bytes("Café\tO\n".encode("cp1252"))
+    with pytest.raises(DataError, match=r"test.tsv:1: expected UTF-8"):
+        loader(folder, "mlm#wo", "ner#wo").load(*pairs("mlm#wo"), "train")
 
 
 def test_both_texts_of_labelled_pairs_are_held_out(folder: Path) -> None:

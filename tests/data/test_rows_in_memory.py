@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import datasets
 import pytest
 
 import hyperx
@@ -91,6 +92,12 @@ def test_a_fault_names_pair_split_and_row(name: str, rows: Sequence[Any], messag
     ("entry", "message"),
     [
         ({"train": []}, r"ner#en, train: expected a file, a list of files, or rows in memory; found \[\]"),
+        ({"train": datasets.Dataset.from_dict({"tokens": [], "ner": []})}, "ner#en, train: expected a file, .*; found"),
+        (
+            {"train": datasets.Dataset.from_list(ENTITIES).to_iterable_dataset()},
+            "ner#en, train: expected a file, .*; found",
+        ),
+        ({"train": ENTITIES, "test": list(ENTITIES)}, "ner#en: train has the test rows of ner#en"),
         ({"train": [{"tokens": ["a"]}, 3]}, "ner#en, train: expected a mapping as row 2, .*; found"),
         ({"trian": ENTITIES}, "ner#en: unknown key 'trian'; .* Did you mean 'train'"),
         ({"train": ENTITIES, "columns": {"word": "x"}}, "unknown key 'word'; .* Did you mean 'words'"),
@@ -111,7 +118,7 @@ def test_columns_of_ones_own_and_label_maps_are_as_for_files() -> None:
 
 
 def test_dev_and_test_rows_are_held_out_of_raw_text() -> None:
-    places = located({"mlm#en": {"train": [{"text": "a b"}]}, "ner#en": {"train": ENTITIES, "test": ENTITIES}})
+    places = located({"mlm#en": {"train": [{"text": "a b"}]}, "ner#en": {"train": ENTITIES[:1], "test": ENTITIES}})
     assert [(data.pair, split) for data, split in places.held_out("eng")] == [(PAIR, "test")]
 
 

@@ -117,7 +117,7 @@ def test_words_behind_their_numbers(name: str, caplog: pytest.LogCaptureFixture)
 
 def test_json_lines_with_words() -> None:
     lines = (
-        '{"tokens": ["a", "b"], "ner_tags": [0, 1], "id": "x"}\n'
+        '{"words": null, "tokens": ["a", "b"], "ner_tags": [0, 1], "head": [null, 1], "id": "x"}\n'
         '{"words": ["c", "d"], "space_after": [false, true], "text": null}\n'
     )
     first, second = read(lines, "jsonl")

@@ -80,8 +80,6 @@ def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> di
                 problems.append(f"--{name}: expected one value; found {' '.join(given)!r}")
             elif name == "config" and name in values:
                 problems.append(f"--config: expected one file; found {values[name]} and {given[0]}. Join them")
-            elif given == ["None"] and NoneType in get_args(types[name]):
-                values[name] = None
             else:
                 values[name] = given if several else given[0]
     if alone and alone_name is None:

@@ -46,7 +46,11 @@ def predict(arguments: Sequence[str]) -> None:
     faults, count = Faults(config.on_error), 0
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
     hidden = config.disable_progress_bar or config.output is None or None  # None: only in a terminal
-    with nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb") as source:
+    try:
+        opened = nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb")
+    except OSError as error:
+        raise HyperXError(f"--input: cannot read {config.input}: {error.strerror}") from None
+    with opened as source:
         for written in () if config.output is None else (config.output, partial_of(config.output)):
             with suppress(OSError):  # an input without a file descriptor
                 if written.is_file() and os.path.samestat(written.stat(), os.fstat(source.fileno())):
@@ -158,8 +162,10 @@ def at_terminal(config: PredictConfig) -> bool:
 
 def partial_of(path: Path) -> Path:
     """Where output is written until it is complete: beside a file, and at once into a device or a pipe."""
+    if path.exists() and not path.is_file():
+        return path  # what /dev/stdout leads to may have no name of its own
     place = path.resolve()  # a link stays a link
-    return place if place.exists() and not place.is_file() else place.with_name(f"{place.name}.partial")
+    return place.with_name(f"{place.name}.partial")
 
 
 @contextmanager
@@ -170,7 +176,8 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
         yield sys.stdout
         return
-    place, partial = path.resolve(), partial_of(path)
+    partial = partial_of(path)
+    place = path if partial == path else path.resolve()
     try:
         place.parent.mkdir(parents=True, exist_ok=True)
         file = partial.open("w", encoding="utf-8", newline="\n")

@@ -100,6 +100,8 @@ def weights_hash(weights: Mapping[str, npt.NDArray[Any]]) -> str:
 def encoder_folder(name: str | Path, *, weights: bool = True) -> Path:
     """The folder of an encoder, which is that of the hub's cache for a model of the hub. Without ``weights``, only its
     configuration and tokenizer are fetched from the hub; with them, an EncoderError if there are none."""
+    if str(name) == EMBEDDED:
+        raise EncoderError(f"{name}: expected a local folder or a model of the hub; this encoder has no folder")
     folder = in_home(name)
     if not folder.is_dir():
         if folder.is_file() or missing_encoder(name):
@@ -150,6 +152,8 @@ def _load_model(folder: Path) -> PreTrainedModel:
         layout = LAYOUTS.get(config.model_type)
         alone = layout and layout.loads_as
         model_class: Any = getattr(transformers, alone) if alone else transformers.MODEL_MAPPING[type(config)]
+        if isinstance(model_class, tuple):
+            model_class = model_class[0]
         # No task reads the pooler that BERT-like classes add.
         pooler = "add_pooling_layer" in inspect.signature(model_class).parameters
         options = {"add_pooling_layer": False} if pooler else {}

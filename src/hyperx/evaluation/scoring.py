@@ -71,7 +71,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     for pair in pairs:
         if problem := task_problem(settings, pair.task):
             problems.append(f"--test_task_language_pairs: {pair}: {problem}")
-    data = _find_data(config, folder, pairs, settings, problems)
+    data = _find_data(config, folder, pairs, settings, problems, in_memory=model is not None)
     for pair in pairs:
         if not problems and not data.places.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
@@ -138,6 +138,8 @@ def _find_data(
     pairs: tuple[TaskLanguagePair, ...],
     settings: ModelConfig,
     problems: list[str],
+    *,
+    in_memory: bool,
 ) -> _Data:
     """The data that the options name, else what the checkpoint records, else what is there now.
 
@@ -146,7 +148,8 @@ def _find_data(
     """
     tasks, moved = kinds_of(settings.kinds), config.data_folder is not None
     record = DataRecord(data_spec(tasks, DataOptions(), {}))
-    if folder is not None:
+    # A model in memory may have been saved alone.
+    if folder is not None and (not in_memory or (folder / checkpoint.DATA).is_file()):
         record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
     trained, then = DataPlaces(record.data), record.spec
     now = replace(then, table=config.data, treebanks=config.treebanks, folder=config.data_folder or then.folder)

@@ -16,6 +16,7 @@ from hyperx import checkpoint
 from hyperx.config import DataOptions, TrainConfig, TrainingOptions
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.locate.spec import DataRecord, DataSpec, language_of
+from hyperx.data.locate.table import recorded_entry
 from hyperx.data.read.spans import type_problem
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
 from hyperx.files import is_utf8, missing_encoder
@@ -195,6 +196,8 @@ def _read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
 def check_paths(options: Mapping[str, Any], problems: list[str]) -> None:
     """All paths must be UTF-8, which is all that the JSON files of a checkpoint can hold."""
     for name, value in [*((f"--{name}", value) for name, value in options.items()), ("working folder", Path.cwd())]:
+        if name == "--data":  # of rows in memory there is a hash
+            value = {key: recorded_entry(entry) for key, entry in value.items()}
         if not is_utf8(value):
             problems.append(f"{name}: expected a path in UTF-8; found {str(value)!a}. Rename it")
 

@@ -75,6 +75,9 @@ def read_run(path: Path) -> PublishedRun:
     values = {name: value for name, value in read_arguments(path).items() if value is not None}
     if isinstance(activation := values.get("adapter_non_linearity"), str):
         values["adapter_non_linearity"] = activation.lower()
+    for name in ("tasks", "languages", "train_task_language_pairs"):
+        if isinstance(values.get(name), list | tuple):
+            values[name] = list(dict.fromkeys(values[name]))
     known = option_types(PublishedRun)
     try:
         run = made(PublishedRun, {name: value for name, value in (PUBLISHED | values).items() if name in known})

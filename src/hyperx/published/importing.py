@@ -151,6 +151,9 @@ def read_description(
     elif len(tokenizer) > config.vocab_size:
         sizes = f"the tokenizer has {len(tokenizer):,} subwords and the encoder {config.vocab_size:,}"
         raise CheckpointError(f"{sizes}: it is another encoder's. {_NAME_IT}")
+    elif len(tokenizer) < config.vocab_size:
+        sizes = f"the tokenizer has {len(tokenizer):,} subwords and the encoder {config.vocab_size:,}"
+        log.warning("%s: see that it is the encoder's own", sizes)
     return config, tokenizer
 
 

@@ -8,7 +8,8 @@ import re
 import unicodedata
 from collections.abc import Iterable, Iterator, Sequence
 
-from hyperx.data.locate.places import PairData
+from hyperx.data.locate.places import Files, PairData
+from hyperx.data.read.lines import file_lines, whole
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
@@ -64,7 +65,12 @@ class HeldOutText:
             log.warning(message, pair, left_out, kept + left_out)
 
     def _texts(self) -> set[str]:
-        # Sentences with a fault are not evaluated on either.
+        for data, split in self.splits:
+            place = data.splits[split]
+            for path in place.files if isinstance(place, Files) else ():
+                for _, line in file_lines(path):
+                    whole(line)  # one that cannot be read might stand in the raw text
+        # Sentences with another fault are not evaluated on either.
         return {
             text
             for data, split in self.splits

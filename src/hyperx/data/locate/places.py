@@ -99,11 +99,14 @@ class Rows:
 
     @classmethod
     def of(cls, value: Any) -> Rows | None:
-        """The rows of a list of mappings or of a data set; None if it is neither."""
+        """The rows of a list of mappings or of a data set; None if it is neither, or empty."""
         if isinstance(value, list | tuple):
             return cls(value) if value and isinstance(value[0], Mapping) else None
         features = getattr(value, "features", None)
         if not isinstance(features, Mapping) or not hasattr(value, "column_names"):
+            return None
+        # A stream has no length, and none of its rows can be read twice.
+        if not hasattr(value, "__len__") or not len(value):
             return None
         # Class labels, or lists of them.
         named = {name: getattr(getattr(kind, "feature", kind), "names", None) for name, kind in features.items()}
@@ -117,7 +120,8 @@ class Rows:
         """The hash of labels and rows."""
         digest = hashlib.sha256(json.dumps(self.labels, sort_keys=True).encode())
         for row in self.rows:
-            digest.update(json.dumps(row, sort_keys=True, default=str).encode() + b"\n")
+            named = {str(name): value for name, value in row.items()}
+            digest.update(json.dumps(named, sort_keys=True, default=str).encode() + b"\n")
         return digest.hexdigest()
 
     def recorded(self) -> Forgotten:

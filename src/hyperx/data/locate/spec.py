@@ -212,6 +212,11 @@ class _Search:
                     what = f"the test file of {tested[real]}" if real in tested else "a test file by its name"
                     advice = "train on a train or dev file, and keep test files for the end"
                     lacking[data.pair].append(f"{data.pair}: train names {path}, which is {what}; {advice}")
+        rows = {one.content: data.pair for data in found.values() if isinstance(one := data.splits.get("test"), Rows)}
+        for data in found.values():
+            if isinstance(train := data.splits.get("train"), Rows) and train.content in rows:
+                advice = "train on others, and keep test data for the end"
+                lacking[data.pair].append(f"{data.pair}: train has the test rows of {rows[train.content]}; {advice}")
         lacking = {pair: problems for pair, problems in lacking.items() if problems}
         return DataPlaces([data for data in found.values() if data.pair not in lacking], lacking)
 
@@ -233,7 +238,9 @@ class _Search:
         files = [path for split in splits for path in files_of(splits, split)]
         rows = any(isinstance(one, Rows | Forgotten) for one in splits.values())
         # Of CoNLL-U a user may name the key of MISC that has entities; files of other formats have no names of columns.
-        named = {*entry.columns} - ({"ner"} if all(path.suffix.lower() == ".conllu" for path in files) else set())
+        named = {*entry.columns} - (
+            {"ner"} if column == "ner" and all(path.suffix.lower() == ".conllu" for path in files) else set()
+        )
         if named and not (entry.hub or rows or column == "label"):
             also = " (of CoNLL-U, name the key of MISC that has entities: {ner: KEY})" if column == "ner" else ""
             what = f"only labelled texts have columns to name here; this task reads {column}"

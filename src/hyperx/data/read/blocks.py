@@ -76,6 +76,7 @@ class Layout:
         indexed: whether the first column counts the words of each sentence, as in CoNLL-U.
         expected: what a line of another width is told to be, in a format with a fixed width.
         advice: what to do about such a line.
+        has_documents: whether a line that begins with `-DOCSTART-` stands between documents.
     """
 
     separator: str
@@ -86,6 +87,7 @@ class Layout:
     indexed: bool = False
     expected: str = ""
     advice: str = "fix the line"
+    has_documents: bool = True
 
     def columns(self, line: str) -> list[str] | None:
         """The columns of a line; None for a comment.
@@ -222,7 +224,8 @@ def read_blocks(
         if is_blank and block.first_line:
             yield from block.sentences(build)
             block = Block(layout, request)
-        is_word = not is_blank and not line.startswith(DOCUMENT) and block.add(number, line)
+        is_mark = layout.has_documents and line.startswith(DOCUMENT)
+        is_word = not is_blank and not is_mark and block.add(number, line)
         if request.aligns:
             block.shape.append(None if is_word else _kept(line))
     if block.first_line:

@@ -79,7 +79,9 @@ class ColumnsFormat(WrittenFormat):
             rows = _rows_of(prediction)
             return "".join((next(rows, nothing) if line is None else line) + "\n" for line in sentence.shape)
         if sentence.error is not None:
-            return f"# error = {LINE_BREAKS.sub(' ', sentence.error)}\n{nothing}\n" + "\n" * bool(width)
+            if not width:  # a line for a text
+                return f"{nothing}\n"
+            return f"# error = {LINE_BREAKS.sub(' ', sentence.error)}\n{nothing}\n\n"
         if not sentence.words:
             pair = [] if sentence.text_pair is None else [sentence.text_pair]
             texts = [sentence.raw_text, *pair, *prediction.sentence_labels.values()]

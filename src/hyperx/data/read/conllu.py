@@ -46,7 +46,9 @@ class ConlluFormat(WrittenFormat):
         """Read block by block."""
         advice = "fix the line" + (", or say with --input_format what the text is" * (not request.column))
         expected = f"{_WIDTH} columns separated by tabs, as CoNLL-U has"
-        layout = Layout("\t", _WIDTH, 0, word=_FORM, indexed=True, expected=expected, advice=advice)
+        layout = Layout(
+            "\t", _WIDTH, 0, word=_FORM, indexed=True, expected=expected, advice=advice, has_documents=False
+        )
         yield from read_blocks(without_ends(lines), layout, request, _sentence)
 
     def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:

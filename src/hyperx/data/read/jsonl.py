@@ -39,7 +39,7 @@ class JsonlFormat(LineFormat, WrittenFormat):
 
     def reader(self, request: Request) -> Callable[[str, int], Sentence | None]:
         """Words are read if a task needs them, or if there is no text."""
-        rows = RowReader(request.origin, request.column, request.names, reads=request.reads)
+        rows = RowReader(request.origin, request.column, request.names, reads=request.reads, ranges=False)
 
         def read(line: str, number: int) -> Sentence | None:
             if not line.strip():

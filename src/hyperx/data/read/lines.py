@@ -145,7 +145,7 @@ def check_line(line: str) -> None:
     if "\r" in line or "\0" in line:
         found = "a NUL byte, as files have that are no text, or UTF-16; remove it, or convert the file"
         if "\r" in line:
-            found = "a carriage return within it, as old Macs end lines; replace it by a line feed, such as with tr"
+            found = "a carriage return within it, as old Macs end lines; convert the file: tr '\\r' '\\n' < FILE > NEW"
         raise DataError(f"expected one word on the line, found {found}")
 
 

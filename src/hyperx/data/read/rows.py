@@ -58,6 +58,7 @@ class RowReader:
         labels: by name of the rows the names of labels that are numbers.
         checked: whether words that cannot be seen are faults.
         reads: without a column, what is needed of rows that have both ``words`` and ``text``.
+        ranges: whether rows of multiword tokens may stand among the words, told by their heads, as on the hub.
     """
 
     origin: str
@@ -66,6 +67,7 @@ class RowReader:
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     checked: bool = True
     reads: Collection[str] = ("words",)
+    ranges: bool = True
     _keys: Sequence[str] | None = field(default=None, init=False)
     _names: Mapping[str, str] = field(default_factory=dict, init=False)
 
@@ -80,6 +82,8 @@ class RowReader:
             raise DataError("expected words or tokens, found both, and they differ; leave one of them out")
         texts_alone = self.column is None and (words is None or "words" not in self.reads) and values.get("text")
         if "words" in values and not texts_alone:
+            if words is not None and "words" not in self.given:
+                values["words"] = words
             return self._of_words(row, values, line)
         pair = values.get("text_pair")
         return Sentence(
@@ -95,7 +99,7 @@ class RowReader:
         """The rows' name for each of our columns that is read, given all their names; raises a DataError if there is
         none for one that rows must have."""
         needed: tuple[str, ...] = ("words", self.column or "")
-        optional: tuple[str, ...] = ("head",)
+        optional: tuple[str, ...] = ("head",) if self.ranges else ()
         if self.column == LABEL:
             needed, optional = ("text", LABEL), ("text_pair",)
         elif self.column == "head":
@@ -190,7 +194,7 @@ def _text(value: Any, name: str, *, may_lack: bool = False) -> str:
     if may_lack and not value:
         return ""
     if not isinstance(value, str) or not (may_lack or is_visible(value)):
-        raise DataError(f"expected a text in {name}, found {value!r:.40}; write one or remove the row")
+        raise DataError(f"expected a text in {name}, found {value!r:.40}; write one, or leave it out")
     check_whole(value)
     return value
 
