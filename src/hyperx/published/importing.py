@@ -148,11 +148,10 @@ def read_description(
             "no tokenizer could be had (%s): the model can run on subword ids, but not read text. %s, or put its"
             " tokenizer's files into the checkpoint's folder encoder/", reason, _NAME_IT,
         )  # fmt: skip
-    elif len(tokenizer) > config.vocab_size:
+    elif len(tokenizer) != config.vocab_size:
         sizes = f"the tokenizer has {len(tokenizer):,} subwords and the encoder {config.vocab_size:,}"
-        raise CheckpointError(f"{sizes}: it is another encoder's. {_NAME_IT}")
-    elif len(tokenizer) < config.vocab_size:
-        sizes = f"the tokenizer has {len(tokenizer):,} subwords and the encoder {config.vocab_size:,}"
+        if len(tokenizer) > config.vocab_size:
+            raise CheckpointError(f"{sizes}: it is another encoder's. {_NAME_IT}")
         log.warning("%s: see that it is the encoder's own", sizes)
     return config, tokenizer
 
