@@ -46,14 +46,15 @@ class Experiment:
         """Read an experiment by its name among the examples, or by its path.
 
         Args:
-            name: ``mixed-6``, or the path of a configuration.
+            name: ``mixed-6``, or the path of a configuration. It may build on another one, its ``base``; then
+                ``leave_out`` names training pairs of that one to leave out, and only its training pairs are scored.
             data_folder: where the data is, if not in the folder that the file names.
 
         Raises:
             ConfigError: if there is no such file, it trains nothing, or data of its table is missing.
         """
         path = Path(name) if Path(name).suffix else EXAMPLES / f"{name}.yaml"
-        options = read_yaml(path)
+        options = _extended(path)
         made(TrainConfig, options)  # tells what is wrong in it
         folder = in_home(data_folder or Path(options.get("data_folder", DataOptions().data_folder))).resolve()
         pairs = _pairs(options.get("data", {}))
@@ -137,6 +138,22 @@ class Experiment:
     def table(self, tasks: Sequence[str]) -> dict[str, Any]:
         """The entries of the table of data for some tasks."""
         return {name: row for name, row in self.options["data"].items() if TaskLanguagePair.parse(name).task in tasks}
+
+
+def _extended(path: Path) -> dict[str, Any]:
+    """The options of a file and of its base."""
+    options = read_yaml(path)
+    if "base" not in options:
+        return options
+    left_out = options.pop("leave_out", [])
+    base = read_yaml(path.parent / options.pop("base"))
+    trained = base["train_task_language_pairs"]
+    if unknown := set(left_out) - set(trained):
+        raise ConfigError([f"{path}: leave_out: {', '.join(sorted(unknown))}: not among the base's training pairs"])
+    if left_out:
+        base["data"] = {pair: row for pair, row in base["data"].items() if pair in trained}
+        base["train_task_language_pairs"] = [pair for pair in trained if pair not in left_out]
+    return {**base, **options}
 
 
 def _pairs(names: Sequence[str] | Mapping[str, Any]) -> Pairs:
