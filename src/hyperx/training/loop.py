@@ -7,6 +7,7 @@ import logging
 import math
 import shutil
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
@@ -17,7 +18,6 @@ from typing import Any
 import torch
 import torch.distributed
 from accelerate import Accelerator, DistributedDataParallelKwargs
-from accelerate.utils import gather_object
 from tqdm.auto import tqdm
 from transformers import set_seed
 
@@ -150,8 +150,6 @@ class TrainingRun:
         # Processes agree to end over the network of their CPUs, so that no GPU is waited for.
         several = accelerator.num_processes > 1 and torch.distributed.is_initialized()
         self.agreement = torch.distributed.new_group(backend="gloo") if several else None
-        # Kept for all batches: its thread must free no tensor, see `_save`.
-        self.heard = torch.zeros((), dtype=torch.int64)
         self.progress = Progress()
         self.losses: list[torch.Tensor] = []
         self.random: dict[str, torch.Tensor] | None = None
@@ -282,11 +280,21 @@ class TrainingRun:
         """Raise Interrupted if this process was asked to end, or any of several, which all end at the same batch."""
         number = interruption.told()
         if self.agreement is not None:
-            self.heard.fill_(number)
-            torch.distributed.all_reduce(self.heard, torch.distributed.ReduceOp.MAX, group=self.agreement)
-            number = int(self.heard)
+            number = int(self._reduced(torch.tensor(number), torch.distributed.ReduceOp.MAX))
         if number:
             raise interruption.Interrupted(number)
+
+    def _reduced(self, tensor: torch.Tensor, operation: Any = torch.distributed.ReduceOp.SUM) -> torch.Tensor:
+        """Reduce a tensor on the CPU over all processes, in place.
+
+        For a moment longer a thread of the process group holds the tensor, and needs the interpreter lock to let go of
+        it. The end of a run waits for that thread without releasing the lock, so here it is waited for until it has.
+        """
+        if self.agreement is not None:
+            torch.distributed.all_reduce(tensor, operation, group=self.agreement)
+            while tensor._use_count() > 1:  # type: ignore[attr-defined]
+                time.sleep(1e-4)
+        return tensor
 
     def _batches(self, start: int) -> Iterator[Batch]:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
@@ -323,7 +331,7 @@ class TrainingRun:
         return total / self.options.gradient_accumulation_steps
 
     def _log_losses(self, bar: tqdm[Any]) -> None:
-        mean = self.accelerator.reduce(torch.stack(self.losses).mean(), "mean").item()
+        mean = self._reduced(torch.stack(self.losses).mean().cpu()).item() / self.accelerator.num_processes
         self.losses.clear()
         if not math.isfinite(mean):
             raise self._diverged(f"the loss is {mean}")
@@ -389,10 +397,12 @@ class TrainingRun:
         """Write the checkpoint of this step, name the best, delete those beyond the limit."""
         folder = self.output_dir / f"checkpoint-{self.progress.step}"
         # Each process draws random numbers for its own rows.
-        random = gather_object([self.random or random_state(self.accelerator.device)])
-        # The last collective operation must have no tensors: its thread needs the interpreter lock to free them, and
-        # the end of a run waits for that thread without releasing the lock.
-        self.accelerator.wait_for_everyone()
+        own, processes = self.random or random_state(self.accelerator.device), self.accelerator.num_processes
+        gathered = {device: state.new_zeros(processes, len(state)) for device, state in own.items()}
+        for device, states in gathered.items():
+            states[self.accelerator.process_index] = own[device]
+            self._reduced(states)
+        random = [{device: states[one].clone() for device, states in gathered.items()} for one in range(processes)]
         if not self.accelerator.is_main_process:
             return
         if not (folder / checkpoint.CONFIG).is_file():
