@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Sequence
-
-from rich.cells import cell_len
-from rich.console import Console
-from rich.table import Table
-from rich.text import Text
 
 Rows = Sequence[Sequence[str]]
 FILE_WIDTH = 160
@@ -19,6 +15,11 @@ FILE_WIDTH = 160
 def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: int = 1) -> None:
     """Print a table to the terminal, its first columns as text and others as numbers if they hold no letter. If it is
     too narrow, the spaces around cells go and the widest columns are folded."""
+    from rich.cells import cell_len  # messages do not wait for it
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
     console = Console()
     if not console.is_terminal:  # a file or a pipe has no width of its own
         console = Console(width=FILE_WIDTH)
@@ -41,10 +42,10 @@ def print_text(text: str, *, error: bool = False) -> None:
 
 def folded(text: str, *, error: bool = False) -> str:
     """Lines folded between words, under their beginning, if standard output (or error) is a terminal."""
-    console = Console(stderr=error)
-    if not console.is_terminal:
+    if not (sys.stderr if error else sys.stdout).isatty():
         return text
-    fold = textwrap.TextWrapper(console.width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
+    width = shutil.get_terminal_size().columns
+    fold = textwrap.TextWrapper(width, break_long_words=False, break_on_hyphens=False, replace_whitespace=False)
     lines = []
     for line in text.splitlines():
         fold.subsequent_indent = " " * len(re.match(r" *(- |\d\d:\d\d:\d\d )?", line)[0])  # type: ignore[index]

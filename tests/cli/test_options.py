@@ -166,7 +166,7 @@ def test_the_home_folder_stands_for_a_tilde_in_every_path(
         (tmp_path / "config").write_text("".join(f"{name}: ~/{name}\n" for name in names - {"config"}))
         words = ["--config=~/config"]
     if option_types(kind).keys() >= WITHOUT_A_NAME:
-        words.append("~/folder")
+        words.insert(0, "~/folder")
         names |= WITHOUT_A_NAME
     found = parse(kind, words, "train")
     sections = [found, *(getattr(found, field.name) for field in fields(found))]

@@ -40,6 +40,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     command line, 130 if interrupted (143 by SIGTERM)."""
     words = list(sys.argv[1:] if arguments is None else arguments)
     codecs.register_error("hyperx", _in_ascii)
+    os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # it would look through all installed packages for some
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
             stream.reconfigure(errors="hyperx")

@@ -6,6 +6,7 @@ import ast
 import inspect
 import logging
 import re
+import shutil
 import sys
 import textwrap
 from collections.abc import Iterator, Sequence
@@ -13,12 +14,6 @@ from dataclasses import is_dataclass
 from itertools import pairwise
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
-
-from rich.console import Console, Group
-from rich.padding import Padding
-from rich.panel import Panel
-from rich.text import Text
-from tqdm import tqdm
 
 from hyperx.config import DataOptions, EvaluateConfig, ImportConfig, LanguagesConfig, PredictConfig
 from hyperx.options import flat, made, meant, option_types
@@ -51,81 +46,80 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
 def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> dict[str, Any]:
     """What a command line gives, by option: a text, a list of texts for a list, or a truth value for a flag. Of several
     the last one counts. What is wrong is added to ``problems``."""
-    types, alone_name = option_types(kind), POSITIONAL.get(kind)
-    names = types.keys() - {TABLE, alone_name}
+    types, values = option_types(kind), dict[str, Any]()
+    names = types.keys() - {TABLE, POSITIONAL.get(kind)}
     switches = {f"no_{name}": name for name in names if types[name] is bool}
-    values, alone = dict[str, Any](), list[str]()
     for option, given in grouped(words):
-        name = option.removeprefix("--").replace("-", "_")
-        if not option:
-            alone += given
-        elif not option.startswith("--") or name not in (*names, *switches):
+        name = option.removeprefix("--").replace("-", "_") if option else POSITIONAL.get(kind)
+        if name is None:
+            problems.append(f"{' '.join(given)!r} belongs to no option; options begin with --")
+        elif option and not (option.startswith("--") and name in (*names, *switches)):
             near = meant(option, [*names, *switches])
             problems.append(f"there is no option {option}." + (f" Did you mean --{near}?" if near else ""))
         elif name in switches or types[name] is bool:
             flag = switches.get(name, name)
             values[flag] = name not in switches
-            if alone_name is not None:
-                alone += given
-            elif given:
+            if given:
                 fault = f"--{name} takes no value; found {' '.join(given)!r}. Write --{flag} or --no_{flag}"
                 problems.append(fault)
+        elif not given:
+            problems.append(f"--{name}: expected a value; found nothing. Write it, or leave the option out")
+        elif get_origin(types[name]) is tuple:
+            values[name] = given
+        elif len(given) > 1:
+            problems.append(f"--{name}: expected one value; found {' '.join(given)!r}")
+        elif name == "config" and name in values:
+            problems.append(f"--config: expected one file; found {values[name]} and {given[0]}. Join them")
         else:
-            several = get_origin(types[name]) is tuple
-            if alone_name is not None and not several:
-                given, alone = given[:1], alone + given[1:]
-            if not given:
-                problems.append(f"--{name}: expected a value; found nothing. Write it, or leave the option out")
-            elif len(given) > 1 and not several:
-                problems.append(f"--{name}: expected one value; found {' '.join(given)!r}")
-            elif name == "config" and name in values:
-                problems.append(f"--config: expected one file; found {values[name]} and {given[0]}. Join them")
-            else:
-                values[name] = given if several else given[0]
-    if alone and alone_name is None:
-        problems.append(f"{' '.join(alone)!r} belongs to no option; options begin with --")
-    elif alone_name is not None and alone:
-        values[alone_name] = alone if get_origin(types[alone_name]) is tuple else " ".join(alone)
+            values[name] = given[0]
     return values
 
 
 def grouped(words: Sequence[str]) -> Iterator[tuple[str, list[str]]]:
-    """Each option with the words up to the next one; words before the first option come with an empty name."""
+    """Each option with the words up to the next one; words before the first option, if any, with an empty name."""
     option, given = "", list[str]()
     for word in words:
         if re.match(r"-[^\d.]", word):  # no negative number
-            yield option, given
+            if option or given:
+                yield option, given
             option, separator, value = word.partition("=")
             given = [value] if separator else []
         else:
             given.append(word)
-    yield option, given
+    if option or given:
+        yield option, given
 
 
 def show_help(kind: type[Any], command: str) -> None:
-    """Print what a command does and its options, a frame for each section, with their defaults."""
-    console = Console(highlight=False, markup=False, emoji=False)
+    """Print what a command does and its options with their defaults, section by section."""
     paragraphs = [" ".join(part.split()) for part in (inspect.getdoc(kind) or "").split("\n\n")]
-    console.print("\n\n".join([f"usage: hyperx {command} [-h] [OPTIONS]", *paragraphs]) + "\n", soft_wrap=True)
+    print("\n\n".join([f"usage: hyperx {command} [-h] [OPTIONS]", *paragraphs]))
+    width = min(shutil.get_terminal_size().columns, 120)
+
+    def show(text: str, indent: int) -> None:
+        later = " " * max(indent, 6)
+        print(textwrap.fill(text, width, initial_indent=" " * indent, subsequent_indent=later, break_on_hyphens=False))
+
     sections: dict[str, Any] = {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
-    for title, section in {"options": kind, **{f"{name} options": hint for name, hint in sections.items()}}.items():
-        lines: list[Any] = [] if section is kind else [Text(f"{inspect.getdoc(section)}\n")]
+    for title, section in {"": kind, **sections}.items():
+        print(f"\n{title} options: {inspect.getdoc(section)}\n" if title else "\noptions:\n")
         defaults, texts, required = flat(section()), help_texts(section), REQUIRED.get(section, ())
         for name, hint in get_type_hints(section).items():
-            if name not in sections and name != TABLE:
-                value = defaults[name]
-                if hint is bool:
-                    usage = f"--{name}, --no_{name}" if value else f"--{name}"
-                else:
-                    usage = ("" if name == POSITIONAL.get(kind) else f"--{name} ") + _placeholder(hint, value)
-                if name in required:
-                    default = "(required)"
-                elif value is None or value == ():
-                    default = "" if "default" in texts[name] else "(default: none)"
-                else:
-                    default = f"(default: {('off', 'on')[value] if isinstance(value, bool) else value})"
-                lines += [Text(usage, style="bold"), Padding(Text(f"{texts[name]} {default}"), (0, 0, 0, 6))]
-        console.print(Panel(Group(*lines), title=title, title_align="left", border_style="dim"))
+            if name in sections or name == TABLE:
+                continue
+            value = defaults[name]
+            if hint is bool:
+                usage = f"--{name}, --no_{name}" if value else f"--{name}"
+            else:
+                usage = ("" if name == POSITIONAL.get(kind) else f"--{name} ") + _placeholder(hint, value)
+            if name in required:
+                default = "(required)"
+            elif value is None or value == ():
+                default = "" if "default" in texts[name] else "(default: none)"
+            else:
+                default = f"(default: {('off', 'on')[value] if isinstance(value, bool) else value})"
+            show(usage, 2)
+            show(f"{texts[name]} {default}", 6)
 
 
 def _placeholder(hint: Any, default: Any) -> str:
@@ -151,20 +145,19 @@ def help_texts(kind: type[Any]) -> dict[str, str]:
     return texts
 
 
-class _AboveBars(logging.StreamHandler[Any]):
-    """Writes log lines, folded for a terminal, where progress bars make way for them."""
-
-    def emit(self, record: logging.LogRecord) -> None:
-        with tqdm.external_write_mode(file=sys.stderr):
-            super().emit(record)
-
-    def format(self, record: logging.LogRecord) -> str:
-        return folded(super().format(record), error=True)
-
-
 def start_logging() -> None:
-    """Show the package's log on standard error."""
-    handler = _AboveBars()
+    """Show the package's log on standard error, folded for a terminal, where progress bars make way for it."""
+    from tqdm import tqdm
+
+    class AboveBars(logging.StreamHandler[Any]):
+        def emit(self, record: logging.LogRecord) -> None:
+            with tqdm.external_write_mode(file=sys.stderr):
+                super().emit(record)
+
+        def format(self, record: logging.LogRecord) -> str:
+            return folded(super().format(record), error=True)
+
+    handler = AboveBars()
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%X"))
     logger = logging.getLogger("hyperx")
     logger.handlers[:] = [handler]
