@@ -302,7 +302,7 @@ def test_the_data_table_wins_over_the_folder(base: list[str], tmp_path: Path) ->
     found = prepared(base, "--config", str(file))
     assert found.train_splits[1].sentence_count == 4
     assert names(found.eval_splits) == ["ner#en"]
-    assert found.train_pairs[1] == TaskLanguagePair("pos", "tr")
+    assert found.plan.train_pairs[1] == TaskLanguagePair("pos", "tr")
 
 
 @pytest.mark.parametrize(
@@ -324,5 +324,5 @@ def test_labels_of_an_earlier_run_stay_where_they_suffice(
         encoder="", encoder_hash="", kinds={"ner": "ner"}, labels={"ner": known}, languages=("en",)
     ))  # fmt: skip
     plan, problems = Plan(config, {"ner": "ner"}, ("en",), (), start=start), list[str]()
-    found = label_sets(plan, {(TaskLanguagePair("ner", "en"), "train"): set(seen) - {"O"}}, problems)
+    found = label_sets(plan, {TaskLanguagePair("ner", "en"): set(seen) - {"O"}}, problems)
     assert (found["ner"], problems) == (tuple(expected.split()), [])

@@ -58,7 +58,7 @@ def splits_of(patch: pytest.MonkeyPatch) -> dict[str, EncodedSplit]:
 
     def kept(self: TrainingRun, *given: Any) -> None:
         start(self, *given)
-        found.update(zip(map(str, self.data.train_pairs), self.data.train_splits, strict=True))
+        found.update(zip(map(str, self.data.plan.trained_pairs), self.data.train_splits, strict=True))
 
     patch.setattr(TrainingRun, "__init__", kept)
     return found

@@ -21,7 +21,7 @@ from hyperx.errors import CheckpointError, ConfigError, DataError
 from hyperx.files import in_home, missing_encoder
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of
-from hyperx.plan.options import check_paths, data_spec, parse_pairs
+from hyperx.plan.options import data_spec, parse_pairs, path_problems
 from hyperx.prediction.request import task_problem
 from hyperx.tasks.registry import kinds_of
 
@@ -46,8 +46,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
         DataError: if data of a requested pair is missing or malformed.
     """
-    problems = value_problems(config)
-    check_paths(flat(config), problems)
+    problems = [*value_problems(config), *path_problems(flat(config))]
     pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems)
     if config.data_folder is not None and not config.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")

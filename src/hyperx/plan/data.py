@@ -36,15 +36,8 @@ UNDEFINED = "%s: its %s sentences have nothing to find, such as entities: the sc
 
 
 class SplitLoader:
-    """Reads, encodes and caches splits. Text that an auxiliary task trains on is kept apart from dev and test data.
-
-    Args:
-        data: where that of each pair is.
-        tasks: the tasks by name.
-        tokenizer: the encoder's fast tokenizer.
-        max_length: longest window in subwords.
-        cache: folder of encoded splits; by default inside the user's cache.
-    """
+    """Reads, encodes and caches splits, by default inside the user's cache, in windows of ``max_length`` subwords. Text
+    that an auxiliary task trains on is kept apart from dev and test data."""
 
     def __init__(
         self,
@@ -80,8 +73,8 @@ class SplitLoader:
         before = self.encoder.shortened_words
         write_encoded(path, sentences(), partial(task.windows, self.encoder), task.columns)
         if shortened := self.encoder.shortened_words - before:
-            longest, message = self.encoder.longest_word, "%d words of more than %d subwords are represented by their"
-            log.warning(message + " beginning", shortened, longest)
+            message = "%d words of more than %d subwords are represented by their beginning"
+            log.warning(message, shortened, self.encoder.longest_word)
         if (written := read_encoded(path)) is None:
             raise DataError("the encoded split cannot be read back; is the disk full?", path=path)
         return written
@@ -94,31 +87,14 @@ def held_out(data: DataPlaces, task: Task, pair: TaskLanguagePair, split: str) -
 
 @dataclass(frozen=True, slots=True)
 class RunData:
-    """The inputs of a training run.
-
-    Args:
-        plan: its plan.
-        encoder: the loaded encoder.
-        labels: label set by task.
-        train_splits: the encoded training split of each of :attr:`train_pairs`.
-        eval_splits: the encoded dev split of each evaluation pair.
-    """
+    """The inputs of a training run: its plan, the loaded encoder, the label set of every task, the encoded training
+    split of each of ``plan.trained_pairs``, and the dev split of each evaluation pair."""
 
     plan: Plan
     encoder: LoadedEncoder
     labels: dict[str, tuple[str, ...]]
     train_splits: list[EncodedSplit]
     eval_splits: dict[TaskLanguagePair, EncodedSplit]
-
-    @property
-    def tasks(self) -> Mapping[str, Task]:
-        """The tasks by name."""
-        return self.plan.tasks
-
-    @property
-    def train_pairs(self) -> tuple[TaskLanguagePair, ...]:
-        """The pairs to train on, those without labels of their own last."""
-        return (*self.plan.train_pairs, *self.plan.self_train_pairs)
 
 
 def prepare(plan: Plan) -> RunData:
@@ -144,45 +120,36 @@ def prepare(plan: Plan) -> RunData:
     loader = SplitLoader(plan.data, tasks, encoder.checked_tokenizer(), max_length=options.max_length)
     silent = plan.config.training.disable_progress_bar or None  # None: no bar without a terminal
     jobs = [(pair, "train") for pair in plan.train_pairs] + [(pair, "dev") for pair in plan.eval_pairs]
-    bar = tqdm(jobs, desc="reading data", unit="split", disable=silent, leave=False)
-    splits = {(pair, split): loader.load(pair, split) for pair, split in bar}
     limits = {"train": options.max_train_samples, "dev": options.max_eval_samples}
-    used = {(pair, split): own.first(limits[split]) for (pair, split), own in splits.items()}
-    seen = {
-        (pair, split): label_names(tasks[pair.task], own) for (pair, split), own in used.items() if split == "train"
-    }
+    bar = tqdm(jobs, desc="reading data", unit="split", disable=silent, leave=False)
+    splits = {(pair, split): loader.load(pair, split).first(limits[split]) for pair, split in bar}
+    seen = {pair: label_names(tasks[pair.task], splits[pair, "train"]) for pair in plan.train_pairs}
     labels = label_sets(plan, seen, problems)
     if problems:
         raise DataError(" ".join(problems))
     for (pair, split), own in splits.items():
         for note in label_notes(tasks[pair.task], pair, split, own, labels[pair.task]):
             log.warning(note)
-        if split == "dev" and tasks[pair.task].undefined(used[pair, split]):
+        if split == "dev" and tasks[pair.task].undefined(own):
             log.warning(UNDEFINED, pair, split)
-    train_splits = [used[pair, "train"] for pair in plan.train_pairs]
+    train_splits = [splits[pair, "train"] for pair in plan.train_pairs]
     if plan.self_train_pairs:
         from hyperx.plan.self_training import SelfLabeller  # needs the model, which `hyperx check` does not
 
         labeller = SelfLabeller(plan, loader)
         pairs = tqdm(plan.self_train_pairs, desc="labelling raw text", unit="pair", disable=silent, leave=False)
         train_splits += [labeller.load(pair).first(options.max_train_samples) for pair in pairs]
-    return RunData(plan, encoder, labels, train_splits, {pair: used[pair, "dev"] for pair in plan.eval_pairs})
+    return RunData(plan, encoder, labels, train_splits, {pair: splits[pair, "dev"] for pair in plan.eval_pairs})
 
 
 def label_sets(
-    plan: Plan, seen: Mapping[tuple[TaskLanguagePair, str], Collection[str]], problems: list[str]
+    plan: Plan, seen: Mapping[TaskLanguagePair, Collection[str]], problems: list[str]
 ) -> dict[str, tuple[str, ...]]:
-    """The label set of every task: from its training data or as declared; that of the checkpoint that the run starts
-    from if it has all of these.
-
-    Args:
-        plan: the plan of the run.
-        seen: the labels of splits, of which those of training splits count.
-        problems: the list to which labels that were not declared, and too few labels, are added.
-    """
+    """The label set of every task: from the labels seen in its training data, or as declared; that of the checkpoint
+    that the run starts from if it has all of these. Labels that were not declared, and too few, are problems."""
     sets = {}
     for name, task in plan.tasks.items():
-        own = set().union(*(found for (pair, split), found in seen.items() if (pair.task, split) == (name, "train")))
+        own = set().union(*(labels for pair, labels in seen.items() if pair.task == name))
         known = () if plan.start is None else plan.start.config.labels.get(name, ())
         wanted = task.declared(plan.config.data) or own
         labels = sets[name] = known if known and set(wanted) <= set(known) else task.label_set(wanted)
@@ -204,9 +171,9 @@ def label_names(task: Task, split: EncodedSplit) -> list[str]:
     return [name for name in split.names.get(task.label_column or "", ()) if name != task.no_label]
 
 
-def unknown_labels(pair: TaskLanguagePair, split: str, found: Iterable[str], known: Collection[str]) -> list[str]:
+def unknown_labels(pair: TaskLanguagePair, split: str, own: Iterable[str], known: Collection[str]) -> list[str]:
     """What is said of the labels of a split that the model does not have."""
-    if not (unknown := sorted(set(found).difference(known))):
+    if not (unknown := sorted(set(own).difference(known))):
         return []
     what = f"the labels {listing(unknown, most=10)} of its {split} data are unknown to the model and count as errors"
     return [f"{pair}: {what}; map them with label_map in the table"]

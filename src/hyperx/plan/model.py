@@ -21,11 +21,8 @@ log = logging.getLogger(__name__)
 
 
 def build_model(data: RunData) -> HyperX:
-    """A new model around the run's encoder, whose layers above the one that the heads read are dropped.
-
-    Raises:
-        CheckpointError: if the checkpoint to start from does not fit.
-    """
+    """A new model around the run's encoder, whose layers above the one that the heads read are dropped. A
+    CheckpointError if the checkpoint to start from does not fit."""
     plan, loaded = data.plan, data.encoder
     options, shape, start = plan.config.model, plan.config.architecture, plan.start
     before = None if start is None else start.config.architecture.head_layer
@@ -35,7 +32,7 @@ def build_model(data: RunData) -> HyperX:
         kinds=dict(plan.kinds),
         labels=data.labels,
         languages=plan.languages,
-        trained_pairs=tuple(map(str, data.train_pairs)),
+        trained_pairs=tuple(map(str, plan.trained_pairs)),
         self_trained_pairs=tuple(map(str, plan.self_train_pairs)),
         hypernetwork=plan.config.hypernetwork,
         architecture=replace(shape, head_layer=shape.head_layer or before or loaded.head_layer or "last"),
@@ -91,27 +88,18 @@ def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
 def apply_freezing(model: HyperX, freeze: str | None, unfreeze: str | None) -> None:
     """Freeze parameters by name, as the published program does: ``freeze`` freezes what it matches, from the start of a
     name, and makes all else trained; then ``unfreeze`` makes what it matches trained. Without patterns nothing changes.
-
-    Raises:
-        ConfigError: if a pattern is not a regular expression or matches nothing.
-    """
-    problems: list[str] = []
-    patterns = {}
-    for option, text in (("--freeze_params_regex", freeze), ("--unfreeze_params_regex", unfreeze)):
-        if text is None:
-            continue
-        try:
-            patterns[option] = re.compile(text)
-        except re.error as error:
-            problems.append(f"{option}: {text!r} is not a regular expression: {error}")
-            continue
-        if not any(patterns[option].match(name) for name, _ in public_names(model)):
-            names = ", ".join(name for name, _ in list(public_names(model))[:3])
-            problems.append(f"{option}: {text!r} matches no parameter; names are such as {names}")
+    A ConfigError if a pattern matches nothing."""
+    parameters = dict(public_names(model))
+    patterns = {"--freeze_params_regex": freeze, "--unfreeze_params_regex": unfreeze}
+    problems = [
+        f"{option}: {pattern!r} matches no parameter; names are such as {', '.join(list(parameters)[:3])}"
+        for option, pattern in patterns.items()
+        if pattern is not None and not any(re.match(pattern, name) for name in parameters)
+    ]
     if problems:
         raise ConfigError(problems)
-    for name, parameter in public_names(model):
+    for name, parameter in parameters.items():
         if freeze is not None:
-            parameter.requires_grad_(not patterns["--freeze_params_regex"].match(name))
-        if unfreeze is not None and patterns["--unfreeze_params_regex"].match(name):
+            parameter.requires_grad_(not re.match(freeze, name))
+        if unfreeze is not None and re.match(unfreeze, name):
             parameter.requires_grad_(True)

@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -38,31 +38,26 @@ POLYNOMIAL_END = 1e-7
 
 @dataclass(frozen=True)
 class Plan:
-    """A run: its options, and the tasks, languages, pairs and data that follow from them, checked.
-
-    Args:
-        config: the options.
-        kinds: the kind of every task of the model by the task's name.
-        languages: every language of the model, as the user spells it.
-        train_pairs: pairs to train on.
-        eval_pairs: pairs to evaluate on during training.
-        self_train_pairs: pairs without labels for self-training.
-        data: the data of every pair of the model that has any.
-        texts: the raw text of pairs without labels.
-        record: what a checkpoint keeps of the data.
-        start: the checkpoint that the run starts from.
-    """
+    """A run: its options, and the tasks, languages, pairs and data that follow from them, checked."""
 
     config: TrainConfig
     kinds: Mapping[str, str]
+    """The kind of every task of the model by the task's name."""
     languages: tuple[str, ...]
+    """Every language of the model, as the user spells it."""
     train_pairs: tuple[TaskLanguagePair, ...]
     eval_pairs: tuple[TaskLanguagePair, ...] = ()
+    """Pairs to evaluate on during training."""
     self_train_pairs: tuple[TaskLanguagePair, ...] = ()
+    """Pairs without labels for self-training."""
     data: DataPlaces = field(default_factory=DataPlaces)
+    """The data of every pair of the model that has any."""
     texts: DataPlaces = field(default_factory=DataPlaces)
+    """The raw text of pairs without labels."""
     record: DataRecord = field(default_factory=lambda: DataRecord(DataSpec(Path("data"), {}, ())))
+    """What a checkpoint keeps of the data."""
     start: WarmStart | None = None
+    """The checkpoint that the run starts from."""
 
     @cached_property
     def tasks(self) -> Mapping[str, Task]:
@@ -70,10 +65,15 @@ class Plan:
         return make_tasks(self.kinds)
 
     @property
+    def trained_pairs(self) -> tuple[TaskLanguagePair, ...]:
+        """The pairs to train on, those without labels of their own last."""
+        return (*self.train_pairs, *self.self_train_pairs)
+
+    @property
     def trained_tasks(self) -> set[str]:
         """The tasks whose heads are trained by this run, or were before."""
         earlier = set() if self.start is None else self.start.config.trained_tasks
-        return {pair.task for pair in (*self.train_pairs, *self.self_train_pairs)} | earlier
+        return {pair.task for pair in self.trained_pairs} | earlier
 
 
 def raw_text_of(pair: TaskLanguagePair) -> TaskLanguagePair:
@@ -88,16 +88,13 @@ def data_spec(tasks: Mapping[str, Kind], options: DataOptions, label_map: Mappin
 
 
 def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
-    """The plan of a run, which may write into an output folder, without reading data or loading a model.
-
-    Raises:
-        ConfigError: all problems together, each naming its option.
-    """
+    """The plan of a run, which may write into an output folder, without reading data or loading a model. All problems
+    are one ConfigError, each naming its option."""
     problems, data = list[str](), config.data
     if trains:
-        _check_output_dir(config.training, problems)
+        problems += _output_problems(config.training)
     start = _read_start(config, problems)
-    _check_values(config, problems)
+    problems += _value_problems(config)
     if data.data_folder != DataOptions().data_folder and not data.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
     train, evaluate, alone = (
@@ -114,11 +111,10 @@ def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
     for pair in named:
         spelt.setdefault(canonical(pair.language), pair.language)
     languages = data.languages or tuple(spelt.values())
-    _check_names(tuple(tasks), languages, named, data, problems)
-    _check_self_training(config, tasks, train, alone, start, problems)
+    problems += _name_problems(list(tasks), languages, named, data)
+    problems += _self_training_problems(config, tasks, {pair.key for pair in train}, alone, start)
 
-    label_map = _read_label_map(data.label_map, problems)
-    spec = data_spec(tasks, data, label_map)
+    spec = data_spec(tasks, data, _read_label_map(data.label_map, problems))
     spec.check(problems)
     own = [pair for pair in dict.fromkeys((*train, *evaluate)) if pair.task in tasks]
     keys = {pair.key for pair in own}
@@ -150,30 +146,28 @@ def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
         if pair not in with_dev:
             log.warning("%s has no dev split: it is not evaluated while training", pair)
     record = spec.record(places, dict.fromkeys((*train, *evaluate)))
-    plan = Plan(config, kinds, tuple(languages), train, with_dev, alone, places, texts, record, start)
-    _check_best_by(plan, problems)
-    if problems:
+    plan = Plan(config, kinds, languages, train, with_dev, alone, places, texts, record, start)
+    if problems := _best_problems(plan):
         raise ConfigError(problems)
     _warn_unused(data, spec, [*tasks, *(name.task for name in names)], languages)
     return plan
 
 
-def _check_output_dir(options: TrainingOptions, problems: list[str]) -> None:
+def _output_problems(options: TrainingOptions) -> Iterator[str]:
     """The output folder must be new or empty, unless resumed or overwritten on purpose."""
     folder = options.output_dir
     if folder is None:
-        problems.append("--output_dir: name a folder for the checkpoints")
+        yield "--output_dir: name a folder for the checkpoints"
         return
     nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
     if not nearest.is_dir():
-        problems.append(f"--output_dir: {nearest} is a file; name another folder")
+        yield f"--output_dir: {nearest} is a file; name another folder"
     elif not os.access(nearest, os.W_OK):
-        problems.append(f"--output_dir: {nearest} may not be written; name another folder")
+        yield f"--output_dir: {nearest} may not be written; name another folder"
     elif options.resume or options.overwrite_output_dir or not folder.exists():
         return
     elif any(path.name != checkpoint.LOCK for path in folder.iterdir()):
-        advice = "Go on with --resume, start anew with --overwrite_output_dir"
-        problems.append(f"--output_dir: {folder} is not empty. {advice}")
+        yield f"--output_dir: {folder} is not empty. Go on with --resume, start anew with --overwrite_output_dir"
 
 
 def _read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
@@ -189,51 +183,52 @@ def _read_start(config: TrainConfig, problems: list[str]) -> WarmStart | None:
     inside = output_dir is not None and output_dir.resolve() in start.folder.resolve().parents
     if inside and config.training.overwrite_output_dir:
         problems.append(f"--load_from_ckpt: --overwrite_output_dir deletes {start.folder}; name another --output_dir")
-    start.check(config, problems)
+    problems += start.problems(config)
     return start
 
 
-def check_paths(options: Mapping[str, Any], problems: list[str]) -> None:
+def path_problems(options: Mapping[str, Any]) -> Iterator[str]:
     """All paths must be UTF-8, which is all that the JSON files of a checkpoint can hold."""
     for name, value in [*((f"--{name}", value) for name, value in options.items()), ("working folder", Path.cwd())]:
         if name == "--data":  # of rows in memory there is a hash
             value = {key: recorded_entry(entry) for key, entry in value.items()}
         if not is_utf8(value):
-            problems.append(f"{name}: expected a path in UTF-8; found {str(value)!a}. Rename it")
+            yield f"{name}: expected a path in UTF-8; found {str(value)!a}. Rename it"
 
 
-def _check_values(config: TrainConfig, problems: list[str]) -> None:
+def _value_problems(config: TrainConfig) -> Iterator[str]:
     """Options that do not go together, or ask for what is not there."""
     training, shape, adapters = config.training, config.hypernetwork, config.architecture.adapters
-    problems += value_problems(config)
-    check_paths(flat(config), problems)
+    yield from value_problems(config)
+    yield from path_problems(flat(config))
     if training.lr_scheduler_type == "polynomial" and 0 < training.learning_rate <= POLYNOMIAL_END:
         found = f"expected more, found {training.learning_rate}"
-        problems.append(f"--learning_rate: the polynomial schedule ends at {POLYNOMIAL_END}; {found}")
+        yield f"--learning_rate: the polynomial schedule ends at {POLYNOMIAL_END}; {found}"
     for name in ("freeze_params_regex", "unfreeze_params_regex"):
         try:
             re.compile(getattr(config.model, name) or "")
         except re.error as error:
-            problems.append(f"--{name}: {getattr(config.model, name)!r} is not a regular expression: {error}")
+            yield f"--{name}: {getattr(config.model, name)!r} is not a regular expression: {error}"
     if training.resume and training.overwrite_output_dir:
-        problems.append("--resume goes on with what --overwrite_output_dir deletes; give one of them")
+        yield "--resume goes on with what --overwrite_output_dir deletes; give one of them"
     if missing := missing_encoder(config.model.model_name_or_path):
-        problems.append(f"--model_name_or_path: {missing}")
+        yield f"--model_name_or_path: {missing}"
     if training.report_to != "none" and importlib.util.find_spec(training.report_to) is None:
-        problems.append(f"--report_to: {training.report_to} is not installed; pip install {training.report_to}")
+        yield f"--report_to: {training.report_to} is not installed; pip install {training.report_to}"
     if training.evaluation_strategy == "no":
-        given = {"early_stopping_patience": training.early_stopping_patience is not None}
-        given["best_by"] = training.best_by != "all"
-        without = "needs evaluations; --evaluation_strategy no has none"
-        problems += [f"--{name} {without}" for name, is_given in given.items() if is_given]
+        needs = "needs evaluations; --evaluation_strategy no has none"
+        if training.early_stopping_patience is not None:
+            yield f"--early_stopping_patience {needs}"
+        if training.best_by != "all":
+            yield f"--best_by {needs}"
     if shape.language_dropout > 0 and not shape.mean_for_untrained and adapters == "hypernetwork":
-        problems.append("--language_dropout has no effect with --no_mean_for_untrained; leave out one of them")
+        yield "--language_dropout has no effect with --no_mean_for_untrained; leave out one of them"
     if shape.conditional_layer_norm and adapters != "hypernetwork":
         nothing = f"with --adapters {adapters} nothing generates norms; leave one of them out"
-        problems.append(f"--conditional_layer_norm: {nothing}")
+        yield f"--conditional_layer_norm: {nothing}"
     elif shape.conditional_layer_norm and not shape.has_norms:
         norms = "--add_layer_norm_after_adapter or --add_layer_norm_before_adapter"
-        problems.append(f"--conditional_layer_norm has no norm to generate; add {norms}")
+        yield f"--conditional_layer_norm has no norm to generate; add {norms}"
 
 
 def parse_pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
@@ -251,51 +246,45 @@ def parse_pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple
     return tuple(pairs.values())
 
 
-def _check_names(
-    tasks: Sequence[str],
-    languages: Sequence[str],
-    pairs: Iterable[TaskLanguagePair],
-    declared: DataOptions,
-    problems: list[str],
-) -> None:
+def _name_problems(
+    tasks: Sequence[str], languages: Sequence[str], pairs: Iterable[TaskLanguagePair], declared: DataOptions
+) -> Iterator[str]:
     """Languages that are unknown or named twice, and pairs whose task or language is not among the declared ones."""
     place = "--languages" if declared.languages else "pairs"
-    problems += [f"{place}: {problem}" for problem in language_problems(languages)]
+    yield from (f"{place}: {problem}" for problem in language_problems(languages))
     known = set(map(canonical, languages))
     for pair in pairs:
         if declared.tasks and pair.task not in tasks:
-            problems.append(f"{pair}: its task is not among --tasks {' '.join(tasks)}.{did_you_mean(pair.task, tasks)}")
+            yield f"{pair}: its task is not among --tasks {' '.join(tasks)}.{did_you_mean(pair.task, tasks)}"
         if declared.languages and canonical(pair.language) not in known:
             hint = suggestion(pair.language, languages)
-            problems.append(f"{pair}: its language is not among --languages {' '.join(languages)}.{hint}")
+            yield f"{pair}: its language is not among --languages {' '.join(languages)}.{hint}"
 
 
-def _check_self_training(
+def _self_training_problems(
     config: TrainConfig,
     tasks: Mapping[str, Kind],
-    train: Sequence[TaskLanguagePair],
+    gold: Collection[tuple[str, str]],
     alone: Sequence[TaskLanguagePair],
     start: WarmStart | None,
-    problems: list[str],
-) -> None:
+) -> Iterator[str]:
     """What keeps pairs from being trained on labels predicted by the checkpoint that the run starts from."""
     option = "--self_train_task_language_pairs"
     if alone and config.model.load_from_ckpt is None:
-        problems.append(f"{option}: name the checkpoint that labels their text with --load_from_ckpt")
-    gold = {pair.key for pair in train}
+        yield f"{option}: name the checkpoint that labels their text with --load_from_ckpt"
     for pair in alone:
         if pair.key in gold:
-            problems.append(f"{option}: {pair} is trained on its own labels already; name it in one place")
+            yield f"{option}: {pair} is trained on its own labels already; name it in one place"
         elif pair.task in tasks and tasks[pair.task].auxiliary:
             advice = "train on the text itself as a training pair"
-            problems.append(f"{option}: {pair}: {pair.task} has no labels to give; {advice}")
+            yield f"{option}: {pair}: {pair.task} has no labels to give; {advice}"
         elif start is not None and pair.task not in start.config.kinds:
             has = ", ".join(start.config.kinds)
-            problems.append(f"{option}: {pair}: {start.folder} has no such task; it has {has}")
+            yield f"{option}: {pair}: {start.folder} has no such task; it has {has}"
         elif start is not None and pair.task not in start.config.trained_tasks:
             has = ", ".join(sorted(start.config.trained_tasks)) or "none"
             never = f"never trained its head of {pair.task}; it has trained {has}"
-            problems.append(f"{option}: {pair}: {start.folder} {never}")
+            yield f"{option}: {pair}: {start.folder} {never}"
 
 
 def _read_label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
@@ -312,11 +301,9 @@ def _read_label_map(entries: Sequence[str], problems: list[str]) -> dict[str, st
     return mapped
 
 
-def _check_best_by(plan: Plan, problems: list[str]) -> None:
-    """An evaluation pair must enter the average that chooses the best checkpoint.
-
-    If only auxiliary tasks are evaluated, and no option asks for a choice, the last checkpoint is used instead.
-    """
+def _best_problems(plan: Plan) -> list[str]:
+    """An evaluation pair must enter the average that chooses the best checkpoint. If only auxiliary tasks are
+    evaluated, and no option asks for a choice, the last checkpoint is used instead."""
     options = plan.config.training
     trained = (*plan.train_pairs, *(() if plan.start is None else plan.start.config.labelled_pairs))
     auxiliary = {name for name, kind in kinds_of(plan.kinds).items() if kind.auxiliary}
@@ -325,18 +312,17 @@ def _check_best_by(plan: Plan, problems: list[str]) -> None:
         if pair.task not in plan.trained_tasks:
             log.warning("%s: the head of %s is not trained; its dev scores enter no average", pair, pair.task)
     if options.evaluation_strategy == "no":
-        return
-    group, patience = options.best_by, options.early_stopping_patience
-    if group != "all" and group not in {group_of(pair, trained) for pair in averaged}:
-        found = f"add one to --eval_task_language_pairs ({', '.join(map(str, averaged)) or 'none'})"
-        problems.append(f"--best_by: no evaluation pair is of the group {group}; {found}")
-    elif not averaged and (plan.eval_pairs or patience is not None):
-        alone = ", ".join(map(str, plan.eval_pairs or trained))
-        if patience is None:
-            log.warning("%s have no score to choose a checkpoint by: the last one is the result", alone)
-        else:
-            advice = "add a pair of another task that is evaluated to --eval_task_language_pairs"
-            problems.append(f"--early_stopping_patience: {alone} have no score to stop by; {advice}")
+        return []
+    if options.best_by != "all" and options.best_by not in {group_of(pair, trained) for pair in averaged}:
+        advice = f"add one to --eval_task_language_pairs ({', '.join(map(str, averaged)) or 'none'})"
+        return [f"--best_by: no evaluation pair is of the group {options.best_by}; {advice}"]
+    alone = ", ".join(map(str, plan.eval_pairs or trained))
+    if not averaged and options.early_stopping_patience is not None:
+        advice = "add a pair of another task that is evaluated to --eval_task_language_pairs"
+        return [f"--early_stopping_patience: {alone} have no score to stop by; {advice}"]
+    if not averaged and plan.eval_pairs:
+        log.warning("%s have no score to choose a checkpoint by: the last one is the result", alone)
+    return []
 
 
 def _warn_unused(data: DataOptions, spec: DataSpec, tasks: Sequence[str], languages: Sequence[str]) -> None:

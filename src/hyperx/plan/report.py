@@ -21,19 +21,13 @@ MOST_FAULTS = 20
 
 @dataclass
 class DataReport:
-    """What a look at the data found.
-
-    Args:
-        rows: pair, split, sentences, words, labels and place of every split that was read.
-        notes: what a user should know, such as duplicates.
-        problems: what would stop a run.
-        labels: the labels of every split that was read.
-    """
+    """What a look at the data found: a row for every split, what a user should know, and what would stop a run."""
 
     rows: list[list[str]] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     problems: list[str] = field(default_factory=list)
     labels: dict[tuple[TaskLanguagePair, str], set[str]] = field(default_factory=dict)
+    """The labels of every split."""
     header = ("pair", "split", "sentences", "words", "labels", "data")
 
 
@@ -43,8 +37,8 @@ def inspect_data(plan: Plan) -> DataReport:
     from hyperx.plan.data import label_sets, unknown_labels
 
     report = DataReport()
-    pairs = dict.fromkeys([*plan.train_pairs, *plan.eval_pairs])
-    pairs |= dict.fromkeys(pair for pair in plan.data.pairs if not plan.data.from_hub(pair))
+    local = (pair for pair in plan.data.pairs if not plan.data.from_hub(pair))
+    pairs = dict.fromkeys([*plan.train_pairs, *plan.eval_pairs, *local])
     silent = plan.config.training.disable_progress_bar or None
     for pair in tqdm(pairs, desc="reading data", unit="pair", disable=silent):
         train = _inspect(plan, pair, "train", report) if pair in plan.train_pairs else set()
@@ -59,7 +53,8 @@ def inspect_data(plan: Plan) -> DataReport:
         if task not in plan.trained_tasks
     ]
     if not report.problems:  # faulty labels have been told already, each with its line
-        sets = label_sets(plan, report.labels, report.problems)
+        seen = {pair: labels for (pair, split), labels in report.labels.items() if split == "train"}
+        sets = label_sets(plan, seen, report.problems)
         for (pair, split), labels in report.labels.items():
             if pair.task in sets:
                 report.notes += unknown_labels(pair, split, labels, sets[pair.task])
@@ -72,23 +67,16 @@ def _inspect(
     """Count a split and its known sentences; returns hashes of its sentences, since texts may be large."""
     from hyperx.plan.data import held_out
 
-    is_text = pair in plan.texts
-    data, task = (
-        (plan.texts, make_tasks({RAW_TEXT: RAW_TEXT})[RAW_TEXT]) if is_text else (plan.data, plan.tasks[pair.task])
-    )
+    if pair in plan.texts:
+        data, task = plan.texts, make_tasks({RAW_TEXT: RAW_TEXT})[RAW_TEXT]
+    else:
+        data, task = plan.data, plan.tasks[pair.task]
     if not data.has(pair, split):
         return set()
     hashes, labels, again = set[int](), Counter[str](), list[str]()
-    count = words = faults = 0
-
-    def note(fault: DataError) -> None:
-        nonlocal faults
-        faults += 1
-        if faults <= MOST_FAULTS:
-            report.problems.append(f"{pair} {split}: {fault}")
-
+    faults, count, words, complete = list[DataError](), 0, 0, False
     try:
-        for sentence in held_out(plan.data, task, pair, split).removed(data.read(pair, split, note), pair):
+        for sentence in held_out(plan.data, task, pair, split).removed(data.read(pair, split, faults.append), pair):
             count += 1
             texts = [text for text in (sentence.text, sentence.text_pair) if text is not None]
             content = hash(sentence.words or tuple(texts))
@@ -97,12 +85,14 @@ def _inspect(
             labels.update(map(str, sentence.columns[task.label_column]) if task.label_column else ())
             if content in known:
                 again.append(" ".join(sentence.words or texts)[:60])
+        complete = True
     except DataError as fault:
-        note(fault)
+        faults.append(fault)
+    report.problems += [f"{pair} {split}: {fault}" for fault in faults[:MOST_FAULTS]]
+    if len(faults) > MOST_FAULTS:
+        report.problems.append(f"{pair} {split}: and {len(faults) - MOST_FAULTS:,} more faults, not listed")
+    if not complete:
         return set()
-    finally:
-        if faults > MOST_FAULTS:
-            report.problems.append(f"{pair} {split}: and {faults - MOST_FAULTS:,} more faults, not listed")
     if told := unlabelled_words(str(pair), split, labels.pop(task.no_label or "", 0), words):
         report.notes.append(told)
     if len(labels) == 1 and count > 1:

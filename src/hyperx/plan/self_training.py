@@ -34,37 +34,23 @@ LEAST_PROBABILITY = 1e-12
 
 
 class SelfLabeller:
-    """Raw text labelled by the checkpoint that a run starts from.
-
-    Args:
-        plan: the plan of the run, which starts from the teacher.
-        loader: encodes and caches what was labelled.
-    """
+    """Labels raw text by the checkpoint that a run starts from; what was labelled is encoded and cached."""
 
     def __init__(self, plan: Plan, loader: SplitLoader) -> None:
         assert plan.start is not None
-        self.plan, self.loader, self.teacher = plan, loader, plan.start.folder
-        options = plan.config.data
-        self.samples, self.share = options.self_train_samples, options.self_train_share
+        self.plan, self.loader, self.teacher, self.options = plan, loader, plan.start.folder, plan.config.data
 
     def load(self, pair: TaskLanguagePair) -> EncodedSplit:
-        """The sentences that the teacher labels most confidently, with its labels, encoded.
-
-        Raises:
-            DataError: if the text is missing or cannot be split into words.
-        """
+        """The sentences that the teacher labels most confidently, with its labels, encoded; a DataError if the text is
+        missing or cannot be split into words."""
         task, apart = self.plan.tasks[pair.task], HeldOutText(self.plan.data.held_out(pair.language))
         facts = (
             self.plan.texts.fingerprint(raw_text_of(pair), "train"),
             apart.fingerprint(),
-            [str(pair), *self._teacher_hash],
-            [self.samples, self.share],
+            [str(pair), *(content_hash(self.teacher / name) for name in (checkpoint.CONFIG, checkpoint.WEIGHTS))],
+            [self.options.self_train_samples, self.options.self_train_share],
         )
         return self.loader.cached(task, facts, lambda: self._labelled(pair, task, apart))
-
-    @cached_property
-    def _teacher_hash(self) -> list[str]:
-        return [content_hash(self.teacher / name) for name in (checkpoint.CONFIG, checkpoint.WEIGHTS)]
 
     @cached_property
     def _model(self) -> HyperX:
@@ -73,18 +59,19 @@ class SelfLabeller:
 
     def _labelled(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
         """The sentences with the highest mean logarithm of the labels' probabilities, in their order."""
-        sentences = list(itertools.islice(self._sentences(pair, task, apart), self.samples))
+        sentences = list(itertools.islice(self._sentences(pair, task, apart), self.options.self_train_samples))
         if not sentences:
             raise DataError(f"{raw_text_of(pair)}: expected text to label, found none")
         predictor = Predictor(self._model)
-        found = list(predictor.predict(sentences, tasks=[task.name], language=pair.language, confidences=True))
-        probabilities: list[Any] = [prediction.confidences[task.name] for prediction in found if prediction.confidences]
+        labelled = list(predictor.predict(sentences, tasks=[task.name], language=pair.language, confidences=True))
+        probabilities: list[Any] = [one.confidences[task.name] for one in labelled if one.confidences]
         means = [float(np.mean(np.log(np.maximum(own, LEAST_PROBABILITY)))) for own in probabilities]
         order = sorted(range(len(means)), key=lambda index: -means[index])
-        chosen = sorted(order[: math.ceil(self.share * len(means))])
+        chosen = sorted(order[: math.ceil(self.options.self_train_share * len(means))])
         told = "%s: training on %d of %d raw sentences as %s labels them, mean label probability at least %.2f"
-        log.info(told, pair, len(chosen), len(found), self.teacher, math.exp(min(means[index] for index in chosen)))
-        for prediction in (found[index] for index in chosen):
+        least = math.exp(min(means[index] for index in chosen))
+        log.info(told, pair, len(chosen), len(labelled), self.teacher, least)
+        for prediction in (labelled[index] for index in chosen):
             # A label of the whole text is in no column of words.
             columns: Any = prediction.columns[task.name] or {task.columns[0]: (prediction.labels[task.name],)}
             yield replace(prediction.sentence, columns=columns)

@@ -38,22 +38,19 @@ class WarmStart:
         path = checkpoint.resolve(folder)
         return cls(path, checkpoint.read_config(path))
 
-    def check(self, config: TrainConfig, problems: list[str]) -> None:
-        """Note options that must be as they were in the checkpoint's training, and are not."""
+    def problems(self, config: TrainConfig) -> Iterator[str]:
+        """Options that must be as they were in the checkpoint's training, and are not."""
         then, now = (_shape(one.hypernetwork, one.architecture) for one in (self.config, config))
         now["head_layer"] = now["head_layer"] or then["head_layer"]
         for name in then:
             # An option that only one of them uses depends on another option, which differs and is told.
             if name in now and then[name] != now[name]:
                 has, found = (("off", "on")[one] if isinstance(one, bool) else one for one in (then[name], now[name]))
-                problems.append(f"--{name}: the checkpoint {self.folder} has {has}; found {found}. Use the same")
+                yield f"--{name}: the checkpoint {self.folder} has {has}; found {found}. Use the same"
 
     def continued(self, config: ModelConfig) -> ModelConfig:
-        """The configuration of a new model that starts from here: what was trained then counts as trained now.
-
-        Raises:
-            CheckpointError: if the encoder, the layer of the heads, or the kind, head or labels of a task differ.
-        """
+        """The configuration of a new model that starts from here: what was trained then counts as trained now. A
+        CheckpointError if the encoder, the layer of the heads, or the kind, head or labels of a task differ."""
         then = self.config
         same = [task for task in config.kinds if task in then.kinds]
         # Options on which the heads of both depend.
@@ -92,11 +89,8 @@ class WarmStart:
         )
 
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
-        """Copy the weights into a model that :meth:`continued` describes, and log what was copied and what is new.
-
-        Raises:
-            CheckpointError: if a weight is missing, unexpected or has another shape or type, or no adapter fits.
-        """
+        """Copy the weights into a model that :meth:`continued` describes, and log what was copied and what is new. A
+        CheckpointError if a weight is missing, unexpected or has another shape or type, or no adapter fits."""
         own, tensors = dict(model.named_parameters()), checkpoint.read_tensors(self.folder)
         copied = {name: list(self._rows(name, own[name], one, config)) for name, one in tensors.items() if name in own}
         faults = [f"missing: {name}" for name in own if name not in copied and self._is_due(name, self.config.labels)]

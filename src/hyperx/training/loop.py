@@ -131,9 +131,9 @@ class TrainingRun:
         rows = options.per_device_train_batch_size * accelerator.num_processes
         self.plan = make_plan(config, data.train_splits, rows)
         self.collate = Collator(
-            pairs=data.train_pairs,
+            pairs=data.plan.trained_pairs,
             splits=data.train_splits,
-            tasks=data.tasks,
+            tasks=data.plan.tasks,
             labels=data.labels,
             subwords=Subwords.of(data.encoder.checked_tokenizer()),
             seed=options.seed,

@@ -52,7 +52,7 @@ def fingerprint(data: RunData, processes: int) -> dict[str, int | str]:
         **({} if start is None else {"weights of --load_from_ckpt": sha256(start.folder / checkpoint.WEIGHTS)}),
         **{
             f"training data of {pair}": split.content_hash()
-            for pair, split in zip(data.train_pairs, data.train_splits, strict=True)
+            for pair, split in zip(data.plan.trained_pairs, data.train_splits, strict=True)
         },
         **{f"dev data of {pair}": split.content_hash() for pair, split in data.eval_splits.items()},
     }
