@@ -20,7 +20,7 @@ from hyperx.languages import (
     find_treebank,
     is_language,
     known_languages,
-    suggest,
+    suggestion,
     treebanks_of,
     wikiann_configuration,
 )
@@ -150,10 +150,9 @@ def test_treebanks_are_found_by_any_name() -> None:
 
 
 def test_suggestions() -> None:
-    assert suggest("tur", ["de", "tr"]) == "tr"
-    assert suggest("de_gsd", ["de_gds", "tr"]) == "de_gds"
-    assert suggest("qqq", ["de", "tr"]) is None
-    assert suggest("turkish", ["de"]) == "tr"
+    assert suggestion("tur", ["de", "tr"]) == suggestion("turkish", ["de"]) == " Did you mean 'tr'?"
+    assert suggestion("de_gsd", ["de_gds", "tr"]) == " Did you mean 'de_gds'?"
+    assert suggestion("qqq", ["de", "tr"]) == suggestion("tr", ["tr"]) == ""
 
 
 # The script that makes the table

@@ -104,21 +104,15 @@ def is_language(code: str) -> bool:
     return known.partition("-")[0] != "und" and langcodes.tag_is_valid(known)
 
 
-def suggest(code: str, known: Iterable[str]) -> str | None:
-    """The code that a user most likely meant: the known code of the same language; for what is no code, that of the
-    language with this name, or the known code with the closest spelling."""
+def suggestion(code: str, known: Iterable[str]) -> str:
+    """A hint at the code that a user most likely meant, " Did you mean 'tr'?": the known code of the same language; for
+    what is no code, that of the language with this name, or the known code with the closest spelling. Else ""."""
     codes = list(known)
     likely = [candidate for candidate in codes if canonical(candidate) == canonical(code)]
     if not likely and not is_language(code):
         likely = [language.code for language in known_languages().values() if language.name.lower() == code.lower()]
         likely = likely or difflib.get_close_matches(code, codes, n=1, cutoff=0.5)
-    return likely[0] if likely else None
-
-
-def suggestion(code: str, known: Iterable[str]) -> str:
-    """A hint for a misspelt code: " Did you mean 'tr'?", or "" if nothing is close or the code is right."""
-    near = suggest(code, known)
-    return f" Did you mean {near!r}?" if near and near != code else ""
+    return f" Did you mean {likely[0]!r}?" if likely and likely[0] != code else ""
 
 
 def no_language(code: str, known: Iterable[str] = ()) -> str:

@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from pathlib import Path
 from typing import IO, TextIO
@@ -15,7 +15,7 @@ from tqdm import tqdm
 
 from hyperx import checkpoint
 from hyperx.cli.options import parse, start_logging
-from hyperx.config import OnError, PredictConfig
+from hyperx.config import PredictConfig
 from hyperx.data.read.base import Request
 from hyperx.data.read.formats import (
     OUTPUT_FORMATS,
@@ -43,25 +43,35 @@ def predict(arguments: Sequence[str]) -> None:
     if problems := option_problems(config):
         raise ConfigError(problems)
     tell_formats(config)
-    faults, count = Faults(config.on_error), 0
+    faults, count = list[str](), 0
+
+    def note(fault: DataError) -> None:
+        if config.on_error == "stop":
+            message = f"{fault.message} (--on_error skip or empty goes on behind it)"
+            raise DataError(message, path=fault.path, line=fault.line) from fault
+        faults.append(str(fault))
+
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
     hidden = config.disable_progress_bar or config.output is None or None  # None: only in a terminal
     try:
         opened = nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb")
     except OSError as error:
         raise HyperXError(f"--input: cannot read {config.input}: {error.strerror}") from None
-    with opened as source:
+    with opened as stream:
         for written in () if config.output is None else (config.output, partial_of(config.output)):
             with suppress(OSError):  # an input without a file descriptor
-                if written.is_file() and os.path.samestat(written.stat(), os.fstat(source.fileno())):
+                if written.is_file() and os.path.samestat(written.stat(), os.fstat(stream.fileno())):
                     raise ConfigError([f"--output: {written} is the input; it would be overwritten while it is read"])
-        predictions = predictions_of(config, source, faults)
+        predictions = predictions_of(config, stream, note)
         with open_output(config.output) as target:
             for count, prediction in enumerate(tqdm(predictions, "tagging", unit=" sentences", disable=hidden), 1):
                 target.write(writer.render(prediction, count))
                 if at_terminal(config):
                     target.flush()
-    faults.report()
+    if faults:
+        many = "1 sentence" if len(faults) == 1 else f"{len(faults):,} sentences"
+        done = "skipped" if config.on_error == "skip" else "written empty"
+        log.warning(itemised(f"{many} {done} that cannot be read", faults, most=5))
     if not count:
         what = "the output is empty" if config.output else "nothing was written"
         log.warning("%s holds no sentence: %s", config.input or "<stdin>", what)
@@ -94,30 +104,9 @@ def option_problems(config: PredictConfig) -> list[str]:
     return problems
 
 
-class Faults:
-    """What is done with sentences that cannot be read, and what is told of them at the end."""
-
-    def __init__(self, on_error: OnError) -> None:
-        self.on_error, self.count, self.first = on_error, 0, list[str]()
-
-    def __call__(self, fault: DataError) -> None:
-        """Raise a fault, or keep it for the report."""
-        if self.on_error == "stop":
-            message = f"{fault.message} (--on_error skip or empty goes on behind it)"
-            raise DataError(message, path=fault.path, line=fault.line) from fault
-        self.count += 1
-        self.first = [*self.first, str(fault)][:5]
-
-    def report(self) -> None:
-        """Log how many sentences could not be read, and the first of them."""
-        if self.count:
-            many = "1 sentence" if self.count == 1 else f"{self.count:,} sentences"
-            done = "skipped" if self.on_error == "skip" else "written empty"
-            more = [f"and {self.count - 5:,} more"] if self.count > 5 else []
-            log.warning(itemised(f"{many} {done} that cannot be read", [*self.first, *more]))
-
-
-def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> Iterator[Prediction]:
+def predictions_of(
+    config: PredictConfig, stream: IO[bytes], on_fault: Callable[[DataError], None]
+) -> Iterator[Prediction]:
     """The model's predictions for the sentences of the input, one by one, and what stands for those that it lacks. A
     ConfigError if the output's format cannot hold all labels, or the answer line by line."""
     from hyperx.device import pick_device
@@ -137,14 +126,14 @@ def predictions_of(config: PredictConfig, source: IO[bytes], faults: Faults) -> 
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
     request = Request(
         str(config.input or "<stdin>"),
-        on_fault=faults,
+        on_fault=on_fault,
         reads={model.tasks[task].reads for task in tasks},
         language=config.language,
         word_column=config.word_column,
         fills=config.on_error == "empty",
         aligns=config.align,
     )
-    lines = surely_raw(source) if given == "raw" and config.input_format is None else source
+    lines = surely_raw(stream) if given == "raw" and config.input_format is None else stream
     return predictor.predict(
         read_input(lines, given, request, lambda sentence: writer.check(sentence, places)),
         tasks=tasks,
@@ -177,22 +166,24 @@ def open_output(path: Path | None) -> Iterator[TextIO]:
         yield sys.stdout
         return
     partial = partial_of(path)
-    place = path if partial == path else path.resolve()
     try:
-        place.parent.mkdir(parents=True, exist_ok=True)
+        partial.parent.mkdir(parents=True, exist_ok=True)
         file = partial.open("w", encoding="utf-8", newline="\n")
     except OSError as error:
         raise HyperXError(f"--output: cannot write {partial}: {error.strerror}") from None
+    if partial == path:
+        with file:
+            yield file
+        return
     try:
         with file:
             yield file
     except BaseException:
-        if partial != place and partial.stat().st_size:
+        if partial.stat().st_size:
             log.warning("not finished: what was done stands in %s", partial)
-        elif partial != place:
+        else:
             partial.unlink()
         raise
-    if partial != place:
-        with suppress(OSError):
-            shutil.copymode(place, partial)
-        partial.replace(place)
+    with suppress(OSError):
+        shutil.copymode(path, partial)
+    partial.replace(path.resolve())
