@@ -329,11 +329,6 @@ def test_what_cannot_be_started_from_is_told_with_all_other_problems(
     assert toy.steps_of(trained) == [20, 40, 60]
 
 
-def test_check_names_them_too(base: list[str], trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["check", *base, "--load_from_ckpt", str(trained), "--adapter_dim", "4"]) == 1
-    assert "--adapter_dim: the checkpoint" in " ".join(capsys.readouterr().err.split())
-
-
 def test_the_layer_of_the_heads_is_that_of_the_start(go: Callable[..., int], tmp_path: Path) -> None:
     brief = ["--max_train_steps", "1", "--evaluation_strategy", "no"]
     assert go("first", *brief, "--head_layer", "1") == 0

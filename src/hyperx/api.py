@@ -99,17 +99,8 @@ def predict(
     confidences: bool = False,
     batch_size: int = 32,
 ) -> list[Prediction]:
-    """Label texts or their words, see :meth:`hyperx.HyperX.predict`.
-
-    Args:
-        model: a model, or the folder of a checkpoint, which is loaded for this call.
-        texts: raw texts, or sequences of words.
-        language: the language of all texts, trained or not.
-        task: the task, or several; by default all that were trained and predict anything.
-        text_pairs: the second text of each, for tasks that read two.
-        confidences: also give the probability of each label.
-        batch_size: windows in a batch; the labels do not depend on it.
-    """
+    """Label texts or their words by a model, or by the checkpoint in a folder, which is loaded for this call; the other
+    arguments are those of :meth:`hyperx.HyperX.predict`."""
     from hyperx.model import HyperX
 
     loaded = model if isinstance(model, HyperX) else HyperX.from_pretrained(model)

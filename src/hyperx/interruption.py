@@ -7,8 +7,9 @@ import signal
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from types import FrameType
+from typing import Any
 
 SIGNALS = [number for name in ("SIGINT", "SIGTERM", "SIGHUP") if (number := getattr(signal, name, None)) is not None]
 """Ctrl-C, what schedulers of jobs send, and what the end of a terminal sends."""
@@ -38,48 +39,36 @@ def told() -> int:
     return _State.number
 
 
-@contextmanager
-def ending_at_once(command: str) -> Iterator[None]:
+def ending_at_once(command: str) -> AbstractContextManager[None]:
     """While a command runs, a signal raises :class:`Interrupted`. A second one ends the process, and so does a signal
     during an import, in which an exception may be swallowed or leave a module half made."""
-    before, _State.command = _State.command, command
-    try:
-        with _listening():
-            yield
-    finally:
-        _State.command = before
+    return _listening("command", command)
 
 
-@contextmanager
-def deferred() -> Iterator[None]:
+def deferred() -> AbstractContextManager[None]:
     """While a run looks at :func:`told` after every batch, a signal is only noted; a second one is not deferred."""
     if _State.number:  # it came before, and its exception was swallowed
         raise Interrupted(_State.number)
-    before, _State.deferred = _State.deferred, True
-    try:
-        with _listening():
-            yield
-    finally:
-        _State.deferred = before
+    return _listening("deferred", True)
 
 
 @contextmanager
-def _listening() -> Iterator[None]:
+def _listening(state: str, value: str | bool) -> Iterator[None]:
     """Handle signals in this block; those that the process ignores (``nohup``) remain ignored."""
-    if threading.current_thread() is not threading.main_thread():  # only the main thread may have handlers
-        yield
-        return
-    before = {number: signal.getsignal(number) for number in SIGNALS}
-    ours = [number for number, handler in before.items() if handler not in (signal.SIG_IGN, None)]
-    outermost = not any(before[number] is _hear for number in ours)
+    before, handlers = getattr(_State, state), dict[int, Any]()
+    if threading.current_thread() is threading.main_thread():  # only the main thread may have handlers
+        known = {number: signal.getsignal(number) for number in SIGNALS}
+        handlers = {number: handler for number, handler in known.items() if handler not in (signal.SIG_IGN, None)}
+    setattr(_State, state, value)
     try:
-        for number in ours:
+        for number in handlers:
             signal.signal(number, _hear)
         yield
     finally:
-        for number in ours:
-            signal.signal(number, before[number])
-        if outermost:
+        setattr(_State, state, before)
+        for number, handler in handlers.items():
+            signal.signal(number, handler)
+        if handlers and _hear not in handlers.values():  # the outermost block
             _State.number = 0
 
 

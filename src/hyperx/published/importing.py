@@ -127,12 +127,8 @@ def read_description(
     if path is None:
         missing = f"{folder} has no config.json of its encoder, and none is to be had elsewhere ({reason})"
         raise CheckpointError(f"{missing}. {_NAME_IT}, a local folder or a model of the hub")
-    config, tokenizer = _read_config(path), None
-    if place := next(filter(has_tokenizer, places), None):
-        try:
-            tokenizer = load_tokenizer(place)
-        except EncoderError as error:
-            reason = str(error)
+    config, place = _read_config(path), next(filter(has_tokenizer, places), None)
+    tokenizer = None if place is None else load_tokenizer(place)
     if tokenizer is None:
         log.warning(
             "no tokenizer could be had (%s): the model can run on subword ids, but not read text. %s, or put its"
