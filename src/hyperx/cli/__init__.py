@@ -65,8 +65,8 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
     """What a stream's encoding lacks: punctuation in ASCII, other characters as Python escapes them."""
     if not isinstance(error, UnicodeEncodeError):
         raise error
-    found = error.object[error.start : error.end].translate(ASCII)
-    return found.encode("ascii", "backslashreplace").decode("ascii"), error.end
+    text = error.object[error.start : error.end].translate(ASCII)
+    return text.encode("ascii", "backslashreplace").decode("ascii"), error.end
 
 
 def run(command: str, arguments: Sequence[str]) -> int:

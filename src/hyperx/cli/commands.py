@@ -34,11 +34,11 @@ def evaluate(arguments: Sequence[str]) -> None:
     start_logging()
     from hyperx.evaluation.scoring import evaluate_checkpoint
 
-    found = evaluate_checkpoint(config)
-    print_table(f"Scores on the {config.split} split", *found.table(), text_columns=2)
-    if found.tables is not None:
-        others = f", with the scores of {found.others} other pairs from before" if found.others else ""
-        print(f"Scores by label are in {found.tables}{others}")
+    scores = evaluate_checkpoint(config)
+    print_table(f"Scores on the {config.split} split", *scores.table(), text_columns=2)
+    if scores.tables is not None:
+        others = f", with the scores of {scores.others} other pairs from before" if scores.others else ""
+        print(f"Scores by label are in {scores.tables}{others}")
 
 
 def check(arguments: Sequence[str]) -> None:
@@ -48,13 +48,13 @@ def check(arguments: Sequence[str]) -> None:
     from hyperx.plan.options import plan_run
     from hyperx.plan.report import inspect_data
 
-    found = inspect_data(plan_run(config, trains=False))
-    print_table("Data", found.header, found.rows, text_columns=2)
-    for note in found.notes:
+    report = inspect_data(plan_run(config, trains=False))
+    print_table("Data", report.header, report.rows, text_columns=2)
+    for note in report.notes:
         print_text(f"note: {note}")
-    if found.problems:
-        raise HyperXError(problem_list("data", found.problems))
-    notes = ", but see the notes above" if found.notes else ""
+    if report.problems:
+        raise HyperXError(problem_list("data", report.problems))
+    notes = ", but see the notes above" if report.notes else ""
     print_text(f"No problems{notes}. Start training with the same options: hyperx train")
 
 

@@ -7,7 +7,7 @@ import logging
 import os
 import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -132,8 +132,7 @@ def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
                 advice = f"choose a treebank that has one, such as {choice}, or {advice}"
             problems.append(f"--train_task_language_pairs: {pair} has no train split; {advice}")
     names = list(dict.fromkeys(map(raw_text_of, alone)))
-    raw = {**spec.columns, RAW_TEXT: KINDS[RAW_TEXT].column}
-    texts = replace(spec, columns=raw, label_map={}, treebanks=()).places(names)
+    texts = spec.places(names)
     for name in names:
         problems += texts.lacking.get(name, ())
         if name in texts and not texts.has(name, "train"):

@@ -159,19 +159,13 @@ def _adapters(parameters: Mapping[str, Any]) -> list[str]:
 
 
 def _shape(shape: HypernetworkOptions, architecture: ArchitectureOptions) -> dict[str, Any]:
-    """The options on which the meaning or the shape of the weights depends, without those that have no effect."""
+    """The options on which the meaning or the shape of the weights depends."""
     if architecture.adapters == "none":
         return {"adapters": "none", "head_layer": architecture.head_layer}
     plain = architecture.adapters != "hypernetwork"
     unread = {"mean_for_untrained", "language_dropout"}  # which weights are used, not what they are
     if plain:
         unread |= {name for name in HypernetworkOptions.__slots__ if not name.startswith(("adapter", "add"))}
-    if not shape.condition_to_layer_id:
-        unread.add("layer_id_embedding_dim")
-    if not shape.project_source_embeddings:
-        unread |= {"source_hidden_dim", "projected_source_embedding_dim"}
-    if not shape.has_norms:
-        unread.add("conditional_layer_norm")
     return {
         "adapters": "plain ones" if plain else "hypernetwork",  # a run may stack a task's on those of languages
         **{name: getattr(shape, name) for name in HypernetworkOptions.__slots__ if name not in unread},
