@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from hyperx.evaluation.report import Evaluation, print_modules
+from hyperx.config import ModelOptions
 from hyperx.evaluation.results import add_results
-from hyperx.evaluation.scores import PairScores
+from hyperx.evaluation.scores import Evaluation, PairScores
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.model import apply_freezing
 from hyperx.tables import markdown_table, print_table
@@ -21,6 +21,7 @@ from hyperx.tasks.base import Scores
 from hyperx.tasks.parsing import DependencyParsing
 from hyperx.tasks.registry import make_tasks
 from hyperx.tasks.tagging import PartOfSpeech
+from hyperx.training.optimiser import print_modules
 from tiny import tiny_model
 
 TRAINED = [TaskLanguagePair("pos", "en"), TaskLanguagePair("pos", "tr")]
@@ -96,7 +97,7 @@ PUBLISHED_PATTERN = "^(?!.*(hypernet|LayerNorm)).*"
 
 def test_modules_with_what_is_trained(capsys: pytest.CaptureFixture[str]) -> None:
     model = tiny_model()
-    print_modules(model)
+    print_modules(model, ModelOptions())
     rows = modules(capsys.readouterr().out)
     assert rows["encoder: layer norms"] == [7 * 64, 7 * 64]
     assert rows["encoder: embeddings"] == [60 * 32 + 40 * 32 + 2 * 32, 0]
@@ -108,13 +109,13 @@ def test_modules_with_what_is_trained(capsys: pytest.CaptureFixture[str]) -> Non
 
 def test_modules_with_what_the_patterns_matched(capsys: pytest.CaptureFixture[str]) -> None:
     model = tiny_model(adapters="stacked")
-    patterns = {"--freeze_params_regex": PUBLISHED_PATTERN, "--unfreeze_params_regex": r".*task-"}
+    patterns = {"freeze_params_regex": PUBLISHED_PATTERN, "unfreeze_params_regex": r".*task-"}
     apply_freezing(model, *patterns.values())
-    print_modules(model, patterns)
+    print_modules(model, ModelOptions(**patterns))
     out = capsys.readouterr().out
     rows = modules(out)
     size = 3 * (2 * 8 * 32 + 8 + 32)
-    assert all(option.removeprefix("--") in out for option in patterns)
+    assert all(option in out for option in patterns)
     assert rows["encoder: embeddings"][1:] == [rows["encoder: embeddings"][0], 0, 0]
     assert rows["encoder: layer norms"][1:] == [0, 0, 7 * 64]
     assert rows["adapter: language-en"] == [size, size, 0, 0]

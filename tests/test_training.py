@@ -362,7 +362,7 @@ def test_schedules(name: Scheduler, steps: int, warmup: int | None, expected: li
 
 @pytest.mark.parametrize("start", [0, 3])
 def test_processes_share_the_rows_of_every_batch_and_draw_each_their_own(start: int) -> None:
-    plan = BatchPlan(lengths=[np.arange(3, 43)], probabilities=np.ones(1), batch_size=6, seed=1)
+    plan = BatchPlan([np.arange(3, 43)], SamplingOptions(), batch_size=6, seed=1)
 
     def batches(process: int) -> list[Any]:
         accelerator = SimpleNamespace(process_index=process, num_processes=2)
@@ -560,7 +560,7 @@ def test_a_pair_is_as_large_as_its_windows_are_many(tmp_path: Path) -> None:
     splits = [
         tiny_split(tmp_path / name, PartOfSpeech(), rows) for name, rows in (("long", [long]), ("short", [short]))
     ]
-    plan = training.make_plan(TrainConfig(sampling=SamplingOptions(temperature=1)), splits, 4)
+    plan = BatchPlan([split.lengths for split in splits], SamplingOptions(temperature=1), batch_size=4, seed=1)
     assert [split.sentence_count for split in splits] == [1, 1]
     assert plan.probabilities.tolist() == pytest.approx(
         [len(splits[0]) / (len(splits[0]) + 1), 1 / (len(splits[0]) + 1)]

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from hyperx.errors import DataError as DataError
     from hyperx.errors import EncoderError as EncoderError
     from hyperx.errors import HyperXError as HyperXError
-    from hyperx.evaluation.report import Evaluation as Evaluation
+    from hyperx.evaluation.scores import Evaluation as Evaluation
     from hyperx.evaluation.scores import PairScores as PairScores
     from hyperx.model import HyperX as HyperX
     from hyperx.model import ModelOutput as ModelOutput
@@ -49,8 +49,7 @@ _NAMES = {
     "hyperx.data.batch.windows": "Window",
     "hyperx.data.read.sentence": "Prediction Sentence",
     "hyperx.errors": "CheckpointError ConfigError DataError EncoderError HyperXError",
-    "hyperx.evaluation.scores": "PairScores",
-    "hyperx.evaluation.report": "Evaluation",
+    "hyperx.evaluation.scores": "Evaluation PairScores",
     "hyperx.model": "HyperX ModelOutput",
     "hyperx.pairs": "TaskLanguagePair",
     "hyperx.tasks.base": "HeadFacts HeadInput Result Scores Task",

@@ -13,7 +13,7 @@ from hyperx.options import flat, made
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:
     from hyperx.data.read.sentence import Prediction
-    from hyperx.evaluation.report import Evaluation
+    from hyperx.evaluation.scores import Evaluation
     from hyperx.model import HyperX
 
 

@@ -10,20 +10,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from hyperx.config import SamplingOptions
 from hyperx.data.batch.sampling import POOL, BatchPlan, Row, pair_probabilities
 
 exact = settings(derandomize=True, database=None, deadline=None, max_examples=60)
 
 
-def plan(sizes: list[int], *, batch_size: int = 4, seed: int = 1, **fields: bool) -> BatchPlan:
+def plan(
+    sizes: list[int], *, batch_size: int = 4, seed: int = 1, mixed: bool = True, bucketed: bool = True
+) -> BatchPlan:
     random = np.random.default_rng(7)
-    return BatchPlan(
-        lengths=[random.integers(3, 60, size) for size in sizes],
-        probabilities=pair_probabilities(sizes),
-        batch_size=batch_size,
-        seed=seed,
-        **fields,
-    )
+    options = SamplingOptions(mixed_batches=mixed, length_bucketing=bucketed)
+    return BatchPlan([random.integers(3, 60, size) for size in sizes], options, batch_size=batch_size, seed=seed)
 
 
 def take(plan: BatchPlan, count: int, start: int = 0) -> list[list[Row]]:

@@ -11,8 +11,7 @@ from typing import Any
 
 import hyperx
 from hyperx.errors import HyperXError
-from hyperx.evaluation.report import Evaluation
-from hyperx.evaluation.scores import PairScores
+from hyperx.evaluation.scores import Evaluation, PairScores
 from hyperx.files import taking_turns, write_json, write_text
 from hyperx.pairs import UNTRAINED, TaskLanguagePair
 from hyperx.tasks.base import Scores, Task
@@ -31,10 +30,7 @@ def add_results(path: Path, new: Evaluation, tasks: Mapping[str, Task], *, split
         weights: a hash of the checkpoint's weights: scores of two models are never mixed.
 
     Returns:
-        The scores of all pairs that are there now.
-
-    Raises:
-        OSError: if the files cannot be written.
+        The scores of all pairs that are there now. Raises an OSError if they cannot be written.
     """
     tables = path.with_suffix(".md")
     # Evaluations of several pairs may run at once.
@@ -59,7 +55,18 @@ def add_results(path: Path, new: Evaluation, tasks: Mapping[str, Task], *, split
             log.warning("%s is set aside as %s.old-%d: %s", path, path.name, number, fault)
         again = {score.pair.key for score in new}
         entries = {name: entry for name, entry in entries.items() if TaskLanguagePair.parse(name).key not in again}
-        entries |= {str(score.pair): _entry(score, new.group(score)) for score in new}
+        for score in new:
+            entries[str(score.pair)] = {
+                "group": new.group(score),
+                "sentences": score.sentences,
+                "max_eval_samples": score.limit,
+                "source": score.place,
+                "measures": score.scores.measures,
+                "labels": score.scores.by_label,
+                "repeats": score.repeats,
+                "without_repeats": None if score.without_repeats is None else score.without_repeats.measures,
+                "hyperx": hyperx.__version__,
+            }
         every = _evaluation(new, entries, tasks)
         value = {"split": split, "checkpoint": weights, "averages": every.averages, "pairs": entries}
         write_json(path, every.flat(split) | value)
@@ -67,36 +74,14 @@ def add_results(path: Path, new: Evaluation, tasks: Mapping[str, Task], *, split
         return every
 
 
-def _entry(score: PairScores, group: str) -> dict[str, Any]:
-    """What is kept of a pair, as a JSON value."""
-    without = score.without_repeats
-    return {
-        "group": group,
-        "sentences": score.sentences,
-        "max_eval_samples": score.limit,
-        "source": score.place,
-        "measures": score.scores.measures,
-        "labels": score.scores.by_label,
-        "repeats": score.repeats,
-        "without_repeats": None if without is None else without.measures,
-        "hyperx": hyperx.__version__,
-    }
-
-
 def _evaluation(new: Evaluation, entries: Mapping[str, Any], tasks: Mapping[str, Task]) -> Evaluation:
     """The scores that entries were made from, of the same model as new ones."""
-    scores = [
-        PairScores(
-            pair := TaskLanguagePair.parse(name),
-            tasks[pair.task],
-            Scores(entry["measures"], entry["labels"]),
-            entry["sentences"],
-            entry["repeats"],
-            None if (without := entry["without_repeats"]) is None else Scores(without),
-            trained=entry["group"] != UNTRAINED,
-            place=entry["source"],
-            limit=entry["max_eval_samples"],
+    scores = []
+    for name, entry in entries.items():
+        pair, without = TaskLanguagePair.parse(name), entry["without_repeats"]
+        own, rest = Scores(entry["measures"], entry["labels"]), None if without is None else Scores(without)
+        trained, place, limit = entry["group"] != UNTRAINED, entry["source"], entry["max_eval_samples"]
+        scores.append(
+            PairScores(pair, tasks[pair.task], own, entry["sentences"], entry["repeats"], rest, trained, place, limit)
         )
-        for name, entry in entries.items()
-    ]
     return Evaluation(tuple(scores), new.labelled, new.data_folder)

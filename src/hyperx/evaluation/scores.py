@@ -1,15 +1,18 @@
-"""Scores per pair and per label."""
+"""Scores per pair and per label, and tables of them."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.locate.places import short_place
 from hyperx.model import HyperX
-from hyperx.pairs import TaskLanguagePair
+from hyperx.pairs import AVERAGE_NAMES, GROUPS, UNTRAINED, TaskLanguagePair, group_of, macro_averages
 from hyperx.prediction.predictor import Predictor
+from hyperx.tables import markdown_table
 from hyperx.tasks.base import Scores, Task
 
 
@@ -52,7 +55,7 @@ def evaluate_pairs(
     batch_size: int,
     repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
 ) -> Iterator[PairScores]:
-    """Score pairs one by one, in the given order; the scores do not depend on the batch size.
+    """Score the gold data of pairs one by one; the scores do not depend on the batch size.
 
     Args:
         model: the model.
@@ -73,8 +76,113 @@ def evaluate_pairs(
         yield PairScores(pair, task, task.score(gold, predicted), len(gold), len(again), without, trained)
 
 
-def averaged(scores: Sequence[PairScores]) -> dict[TaskLanguagePair, float]:
-    """The main measure of every pair that enters averages: not of auxiliary tasks, whose measure is of another kind,
-    nor of untrained ones, nor where the gold data leaves it undefined."""
-    own = [score for score in scores if score.trained and not score.task.auxiliary]
-    return {score.pair: score.value for score in own if score.value is not None}
+@dataclass(frozen=True, slots=True, repr=False)
+class Evaluation:
+    """The scores of a model, by pair: ``scores["ner#de"].value``. A notebook shows them as a table.
+
+    Args:
+        scores: one value per pair.
+        labelled: the pairs that the model was trained on with labels, which count as seen.
+        data_folder: the folder of local data, which tables leave out of paths.
+        tables: the file with the scores by label, and those of earlier evaluations; None if none was written.
+        others: the number of other pairs in that file, scored earlier.
+    """
+
+    scores: tuple[PairScores, ...]
+    labelled: tuple[TaskLanguagePair, ...]
+    data_folder: Path | None = None
+    tables: Path | None = None
+    others: int = 0
+
+    def __iter__(self) -> Iterator[PairScores]:
+        return iter(self.scores)
+
+    def __len__(self) -> int:
+        return len(self.scores)
+
+    def __getitem__(self, pair: str | TaskLanguagePair) -> PairScores:
+        key = TaskLanguagePair.parse(pair).key
+        for score in self.scores:
+            if score.pair.key == key:
+                return score
+        raise KeyError(f"{pair}; there are {', '.join(str(score.pair) for score in self.scores)}")
+
+    def __repr__(self) -> str:
+        return markdown_table(*self.table(), text_columns=2)
+
+    _repr_markdown_ = __repr__
+
+    @property
+    def averages(self) -> dict[str, float]:
+        """Macro averages of the main measures: of ``seen`` pairs, of a ``new_pair`` of a task and a language that were
+        trained, of a ``new_language``, of both (``zero_shot``), and of ``all``. Auxiliary tasks, whose measure is of
+        another kind, untrained ones, and pairs whose gold data leaves the measure undefined are in none."""
+        own = [score for score in self.scores if score.trained and not score.task.auxiliary]
+        return macro_averages({score.pair: score.value for score in own if score.value is not None}, self.labelled)
+
+    def group(self, score: PairScores) -> str:
+        """The group of a pair, or that its task was not trained."""
+        return group_of(score.pair, self.labelled) if score.trained else UNTRAINED
+
+    def table(self) -> tuple[list[str], list[list[str]]]:
+        """Header and rows: one row per pair and measure, seen pairs first, then the averages of the groups.
+
+        If sentences also occur in train, two more columns show how many, and the score on the others. If evaluations
+        had different limits to the number of sentences, a column shows these. The last shows the data, if it is known.
+        """
+        repeated, placed = (any(score.repeats for score in self), any(score.place for score in self))
+        limited = len({score.limit for score in self}) > 1
+        header = ["pair", "group", "sentences", "measure", "score"]
+        header += ["in train", "score without"] * repeated + ["at most"] * limited + ["data"] * placed
+        order, rows = (*GROUPS, UNTRAINED), []
+        for score in sorted(self, key=lambda score: order.index(self.group(score))):
+            group, without = self.group(score), score.without_repeats
+            for measure in (score.task.measure, *score.task.further_measures):
+                value = shown(score, score.scores.measures[measure])
+                row = [str(score.pair), AVERAGE_NAMES.get(group, group), f"{score.sentences:,}", measure, value]
+                if repeated:
+                    row.append(f"{score.repeats:,}" if score.repeats else "")
+                    row.append("" if without is None else shown(score, without.measures[measure]))
+                if limited:
+                    row.append("" if score.limit is None else f"{score.limit:,}")
+                if placed:
+                    row.append("" if score.place is None else short_place(score.place, self.data_folder))
+                rows.append(row)
+        for name, average in self.averages.items():
+            rows.append(["macro average", AVERAGE_NAMES[name], "", "", f"{100 * average:.1f}", *[""] * len(header[5:])])
+        return header, rows
+
+    def page(self, title: str) -> str:
+        """The tables as Markdown, with the scores of each label."""
+        rows = []
+        for score in self:
+            for label, measures in score.scores.by_label.items():
+                percent = [f"{100 * measures[name]:.1f}" for name in ("precision", "recall", "f1")]
+                rows.append([str(score.pair), label, *percent, f"{measures['support']:,.0f}"])
+        header = ["pair", "label", "precision", "recall", "F1", "support"]
+        return f"# {title}\n\n{self!r}\n## By label\n\n{markdown_table(header, rows, text_columns=2)}"
+
+    def flat(self, split: str) -> dict[str, float | None]:
+        """All measures under the published program's names, such as ``test_ner:de_f1``, and on its scales: LAS and UAS
+        from 0 to 100, other scores from 0 to 1, None if undefined."""
+        return {
+            f"{split}_{score.pair.task}:{score.pair.language}_{name}": 100 * value
+            if name in score.task.as_percent and value is not None
+            else value
+            for score in self
+            for name, value in score.scores.measures.items()
+        }
+
+
+def shown(score: PairScores, value: float | None) -> str:
+    """A value of a measure as text: in percent, except perplexities; a dash if it is undefined."""
+    if value is None:
+        return "-"
+    return f"{value:.1f}" if score.task.auxiliary else f"{100 * value:.1f}"
+
+
+def scoreless(scores: Sequence[PairScores]) -> str:
+    """What to do about pairs of trained tasks with a score of exactly 0; "" if there are none."""
+    pairs = [str(score.pair) for score in scores if score.value == 0 and score.trained and not score.task.auxiliary]
+    told = "nothing is right yet, as when a model predicts no entity at all. Train more steps, or with a higher"
+    return f"score 0 for {', '.join(pairs)}: {told} --learning_rate" if pairs else ""

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import json
 import logging
-import os
+from collections.abc import Iterable
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from tqdm.auto import tqdm
 
@@ -27,7 +27,7 @@ from hyperx.tasks.registry import kinds_of
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:
-    from hyperx.evaluation.report import Evaluation
+    from hyperx.evaluation.scores import Evaluation
     from hyperx.model import HyperX
 
 log = logging.getLogger(__name__)
@@ -51,9 +51,13 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     if config.data_folder is not None and not config.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
     folder: Path | None
-    if model is None:
-        if config.eval_ckpt is None:
-            raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run", *problems])
+    if model is not None:
+        folder, settings = model.folder, model.config
+        if config.output is not None:
+            problems.append("--output: the results of a model are only returned; evaluate the folder of a checkpoint")
+    elif config.eval_ckpt is None:
+        raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run", *problems])
+    else:
         try:
             folder = checkpoint.resolve(config.eval_ckpt)
             settings = checkpoint.read_config(folder)
@@ -63,24 +67,34 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
             raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
         if missing := missing_encoder(config.model_name_or_path or settings.encoder):
             problems.append(f"--model_name_or_path: {missing}")
-    else:
-        folder, settings = model.folder, model.config
-        if config.output is not None:
-            problems.append("--output: the results of a model are only returned; evaluate the folder of a checkpoint")
     for pair in pairs:
         if problem := task_problem(settings, pair.task):
             problems.append(f"--test_task_language_pairs: {pair}: {problem}")
-    data = _find_data(config, folder, pairs, settings, problems, in_memory=model is not None)
+    record = DataRecord(data_spec(kinds_of(settings.kinds), DataOptions(), {}))
+    # A model in memory may have been saved alone.
+    if folder is not None and (model is None or (folder / checkpoint.DATA).is_file()):
+        record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
+    data = _find_data(config, record, pairs, settings, problems)
     for pair in pairs:
         if not problems and not data.places.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
     path, weights = None, ""
     if model is None and folder is not None:
-        name = "results.json" if config.split == "test" else f"results_{config.split}.json"
-        path = (config.output or folder) / name
+        path = (config.output or folder) / (
+            "results.json" if config.split == "test" else f"results_{config.split}.json"
+        )
         weights = content_hash(folder / checkpoint.WEIGHTS) if (folder / checkpoint.WEIGHTS).is_file() else ""
-        if config.output is not None:
-            problems += _output_problems(config.output, path, weights)
+        try:
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with suppress(ValueError, LookupError, TypeError, RecursionError):  # such a file is set aside
+                if config.output and json.loads(path.read_text(encoding="utf-8"))["checkpoint"] != weights:
+                    other = f"{path} has results of another checkpoint; name a folder for each checkpoint"
+                    problems.append(f"--output: {other}")
+        except FileNotFoundError:
+            pass
+        except OSError as error:
+            if config.output:
+                problems.append(f"--output: expected a folder for the results; {path}: {error.strerror}")
     if problems:
         raise ConfigError(problems)
     from hyperx.device import pick_device
@@ -100,30 +114,9 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     return replace(scores, tables=path.with_suffix(".md"), others=len(every) - len(scores))
 
 
-def _output_problems(folder: Path, path: Path, weights: str) -> list[str]:
-    """What keeps the results of a checkpoint from being written into the folder that --output names."""
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        return [f"--output: expected a folder for the results, cannot make {folder}: {error.strerror}"]
-    if not os.access(folder, os.W_OK):
-        return [f"--output: {folder} may not be written; name another folder"]
-    with suppress(OSError, ValueError, KeyError, TypeError, RecursionError):  # such a file is set aside
-        if json.loads(path.read_text(encoding="utf-8"))["checkpoint"] != weights:
-            return [f"--output: {path} has results of another checkpoint; name a folder for each checkpoint"]
-    return []
-
-
-@dataclass(frozen=True, slots=True)
-class _Data:
-    """Where data is.
-
-    Args:
-        places: the data to score.
-        trained: the data of training.
-        named: the pairs that the options of this command name, which must be scored.
-        folder: the folder of local data.
-    """
+class _Data(NamedTuple):
+    """Where the data to score and that of training is; the pairs that must be scored, as options name them; and the
+    folder of local data."""
 
     places: DataPlaces
     trained: DataPlaces
@@ -133,64 +126,64 @@ class _Data:
 
 def _find_data(
     config: EvaluateConfig,
-    folder: Path | None,
+    record: DataRecord,
     pairs: tuple[TaskLanguagePair, ...],
     settings: ModelConfig,
     problems: list[str],
-    *,
-    in_memory: bool,
 ) -> _Data:
     """The data that the options name, else what the checkpoint records, else what is there now.
 
     Data that is not there is a problem if the options name it; other pairs may lack data. The hub is asked only for
     what these options or those of the training run name, or training read.
     """
-    tasks, moved = kinds_of(settings.kinds), config.data_folder is not None
-    record = DataRecord(data_spec(tasks, DataOptions(), {}))
-    # A model in memory may have been saved alone.
-    if folder is not None and (not in_memory or (folder / checkpoint.DATA).is_file()):
-        record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
-    trained, then = DataPlaces(record.data), record.spec
-    now = replace(then, table=config.data, treebanks=config.treebanks, folder=config.data_folder or then.folder)
+    tasks, moved, then, trained = kinds_of(settings.kinds), config.data_folder, record.spec, DataPlaces(record.data)
+    now = replace(then, table=config.data, treebanks=config.treebanks, folder=moved or then.folder)
     now.check(problems)
     languages = set(map(language_of, now.treebanks))
-    earlier = replace(
-        now,
-        table={name: entry for name, entry in then.table.items() if TaskLanguagePair.parse(name) not in now},
-        treebanks=[entry for entry in then.treebanks if language_of(entry) not in languages],
-    )
-    if moved:
-        # Entries whose data is not in the folder that this command names, if that folder has other data of the pair.
-        here = in_home(now.folder).resolve()
-        by_entry, by_folder = (
-            spec.places(earlier.table_pairs.values()) for spec in (earlier, replace(earlier, table={}))
-        )
-        outside = {
-            pair.key
-            for pair in earlier.table_pairs.values()
-            if by_folder.inside(pair, here) and not by_entry.inside(pair, here)
-        }
-        kept = {name: entry for name, entry in earlier.table.items() if TaskLanguagePair.parse(name).key not in outside}
-        earlier = replace(earlier, table=kept)
-    spec = replace(now, table={**earlier.table, **now.table}, treebanks=(*now.treebanks, *earlier.treebanks))
+    table = {name: entry for name, entry in then.table.items() if TaskLanguagePair.parse(name) not in now}
+    treebanks = [entry for entry in then.treebanks if language_of(entry) not in languages]
+    spec = replace(now, table={**table, **now.table}, treebanks=(*now.treebanks, *treebanks))
+
+    def find(wanted: Iterable[TaskLanguagePair]) -> tuple[DataPlaces, list[str]]:
+        """Data of pairs, and why others have none. Files in a folder that this command names come before an entry of
+        the training's table that leads elsewhere."""
+        wanted, here = list(wanted), in_home(now.folder).resolve()
+        found = spec.places(wanted)
+        lacking = found.lacking
+        if moved is not None:
+            local = replace(spec, table=now.table).places(wanted)
+            nearer = [pair for pair in local.pairs if local.inside(pair, here) and not found.inside(pair, here)]
+            found = found.joined(local.only(nearer))
+        return found, list(chain.from_iterable(own for pair, own in lacking.items() if pair not in found))
+
     every = [TaskLanguagePair(task, language) for task in tasks for language in settings.languages]
     named = pairs or now.named(every)
     stay = [pair for pair in pairs or trained.pairs if pair in trained and not moved and pair not in now]
-    found = spec.places([pair for pair in named if pair not in stay and pair.task in tasks])
-    problems += chain.from_iterable(found.lacking.values())
+    found, lacking = find(pair for pair in named if pair not in stay and pair.task in tasks)
+    problems += lacking
     places = trained.only(stay).joined(found)
-    if not problems:
-        problems += [
-            f"{pair}: there is none of its data in --data_folder {spec.folder}, and training read none of the "
-            "hub; name the data in a table"
-            for pair in named
-            if moved and pair in trained and not trained.from_hub(pair) and places.from_hub(pair) and pair not in now
-        ]
+    for pair in named if moved and not problems else ():
+        if pair in trained and not trained.from_hub(pair) and places.from_hub(pair) and pair not in now:
+            only = f"there is none of its data in --data_folder {spec.folder}, and training read none of the hub"
+            problems.append(f"{pair}: {only}; name the data in a table")
     if not pairs and not problems:
-        places = places.joined(spec.places([pair for pair in every if pair not in places]))
+        places = places.joined(find(pair for pair in every if pair not in places)[0])
+        has = [pair for pair in places.pairs if places.has(pair, config.split)]
+        untrained = [pair for pair in has if pair.task not in settings.trained_tasks]
         read = {pair.key for pair in record.read}
-        known = [pair for pair in trained.pairs if trained.from_hub(pair) and (pair.key in read or pair in then)]
-        places = _asked_for(places, {pair.key for pair in (*named, *known)}, settings, config.split)
+        known = {pair.key for pair in trained.pairs if trained.from_hub(pair) and (pair.key in read or pair in then)}
+        asked = {pair.key for pair in named} | known
+        unasked = [p for p in has if p not in untrained and places.from_hub(p) and p.key not in asked]
+        for why, left_out in {
+            "no training pair had their task": untrained,
+            "only the hub has their data": unasked,
+        }.items():
+            if left_out:
+                told = "not scored, as %s: %s. Name them with --test_task_language_pairs to score them"
+                log.warning(told, why, " ".join(map(str, left_out)))
+        if split_lacking := [str(pair) for pair in places.pairs if pair not in has]:
+            log.info("not scored, as they have no %s split: %s", config.split, " ".join(split_lacking))
+        places = places.only(pair for pair in places.pairs if pair not in (*untrained, *unasked))
     keys = {pair.key for pair in named}
     for key, pair in now.table_pairs.items():
         if key not in keys:
@@ -201,24 +194,9 @@ def _find_data(
     return _Data(places, trained, named, spec.folder)
 
 
-def _asked_for(data: DataPlaces, named: set[tuple[str, str]], settings: ModelConfig, split: str) -> DataPlaces:
-    """The data to score by default: of the hub only those of the named pairs, and none of untrained tasks."""
-    has = [pair for pair in data.pairs if data.has(pair, split)]
-    untrained = [pair for pair in has if pair.task not in settings.trained_tasks]
-    unasked = [pair for pair in has if pair not in untrained and data.from_hub(pair) and pair.key not in named]
-    for why, left_out in {"no training pair had their task": untrained, "only the hub has their data": unasked}.items():
-        if left_out:
-            names = " ".join(map(str, left_out))
-            log.warning("not scored, as %s: %s. Name them with --test_task_language_pairs to score them", why, names)
-    if lacking := [pair for pair in data.pairs if not data.has(pair, split)]:
-        log.info("not scored, as they have no %s split: %s", split, " ".join(map(str, lacking)))
-    return data.only(pair for pair in data.pairs if pair not in (*untrained, *unasked))
-
-
 def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
     """Score the requested pairs, or else all pairs of the model that have data; log scores that mean something else."""
-    from hyperx.evaluation.report import Evaluation, scoreless
-    from hyperx.evaluation.scores import evaluate_pairs
+    from hyperx.evaluation.scores import Evaluation, evaluate_pairs, scoreless
     from hyperx.plan.data import UNDEFINED, SplitLoader, label_notes
     from hyperx.prediction.predictor import Predictor
 
@@ -228,9 +206,9 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
         SplitLoader(places, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
         for places in (data.places, data.trained)
     )
-    scored = [pair for pair in data.trained.pairs if pair.task in model.config.trained_tasks]
-    for pair in data.named if asked else scored:
-        if pair not in data.places and data.trained.has(pair, split) and not data.trained.from_hub(pair):
+    for pair in data.named if asked else data.trained.pairs:
+        gone = pair not in data.places and data.trained.has(pair, split) and not data.trained.from_hub(pair)
+        if gone and (asked or pair.task in model.config.trained_tasks):
             log.warning("%s is skipped: it had data at training time, but none was found now", pair)
     wanted = data.named if asked else [pair for pair in data.places.pairs if data.places.has(pair, split)]
     splits, repeats = {}, {}

@@ -8,7 +8,7 @@ import math
 import shutil
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -24,22 +24,19 @@ from transformers import set_seed
 from hyperx import checkpoint, interruption
 from hyperx.config import TrainConfig, TrainingOptions
 from hyperx.data.batch.padding import Subwords
-from hyperx.data.batch.sampling import BatchPlan, Row, pair_probabilities
-from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.batch.sampling import BatchPlan
 from hyperx.device import keep_freed_memory
 from hyperx.encoders.injection import checkpoint_activations
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.evaluation import report
-from hyperx.evaluation.scores import averaged, evaluate_pairs
+from hyperx.evaluation.scores import Evaluation, evaluate_pairs, scoreless, shown
 from hyperx.files import write_json, write_text
 from hyperx.model import HyperX
-from hyperx.pairs import macro_averages
 from hyperx.plan.data import RunData, prepare
 from hyperx.plan.model import build_model
 from hyperx.plan.options import Plan, plan_run
 from hyperx.tables import folded
 from hyperx.training.collate import Batch, Collator
-from hyperx.training.optimiser import make_optimizer, make_scheduler, total_steps
+from hyperx.training.optimiser import make_optimizer, make_scheduler, print_modules, total_steps
 from hyperx.training.resuming import check_same, fingerprint, lasting_options, lasting_settings
 
 log = logging.getLogger(__name__)
@@ -124,12 +121,14 @@ class TrainingRun:
         config = self.config = data.plan.config
         self.output_dir, self.accelerator, self.data = output_dir, accelerator, data
         self.options = options = config.training
-        self.bare_model, self.labelled = model, model.config.labelled_pairs
+        self.bare_model = model
         self.fingerprint = fingerprint(data, accelerator.num_processes)
         if accelerator.device.type == "cpu":
             keep_freed_memory()
         rows = options.per_device_train_batch_size * accelerator.num_processes
-        self.plan = make_plan(config, data.train_splits, rows)
+        self.plan = BatchPlan(
+            [split.lengths for split in data.train_splits], config.sampling, batch_size=rows, seed=options.seed
+        )
         self.collate = Collator(
             pairs=data.plan.trained_pairs,
             splits=data.train_splits,
@@ -161,12 +160,7 @@ class TrainingRun:
         options, main = self.options, self.accelerator.is_main_process
         anew = options.overwrite_output_dir and not options.resume
         if main:
-            patterns = {
-                f"--{name}": pattern
-                for name in ("freeze_params_regex", "unfreeze_params_regex")
-                if (pattern := getattr(self.config.model, name)) is not None
-            }
-            report.print_modules(self.bare_model, patterns)
+            print_modules(self.bare_model, self.config.model)
             self._try_saving()
         if options.report_to != "none":
             if main and anew:
@@ -183,7 +177,7 @@ class TrainingRun:
     def _try_saving(self) -> None:
         """Try before training all that saving needs: write, sync and remove a folder like a checkpoint; find room;
         raises a ConfigError if it cannot be done."""
-        folder, before = self.output_dir / checkpoint.TRIAL, checkpoint.checkpoints(self.output_dir)
+        folder = self.output_dir / checkpoint.TRIAL
         state = {"progress": asdict(self.progress), "fingerprint": self.fingerprint}
         trial = partial(checkpoint.save_model, config=self.bare_model.config, tensors={"trial": torch.zeros(1)})
         try:
@@ -195,21 +189,15 @@ class TrainingRun:
             free = shutil.disk_usage(self.output_dir).free
         except (OSError, UnicodeError) as error:
             raise ConfigError([f"--output_dir: {self.output_dir} cannot hold a checkpoint: {error}"]) from error
-        if not self.options.resume:  # they are deleted, if there are any
-            free += sum(path.stat().st_size for own in before for path in own.rglob("*") if path.is_file())
-            before = []
+        # The room of those that are there will be used again.
+        before = checkpoint.checkpoints(self.output_dir)
+        free += sum(path.stat().st_size for own in before for path in own.rglob("*") if path.is_file())
         # The optimiser keeps two values of each weight.
         trained, named = self.bare_model.trained_names(), dict(self.bare_model.named_parameters())
         size = sum(named[name].nbytes * (1 + 2 * named[name].requires_grad) for name in trained)
-        # There are those to keep, and a new one before the oldest is deleted. Without a limit room for two is asked
-        # for, as any number may be moved away on the way.
-        ends = {*range(self.options.save_steps, self.steps, self.options.save_steps), self.steps}
-        if self.evaluates:
-            ends |= set(range(self.options.eval_steps, self.steps, self.options.eval_steps))
-        limit = self.options.save_total_limit or 1
-        most = min(len(ends), limit + 1 + (limit == 1 and self.evaluates))
-        copies = max(most - len(before), 1)
-        if free < copies * size:
+        # There are those to keep, among them the best and the last, and a new one before the oldest is deleted.
+        copies = 1 + max(self.options.save_total_limit or 1, 1 + self.evaluates)
+        if free < copies * size and self.steps > self.options.save_steps:
             has, needs = (tqdm.format_sizeof(number, "B") for number in (free, copies * size))
             problem = (
                 f"--output_dir: {self.output_dir} has room for {has}; {copies} checkpoints, which are there at the "
@@ -299,8 +287,7 @@ class TrainingRun:
     def _batches(self, start: int) -> Iterator[Batch]:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
         for number, rows in enumerate(self.plan.batches(start), start=start):
-            own: Sequence[Row] = rows[process::processes]
-            yield self.collate(own, number * processes + process)
+            yield self.collate(rows[process::processes], number * processes + process)
 
     def _step(self, batches: Iterator[Batch]) -> torch.Tensor:
         """One optimiser step; returns its mean loss, still on the device.
@@ -362,20 +349,17 @@ class TrainingRun:
         """
         progress = self.progress
         with self.bare_model.register_forward_pre_hook(lambda *_: self._end_if_told()):
-            scores = list(
-                evaluate_pairs(
-                    self.bare_model, self.data.eval_splits, batch_size=self.options.per_device_eval_batch_size
-                )
-            )
+            size = self.options.per_device_eval_batch_size
+            scores = list(evaluate_pairs(self.bare_model, self.data.eval_splits, batch_size=size))
         progress.evaluation_due = False
-        averages = macro_averages(averaged(scores), self.labelled)
+        averages = Evaluation(tuple(scores), self.bare_model.config.labelled_pairs).averages
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
         average = averages.get(self.options.best_by)
         if self.accelerator.is_main_process:
-            cells = "  ".join(f"{score.pair} {report.shown(score, score.value)}" for score in scores)
+            cells = "  ".join(f"{score.pair} {shown(score, score.value)}" for score in scores)
             chosen_by = "" if average is None else f"{self.options.best_by} {100 * average:.1f}  "
             bar.write(folded(f"step {progress.step}  dev {chosen_by}{cells}"))
-        self.scoreless = report.scoreless(scores)
+        self.scoreless = scoreless(scores)
         if average is None:  # only auxiliary tasks are evaluated: the last checkpoint is the result
             return False
         better = progress.best is None or average > progress.best
@@ -489,15 +473,13 @@ class TrainingRun:
 
     def _trim_log(self) -> None:
         """Drop the log's lines past the resumed step: they will be written again."""
-        path = self.output_dir / checkpoint.LOG
-        if path.is_file():
-            # The last line may be half written.
-            whole = [line for line in path.read_text(encoding="utf-8").splitlines() if line.endswith("}")]
-            lines = [(line, json.loads(line)) for line in whole]
-            step, due = self.progress.step, self.progress.evaluation_due
+        path, step, due, kept = self.output_dir / checkpoint.LOG, self.progress.step, self.progress.evaluation_due, ""
+        for line in path.read_text(encoding="utf-8").splitlines(keepends=True) if path.is_file() else ():
+            at = json.loads(line) if line.endswith("}\n") else {"step": math.inf}  # the last may be half written
             # If the evaluation of the resumed step is due, of its lines only that of the loss is kept.
-            kept = [line for line, at in lines if at["step"] < step + ("loss" in at or not due)]
-            write_text(path, "".join(line + "\n" for line in kept))
+            kept += line * (at["step"] < step + ("loss" in at or not due))
+        if path.is_file():
+            write_text(path, kept)
 
 
 def random_state(device: torch.device) -> dict[str, torch.Tensor]:
@@ -506,18 +488,3 @@ def random_state(device: torch.device) -> dict[str, torch.Tensor]:
     if device.type == "cuda":
         state["cuda"] = torch.cuda.get_rng_state(device)
     return state
-
-
-def make_plan(config: TrainConfig, splits: Sequence[EncodedSplit], batch_rows: int) -> BatchPlan:
-    """The sequence of batches that the sampling options ask for."""
-    sampling = config.sampling
-    return BatchPlan(
-        lengths=[split.lengths for split in splits],
-        probabilities=pair_probabilities(
-            [len(split) for split in splits], strategy=sampling.sampling_strategy, temperature=sampling.temperature
-        ),
-        batch_size=batch_rows,
-        seed=config.training.seed,
-        mixed=sampling.mixed_batches,
-        bucketed=sampling.length_bucketing,
-    )

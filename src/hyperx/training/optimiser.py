@@ -1,9 +1,10 @@
-"""The number of steps of a run, its learning-rate schedule, and its optimiser with its parameter groups."""
+"""What is trained, and how: the number of steps, the optimiser and its parameter groups, the learning rates."""
 
 from __future__ import annotations
 
 import itertools
 import math
+import re
 from typing import cast
 
 import torch
@@ -12,13 +13,36 @@ from torch.optim import AdamW
 from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
-from hyperx.config import TrainingOptions
+from hyperx.config import ModelOptions, TrainingOptions
 from hyperx.encoders.layout import norm_parameters
 from hyperx.method.hypernetwork import PlainNorm
 from hyperx.method.source import SourceEmbedding
 from hyperx.model import HyperX
+from hyperx.plan.model import public_names
+from hyperx.tables import print_table
 
 DEFAULT_STEPS = 2000
+
+
+def print_modules(model: HyperX, options: ModelOptions) -> None:
+    """Print the model's modules: their parameters, those that each regular expression of the options matched, and those
+    that are trained."""
+    given = {f"--{name}": getattr(options, name) for name in ("freeze_params_regex", "unfreeze_params_regex")}
+    given = {option: re.compile(pattern) for option, pattern in given.items() if pattern is not None}
+    public = {id(parameter): name for name, parameter in public_names(model)}
+    parts = {"encoder": "encoder", "hypernetwork": "hypernetwork", "plain_adapters": "adapter", "heads": "head"}
+    rows: dict[str, list[int]] = {}
+    for name, parameter in model.named_parameters():
+        visible = public.get(id(parameter))
+        top, part, *_ = f"{visible or name}.".split(".")
+        part = "layer norms" if top == "encoder" and "LayerNorm" in (visible or "") else part
+        matched = [visible is not None and bool(pattern.match(visible)) for pattern in given.values()]
+        counts = [parameter.numel() * flag for flag in (True, *matched, parameter.requires_grad)]
+        row = rows.setdefault(f"{parts[top]}: {part}" if top in parts else top, [0] * len(counts))
+        row[:] = map(sum, zip(row, counts, strict=True))
+    rows["all"] = [sum(column) for column in zip(*rows.values(), strict=True)]
+    header = ["module", "parameters", *(f"matched by {option}" for option in given), "trained"]
+    print_table("Modules", header, [[name, *(f"{count:,}" for count in row)] for name, row in rows.items()])
 
 
 def total_steps(options: TrainingOptions, windows: int, batch_rows: int) -> int:

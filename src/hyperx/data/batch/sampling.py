@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from hyperx.config import SamplingStrategy
+from hyperx.config import SamplingOptions, SamplingStrategy
 
 Row = tuple[int, int]
 """A row of a batch: the index of its pair, and of a window of that pair's split."""
@@ -31,30 +31,24 @@ def pair_probabilities(
 class BatchPlan:
     """An endless sequence of batches.
 
-    Each row draws its pair (with ``mixed=False`` each batch draws one for all its rows, as published) and takes the
+    Each row draws its pair (without mixed batches each batch draws one for all its rows, as published) and takes the
     pair's next window in an order that is reshuffled at each pass.
 
     Args:
         lengths: for each pair the length of each of its windows.
-        probabilities: for each pair the probability of being drawn.
+        options: how pairs are drawn, and which rows share a batch.
         batch_size: rows of a batch.
         seed: random seed.
-        mixed: rows of several pairs in one batch.
-        bucketed: rows of similar length in one batch.
     """
 
     def __init__(
-        self,
-        *,
-        lengths: Sequence[NDArray[np.int64]],
-        probabilities: NDArray[np.float64],
-        batch_size: int,
-        seed: int,
-        mixed: bool = True,
-        bucketed: bool = True,
+        self, lengths: Sequence[NDArray[np.int64]], options: SamplingOptions, *, batch_size: int, seed: int
     ) -> None:
-        self.lengths, self.probabilities = lengths, probabilities
-        self.batch_size, self.seed, self.mixed, self.bucketed = batch_size, seed, mixed, bucketed
+        self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
+        self.mixed, self.bucketed = options.mixed_batches, options.length_bucketing
+        self.probabilities = pair_probabilities(
+            list(map(len, lengths)), strategy=options.sampling_strategy, temperature=options.temperature
+        )
 
     def batches(self, start: int = 0) -> Iterator[list[Row]]:
         """The batches from number ``start`` on."""
