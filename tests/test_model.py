@@ -112,6 +112,16 @@ def test_adapters_of_another_number_of_pairs_are_refused(sharing: str) -> None:
         model("pos#tr", IDS, MASK, adapters=adapters)
 
 
+@torch.no_grad()
+def test_a_task_may_have_the_name_of_an_attribute_of_its_container() -> None:
+    names = {"type": "ner", "training": "pos", "_modules": "ner"}
+    labels = {name: LABELS[kind] for name, kind in names.items()}
+    pairs = ("type#en", "training#tr", "_modules#en")
+    model = tiny_model(kinds=names, labels=labels, trained_pairs=pairs)
+    assert list(model(pairs, IDS[:3], MASK[:3]).logits) == list(names)
+    assert {f"heads.{name}.weight" for name in names} <= set(model.trained_names())
+
+
 def test_a_configuration_made_in_python_is_checked() -> None:
     model = tiny_model()
     for change in ({"head_layer": "mix"}, {"adapter_non_linearity": "nope"}, {"adapters": "nope"}):

@@ -185,7 +185,7 @@ def test_all_of_the_model_is_in_training_mode_at_every_step(
 def falling(monkeypatch: pytest.MonkeyPatch) -> None:
     """Every evaluation is worse than the one before."""
     averages = itertools.count(100, -1)
-    monkeypatch.setattr(training, "macro_averages", lambda *_: {"all": next(averages) / 100})
+    monkeypatch.setattr(training.Evaluation, "averages", property(lambda _: {"all": next(averages) / 100}))
 
 
 @pytest.mark.usefixtures("falling")

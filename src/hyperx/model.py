@@ -23,7 +23,7 @@ from hyperx.device import placed
 from hyperx.encoders.dropout import use_fast_dropout
 from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask, unroll_shared_layers
-from hyperx.encoders.loading import has_tokenizer, load_encoder
+from hyperx.encoders.loading import load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.files import checked, in_home
@@ -55,6 +55,13 @@ class ModelOutput:
     hidden: Tensor
     logits: Any
     loss: Tensor | None = None
+
+
+class Heads(nn.ModuleDict):
+    """Heads by task. They are no attributes, so a task may have the name of one, such as ``type``."""
+
+    def __setitem__(self, task: str, head: nn.Module) -> None:
+        self._modules[task] = head
 
 
 class HyperX(nn.Module):
@@ -102,7 +109,7 @@ class HyperX(nn.Module):
         self.tasks: Mapping[str, Task] = make_tasks(config.kinds)
         vocabulary, width = self.word_embeddings.shape
         facts = HeadFacts(encoder.config.hidden_size, width, vocabulary, shape, *head_form(encoder.config))
-        self.heads = nn.ModuleDict({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
+        self.heads = Heads({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         # Two activations have weights; those of one are in half precision.
         self.activation = ACT2FN["linear" if writer is None else shape.adapter_non_linearity].float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=shape.after_layer_output)
@@ -126,10 +133,7 @@ class HyperX(nn.Module):
         tensors = checkpoint.read_tensors(path)
         if encoder is not None:
             _path("encoder", encoder)
-        name = os.fspath(encoder or config.encoder)
-        # Only an encoder inside its checkpoint may have come without a tokenizer.
-        inside = Path(name) == (path / checkpoint.ENCODER).resolve()
-        loaded = load_encoder(name, tokenizer=not inside or has_tokenizer(Path(name)))
+        loaded = load_encoder(os.fspath(encoder or config.encoder))
         if loaded.content_hash != config.encoder_hash:
             raise CheckpointError(
                 f"{path} was trained on the encoder {config.encoder!r} with content {config.encoder_hash[:12]}; "
@@ -152,7 +156,8 @@ class HyperX(nn.Module):
 
     def save_files(self, folder: Path) -> None:
         """Write the configuration and the trained weights into an existing folder."""
-        state = {name: self.get_parameter(name) for name in self.trained_names()}
+        own = dict(self.named_parameters())
+        state = {name: own[name] for name in self.trained_names()}
         inside = tuple(name for name in state if name.startswith("encoder."))
         checkpoint.save_model(folder, replace(self.config, trained_inside=inside), state)
 

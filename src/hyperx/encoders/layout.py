@@ -19,14 +19,17 @@ def layout_of(encoder: PreTrainedModel) -> EncoderLayout:
     family = encoder.config.model_type
     if family in LAYOUTS:
         return LAYOUTS[family]
-    lists = {name: module for name, module in encoder.named_modules() if isinstance(module, nn.ModuleList)}
-    inside = {name: [path for path, _ in module[0].named_modules() if path] for name, module in lists.items() if module}
+    inside = {
+        name: ", ".join(path for path, _ in module[0].named_modules() if path)
+        for name, module in encoder.named_modules()
+        if isinstance(module, nn.ModuleList) and len(module)
+    }
     raise EncoderError(
         f"encoders of type {family!r} are not known, only {', '.join(LAYOUTS)}. To add the family, write "
         f'LAYOUTS[{family!r}] = EncoderLayout(layers="{next(iter(inside), "PATH.OF.THE.LAYERS")}", '
         'feed_forward="PATH.INSIDE.A.LAYER"), both names from hyperx.encoders.families, where layers is the list of '
         "layers and feed_forward the module that ends a layer's feed-forward block, before the residual sum. The lists "
-        "of modules are " + "; ".join(f"{name} with the modules {', '.join(paths)}" for name, paths in inside.items())
+        "of modules are " + "; ".join(f"{name} with the modules {paths}" for name, paths in inside.items())
     )
 
 

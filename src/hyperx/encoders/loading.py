@@ -46,7 +46,7 @@ class LoadedEncoder:
     model: PreTrainedModel
     """In float32 and evaluation mode, without a pooler."""
     tokenizer: PreTrainedTokenizerFast | None
-    """A fast one, so that subwords can be traced to words; None if it was not requested."""
+    """A fast one, so that subwords can be traced to words; None if its folder has none."""
     head_layer: int | None = None
     """The best layer for task heads, if the upper ones are known to serve another purpose."""
     folder: Path | None = None
@@ -55,13 +55,17 @@ class LoadedEncoder:
     def checked_tokenizer(self) -> PreTrainedTokenizerFast:
         """The tokenizer; raises an EncoderError if there is none."""
         if self.tokenizer is None:
-            raise EncoderError(f"{self.name}: expected a tokenizer, found none. {_ELSE}")
+            raise EncoderError(
+                f"{self.name}: expected a tokenizer, found none of {', '.join(_TOKENIZER_FILES)}. Save the encoder's"
+                ' tokenizer into the folder: python -c "from transformers import AutoTokenizer as T;'
+                " T.from_pretrained('FROM').save_pretrained('FOLDER')\""
+            )
         return self.tokenizer
 
 
-def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
-    """Load an encoder (``embedded``; the path of its file or of a Hugging Face folder; or a model of the hub), and its
-    tokenizer unless told not to. Never runs code or reads pickles that come with it.
+def load_encoder(name: str | Path) -> LoadedEncoder:
+    """Load an encoder (``embedded``; the path of its file or of a Hugging Face folder; or a model of the hub) with its
+    tokenizer, if it has one. Never runs code or reads pickles that come with it.
 
     Raises:
         EncoderError: if it cannot be found, or is not an encoder with safetensors weights and a fast tokenizer.
@@ -72,18 +76,18 @@ def load_encoder(name: str | Path, *, tokenizer: bool = True) -> LoadedEncoder:
     if name == EMBEDDED or path.is_file():
         file = find_embedded_file() if name == EMBEDDED else path
         with _quiet():
-            model, fast, content_hash = load_embedded(file, tokenizer=tokenizer)
-        return LoadedEncoder(lasting, content_hash, model, fast, EMBEDDED_HEAD_LAYER)
+            model, tokenizer, content_hash = load_embedded(file)
+        return LoadedEncoder(lasting, content_hash, model, tokenizer, EMBEDDED_HEAD_LAYER)
     folder = encoder_folder(name)
     with _quiet():
         model = _load_model(folder)
-    fast = load_tokenizer(folder) if tokenizer else None
+    own = load_tokenizer(folder) if has_tokenizer(folder) else None
     from hyperx.device import not_finite  # and with it torch, which a tokenizer alone does not need
 
     if names := not_finite(model.state_dict()):
         raise EncoderError(f"{folder}: {listing(names, most=3)} holds NaN or infinity. {_ELSE}")
     content_hash = weights_hash({name: tensor.numpy(force=True) for name, tensor in model.state_dict().items()})
-    return LoadedEncoder(lasting, content_hash, model, fast, folder=folder)
+    return LoadedEncoder(lasting, content_hash, model, own, folder=folder)
 
 
 def weights_hash(weights: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -180,13 +184,7 @@ def has_tokenizer(folder: Path) -> bool:
 
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
-    """The fast tokenizer in a folder, ready for text that is split into words; an EncoderError if there is none."""
-    if not has_tokenizer(folder):
-        raise EncoderError(
-            f"{folder}: expected a tokenizer, found none of {', '.join(_TOKENIZER_FILES)}. Save the encoder's tokenizer"
-            ' into the folder: python -c "from transformers import AutoTokenizer as T;'
-            " T.from_pretrained('FROM').save_pretrained('FOLDER')\""
-        )
+    """The fast tokenizer in a folder that has one, ready for text that is split into words."""
     try:
         with _quiet():
             tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)

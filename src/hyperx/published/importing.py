@@ -74,7 +74,7 @@ def import_published(config: ImportConfig) -> Path:
         save_file(own, place / checkpoint.WEIGHTS, {"format": "pt"})
         if tokenizer is not None:
             tokenizer.save_pretrained(place)
-        content_hash = load_encoder(place, tokenizer=False).content_hash
+        content_hash = load_encoder(place).content_hash
         checkpoint.save_model(staged, replace(settings, encoder_hash=content_hash), tensors)
         # Where evaluation finds data, as for a model that was trained here without a table.
         spec = data_spec(kinds_of({task: task for task in run.kept_tasks}), DataOptions(), {})

@@ -131,7 +131,3 @@ class MaskedLanguageModelling(Task):
         """``exp(loss / count)`` over all subwords to predict."""
         total, count = math.fsum(loss for loss, _ in predicted), sum(count for _, count in predicted)
         return Scores({"perplexity": math.exp(min(total / count, LARGEST_EXPONENT)) if count else None})
-
-    def annotation(self, labels: Any) -> dict[str, tuple[str | int, ...]]:
-        """Nothing."""
-        return {}

@@ -88,21 +88,6 @@ def kinds_of(names: Mapping[str, str]) -> dict[str, Kind]:
 JSON_KEYS = frozenset({"sent_id", "text", "text_pair", "words", "space_after", "entities", "confidence", "error"})
 """The keys of predicted JSON lines other than the tasks' names, which have the labels."""
 
-# The attributes of torch.nn.ModuleDict (the transformers library adds one), in which a model keeps its heads by the
-# names of their tasks.
-RESERVED = frozenset(
-    """
-    T_destination add_module apply bfloat16 buffers call_super_init children clear compile cpu cuda double
-    dump_patches eval extra_repr float forward get_buffer get_extra_state get_parameter get_submodule half ipu
-    items keys load_state_dict modules mtia named_buffers named_children named_modules named_parameters parameters
-    pop register_backward_hook register_buffer register_forward_hook register_forward_pre_hook
-    register_full_backward_hook register_full_backward_pre_hook register_load_state_dict_post_hook
-    register_load_state_dict_pre_hook register_module register_parameter register_state_dict_post_hook
-    register_state_dict_pre_hook requires_grad_ set_extra_state set_submodule share_memory smart_apply state_dict to
-    to_empty train training type update values xpu zero_grad
-    """.split()  # noqa: SIM905  (a table reads better)
-)
-
 
 def read_kinds(entries: Sequence[str], used: Iterable[str], problems: list[str]) -> dict[str, str]:
     """The kind of every task by its name, in the order of the list of ``kind`` and ``name=kind``, or of the names
@@ -119,8 +104,6 @@ def read_kinds(entries: Sequence[str], used: Iterable[str], problems: list[str])
                 hint = f" A task with a name of its own needs its kind: --tasks {kind}=KIND, with all other tasks"
             place = "--tasks" if entries else "pairs"
             problems.append(f"{place}: there is no task {kind!r}; there are {', '.join(KINDS)}.{hint}")
-        elif name in RESERVED or name.startswith("_"):
-            problems.append(f"--tasks: {name!r} is a word that PyTorch keeps for itself; choose another name")
         elif name in JSON_KEYS:
             problems.append(f"--tasks: {name!r} has another meaning in predict's JSON lines; choose another name")
         elif not name.isidentifier():
