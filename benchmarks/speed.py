@@ -23,9 +23,8 @@ import torch
 from torch import Tensor
 
 from hyperx.config import ArchitectureOptions, HypernetworkOptions, TrainConfig, TrainingOptions
-from hyperx.data.batch.padding import Subwords, pad_windows
 from hyperx.data.batch.store import EncodedSplit, read_encoded, write_encoded
-from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.batch.windows import SubwordEncoder, Subwords, pad_windows
 from hyperx.data.read.formats import read_file
 from hyperx.encoders.layout import disable_attention_dropout
 from hyperx.encoders.loading import load_encoder

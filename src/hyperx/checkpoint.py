@@ -7,11 +7,9 @@ usable.
 from __future__ import annotations
 
 import glob
-import itertools
 import json
 import logging
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -92,7 +90,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     recover(folder)
     for path in folder.parent.glob(f".{glob.escape(folder.name)}.part-*"):  # of a run that was killed
         shutil.rmtree(path, ignore_errors=True)
-    old = _replaced(folder)
+    old = folder.with_name(f".{folder.name}.old")
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
@@ -114,24 +112,16 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 def recover(folder: Path) -> None:
     """Restore the old folder if a kill came between its renaming and that of the new one."""
-    if not folder.exists() and _replaced(folder).is_dir():
-        _replaced(folder).rename(folder)
-
-
-def _replaced(folder: Path) -> Path:
-    """The temporary name of the old folder while the new one replaces it."""
-    return folder.with_name(f".{folder.name}.old")
+    old = folder.with_name(f".{folder.name}.old")
+    if not folder.exists() and old.is_dir():
+        old.rename(folder)
 
 
 def checkpoints(output_dir: Path) -> list[Path]:
     """The checkpoints of a run, by step."""
-    folders = [path for path in output_dir.glob("checkpoint-*") if re.fullmatch(r"checkpoint-\d+", path.name)]
-    return sorted((path for path in folders if (path / CONFIG).is_file()), key=step_of)
-
-
-def step_of(checkpoint: Path) -> int:
-    """The step at which a checkpoint was written."""
-    return int(checkpoint.name.rpartition("-")[2])
+    steps = {path: path.name.removeprefix("checkpoint-") for path in output_dir.glob("checkpoint-*")}
+    whole = [path for path, step in steps.items() if step.isdecimal() and (path / CONFIG).is_file()]
+    return sorted(whole, key=lambda path: int(steps[path]))
 
 
 def resolve(folder: Path) -> Path:
@@ -148,8 +138,8 @@ def resolve(folder: Path) -> Path:
         best = folder / Path(read_json(folder / BEST, Best).checkpoint).name
         if (best / CONFIG).is_file():
             return best
-    if found := checkpoints(folder):
-        return found[-1]
+    if written := checkpoints(folder):
+        return written[-1]
     what = "holds no checkpoint" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
     raise CheckpointError(f"{folder} {what}: expected a folder with {CONFIG}, or one with checkpoint-<step> folders")
 
@@ -174,9 +164,9 @@ def delete_run(output_dir: Path) -> None:
 
 def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:
     """Delete the oldest checkpoints beyond ``limit``, never ``keep`` and never the last one."""
-    found = checkpoints(output_dir)
-    spare = [path for path in found[:-1] if path != keep]
-    for path in spare[: max(len(found) - limit, 0)] if limit is not None else []:
+    written = checkpoints(output_dir)
+    spare = [path for path in written[:-1] if path != keep]
+    for path in spare[: max(len(written) - limit, 0)] if limit is not None else []:
         # Renamed first: a kill while deleting must not leave a folder that looks complete.
         renamed = path.rename(path.with_name(f".{path.name}.part-deleted"))
         shutil.rmtree(renamed)
@@ -185,14 +175,34 @@ def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:
 # Files ----------------------------------------------------------------------------------------------------------------
 
 
+@contextmanager
+def _reading(path: Path) -> Iterator[None]:
+    """Make what is wrong with a file a CheckpointError, which names a whole checkpoint beside it, if there is one."""
+    try:
+        yield
+        return
+    except FileNotFoundError:
+        what = f"{path.parent} is not a complete checkpoint: it has no {path.name}"
+    except NotFiniteError as error:
+        what = f"{path} is damaged: {error}"
+    except HyperXError as error:
+        what = str(error)
+    except Exception as error:  # torch raises many kinds for a damaged or foreign file
+        what = f"{path} is damaged or not of Hyper-X: {error}"
+    for other in reversed(checkpoints(path.parent.parent)):
+        with suppress(OSError, ValueError, SafetensorError):
+            if other.name != path.parent.name:
+                json.loads((other / CONFIG).read_text(encoding="utf-8"))
+                with safe_open(other / WEIGHTS, "pt"):
+                    what += f". {other} beside it is whole: name that one, or to --resume from it, delete {path.parent}"
+                    break
+    raise CheckpointError(what) from None
+
+
 def read_json(path: Path, kind: type[T]) -> T:
     """A JSON file as a value of a type; raises a CheckpointError if it is missing or something else."""
-    try:
+    with _reading(path):
         return files.read_json(path, kind)
-    except FileNotFoundError:
-        raise _incomplete(path) from None
-    except HyperXError as error:
-        raise CheckpointError(f"{error}{_whole_beside(path.parent)}") from None
 
 
 def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor]) -> None:
@@ -214,10 +224,8 @@ def read_config(folder: Path) -> ModelConfig:
     value = read_json(folder / CONFIG, dict[str, Any])
     if value.pop("format", None) != FORMAT:
         raise CheckpointError(f"{folder / CONFIG}: expected a checkpoint of format {FORMAT}; it is of another version")
-    try:
+    with _reading(folder / CONFIG):
         config = files.checked(value, ModelConfig, folder / CONFIG)
-    except HyperXError as error:
-        raise CheckpointError(str(error)) from None
     return replace(config, encoder=str((folder / ENCODER).resolve())) if config.encoder == INSIDE else config
 
 
@@ -225,13 +233,9 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     """The trained weights; raises a CheckpointError if the file is missing or damaged, or has NaN or infinity."""
     from safetensors.torch import load_file
 
-    try:
+    with _reading(folder / WEIGHTS):
         tensors = load_file(folder / WEIGHTS)
         _check_finite(tensors)
-    except FileNotFoundError:
-        raise _incomplete(folder / WEIGHTS) from None
-    except (SafetensorError, NotFiniteError) as error:
-        raise CheckpointError(f"{folder / WEIGHTS} is damaged: {error}{_whole_beside(folder)}") from None
     return tensors
 
 
@@ -251,16 +255,9 @@ def read_state(folder: Path) -> dict[str, Any]:
     is none, it holds anything else, or NaN or infinity."""
     import torch
 
-    if not (folder / STATE).is_file():
-        raise CheckpointError(f"{folder} cannot be resumed: it has no {STATE}")
-    try:
+    with _reading(folder / STATE):
         state = dict(torch.load(folder / STATE, map_location="cpu", weights_only=True))
         _check_finite(_kept_by_optimizer(state))
-    except NotFiniteError as error:
-        raise CheckpointError(f"{folder / STATE} is damaged: {error}{_whole_beside(folder)}") from None
-    except Exception as error:  # torch raises many kinds for a damaged or foreign file
-        what = "is damaged or not a state of Hyper-X"
-        raise CheckpointError(f"{folder / STATE} {what}: {error}{_whole_beside(folder)}") from error
     return state
 
 
@@ -277,44 +274,23 @@ def _check_finite(tensors: Mapping[str, Tensor]) -> None:
         raise NotFiniteError(f"{listing(names, most=3)} holds NaN or infinity")
 
 
-def _incomplete(path: Path) -> CheckpointError:
-    folder = path.parent
-    return CheckpointError(f"{folder} is not a complete checkpoint: it has no {path.name}{_whole_beside(folder)}")
-
-
-def _whole_beside(folder: Path) -> str:
-    """A hint at the last checkpoint of the same run that can be read; "" if there is none."""
-    for other in reversed(checkpoints(folder.parent)):
-        with suppress(OSError, ValueError, SafetensorError):
-            if other.name != folder.name:
-                json.loads((other / CONFIG).read_text(encoding="utf-8"))
-                with safe_open(other / WEIGHTS, "pt"):
-                    return f". {other} beside it is whole: name that one, or to --resume from it, delete {folder}"
-    return ""
-
-
 def copy_weights(weights: Mapping[str, Sequence[tuple[Tensor, Tensor]]], faults: Sequence[str], told: str) -> None:
-    """Copy weights into a model.
+    """Copy weights into a model: for each name pairs of target and value.
 
-    Args:
-        weights: for each name the targets, and what is copied into each.
-        faults: what else does not fit.
-        told: the sentence that the list of faults follows.
-
-    Raises:
-        CheckpointError: with all faults, also other shapes and types; then nothing is copied.
+    Raises a CheckpointError, and copies nothing, if there are other shapes or types, or faults that were known before;
+    it lists all of them after the words ``told``.
     """
     import torch
 
-    found = list(faults)
-    for name, rows in weights.items():
-        for target, saved in rows:
-            if target.shape != saved.shape:
-                found.append(f"{name}: expected shape {tuple(target.shape)}, found {tuple(saved.shape)}")
-            elif target.dtype != saved.dtype:  # copying would change it without a word
-                found.append(f"{name}: expected {target.dtype}, found {saved.dtype}")
-    if found:
-        raise CheckpointError(itemised(told, list(dict.fromkeys(found))))
+    pairs = [(name, target, saved) for name, rows in weights.items() for target, saved in rows]
+    unfit = dict.fromkeys(faults)
+    for name, target, saved in pairs:
+        if target.shape != saved.shape:
+            unfit[f"{name}: expected shape {tuple(target.shape)}, found {tuple(saved.shape)}"] = None
+        elif target.dtype != saved.dtype:  # copying would change it without a word
+            unfit[f"{name}: expected {target.dtype}, found {saved.dtype}"] = None
+    if unfit:
+        raise CheckpointError(itemised(told, list(unfit)))
     with torch.no_grad():
-        for target, saved in itertools.chain.from_iterable(weights.values()):
+        for _, target, saved in pairs:
             target.copy_(saved)

@@ -15,8 +15,7 @@ from transformers.activations import ACT2FN
 
 from hyperx import checkpoint
 from hyperx.config import EncoderPart, ModelConfig
-from hyperx.data.batch.padding import Subwords, pad_windows
-from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.batch.windows import SubwordEncoder, Subwords, pad_windows
 from hyperx.data.read.rows import in_order
 from hyperx.data.read.sentence import Prediction
 from hyperx.device import placed
@@ -62,6 +61,9 @@ class Heads(nn.ModuleDict):
 
     def __setitem__(self, task: str, head: nn.Module) -> None:
         self._modules[task] = head
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        object.__setattr__(self, name, value)
 
 
 class HyperX(nn.Module):
@@ -363,36 +365,21 @@ class HyperX(nn.Module):
             by_task.setdefault(pair.task, []).append(row)
         given, logits, loss = _labels_by_task(labels, by_task), {}, None
         for task, own in by_task.items():
-            head_input = self._head_input(task, own, hidden, words, given.get(task))
-            logits[task] = self.heads[task](head_input)
-            if head_input.labels is not None:
-                part = len(own) / len(row_pairs) * self._loss(task, logits[task], head_input.labels)
+            wanted = given.get(task)
+            if wanted is not None and not self.tasks[task].counts_labels:
+                wanted = placed(wanted, hidden.device)
+            own_words = None if words is None else _part(words, own)
+            logits[task] = self.heads[task](HeadInput(_part(hidden, own), own_words, self.word_embeddings, wanted))
+            if wanted is not None:
+                try:
+                    if wanted.is_floating_point():
+                        raise ValueError("they are no whole numbers")
+                    part = len(own) / len(row_pairs) * self.tasks[task].loss(logits[task], wanted)
+                except (ValueError, IndexError) as error:
+                    found = f"{list(wanted.shape)}, {wanted.dtype}: {error}"
+                    raise HyperXError(f"labels: expected label ids in the form of {task}; found {found}") from error
                 loss = part if loss is None else loss + part
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
-
-    def _loss(self, task: str, logits: Any, labels: Tensor) -> Tensor:
-        """The loss of a task's rows; raises a HyperXError if the labels are not in the form of the task."""
-        try:
-            if labels.is_floating_point():
-                raise ValueError("they are no whole numbers")
-            return self.tasks[task].loss(logits, labels)
-        except (ValueError, IndexError) as error:
-            found = f"{list(labels.shape)}, {labels.dtype}: {error}"
-            raise HyperXError(f"labels: expected label ids in the form of {task}; found {found}") from error
-
-    def _head_input(
-        self, task: str, rows: Sequence[int], hidden: Tensor, words: Tensor | None, labels: Tensor | None
-    ) -> HeadInput:
-        """The input of a task's head, for the rows of that task."""
-        if labels is not None and not self.tasks[task].counts_labels:
-            labels = placed(labels, hidden.device)
-        embeddings = self.word_embeddings
-        if len(rows) == len(hidden):
-            return HeadInput(hidden, words, embeddings, labels)
-        index: slice | Tensor = slice(rows[0], rows[-1] + 1)
-        if len(rows) != rows[-1] + 1 - rows[0]:
-            index = placed(torch.tensor(rows), hidden.device)
-        return HeadInput(hidden[index], None if words is None else words[index], embeddings, labels)
 
 
 def _path(name: str, value: str | os.PathLike[str]) -> Path:
@@ -424,23 +411,31 @@ def _checked_rows(pairs: Pairs, input_ids: Tensor, **others: Tensor | None) -> l
     return [TaskLanguagePair.parse(pair) for pair in pairs]
 
 
+def _part(tensor: Tensor, rows: Sequence[int]) -> Tensor:
+    """Some rows of a tensor, in ascending order."""
+    if len(rows) == len(tensor):
+        return tensor
+    if len(rows) == rows[-1] + 1 - rows[0]:
+        return tensor[rows[0] : rows[-1] + 1]
+    return tensor[placed(torch.tensor(rows), tensor.device)]
+
+
 def _labels_by_task(
     labels: Tensor | Mapping[str, Tensor] | None, rows: Mapping[str, Sequence[int]]
 ) -> Mapping[str, Tensor]:
     """The labels of each task's rows, given those of all rows or by task; raises a HyperXError if they are neither."""
+    if labels is None:
+        return {}
     if isinstance(labels, Tensor):
         count = sum(map(len, rows.values()))
         if labels.shape[:1] != (count,):
             raise HyperXError(f"labels: expected those of {count} rows; found {list(labels.shape)}")
-        return {
-            task: labels if len(own) == count else labels[placed(torch.tensor(own), labels.device)]
-            for task, own in rows.items()
-        }
-    if not isinstance(labels, Mapping | None):
+        return {task: _part(labels, own) for task, own in rows.items()}
+    if not isinstance(labels, Mapping):
         raise not_expected("labels", "a tensor, or a mapping from each task to one", labels)
-    if labels is not None and set(labels) != set(rows):
+    if set(labels) != set(rows):
         raise HyperXError(f"labels: expected those of {', '.join(rows)}; found those of {', '.join(labels) or 'none'}")
-    for task, tensor in (labels or {}).items():
+    for task, tensor in labels.items():
         if not isinstance(tensor, Tensor) or tensor.shape[:1] != (len(rows[task]),):
             raise not_expected("labels", f"a tensor with those of the {len(rows[task])} rows of {task}", tensor)
-    return labels or {}
+    return labels

@@ -10,8 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.batch.padding import Subwords, pad_windows, padded
-from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.batch.windows import SubwordEncoder, Subwords, pad_windows, padded
 from hyperx.data.read.sentence import Sentence
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.masking import MaskedLanguageModelling

@@ -398,7 +398,8 @@ def test_a_split_does_not_depend_on_how_many_are_written_together(
     assert split.words.tolist() == [word for window in windows for word in window.words]
     assert split.offsets.tolist() == [0, *itertools.accumulate(len(window.ids) for window in windows)]
     assert split.sentences.tolist() == [number for number, own in enumerate(by_tree) for _ in own]
-    assert split.owned.tolist() == [[window.start, window.stop] for window in windows]
+    assert split.starts.tolist() == [window.start for window in windows]
+    assert split.stops.tolist() == [window.stop for window in windows]
     assert split.target_offsets.tolist() == [0, 2, 2, 11, 12]
     assert split.names == {"deprel": ("det", "root", "conj")}
     assert split.annotation() == [{name: list(column) for name, column in tree.columns.items()} for tree in trees]
@@ -438,7 +439,7 @@ def test_a_split_is_one_file_that_the_library_reads(tmp_path: Path) -> None:
     assert list(path.parent.iterdir()) == [path]
     tensors = load_file(path)
     assert tensors["ids"].tolist() == SPLIT.ids.tolist()
-    assert tensors["owned"].tolist() == SPLIT.owned.tolist()
+    assert tensors["stops"].tolist() == SPLIT.stops.tolist()
     assert tensors["targets.upos"].tolist() == SPLIT.targets["upos"].tolist()
 
 

@@ -24,8 +24,7 @@ from transformers import (
     T5ForConditionalGeneration,
 )
 
-from hyperx.data.batch.padding import Subwords
-from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.batch.windows import SubwordEncoder, Subwords
 from hyperx.encoders import loading
 from hyperx.encoders.loading import encoder_folder, load_encoder, load_tokenizer
 from hyperx.errors import EncoderError

@@ -12,8 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from torch import nn
 
-from hyperx.data.batch.padding import IGNORED, Subwords
-from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.batch.windows import IGNORED, SubwordEncoder, Subwords, Window
 from hyperx.data.read.sentence import Sentence
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair

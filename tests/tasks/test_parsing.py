@@ -14,8 +14,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.batch.padding import IGNORED, Subwords
-from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.batch.windows import IGNORED, SubwordEncoder, Subwords, Window
 from hyperx.data.read.formats import OUTPUT_FORMATS
 from hyperx.data.read.labels import UD_RELATIONS
 from hyperx.data.read.sentence import Prediction, Sentence

@@ -11,7 +11,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.batch.padding import IGNORED
+from hyperx.data.batch.windows import IGNORED
 from hyperx.data.read.labels import UPOS_TAGS
 from hyperx.data.read.spans import spans
 from hyperx.tasks.base import HeadFacts, HeadInput

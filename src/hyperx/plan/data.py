@@ -14,9 +14,8 @@ import numpy as np
 from tqdm.auto import tqdm
 from transformers import PreTrainedTokenizerFast
 
-from hyperx.data.batch.padding import Subwords
 from hyperx.data.batch.store import EncodedSplit, cache_key, read_encoded, write_encoded
-from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.batch.windows import SubwordEncoder, Subwords
 from hyperx.data.locate.held_out import HeldOutText
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.read.labels import unlabelled_words

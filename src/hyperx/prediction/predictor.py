@@ -14,8 +14,7 @@ from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
 from hyperx.config import ModelConfig
-from hyperx.data.batch.padding import Subwords, pad_windows
-from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.batch.windows import SubwordEncoder, Subwords, Window, pad_windows
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.device import placed
 from hyperx.errors import HyperXError

@@ -11,9 +11,8 @@ import numpy as np
 from torch import Tensor, nn
 
 from hyperx.config import ArchitectureOptions, DataOptions
-from hyperx.data.batch.padding import IGNORED, Subwords
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.batch.windows import IGNORED, SubwordEncoder, Subwords, Window
 from hyperx.data.read.sentence import Sentence
 from hyperx.tasks.registry import KINDS
 

@@ -11,9 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hyperx.data.batch.padding import IGNORED, Subwords, padded
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.batch.windows import SubwordEncoder, Window
+from hyperx.data.batch.windows import IGNORED, SubwordEncoder, Subwords, Window, padded
 from hyperx.data.read.sentence import Sentence
 from hyperx.device import placed
 from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, cross_entropy

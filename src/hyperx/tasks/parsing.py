@@ -12,9 +12,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from hyperx.data.batch.padding import IGNORED, padded
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.batch.windows import Window
+from hyperx.data.batch.windows import IGNORED, Window, padded
 from hyperx.data.read.labels import NO_LABEL, UD_RELATIONS
 from hyperx.errors import HyperXError
 from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, cross_entropy, scores_by_label

@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from hyperx.config import DataOptions
-from hyperx.data.batch.padding import IGNORED
-from hyperx.data.batch.windows import Ints, Window
+from hyperx.data.batch.windows import IGNORED, Ints, Window
 from hyperx.data.read.labels import NO_LABEL, UPOS_TAGS
 from hyperx.data.read.spans import spans
 from hyperx.tasks.base import (

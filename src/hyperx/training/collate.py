@@ -10,9 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from hyperx.data.batch.padding import Subwords, pad_windows
 from hyperx.data.batch.sampling import Row
 from hyperx.data.batch.store import EncodedSplit
+from hyperx.data.batch.windows import Subwords, pad_windows
 from hyperx.device import placed
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.base import Task

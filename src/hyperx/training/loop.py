@@ -23,8 +23,8 @@ from transformers import set_seed
 
 from hyperx import checkpoint, interruption
 from hyperx.config import TrainConfig, TrainingOptions
-from hyperx.data.batch.padding import Subwords
 from hyperx.data.batch.sampling import BatchPlan
+from hyperx.data.batch.windows import Subwords
 from hyperx.device import keep_freed_memory
 from hyperx.encoders.injection import checkpoint_activations
 from hyperx.errors import ConfigError, HyperXError

@@ -6,7 +6,6 @@ import hashlib
 import itertools
 import json
 import logging
-import math
 import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -19,14 +18,13 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
-from hyperx.data.batch.padding import IGNORED
-from hyperx.data.batch.windows import Ints, Window
+from hyperx.data.batch.windows import IGNORED, Ints, Window
 from hyperx.data.read.sentence import Sentence
 from hyperx.files import json_checksum, part_folder
 
 log = logging.getLogger(__name__)
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
 CHUNK = 1000
 """Sentences that are encoded and written together."""
 Offsets = NDArray[np.int64]
@@ -41,7 +39,8 @@ class EncodedSplit:
         words: :attr:`Window.words` of all windows, end to end.
         offsets: where window i begins, and the end ``[windows + 1]``.
         sentences: the sentence of each window ``[windows]``.
-        owned: the words that each window owns, :attr:`Window.start` and :attr:`Window.stop` ``[windows, 2]``.
+        starts: :attr:`Window.start` of each window ``[windows]``.
+        stops: :attr:`Window.stop` of each window ``[windows]``.
         targets: annotation by column: one number per word (or sentence), sentences end to end. For columns of labels
             an index into ``names``, for others the number itself.
         target_offsets: where sentence i's numbers begin, and the end ``[sentences + 1]``.
@@ -52,7 +51,8 @@ class EncodedSplit:
     words: Ints
     offsets: Offsets
     sentences: Ints
-    owned: Ints
+    starts: Ints
+    stops: Ints
     targets: Mapping[str, Ints]
     target_offsets: Offsets
     names: Mapping[str, tuple[str, ...]]
@@ -73,8 +73,7 @@ class EncodedSplit:
     def window(self, index: int) -> Window:
         """One window, with its sentence's annotation."""
         part = slice(self.offsets[index], self.offsets[index + 1])
-        start, stop = self.owned[index].tolist()
-        sentence = int(self.sentences[index])
+        start, stop, sentence = int(self.starts[index]), int(self.stops[index]), int(self.sentences[index])
         own = slice(self.target_offsets[sentence], self.target_offsets[sentence + 1])
         targets = {column: values[own] for column, values in self.targets.items()}
         return Window(self.ids[part], self.words[part], start, stop, sentence, targets)
@@ -116,7 +115,8 @@ class EncodedSplit:
             words=self.words[:subwords],
             offsets=self.offsets[: windows + 1],
             sentences=self.sentences[:windows],
-            owned=self.owned[:windows],
+            starts=self.starts[:windows],
+            stops=self.stops[:windows],
             targets={column: values[:targets] for column, values in self.targets.items()},
             target_offsets=self.target_offsets[: sentences + 1],
         )
@@ -133,7 +133,7 @@ class EncodedSplit:
     def content_hash(self) -> str:
         """A hash of what training and evaluation read: subwords, their words and windows, and annotation."""
         digest = hashlib.sha256(json.dumps(self.names, sort_keys=True).encode())
-        for name in ("ids", "words", "offsets", "sentences", "owned", "target_offsets"):
+        for name in ("ids", "words", "offsets", "sentences", "starts", "stops", "target_offsets"):
             digest.update(np.ascontiguousarray(getattr(self, name)).data)
         for name, values in sorted(self.targets.items()):
             digest.update(f"{name} {len(values)}".encode())
@@ -147,26 +147,13 @@ class EncodedSplit:
 _TYPES: dict[str, np.dtype[Any]] = {"I32": np.dtype(np.int32), "I64": np.dtype(np.int64)}
 
 
-class _GrowingArray:
-    """An array in a file of its own, of whatever length it is in the end; ``row`` is the shape behind it."""
-
-    def __init__(self, path: Path, kind: str, *row: int) -> None:
-        self.file, self.kind, self.row = path.open("w+b"), kind, row
-        self.crc32 = 0
-
-    def append(self, values: Any) -> None:
-        content = np.asarray(values, dtype=_TYPES[self.kind]).tobytes()
-        self.file.write(content)
-        self.crc32 = zlib.crc32(content, self.crc32)
-
-
 def write_encoded(
     path: Path,
     sentences: Iterable[Sentence],
     encode: Callable[[Sequence[Sentence]], Sequence[Sequence[Window]]],
     columns: Sequence[str],
 ) -> None:
-    """Write a split to a file, complete or not at all.
+    """Write a split to a safetensors file, complete or not at all.
 
     Args:
         path: the file.
@@ -177,60 +164,58 @@ def write_encoded(
     path.parent.mkdir(parents=True, exist_ok=True)
     with ExitStack() as stack:
         folder = stack.enter_context(part_folder(path.parent))
-        # The 64-bit ones come first, so that all are aligned.
-        arrays = {name: _GrowingArray(folder / name, "I64") for name in ("offsets", "target_offsets")}
-        for name in ("ids", "words", "sentences", *(f"targets.{column}" for column in columns)):
-            arrays[name] = _GrowingArray(folder / name, "I32")
-        arrays["owned"] = _GrowingArray(folder / "owned", "I32", 2)
-        for array in arrays.values():
-            stack.enter_context(array.file)
+        # Each array grows in a file of its own. The 64-bit ones come first, so that all are aligned.
+        arrays = ["offsets", "target_offsets", "ids", "words", "sentences", "starts", "stops"]
+        arrays += [f"targets.{column}" for column in columns]
+        types = {name: "I64" if name.endswith("offsets") else "I32" for name in arrays}
+        parts = {name: stack.enter_context((folder / name).open("w+b")) for name in arrays}
+        checksums = dict.fromkeys(arrays, 0)
+
+        def append(name: str, values: Any) -> None:
+            content = np.asarray(values, dtype=_TYPES[types[name]]).tobytes()
+            parts[name].write(content)
+            checksums[name] = zlib.crc32(content, checksums[name])
+
         names: dict[str, dict[str, int]] = {}
         subwords, numbers, count = np.zeros(1, np.int64), np.zeros(1, np.int64), 0
-        arrays["offsets"].append(subwords)
-        arrays["target_offsets"].append(numbers)
+        append("offsets", subwords)
+        append("target_offsets", numbers)
         rest = iter(sentences)
         while chunk := list(itertools.islice(rest, CHUNK)):
             encoded = encode(chunk)
             windows = list(itertools.chain.from_iterable(encoded))
             subwords = subwords[-1] + np.cumsum([len(window.ids) for window in windows])
             numbers = numbers[-1] + np.cumsum([len(own.columns[columns[0]]) if columns else 0 for own in chunk])
-            arrays["ids"].append(np.concatenate([window.ids for window in windows]))
-            arrays["words"].append(np.concatenate([window.words for window in windows]))
-            arrays["offsets"].append(subwords)
-            arrays["sentences"].append(np.repeat(np.arange(count, count + len(chunk)), list(map(len, encoded))))
-            arrays["owned"].append([(window.start, window.stop) for window in windows])
+            append("offsets", subwords)
+            append("target_offsets", numbers)
+            append("ids", np.concatenate([window.ids for window in windows]))
+            append("words", np.concatenate([window.words for window in windows]))
+            append("sentences", np.repeat(np.arange(count, count + len(chunk)), list(map(len, encoded))))
+            append("starts", [window.start for window in windows])
+            append("stops", [window.stop for window in windows])
             for column in columns:
                 values: list[Any] = list(itertools.chain.from_iterable(own.columns[column] for own in chunk))
                 if values and isinstance(values[0], str):  # sentences without words do not show a column's type
                     known = names.setdefault(column, {})
-                    for value in dict.fromkeys(values):
-                        known.setdefault(value, len(known))
-                    values = list(map(known.__getitem__, values))
-                arrays[f"targets.{column}"].append(values)
-            arrays["target_offsets"].append(numbers)
+                    values = [known.setdefault(value, len(known)) for value in values]
+                append(f"targets.{column}", values)
             count += len(chunk)
-        _join(arrays, {column: list(known) for column, known in names.items()}, folder / "whole")
+        facts = {"names": json.dumps(names), "crc32": json.dumps(checksums)}
+        header: dict[str, Any] = {"__metadata__": facts}
+        end = 0
+        for name, part in parts.items():
+            begin, end = end, end + part.tell()
+            length = (end - begin) // _TYPES[types[name]].itemsize
+            header[name] = {"dtype": types[name], "shape": [length], "data_offsets": [begin, end]}
+        facts["header"] = str(json_checksum(header))
+        text = json.dumps(header).encode()
+        text += b" " * (-len(text) % 8)
+        with (folder / "whole").open("wb") as whole:
+            whole.write(len(text).to_bytes(8, "little") + text)
+            for part in parts.values():
+                part.seek(0)
+                shutil.copyfileobj(part, whole)
         (folder / "whole").replace(path)
-
-
-def _join(arrays: Mapping[str, _GrowingArray], names: Mapping[str, Sequence[str]], path: Path) -> None:
-    """Join arrays to a safetensors file, which is mapped into memory when it is read."""
-    checksums = {name: array.crc32 for name, array in arrays.items()}
-    facts = {"names": json.dumps(names), "crc32": json.dumps(checksums)}
-    header: dict[str, Any] = {"__metadata__": facts}
-    end = 0
-    for name, array in arrays.items():
-        begin, end = end, end + array.file.tell()
-        rows = (end - begin) // _TYPES[array.kind].itemsize // math.prod(array.row)
-        header[name] = {"dtype": array.kind, "shape": [rows, *array.row], "data_offsets": [begin, end]}
-    facts["header"] = str(json_checksum(header))
-    text = json.dumps(header).encode()
-    text += b" " * (-len(text) % 8)
-    with path.open("wb") as whole:
-        whole.write(len(text).to_bytes(8, "little") + text)
-        for array in arrays.values():
-            array.file.seek(0)
-            shutil.copyfileobj(array.file, whole)
 
 
 def read_encoded(path: Path) -> EncodedSplit | None:
@@ -253,7 +238,7 @@ def read_encoded(path: Path) -> EncodedSplit | None:
             content = whole[slice(*header[name]["data_offsets"])]
             if zlib.crc32(content.data) != crc32:
                 raise ValueError(f"expected another checksum of {name}")
-            arrays[name] = content.view(_TYPES[header[name]["dtype"]]).reshape(header[name]["shape"])
+            arrays[name] = content.view(_TYPES[header[name]["dtype"]])
         targets = {name.partition(".")[2]: arrays.pop(name) for name in list(arrays) if name.startswith("targets.")}
         names = {column: tuple(known) for column, known in json.loads(facts["names"]).items()}
         return EncodedSplit(**arrays, targets=targets, names=names)

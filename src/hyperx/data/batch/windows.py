@@ -1,4 +1,4 @@
-"""From sentences to windows of subwords."""
+"""From sentences to windows of subwords, and from windows to tensors."""
 
 from __future__ import annotations
 
@@ -8,10 +8,16 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from tokenizers import Encoding
+from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
+from hyperx.errors import EncoderError
+
+IGNORED = -100
+"""The label id of a position that has no label: the value that the Hugging Face library uses."""
 REMEMBERED = 2**18
 """About how many characters the words may have whose subwords are kept from one call to the next."""
 SPACES = ("\u2581", "\u0120")
@@ -238,3 +244,45 @@ def cover_together(lengths: Sequence[int], room: int) -> Iterator[tuple[slice, .
     for window in range(last + 1):
         starts = [rest * window // max(last, 1) for rest in rests]
         yield tuple(slice(start, start + own) for start, own in zip(starts, rooms, strict=True))
+
+
+# Tensors --------------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Subwords:
+    """The ids of a tokenizer's special subwords, as needed to make batches: for padding, the mask if there is one, and
+    all of them; and the number of subwords."""
+
+    pad: int
+    mask: int | None = None
+    vocabulary_size: int = 0
+    special: frozenset[int] = frozenset()
+
+    @classmethod
+    def of(cls, tokenizer: PreTrainedTokenizerFast) -> Subwords:
+        """Those of a tokenizer; raises an EncoderError if it has none for padding."""
+        if tokenizer.pad_token_id is None:
+            raise EncoderError(
+                f"{tokenizer.name_or_path or 'the tokenizer'}: expected a padding subword, found none. Name one of its "
+                "special subwords, such as the one that ends a sentence, as pad_token in its tokenizer_config.json"
+            )
+        special = frozenset(tokenizer.all_special_ids)
+        return cls(tokenizer.pad_token_id, tokenizer.mask_token_id, len(tokenizer), special)
+
+
+def padded(rows: Sequence[Ints], value: int, length: int | None = None) -> Tensor:
+    """Rows of several lengths ``[n, ...]`` to one tensor ``[B, N, ...]``; N is by default the longest."""
+    shape = (len(rows), max(map(len, rows)) if length is None else length, *rows[0].shape[1:])
+    full = np.full(shape, value, dtype=np.int64)
+    for line, row in zip(full, rows, strict=True):
+        line[: len(row)] = row
+    return torch.from_numpy(full)
+
+
+def pad_windows(windows: Sequence[Window], pad_id: int) -> tuple[Tensor, Tensor, Tensor]:
+    """Subword ids, attention mask and words of some windows, each ``[B, T]``."""
+    ids = padded([window.ids for window in windows], pad_id)
+    mask = padded([np.ones(len(window.ids), dtype=np.int32) for window in windows], 0)
+    words = padded([window.inner_words for window in windows], -1)
+    return ids, mask, words
