@@ -15,7 +15,6 @@ import argparse
 import copy
 import gc
 import itertools
-import statistics
 import tempfile
 import time
 import traceback
@@ -31,7 +30,6 @@ import accelerate
 import torch
 import transformers
 from tokenizers import Tokenizer, models
-from torch.profiler import ProfilerActivity, profile, record_function
 from torch.utils.flop_counter import FlopCounterMode
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
@@ -44,40 +42,28 @@ KINDS = {"pos": "pos", "dep": "dep", "mlm": "mlm", "cls": "cls"}
 SPECIAL = {"[PAD]": 0, "[UNK]": 1, "[CLS]": 2, "[SEP]": 3, "[MASK]": 4}
 NOMINAL = {"H100 PCIe": 756, "H100 NVL": 835, "H200": 989, "H100": 989, "A100": 312, "L40S": 362}
 """The manufacturer's dense bf16 TFLOP/s, by a part of the GPU's name."""
-WAITS = (
-    "cudaStreamSynchronize", "cudaDeviceSynchronize", "cudaEventSynchronize", "cudaMemcpy", "cudaMalloc", "cudaFree",
-)  # fmt: skip
-"""What a profile shows if Python waits for the GPU."""
-QUESTIONS = ("aten::item", "aten::_local_scalar_dense", "aten::is_nonzero", "aten::nonzero")
-"""Operations that read a value; for a value on the GPU they wait, and then one of the above occurs as well."""
 WAITED = "called a synchronizing"
 """Part of PyTorch's message about an operation that waits for the GPU."""
-STEP = "one training step"
 
 
 @dataclass(frozen=True)
 class Sizes:
-    """The sizes of what is measured.
-
-    Args:
-        encoder: sizes of the encoder.
-        adapter: bottleneck size b.
-        projected: size P of the projected source embedding.
-        shapes: sentences and subwords of a batch, with the target for the step's ratio to the bound.
-        product: side of the square matrices whose product shows the GPU's peak.
-        rounds: how often each function is timed.
-        seconds: about how long each function is timed in a round.
-        compilations: index of a shape and how the encoder is compiled for it.
-    """
+    """The sizes of what is measured."""
 
     encoder: dict[str, int]
     adapter: int
+    """The bottleneck size b."""
     projected: int
+    """The size P of the projected source embedding."""
     shapes: dict[tuple[int, int], str]
+    """Sentences and subwords of a batch, with the target for the step's ratio to the bound."""
     product: int
+    """The side of the square matrices whose product shows the GPU's peak."""
     rounds: int
+    """How often each function is timed, and about how long in a round."""
     seconds: float
     compilations: tuple[tuple[int, dict[str, Any]], ...]
+    """The index of a shape and how the encoder is compiled for it."""
 
 
 MBERT = Sizes(
@@ -105,14 +91,7 @@ TINY = Sizes(
 
 
 class Bench:
-    """What the rows share.
-
-    Args:
-        device: where everything runs.
-        sizes: the sizes of what is measured.
-        folder: for files that a run might write.
-        seconds: after this time no row is started any more.
-    """
+    """The rows, and what they share; after some seconds no row is started any more."""
 
     def __init__(self, device: torch.device, sizes: Sizes, folder: Path, seconds: float) -> None:
         self.device, self.sizes, self.folder = device, sizes, folder
@@ -173,8 +152,7 @@ class Bench:
         """Time two functions in turn and print the row; returns the seconds of the first."""
         self.seconds(ours, 3), self.seconds(other, 3)
         clock = lambda work: self.seconds(work, max(2, int(self.sizes.seconds / self.seconds(work, 2))))  # noqa: E731
-        rounds = compare(what, target, ours, other, rounds=self.sizes.rounds, clock=clock)
-        return statistics.median(mine for mine, _ in rounds)
+        return compare(what, target, ours, other, rounds=self.sizes.rounds, clock=clock)
 
     # Rows
 
@@ -269,31 +247,6 @@ class Bench:
             f"{Path(warning.filename).name}:{warning.lineno}" for warning in told if WAITED in str(warning.message)
         )
 
-    def profiled(self) -> None:
-        """Signs of waiting in a profile of three steps."""
-        rows, subwords = list(self.sizes.shapes)[1]
-        step = steps_of(self.run(["pos#en"], rows, subwords))
-        self.seconds(step, 3)
-        activities = [ProfilerActivity.CPU, *([ProfilerActivity.CUDA] if self.gpu else [])]
-        with profile(activities=activities) as found:
-            for _ in range(3):
-                with record_function(STEP):
-                    step()
-            self.synchronize()
-        events = found.events() or []
-        parts = [event.time_range for event in events if event.name == STEP and event.device_type.name == "CPU"]
-        inside = Counter(
-            event.name
-            for event in events
-            if any(part.start <= event.time_range.start <= part.end for part in parts)
-            or event.name.startswith("Memcpy DtoH")  # which has the GPU's own time
-        )
-        waits = {name: count for name, count in inside.items() if name in WAITS or name.startswith("Memcpy DtoH")}
-        shown = ", ".join(f"{name} {count}" for name, count in waits.items()) or "none"
-        asked = ", ".join(f"{name} {inside[name]}" for name in QUESTIONS)
-        what = f"a profile's signs of waiting in {len(parts)} steps, {rows} x {subwords}"
-        row(what, "0", str(sum(waits.values())), "", f"{shown}; of the CPU as well: {asked}")
-
     def compiled(self, shape: int, **options: Any) -> None:
         """The step with a compiled encoder, compared with the bound, compiled and not."""
         rows, subwords = list(self.sizes.shapes)[shape]
@@ -332,7 +285,7 @@ class Bench:
             f"b = {self.sizes.adapter}, P = {self.sizes.projected}\n\n{HEADER}",
             flush=True,
         )
-        for part in (self.steps, self.waits, self.profiled, self.mixed, self.memory):
+        for part in (self.steps, self.waits, self.mixed, self.memory):
             self.attempt(part.__name__, part)
         for shape, how in self.sizes.compilations:
             self.attempt(f"variant: encoder compiled, {how}", partial(self.compiled, shape, **how))

@@ -47,13 +47,12 @@ def ratios_row(what: str, target: str, rounds: Sequence[tuple[float, float]], un
     row(what, target, f"{statistics.median(ratios):.3f}", spread, " / ".join(medians))
 
 
-def compare(
-    what: str, target: str, ours: Work, other: Work, *, rounds: int, clock: Callable[[Work], float]
-) -> list[tuple[float, float]]:
-    """Time two functions in turn and print the row; the first round does not count. Returns the times of the rounds."""
+def compare(what: str, target: str, ours: Work, other: Work, *, rounds: int, clock: Callable[[Work], float]) -> float:
+    """Time two functions in turn and print the row; returns the median of the first's times. The first round does not
+    count."""
     times = [(clock(ours), clock(other)) for _ in range(rounds + 1)][1:]
     ratios_row(what, target, times)
-    return times
+    return statistics.median(mine for mine, _ in times)
 
 
 def random_split(
@@ -111,14 +110,11 @@ def steps_of(run: TrainingRun) -> Work:
 def bound(
     encoder: Any,
     batches: Iterator[dict[str, Tensor | None]],
-    *,
-    attention_dropout: bool = False,
     precision: Callable[[], contextlib.AbstractContextManager[object]] = contextlib.nullcontext,
 ) -> Work:
-    """The frozen encoder's forward and backward pass; by default without attention dropout, as in the step."""
+    """The frozen encoder's forward and backward pass, without attention dropout, as in the step."""
     encoder.train()
-    if not attention_dropout:
-        disable_attention_dropout(encoder)
+    disable_attention_dropout(encoder)
     encoder.requires_grad_(False)
     next(norm for _, norm in norm_modules(encoder)).requires_grad_(True)
 

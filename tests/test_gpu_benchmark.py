@@ -40,7 +40,6 @@ def test_all_rows_are_measured(gpu: ModuleType, capsys: pytest.CaptureFixture[st
         "the step's share of the card's peak, 8 x 8",
         "Python's part of one step on an idle card, 8 x 8",
         *(f"a step that waits for the card, {kind}, 4 x 8, padded" for kind in gpu.KINDS),
-        "a profile's signs of waiting in 3 steps, 8 x 8",
         "step with 8 pairs mixed in a batch / one pair, 8 x 8",
         "peak memory of the step / of the bound, 8 x 8",
         "variant: encoder compiled / the bound compiled, 8 x 8, {'backend': 'eager'}",

@@ -32,18 +32,12 @@ from transfer.__main__ import main, read_changes
 from transfer.experiment import Experiment
 from transfer.methods import METHODS, method
 from transfer.results import Results, Row, found_rates
-from transfer.runs import Run, phases, train_once
-from transfer.tables import (
-    _average,
-    cells_data,
-    comparisons,
-    curve_data,
-    differences_table,
-    update_page,
-    write_tables,
-)
+from transfer.runs import Run, phase_options, phases, train_once
+from transfer.tables import Comparison, all_tables, cells_data, comparisons, curve_data, update_page
 
 pytest_plugins = ["world"]
+
+Patch, Out = pytest.MonkeyPatch, pytest.CaptureFixture[str]
 
 CELLS = {
     "ner#en": "seen", "pos#tr": "seen", "ner#tr": "new_pair", "pos#en": "new_pair", "ner#de": "new_language",
@@ -87,15 +81,31 @@ def suite(command: str, output: Path, *options: str | Path, experiment: Path | N
     return main(words)
 
 
+TWICE = ["adapter-shared", "fine-tuning-single", "hyper-x"]
+CURVES = ["--curve_steps", "2", "--curve_samples", "5"]
+
+
 @pytest.fixture(scope="module")
 def done(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The output of all methods, with curves, two seeds of two of them."""
+    """The output of all methods, with curves and two seeds of two of them."""
     output = tmp_path_factory.mktemp("suite")
-    few = ["--max_eval_samples", "10", "--curve_steps", "2", "--curve_samples", "5"]
-    assert suite("run", output, *few, "--seeds", "1", experiment=experiment) == 0
-    two = ["--methods", "hyper-x", "adapter-shared", "--seeds", "1", "2"]
-    assert suite("run", output, *few, *two, experiment=experiment) == 0
+    few = ["--max_eval_samples", "10", "--methods"]
+    assert suite("run", output, *few, *TWICE, "--seeds", "1", "2", *CURVES, experiment=experiment) == 0
+    once = [name for name in METHODS if name not in TWICE]
+    assert suite("run", output, *few, *once, "--seeds", "1", experiment=experiment) == 0
     return output
+
+
+@pytest.fixture(scope="module")
+def rendered(done: Path) -> str:
+    """The page of tables of it."""
+    assert suite("render", done) == 0
+    return (done / "tables.md").read_text(encoding="utf-8")
+
+
+def compared(output: Path, stage: str) -> Comparison:
+    (found,) = [comparison for comparison in comparisons(Results(output)) if comparison.stage == stage]
+    return found
 
 
 def rows_of(output: Path, stage: str, name: str) -> list[Row]:
@@ -109,41 +119,40 @@ def test_every_method_scores_every_cell(done: Path, name: str) -> None:
     assert {(row.split, row.limit, row.sentences, row.steps, row.step) for row in rows} == {
         ("test", 10, 10, STEPS, STEPS)
     }
-    assert {row.measure for row in rows if row.pair.startswith("ner")} == {"f1"}
-    assert {row.measure for row in rows if row.pair.startswith("pos")} == {"accuracy"}
+    assert {(row.pair[:3], row.measure) for row in rows} == {("ner", "f1"), ("pos", "accuracy")}
     assert all(row.seconds > 0 and (row.text_seconds > 0) == bool(METHODS[name].text) for row in rows)
     assert {row.rate for row in rows} == {METHODS[name].rate}
-    counts = Results(done).counts(rows[0].run, "test-10")
+    counts = Results(done).counts(rows[0].run, "test", 10)
     assert {pair: float(evaluation.score(found.sum(axis=0))) for pair, found in counts.items()} == {
         row.pair: row.score for row in rows
     }
     assert not list((done / rows[0].run).rglob("checkpoint-*"))
 
 
-@pytest.mark.parametrize("name", METHODS)
-def test_curves_come_from_dev_data(done: Path, name: str) -> None:
-    rows = [row for row in rows_of(done, "curve", name) if row.seed == 1]
-    # The teacher of self-training ends after step 3.
-    steps = (2, 3, 4) if METHODS[name].self_training else (2, 4)
-    assert {(row.step, row.pair) for row in rows} == {(step, pair) for step in steps for pair in CELLS}
+def test_curves_come_from_dev_data_while_one_model_is_trained(done: Path) -> None:
+    rows = rows_of(done, "curve", "hyper-x")
+    assert {(row.step, row.seed, row.pair) for row in rows} == {
+        (step, seed, pair) for step in (2, 4) for seed in (1, 2) for pair in CELLS
+    }
     assert {(row.split, row.sentences) for row in rows} == {("dev", 5)}
+    assert rows_of(done, "curve", "fine-tuning-single") == []
 
 
-def options_of(done: Path, name: str, part: str = "model") -> dict[str, Any]:
-    """The options of a training of a method's first run."""
-    found = yaml.safe_load((done / rows_of(done, "final", name)[0].run / f"{part}.yaml").read_text(encoding="utf-8"))
-    assert isinstance(found, dict)
-    return found
+def options_of(experiment: Path, name: str, part: int = -1, **changes: Any) -> dict[str, Any]:
+    """The options of a training of a method's run."""
+    world = Experiment.read(str(experiment))
+    run = Run(method=name, seed=1, steps=300, rate=1e-3, stage="final", limit=None, changes=changes)
+    return phase_options(run, world, phases(run, world, Path("out"))[part])
 
 
-def test_joint_methods_share_data_batches_and_seeds(done: Path) -> None:
+def test_joint_methods_share_data_batches_and_seeds(experiment: Path) -> None:
     shared = [
         "train_task_language_pairs", "tasks", "languages", "data", "seed", "max_train_steps", "mixed_batches",
         "length_bucketing", "temperature", "per_device_train_batch_size",
     ]  # fmt: skip
     default = {"mixed_batches": True, "length_bucketing": True}
-    joint = [name for name, how in METHODS.items() if not how.by_task and not how.self_training]
-    options = [{**default, **options_of(done, name)} for name in joint]
+    joint = [name for name, how in METHODS.items() if not how.several]
+    options = [{**default, **options_of(experiment, name)} for name in joint]
     assert len({json.dumps([one.get(key) for key in shared]) for one in options}) == 1
 
 
@@ -156,38 +165,50 @@ def test_a_task_of_its_own_has_its_share_of_the_steps(experiment: Path, tmp_path
     assert [(phase.tasks, phase.steps) for phase in joint] == [(("ner", "pos"), 300)]
 
 
-def test_self_training_goes_on_from_its_teacher_with_all_pairs_that_have_text(done: Path, experiment: Path) -> None:
-    teacher, own = (options_of(done, "hyper-x-self-training", part) for part in ("teacher", "model"))
-    assert teacher["max_train_steps"] + own["max_train_steps"] == STEPS
-    # The last checkpoint, whatever the curve says.
+def test_self_training_goes_on_from_its_teacher_with_all_pairs_that_have_text(experiment: Path) -> None:
+    teacher, own = (options_of(experiment, "hyper-x-self-training", part) for part in (0, 1))
+    assert teacher["max_train_steps"] + own["max_train_steps"] == 300
     assert own["load_from_ckpt"] == str(Path(teacher["output_dir"]) / f"checkpoint-{teacher['max_train_steps']}")
     assert own["seed"] != teacher["seed"]
     assert own["train_task_language_pairs"] == teacher["train_task_language_pairs"] == ["ner#en", "pos#tr"]
     assert "self_train_task_language_pairs" not in teacher
     # There is no raw text in German.
     assert sorted(own["self_train_task_language_pairs"]) == ["ner#tr", "pos#en"]
-    assert own["data"] == {**teacher["data"], **Experiment.read(str(experiment)).text_table()}
+    texts = Experiment.read(str(experiment)).text_table()
+    assert own["data"] == {**teacher["data"], **texts}
     assert own["learning_rate"] == teacher["learning_rate"] / 2
+    assert own["self_train_samples"] == runs.SELF_TRAINING_SAMPLES
 
 
-def test_fine_tuning_trains_the_encoder_and_no_adapter(experiment: Path, tmp_path: Path) -> None:
-    options = ["--methods", "fine-tuning", "--seeds", "1", "--keep_checkpoints", "--max_eval_samples", "2"]
-    assert suite("run", tmp_path, *options, experiment=experiment) == 0
-    (folder,) = tmp_path.rglob(f"checkpoint-{STEPS}")
+@pytest.mark.parametrize("name", ["hyper-x-published", "hyper-x-self-training"])
+def test_changed_options_win_over_those_of_the_method(experiment: Path, name: str) -> None:
+    changes = {"warmup_steps": 7, "self_train_samples": 50}
+    assert options_of(experiment, name, **changes).items() >= changes.items()
+
+
+@pytest.fixture(scope="module")
+def kept(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The output of two methods whose checkpoints are kept."""
+    output, few = tmp_path_factory.mktemp("kept"), ["--seeds", "1", "--keep_checkpoints", "--max_eval_samples", "2"]
+    assert suite("run", output, "--methods", "fine-tuning", "mad-x", *few, experiment=experiment) == 0
+    return output
+
+
+def test_fine_tuning_trains_the_encoder_and_no_adapter(kept: Path) -> None:
+    (folder,) = kept.rglob(f"fine-tuning/**/checkpoint-{STEPS}")
     # The scores are those of `hyperx evaluate`.
     known = evaluate_checkpoint(EvaluateConfig(eval_ckpt=folder, max_eval_samples=2, disable_progress_bar=True)).scores
-    assert {row.pair: row.score for row in Results(tmp_path).rows()} == {str(one.pair): one.value for one in known}
+    rows = rows_of(kept, "final", "fine-tuning")
+    assert {row.pair: row.score for row in rows} == {str(one.pair): one.value for one in known}
     weights = load_file(folder / "model.safetensors")
     assert any("word_embeddings" in name for name in weights)
     assert any("attention" in name for name in weights)
     assert {name.partition(".")[0] for name in weights} == {"encoder", "heads"}
 
 
-def test_mad_x_keeps_its_language_adapters(experiment: Path, tmp_path: Path) -> None:
-    options = ["--methods", "mad-x", "--seeds", "1", "--keep_checkpoints", "--max_eval_samples", "2"]
-    assert suite("run", tmp_path, *options, experiment=experiment) == 0
-    (text,) = tmp_path.rglob("text_*/checkpoint-*")
-    (tasks,) = tmp_path.rglob("model/checkpoint-*")
+def test_mad_x_keeps_its_language_adapters(kept: Path) -> None:
+    (text,) = kept.rglob("text_*/checkpoint-*")
+    (tasks,) = kept.rglob("mad-x/**/model/checkpoint-*")
     before, after = load_file(text / "model.safetensors"), load_file(tasks / "model.safetensors")
     kept = [name for name in before if name.startswith("plain_adapters.language-")]
     assert {name.split(".")[1] for name in kept} == {"language-en", "language-tr"}  # German has no train split
@@ -218,20 +239,20 @@ def test_raw_text_keeps_clear_of_dev_and_test_data(experiment: Path, encoder: Pa
     assert loader.load(pair, "train").sentence_count == len(kept)
 
 
-def test_what_is_done_is_skipped(done: Path, experiment: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_done_is_skipped(done: Path, experiment: Path, capsys: Out) -> None:
     before = (done / "results.jsonl").read_bytes()
-    again = ["--max_eval_samples", "10", "--curve_steps", "2", "--curve_samples", "5", "--seeds", "1"]
+    again = ["--max_eval_samples", "10", "--seeds", "1", "--methods", *METHODS]
     assert suite("run", done, *again, experiment=experiment) == 0
     assert f"{len(METHODS)} runs, {len(METHODS)} of them have their rows already" in capsys.readouterr().out
     assert (done / "results.jsonl").read_bytes() == before
+    # A run without the curve that is wanted is not done.
+    world, rows = Experiment.read(str(experiment)), Results(done).rows()
+    run = Run(method="hyper-x", seed=1, steps=STEPS, rate=1e-3, stage="final", limit=10)
+    for curve, is_done in (((2, 5), True), ((1, 5), False), ((2, 6), False)):
+        assert replace(run, curve_steps=curve[0], curve_limit=curve[1]).is_done(world, rows) is is_done
 
 
-def test_an_interrupted_training_goes_on(
-    experiment: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> None:
+def test_an_interrupted_training_goes_on(experiment: Path, tmp_path: Path, monkeypatch: Patch, capsys: Out) -> None:
     from hyperx.training.loop import TrainingRun
 
     step, taken = TrainingRun._step, []
@@ -255,8 +276,8 @@ def test_an_interrupted_training_goes_on(
     assert [row.score for row in Results(whole).rows()] == [row.score for row in Results(tmp_path).rows()]
 
 
-def test_a_search_chooses_the_rate_by_seen_pairs(
-    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+def test_a_search_chooses_the_rate_by_seen_pairs_for_runs_on_all_cells(
+    experiment: Path, tmp_path: Path, capsys: Out
 ) -> None:
     rates = ["--rates", "1e-5", "3e-2", "--methods", "adapter-task"]
     assert suite("search", tmp_path, *rates, experiment=experiment) == 0
@@ -265,39 +286,21 @@ def test_a_search_chooses_the_rate_by_seen_pairs(
     found = found_rates(Results(tmp_path).frame(), experiment="toy", method="adapter-task", options="", steps=STEPS)
     assert set(found) == {1e-5, 3e-2}
     best = max(found, key=lambda rate: found[rate])
-    assert (
-        suite(
-            "run",
-            tmp_path,
-            "--methods",
-            "adapter-task",
-            "--seeds",
-            "1",
-            "--max_eval_samples",
-            "2",
-            experiment=experiment,
-        )
-        == 0
-    )
-    assert f"adapter-task: rate {best:g}, the best on dev data" in capsys.readouterr().out
-    assert {row.rate for row in rows_of(tmp_path, "final", "adapter-task")} == {best}
-    assert suite("render", tmp_path, "--baseline", "adapter-task", "--formats", "svg") == 0
-    assert f"**{best:g}: {100 * found[best]:.1f}**" in (tmp_path / "tables.md").read_text(encoding="utf-8")
-
-
-def test_all_cells_with_dev_data_are_scored_to_choose_by(experiment: Path, tmp_path: Path) -> None:
+    assert f"**{best:g}: {100 * found[best]:.1f}**" in capsys.readouterr().out
     options = ["--methods", "adapter-task", "--seeds", "1", "--max_eval_samples", "2", "--split", "dev"]
     assert suite("run", tmp_path, *options, experiment=experiment) == 0
+    assert f"adapter-task: rate {best:g}, the best on dev data" in capsys.readouterr().out
     rows = rows_of(tmp_path, "dev", "adapter-task")
+    assert {row.rate for row in rows} == {best}
+    # All cells with dev data are scored to choose by.
     assert {row.pair for row in rows} == set(map(str, Experiment.read(str(experiment)).cells("dev")))
     assert {(row.split, row.sentences) for row in rows} == {("dev", 2)}
-    assert suite("render", tmp_path, "--baseline", "adapter-task", "--formats", "svg") == 0
-    assert "dev data, to choose by" in (tmp_path / "tables.md").read_text(encoding="utf-8")
+    assert "dev data, to choose by" in " ".join(
+        all_tables(Results(tmp_path), comparisons(Results(tmp_path)), "adapter-task")
+    )
 
 
-def test_a_run_that_fails_is_named_and_the_others_go_on(
-    experiment: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_a_run_that_fails_is_named_and_the_others_go_on(experiment: Path, tmp_path: Path, capsys: Out) -> None:
     options = ["--methods", "adapter-shared", "hyper-x", "--seeds", "1", "--max_eval_samples", "2"]
     # An option that plain adapters have no use for.
     changed = ["--options", "conditional_layer_norm=true", "add_layer_norm_after_adapter=true"]
@@ -310,47 +313,31 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(
     assert {row.options for row in rows} == {"add_layer_norm_after_adapter=true conditional_layer_norm=true"}
 
 
-def test_rendering_gives_tables_plots_and_a_page(done: Path, tmp_path: Path) -> None:
-    page, title = tmp_path / "page.md", "toy, 4 steps, the first 10 sentences of each cell: test data"
-    page.write_text(f"Before.\n\n<!-- {title} -->\nold\n<!-- end -->\n\nAfter.\n", encoding="utf-8")
-    assert suite("render", done, "--page", page) == 0
+def test_rendering_gives_tables_plots_and_a_page(done: Path, rendered: str, tmp_path: Path) -> None:
     plots = {path.name: path for path in done.iterdir() if path.suffix in (".png", ".svg")}
     assert set(plots) == {f"{name}.{kind}" for name in ("cells-toy-4-10", "curves-toy-4-5") for kind in ("png", "svg")}
     assert plots["cells-toy-4-10.png"].read_bytes().startswith(b"\x89PNG")
     assert "<svg" in plots["curves-toy-4-5.svg"].read_text(encoding="utf-8")
-    text = (done / "tables.md").read_text(encoding="utf-8")
     groups = "seen | new pair | new language | zero-shot (both new) | all"
     header = f"| method | seeds, rate | {groups} | seconds (+ on raw text) |"
+    lines = {line.split()[1]: line for line in rendered.split(header)[1].splitlines()[2 : 2 + len(METHODS)]}
     # Two seeds have an interval, one has none.
-    averages = dict(zip(METHODS, text.split(header)[1].splitlines()[2:], strict=False))
-    assert averages["hyper-x"].count("±") == averages["adapter-shared"].count("±") == 5
-    assert averages["mad-x"].count("±") == 0
-    assert "| adapter-shared | 2, " in text
-    assert "Every cell: [cells-toy-4-10.csv](data/cells-toy-4-10.csv)." in text
+    assert {name: line.count("±") for name, line in lines.items()} == {name: 5 * (name in TWICE) for name in METHODS}
+    assert lines["adapter-shared"].startswith("| adapter-shared | 2, ")
+    assert "Every cell: [cells-toy-4-10.csv](data/cells-toy-4-10.csv)." in rendered
     cells = (done / "data" / "cells-toy-4-10.csv").read_text(encoding="utf-8")
     for cell in ("ner#en,seen,f1,10,2,", "pos#en,new pair,accuracy,10,2,", "ner#de,new language,f1,10,2,"):
         assert f"hyper-x,{cell}" in cells
-    assert (tmp_path / "data" / "cells-toy-4-10.csv").read_text(encoding="utf-8") == cells
-    once = page.read_text(encoding="utf-8")
-    before, _, rest = once.partition(f"<!-- {title} -->\n\n")
-    inside, _, after = rest.partition("\n\n<!-- end -->")
-    assert (before, after) == ("Before.\n\n", "\n\nAfter.\n")
-    assert f"## {title}\n\n{inside}" in text
-    update_page(page, {title: inside})
-    assert page.read_text(encoding="utf-8") == once
+    # Tables go into a page once.
+    page, title = tmp_path / "page.md", "toy, 4 steps, the first 10 sentences of each cell: test data"
+    page.write_text(f"Before.\n\n<!-- {title} -->\nold\n<!-- end -->\n\nAfter.\n", encoding="utf-8")
+    table = rendered.partition(f"## {title}\n")[2].partition("## ")[0].strip()
+    for _ in range(2):
+        update_page(page, {title: table})
+        text = page.read_text(encoding="utf-8")
+        assert text == f"Before.\n\n<!-- {title} -->\n\n{table}\n\n<!-- end -->\n\nAfter.\n"
     with pytest.raises(DataError, match=r"page\.md: expected a heading of tables\.md, found 'toy, 4 steps"):
         update_page(page, {})
-
-
-def test_a_cell_whose_sentences_all_stand_in_train_has_no_score_without(done: Path) -> None:
-    (comparison,) = comparisons(Results(done), "final")
-    systems = {
-        name: rows.assign(in_train=rows["sentences"], score_without=float("nan"))
-        for name, rows in comparison.systems.items()
-    }
-    cells = cells_data(replace(comparison, systems=systems))
-    assert set(cells["in_train"]) == {10}
-    assert cells["score_without"].isna().all()
 
 
 def test_scores_without_what_stands_in_train_are_those_of_the_other_sentences(done: Path) -> None:
@@ -358,59 +345,46 @@ def test_scores_without_what_stands_in_train_are_those_of_the_other_sentences(do
     pair = TaskLanguagePair("pos", "en")
     assert evaluation.CellScore(pair, "accuracy", right, in_train).score_without == 0.5
     assert evaluation.CellScore(pair, "accuracy", right, ~in_train).score_without == 1
-    (comparison,) = comparisons(Results(done), "final")
-    systems = {name: rows.assign(in_train=4, score_without=0.25) for name, rows in comparison.systems.items()}
-    cells = cells_data(replace(comparison, systems=systems)).query("pair == 'ner#en'").set_index("method")
-    assert set(cells["in_train"]) == {4}
-    assert set(cells["score_without"]) == {25}
-    assert {name for name, rows in systems.items() if rows["seed"].nunique() > 1} == set(
-        cells.index[cells["score_without_interval"] == 0]
+    assert evaluation.CellScore(pair, "accuracy", right, in_train | ~in_train).score_without is None
+    comparison = compared(done, "final")
+    changed = replace(comparison, rows=comparison.rows.assign(in_train=4, score_without=0.25))
+    cells = cells_data(changed).query("pair == 'ner#en'").set_index("method")
+    assert (set(cells["in_train"]), set(cells["score_without"])) == ({4}, {25})
+    assert set(cells.index[cells["score_without_interval"] == 0]) == set(TWICE)
+
+
+def test_differences_are_the_baselines_averages_less_those_of_the_others(done: Path, rendered: str) -> None:
+    comparison = compared(done, "final")
+    averages, lines = (
+        comparison.averages(),
+        rendered.partition("| hyper-x less |")[2].partition("\n\n")[0].splitlines()[2:],
     )
+    cells = {name: shown for name, *shown in (line.strip("| ").split(" | ") for line in lines)}
+    assert cells.keys() == set(comparison.systems) - {"hyper-x"}
+    values = {}
+    for name, (seeds, *shown) in cells.items():
+        less = (averages.loc["hyper-x"] - averages.loc[name]).dropna()
+        assert int(seeds) == len(less) == (2 if name in TWICE else 1)
+        values[name] = [float(cell.split()[0]) for cell in shown]
+        assert values[name] == pytest.approx(list(100 * less.mean()), abs=0.051)
+    assert any(abs(value) > 1 for shown in values.values() for value in shown)
 
 
-def test_differences_are_the_baselines_averages_less_those_of_the_others(done: Path) -> None:
-    (comparison,) = comparisons(Results(done), "final")
-    table = differences_table(comparison, "hyper-x", Results(done))
-    cells = [line.strip("| ").split(" | ") for line in table.splitlines()[2:]]
-    assert [name for name, *_ in cells] == [name for name in comparison.systems if name != "hyper-x"]
-    ours, some = comparison.averages("hyper-x"), 0
-    for name, seeds, *shown in cells:
-        less = (ours - comparison.averages(name)).dropna()
-        assert int(seeds) == len(less) == (2 if name == "adapter-shared" else 1)
-        values = [float(cell.split()[0]) for cell in shown]
-        assert values == pytest.approx(list(100 * less.mean()), abs=0.051)
-        some += any(abs(value) > 1 for value in values)
-    assert some
-
-
-def test_curves_are_means_over_the_seeds(done: Path) -> None:
-    (comparison,) = comparisons(Results(done), "curve")
-    averages = {seed: comparison.averages("hyper-x").xs(seed, level="seed") for seed in (1, 2)}
-    assert not averages[1].equals(averages[2])
+def test_averages_are_those_of_the_cells_and_curves_their_means_over_the_seeds(done: Path) -> None:
+    rows = [row for row in rows_of(done, "final", "hyper-x") if row.seed == 2]
+    found = compared(done, "final").averages().loc["hyper-x", STEPS, 2]
+    for name, groups in {
+        "seen": ["seen"],
+        "zero_shot": ["new_pair", "new_language"],
+        "all": list(CELLS.values()),
+    }.items():
+        assert found[name] == pytest.approx(np.mean([row.score for row in rows if row.group in groups]))
+    comparison = compared(done, "curve")
+    first, second = (comparison.averages().loc["hyper-x"].xs(seed, level="seed") for seed in (1, 2))
+    assert not first.equals(second)
     curve = curve_data(comparison).query("method == 'hyper-x'").set_index("step")
     for group in ("seen", "new_pair", "zero_shot"):
-        assert list(curve[group]) == pytest.approx(list(50 * (averages[1][group] + averages[2][group])))
-
-
-def test_steps_at_which_a_cell_is_missing_have_no_average() -> None:
-    rows = pd.DataFrame(
-        [(100, 1, "ner#en", 0.5), (100, 1, "pos#en", 0.7), (200, 1, "pos#en", 0.9)],
-        columns=["step", "seed", "pair", "score"],
-    ).assign(group="seen")
-    assert dict(_average(rows, "seen")) == {(100, 1): pytest.approx(0.6)}
-
-
-def test_averages_are_those_of_the_cells(done: Path) -> None:
-    (comparison,) = comparisons(Results(done), "final")
-    rows = [row for row in rows_of(done, "final", "hyper-x") if row.seed == 2]
-    averages = comparison.averages("hyper-x").loc[STEPS, 2]
-
-    def mean(*groups: str) -> float:
-        return float(np.mean([row.score for row in rows if row.group in groups]))
-
-    assert averages["seen"] == pytest.approx(mean("seen"))
-    assert averages["zero_shot"] == pytest.approx(mean("new_pair", "new_language"))
-    assert averages["all"] == pytest.approx(mean("seen", "new_pair", "new_language"))
+        assert list(curve[group]) == pytest.approx(list(50 * (first[group] + second[group])))
 
 
 @pytest.mark.parametrize("name", ["mixed-6", "african-16"])
@@ -478,7 +452,7 @@ def test_a_paired_bootstrap_of_one_cell_is_that_of_its_differences() -> None:
 
 def test_equal_methods_differ_by_nothing() -> None:
     counts = [{"pos#en": words(np.arange(30) % 3 > 0), "ner#de": words(np.arange(20) % 2)} for _ in range(3)]
-    assert bootstrap.difference(counts, counts, resamples=100) == bootstrap.Difference(0.0, 0.0, 0.0, 3)
+    assert bootstrap.difference(counts, counts, resamples=100) == bootstrap.Difference(0.0, 0.0, 0.0)
 
 
 def test_cells_count_alike_and_seeds_are_resampled() -> None:
@@ -498,7 +472,7 @@ def test_cells_count_alike_and_seeds_are_resampled() -> None:
 
 def test_what_cannot_be_resampled_stays() -> None:
     one, other = [{"a": words(np.ones(1))}], [{"a": words(np.zeros(1))}]
-    assert bootstrap.difference(one, other) == bootstrap.Difference(1.0, 1.0, 1.0, 1)
+    assert bootstrap.difference(one, other) == bootstrap.Difference(1.0, 1.0, 1.0)
     with pytest.raises(ValueError, match="same shape"):
         bootstrap.difference(one, [{"a": words(np.ones(2))}])
 
@@ -516,75 +490,74 @@ def test_the_mean_over_seeds_has_the_interval_of_students_t() -> None:
 # Errors ---------------------------------------------------------------------------------------------------------------
 
 
-def test_what_is_unknown_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("entries", "expected"),
+    [
+        (["adapter_dims=3"], r"expected NAME=VALUE; found 'adapter_dims=3'\. Did you mean 'adapter_dim'"),
+        (["learning_rate=1"], "--options: learning_rate follows from the experiment and the suite's"),
+        (["adapter_dim=3", "adapter_dim=4"], "--options: adapter_dim is given twice; keep one of them"),
+        (["label_map={A: O, A: B}"], r"--options: label_map: '\{A: O, A: B\}' is not YAML: 'A' in line 1 is"),
+    ],
+)
+def test_options_at_fault_are_named(entries: list[str], expected: str) -> None:
+    with pytest.raises(ConfigError, match=expected):
+        read_changes(entries)
+    assert read_changes(["adapter_dim=3", "head_layer=no"]) == {"adapter_dim": 3, "head_layer": "no"}
+
+
+@pytest.mark.parametrize(
+    ("words", "expected"),
+    [
+        (["run", "--experiment", "mixed-7"], "cannot read"),
+        (["run", "--experiment", "empty.yaml"], "expected train_task_language_pairs and a table 'data'"),
+        (["render", "--output_dir", "nothing"], "there are no results"),
+        (["rnu"], "usage: python -m benchmarks.transfer {search,run,render}"),
+    ],
+)
+def test_what_is_unknown_is_named(
+    words: list[str], expected: str, tmp_path: Path, monkeypatch: Patch, capsys: Out
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    Path("empty.yaml").write_text("tasks: [ner]", encoding="utf-8")
+    assert main(words) == (2 if words == ["rnu"] else 1)
+    assert expected in capsys.readouterr().err
     with pytest.raises(ConfigError, match=r"no method 'hyperx'.*Did you mean 'hyper-x'"):
         method("hyperx")
-    with pytest.raises(ConfigError, match=r"expected NAME=VALUE; found 'adapter_dims=3'\. Did you mean 'adapter_dim'"):
-        read_changes(["adapter_dims=3"])
-    assert read_changes(["adapter_dim=3", "head_layer=no"]) == {"adapter_dim": 3, "head_layer": "no"}
-    with pytest.raises(ConfigError, match="--options: learning_rate follows from the experiment and the suite's"):
-        read_changes(["learning_rate=1"])
-    with pytest.raises(ConfigError, match="--options: adapter_dim is given twice; keep one of them"):
-        read_changes(["adapter_dim=3", "adapter_dim=4"])
-    with pytest.raises(ConfigError, match=r"--options: label_map: '\{A: O, A: B\}' is not YAML: 'A' in line 1 is"):
-        read_changes(["label_map={A: O, A: B}"])
-    assert main(["run", "--experiment", "mixed-7"]) == 1
-    assert "cannot read" in capsys.readouterr().err
-    assert main(["rnu"]) == 2
-    assert "usage: python -m benchmarks.transfer {search,run,render}" in capsys.readouterr().err
-    assert main(["render", "--output_dir", str(tmp_path)]) == 1
-    assert "there are no results" in capsys.readouterr().err
-    empty = tmp_path / "empty.yaml"
-    empty.write_text("tasks: [ner]", encoding="utf-8")
-    with pytest.raises(ConfigError, match="expected train_task_language_pairs and a table 'data'"):
-        Experiment.read(str(empty))
 
 
-def test_faults_in_results_are_named(done: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_faults_in_results_are_named(done: Path, tmp_path: Path, capsys: Out) -> None:
     assert main(["render", "--output_dir", str(done), "--baseline", "hyper"]) == 1
     assert "no run of 'hyper' is there" in capsys.readouterr().err
     rows = rows_of(done, "final", "hyper-x")
     lame = Results(tmp_path)
     lame.append([*rows[:5], replace(rows[5], seed=9)])
     with pytest.raises(DataError, match="do not compare"):
-        comparisons(lame, "final")
-    counts, changed = Results(done).counts(rows[0].run, "test-10"), Results(tmp_path / "changed")
+        comparisons(lame)
+    counts, changed = Results(done).counts(rows[0].run, "test", 10), Results(tmp_path / "changed")
     changed.append(replace(row, run=name, method=name, seed=1) for name in ("one", "other") for row in rows[:6])
-    changed.write_counts("one", "test-10", counts)
-    changed.write_counts("other", "test-10", {pair: found[1:] for pair, found in counts.items()})
+    changed.write_counts("one", "test", 10, counts)
+    changed.write_counts("other", "test", 10, {pair: found[1:] for pair, found in counts.items()})
     with pytest.raises(DataError, match="one and other were scored on other sentences"):
-        write_tables(changed, "one", tmp_path / "tables.md")
+        all_tables(changed, comparisons(changed), "one")
     with pytest.raises(DataError, match="delete its rows and run it again"):
-        lame.counts(rows[0].run, "test-10")
+        lame.counts(rows[0].run, "test", 10)
     with lame.path.open("a", encoding="utf-8") as file:
         file.write(json.dumps({**asdict(rows[0]), "colour": 1}) + "\n")
     with pytest.raises(DataError, match=r"results\.jsonl:7: expected a row of results .*colour"):
         lame.rows()
 
 
-def test_a_finished_training_is_not_repeated(tmp_path: Path) -> None:
-    folder = tmp_path / "model"
-    (folder / "checkpoint-3").mkdir(parents=True)
-    (folder / "checkpoint-3" / "hyperx.json").write_text("{}", encoding="utf-8")
-    (tmp_path / "model.seconds.json").write_text("7.5", encoding="utf-8")
-    assert train_once({"output_dir": str(folder), "max_train_steps": 3}) == 7.5
-
-
-def test_the_time_of_a_training_whose_checkpoints_are_gone_is_not_counted_again(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_the_time_of_a_training_is_that_of_its_calls_while_checkpoints_are_there(
+    tmp_path: Path, monkeypatch: Patch
 ) -> None:
+    options, done = {"output_dir": str(tmp_path / "model"), "max_train_steps": 3}, tmp_path / "model" / "checkpoint-3"
     (tmp_path / "model.seconds.json").write_text("7.5", encoding="utf-8")
     monkeypatch.setattr(runs, "train", print)
-    assert train_once({"output_dir": str(tmp_path / "model"), "max_train_steps": 3}) < 7
-
-
-def test_a_run_without_the_curve_that_is_wanted_is_not_done(done: Path, experiment: Path) -> None:
-    world, rows = Experiment.read(str(experiment)), Results(done).rows()
-    run = Run(method="hyper-x", seed=1, steps=STEPS, rate=1e-3, stage="final", limit=10)
-    assert run.is_done(world, rows)
-    assert replace(run, curve_steps=2, curve_limit=5).is_done(world, rows)
-    assert not replace(run, curve_steps=1, curve_limit=5).is_done(world, rows)
-    assert not replace(run, curve_steps=2, curve_limit=6).is_done(world, rows)
+    assert train_once(options) < 7
+    done.mkdir(parents=True)
+    (done / "hyperx.json").write_text("{}", encoding="utf-8")
+    (tmp_path / "model.seconds.json").write_text("7.5", encoding="utf-8")
+    assert train_once(options) == 7.5
 
 
 def test_rates_are_compared_on_equal_terms(done: Path) -> None:
@@ -601,18 +574,6 @@ def test_rates_are_compared_on_equal_terms(done: Path) -> None:
     assert found(*both, search(0.1, 1, 5, 0.9), search(0.1, 2, 500, 0.9)) == {0.1: 0.5, 0.2: 0.6}
     assert found(*both, search(0.1, 1, None, 0.9)) == {0.1: 0.9}
     assert found(both[0], search(0.2, 2, 500, 0.6)) == {}
-
-
-def test_changed_options_win_over_those_of_the_method(experiment: Path, tmp_path: Path) -> None:
-    world, changes = Experiment.read(str(experiment)), {"warmup_steps": 7, "self_train_samples": 50}
-    for name in ("hyper-x-published", "hyper-x-self-training"):
-        run = Run(method=name, seed=1, steps=300, rate=1e-3, stage="final", limit=None, changes=changes)
-        options = runs.phase_options(run, world, phases(run, world, tmp_path)[-1])
-        assert {key: options[key] for key in changes} == changes
-    assert (
-        runs.phase_options(replace(run, changes={}), world, phases(run, world, tmp_path)[-1])["self_train_samples"]
-        == runs.SELF_TRAINING_SAMPLES
-    )
 
 
 def test_pairs_of_a_table_name_their_groups(experiment: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import time
 from collections.abc import Iterator, Sequence
@@ -21,6 +22,7 @@ from .experiment import Experiment
 from .methods import METHODS, method
 from .results import Results, Stage, found_rates
 from .runs import OWN_OPTIONS, Run, options_text, perform
+from .tables import INTRODUCTION, all_tables, comparisons, rates_table, update_page, write_data
 
 OUTPUT = Path("runs/transfer")
 
@@ -76,7 +78,8 @@ class RunOptions(CommonOptions):
     max_eval_samples: int | None = 1_000
     """Number of sentences of each cell, starting from the first; None for all."""
     curve_steps: int | None = None
-    """Number of steps after which cells with dev data are scored, for learning curves."""
+    """Number of steps after which cells with dev data are scored, for learning curves; not for methods that train more
+    than one model on labels."""
     curve_samples: int | None = 500
     """Number of sentences of each cell for learning curves; None for all."""
 
@@ -131,9 +134,8 @@ def train_all(options: SearchOptions | RunOptions) -> int:
     print(f"{experiment.name}: {len(runs)} runs, {len(runs) - len(due)} of them have their rows already", flush=True)
     failed, begin = [], time.monotonic()
     for number, run in enumerate(due):
-        left = (
-            f", about {(time.monotonic() - begin) / number * (len(due) - number) / 60:.0f} min left" if number else ""
-        )
+        minutes = (time.monotonic() - begin) / max(number, 1) * (len(due) - number) / 60
+        left = f", about {minutes:.0f} min left" if number else ""
         what = f"{run.method}, rate {run.rate:g}, seed {run.seed}, {run.steps} steps"
         print(f"[{number + 1} of {len(due)}{left}] {what}", flush=True)
         try:
@@ -142,7 +144,7 @@ def train_all(options: SearchOptions | RunOptions) -> int:
             print(f"{experiment.name} {run.method} seed {run.seed} rate {run.rate:g}: {error}", file=sys.stderr)
             failed.append(what)
     if isinstance(options, SearchOptions):
-        _print_rates(options, experiment, results)
+        print(rates_table(results))
     if failed:
         raise HyperXError(f"{len(failed)} of {len(due)} runs failed, see above: {'; '.join(failed)}")
     return 0
@@ -150,38 +152,27 @@ def train_all(options: SearchOptions | RunOptions) -> int:
 
 def _planned(options: SearchOptions | RunOptions, experiment: Experiment, results: Results) -> Iterator[Run]:
     """The runs that the options ask for, seed by seed, so that after the first one all methods can be compared."""
-    changes = read_changes(options.options)
-    frame = results.frame()
+    changes, frame = read_changes(options.options), results.frame()
     stage: Stage = "search" if isinstance(options, SearchOptions) else "final" if options.split == "test" else "dev"
-    for seed in options.seeds:
-        for name in options.methods:
-            how = method(name)
-            curve: dict[str, Any] = {}
-            if isinstance(options, SearchOptions):
-                rates: tuple[float, ...] = options.rates or how.rates
-            else:
-                text = options_text(name, changes, options.text_steps)
-                steps = options.rates_from or options.steps
-                found = found_rates(frame, experiment=experiment.name, method=name, options=text, steps=steps)
-                rates = (options.rate or (max(found, key=lambda rate: found[rate]) if found else how.rate),)
-                why = "as asked for" if options.rate else "the best on dev data" if found else "its default, no search"
-                if seed == options.seeds[0]:
-                    print(f"{name}: rate {rates[0]:g}, {why}", flush=True)
+    for seed, name in itertools.product(options.seeds, options.methods):
+        how, curve = method(name), dict[str, Any]()
+        if isinstance(options, SearchOptions):
+            rates = options.rates or how.rates
+        else:
+            text, steps = options_text(name, changes, options.text_steps), options.rates_from or options.steps
+            found = found_rates(frame, experiment=experiment.name, method=name, options=text, steps=steps)
+            rates = (options.rate or (max(found, key=lambda rate: found[rate]) if found else how.rate),)
+            why = "as asked for" if options.rate else "the best on dev data" if found else "its default, no search"
+            if seed == options.seeds[0]:
+                print(f"{name}: rate {rates[0]:g}, {why}", flush=True)
+            if not how.several:
                 curve = {"curve_steps": options.curve_steps, "curve_limit": options.curve_samples}
-            for rate in rates:
-                yield Run(
-                    method=name,
-                    seed=seed,
-                    steps=options.steps,
-                    rate=rate,
-                    stage=stage,
-                    limit=options.max_eval_samples,
-                    changes=changes,
-                    text_steps=options.text_steps,
-                    save_steps=options.save_steps,
-                    keep=options.keep_checkpoints,
-                    **curve,
-                )
+        for rate in rates:
+            yield Run(
+                method=name, seed=seed, steps=options.steps, rate=rate, stage=stage, limit=options.max_eval_samples,
+                changes=changes, text_steps=options.text_steps, save_steps=options.save_steps,
+                keep=options.keep_checkpoints, **curve,
+            )  # fmt: skip
 
 
 def read_changes(entries: Sequence[str]) -> dict[str, Any]:
@@ -204,35 +195,29 @@ def read_changes(entries: Sequence[str]) -> dict[str, Any]:
     return changes
 
 
-def _print_rates(options: SearchOptions, experiment: Experiment, results: Results) -> None:
-    frame, changes = results.frame(), read_changes(options.options)
-    for name in options.methods:
-        text = options_text(name, changes, options.text_steps)
-        found = found_rates(frame, experiment=experiment.name, method=name, options=text, steps=options.steps)
-        shown = "  ".join(f"{rate:g}: {100 * value:.1f}" for rate, value in found.items())
-        print(f"{name}: {shown}  best: {max(found, key=lambda rate: found[rate]):g}" if found else f"{name}: none")
-
-
 def render(options: RenderOptions) -> int:
     """Write all tables and plots."""
-    # The plotting library is slow to import, and training does not need it.
-    from .plots import curves, heat_map, save
-    from .tables import FILES, comparisons, update_page, write_data, write_tables
+    from .plots import curves, heat_map  # matplotlib is slow to import, and training does not need it
 
     results = Results(options.output_dir)
     if not results.rows():
         raise DataError("there are no results; `run` writes some", path=results.path)
-    sections = write_tables(results, options.baseline, results.folder / "tables.md")
-    write_data(results, results.folder / "data")
-    print(results.folder / "tables.md")
+    compared = comparisons(results)
+    sections = all_tables(results, compared, options.baseline)
+    versions = ", ".join(sorted(results.frame()["version"].unique()))
+    parts = [INTRODUCTION, *(f"## {title}\n\n{text}" for title, text in sections.items()), f"Versions: {versions}\n"]
+    written = [results.folder / "tables.md"]
+    written[0].write_text("\n".join(parts), encoding="utf-8")
+    write_data(compared, results.folder / "data")
     if options.page is not None:
         update_page(options.page, sections)
-        write_data(results, options.page.parent / "data")
-    for stage, kind in FILES.items():
-        for comparison in comparisons(results, stage):
-            figure = curves(comparison) if stage == "curve" else heat_map(comparison)
-            for path in save(figure, results.folder, f"{kind}-{comparison.file}", options.formats):
-                print(path)
+        write_data(compared, options.page.parent / "data")
+    for comparison in compared:
+        figure = curves(comparison) if comparison.stage == "curve" else heat_map(comparison)
+        for ending in options.formats:
+            written.append(results.folder / f"{comparison.file}.{ending}")
+            figure.savefig(written[-1], dpi=200)
+    print(*written, sep="\n")
     return 0
 
 

@@ -21,12 +21,7 @@ BATCH = 50
 
 @dataclass(frozen=True)
 class Mean:
-    """A mean over seeds.
-
-    Args:
-        value: the mean.
-        half: half the width of its interval; None for one seed.
-    """
+    """A mean over seeds, and half the width of its interval, which one seed does not have."""
 
     value: float
     half: float | None
@@ -34,19 +29,11 @@ class Mean:
 
 @dataclass(frozen=True)
 class Difference:
-    """How much better one method is than another.
-
-    Args:
-        value: difference of their macro averages, mean over the seeds.
-        low: lower end of its interval.
-        high: upper end.
-        seeds: how many seeds both have.
-    """
+    """How much better one method is than another: difference of macro averages, and the ends of its interval."""
 
     value: float
     low: float
     high: float
-    seeds: int
 
 
 def mean_interval(values: Sequence[float]) -> Mean:
@@ -73,13 +60,17 @@ def difference(
     Args:
         first: for each seed the counts of every cell.
         second: the same for the other method: seeds, cells and sentences in the same order.
-        resamples: number of resamples.
-        seed: random seed of the resampling.
+        resamples: how many are drawn.
+        seed: of the resampling.
 
     Raises:
         ValueError: if seeds, cells or sentences of the two do not match.
     """
-    cells = [_paired([counts[name] for counts in first], [counts[name] for counts in second]) for name in first[0]]
+    # By cell the counts [sentences, seeds, methods, 3].
+    cells = []
+    for name in first[0]:
+        both = np.stack([np.stack([counts[name] for counts in method]) for method in (first, second)])
+        cells.append(np.ascontiguousarray(both.transpose(2, 1, 0, 3), dtype=np.int64))
     wholes = [np.arange(len(cell)) for cell in cells] + [np.arange(len(first))]
     drawn = [index for index, whole in enumerate(wholes) if len(whole) > 1]
 
@@ -89,14 +80,17 @@ def difference(
         chosen: list[NDArray[Any]] = list(wholes)
         for index, sample in zip(drawn, samples, strict=True):
             chosen[index] = sample
-        of_cells = [_differences(cell, rows) for cell, rows in zip(cells, chosen, strict=False)]
+        of_cells = []
+        for cell, rows in zip(cells, chosen, strict=False):
+            scores = score(cell[rows].sum(axis=-4))  # on rows [..., n]: [..., seeds, methods]
+            of_cells.append(scores[..., 0] - scores[..., 1])
         by_seed = sum(of_cells[1:], start=of_cells[0]) / len(of_cells)
         seeds = np.broadcast_to(chosen[-1], (*by_seed.shape[:-1], chosen[-1].shape[-1]))
         return np.asarray(np.take_along_axis(by_seed, seeds, axis=-1).mean(axis=-1), dtype=np.float64)
 
     value = float(statistic(*(wholes[index] for index in drawn)))
     if not drawn:
-        return Difference(value, value, value, len(first))
+        return Difference(value, value, value)
     found = stats.bootstrap(
         [wholes[index] for index in drawn],
         statistic,
@@ -107,16 +101,4 @@ def difference(
         method="percentile",
         rng=np.random.default_rng(seed),
     ).confidence_interval
-    return Difference(value, float(found.low), float(found.high), len(first))
-
-
-def _paired(first: Sequence[Counts], second: Sequence[Counts]) -> NDArray[np.int64]:
-    """The counts of one cell ``[sentences, seeds, methods, 3]``."""
-    stacked = np.stack([np.stack(list(counts)) for counts in (first, second)])
-    return np.ascontiguousarray(stacked.transpose(2, 1, 0, 3), dtype=np.int64)
-
-
-def _differences(cell: NDArray[np.int64], rows: NDArray[Any]) -> NDArray[np.float64]:
-    """The first method's score minus the second's on some sentences ``[..., n]``, for each seed ``[..., seeds]``."""
-    scores = score(cell[rows].sum(axis=-4))
-    return np.asarray(scores[..., 0] - scores[..., 1], dtype=np.float64)
+    return Difference(value, float(found.low), float(found.high))

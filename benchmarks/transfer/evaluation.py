@@ -30,14 +30,8 @@ Counts = NDArray[np.int32]
 
 @dataclass(frozen=True)
 class CellScore:
-    """The result of an evaluation for one cell.
-
-    Args:
-        pair: the cell.
-        measure: the measure.
-        counts: the counts of every sentence.
-        in_train: which sentences also occur in the pair's train split, if the model was trained on it.
-    """
+    """The result of an evaluation for one cell; ``in_train`` tells which sentences also occur in the pair's train
+    split, if the model was trained on it."""
 
     pair: TaskLanguagePair
     measure: str
@@ -64,47 +58,33 @@ def score(counts: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(2 * right / np.maximum(found + wanted, 1), dtype=np.float64)
 
 
-def count(task: Task, gold: Sequence[Any], predicted: Sequence[Any]) -> Counts:
-    """Count a task's results, sentence by sentence.
-
-    Raises:
-        ConfigError: for a task whose measure does not follow from such counts.
-    """
-    check_countable(task)
-    one = _spans if task.measure == "f1" else _labels
-    return np.array([one(*pair) for pair in zip(gold, predicted, strict=True)], dtype=np.int32).reshape(-1, 3)
-
-
 def check_countable(task: Task) -> None:
     """Check that a task can be scored sentence by sentence; raises a ConfigError if not."""
     if task.measure not in ("f1", "accuracy"):
         raise ConfigError([f"{task.name}: the suite scores tasks by f1 or accuracy; found one with {task.measure}"])
 
 
-def _spans(gold: Sequence[str], predicted: Sequence[str]) -> tuple[int, int, int]:
-    wanted, found = set(spans(gold)), set(spans(predicted))
-    return len(wanted & found), len(found), len(wanted)
-
-
-def _labels(gold: str | Sequence[str], predicted: str | Sequence[str]) -> tuple[int, int, int]:
-    if isinstance(gold, str):
-        return int(gold == predicted), 1, 1
-    return sum(a == b for a, b in zip(gold, predicted, strict=True)), len(gold), len(gold)
+def count(task: Task, gold: Sequence[Any], predicted: Sequence[Any]) -> Counts:
+    """Count a task's results, sentence by sentence. Errors as for :func:`check_countable`."""
+    check_countable(task)
+    counts = []
+    for right, answer in zip(gold, predicted, strict=True):
+        if task.measure == "f1":
+            wanted, found = set(spans(right)), set(spans(answer))
+            counts.append((len(wanted & found), len(found), len(wanted)))
+        elif isinstance(right, str):
+            counts.append((int(right == answer), 1, 1))
+        else:
+            counts.append((sum(a == b for a, b in zip(right, answer, strict=True)), len(right), len(right)))
+    return np.array(counts, dtype=np.int32).reshape(-1, 3)
 
 
 def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit: int | None) -> list[CellScore]:
-    """Score some cells of a checkpoint on the data that is recorded in it.
-
-    Args:
-        folder: the checkpoint.
-        pairs: the cells.
-        split: the split to score.
-        limit: largest number of sentences of each cell, starting from the first; None for all.
-    """
+    """Score the first ``limit`` sentences (None: all) of some cells of a checkpoint, on the data recorded in it."""
     model = HyperX.from_pretrained(folder)
     model.to(pick_device(no_cuda=False)).eval()
-    sources = DataPlaces(checkpoint.read_json(folder / checkpoint.DATA, DataRecord).data)
-    loader = SplitLoader(sources, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
+    places = DataPlaces(checkpoint.read_json(folder / checkpoint.DATA, DataRecord).data)
+    loader = SplitLoader(places, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
     labelled = model.config.labelled_pairs
     found = []
     for pair in tqdm(pairs, desc="evaluating", unit="cell", disable=None):

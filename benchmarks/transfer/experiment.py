@@ -26,29 +26,21 @@ Pairs = tuple[TaskLanguagePair, ...]
 
 @dataclass(frozen=True)
 class Experiment:
-    """What is trained on and what is scored.
-
-    Args:
-        name: the name of its file.
-        options: the options in the file, with the requested folder of data.
-        kinds: kind of every task by its name.
-        sources: where the data of every pair of its table is.
-    """
+    """What is trained on and what is scored: the options in a file (with the requested folder of data), the kind of
+    every task, and where the data of every pair of its table is."""
 
     name: str
     options: Mapping[str, Any]
     kinds: Mapping[str, str]
-    sources: DataPlaces
+    places: DataPlaces
     _counts: dict[tuple[TaskLanguagePair, str], int] = field(default_factory=dict, repr=False)
 
     @classmethod
     def read(cls, name: str, data_folder: Path | None = None) -> Experiment:
-        """Read an experiment by its name among the examples, or by its path.
+        """Read an experiment by its name among the examples, or by its path; the data may be in another folder.
 
-        Args:
-            name: ``mixed-6``, or the path of a configuration. It may build on another one, its ``base``; then
-                ``leave_out`` names training pairs of that one to leave out, and only its training pairs are scored.
-            data_folder: where the data is, if not in the folder that the file names.
+        A file may build on another one, its ``base``; then ``leave_out`` names training pairs of that one to leave
+        out, and only its training pairs are scored.
 
         Raises:
             ConfigError: if there is no such file, it trains nothing, or data of its table is missing.
@@ -67,8 +59,8 @@ class Experiment:
         if problems:
             raise ConfigError(problems)
         columns = {name: kind.column for name, kind in kinds_of(kinds).items()}
-        sources = DataSpec(folder, columns, tuple(columns), options["data"]).located(pairs)
-        return cls(path.stem, {**options, "data_folder": str(folder)}, kinds, sources)
+        places = DataSpec(folder, columns, tuple(columns), options["data"]).located(pairs)
+        return cls(path.stem, {**options, "data_folder": str(folder)}, kinds, places)
 
     @cached_property
     def train_pairs(self) -> Pairs:
@@ -83,11 +75,11 @@ class Experiment:
     @cached_property
     def languages(self) -> tuple[str, ...]:
         """Its languages."""
-        return tuple(self.options.get("languages") or dict.fromkeys(pair.language for pair in self.sources.pairs))
+        return tuple(self.options.get("languages") or dict.fromkeys(pair.language for pair in self.places.pairs))
 
     def cells(self, split: str) -> Pairs:
         """The pairs of the table that have a split."""
-        return tuple(pair for pair in self.sources.pairs if self.sources.has(pair, split))
+        return tuple(pair for pair in self.places.pairs if self.places.has(pair, split))
 
     def group(self, pair: TaskLanguagePair) -> Group:
         """The group of a cell, which depends on the experiment, not on what a single model was trained on."""
@@ -96,27 +88,20 @@ class Experiment:
     def sentences(self, pair: TaskLanguagePair, split: str) -> int:
         """How many sentences a split has."""
         if (pair, split) not in self._counts:
-            self._counts[pair, split] = sum(1 for _ in self.sources.read(pair, split))
+            self._counts[pair, split] = sum(1 for _ in self.places.read(pair, split))
         return self._counts[pair, split]
 
     def share(self, task: str, changes: Mapping[str, Any]) -> float:
         """The share of a task's rows in joint batches, with some options changed."""
-        given = {**self.options, **changes}
-        options = SamplingOptions(
-            **{name: given[name] for name in ("sampling_strategy", "temperature") if name in given}
-        )
+        given, default = {**self.options, **changes}, SamplingOptions()
         most = given.get("max_train_samples")
         counts = [self.sentences(pair, "train") for pair in self.train_pairs]
         shares = pair_probabilities(
             [count if most is None else min(count, most) for count in counts],
-            strategy=options.sampling_strategy,
-            temperature=options.temperature,
+            strategy=given.get("sampling_strategy", default.sampling_strategy),
+            temperature=given.get("temperature", default.temperature),
         )
         return float(sum(share for pair, share in zip(self.train_pairs, shares, strict=True) if pair.task == task))
-
-    def _files(self, pair: TaskLanguagePair, split: str) -> list[str]:
-        found: list[str] = self.sources.record(pair, split).get("files", []) if self.sources.has(pair, split) else []
-        return found
 
     def text_table(self) -> dict[str, dict[str, list[str]]]:
         """Raw text by pair (``mlm#de``): that of the train splits of the language's pairs.
@@ -124,20 +109,17 @@ class Experiment:
         The dev and test splits are in the table too, so that none of their sentences is trained on. Languages without
         a train split are left out.
         """
-        table: dict[str, dict[str, list[str]]] = {}
-        for language in self.languages:
-            own = [pair for pair in self.sources.pairs if pair.language == language]
-            files = {
-                split: sorted({path for pair in own for path in self._files(pair, split)})
-                for split in ("train", "dev", "test")
-            }
-            if files["train"]:
-                table[f"mlm#{language}"] = {split: paths for split, paths in files.items() if paths}
-        return table
-
-    def table(self, tasks: Sequence[str]) -> dict[str, Any]:
-        """The entries of the table of data for some tasks."""
-        return {name: row for name, row in self.options["data"].items() if TaskLanguagePair.parse(name).task in tasks}
+        texts: dict[str, dict[str, set[str]]] = {language: {} for language in self.languages}
+        for split in ("train", "dev", "test"):
+            for pair in self.cells(split):
+                files = self.places.record(pair, split).get("files")
+                if files and pair.language in texts:
+                    texts[pair.language].setdefault(split, set()).update(files)
+        return {
+            f"mlm#{language}": {split: sorted(paths) for split, paths in own.items()}
+            for language, own in texts.items()
+            if "train" in own
+        }
 
 
 def _extended(path: Path) -> dict[str, Any]:

@@ -38,6 +38,11 @@ class Method:
     self_training: float = 0.0
     warmup: float | None = None
 
+    @property
+    def several(self) -> bool:
+        """Whether it trains more than one model on labels."""
+        return self.by_task or self.self_training > 0
+
 
 FINE_TUNING = {"adapters": "none", "encoder_learning_rate_scale": 1.0}
 

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from itertools import pairwise
-from pathlib import Path
 
 import numpy as np
-import pandas as pd
 from matplotlib.figure import Figure
 
 from hyperx.pairs import AVERAGE_NAMES, GROUPS
@@ -20,33 +17,24 @@ SATURATED = 10.0
 """Difference in points at which the colours end."""
 
 
-def save(figure: Figure, folder: Path, name: str, formats: Sequence[str]) -> list[Path]:
-    """Write a figure in the given formats."""
-    folder.mkdir(parents=True, exist_ok=True)
-    paths = [folder / f"{name}.{ending}" for ending in formats]
-    for path in paths:
-        figure.savefig(path, dpi=200)
-    return paths
-
-
 def curves(comparison: Comparison) -> Figure:
     """One panel per group, one line per method: mean over the seeds of the macro average by step; the band extends
     from the lowest seed to the highest."""
-    averages = {name: 100 * comparison.averages(name) for name in comparison.systems}
-    groups = [group for group in AVERAGE_NAMES if any(group in table for table in averages.values())]
-    figure = Figure(figsize=(3.2 * len(groups), 3.4), layout="constrained")
-    panels = np.atleast_1d(figure.subplots(1, len(groups)))
-    for axes, group in zip(panels, groups, strict=True):
-        for name, table in averages.items():
-            if group in table:
-                by_step = table[group].groupby("step")
-                means = by_step.mean()
-                (line,) = axes.plot(means.index, means.to_numpy(), marker="o", markersize=3, label=name)
-                axes.fill_between(means.index, by_step.min(), by_step.max(), alpha=0.2, color=line.get_color())
-        axes.set(title=AVERAGE_NAMES[group], xlabel="steps")
+    averages = 100 * comparison.averages()
+    figure = Figure(figsize=(3.2 * averages.shape[1], 3.4), layout="constrained")
+    panels = np.atleast_1d(figure.subplots(1, averages.shape[1]))
+    for axes, (group, values) in zip(panels, averages.items(), strict=True):
+        for name in comparison.systems:
+            by_step = values[name].groupby("step")
+            means = by_step.mean()
+            (line,) = axes.plot(means.index, means.to_numpy(), marker="o", markersize=3, label=name)
+            axes.fill_between(means.index, by_step.min(), by_step.max(), alpha=0.2, color=line.get_color())
+        axes.set(title=AVERAGE_NAMES[str(group)], xlabel="steps")
         axes.grid(alpha=0.3)
     panels[0].set_ylabel("macro average, dev (%)")
-    figure.legend(*panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(averages)))
+    figure.legend(
+        *panels[0].get_legend_handles_labels(), loc="outside lower center", ncols=min(4, len(comparison.systems))
+    )
     figure.suptitle(comparison.title)
     return figure
 
@@ -54,11 +42,9 @@ def curves(comparison: Comparison) -> Figure:
 def heat_map(comparison: Comparison) -> Figure:
     """A row per method, a column per cell: the scores, means over seeds. The colour is the difference to the strongest
     baseline of the column, whose score is bold; a baseline is any method but Hyper-X."""
-    scores = pd.DataFrame({
-        name: 100 * rows.groupby("pair", sort=False)["score"].mean() for name, rows in comparison.systems.items()
-    }).T  # fmt: skip
-    first = next(iter(comparison.systems.values())).drop_duplicates("pair")
-    groups = dict(zip(first["pair"], first["group"], strict=True))
+    rows = comparison.rows
+    scores = 100 * rows.pivot_table(index="system", columns="pair", values="score", sort=False)
+    groups = dict(zip(rows["pair"], rows["group"], strict=True))
     pairs = sorted(scores.columns, key=lambda pair: (GROUPS.index(groups[pair]), pair.partition("#")[0]))
     ours = scores.index.str.startswith("hyper-x")
     ranked = scores.mean(axis="columns").sort_values(ascending=False).index

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass, fields
 from functools import cache
 from pathlib import Path
@@ -27,28 +27,24 @@ class Row:
     """The score of a cell.
 
     Args:
-        experiment: name of the experiment.
-        method: name of the method.
+        experiment: its name.
+        method: its name.
         options: the changes to its options, as text.
-        rate: learning rate.
-        seed: seed of the training.
         steps: steps of the training; in total if each task has a model of its own.
         stage: ``search`` for a rate, ``curve`` during training, ``dev`` for choices, or ``final``.
         step: the step at which the cell was scored.
-        split: the split that was scored.
-        limit: largest number of its sentences; None for all.
+        limit: largest number of the split's sentences; None for all.
         pair: the cell.
         group: how far it is from the experiment's training pairs.
-        measure: the measure of the score.
-        score: the score, from 0 to 1.
-        sentences: how many sentences were scored.
+        score: from 0 to 1.
+        sentences: how many were scored.
         in_train: how many of them also occur in the pair's train split; None if not checked.
         score_without: the score on the others, if there are some of both.
-        seconds: time of training all models of the run, including evaluation during training. None if it is not
-            comparable, such as that of another machine.
-        text_seconds: time of training on raw text before that.
-        run: folder of the run, relative to that of the results.
-        version: version of the package, and the commit.
+        seconds: of training all models of the run, evaluation during training included; None if not comparable, such
+            as those of another machine.
+        text_seconds: of training on raw text before that.
+        run: its folder, relative to that of the results.
+        version: of the package, and the commit.
     """
 
     experiment: str
@@ -99,9 +95,8 @@ class Results:
             try:
                 rows.append(Row(**json.loads(line)))
             except (ValueError, TypeError) as error:
-                raise DataError(
-                    f"expected a row of results ({error}); delete it", path=self.path, line=number
-                ) from None
+                message = f"expected a row of results ({error}); delete it"
+                raise DataError(message, path=self.path, line=number) from None
         return rows
 
     def frame(self) -> pd.DataFrame:
@@ -110,41 +105,31 @@ class Results:
         what = ["experiment", "method", "options", "rate", "seed", "steps", "stage", "step", "split", "limit", "pair"]
         return frame.drop_duplicates(what, keep="last", ignore_index=True)
 
-    def write_counts(self, run: str, name: str, counts: dict[str, NDArray[np.int32]]) -> None:
-        """Keep the counts of correct, predicted and gold items of every sentence of some cells."""
-        path = self.folder / run / f"{name}.npz"
+    def _counts_file(self, run: str, split: str, limit: int | None) -> Path:
+        return self.folder / run / f"{split}-{'all' if limit is None else limit}.npz"
+
+    def write_counts(self, run: str, split: str, limit: int | None, counts: Mapping[str, NDArray[np.int32]]) -> None:
+        """Keep, for a run, the counts of correct, predicted and gold items of each cell's first sentences."""
+        path = self._counts_file(run, split, limit)
         path.parent.mkdir(parents=True, exist_ok=True)
         np.savez_compressed(path, allow_pickle=False, **counts)
 
-    def counts(self, run: str, name: str) -> dict[str, NDArray[np.int32]]:
+    def counts(self, run: str, split: str, limit: int | None) -> dict[str, NDArray[np.int32]]:
         """What :meth:`write_counts` kept; raises a DataError if it cannot be read."""
-        path = self.folder / run / f"{name}.npz"
+        path = self._counts_file(run, split, limit)
         try:
             with np.load(path, allow_pickle=False) as file:
-                return {pair: file[pair] for pair in file.files}
+                return dict(file)
         except (OSError, ValueError) as error:
-            raise DataError(
-                f"the counts of a run cannot be read ({error}); delete its rows and run it again", path=path
-            ) from None
-
-
-def counts_name(split: str, limit: int | None) -> str:
-    """The name of the file with the counts of a split's first sentences."""
-    return f"{split}-{'all' if limit is None else limit}"
+            message = f"the counts of a run cannot be read ({error}); delete its rows and run it again"
+            raise DataError(message, path=path) from None
 
 
 def found_rates(frame: pd.DataFrame, *, experiment: str, method: str, options: str, steps: int) -> dict[float, float]:
-    """The result of a search: for each rate the average over the seen pairs on dev data and over seeds.
+    """The result of a search among rows: for each rate the average over the seen pairs on dev data and over seeds.
 
     Rates are compared on equal terms: of searches on different numbers of sentences the largest is used, and only seeds
     that all of its rates have.
-
-    Args:
-        frame: rows, as :meth:`Results.frame` returns them.
-        experiment: its name.
-        method: the method's name.
-        options: the method's options, as text.
-        steps: the steps of the search.
     """
     key = {"experiment": experiment, "method": method, "options": options, "steps": steps, "stage": "search"}
     found = frame[(frame[list(key)] == pd.Series(key)).all(axis="columns")]
@@ -159,8 +144,7 @@ def version() -> str:
     """The version of the package, and the commit if it runs from a repository."""
     command = ["git", "describe", "--always", "--dirty", "--exclude=*"]
     try:
-        found = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False)
-        commit = found.stdout.strip()
+        commit = subprocess.run(command, cwd=Path(__file__).parent, capture_output=True, text=True, check=False).stdout
     except OSError:
         commit = ""
     return f"{hyperx.__version__} {commit}".strip()

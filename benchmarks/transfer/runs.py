@@ -8,7 +8,8 @@ import logging
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
@@ -26,7 +27,7 @@ from hyperx.training.loop import train
 from .evaluation import CellScore, check_countable, evaluate
 from .experiment import Experiment
 from .methods import method
-from .results import Results, Row, Stage, counts_name, version
+from .results import Results, Row, Stage, version
 
 log = logging.getLogger("hyperx.suite")
 
@@ -50,15 +51,13 @@ class Run:
     """A method trained with a rate and a seed, and what is to be scored.
 
     Args:
-        method: name of the method.
-        seed: seed of the training.
-        steps: number of training steps.
-        rate: learning rate.
+        method: its name.
         stage: ``search`` scores the seen pairs on dev data, ``dev`` all cells, ``final`` all cells on test data.
         limit: number of sentences of each cell; None for all.
         changes: options that override the method's.
         text_steps: steps on raw text for each language, if the method has any.
-        curve_steps: number of steps after which cells with dev data are scored; None for never.
+        curve_steps: number of steps after which cells with dev data are scored; None for never, and for methods that
+            train more than one model on labels.
         curve_limit: number of sentences of each cell for that.
         save_steps: steps between checkpoints.
         keep: keep the last checkpoint.
@@ -106,11 +105,8 @@ class Run:
         if self.curve_steps is not None:
             step = min(self.curve_steps, self.steps)
             wanted |= {("curve", self.curve_limit, step, str(pair)) for pair in experiment.cells("dev")}
-        return wanted <= {
-            (row.stage, row.limit, row.step, row.pair)
-            for row in rows
-            if (row.experiment, row.method, row.options, row.seed, row.steps, row.rate) == key
-        }
+        own = (r for r in rows if (r.experiment, r.method, r.options, r.seed, r.steps, r.rate) == key)
+        return wanted <= {(row.stage, row.limit, row.step, row.pair) for row in own}
 
 
 def options_text(name: str, changes: Mapping[str, Any], text_steps: int) -> str:
@@ -124,28 +120,19 @@ class Phase:
     """One training of a run.
 
     Args:
-        kind: ``text`` trains on raw text; ``self`` also pairs without labels, on raw text that the model of ``start``
-            labels.
+        kind: ``text`` trains on raw text; ``self`` also pairs without labels, on raw text that the model of the
+            ``teacher`` before it labels.
         tasks: the tasks of the model.
         steps: number of training steps.
-        begin: the step of a joint model after which it begins.
-        end: the step of a joint model with which it ends.
         folder: its output folder.
         start: the checkpoint, or the output folder, of a training to start from.
     """
 
-    kind: Literal["text", "labelled", "self"]
+    kind: Literal["text", "labelled", "teacher", "self"]
     tasks: tuple[str, ...]
     steps: int
-    begin: int
-    end: int
     folder: Path
     start: Path | None = None
-
-    @property
-    def share(self) -> float:
-        """Number of its steps for each step of a joint model."""
-        return self.steps / (self.end - self.begin)
 
     @property
     def last_checkpoint(self) -> Path:
@@ -171,27 +158,23 @@ def phases(run: Run, experiment: Experiment, output: Path) -> list[Phase]:
             told = "%s: no raw text of %s: read with the mean of the others' adapters"
             log.warning(told, run.method, ", ".join(without))
         start = output / run.folder(experiment, text=True)
-        found.append(Phase("text", ("mlm",), run.text_steps * len(table), 0, run.steps, start))
+        found.append(Phase("text", ("mlm",), run.text_steps * len(table), start))
     if how.by_task:
-        shares = {task: experiment.share(task, run.changes) for task in tasks}
-        found += [
-            Phase("labelled", (task,), max(1, round(share * run.steps)), 0, run.steps, folder / task, start)
-            for task, share in shares.items()
-            if share
-        ]
+        for task in tasks:
+            if share := experiment.share(task, run.changes):
+                found.append(Phase("labelled", (task,), max(1, round(share * run.steps)), folder / task, start))
     elif how.self_training:
-        turn = run.steps - max(1, round(how.self_training * run.steps))
-        teacher = Phase("labelled", tasks, turn, 0, turn, folder / "teacher", start)
-        last = Phase("self", tasks, run.steps - turn, turn, run.steps, folder / "model", teacher.last_checkpoint)
-        found += [teacher, last]
+        own = max(1, round(how.self_training * run.steps))
+        teacher = Phase("teacher", tasks, run.steps - own, folder / "teacher", start)
+        found += [teacher, Phase("self", tasks, own, folder / "model", teacher.last_checkpoint)]
     else:
-        found.append(Phase("labelled", tasks, run.steps, 0, run.steps, folder / "model", start))
+        found.append(Phase("labelled", tasks, run.steps, folder / "model", start))
     return found
 
 
 def phase_options(run: Run, experiment: Experiment, phase: Phase) -> dict[str, Any]:
     """The options of one training: the experiment's, the method's, the changes, and those of the suite."""
-    how, texts = method(run.method), experiment.text_table()
+    how, texts, table = method(run.method), experiment.text_table(), experiment.options["data"]
     own = {
         "languages": list(experiment.languages), "max_train_steps": phase.steps, "learning_rate": run.rate,
         "seed": run.seed, "save_steps": run.save_steps, "save_total_limit": 1, "output_dir": str(phase.folder),
@@ -206,24 +189,24 @@ def phase_options(run: Run, experiment: Experiment, phase: Phase) -> dict[str, A
     own |= {
         "tasks": [f"{name}={experiment.kinds[name]}" for name in phase.tasks],
         "train_task_language_pairs": [str(pair) for pair in experiment.train_pairs if pair.task in phase.tasks],
-        "data": experiment.table(phase.tasks),
+        "data": {name: row for name, row in table.items() if TaskLanguagePair.parse(name).task in phase.tasks},
     }
     if phase.kind == "self":
         defaults["self_train_samples"] = SELF_TRAINING_SAMPLES
-        pairs = [pair for pair in experiment.sources.pairs if experiment.group(pair) != "seen"]
+        pairs = [pair for pair in experiment.places.pairs if experiment.group(pair) != "seen"]
         own |= {
             "self_train_task_language_pairs": [str(pair) for pair in pairs if f"mlm#{pair.language}" in texts],
             "learning_rate": run.rate * SELF_TRAINING_RATE,
             "seed": run.seed + SELF_TRAINING_SEED,
-            "data": {**experiment.options["data"], **texts},
+            "data": {**table, **texts},
         }
     if phase.start is not None:
         own["load_from_ckpt"] = str(phase.start)
     if run.curve_steps is not None:
         own |= {
             "evaluation_strategy": "steps",
-            "eval_steps": max(1, round(run.curve_steps * phase.share)),
-            "eval_task_language_pairs": [str(pair) for pair in experiment.cells("dev") if pair.task in phase.tasks],
+            "eval_steps": run.curve_steps,
+            "eval_task_language_pairs": list(map(str, experiment.cells("dev"))),
             "max_eval_samples": run.curve_limit,
             # The last checkpoint is scored, whichever is best; but no zero-shot pair may influence the choice.
             "best_by": "seen",
@@ -239,44 +222,44 @@ def perform(run: Run, experiment: Experiment, results: Results) -> None:
     """
     for task in experiment.tasks.values():
         check_countable(task)
-    seconds = {"text": 0.0, "labelled": 0.0, "self": 0.0}
+    seconds, scores = defaultdict[str, float](float), list[CellScore]()
     trained = phases(run, experiment, results.folder)
     for phase in trained:
-        seconds[phase.kind] += train_once(phase_options(run, experiment, phase))
-    trained = [phase for phase in trained if phase.kind != "text"]
-    scores: list[CellScore] = []
+        seconds["text" if phase.kind == "text" else "labelled"] += train_once(phase_options(run, experiment, phase))
     for phase in trained:
-        if phase.end == run.steps:  # a teacher ends before
+        if phase.kind in ("labelled", "self"):
             own = [pair for pair in run.cells(experiment) if pair.task in phase.tasks]
             scores += evaluate(phase.last_checkpoint, own, run.split, run.limit)
     where = str(run.folder(experiment))
-    results.write_counts(where, counts_name(run.split, run.limit), {str(cell.pair): cell.counts for cell in scores})
-    shared: dict[str, Any] = {
-        "experiment": experiment.name, "method": run.method, "options": run.options, "rate": run.rate,
-        "seed": run.seed, "steps": run.steps, "seconds": round(seconds["labelled"] + seconds["self"], 1),
-        "text_seconds": round(seconds["text"], 1), "run": where, "version": version(),
-    }  # fmt: skip
-    rows = [
-        Row(
-            **shared,
-            stage=run.stage,
-            step=run.steps,
-            split=run.split,
-            limit=run.limit,
-            pair=str(cell.pair),
-            group=experiment.group(cell.pair),
-            measure=cell.measure,
-            score=cell.score,
-            sentences=len(cell.counts),
-            in_train=None if cell.in_train is None else int(cell.in_train.sum()),
-            score_without=cell.score_without,
-        )
-        for cell in scores
-    ]
-    results.append([*_curve_rows(run, experiment, trained, shared), *rows])
+    results.write_counts(where, run.split, run.limit, {str(cell.pair): cell.counts for cell in scores})
+
+    def row(pair: TaskLanguagePair, **fields: Any) -> Row:
+        return Row(
+            experiment=experiment.name, method=run.method, options=run.options, rate=run.rate, seed=run.seed,
+            steps=run.steps, seconds=round(seconds["labelled"], 1), text_seconds=round(seconds["text"], 1), run=where,
+            version=version(), pair=str(pair), group=experiment.group(pair),
+            measure=experiment.tasks[pair.task].measure, **fields,
+        )  # fmt: skip
+
+    rows = []
+    if run.curve_steps is not None:
+        for line in (trained[-1].folder / checkpoint.LOG).read_text(encoding="utf-8").splitlines():
+            values = json.loads(line)
+            for pair in experiment.cells("dev"):
+                if (value := values.get(f"dev_{pair}")) is not None:
+                    count = experiment.sentences(pair, "dev")
+                    count = count if run.curve_limit is None else min(count, run.curve_limit)
+                    at = {"stage": "curve", "step": values["step"], "split": "dev", "limit": run.curve_limit}
+                    rows.append(row(pair, **at, score=value, sentences=count))
+    for cell in scores:
+        repeated = None if cell.in_train is None else int(cell.in_train.sum())
+        at = {"stage": run.stage, "step": run.steps, "split": run.split, "limit": run.limit}
+        own_score = {"score": cell.score, "score_without": cell.score_without, "in_train": repeated}
+        rows.append(row(cell.pair, **at, **own_score, sentences=len(cell.counts)))
+    results.append(rows)
     if not run.keep:
         for phase in trained:
-            for folder in checkpoint.checkpoints(phase.folder):
+            for folder in checkpoint.checkpoints(phase.folder) if phase.kind != "text" else ():
                 shutil.rmtree(folder)
 
 
@@ -299,30 +282,3 @@ def train_once(options: Mapping[str, Any]) -> float:
         spent += time.perf_counter() - begin
         write_json(kept, spent)
     return spent
-
-
-def _curve_rows(run: Run, experiment: Experiment, trained: Sequence[Phase], shared: Mapping[str, Any]) -> Iterator[Row]:
-    """The scores during training, from the log; steps of a model for a single task are converted to joint steps."""
-    every = run.curve_steps
-    for phase in trained if every is not None else ():
-        found: dict[tuple[int, str], float] = {}
-        for line in (phase.folder / checkpoint.LOG).read_text(encoding="utf-8").splitlines():
-            values = json.loads(line)
-            whole = phase.begin + round(values["step"] / phase.share / every) * every
-            step = phase.end if values["step"] == phase.steps else min(whole, phase.end)
-            found |= {(step, key[4:]): value for key, value in values.items() if key.startswith("dev_") and "#" in key}
-        for (step, name), value in found.items():
-            pair = TaskLanguagePair.parse(name)
-            sentences = experiment.sentences(pair, "dev")
-            yield Row(
-                **shared,
-                stage="curve",
-                step=step,
-                split="dev",
-                limit=run.curve_limit,
-                pair=name,
-                group=experiment.group(pair),
-                measure=experiment.tasks[pair.task].measure,
-                score=value,
-                sentences=sentences if run.curve_limit is None else min(sentences, run.curve_limit),
-            )
