@@ -83,12 +83,3 @@ def test_trees_in_python_and_as_json(run: Path, capsys: pytest.CaptureFixture[st
     assert main([*words, "columns"]) == 0
     lines = capsys.readouterr().out.strip().split("\n")
     assert lines == [f"{word}\t{arc.head}\t{arc.relation}" for word, arc in zip(found.words, arcs, strict=True)]
-
-
-def test_trees_that_are_none_are_refused(encoder: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    path = Path("data/dep/en/train.conllu")
-    path.parent.mkdir(parents=True)
-    path.write_text("1\ta\t_\t_\t_\t_\t2\tdet\t_\t_\n2\tb\t_\t_\t_\t_\t1\tobj\t_\t_\n", encoding="utf-8")
-    options = ["--train_task_language_pairs", "dep#en", "--model_name_or_path", str(encoder), "--output_dir", "run"]
-    assert main(["train", *options, *toy.QUIET]) == 1
-    assert "train.conllu:1: expected one root (a word with head 0), found none" in capsys.readouterr().err

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import copy
 import io
-import itertools
 import json
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,13 +22,13 @@ import torch
 import toy
 from hyperx.cli import main
 from hyperx.data.read.segmentation import WordSegmenter, word_segmenter
-from hyperx.data.read.sentence import Sentence
-from hyperx.errors import DataError, HyperXError
+from hyperx.errors import HyperXError
 from hyperx.model import HyperX
-from hyperx.prediction.predictor import Predictor
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
+
+Says, Log, Patch, Out = Callable[..., str], pytest.LogCaptureFixture, pytest.MonkeyPatch, pytest.CaptureFixture[str]
 
 WORDS = ["cat", "sees", "Ada", "Lovelace", "."]
 CONLLU = """# sent_id = one
@@ -50,7 +49,7 @@ def model(trained: Path) -> HyperX:
 
 
 @pytest.fixture
-def predict(trained: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., str]:
+def predict(trained: Path, capsys: Out, monkeypatch: Patch) -> Callable[..., str]:
     """What the command writes to standard output for a text on standard input."""
 
     def run(text: str, *options: str, status: int = 0) -> str:
@@ -68,10 +67,18 @@ def columns(text: str) -> list[list[str]]:
     return [line.split("\t") for line in text.splitlines() if line]
 
 
+def rows(text: str) -> list[dict[str, Any]]:
+    return [json.loads(line) for line in text.splitlines()]
+
+
+def texts_of(count: int, seed: int, language: str = "en") -> list[str]:
+    return [" ".join(word for word, *_ in words) for words in toy.sentences(language, count, seed)]
+
+
 # Formats --------------------------------------------------------------------------------------------------------------
 
 
-def test_what_was_learnt_is_predicted(predict: Callable[..., str]) -> None:
+def test_what_was_learnt_is_predicted(predict: Says) -> None:
     found = columns(predict(" ".join(WORDS) + "\n", "--input_format", "tokens", "--output_format", "columns"))
     assert [row[0] for row in found] == WORDS
     assert [row[1] for row in found] == ["O", "O", "B-PER", "I-PER", "O"]
@@ -81,39 +88,27 @@ def test_what_was_learnt_is_predicted(predict: Callable[..., str]) -> None:
     assert columns(predict("cat sees\n", *chosen, "pos", "ner"))[0] == ["cat", "NOUN", "O"]
 
 
-def test_raw_text_is_cut_into_words(predict: Callable[..., str]) -> None:
+def test_raw_text_is_cut_into_words(predict: Says) -> None:
     out = predict("cat sees Ada Lovelace.\n\nriver likes London!\n", "--tasks", "pos")
     assert out.count("# sent_id") == 2
     assert "# text = cat sees Ada Lovelace.\n" in out
     assert "4\tLovelace\t_\tPROPN\t_\t_\t_\t_\t_\tSpaceAfter=No\n" in out
 
 
-def test_conllu_keeps_what_is_not_predicted(predict: Callable[..., str]) -> None:
-    out = predict(CONLLU, "--input_format", "conllu")
-    before, after = CONLLU.splitlines(), out.splitlines()
-    assert after[:3] == before[:3]
-    assert after[5] == before[5]
-    first, second = after[3].split("\t"), after[4].split("\t")
-    assert first[:3] + first[4:9] == before[3].split("\t")[:3] + before[3].split("\t")[4:9]
-    assert (first[3], first[9]) == ("NOUN", "Gloss=Katze|NER=O")
-    assert (second[3], second[9]) == ("VERB", "SpaceAfter=No|NER=O")
-
-
-def test_json_lines_hold_labels_entities_and_confidences(predict: Callable[..., str]) -> None:
+def test_json_lines_hold_labels_entities_and_confidences(predict: Says) -> None:
     options = ["--input_format", "tokens", "--output_format", "jsonl"]
-    (line,) = predict(" ".join(WORDS), *options, "--confidence").splitlines()
-    found = json.loads(line)
+    (found,) = rows(predict(" ".join(WORDS), *options, "--confidence"))
     assert found["words"] == WORDS
     assert found["ner"] == ["O", "O", "B-PER", "I-PER", "O"]
     assert found["entities"] == [{"type": "PER", "start": 2, "end": 4, "text": "Ada Lovelace"}]
     assert found["confidence"].keys() == {"ner", "pos"}
     assert all(0 < value <= 1 for values in found["confidence"].values() for value in values)
     assert len(found["confidence"]["pos"]) == len(WORDS)
-    assert "confidence" not in json.loads(predict(" ".join(WORDS), *options))
+    assert "confidence" not in rows(predict(" ".join(WORDS), *options))[0]
 
 
-def test_files_give_the_same_as_streams(predict: Callable[..., str], tmp_path: Path) -> None:
-    text = "".join(" ".join(word for word, *_ in words) + "\n" for words in toy.sentences("en", 40, 5))
+def test_files_give_the_same_as_streams(predict: Says, tmp_path: Path) -> None:
+    text = "\n".join(texts_of(40, 5))
     (tmp_path / "in.txt").write_text(text)
     streamed = predict(text, "--input_format", "tokens", "--batch_size", "3")
     assert predict("", "--input_format", "tokens", "--input", "in.txt", "--output", "new/out.conllu") == ""
@@ -121,7 +116,7 @@ def test_files_give_the_same_as_streams(predict: Callable[..., str], tmp_path: P
     assert streamed.count("# sent_id") == 40
 
 
-def test_the_endings_of_files_tell_their_formats(predict: Callable[..., str], tmp_path: Path) -> None:
+def test_the_endings_of_files_tell_their_formats(predict: Says, tmp_path: Path) -> None:
     (tmp_path / "in.conllu").write_text(CONLLU)
     (tmp_path / "in.jsonl").write_text('{"text": "cat sees dog."}\n')
     assert predict("", "--input", "in.conllu") == predict(CONLLU, "--input_format", "conllu")
@@ -134,14 +129,12 @@ def test_the_endings_of_files_tell_their_formats(predict: Callable[..., str], tm
     assert "conllu has no place for it" in predict("", "--output", "out.txt", "--confidence", status=1)
 
 
-def test_options_may_stand_in_a_file(predict: Callable[..., str], tmp_path: Path) -> None:
+def test_options_may_stand_in_a_file(predict: Says, tmp_path: Path) -> None:
     (tmp_path / "predict.yaml").write_text("tasks: [pos]\noutput_format: columns\n")
-    assert columns(predict("cat sees .\n", "--config", "predict.yaml")) == [
-        ["cat", "NOUN"], ["sees", "VERB"], [".", "PUNCT"]
-    ]  # fmt: skip
+    assert predict("cat sees .\n", "--config", "predict.yaml") == "cat\tNOUN\nsees\tVERB\n.\tPUNCT\n\n"
 
 
-def test_a_corpus_of_words_is_tagged_as_it_is(predict: Callable[..., str], tmp_path: Path) -> None:
+def test_a_corpus_of_words_is_tagged_as_it_is(predict: Says, tmp_path: Path) -> None:
     (tmp_path / "corpus.conll").write_text("-DOCSTART- O\n\ncat X\nsees X\n\nAda\tB-PER\n.\tO")
     found = predict("", "--input", "corpus.conll", "--output_format", "columns", "--tasks", "pos")
     assert found == "cat\tNOUN\nsees\tVERB\n\nAda\tPROPN\n.\tPUNCT\n\n"
@@ -162,15 +155,13 @@ def test_a_corpus_of_words_is_tagged_as_it_is(predict: Callable[..., str], tmp_p
     ],
 )
 @pytest.mark.parametrize("ending", ["conll", "iob2"])
-def test_words_of_columns_are_found(
-    predict: Callable[..., str], text: str, words: list[str], ending: str, tmp_path: Path
-) -> None:
+def test_words_of_columns_are_found(predict: Says, text: str, words: list[str], ending: str, tmp_path: Path) -> None:
     (tmp_path / f"a.{ending}").write_text(text)
     found = columns(predict("", "--input", f"a.{ending}", "--output_format", "columns", "--tasks", "pos"))
     assert [row[0] for row in found] == words
 
 
-def test_the_column_of_words_may_be_named(predict: Callable[..., str], tmp_path: Path) -> None:
+def test_the_column_of_words_may_be_named(predict: Says, tmp_path: Path) -> None:
     (tmp_path / "a.conll").write_text("d\t0\tcat\nd\t1\tsees\nd\t2\t.\n")
     options = ["--input", "a.conll", "--output_format", "columns", "--tasks", "pos"]
     assert "found 'd' in every line; say with --word_column which" in predict("", *options, status=1)
@@ -180,14 +171,11 @@ def test_the_column_of_words_may_be_named(predict: Callable[..., str], tmp_path:
     )
 
 
-def test_json_lines_with_words_are_read_back(predict: Callable[..., str]) -> None:
-    first = predict("cat sees Ada Lovelace.", "--output_format", "jsonl")
-    assert predict(first, "--input_format", "jsonl", "--output_format", "columns") == predict(
-        "cat sees Ada Lovelace.", "--output_format", "columns"
-    )
-    assert predict(first.replace('"words"', '"tokens"'), "--input_format", "jsonl") == predict(
-        first, "--input_format", "jsonl"
-    )
+def test_json_lines_with_words_are_read_back(predict: Says) -> None:
+    first, read = predict("cat sees Ada Lovelace.", "--output_format", "jsonl"), ["--input_format", "jsonl"]
+    again = predict(first, *read, "--output_format", "columns")
+    assert again == predict("cat sees Ada Lovelace.", "--output_format", "columns")
+    assert predict(first.replace('"words"', '"tokens"'), *read) == predict(first, *read)
     assert predict('{"words": 1, "text": "cat"}', "--input_format", "jsonl")  # a count is not asked for
     for bad, expected in (
         ("[]", "expected a list of words in words, found []"),
@@ -200,21 +188,18 @@ def test_json_lines_with_words_are_read_back(predict: Callable[..., str]) -> Non
         assert f"<stdin>:1: {expected}" in message
 
 
-def test_the_ids_of_json_lines_stay_with_their_sentences(predict: Callable[..., str]) -> None:
+def test_the_ids_of_json_lines_stay_with_their_sentences(predict: Says) -> None:
     text = '{"id": 7, "text": "cat sees dog."}\n{"sent_id": "b-2", "id": 8, "text": "dog."}\n{"id": "", "text": "a."}\n'
-    found = [
-        json.loads(line) for line in predict(text, "--input_format", "jsonl", "--output_format", "jsonl").splitlines()
-    ]
+    read = ["--input_format", "jsonl"]
+    found = rows(predict(text, *read, "--output_format", "jsonl"))
     assert [line.get("sent_id") for line in found] == ["7", "b-2", None]
-    out = predict(text, "--input_format", "jsonl")
+    out = predict(text, *read)
     assert out.startswith("# sent_id = 7\n# text = cat sees dog.\n1\tcat\t")
-    assert [line for line in out.splitlines() if "sent_id" in line] == [
-        f"# sent_id = {name}" for name in ("7", "b-2", "3")
-    ]
+    assert [line[12:] for line in out.splitlines() if line.startswith("# sent_id = ")] == ["7", "b-2", "3"]
 
 
-def test_long_sentences_are_tagged_whole(predict: Callable[..., str]) -> None:
-    words = [word for sentence in toy.sentences("en", 200, 6) for word, *_ in sentence]
+def test_long_sentences_are_tagged_whole(predict: Says) -> None:
+    words = " ".join(texts_of(200, 6)).split()
     found = columns(predict(" ".join(words), "--input_format", "tokens", "--output_format", "columns"))
     assert [row[0] for row in found] == words
 
@@ -223,7 +208,7 @@ def test_long_sentences_are_tagged_whole(predict: Callable[..., str]) -> None:
 
 
 def test_a_language_may_be_spelt_otherwise_and_another_one_is_tagged_zero_shot_with_a_warning(
-    predict: Callable[..., str], caplog: pytest.LogCaptureFixture
+    predict: Says, caplog: Log
 ) -> None:
     text = " ".join(WORDS)
     assert predict(text, "--language", "eng") == predict(text, "--language", "en")
@@ -252,39 +237,33 @@ def test_a_language_may_be_spelt_otherwise_and_another_one_is_tagged_zero_shot_w
     ],
 )
 def test_mistakes_are_explained_and_leave_the_output_file_alone(
-    predict: Callable[..., str], options: list[str], expected: str, tmp_path: Path
+    predict: Says, options: list[str], expected: str, tmp_path: Path
 ) -> None:
     (tmp_path / "out.conllu").write_text("dear")
     assert expected in predict("cat\n", "--output", "out.conllu", *options, status=1)
     assert (tmp_path / "out.conllu").read_text() == "dear"
 
 
-def test_the_input_is_not_overwritten(predict: Callable[..., str], tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_text("cat sees .\n")
-    (tmp_path / "link.txt").symlink_to("text.txt")
-    for output in ("text.txt", "./text.txt", "link.txt"):
-        message = predict("", "--input", "text.txt", "--output", output, status=1)
-        assert "is the input; it would be overwritten while it is read" in message
-    assert (tmp_path / "text.txt").read_text() == "cat sees .\n"
-
-
-def test_the_input_is_not_overwritten_by_redirection(
-    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("output", ["text.txt", "./text.txt", "link.txt", "hard.txt"])
+@pytest.mark.parametrize("redirected", [False, True])
+def test_the_input_is_not_overwritten(
+    trained: Path, redirected: bool, output: str, monkeypatch: Patch, capsys: Out
 ) -> None:
-    text = tmp_path / "text.txt"
+    text = Path("text.txt")
     text.write_text("cat sees .\n")
-    (tmp_path / "hard.txt").hardlink_to(text)
-    for output in ("text.txt", "hard.txt"):
-        with text.open(encoding="utf-8") as stream, monkeypatch.context() as patch:
-            patch.setattr(sys, "stdin", stream)
-            words = ["--checkpoint", str(trained), "--language", "en", "--output", str(tmp_path / output)]
-            assert main(["predict", *words]) == 1
+    Path("link.txt").symlink_to("text.txt")
+    Path("hard.txt").hardlink_to(text)
+    words = ["predict", "--checkpoint", str(trained), "--language", "en", "--output", output]
+    with text.open(encoding="utf-8") as stream:
+        if redirected:
+            monkeypatch.setattr(sys, "stdin", stream)
+        assert main([*words, *([] if redirected else ["--input", "text.txt"])]) == 1
+    message = " ".join(capsys.readouterr().err.split())
+    assert "is the input; it would be overwritten while it is read" in message
     assert text.read_text() == "cat sees .\n"
 
 
-def test_an_input_without_sentences_gives_an_empty_output(
-    predict: Callable[..., str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_an_input_without_sentences_gives_an_empty_output(predict: Says, tmp_path: Path, caplog: Log) -> None:
     """Yesterday's output would be taken for today's."""
     for name in ("old.conllu", "new.conllu"):
         (tmp_path / "old.conllu").write_text("yesterday")
@@ -321,7 +300,7 @@ def mixed(tmp_path: Path, request: pytest.FixtureRequest) -> tuple[str, str]:
 
 @pytest.mark.parametrize("mixed", MIXED, indirect=True)
 def test_a_sentence_at_fault_ends_the_run_with_what_was_done_or_is_skipped(
-    predict: Callable[..., str], mixed: tuple[str, str], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    predict: Says, mixed: tuple[str, str], tmp_path: Path, caplog: Log
 ) -> None:
     name, expected = mixed
     (tmp_path / "out.jsonl").write_text("yesterday")
@@ -344,25 +323,23 @@ def test_a_sentence_at_fault_ends_the_run_with_what_was_done_or_is_skipped(
 @pytest.mark.parametrize("mixed", MIXED, indirect=True)
 @pytest.mark.parametrize("output_format", ["jsonl", "columns", "conllu"])
 def test_sentences_at_fault_keep_their_place(
-    predict: Callable[..., str], mixed: tuple[str, str], output_format: str, caplog: pytest.LogCaptureFixture
+    predict: Says, mixed: tuple[str, str], output_format: str, caplog: Log
 ) -> None:
     name, expected = mixed
     options = [*formats_of(name), "--input", "mixed.txt", "--on_error", "empty"]
     out = predict("", *options, "--output_format", output_format)
     assert "10 sentences written empty that cannot be read" in caplog.text
+    at_fault = [number % 4 == 3 for number in range(40)]
     if output_format == "jsonl":
-        rows = [json.loads(line) for line in out.splitlines()]
-        assert [row["words"] == row["pos"] == [] for row in rows] == [number % 4 == 3 for number in range(40)]
-        assert [expected in row.get("error", "") for row in rows] == [number % 4 == 3 for number in range(40)]
+        assert [row["words"] == row["pos"] == [] for row in rows(out)] == at_fault
+        assert [expected in row.get("error", "") for row in rows(out)] == at_fault
         return
     again = predict(out, "--input_format", output_format, "--output_format", "jsonl", "--tasks", "pos")
-    assert [json.loads(line)["words"] == ["_"] for line in again.splitlines()] == [n % 4 == 3 for n in range(40)]
+    assert [row["words"] == ["_"] for row in rows(again)] == at_fault
     assert out.count("# error = mixed.txt:") == 10
 
 
-def test_a_word_that_the_output_cannot_hold_is_a_fault_of_its_sentence(
-    predict: Callable[..., str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_word_that_the_output_cannot_hold_is_a_fault_of_its_sentence(predict: Says, caplog: Log) -> None:
     text = '{"words": ["cat", "sees"]}\n{"words": ["a\\tb"]}\n{"words": ["dog"]}\n'
     options = ["--input_format", "jsonl", "--output_format", "columns", "--tasks", "pos"]
     assert predict(text, *options, "--on_error", "skip") == "cat\tNOUN\nsees\tVERB\n\ndog\tNOUN\n\n"
@@ -371,36 +348,22 @@ def test_a_word_that_the_output_cannot_hold_is_a_fault_of_its_sentence(
 
 
 @pytest.mark.parametrize("input_format", ["raw", "tokens", "jsonl"])
-def test_lines_answer_lines(predict: Callable[..., str], input_format: str) -> None:
+def test_lines_answer_lines(predict: Says, input_format: str) -> None:
     good = '{"text": "cat sees ."}' if input_format == "jsonl" else "cat sees ."
     lines = ["", good, "  ", good, "", "", good, ""]
     options = ["--input_format", input_format, "--output_format", "jsonl", "--tasks", "ner", "pos", "--align"]
-    rows = [json.loads(line) for line in predict("\n".join(lines) + "\n", *options).splitlines()]
-    assert [row["words"] for row in rows] == [["cat", "sees", "."] if line == good else [] for line in lines]
-    assert rows[0] == {"text": "", "words": [], "ner": [], "pos": [], "entities": []}
+    found = rows(predict("\n".join(lines) + "\n", *options))
+    assert [row["words"] for row in found] == [["cat", "sees", "."] if line == good else [] for line in lines]
+    assert found[0] == {"text": "", "words": [], "ner": [], "pos": [], "entities": []}
     lines[3] = "\x07 {"
     options += ["--on_error", "empty"]
-    rows = [json.loads(line) for line in predict("\n".join(lines) + "\n", *options).splitlines()]
-    assert [len(row["words"]) for row in rows] == [0, 3, 0, 0 if input_format != "raw" else 1, 0, 0, 3, 0]
+    found = rows(predict("\n".join(lines) + "\n", *options))
+    assert [len(row["words"]) for row in found] == [0, 3, 0, 0 if input_format != "raw" else 1, 0, 0, 3, 0]
 
 
-def test_columns_answer_columns(predict: Callable[..., str], tmp_path: Path) -> None:
-    lines = [
-        "",
-        "-DOCSTART- O",
-        "",
-        "# id 1\tx\ty",
-        "cat\tO",
-        "# within",
-        "sees\tO",
-        "",
-        "",
-        "dog\tO",
-        "New York",
-        "",
-        "",
-    ]
-    (tmp_path / "in.conll").write_text("\n".join(lines) + "\n")
+def test_columns_answer_columns(predict: Says, tmp_path: Path) -> None:
+    text = "\n-DOCSTART- O\n\n# id 1\tx\ty\ncat\tO\n# within\nsees\tO\n\n\ndog\tO\nNew York\n\n\n"
+    (tmp_path / "in.conll").write_text(text)
     options = ["--input", "in.conll", "--output", "out.tsv", "--tasks", "pos", "--align", "--on_error", "empty"]
     predict("", *options)
     expected = "\n-DOCSTART- O\n\n# id 1 x y\ncat\tNOUN\n# within\nsees\tVERB\n\n\n_\t_\n_\t_\n\n\n"
@@ -408,7 +371,7 @@ def test_columns_answer_columns(predict: Callable[..., str], tmp_path: Path) -> 
 
 
 def test_labels_that_the_output_cannot_hold_are_refused_before_anything_is_tagged(
-    predict: Callable[..., str], trained: Path, tmp_path: Path
+    predict: Says, trained: Path, tmp_path: Path
 ) -> None:
     run = Path(shutil.copytree(trained, tmp_path / "run"))
     for path in run.glob("*/hyperx.json"):
@@ -423,9 +386,7 @@ def test_labels_that_the_output_cannot_hold_are_refused_before_anything_is_tagge
     assert json.loads((tmp_path / "out.jsonl").read_text())["ner"] == ["O", "O", "B-ORG|LOC", "O"]
 
 
-def test_a_format_that_no_ending_tells_is_told(
-    predict: Callable[..., str], tmp_path: Path, caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_format_that_no_ending_tells_is_told(predict: Says, tmp_path: Path, caplog: Log) -> None:
     for name in ("in.txt", "in.en"):
         (tmp_path / name).write_text("\n\ncat sees .\n")
         caplog.clear()
@@ -434,11 +395,11 @@ def test_a_format_that_no_ending_tells_is_told(
         assert ("out.txt is written as CoNLL-U" in caplog.text) == (name == "in.en")
     assert (tmp_path / "out.txt").read_text().startswith("# sent_id = 1\n")
     assert (tmp_path / "out.conll").read_text() == "cat\tNOUN\nsees\tVERB\n.\tPUNCT\n\n"
-    rows = predict("", "--input", "in.en", "--output_format", "jsonl", "--tasks", "pos", "--align").splitlines()
-    assert [json.loads(row)["words"] for row in rows] == [[], [], ["cat", "sees", "."]]
+    out = predict("", "--input", "in.en", "--output_format", "jsonl", "--tasks", "pos", "--align")
+    assert [row["words"] for row in rows(out)] == [[], [], ["cat", "sees", "."]]
 
 
-def test_devices_and_links_stay_what_they_are(predict: Callable[..., str], tmp_path: Path) -> None:
+def test_devices_and_links_stay_what_they_are(predict: Says, tmp_path: Path) -> None:
     (tmp_path / "real.jsonl").write_text("yesterday")
     (tmp_path / "link.jsonl").symlink_to("real.jsonl")
     os.mkfifo(tmp_path / "pipe.jsonl")
@@ -470,38 +431,19 @@ def test_devices_and_links_stay_what_they_are(predict: Callable[..., str], tmp_p
         ("cat\tO\n", "columns"),
     ],
 )
-def test_what_is_surely_no_text_is_not_read_as_text_unasked(predict: Callable[..., str], text: str, found: str) -> None:
+def test_what_is_surely_no_text_is_not_read_as_text_unasked(predict: Says, text: str, found: str) -> None:
     message = predict(text, status=1)
     assert f"--input_format: the input looks like {found}" in message
     assert f"say --input_format {found}, or raw if this is text" in message
     assert predict(text, "--input_format", "raw")
 
 
-def test_another_encoder_is_refused(predict: Callable[..., str], tmp_path: Path) -> None:
-    other = toy.write_encoder(tmp_path / "other", seed=1)
-    assert "was trained on the encoder" in predict("cat\n", "--model_name_or_path", str(other), status=1)
-
-
 # Streams --------------------------------------------------------------------------------------------------------------
-
-
-def endless(read: list[int]) -> Iterator[Sentence]:
-    for number in itertools.count():
-        read.append(number)
-        yield Sentence(words=tuple(WORDS))
-
-
-@pytest.mark.parametrize(("pool", "most"), [(1, 5), (4, 8), (None, 64)])
-def test_an_endless_stream_is_tagged_as_it_comes(model: HyperX, pool: int | None, most: int) -> None:
-    read: list[int] = []
-    predictions = Predictor(model).predict(endless(read), tasks=["pos"], language="en", batch_size=2, pool=pool)
-    assert [found.labels["pos"][0] for found in itertools.islice(predictions, 5)] == ["NOUN"] * 5
-    assert len(read) <= most
 
 
 @pytest.mark.parametrize("count", [1, 400])
 def test_a_reader_that_has_gone_ends_the_run_quietly(
-    trained: Path, count: int, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    trained: Path, count: int, monkeypatch: Patch, capsys: Out
 ) -> None:
     """Few sentences wait in the buffer until the end, and must not fail there."""
     reader, writer = os.pipe()
@@ -530,11 +472,11 @@ def test_texts_and_words_may_be_mixed(model: HyperX) -> None:
     assert raw.confidences is None
 
 
-def test_python_and_the_command_line_agree(model: HyperX, predict: Callable[..., str]) -> None:
-    texts = [" ".join(word for word, *_ in words) for words in toy.sentences("tr", 20, 8)]
+def test_python_and_the_command_line_agree(model: HyperX, predict: Says) -> None:
+    texts = texts_of(20, 8, "tr")
     found = model.predict(texts, task=["ner", "pos"], language="tr", confidences=True, batch_size=3)
-    lines = predict("\n".join(texts), "--language", "tr", "--output_format", "jsonl", "--confidence").splitlines()
-    for one, line in zip(found, map(json.loads, lines), strict=True):
+    lines = rows(predict("\n".join(texts), "--language", "tr", "--output_format", "jsonl", "--confidence"))
+    for one, line in zip(found, lines, strict=True):
         assert list(one.sentence.words) == line["words"]
         assert {task: list(labels) for task, labels in one.labels.items()} == {task: line[task] for task in one.labels}
         assert one.confidences is not None
@@ -542,7 +484,7 @@ def test_python_and_the_command_line_agree(model: HyperX, predict: Callable[...,
             assert line["confidence"][task] == pytest.approx(values, abs=1e-3)
 
 
-def test_the_rules_that_cut_text_into_words_are_loaded_once(model: HyperX, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_rules_that_cut_text_into_words_are_loaded_once(model: HyperX, monkeypatch: Patch) -> None:
     import spacy
 
     loaded, blank = [], spacy.blank
@@ -555,35 +497,12 @@ def test_the_rules_that_cut_text_into_words_are_loaded_once(model: HyperX, monke
 
 
 def test_threads_share_the_rules() -> None:
-    texts = [" ".join(word for word, *_ in words) + " (so-called)." for words in toy.sentences("en", 50, 9)]
+    texts = [f"{text} (so-called)." for text in texts_of(50, 9)]
     alone = WordSegmenter("tr")
     wanted = [alone.segment(text) for text in texts]
     with ThreadPoolExecutor(8) as pool:
         for found in pool.map(lambda _: [*map(word_segmenter("tr").segment, texts)], range(16)):
             assert found == wanted
-
-
-def test_predicting_leaves_the_model_in_training_mode(model: HyperX) -> None:
-    model.train()
-    model.predict(["cat sees ."], task="pos", language="en")
-    assert model.training
-    assert not model.eval().training
-
-
-@pytest.mark.parametrize(
-    ("text", "expected"),
-    [
-        *((text, "expected a sentence, found no word") for text in ("", " \t", [])),
-        (float("nan"), "expected a sequence of words, found 'nan'"),
-        (["cat", 5], "expected a sequence of words, found"),
-        (["cat", " "], "expected a word, found ' '"),
-        (["cat", "\ud800"], "expected whole characters, found a lone surrogate"),
-        ("我是学生。", "Han script has no spaces between words"),
-    ],
-)
-def test_what_is_no_text_is_refused_by_its_number(model: HyperX, text: Any, expected: str) -> None:
-    with pytest.raises(DataError, match=f"text 2: {expected}"):
-        model.predict(["cat", text], task="pos", language="en")
 
 
 @pytest.mark.parametrize("kind", [tuple, iter, np.array, lambda words: np.array(words, dtype=object), pd.Series])
@@ -606,6 +525,12 @@ TABLE = pd.DataFrame({"cat": ["sees"]})
     [
         *(("texts", value, "texts: expected a list of texts") for value in (None, b"cat", {"cat"}, {"cat": 1}, TABLE)),
         *(("texts", [value], "text 1: expected a sequence") for value in (None, b"cat", {"cat"}, {"cat": 1}, TABLE)),
+        *(("texts", ["cat", text], "text 2: expected a sentence, found no word") for text in ("", " \t", [])),
+        ("texts", ["cat", float("nan")], "text 2: expected a sequence of words, found 'nan'"),
+        ("texts", ["cat", ["cat", 5]], "text 2: expected a sequence of words, found"),
+        ("texts", ["cat", ["cat", " "]], "text 2: expected a word, found ' '"),
+        ("texts", ["cat", ["cat", "\ud800"]], "text 2: expected whole characters, found a lone surrogate"),
+        ("texts", ["cat", "我是学生。"], "text 2: Han script has no spaces between words"),
         ("texts", [[["cat"]]], "text 1: expected a sequence of words"),
         ("texts", [np.array([])], "text 1: expected a sentence, found no word"),
         *(("text_pairs", value, "text_pairs: expected a list of texts") for value in (5, b"cat", {"cat"}, "cat")),
@@ -623,6 +548,7 @@ def test_arguments_of_the_wrong_kind_are_named(model: HyperX, argument: str, val
     good: dict[str, Any] = {"texts": ["cat sees"], "task": "pos", "language": "en"}
     with pytest.raises(HyperXError, match=expected):
         model.predict(**{**good, argument: value})
+    assert model.predict([], task="pos", language="en") == []
 
 
 @pytest.mark.parametrize("value", [None, 5, "cat", ["Ada sees"], [[]], [[5]], [None], TABLE, []])
@@ -641,7 +567,7 @@ def test_folders_are_paths(model: HyperX, trained: Path, value: Any) -> None:
             HyperX.from_pretrained(trained, encoder=value)
 
 
-def test_the_home_folder_is_known_in_python_too(model: HyperX, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_home_folder_is_known_in_python_too(model: HyperX, tmp_path: Path, monkeypatch: Patch) -> None:
     monkeypatch.setenv("HOME", str(tmp_path / "home"))
     model.save_pretrained("~/saved")
     assert (tmp_path / "home" / "saved" / "hyperx.json").is_file()
@@ -680,7 +606,7 @@ def test_batches_of_the_wrong_kind_are_named(
 
 def test_threads_that_share_a_model_take_turns(trained: Path) -> None:
     """Also where it is in training mode, with dropout, which predicting switches off for a while."""
-    texts = [" ".join(word for word, *_ in words) for words in toy.sentences("en", 20, 8)]
+    texts = texts_of(20, 8)
     languages = ["en", "tr", "de", "fr"] * 10
     model = HyperX.from_pretrained(trained)
     wanted = {language: model.predict(texts, language=language) for language in languages}
@@ -697,16 +623,10 @@ def test_parts_of_the_encoder_have_names(trained: Path) -> None:
         HyperX.from_pretrained(trained).train_encoder("layer")  # type: ignore[arg-type]
 
 
-def test_no_texts_give_no_predictions(model: HyperX) -> None:
-    assert model.predict([], task="pos", language="en") == []
-
-
 # Tasks that were not trained ------------------------------------------------------------------------------------------
 
 
-def test_a_task_that_was_not_trained_is_predicted_only_if_named(
-    base: list[str], capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
-) -> None:
+def test_a_task_that_was_not_trained_is_predicted_only_if_named(base: list[str], capsys: Out, caplog: Log) -> None:
     pairs = ["--tasks", "ner", "pos", "--train_task_language_pairs", "ner#en"]
     brief = ["--max_train_steps", "1", "--evaluation_strategy", "no", "--output_dir", "run"]
     assert main(["train", *base, *pairs, *brief]) == 0

@@ -69,16 +69,6 @@ def sentences(language: str, count: int, seed: int) -> list[Sentence]:
     return [sentence(language, draw) for _ in range(count)]
 
 
-def write_pos(path: Path, data: Sequence[Sentence]) -> None:
-    """A CoNLL-U file without trees."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    blocks = [
-        "".join(f"{i}\t{word}\t_\t{tag}\t_\t_\t_\t_\t_\t_\n" for i, (word, tag, _) in enumerate(words, start=1))
-        for words in data
-    ]
-    path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
-
-
 def tree(words: Sentence) -> list[tuple[int, str]]:
     """Head and relation of every word: all hangs on the verb, the second part of a name on the first."""
     verb = 1 + next(index for index, (_, tag, _) in enumerate(words) if tag == "VERB")
@@ -96,17 +86,25 @@ def tree(words: Sentence) -> list[tuple[int, str]]:
     return arcs
 
 
-def write_dep(path: Path, data: Sequence[Sentence]) -> None:
-    """A CoNLL-U file with trees."""
+def write_dep(path: Path, data: Sequence[Sentence], *, trees: bool = True) -> None:
+    """A CoNLL-U file with trees, or with tags alone."""
     path.parent.mkdir(parents=True, exist_ok=True)
-    blocks = [
-        "".join(
-            f"{i}\t{word}\t_\t{tag}\t_\t_\t{head}\t{relation}\t_\t_\n"
-            for i, ((word, tag, _), (head, relation)) in enumerate(zip(words, tree(words), strict=True), start=1)
+    blocks = []
+    for words in data:
+        arcs = tree(words) if trees else [("_", "_")] * len(words)
+        rows = enumerate(zip(words, arcs, strict=True), start=1)
+        blocks.append(
+            "".join(
+                f"{i}\t{word}\t_\t{tag}\t_\t_\t{head}\t{relation}\t_\t_\n"
+                for i, ((word, tag, _), (head, relation)) in rows
+            )
         )
-        for words in data
-    ]
     path.write_text("\n".join(blocks) + "\n", encoding="utf-8")
+
+
+def write_pos(path: Path, data: Sequence[Sentence]) -> None:
+    """A CoNLL-U file without trees."""
+    write_dep(path, data, trees=False)
 
 
 def write_ner(path: Path, data: Sequence[Sentence]) -> None:
@@ -161,24 +159,24 @@ def write_encoder(folder: Path, *, seed: int = 0, dropout: float = 0.1) -> Path:
     return folder
 
 
-def read_log(run: Path) -> list[dict[str, Any]]:
+def read_log(run: Path | str) -> list[dict[str, Any]]:
     """The lines of a run's log."""
-    return [json.loads(line) for line in (run / "log.jsonl").read_text(encoding="utf-8").splitlines()]
+    return [json.loads(line) for line in Path(run, "log.jsonl").read_text(encoding="utf-8").splitlines()]
 
 
-def losses(run: Path) -> dict[int, float]:
+def losses(run: Path | str) -> dict[int, float]:
     """The logged loss by step."""
     return {line["step"]: line["loss"] for line in read_log(run) if "loss" in line}
 
 
-def weights(run: Path, step: int) -> dict[str, torch.Tensor]:
+def weights(run: Path | str, step: int) -> dict[str, torch.Tensor]:
     """The trained weights of one of a run's checkpoints."""
-    return load_file(run / f"checkpoint-{step}" / "model.safetensors")
+    return load_file(Path(run, f"checkpoint-{step}", "model.safetensors"))
 
 
-def steps_of(run: Path) -> list[int]:
+def steps_of(run: Path | str) -> list[int]:
     """The steps of a run's checkpoints."""
-    return sorted(int(path.name.removeprefix("checkpoint-")) for path in run.glob("checkpoint-*"))
+    return sorted(int(path.name.removeprefix("checkpoint-")) for path in Path(run).glob("checkpoint-*"))
 
 
 def spawn(words: Sequence[str | Path], *, cwd: Path, cache: Path, **options: Any) -> subprocess.CompletedProcess[str]:
