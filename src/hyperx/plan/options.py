@@ -6,7 +6,7 @@ import importlib.util
 import logging
 import os
 import re
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
@@ -111,44 +111,28 @@ def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
     for pair in named:
         spelt.setdefault(canonical(pair.language), pair.language)
     languages = data.languages or tuple(spelt.values())
-    problems += _name_problems(list(tasks), languages, named, data)
-    problems += _self_training_problems(config, tasks, {pair.key for pair in train}, alone, start)
-
     spec = data_spec(tasks, data, _read_label_map(data.label_map, problems))
     spec.check(problems)
     own = [pair for pair in dict.fromkeys((*train, *evaluate)) if pair.task in tasks]
     keys = {pair.key for pair in own}
     others = [TaskLanguagePair(task, language) for task in tasks for language in languages]
     places = spec.places([*own, *(pair for pair in others if pair.key not in keys)])
-    # Pairs that no option names may lack data.
-    for pair, reasons in places.lacking.items():
-        problems += reasons if pair in own or pair.key in spec.table_pairs else []
-    for pair in train:
-        if pair in places and not places.has(pair, "train"):
-            other = [treebank.name for treebank in treebanks_of(pair.language) if "train" in treebank.splits]
-            advice = "name a file for it under 'train' in the data table (its dev file may serve, its test file never)"
-            if other and pair.task in spec.treebank_tasks:
-                choice = f"--treebanks {pair.language}={other[0]}"
-                advice = f"choose a treebank that has one, such as {choice}, or {advice}"
-            problems.append(f"--train_task_language_pairs: {pair} has no train split; {advice}")
-    names = list(dict.fromkeys(map(raw_text_of, alone)))
-    texts = spec.places(names)
-    for name in names:
-        problems += texts.lacking.get(name, ())
-        if name in texts and not texts.has(name, "train"):
-            problems.append(f"--self_train_task_language_pairs: {name} has no train split; name raw text under 'train'")
-    if problems:
-        raise ConfigError(list(dict.fromkeys(problems)))
-
+    texts = spec.places(map(raw_text_of, alone))
     with_dev = tuple(pair for pair in evaluate or train if places.has(pair, "dev"))
+    record = spec.record(places, dict.fromkeys((*train, *evaluate)))
+    plan = Plan(config, kinds, languages, train, with_dev, alone, places, texts, record, start)
+
+    # Pairs that no option names may lack data.
+    required = {*keys, *spec.table_pairs}
+    lacking = [reason for pair, reasons in places.lacking.items() if pair.key in required for reason in reasons]
+    problems += [*_name_problems(plan, named), *_self_training_problems(plan), *lacking, *_split_problems(plan)]
+    problems = list(dict.fromkeys(problems)) or _best_problems(plan)
+    if problems:
+        raise ConfigError(problems)
     for pair in evaluate or train:
         if pair not in with_dev:
             log.warning("%s has no dev split: it is not evaluated while training", pair)
-    record = spec.record(places, dict.fromkeys((*train, *evaluate)))
-    plan = Plan(config, kinds, languages, train, with_dev, alone, places, texts, record, start)
-    if problems := _best_problems(plan):
-        raise ConfigError(problems)
-    _warn_unused(data, spec, [*tasks, *(name.task for name in names)], languages)
+    _warn_unused(plan)
     return plan
 
 
@@ -245,10 +229,9 @@ def parse_pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple
     return tuple(pairs.values())
 
 
-def _name_problems(
-    tasks: Sequence[str], languages: Sequence[str], pairs: Iterable[TaskLanguagePair], declared: DataOptions
-) -> Iterator[str]:
+def _name_problems(plan: Plan, pairs: Iterable[TaskLanguagePair]) -> Iterator[str]:
     """Languages that are unknown or named twice, and pairs whose task or language is not among the declared ones."""
+    declared, tasks, languages = plan.config.data, list(plan.kinds), plan.languages
     place = "--languages" if declared.languages else "pairs"
     yield from (f"{place}: {problem}" for problem in language_problems(languages))
     known = set(map(canonical, languages))
@@ -260,21 +243,15 @@ def _name_problems(
             yield f"{pair}: its language is not among --languages {' '.join(languages)}.{hint}"
 
 
-def _self_training_problems(
-    config: TrainConfig,
-    tasks: Mapping[str, Kind],
-    gold: Collection[tuple[str, str]],
-    alone: Sequence[TaskLanguagePair],
-    start: WarmStart | None,
-) -> Iterator[str]:
+def _self_training_problems(plan: Plan) -> Iterator[str]:
     """What keeps pairs from being trained on labels predicted by the checkpoint that the run starts from."""
-    option = "--self_train_task_language_pairs"
-    if alone and config.model.load_from_ckpt is None:
+    option, start, gold = "--self_train_task_language_pairs", plan.start, {pair.key for pair in plan.train_pairs}
+    if plan.self_train_pairs and plan.config.model.load_from_ckpt is None:
         yield f"{option}: name the checkpoint that labels their text with --load_from_ckpt"
-    for pair in alone:
+    for pair in plan.self_train_pairs:
         if pair.key in gold:
             yield f"{option}: {pair} is trained on its own labels already; name it in one place"
-        elif pair.task in tasks and tasks[pair.task].auxiliary:
+        elif pair.task in plan.kinds and KINDS[plan.kinds[pair.task]].auxiliary:
             advice = "train on the text itself as a training pair"
             yield f"{option}: {pair}: {pair.task} has no labels to give; {advice}"
         elif start is not None and pair.task not in start.config.kinds:
@@ -284,6 +261,22 @@ def _self_training_problems(
             has = ", ".join(sorted(start.config.trained_tasks)) or "none"
             never = f"never trained its head of {pair.task}; it has trained {has}"
             yield f"{option}: {pair}: {start.folder} {never}"
+    for text in dict.fromkeys(map(raw_text_of, plan.self_train_pairs)):
+        yield from plan.texts.lacking.get(text, ())
+        if text in plan.texts and not plan.texts.has(text, "train"):
+            yield f"{option}: {text} has no train split; name raw text under 'train'"
+
+
+def _split_problems(plan: Plan) -> Iterator[str]:
+    """Training pairs that have data, but none to train on."""
+    for pair in plan.train_pairs:
+        if pair in plan.data and not plan.data.has(pair, "train"):
+            other = [treebank.name for treebank in treebanks_of(pair.language) if "train" in treebank.splits]
+            advice = "name a file for it under 'train' in the data table (its dev file may serve, its test file never)"
+            if other and pair.task in plan.record.spec.treebank_tasks:
+                choice = f"--treebanks {pair.language}={other[0]}"
+                advice = f"choose a treebank that has one, such as {choice}, or {advice}"
+            yield f"--train_task_language_pairs: {pair} has no train split; {advice}"
 
 
 def _read_label_map(entries: Sequence[str], problems: list[str]) -> dict[str, str]:
@@ -324,14 +317,16 @@ def _best_problems(plan: Plan) -> list[str]:
     return []
 
 
-def _warn_unused(data: DataOptions, spec: DataSpec, tasks: Sequence[str], languages: Sequence[str]) -> None:
+def _warn_unused(plan: Plan) -> None:
     """Warn of what belongs to no pair of the run: one table may serve several runs, or it is a mistake."""
-    known = {TaskLanguagePair(task, language).key for task in tasks for language in languages}
+    data, spec = plan.config.data, plan.record.spec
+    pairs = [TaskLanguagePair(task, language) for task in plan.kinds for language in plan.languages]
+    known = {pair.key for pair in (*pairs, *plan.texts.pairs)}
     for key, pair in spec.table_pairs.items():
         if key not in known:
             log.warning("data table: %s is no pair of this run's tasks and languages; it is not read", pair)
     for entry in data.treebanks:
-        if language_of(entry) not in map(canonical, languages):
+        if language_of(entry) not in map(canonical, plan.languages):
             log.warning("--treebanks: %s is of no language of this run; it is not read", entry)
     own = ", ".join(spec.tasks)
     if data.treebanks and not spec.treebank_tasks:
