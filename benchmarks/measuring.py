@@ -18,7 +18,7 @@ from torch import Tensor
 
 from hyperx.config import TrainConfig
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.encoders.layout import disable_attention_dropout, norm_modules
+from hyperx.encoders.families import disable_attention_dropout, norm_modules
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.data import RunData

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel
 
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.encoders.layout import adapter_points, encoder_layers, norm_modules
+from hyperx.encoders.families import adapter_points, encoder_layers, norm_modules
 
 LENGTH, BOTTLENECK, PROJECTED, EMBEDDING, TAGS = 256, 256, 192, 64, 18
 

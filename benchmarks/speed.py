@@ -26,7 +26,7 @@ from hyperx.config import ArchitectureOptions, HypernetworkOptions, TrainConfig,
 from hyperx.data.batch.store import EncodedSplit, read_encoded, write_encoded
 from hyperx.data.batch.windows import SubwordEncoder, Subwords, pad_windows
 from hyperx.data.read.formats import read_file
-from hyperx.encoders.layout import disable_attention_dropout
+from hyperx.encoders.families import disable_attention_dropout
 from hyperx.encoders.loading import load_encoder
 from hyperx.evaluation.scores import evaluate_pairs
 from hyperx.model import HyperX

@@ -12,8 +12,7 @@ import torch
 from torch import Tensor
 from torch.utils.checkpoint import CheckpointError
 
-from hyperx.encoders.families import LAYOUTS
-from hyperx.encoders.layout import norm_modules
+from hyperx.encoders.families import LAYOUTS, norm_modules
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.method.adapters import learnt_languages
 from hyperx.model import HyperX, ModelOutput

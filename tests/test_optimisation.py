@@ -10,7 +10,7 @@ from torch import nn
 from transformers import SchedulerType, get_scheduler
 
 from hyperx.config import Scheduler, TrainingOptions
-from hyperx.encoders.layout import norm_modules
+from hyperx.encoders.families import norm_modules
 from hyperx.model import HyperX
 from hyperx.training.optimiser import make_optimizer, make_scheduler, without_decay
 from tiny import tiny_batch, tiny_encoder, tiny_model

@@ -12,8 +12,7 @@ from pathlib import Path
 import pytest
 
 from hyperx.config import ModelOptions
-from hyperx.evaluation.results import add_results
-from hyperx.evaluation.scores import Evaluation, PairScores
+from hyperx.evaluation.scores import Evaluation, PairScores, add_results
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.model import apply_freezing
 from hyperx.tables import markdown_table, print_table

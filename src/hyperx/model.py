@@ -20,8 +20,8 @@ from hyperx.data.read.rows import in_order
 from hyperx.data.read.sentence import Prediction
 from hyperx.device import placed
 from hyperx.encoders.dropout import use_fast_dropout
+from hyperx.encoders.families import encoder_layers, keep_layers, norm_modules, prepared_mask, unroll_shared_layers
 from hyperx.encoders.injection import Injection, not_compiled
-from hyperx.encoders.layout import encoder_layers, keep_layers, norm_modules, prepared_mask, unroll_shared_layers
 from hyperx.encoders.loading import load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean, listing, not_expected
@@ -194,10 +194,6 @@ class HyperX(nn.Module):
         """The encoder's word embeddings ``[V, E]``."""
         return cast(Tensor, self.encoder.get_input_embeddings().weight)
 
-    def subwords(self) -> Subwords:
-        """The special subwords of the encoder's tokenizer."""
-        return Subwords.of(self.checked_tokenizer())
-
     def inputs(self, sentences: Iterable[Iterable[str]]) -> dict[str, Tensor]:
         """``input_ids``, ``attention_mask`` and ``words`` of :meth:`forward`, each ``[B, T]``, for sentences as words.
 
@@ -205,15 +201,15 @@ class HyperX(nn.Module):
             HyperXError: if a sentence is longer than a window; :meth:`predict` splits such sentences.
             DataError: if there is no sentence, or one is not a sequence of words.
         """
-        checked = read_words(sentences)
+        checked, tokenizer = read_words(sentences), self.checked_tokenizer()
         with self.turn:
-            encoder = SubwordEncoder(self.checked_tokenizer(), max_length=self.config.max_length)
+            encoder = SubwordEncoder(tokenizer, max_length=self.config.max_length)
             windows = encoder.windows(checked)
         for number, own in enumerate(windows):
             if len(own) > 1:
                 most = f"expected at most {self.config.max_length} subwords, found more"
                 raise HyperXError(f"sentence {number}: {most}; cut it, or use predict, which does")
-        tensors = pad_windows([window for (window,) in windows], self.subwords().pad)
+        tensors = pad_windows([window for (window,) in windows], Subwords.of(tokenizer).pad)
         ids, mask, words = (tensor.to(self.word_embeddings.device) for tensor in tensors)
         return {"input_ids": ids, "attention_mask": mask, "words": words}
 

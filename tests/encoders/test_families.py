@@ -19,9 +19,8 @@ from adapted import FAMILIES, FINAL_NORM, LAYERS, ONE_OF_EACH, weights_of, with_
 from torch import Tensor, nn
 from transformers import AutoModelForMaskedLM, AutoModelForSeq2SeqLM
 
-from hyperx.encoders.families import LAYOUTS
-from hyperx.encoders.injection import checkpoint_activations
-from hyperx.encoders.layout import (
+from hyperx.encoders.families import (
+    LAYOUTS,
     disable_attention_dropout,
     keep_layers,
     longest_input,
@@ -29,6 +28,7 @@ from hyperx.encoders.layout import (
     prepared_mask,
     unroll_shared_layers,
 )
+from hyperx.encoders.injection import checkpoint_activations
 from hyperx.encoders.loading import load_encoder
 from hyperx.model import HyperX
 from tiny import LABELS, randomise, tiny_batch, tiny_encoder, tiny_model, tiny_tokenizer

@@ -7,8 +7,15 @@ import re
 import pytest
 import torch
 
-from hyperx.encoders.families import LAYOUTS, EncoderLayout  # noqa: F401 (what the message names)
-from hyperx.encoders.layout import adapter_points, encoder_layers, keep_layers, norm_modules, unroll_shared_layers
+from hyperx.encoders.families import (  # noqa: F401 (what the message names)
+    LAYOUTS,
+    EncoderLayout,
+    adapter_points,
+    encoder_layers,
+    keep_layers,
+    norm_modules,
+    unroll_shared_layers,
+)
 from hyperx.errors import EncoderError
 from tiny import tiny_batch, tiny_encoder, tiny_model
 

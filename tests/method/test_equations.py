@@ -17,7 +17,7 @@ from transformers.activations import ACT2FN
 
 import hyperx.model
 from hyperx.config import Activation
-from hyperx.encoders.layout import norm_modules
+from hyperx.encoders.families import norm_modules
 from hyperx.encoders.loading import LoadedEncoder
 from hyperx.method.adapter import AdapterWeights, Rows, bottleneck_adapter
 from hyperx.model import HyperX, ModelOutput

@@ -20,7 +20,7 @@ from torch.utils.checkpoint import checkpoint
 from transformers import PreTrainedModel
 from transformers.modeling_layers import GradientCheckpointingLayer
 
-from hyperx.encoders.layout import adapter_points, encoder_layers
+from hyperx.encoders.families import adapter_points, encoder_layers
 from hyperx.errors import HyperXError
 from hyperx.method.adapter import Adapters, Rows, adapted
 

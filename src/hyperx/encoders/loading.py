@@ -18,6 +18,7 @@ import tokenizers
 import transformers
 from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
+from hyperx.device import not_finite
 from hyperx.encoders.embedded import EMBEDDED, EMBEDDED_HEAD_LAYER, find_embedded_file, load_embedded
 from hyperx.encoders.families import LAYOUTS
 from hyperx.errors import EncoderError, did_you_mean, listing
@@ -82,8 +83,6 @@ def load_encoder(name: str | Path) -> LoadedEncoder:
     with _quiet():
         model = _load_model(folder)
     own = load_tokenizer(folder) if has_tokenizer(folder) else None
-    from hyperx.device import not_finite  # and with it torch, which a tokenizer alone does not need
-
     if names := not_finite(model.state_dict()):
         raise EncoderError(f"{folder}: {listing(names, most=3)} holds NaN or infinity. {_ELSE}")
     content_hash = weights_hash({name: tensor.numpy(force=True) for name, tensor in model.state_dict().items()})

@@ -98,7 +98,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     if problems:
         raise ConfigError(problems)
     from hyperx.device import pick_device
-    from hyperx.evaluation.results import add_results
+    from hyperx.evaluation.scores import add_results
     from hyperx.model import HyperX
 
     if path is None or folder is None:

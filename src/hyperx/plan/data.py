@@ -20,7 +20,7 @@ from hyperx.data.locate.held_out import HeldOutText
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.read.labels import unlabelled_words
 from hyperx.data.read.sentence import Sentence
-from hyperx.encoders.layout import longest_input
+from hyperx.encoders.families import longest_input
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.errors import ConfigError, DataError, listing
 from hyperx.files import user_cache

@@ -10,7 +10,7 @@ from dataclasses import replace
 from torch import nn
 
 from hyperx.config import ModelConfig
-from hyperx.encoders.layout import disable_attention_dropout, norm_parameters
+from hyperx.encoders.families import disable_attention_dropout, norm_parameters
 from hyperx.encoders.masked_lm import read_masked_lm
 from hyperx.errors import ConfigError
 from hyperx.languages import canonical

@@ -61,17 +61,13 @@ class PairModel(Protocol):
     @property
     def word_embeddings(self) -> Tensor: ...
     def checked_tokenizer(self) -> PreTrainedTokenizerFast: ...
-    def subwords(self) -> Subwords: ...
     def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters | None: ...
     def train(self, mode: bool = True) -> Any: ...
 
 
 class Predictor:
-    """Labels sentences with a model, of which nothing changes. Threads take turns, pool by pool.
-
-    Args:
-        model: the model; it is in evaluation mode only while it works.
-    """
+    """Labels sentences with a model, of which nothing changes: it is in evaluation mode only while it works. Threads
+    take turns, pool by pool."""
 
     def __init__(self, model: PairModel) -> None:
         self.model = model
@@ -158,7 +154,7 @@ class Predictor:
         self, pair: TaskLanguagePair, pool: Sequence[Sequence[Window]], adapters: Adapters | None, batch_size: int
     ) -> list[Result]:
         """The results for a pool of sentences, whose windows are sorted by length."""
-        subwords = self.model.subwords()
+        subwords = Subwords.of(self.model.checked_tokenizer())
         places = [(index, place) for index, windows in enumerate(pool) for place in range(len(windows))]
         places.sort(key=lambda item: len(pool[item[0]][item[1]].ids))
         parts: list[list[Any]] = [[None] * len(windows) for windows in pool]
@@ -207,15 +203,8 @@ def _chunks(sentences: Iterable[Sentence], size: int) -> Iterator[list[Sentence]
 
 
 def batches_alike(lengths: Sequence[int], batch_size: int, enough: int) -> Iterator[range]:
-    """Group windows into batches that need little padding.
-
-    A batch that has enough subwords ends before a window that is much longer than its shortest one, see :data:`SPREAD`.
-
-    Args:
-        lengths: the number of subwords of each window, in ascending order.
-        batch_size: the largest number of windows in a batch.
-        enough: the number of subwords from which a larger batch gains nothing.
-    """
+    """Group windows of these numbers of subwords, in ascending order, into batches that need little padding: one that
+    has enough subwords, so that more gain nothing, ends before a window longer than :data:`SPREAD` of its shortest."""
     start = subwords = 0
     for place, length in enumerate(lengths):
         if place - start == batch_size or (subwords >= enough and length > lengths[start] * SPREAD):

@@ -59,12 +59,8 @@ class HeadInput:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """The model's prediction for one sentence.
-
-    Args:
-        labels: in the form of the task: a tuple with one label per word, or one label.
-        confidences: the probability of each label from 0 to 1, in the same form.
-    """
+    """The model's prediction for one sentence: labels in the form of the task, a tuple with one for each word or one
+    for all, and in the same form the probability of each."""
 
     labels: Any
     confidences: Any = None
@@ -155,12 +151,8 @@ class Task(ABC):
 
     @abstractmethod
     def labels(self, windows: Sequence[Window], length: int) -> Tensor:
-        """The labels of a batch, in the form of the task.
-
-        Args:
-            windows: the task's rows of the batch; labels in their targets are numbers of the label set.
-            length: number T of subwords of the longest row of all tasks.
-        """
+        """The labels of the task's rows of a batch, in its form, given their windows, whose targets are numbers of the
+        label set, and the number T of subwords of the longest row of all tasks."""
 
     @abstractmethod
     def loss(self, logits: Any, labels: Tensor) -> Tensor:

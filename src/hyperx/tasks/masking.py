@@ -26,13 +26,8 @@ LARGEST_EXPONENT = 700.0
 
 
 class MaskedLMHead(nn.Module):
-    """``norm(act(dense x)) W_E^T + bias`` with the encoder's word embeddings ``W_E [V, E]``.
-
-    The embeddings are given at every call and belong to the encoder: the head neither trains nor saves them.
-
-    Args:
-        facts: sizes of the model.
-    """
+    """``norm(act(dense x)) W_E^T + bias`` with the encoder's word embeddings ``W_E [V, E]``, which are given at every
+    call and belong to the encoder: the head neither trains nor saves them."""
 
     def __init__(self, facts: HeadFacts) -> None:
         super().__init__()

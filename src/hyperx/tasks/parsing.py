@@ -78,13 +78,8 @@ class ParserLogits:
 
 
 class Biaffine(nn.Module):
-    """``[x ; 1]^T W_o [y ; 1]`` for each output o (Dozat and Manning 2017, equations 6 and 9).
-
-    Args:
-        size: size of x and y.
-        outputs: number of outputs.
-        head_bias: append the 1 to y as well, not only to x.
-    """
+    """``[x ; 1]^T W_o [y ; 1]`` for each output o (Dozat and Manning 2017, equations 6 and 9); without ``head_bias`` no
+    1 is appended to y."""
 
     def __init__(self, *, size: int, outputs: int, head_bias: bool) -> None:
         super().__init__()
@@ -110,11 +105,7 @@ class Biaffine(nn.Module):
 class ParserHead(nn.Module):
     """Arcs and relations between words, each the mean of its subwords; the root is the first position.
 
-    Args:
-        hidden_size: hidden size h of the encoder.
-        relations: number of relations.
-        projections: score projected words, as Dozat and Manning do; otherwise the encoder's own, as published.
-        root: number of the relation to the root.
+    With projections projected words are scored, as Dozat and Manning do, otherwise the encoder's own, as published.
     """
 
     def __init__(
@@ -149,14 +140,9 @@ class ParserHead(nn.Module):
 
 
 def word_means(hidden: Tensor, words: Tensor, width: int | None = None) -> tuple[Tensor, Tensor]:
-    """The mean of each word's subwords ``[B, W, h]``, zero beyond a window's words, and the number of words of each
-    ``[B]``.
-
-    Args:
-        hidden: ``[B, T, h]``.
-        words: for each subword its word in the window, -1 for none ``[B, T]``.
-        width: number W of words, if known: reading it from a GPU would mean waiting for it.
-    """
+    """From hidden states ``[B, T, h]`` and the word of each subword (-1 for none) to the mean of each word's subwords
+    ``[B, W, h]``, zero beyond a window's words, and the number of words of each ``[B]``. W is given if it is known:
+    reading it from a GPU would mean waiting for it."""
     count = words.amax(dim=1) + 1
     numbers = torch.arange(int(count.max()) if width is None else width, device=words.device)
     belongs = (words[:, None] == numbers[:, None]).to(hidden.dtype)

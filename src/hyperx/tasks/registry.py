@@ -58,13 +58,7 @@ KINDS: dict[str, Kind] = {
 def register_task(task: AnyTask, *, column: str, **facts: Any) -> AnyTask:
     """Add a kind of task whose class is elsewhere: ``hyperx.register_task(MyTask, column="label", reads="text")``.
 
-    Args:
-        task: a subclass of :class:`~hyperx.tasks.base.Task` with a ``kind`` of its own.
-        column: the column that it reads.
-        facts: other fields of :class:`Kind`.
-
-    Raises:
-        HyperXError: if another class has that kind.
+    The keywords are fields of :class:`Kind`. Raises a HyperXError if another class has that kind.
     """
     known = KINDS.get(task.kind)
     if known is not None and known.task_class() is not task:

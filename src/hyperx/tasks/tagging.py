@@ -147,12 +147,7 @@ def bio_moves(labels: tuple[str, ...]) -> NDArray[np.bool_]:
 
 
 def best_path(scores: Floats, moves: NDArray[np.bool_]) -> Ints:
-    """The allowed path with the highest sum of scores (Viterbi 1967).
-
-    Args:
-        scores: the score of each label at each word ``[words, labels]``.
-        moves: whether a label may follow another; the last row is for the first word ``[labels + 1, labels]``.
-    """
+    """The allowed path with the highest sum of scores ``[words, labels]`` (Viterbi 1967), given :func:`bio_moves`."""
     best = np.asarray(scores.argmax(axis=1), dtype=np.int32)
     if not len(best) or moves[np.r_[-1, best[:-1]], best].all():
         return best

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -42,26 +42,14 @@ class Batch:
         Whether anything is padded is checked here, on the CPU; otherwise encoders check it and wait for the GPU.
         """
         mask = self.attention_mask
-        return Batch(
-            self.pairs,
-            placed(self.input_ids, device),
-            None if mask is None or bool(mask.all()) else placed(mask, device),
-            placed(self.words, device),
-            self.labels,
-        )
+        mask = None if mask is None or bool(mask.all()) else placed(mask, device)
+        ids, words = placed(self.input_ids, device), placed(self.words, device)
+        return replace(self, input_ids=ids, attention_mask=mask, words=words)
 
 
 class Collator:
-    """Makes batches from the training splits of several pairs.
-
-    Args:
-        pairs: the pairs that a row's index points to.
-        splits: the training split of each.
-        tasks: the tasks by name.
-        labels: the label set of each task, by which labels are numbered.
-        subwords: the tokenizer's special ones.
-        seed: seed of what tasks draw at random.
-    """
+    """Makes batches from the training splits of several pairs: labels are numbered by the label set of each task, and
+    the seed is that of what tasks draw at random."""
 
     def __init__(
         self,
@@ -80,12 +68,7 @@ class Collator:
         ]
 
     def __call__(self, rows: Sequence[Row], number: int = 0) -> Batch:
-        """The batch of these rows, grouped by task and by pair.
-
-        Args:
-            rows: the rows.
-            number: number of the batch in the run, which determines what tasks draw.
-        """
+        """The batch of these rows, grouped by task and by pair; its number in the run determines what tasks draw."""
         rows = sorted(rows, key=lambda row: (self.pairs[row[0]].task, row[0]))
         pairs = [self.pairs[pair] for pair, _ in rows]
         windows = [self.splits[pair].window(index) for pair, index in rows]

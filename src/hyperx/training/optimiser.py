@@ -14,7 +14,7 @@ from torch.optim.lr_scheduler import LRScheduler
 from transformers import get_scheduler
 
 from hyperx.config import ModelOptions, TrainingOptions
-from hyperx.encoders.layout import norm_parameters
+from hyperx.encoders.families import norm_parameters
 from hyperx.method.hypernetwork import PlainNorm
 from hyperx.method.source import SourceEmbedding
 from hyperx.model import HyperX

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Literal
 
 from hyperx import checkpoint
 from hyperx.config import ModelConfig, TrainConfig
@@ -21,14 +21,6 @@ CHANGEABLE = {
 }  # fmt: skip
 UNREAD_SETTINGS = {"_name_or_path", "architectures", "dtype", "torch_dtype", "transformers_version"}
 """Settings of an encoder's configuration on which its outputs do not depend."""
-
-_RESTORE = "Put back what it began with, or start a new run"
-PROBLEMS = {
-    "option": "--{name}: the run began with {then!r}; found {now!r}. Resume with the same options, or start a new run "
-    "from its weights with --load_from_ckpt",
-    "setting": f"--resume: {{name}}: the run began with {{then}}; found {{now}}. {_RESTORE}",
-    "data": f"--resume: the run began with other {{name}}. {_RESTORE}",
-}
 
 
 def lasting_options(config: TrainConfig) -> dict[str, str]:
@@ -58,8 +50,16 @@ def fingerprint(data: RunData, processes: int) -> dict[str, int | str]:
     }
 
 
-def check_same(then: Mapping[str, Any], now: Mapping[str, Any], kind: str) -> None:
+def check_same(then: Mapping[str, Any], now: Mapping[str, Any], kind: Literal["option", "setting", "data"]) -> None:
     """Refuse to resume a run in which something has changed; raises a ConfigError that tells each, by what it is."""
+    told = {
+        "option": "--{name}: the run began with {then!r}; found {now!r}. Resume with the same options, or start a new "
+        "run from its weights with --load_from_ckpt",
+        "setting": "--resume: {name}: the run began with {then}; found {now}. {restore}",
+        "data": "--resume: the run began with other {name}. {restore}",
+    }[kind]
+    restore = "Put back what it began with, or start a new run"
     values = [(name, then.get(name), now.get(name)) for name in sorted({**then, **now})]
-    if changed := [PROBLEMS[kind].format(name=name, then=old, now=new) for name, old, new in values if old != new]:
+    changed = [told.format(name=name, then=a, now=b, restore=restore) for name, a, b in values if a != b]
+    if changed:
         raise ConfigError(changed)
