@@ -24,7 +24,7 @@ from safetensors import SafetensorError, safe_open
 from hyperx import files
 from hyperx.config import ModelConfig
 from hyperx.errors import CheckpointError, HyperXError, itemised, listing
-from hyperx.files import is_utf8, write_json
+from hyperx.files import write_json
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -127,8 +127,6 @@ def checkpoints(output_dir: Path) -> list[Path]:
 def resolve(folder: Path) -> Path:
     """The checkpoint that a folder means: the folder itself, or the best checkpoint of an output folder, else its last;
     raises a CheckpointError if there is none."""
-    if not is_utf8(folder):  # its libraries would call it damaged
-        raise CheckpointError(f"expected the path of a checkpoint in UTF-8; found {str(folder)!a}. Rename it")
     recover(folder)
     if folder.is_file() and folder.name in (CONFIG, WEIGHTS, BEST):
         folder = folder.parent

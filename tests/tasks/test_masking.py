@@ -164,8 +164,16 @@ def test_without_anything_hidden_the_loss_is_zero() -> None:
     assert head.bias.grad.equal(torch.zeros(9))
 
 
-def test_the_embeddings_are_the_encoders_and_stay_frozen() -> None:
-    model = masked_model()
+@pytest.fixture
+def masked_model(monkeypatch: pytest.MonkeyPatch) -> HyperX:
+    model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
+    model.tokenizer = object()
+    monkeypatch.setattr(Subwords, "of", lambda _: SUBWORDS)
+    return model
+
+
+def test_the_embeddings_are_the_encoders_and_stay_frozen(masked_model: HyperX) -> None:
+    model = masked_model
     shapes = {name: tuple(parameter.shape) for name, parameter in model.heads["mlm"].named_parameters()}
     assert shapes == {
         "dense.weight": (32, 32), "dense.bias": (32,), "norm.weight": (32,), "norm.bias": (32,), "bias": (60,),
@@ -186,8 +194,8 @@ def test_the_embeddings_are_the_encoders_and_stay_frozen() -> None:
     assert not torch.equal(before[:, 7], after[:, 7])
 
 
-def test_an_encoder_that_is_trained_as_a_whole_trains_its_embeddings_through_the_head_too() -> None:
-    model = masked_model()
+def test_an_encoder_that_is_trained_as_a_whole_trains_its_embeddings_through_the_head_too(masked_model: HyperX) -> None:
+    model = masked_model
     model.requires_grad_(True)
     ids = torch.full((1, 4), 8)
     labels = torch.tensor([[IGNORED, 8, IGNORED, IGNORED]])
@@ -220,15 +228,9 @@ def test_perplexity_is_a_number_if_there_is_text() -> None:
     assert MLM.score([None], [(1e9, 1)]).measures["perplexity"] < math.inf
 
 
-def masked_model() -> HyperX:
-    model = tiny_model(labels={"mlm": ()}, trained_pairs=("mlm#en",))
-    model.subwords = lambda: SUBWORDS
-    return model
-
-
-def test_results_do_not_depend_on_the_company() -> None:
+def test_results_do_not_depend_on_the_company(masked_model: HyperX) -> None:
     """What is hidden in a window follows from its place; batches and their order change nothing."""
-    model = masked_model()
+    model = masked_model
     draw = np.random.default_rng(0)
     passages = []
     for sentence in range(12):
@@ -255,8 +257,8 @@ def test_results_do_not_depend_on_the_company() -> None:
     assert len(set(losses)) == len(losses)
 
 
-def test_the_same_passage_is_asked_otherwise_at_another_place() -> None:
-    model = masked_model()
+def test_the_same_passage_is_asked_otherwise_at_another_place(masked_model: HyperX) -> None:
+    model = masked_model
     passages = [[window(list(range(5, 25)), *place)] for place in ((0, 0), (0, 20), (1, 0), (0, 0))]
     results = Predictor(model).results(TaskLanguagePair("mlm", "en"), passages, batch_size=4)
     losses = [result.labels[0] for result in results]

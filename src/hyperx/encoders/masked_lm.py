@@ -61,15 +61,14 @@ def read_masked_lm(folder: Path, encoder: PreTrainedModel) -> dict[str, Tensor] 
         "norm.bias": ((width,), (f"{names.norm}.bias", f"{names.norm}.beta")),
         "bias": ((vocabulary,), (f"{scope}.bias", f"{names.decoder}.bias")),
     }
-    stored = {name: read(*candidates) for name, (_, candidates) in parts.items()}
-    if stored["dense.weight"] is None or stored["norm.weight"] is None:
-        return None
-    head = {name: torch.zeros(parts[name][0]) if tensor is None else tensor for name, tensor in stored.items()}
-    unfit = [name for name, tensor in head.items() if tensor.shape != parts[name][0]]
-    decoder = read(f"{names.decoder}.weight")
-    if decoder is not None and not (decoder.shape == embeddings.shape and decoder.equal(embeddings)):
-        unfit.append("output weights")
-    if unfit:
-        what = ", ".join(unfit)
-        log.warning("%s: the masked-LM head does not fit the word embeddings (%s), and is not used", folder, what)
-    return None if unfit else head
+    head, decoder = {}, read(f"{names.decoder}.weight")
+    fits = decoder is None or (decoder.shape == embeddings.shape and decoder.equal(embeddings))
+    for part, (shape, candidates) in parts.items():
+        stored = read(*candidates)
+        if stored is None and part.endswith("weight"):
+            return None
+        head[part] = torch.zeros(shape) if stored is None else stored
+        fits = fits and head[part].shape == shape
+    if not fits:
+        log.warning("%s: the masked-LM head does not fit the word embeddings, and is not used", folder)
+    return head if fits else None

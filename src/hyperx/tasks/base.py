@@ -129,9 +129,10 @@ class Task(ABC):
         """The labels that the options of a run declare, if they declare any."""
         return ()
 
-    @abstractmethod
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
-        """The task's labels, given those of the training data; index 0 is the label of a word without evidence."""
+        """The task's labels, given those of the training data: by default these in alphabetical order. The first is the
+        label of a word without evidence."""
+        return tuple(sorted(set(seen)))
 
     def windows(self, encoder: SubwordEncoder, sentences: Sequence[Sentence]) -> list[list[Window]]:
         """The windows of each sentence, or text."""
@@ -154,9 +155,9 @@ class Task(ABC):
         """The labels of the task's rows of a batch, in its form, given their windows, whose targets are numbers of the
         label set, and the number T of subwords of the longest row of all tasks."""
 
-    @abstractmethod
     def loss(self, logits: Any, labels: Tensor) -> Tensor:
-        """The mean loss over what is labelled in a batch; zero if nothing is."""
+        """The mean loss over what is labelled in a batch; zero if nothing is. By default the cross-entropy."""
+        return cross_entropy(logits, labels)
 
     # Prediction and evaluation ----------------------------------------------------------------------------------------
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from hyperx.data.batch.windows import Window
 from hyperx.errors import HyperXError
-from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, cross_entropy
+from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task
 from hyperx.tasks.tagging import label_accuracy
 
 
@@ -23,11 +23,8 @@ class MeanHead(nn.Linear):
     """
 
     def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
-        """Logits of each row."""
         if given.words is None:
-            raise HyperXError(
-                "classification needs to know the text's subwords: pass words, [B, T], -1 for special ones"
-            )
+            raise HyperXError("classification needs the text's subwords: pass words, [B, T], -1 for special ones")
         return super().forward(text_means(given.hidden, given.words))
 
 
@@ -49,17 +46,8 @@ class TextClassification(Task):
     measure = "accuracy"
     further_measures = ("macro_f1",)
 
-    def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
-        """The labels of the training data in alphabetical order."""
-        return tuple(sorted(set(seen)))
-
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
-        """A linear layer on the mean of the subwords, ``[B, T, h]`` to ``[B, labels]``."""
         return MeanHead(facts.hidden_size, len(labels))
-
-    def loss(self, logits: Any, labels: Tensor) -> Tensor:
-        """Cross-entropy, mean over the windows."""
-        return cross_entropy(logits, labels)
 
     def labels(self, windows: Sequence[Window], length: int) -> Tensor:
         """Label ids ``[B]``."""

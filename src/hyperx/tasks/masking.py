@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -60,21 +60,14 @@ class MaskedLanguageModelling(Task):
     starts_from_masked_lm = True
 
     def problem(self, subwords: Subwords) -> str | None:
-        """Without a mask subword nothing can be masked."""
         if subwords.mask is None:
             return "its tokenizer has no mask subword to hide others with; choose one that was trained by masking"
         return None
 
-    def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
-        """Empty: subwords are predicted."""
-        return ()
-
     def windows(self, encoder: SubwordEncoder, sentences: Sequence[Sentence]) -> list[list[Window]]:
-        """Successive runs of subwords."""
         return encoder.text_windows([sentence.text or "" for sentence in sentences])
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
-        """A :class:`MaskedLMHead`."""
         return MaskedLMHead(facts)
 
     def loss(self, logits: Any, labels: Tensor) -> Tensor:

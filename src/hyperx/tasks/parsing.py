@@ -129,7 +129,6 @@ class ParserHead(nn.Module):
             nn.init.xavier_uniform_(self.relations.weight)
 
     def forward(self, given: HeadInput) -> ParserLogits:
-        """Scores of the arcs, and what is needed to score relations."""
         if given.words is None:
             raise HyperXError("dependency parsing needs the word of each subword: pass words, [B, T], -1 for none")
         words, count = word_means(given.hidden, given.words, None if given.labels is None else given.labels.shape[1])
@@ -164,13 +163,8 @@ class DependencyParsing(Task):
         return UD_RELATIONS
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
-        """A :class:`ParserHead`."""
-        return ParserHead(
-            hidden_size=facts.hidden_size,
-            relations=len(labels),
-            projections=facts.options.parser_projections,
-            root=labels.index(ROOT),
-        )
+        size, projections = facts.hidden_size, facts.options.parser_projections
+        return ParserHead(hidden_size=size, relations=len(labels), projections=projections, root=labels.index(ROOT))
 
     def loss(self, logits: ParserLogits, labels: Tensor) -> Tensor:
         """Cross-entropy of the heads, plus that of the relations to the gold heads; each a mean over words."""
@@ -226,7 +220,6 @@ class DependencyParsing(Task):
         return Result(result, tuple(np.exp(arcs[chosen] + np.where(tree == 0, 0.0, certain[chosen])).tolist()))
 
     def gold(self, split: EncodedSplit) -> list[tuple[Arc, ...]]:
-        """The arcs of every sentence."""
         return [tuple(map(Arc, columns["head"], columns["deprel"])) for columns in split.annotation()]
 
     def score(self, gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) -> Scores:
@@ -243,5 +236,4 @@ class DependencyParsing(Task):
         return Scores({"uas": uas, "las": both.total() / len(related) if related else None}, by_label)
 
     def annotation(self, labels: Sequence[Arc]) -> dict[str, tuple[str | int, ...]]:
-        """Heads and relations."""
         return {"head": tuple(arc.head for arc in labels), "deprel": tuple(arc.relation for arc in labels)}

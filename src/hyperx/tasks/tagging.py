@@ -16,16 +16,7 @@ from hyperx.config import DataOptions
 from hyperx.data.batch.windows import IGNORED, Ints, Window
 from hyperx.data.read.labels import NO_LABEL, UPOS_TAGS
 from hyperx.data.read.spans import spans
-from hyperx.tasks.base import (
-    HeadFacts,
-    HeadInput,
-    Result,
-    Scores,
-    Task,
-    cross_entropy,
-    precision_recall_f1,
-    scores_by_label,
-)
+from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, precision_recall_f1, scores_by_label
 
 Floats = NDArray[np.floating[Any]]
 
@@ -33,10 +24,9 @@ ENTITY_TYPES = ("PER", "ORG", "LOC")
 
 
 class LinearHead(nn.Linear):
-    """A linear layer on every hidden state: ``[B, T, h]`` to ``[B, T, labels]``."""
+    """A linear layer on every hidden state, ``[B, T, h]`` to ``[B, T, labels]``; those of first subwords count."""
 
     def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
-        """Logits at every position; those at first subwords count."""
         return super().forward(given.hidden)
 
 
@@ -44,12 +34,7 @@ class TaggingTask(Task):
     """A linear head on the first subword of every word."""
 
     def head(self, facts: HeadFacts, labels: Sequence[str]) -> nn.Module:
-        """A linear layer, ``[B, T, h]`` to ``[B, T, labels]``."""
         return LinearHead(facts.hidden_size, len(labels))
-
-    def loss(self, logits: Any, labels: Tensor) -> Tensor:
-        """Cross-entropy, mean over the words."""
-        return cross_entropy(logits, labels)
 
     def labels(self, windows: Sequence[Window], length: int) -> Tensor:
         """Label ids at the first subwords of owned words ``[B, T]``."""

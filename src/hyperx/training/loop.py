@@ -197,7 +197,7 @@ class TrainingRun:
         size = sum(named[name].nbytes * (1 + 2 * named[name].requires_grad) for name in trained)
         # There are those to keep, among them the best and the last, and a new one before the oldest is deleted.
         copies = 1 + max(self.options.save_total_limit or 1, 1 + self.evaluates)
-        if free < copies * size and self.steps > self.options.save_steps:
+        if free < copies * size:
             has, needs = (tqdm.format_sizeof(number, "B") for number in (free, copies * size))
             problem = (
                 f"--output_dir: {self.output_dir} has room for {has}; {copies} checkpoints, which are there at the "
