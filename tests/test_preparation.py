@@ -142,11 +142,6 @@ def test_training_needs_a_pair() -> None:
     assert problems_of() == ["--train_task_language_pairs: name at least one pair, such as ner#en"]
 
 
-def test_a_misspelt_pair_gets_a_suggestion(data: Path) -> None:
-    problems = problems_of("--data_folder", str(data), "--train_task_language_pairs", "nor#en")
-    assert any("Did you mean 'ner'?" in problem for problem in problems)
-
-
 def test_a_pair_outside_the_declared_tasks_and_languages(data: Path) -> None:
     problems = problems_of(
         "--data_folder", str(data), "--tasks", "pos", "--languages", "tr", "--train_task_language_pairs", "ner#en"
@@ -193,12 +188,6 @@ def test_options_that_no_task_reads_are_warned_of(caplog: pytest.LogCaptureFixtu
 def test_an_encoder_that_reads_less_is_named(base: list[str]) -> None:
     with pytest.raises(ConfigError, match=r"--max_length: .*tiny reads at most 256 subwords; found 300"):
         prepared(base, "--max_length", "300")
-
-
-def test_problems_that_were_found_before_join_the_others(base: list[str]) -> None:
-    with pytest.raises(ConfigError) as caught:
-        plan_run(parse(TrainConfig, [*base, "--temperature", "0"], "train"))
-    assert [problem.partition(":")[0] for problem in caught.value.problems] == ["--output_dir", "--temperature"]
 
 
 # What is found --------------------------------------------------------------------------------------------------------

@@ -169,15 +169,19 @@ def test_a_wrong_name_or_value_gets_one_line_that_helps(
 
 
 def test_wrong_names_and_values_are_told_together(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "run.yaml").write_text("batch_size: 8\nadapter_dim: many\nfp16: 1\nlanguages: 'en,de'\n")
+    (tmp_path / "run.yaml").write_text(
+        "batch_size: 8\nadapter_dim: many\nfp16: 1\nlanguages: 'en,de'\nadapter-dim: 8\n1: 2\n"
+    )
     words = ["--lr", "3", "--seed", "one", "--config", str(tmp_path / "run.yaml")]
     assert main(["train", *words]) == 2
     error = capsys.readouterr().err
-    assert error.startswith("hyperx train: 6 problems")
+    assert error.startswith("hyperx train: 8 problems")
     for expected in (
         "run.yaml: there is no option 'batch_size'. Did you mean 'per_device_train_batch_size'?",
         "there is no option --lr. Did you mean --learning_rate?",
         "--seed: expected a whole number; found 'one'",
+        "run.yaml: there is no option 'adapter-dim'. Did you mean 'adapter_dim'?",
+        "run.yaml: there is no option '1'.",
         "run.yaml: adapter_dim: expected a whole number; found 'many'",
         "run.yaml: fp16: expected true or false; found 1",
         "run.yaml: languages: expected values with spaces between them; found commas. Write: en de",

@@ -304,14 +304,6 @@ def test_a_configuration_that_python_made_is_checked_before_it_is_used() -> None
 # Mistakes -------------------------------------------------------------------------------------------------------------
 
 
-def test_unknown_names_in_a_file_get_suggestions(file: Path) -> None:
-    message = refused(file, "learning_rat: 1\nadapter-dim: 8\nseed: 1\n1: 2\n")
-    assert message.startswith("3 problems")
-    assert f"--config: {file}: there is no option 'learning_rat'. Did you mean 'learning_rate'?" in message
-    assert "there is no option 'adapter-dim'. Did you mean 'adapter_dim'?" in message
-    assert "there is no option '1'." in message
-
-
 @pytest.mark.parametrize(
     ("text", "expected"),
     [
