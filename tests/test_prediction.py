@@ -438,6 +438,11 @@ def test_what_is_surely_no_text_is_not_read_as_text_unasked(predict: Says, text:
     assert predict(text, "--input_format", "raw")
 
 
+def test_another_encoder_is_refused(predict: Callable[..., str], tmp_path: Path) -> None:
+    other = toy.write_encoder(tmp_path / "other", seed=1)
+    assert "was trained on the encoder" in predict("cat\n", "--model_name_or_path", str(other), status=1)
+
+
 # Streams --------------------------------------------------------------------------------------------------------------
 
 
