@@ -62,8 +62,6 @@ class Sizes:
     rounds: int
     """How often each function is timed, and about how long in a round."""
     seconds: float
-    compilations: tuple[tuple[int, dict[str, Any]], ...]
-    """The index of a shape and how the encoder is compiled for it."""
 
 
 MBERT = Sizes(
@@ -74,7 +72,6 @@ MBERT = Sizes(
     product=8192,
     rounds=7,
     seconds=0.4,
-    compilations=((1, {"dynamic": False}), (0, {"dynamic": False, "mode": "reduce-overhead"})),
 )
 TINY = Sizes(
     encoder={
@@ -86,7 +83,6 @@ TINY = Sizes(
     product=64,
     rounds=1,
     seconds=0.0,
-    compilations=((1, {"backend": "eager"}),),
 )  # fmt: skip
 
 
@@ -125,11 +121,9 @@ class Bench:
         accelerator = None if self.gpu else accelerate.Accelerator(cpu=True, mixed_precision="bf16")
         return make_run(loaded, config, KINDS, splits, accelerator=accelerator)
 
-    def bound(self, rows: int, subwords: int, **compilation: Any) -> Work:
+    def bound(self, rows: int, subwords: int) -> Work:
         """The bound over one batch without padding, in the same precision."""
         encoder: Any = copy.deepcopy(self.encoder)
-        if compilation:
-            encoder.compile(**compilation)
         ids = torch.randint(10, encoder.config.vocab_size, (rows, subwords), device=self.device)
         batches = itertools.repeat({"input_ids": ids, "attention_mask": None})
         return bound(encoder, batches, precision=partial(torch.autocast, self.device.type, torch.bfloat16))
@@ -247,17 +241,6 @@ class Bench:
             f"{Path(warning.filename).name}:{warning.lineno}" for warning in told if WAITED in str(warning.message)
         )
 
-    def compiled(self, shape: int, **options: Any) -> None:
-        """The step with a compiled encoder, compared with the bound, compiled and not."""
-        rows, subwords = list(self.sizes.shapes)[shape]
-        torch._dynamo.reset()
-        run = self.run(["pos#en"], rows, subwords)
-        run.bare_model.encoder.compile(**options)
-        ours, name = steps_of(run), f"{rows} x {subwords}, {options}"
-        self.compare(f"variant: encoder compiled / the bound as it is, {name}", "", ours, self.bound(rows, subwords))
-        compiled = self.bound(rows, subwords, **options)
-        self.compare(f"variant: encoder compiled / the bound compiled, {name}", "", ours, compiled)
-
     # Everything
 
     def attempt(self, what: str, part: Callable[[], None]) -> None:
@@ -287,8 +270,6 @@ class Bench:
         )
         for part in (self.steps, self.waits, self.mixed, self.memory):
             self.attempt(part.__name__, part)
-        for shape, how in self.sizes.compilations:
-            self.attempt(f"variant: encoder compiled, {how}", partial(self.compiled, shape, **how))
 
 
 def clean() -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-import logging
+from collections.abc import Callable
 from pathlib import Path
 
 import conllu
@@ -12,7 +12,6 @@ import pytest
 import toy
 from hyperx import HyperX
 from hyperx.cli import main
-from hyperx.files import CACHE_VARIABLE
 
 pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
@@ -30,17 +29,11 @@ def treebanks(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(treebanks: Path, encoder: Path, cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(train_once: Callable[..., Path], treebanks: Path, encoder: Path) -> Path:
     """The output folder of a run on trees and tags."""
     options = ["--model_name_or_path", str(encoder), "--data_folder", str(treebanks), *toy.SHAPE, *toy.QUIET]
     pairs = ["--train_task_language_pairs", "dep#en", "pos#tr", "--max_train_steps", "80", "--learning_rate", "1e-2"]
-    run = tmp_path_factory.mktemp("runs") / "run"
-    logger = logging.getLogger("hyperx")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(cache_folder))
-        assert main(["train", *options, *pairs, "--eval_steps", "80", "--output_dir", str(run)]) == 0
-    logger.handlers.clear()
-    return run
+    return train_once(*options, *pairs, "--eval_steps", "80")
 
 
 def test_train_evaluate_and_predict(run: Path, treebanks: Path, tmp_path: Path) -> None:

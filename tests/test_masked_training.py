@@ -16,10 +16,9 @@ from transformers import BertConfig, BertForMaskedLM
 import toy
 from hyperx.cli import main
 from hyperx.cli.options import parse
-from hyperx.config import CheckConfig, TrainConfig
+from hyperx.config import CheckConfig
 from hyperx.errors import HyperXError
 from hyperx.model import HyperX
-from hyperx.plan.data import prepare
 from hyperx.plan.options import plan_run
 from hyperx.plan.report import inspect_data
 from hyperx.prediction.request import predicted_tasks
@@ -177,14 +176,10 @@ def test_a_tokenizer_without_a_mask_is_refused_before_training(
 
 
 @pytest.fixture(scope="session")
-def run(base: list[str], own: Path, cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def run(train_once: Callable[..., Path], base: list[str], own: Path) -> Path:
     """A short run on raw text and tags."""
-    folder = tmp_path_factory.mktemp("runs") / "masked"
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("HYPERX_CACHE", str(cache_folder))
-        options = ["--train_task_language_pairs", "pos#tr", "mlm#tr", "mlm#de", "--max_train_steps", "2"]
-        assert main(["train", *base, *SHORT, *options, "--data_folder", str(own), "--output_dir", str(folder)]) == 0
-    return folder
+    options = ["--train_task_language_pairs", "pos#tr", "mlm#tr", "mlm#de", "--max_train_steps", "2"]
+    return train_once(*base, *SHORT, *options, "--data_folder", str(own))
 
 
 def test_evaluation_gives_a_perplexity(run: Path) -> None:
@@ -234,22 +229,6 @@ def test_passages_are_counted(own: Path, tmp_path: Path) -> None:
     assert rows["mlm#de", "train"][2] == "200"
     # What was left out is in train no more.
     assert found.notes == []
-
-
-def test_no_training_text_stands_in_dev_or_test_data(base: list[str], own: Path) -> None:
-    options = [*base, "--data_folder", str(own), "--train_task_language_pairs", "mlm#tr", "pos#tr"]
-    config = parse(TrainConfig, options, "train")
-    data = prepare(plan_run(config, trains=False))
-    raw, tags = data.train_splits
-    assert raw.sentence_count < 60
-    decode = data.encoder.tokenizer.decode
-
-    def texts(split: object) -> set[str]:
-        return {decode(split.window(i).ids, skip_special_tokens=True) for i in range(len(split))}  # type: ignore[attr-defined]
-
-    assert texts(raw)
-    assert not texts(raw) & set().union(*map(texts, data.eval_splits.values()))
-    assert tags.sentence_count == 96
 
 
 def test_weight_decay_spares_all_of_the_head_but_its_matrix() -> None:

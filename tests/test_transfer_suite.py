@@ -62,12 +62,11 @@ def experiment(encoder: Path, data: Path, tmp_path_factory: pytest.TempPathFacto
 
 @pytest.fixture(scope="module", autouse=True)
 def environment(cache_folder: Path) -> Iterator[None]:
-    """A cache of the tests' own, and no network."""
+    """A cache of the tests' own."""
     logger = logging.getLogger("hyperx")
     handlers, level = list(logger.handlers), logger.level
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv(CACHE_VARIABLE, str(cache_folder))
-        patch.setenv("HF_HUB_OFFLINE", "1")
         yield
     logger.handlers[:] = handlers
     logger.setLevel(level)

@@ -21,9 +21,8 @@ def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def isolated(cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
-    """An empty working folder, a cache of the tests' own, no network; the package's logger as it was before."""
+    """An empty working folder, a cache of the tests' own; the package's logger as it was before."""
     monkeypatch.setenv(CACHE_VARIABLE, str(cache_folder))
-    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.chdir(tmp_path)
     logger = logging.getLogger("hyperx")
     handlers, level = list(logger.handlers), logger.level
@@ -51,18 +50,26 @@ def base(encoder: Path, data: Path) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def trained(base: list[str], cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def train_once(cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Train with these options outside of any test; gives the output folder."""
+
+    def run(*options: str) -> Path:
+        folder = tmp_path_factory.mktemp("runs") / "run"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(CACHE_VARIABLE, str(cache_folder))
+            assert main(["train", *options, "--output_dir", str(folder)]) == 0
+        logging.getLogger("hyperx").handlers.clear()
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(train_once: Callable[..., Path], base: list[str]) -> Path:
     """The output folder of a run that has learnt the rules."""
-    run = tmp_path_factory.mktemp("runs") / "trained"
     options = ["--max_train_steps", "60", "--eval_steps", "20", "--save_steps", "20", "--logging_steps", "10"]
     rates = ["--learning_rate", "3e-2", "--languages", "en", "tr", "--save_total_limit", "None"]
-    logger = logging.getLogger("hyperx")
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv(CACHE_VARIABLE, str(cache_folder))
-        patch.setenv("HF_HUB_OFFLINE", "1")
-        assert main(["train", *base, *options, *rates, "--output_dir", str(run)]) == 0
-    logger.handlers.clear()
-    return run
+    return train_once(*base, *options, *rates)
 
 
 @pytest.fixture
