@@ -7,6 +7,9 @@ the optimiser is the plain, unfused one.
 
 from __future__ import annotations
 
+import itertools
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel
@@ -41,39 +44,31 @@ class LayerwiseHypernetwork(nn.Module):
         return x + nn.functional.layer_norm(wide, (self.hidden,), weights["scale"], weights["shift"])
 
 
-class PublishedWay:
-    """Training steps on part-of-speech tags.
+def published_way(encoder: PreTrainedModel, split: EncodedSplit) -> Callable[[], None]:
+    """A training step on part-of-speech tags: forward, backward and optimiser on the next 32 windows, padded to 256.
+    The norms of the encoder, which is its own, are trained."""
+    encoder.train().requires_grad_(False)
+    for _, norm in norm_modules(encoder):
+        norm.requires_grad_(True)
+    hidden_size = encoder.config.hidden_size
+    hypernetwork, head = LayerwiseHypernetwork(len(encoder_layers(encoder)), hidden_size), nn.Linear(hidden_size, TAGS)
+    for index, point in enumerate(adapter_points(encoder, after_layer_output=False)):
+        point.register_forward_hook(lambda _module, _inputs, output, index=index: hypernetwork(index, output))
+    parameters = [*hypernetwork.parameters(), *head.parameters()]
+    parameters += [parameter for parameter in encoder.parameters() if parameter.requires_grad]
+    optimizer = torch.optim.AdamW(parameters, lr=1e-4, foreach=False, fused=False)
+    windows = itertools.cycle(map(split.window, range(len(split))))
 
-    Args:
-        encoder: an encoder of its own, whose norms are trained.
-        split: the training data; a step takes the next 32 windows.
-    """
-
-    def __init__(self, encoder: PreTrainedModel, split: EncodedSplit) -> None:
-        self.encoder, self.split, self.next = encoder.train(), split, 0
-        encoder.requires_grad_(False)
-        for _, norm in norm_modules(encoder):
-            norm.requires_grad_(True)
-        hidden = encoder.config.hidden_size
-        self.hypernetwork = LayerwiseHypernetwork(len(encoder_layers(encoder)), hidden)
-        self.head = nn.Linear(hidden, TAGS)
-        for index, point in enumerate(adapter_points(encoder, after_layer_output=False)):
-            point.register_forward_hook(lambda _module, _inputs, output, index=index: self.hypernetwork(index, output))
-        parameters = [*self.hypernetwork.parameters(), *self.head.parameters()]
-        parameters += [parameter for parameter in encoder.parameters() if parameter.requires_grad]
-        self.optimizer = torch.optim.AdamW(parameters, lr=1e-4, foreach=False, fused=False)
-
-    def step(self) -> None:
-        """Forward, backward and optimiser on 32 sentences padded to 256."""
+    def step() -> None:
         ids = torch.ones(32, LENGTH, dtype=torch.long)
         mask, labels = torch.zeros_like(ids), torch.full_like(ids, -100)
-        for row in range(32):
-            window = self.split.window(self.next % len(self.split))
+        for row, window in enumerate(itertools.islice(windows, 32)):
             ids[row, : len(window.ids)] = torch.from_numpy(window.ids.astype("int64"))
             mask[row, : len(window.ids)] = 1
             labels[row, torch.from_numpy(window.first_subwords)] = 0
-            self.next += 1
-        hidden = self.encoder(input_ids=ids, attention_mask=mask).last_hidden_state
-        nn.functional.cross_entropy(self.head(hidden).flatten(0, 1), labels.flatten()).backward()
-        self.optimizer.step()
-        self.optimizer.zero_grad()
+        hidden = encoder(input_ids=ids, attention_mask=mask).last_hidden_state
+        nn.functional.cross_entropy(head(hidden).flatten(0, 1), labels.flatten()).backward()
+        optimizer.step()
+        optimizer.zero_grad()
+
+    return step

@@ -35,7 +35,7 @@ from hyperx.prediction.predictor import ENOUGH, Predictor, batches_alike
 from hyperx.tasks.tagging import PartOfSpeech
 from hyperx.training.loop import TrainingRun
 from measuring import HEADER, LANGUAGES, Work, bound, compare, make_run, random_split, ratios_row, steps_of
-from published_way import PublishedWay
+from published_way import published_way
 
 ROWS, SUBWORDS, VOCABULARY = 32, 32, 100_000
 PEAKS = {"Hyper-X, b = 64": "1.3", "Hyper-X, b = 256": "", "full fine-tuning": ""}
@@ -173,7 +173,7 @@ class Bench:
         elif name == "full fine-tuning":
             step = self.full()
         elif name == "the published way":
-            step = PublishedWay(load_encoder("embedded").model, self.written(self.file("train"))).step
+            step = published_way(load_encoder("embedded").model, self.written(self.file("train")))
         else:
             step = steps_of(self.run(self.square, size=int(name.rpartition(" ")[2])))
         last = [seconds(step) for _ in range(2 if name == "the published way" else 5)][-1]
