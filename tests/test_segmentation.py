@@ -78,25 +78,24 @@ def test_invisible_characters_and_marks_stay_with_their_word(line: str, expected
 
 
 @pytest.mark.parametrize(
-    ("line", "script", "tool"),
+    ("line", "script"),
     [
-        ("我是学生。", "Han", "jieba"),
-        ("私は学生です。", "Japanese kana", "MeCab"),
-        ("ผมเป็นนักเรียน", "Thai", "PyThaiNLP"),
-        ("ຂ້ອຍເປັນນັກຮຽນ", "Lao", "LaoNLP"),
-        ("ខ្ញុំជាសិស្ស", "Khmer", "khmer-nltk"),
-        ("ကျွန်တော်ကျောင်းသား", "Myanmar", "pyidaungsu"),
-        ("ང་སློབ་ཕྲུག་ཡིན།", "Tibetan", "botok"),
-        ("ꦲꦏ꧀ꦱꦫ", "Javanese", "a tool for its language"),
-        ("iPad 手机很好用", "Han", "jieba"),
-        ("木", "Han", "jieba"),
+        ("我是学生。", "Han"),
+        ("私は学生です。", "Japanese kana"),
+        ("ผมเป็นนักเรียน", "Thai"),
+        ("ຂ້ອຍເປັນນັກຮຽນ", "Lao"),
+        ("ខ្ញុំជាសិស្ស", "Khmer"),
+        ("ကျွန်တော်ကျောင်းသား", "Myanmar"),
+        ("ང་སློབ་ཕྲུག་ཡིན།", "Tibetan"),
+        ("ꦲꦏ꧀ꦱꦫ", "Javanese"),
+        ("iPad 手机很好用", "Han"),
+        ("木", "Han"),
     ],
 )
-def test_scripts_without_spaces_are_refused(line: str, script: str, tool: str) -> None:
+def test_scripts_without_spaces_are_refused(line: str, script: str) -> None:
     assert unspaced_script(line) == script
-    with pytest.raises(DataError, match=tool) as caught:
+    with pytest.raises(DataError, match=f"{script} script has no spaces between words.* --input_format tokens"):
         WordSegmenter("en").segment(line)
-    assert "--input_format tokens" in str(caught.value)
 
 
 @pytest.mark.parametrize("line", ["The kanji 木 means tree.", "100 ฿ and 5 。", "한국어 문장", "Ελληνικά", "", "..."])
@@ -129,9 +128,9 @@ def test_a_line_of_a_million_characters(line: str) -> None:
     assert time.perf_counter() - started < 60
 
 
-def test_a_long_chunk_is_cut_at_punctuation() -> None:
+def test_a_long_chunk_stays_a_word() -> None:
     long = "क्षि" * LONGEST_CHUNK
-    assert words(f"so {long}, (no).") == ("so", f"{long}", ",", "(", "no", ")", ".")
+    assert words(f"so {long}, (no).") == ("so", f"{long},", "(", "no", ")", ".")
 
 
 @pytest.mark.parametrize("line", ["a \ud800 b", "a" * 1000 + "\udce9"])

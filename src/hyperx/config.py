@@ -409,7 +409,7 @@ class PredictConfig:
     """A sentence that cannot be read: 'stop', leaving what was done in OUTPUT.partial; 'skip' it; or write an 'empty'
     result. The log names such sentences."""
     align: bool = False
-    """Answer line by line, blank lines included: raw, tokens or jsonl to jsonl, or columns to columns."""
+    """Answer line by line, blank lines included: raw, tokens or jsonl to jsonl."""
     confidence: bool = False
     """Also write the probability of each label (jsonl only)."""
     batch_size: Count = 32

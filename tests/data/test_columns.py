@@ -78,8 +78,8 @@ def test_a_first_line_at_fault_is_named_alone(tmp_path: Path) -> None:
     faults: list[DataError] = []
     assert [sentence.words for sentence in read_file(tmp_path / "a.txt", "ner", faults.append)] == [("c",)]
     assert [str(fault) for fault in faults] == [
-        f"{tmp_path}/a.txt:1: expected a word and its tag, found 3 columns where line 2 has 2; separate word and tag "
-        "by a tab where the word holds spaces"
+        f"{tmp_path}/a.txt:1: expected a word and its tag, found 3 columns where line 2 has 2; write only word, tab "
+        "and tag, or '# ' before a comment; the name of a CoNLL-U file ends in .conllu"
     ]
 
 
@@ -98,20 +98,24 @@ def test_a_sentence_of_universal_ner_has_one_fault_and_the_others_are_read(tmp_p
 @pytest.mark.parametrize(
     ("text", "name", "message"),
     [
-        ("a\tO\nb\n", "a.tsv", "a.tsv:2: expected a word and its tag, found one column, 'b'"),
+        ("a\tO\nb\n", "a.tsv", "a.tsv:2: expected a word and its tag, found 1 columns where line 1 has 2"),
         ("a\tb\tO\n", "a.tsv", "a.tsv:1: expected a word and its tag, found 3 columns"),
-        ("\t".join("1234567890"), "a.conll", "is this CoNLL-U? Then let its name end in .conllu"),
+        (
+            "\t".join("1234567890"),
+            "a.conll",
+            "found 10 columns; write only word, tab and tag",
+        ),
         ("a O\nNew York B-LOC\n", "a.txt", "a.txt:2: expected a word and its tag, found 3 columns where line 1 has 2"),
         ("a\t\n", "a.tsv", "a.tsv:1: expected a tag after the word 'a', found nothing"),
         ("\tO\n", "a.tsv", "a.tsv:1: expected a word, found ''"),
         ("a\tO\n\u3000\tO\n", "a.tsv", "a.tsv:2: expected a word, found '\\u3000'"),
         ("\x01\tO\n", "a.bio", "a.bio:1: expected a word, found '\\x01'"),
-        ("\u00a0\n", "a.tsv", "a.tsv:1: expected a word and its tag, found one column"),
+        ("\u00a0\n", "a.tsv", "a.tsv:1: expected a word and its tag, found 1 columns"),
         (b"a\tO\n\xc3\tO\n", "a.tsv", "a.tsv:2: expected UTF-8, found the bytes c3"),
         ("a\tO\n".encode("utf-16"), "a.tsv", "a.tsv:1: expected UTF-8, found the byte order mark of UTF-16"),
         ("", "a.tsv", "a.tsv: expected sentences, found none"),
-        ("a\tO\nb\tO\nNew York B-LOC\n", "a.tsv", "a.tsv:3: expected a word and its tag, found one column"),
-        ("a\tO\n#x\n", "a.tsv", "found one column, '#x'; add the tag after a tab, or '# ' before a comment"),
+        ("a\tO\nb\tO\nNew York B-LOC\n", "a.tsv", "a.tsv:3: expected a word and its tag, found 1 columns"),
+        ("a\tO\n#x\n", "a.tsv", "a.tsv:2: expected a word and its tag, found 1 columns where line 1 has 2"),
         ("# id 7\tx=en\na\tO\n", "a.tsv", "a.tsv:1: expected a word and its tag, found '# id 7\\tx=en', which"),
         ("# about\n\na\tO\n", "a.tsv", "a.tsv:1: expected a sentence, found comments without words"),
         ("en:a\tO\nen:b\tO\nen:c\tO\n", "a.tsv", "a.tsv:1: expected words, found en: before every word, as in WikiANN"),

@@ -352,7 +352,7 @@ def test_what_is_written_is_read_back_equal_or_refused(data: st.DataObject, outp
             "the tasks ner and NER, as both are NER=",
         ),
         ("conllu", {"mood": ()}, {"mood": ["a\nb"]}, "of mood, as it has a tab, line end or NUL"),
-        ("conllu", {"mood": ()}, {"mood": [" a"]}, "of mood, as spaces around a comment are not read"),
+        ("conllu", {"mood": ()}, {"mood": [" a"]}, "of mood, as spaces around a label or comment are not read"),
         ("columns", {"pos": ("upos",)}, {"pos": ["a\tb"]}, "of pos, as it has a tab, line end or NUL"),
         ("columns", {"pos": ("upos",)}, {"pos": [""]}, "of pos, as nothing can be seen of it"),
         ("jsonl", {"mood": ()}, {"mood": ["\ud800"]}, "of mood, as it has a lone surrogate"),

@@ -72,7 +72,7 @@ def test_bad_passages_have_a_place(tmp_path: Path, content: bytes, message: str)
 
 
 def test_faults_can_be_read_on_behind(tmp_path: Path) -> None:
-    (tmp_path / "text.txt").write_bytes(b"\x00\na\n\x01\n")
+    (tmp_path / "text.txt").write_bytes(b"\x02\na\n\x01\n")
     faults: list[DataError] = []
     assert [sentence.text for sentence in read_file(tmp_path / "text.txt", "text", faults.append)] == ["a"]
     assert [fault.line for fault in faults] == [1, 3]
@@ -185,7 +185,7 @@ def test_test_files_are_refused(tmp_path: Path) -> None:
     # Also where the other pair is not of the run.
     for names in (["mlm#mt"], ["mlm#mt", "pos#mt"]):
         assert "mlm#mt: train names" in (found := problem(tmp_path, *names, table=table))
-        assert "which is the test file of pos#mt" in found
+        assert "which is the test data of pos#mt" in found
     assert "a test file by its name" in problem(tmp_path, "mlm#mt", table={"mlm#mt": {"train": "ud/x-ud-test.conllu"}})
 
 

@@ -97,7 +97,10 @@ def test_a_fault_names_pair_split_and_row(name: str, rows: Sequence[Any], messag
             {"train": datasets.Dataset.from_list(ENTITIES).to_iterable_dataset()},
             "ner#en, train: expected a file, .*; found",
         ),
-        ({"train": ENTITIES, "test": list(ENTITIES)}, "ner#en: train has the test rows of ner#en"),
+        (
+            {"train": ENTITIES, "test": list(ENTITIES)},
+            "ner#en: train names rows in memory, which .* of ner#en",
+        ),
         ({"train": [{"tokens": ["a"]}, 3]}, "ner#en, train: expected a mapping as row 2, .*; found"),
         ({"trian": ENTITIES}, "ner#en: unknown key 'trian'; .* Did you mean 'train'"),
         ({"train": ENTITIES, "columns": {"word": "x"}}, "unknown key 'word'; .* Did you mean 'words'"),

@@ -10,7 +10,7 @@ from hyperx.data.locate.spec import DataSpec
 from hyperx.data.read.conllu import check_tree
 from hyperx.data.read.formats import read_file
 from hyperx.data.read.labels import UD_RELATIONS, UPOS_TAGS, check_tags
-from hyperx.data.read.spans import BioConversion, bio_sentences
+from hyperx.data.read.spans import bio_tags
 from hyperx.languages import known_languages
 from hyperx.pairs import TaskLanguagePair
 
@@ -41,9 +41,8 @@ def test_part_of_speech_columns(shared: Path) -> None:
 @pytest.mark.parametrize("pattern", ["masakhaner/*/dev.tsv", "wikiann/*/test.tsv", "uner/*/*-test.iob2"])
 def test_entities(shared: Path, pattern: str) -> None:
     for path in files(shared, pattern):
-        conversion = BioConversion()
-        assert all(sentence.words for sentence in bio_sentences(read_file(path, "ner"), conversion))
-        assert conversion.scheme == "BIO"
+        for sentence in read_file(path, "ner"):
+            assert bio_tags(sentence) == (sentence.columns["ner"], 0)
 
 
 def test_a_folder_of_a_release_is_found_by_language(shared: Path) -> None:

@@ -3,30 +3,20 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hyperx.data.read.sentence import Sentence
-from hyperx.data.read.spans import BioConversion, MalformedTag, bio_sentences, map_types, spans
+from hyperx.data.read.spans import bio_tags, map_types, spans
 from hyperx.errors import DataError
 
 Span = tuple[str, int, int]
 
 
-class Converted(NamedTuple):
-    """A split's tags in BIO, the scheme that they were written in, and how many spans were given a B-."""
-
-    tags: tuple[tuple[str, ...], ...]
-    scheme: str
-    repairs: int
-
-
-def to_bio(split: Sequence[Sequence[str]]) -> Converted:
-    conversion = BioConversion()
-    return Converted(tuple(map(conversion.convert, split)), conversion.scheme, conversion.repairs)
+def to_bio(tags: Sequence[str]) -> tuple[str, ...]:
+    return bio_tags(Sentence(("w",) * len(tags), {"ner": tuple(tags)}))[0]
 
 
 @st.composite
@@ -60,50 +50,36 @@ def written_iob1(count: int, found: list[Span]) -> list[str]:
     return tags
 
 
-@given(st.lists(sentences(), min_size=1), st.sampled_from(["BIIB", "BIES", "BILU", "BMES"]))
-def test_every_scheme_gives_back_its_spans(split: list[tuple[int, list[Span]]], letters: str) -> None:
-    converted = to_bio([written(count, found, letters) for count, found in split])
-    assert [spans(tags) for tags in converted.tags] == [found for _, found in split]
-    assert converted.repairs == 0
-    if any(found for _, found in split) and letters == "BIIB":
-        assert converted.scheme == "BIO"
+@given(sentences(), st.sampled_from(["BIIB", "BIES", "BILU", "BMES"]))
+def test_every_scheme_gives_back_its_spans(given: tuple[int, list[Span]], letters: str) -> None:
+    count, found = given
+    assert spans(to_bio(written(count, found, letters))) == found
+    assert spans(to_bio(written_iob1(count, found))) == found
 
 
-@given(st.lists(sentences(), min_size=1))
-def test_iob1_gives_back_its_spans(split: list[tuple[int, list[Span]]]) -> None:
-    converted = to_bio([written_iob1(count, found) for count, found in split])
-    assert [spans(tags) for tags in converted.tags] == [found for _, found in split]
-    assert converted.repairs == 0
+@given(st.lists(st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y", "S-X", "E-X", "L-Y", "U-Y", "M-X"])))
+def test_conversion_is_well_formed_and_stable(tags: list[str]) -> None:
+    once = to_bio(tags)
+    assert len(once) == len(tags)
+    assert bio_tags(Sentence(("w",) * len(tags), {"ner": once})) == (once, 0)
+    covered = sum(end - start for _, start, end in spans(once))
+    assert covered == sum(tag != "O" for tag in tags)  # no word falls out of its span
 
 
-@given(st.lists(st.lists(st.sampled_from(["O", "B-X", "I-X", "B-Y", "I-Y", "S-X", "E-X", "L-Y", "U-Y", "M-X"]))))
-def test_conversion_is_well_formed_and_stable(split: list[list[str]]) -> None:
-    once = to_bio(split)
-    assert [len(tags) for tags in once.tags] == [len(tags) for tags in split]
-    assert to_bio(once.tags) == Converted(once.tags, "BIO", 0)
-    covered = [sum(end - start for _, start, end in spans(tags)) for tags in once.tags]
-    assert covered == [sum(tag != "O" for tag in tags) for tags in split]  # no word falls out of its span
-
-
-def test_repairs_are_counted_where_the_scheme_is_bio() -> None:
-    converted = to_bio([["B-X", "O", "I-X", "I-X"], ["O", "B-X", "I-Y"]])
-    assert converted.tags == (("B-X", "O", "B-X", "I-X"), ("O", "B-X", "B-Y"))
-    assert (converted.scheme, converted.repairs) == ("BIO", 2)
-    assert to_bio([["I-X", "B-X", "O", "I-Y"]]).scheme == "IOB1"
-    assert to_bio([["S-X", "O", "E-X"]]).repairs == 1
+def test_spans_without_a_b_are_counted() -> None:
+    sentence = Sentence(("w",) * 7, {"ner": ("B-X", "O", "I-X", "I-X", "O", "B-X", "I-Y")})
+    assert bio_tags(sentence) == (("B-X", "O", "B-X", "I-X", "O", "B-X", "B-Y"), 2)
 
 
 @pytest.mark.parametrize("tag", ["PER", "B_PER", "B-", "B- ", "-PER", "PER-B", "o", "0", "", "b-PER", "_"])
 def test_malformed_tags_have_a_place(tag: str) -> None:
-    with pytest.raises(MalformedTag):
-        to_bio([["O", tag]])
     sentence = Sentence(("a", "b"), {"ner": ("O", tag)}, lines=(4, 5), origin="f.tsv")
     with pytest.raises(DataError, match=r"f\.tsv:5: expected O or a prefix.*such as B-PER"):
-        list(bio_sentences([sentence], BioConversion()))
+        bio_tags(sentence)
 
 
 def test_types_may_hold_hyphens() -> None:
-    assert to_bio([["S-geo-loc"]]).tags == (("B-geo-loc",),)
+    assert to_bio(["S-geo-loc"]) == ("B-geo-loc",)
     assert spans(["B-geo-loc", "I-geo-loc"]) == [("geo-loc", 0, 2)]
 
 

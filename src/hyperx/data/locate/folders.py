@@ -6,7 +6,7 @@ import re
 from collections.abc import Sequence
 from pathlib import Path
 
-from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Files, Place
+from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Files
 from hyperx.data.read.base import TEXT
 from hyperx.data.read.formats import endings, format_problem
 from hyperx.errors import did_you_mean
@@ -21,20 +21,20 @@ _RELEASE_ENDINGS = (".conllu", ".iob2")
 def folder_of(data_folder: Path, pair: TaskLanguagePair, column: str, problems: list[str]) -> Path | None:
     """`<data_folder>/<task>/<language>`, a folder or for raw text also a file, under any code of the language; the
     user's own spelling comes first."""
-    parent = data_folder / pair.task
-    names: dict[Path, str] = {}
-    for path in sorted(parent.iterdir()) if parent.is_dir() else []:
-        if path.is_dir():
-            names[path] = path.name
-        elif column == TEXT and path.suffix.lower() in endings(TEXT):
-            names[path] = path.stem
-    same = [path for path, name in names.items() if canonical(name) == canonical(pair.language)]
-    matching = [path for path in same if names[path] == pair.language] or same
+    files = endings(TEXT) if column == TEXT else ()
+    paths = sorted((data_folder / pair.task).glob("*"))
+    paths = [path for path in paths if path.is_dir() or path.suffix.lower() in files]
+    same = [path for path in paths if canonical(_name(path)) == canonical(pair.language)]
+    matching = [path for path in same if _name(path) == pair.language] or same
     if len(matching) > 1:
-        what = "folders or files" if column == TEXT else "folders"
-        found = f"{pair}: found two {what} of one language, {' and '.join(map(str, matching))}"
+        found = f"{pair}: found two folders or files of one language, {' and '.join(map(str, matching))}"
         problems.append(f"{found}; keep one or name it in the data table")
     return matching[0] if matching else None
+
+
+def _name(path: Path) -> str:
+    """The name of a folder, or of a file without its extension."""
+    return path.stem if path.suffix.lower() in endings() and path.is_file() else path.name
 
 
 def likely_meant(data_folder: Path, pair: TaskLanguagePair) -> Path | None:
@@ -42,26 +42,18 @@ def likely_meant(data_folder: Path, pair: TaskLanguagePair) -> Path | None:
     language, with language and task swapped; or a file."""
     code = canonical(pair.language)
     known = known_languages().get(code)
-    name = known.name.lower() if known else code
-    for task in sorted(data_folder.iterdir()) if data_folder.is_dir() else []:
-        if task.name.lower() == pair.task.lower() and task.is_dir():
-            for path in sorted(task.iterdir()):
-                own = path.stem if path.suffix.lower() in endings() and path.is_file() else path.name
-                if own.lower() == name or canonical(own) == code:
-                    return path
-    swapped = [data_folder / language / pair.task for language in (pair.language, code)]
-    return next((path for path in swapped if path.is_dir()), None)
+    names = {code, known.name.lower() if known else code}
+    for path in sorted(data_folder.glob("*/*")):
+        first, second = path.parent.name, _name(path)
+        as_usual = first.lower() == pair.task.lower() and not names.isdisjoint({second.lower(), canonical(second)})
+        if as_usual or (path.is_dir() and second == pair.task and first in (pair.language, code)):
+            return path
+    return None
 
 
-def splits_of(folder: Path, column: str, place: str, problems: list[str]) -> dict[str, Place]:
-    """The splits of a folder: `{train,dev,test}.*`, or a UD or UNER release. A file of raw text is a train split.
-
-    Args:
-        folder: the folder.
-        column: the column that its files must hold.
-        place: how messages name the folder.
-        problems: the list that problems are added to.
-    """
+def splits_of(folder: Path, column: str, place: str, problems: list[str]) -> dict[str, Files]:
+    """The splits of a folder whose files hold a column, `{train,dev,test}.*`, or a UD or UNER release; a file of raw
+    text is a train split. Messages name it by its ``place``."""
     if column == TEXT and folder.is_file():
         return {"train": Files(checked_files([folder], column, place, problems))}
     if folder.is_file():
@@ -76,21 +68,22 @@ def splits_of(folder: Path, column: str, place: str, problems: list[str]) -> dic
     for path in paths:
         if path.is_file() and (split := _split_of(path)):
             by_split.setdefault(split, []).append(path)
+    known = ", ".join(endings(column))
     if not by_split:
         found = ", ".join(path.name for path in paths[:5]) or "nothing"
-        named = f"train, dev (or validation) or test with the extension {', '.join(endings(column))}"
+        named = f"train, dev (or validation) or test with the extension {known}"
         problems.append(f"{place}: expected files in {folder} named {named}, or as in UD releases; found {found}")
-    for path in paths if by_split else []:
+        return {}
+    for path in paths:
         split = SPLIT_NAMES.get(path.name.partition(".")[0].lower())
         if split and split not in by_split:
-            expected = f"expected {split} with the extension {', '.join(endings(column))}, found {path}"
+            expected = f"expected {split} with the extension {known}, found {path}"
             problems.append(f"{place}: {expected}; rename or convert it")
     for split, own in by_split.items():
         # Several files make one split only if they are the parts of one treebank.
         matches = [_RELEASE_NAME.fullmatch(path.stem) for path in own]
-        parts = {(match["treebank"], path.suffix) if match and match["part"] else None
-                 for match, path in zip(matches, own, strict=True)}  # fmt: skip
-        if len(own) > 1 and (len(parts) > 1 or None in parts):
+        treebanks = {match and match["part"] and match["treebank"] for match in matches} | {path.suffix for path in own}
+        if len(own) > 1 and (len(treebanks) > 2 or None in treebanks):
             found = f"found {' and '.join(path.name for path in own)} for {split} in {folder}"
             problems.append(f"{place}: {found}; keep one, or name the file in the data table")
         problems.extend(f"{place}: {problem}" for path in own if (problem := format_problem(path, column)))

@@ -18,7 +18,7 @@ from hyperx.data.locate.annotation import prepared
 from hyperx.data.read.formats import read_file
 from hyperx.data.read.hub import HubData
 from hyperx.data.read.lines import OnFault, stop
-from hyperx.data.read.rows import RowReader, read_rows
+from hyperx.data.read.rows import RowReader, class_names, read_rows
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 from hyperx.files import sha256
@@ -59,7 +59,8 @@ class Hub:
         return self.hub.describe(split)
 
     def fingerprint(self) -> Any:
-        return [asdict(self.hub), [file_fingerprint(path) for path in self.hub.local_files()]]
+        files = sorted(path for path in Path(self.hub.name).rglob("*") if path.is_file())
+        return [asdict(self.hub), [file_fingerprint(path) for path in files]]
 
     def parts(self, split: str, data: PairData, _on_fault: OnFault) -> Parts:
         yield self.describe(split), self.hub.read(split, data.column)
@@ -102,15 +103,11 @@ class Rows:
         """The rows of a list of mappings or of a data set; None if it is neither, or empty."""
         if isinstance(value, list | tuple):
             return cls(value) if value and isinstance(value[0], Mapping) else None
-        features = getattr(value, "features", None)
-        if not isinstance(features, Mapping) or not hasattr(value, "column_names"):
-            return None
         # A stream has no length, and none of its rows can be read twice.
-        if not hasattr(value, "__len__") or not len(value):
+        if not (hasattr(value, "column_names") and hasattr(value, "__len__") and len(value)):
             return None
-        # Class labels, or lists of them.
-        named = {name: getattr(getattr(kind, "feature", kind), "names", None) for name, kind in features.items()}
-        return cls(value, {name: names for name, names in named.items() if names})
+        features = getattr(value, "features", None)
+        return cls(value, class_names(features)) if isinstance(features, Mapping) else None
 
     def describe(self, split: str) -> str:
         return f"{split} split in memory ({len(self.rows):,} rows)"
@@ -195,23 +192,15 @@ class DataPlaces:
         """Whether a pair has a split: the network is not asked whether a hub data set really has it."""
         return pair in self and split in self._data[pair.key].splits
 
-    def _places(self, pair: TaskLanguagePair) -> list[Place]:
-        return list(self._data[pair.key].splits.values()) if pair in self else []
-
     def from_hub(self, pair: TaskLanguagePair) -> bool:
         """Whether any split of a pair would be read from the hub."""
-        return any(isinstance(place, Hub) for place in self._places(pair))
+        return pair in self and any(isinstance(place, Hub) for place in self._data[pair.key].splits.values())
 
     def inside(self, pair: TaskLanguagePair, folder: Path) -> bool:
         """Whether the data of a pair is known, and all of it is files in a folder."""
-        files = [path for place in self._places(pair) if isinstance(place, Files) for path in place.files]
-        here = all(Path(os.path.normpath(path)).is_relative_to(folder) for path in files)
-        return bool(files) and here and not self.from_hub(pair)
-
-    def files(self, split: str) -> dict[Path, TaskLanguagePair]:
-        """The files of a split of any pair, with links resolved, each with a pair that it belongs to."""
-        places = [(data.pair, data.splits.get(split)) for data in self._data.values()]
-        return {path.resolve(): pair for pair, place in places if isinstance(place, Files) for path in place.files}
+        places = self._data[pair.key].splits.values() if pair in self else ()
+        files = [Path(os.path.normpath(path)) for one in places if isinstance(one, Files) for path in one.files]
+        return bool(files) and all(path.is_relative_to(folder) for path in files) and not self.from_hub(pair)
 
     def held_out(self, language: str) -> list[tuple[PairData, str]]:
         """The dev and test splits of a language that are on this machine; those of one place once."""

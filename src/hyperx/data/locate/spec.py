@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
 from pathlib import Path
@@ -21,8 +21,8 @@ from hyperx.data.locate.folders import (
     release_folder,
     splits_of,
 )
-from hyperx.data.locate.places import SPLITS, DataPlaces, Files, Forgotten, Hub, PairData, PairName, Place, Rows
-from hyperx.data.locate.table import Entry, HubEntry, read_entry, recorded_entry
+from hyperx.data.locate.places import SPLITS, DataPlaces, Files, Hub, PairData, PairName, Place, Rows
+from hyperx.data.locate.table import Entry, read_entry, recorded_entry
 from hyperx.data.read.base import TEXT
 from hyperx.data.read.hub import LOCAL_ALTERNATIVES, HubData
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
@@ -38,16 +38,7 @@ from hyperx.languages import (
 )
 from hyperx.pairs import TaskLanguagePair
 
-_UD, _UD_27, _WIKIANN = (
-    "commul/universal_dependencies",
-    "universal-dependencies/universal_dependencies",
-    "unimelb-nlp/wikiann",
-)
-_CONFIGURATIONS: dict[str, Callable[[str], str | None]] = {
-    **dict.fromkeys((_UD, _UD_27), lambda language: next((one.name for one in treebanks_of(language)), None)),
-    _WIKIANN: wikiann_configuration,
-}
-_DEFAULTS = {**dict.fromkeys(UD_COLUMNS, _UD), "ner": _WIKIANN}
+_UD, _WIKIANN = "commul/universal_dependencies", "unimelb-nlp/wikiann"
 
 Key = tuple[str, str]
 
@@ -191,34 +182,28 @@ class _Search:
         self.chosen, self.entries = choose_treebanks(spec.treebanks, []), _entries(spec.table)
 
     def places(self, pairs: Iterable[TaskLanguagePair]) -> DataPlaces:
-        found: dict[Key, PairData] = {}
+        data: dict[Key, PairData] = {}
         lacking: dict[TaskLanguagePair, list[str]] = {}
         for pair in dict.fromkeys(pairs):
             problems = lacking[pair] = []
-            if pair.key in found:
-                first = found[pair.key].pair
-                same = f"{first} and {pair} are one pair: {pair.language!r} names the same language"
+            if pair.key in data:
+                same = f"{data[pair.key].pair} and {pair} are one pair: {pair.language!r} names the same language"
                 problems.append(f"{same}; keep one")
             else:
-                found[pair.key] = self._pair(pair, problems)
-        # No file that any pair of the run or of the table is tested on may be trained on, under any name.
-        known = {key for key, data in found.items() if data.splits}
-        others = [pair for key, (pair, _) in self.entries.items() if key not in known]
-        tested = DataPlaces([*(self._pair(pair, []) for pair in others), *found.values()]).files("test")
-        for data in found.values():
-            for path in files_of(data.splits, "train"):
-                real = path.resolve()
-                if real in tested or named_test(path) or named_test(real):
-                    what = f"the test file of {tested[real]}" if real in tested else "a test file by its name"
+                data[pair.key] = self._pair(pair, problems)
+        # Nothing that any pair of the run or of the table is tested on may be trained on, under any name.
+        known = {key for key, own in data.items() if own.splits}
+        others = [self._pair(pair, []) for key, (pair, _) in self.entries.items() if key not in known]
+        tested = {one: own.pair for own in (*others, *data.values()) for one in _contents(own, "test")}
+        for own in data.values():
+            for real, name in _contents(own, "train").items():
+                by_name = isinstance(real, Path) and any(map(named_test, (real, Path(name))))
+                if real in tested or by_name:
+                    what = f"the test data of {tested[real]}" if real in tested else "a test file by its name"
                     advice = "train on a train or dev file, and keep test files for the end"
-                    lacking[data.pair].append(f"{data.pair}: train names {path}, which is {what}; {advice}")
-        rows = {one.content: data.pair for data in found.values() if isinstance(one := data.splits.get("test"), Rows)}
-        for data in found.values():
-            if isinstance(train := data.splits.get("train"), Rows) and train.content in rows:
-                advice = "train on others, and keep test data for the end"
-                lacking[data.pair].append(f"{data.pair}: train has the test rows of {rows[train.content]}; {advice}")
+                    lacking[own.pair].append(f"{own.pair}: train names {name}, which is {what}; {advice}")
         lacking = {pair: problems for pair, problems in lacking.items() if problems}
-        return DataPlaces([data for data in found.values() if data.pair not in lacking], lacking)
+        return DataPlaces([own for own in data.values() if own.pair not in lacking], lacking)
 
     def _pair(self, pair: TaskLanguagePair, problems: list[str]) -> PairData:
         """One pair's data from the first place that has it."""
@@ -235,54 +220,44 @@ class _Search:
         if entry is None:
             return PairData(pair, column, {})
         splits = self._from_table(pair, entry, column, place, problems)
-        files = [path for split in splits for path in files_of(splits, split)]
-        rows = any(isinstance(one, Rows | Forgotten) for one in splits.values())
         # Of CoNLL-U a user may name the key of MISC that has entities; files of other formats have no names of columns.
-        named = {*entry.columns} - (
-            {"ner"} if column == "ner" and all(path.suffix.lower() == ".conllu" for path in files) else set()
-        )
-        if named and not (entry.hub or rows or column == "label"):
+        files = [one for one in splits.values() if isinstance(one, Files)]
+        has_key = all(path.suffix.lower() == ".conllu" for one in files for path in one.files) and column == "ner"
+        if {*entry.columns} - ({"ner"} if has_key else set()) and len(files) == len(splits) > 0 and column != "label":
+            what = "only labelled texts have columns to name here; this task reads"
             also = " (of CoNLL-U, name the key of MISC that has entities: {ner: KEY})" if column == "ner" else ""
-            what = f"only labelled texts have columns to name here; this task reads {column}"
-            problems.append(f"{place}: {what}{also}")
+            problems.append(f"{place}: {what} {column}{also}")
         return PairData(pair, column, splits, {**label_map, **entry.label_map}, entry.columns)
 
     def _from_table(
         self, pair: TaskLanguagePair, entry: Entry, column: str, place: str, problems: list[str]
-    ) -> dict[str, Place]:
+    ) -> Mapping[str, Place]:
         splits: dict[str, Place] = {}
         if entry.folder:
-            splits = splits_of(self.folder / in_home(entry.folder), column, place, problems)
+            splits |= splits_of(self.folder / in_home(entry.folder), column, place, problems)
         elif entry.hub:
-            hub = Hub(self._hub(pair, entry.hub, entry.columns, f"{place}, hub", problems))
+            name, names = entry.hub.name, entry.hub.configuration
+            if not names and name in (_UD, _WIKIANN):
+                names = self._configuration(pair, name, f"{place}, hub: ", problems)
+            elif name == _UD:
+                # A name that is not among the language's treebanks may belong to another release or another language.
+                treebanks = [(find_treebank(pair.language, one), one) for one in names]
+                names = tuple(treebank.name if treebank else one for treebank, one in treebanks)
+            # A copy of a data set on this machine is found like any other path of the table.
+            local = self.folder / in_home(name)
+            columns = {**entry.columns, **entry.hub.columns}
+            hub = Hub(HubData(str(local) if local.is_dir() else name, names, entry.hub.revision, columns))
             # Most data sets of raw text have no other split.
-            splits = {"train": hub} if column == TEXT else _by_split(hub, treebanks_of(pair.language))
+            splits |= {"train": hub} if column == TEXT else _by_split(hub, treebanks_of(pair.language))
         for split, given in entry.splits.items():
             if isinstance(given, tuple):
-                paths = [self.folder / in_home(name) for name in given]
+                paths = [self.folder / in_home(one) for one in given]
                 splits[split] = Files(checked_files(paths, column, f"{place}, {split}", problems))
             else:
                 splits[split] = given
         return splits
 
-    def _hub(
-        self, pair: TaskLanguagePair, entry: HubEntry, columns: Mapping[str, str], place: str, problems: list[str]
-    ) -> HubData:
-        names = entry.configuration
-        if entry.name in _CONFIGURATIONS and not names:
-            default = self._configuration(pair, entry.name, f"{place}: ", problems)
-            names = (default,) if default else ()
-        elif entry.name in (_UD, _UD_27):
-            # A name that is not among the language's treebanks may belong to another release or another language.
-            known = [find_treebank(pair.language, one) for one in names]
-            names = tuple(treebank.name if treebank else one for treebank, one in zip(known, names, strict=True))
-        # A copy of a data set on this machine is found like any other path of the table.
-        local = self.folder / in_home(entry.name)
-        return HubData(
-            str(local) if local.is_dir() else entry.name, names, entry.revision, {**columns, **entry.columns}
-        )
-
-    def _unnamed(self, pair: TaskLanguagePair, column: str, problems: list[str]) -> dict[str, Place]:
+    def _unnamed(self, pair: TaskLanguagePair, column: str, problems: list[str]) -> Mapping[str, Place]:
         """The splits of a pair that the table does not name."""
         is_ud = column in UD_COLUMNS
         if is_ud and (chosen := self.chosen.get(canonical(pair.language))):
@@ -291,50 +266,58 @@ class _Search:
             return splits_of(place, column, str(pair), problems)
         own = self.folder / pair.task / pair.language
         if near := likely_meant(self.folder, pair):
-            problems.append(
-                f"{pair}: expected its data in {own}, found {near}; rename it, or name it in the data table"
-            )
+            advice = "rename it, or name it in the data table"
+            problems.append(f"{pair}: expected its data in {own}, found {near}; {advice}")
             return {}
         if is_ud and (default := treebanks_of(pair.language)[:1]):
             return self._treebanks(default, column, str(pair), problems)
         missing = f"{pair}: no folder {own}" + (f" and no file {own}.txt" if column == TEXT else "")
-        if (name := _DEFAULTS.get(column)) is None:
+        if not is_ud and column != "ner":
             problems.append(f"{missing}, and the task has no default data set; {LOCAL_ALTERNATIVES}")
             return {}
-        configuration = self._configuration(pair, name, f"{missing}, and ", problems)
-        return dict.fromkeys(SPLITS, Hub(HubData(name, (configuration,)))) if configuration else {}
+        name = _UD if is_ud else _WIKIANN
+        names = self._configuration(pair, name, f"{missing}, and ", problems)
+        return dict.fromkeys(SPLITS, Hub(HubData(name, names))) if names else {}
 
     def _treebanks(
         self, treebanks: Sequence[Treebank], column: str, place: str, problems: list[str]
-    ) -> dict[str, Place]:
+    ) -> Mapping[str, Place]:
         """The splits of treebanks, read one after the other: from a release on this machine, else from the hub."""
         folders = {treebank.folder: release_folder(self.folder, treebank) for treebank in treebanks}
         if not any(folders.values()):
             return _by_split(Hub(HubData(_UD, tuple(treebank.name for treebank in treebanks))), treebanks)
+        files: dict[str, tuple[Path, ...]] = dict.fromkeys(SPLITS, ())
         for name, folder in folders.items():
             if folder is None:
                 problems.append(f"{place}: expected the treebank's folder {name} beside the others, found none")
-        found = [splits_of(folder, column, place, problems) for folder in folders.values() if folder]
-        files = {split: tuple(path for one in found for path in files_of(one, split)) for split in SPLITS}
-        return {split: Files(files[split]) for split in SPLITS if files[split]}
+                continue
+            for split, own in splits_of(folder, column, place, problems).items():
+                files[split] += own.files
+        return {split: Files(paths) for split, paths in files.items() if paths}
 
-    def _configuration(self, pair: TaskLanguagePair, name: str, before: str, problems: list[str]) -> str | None:
+    def _configuration(self, pair: TaskLanguagePair, name: str, before: str, problems: list[str]) -> tuple[str, ...]:
         """A data set's own code for the pair's language; `before` begins the message if it has none."""
-        configuration = _CONFIGURATIONS[name](pair.language)
-        if configuration is None:
-            has = [code for code in known_languages() if _CONFIGURATIONS[name](code)]
-            missing = f"{before}{name} has no default for the language {pair.language!r}"
-            problems.append(f"{missing}; {LOCAL_ALTERNATIVES}.{suggestion(pair.language, has)}")
-        return configuration
+
+        def code_of(language: str) -> str | None:
+            treebanks = treebanks_of(language)
+            return wikiann_configuration(language) if name == _WIKIANN else treebanks[0].name if treebanks else None
+
+        if own := code_of(pair.language):
+            return (own,)
+        missing = f"{before}{name} has no default for the language {pair.language!r}; {LOCAL_ALTERNATIVES}."
+        problems.append(missing + suggestion(pair.language, list(filter(code_of, known_languages()))))
+        return ()
 
 
-def files_of(splits: Mapping[str, Place], split: str) -> tuple[Path, ...]:
-    """The files of a split; none if it is elsewhere."""
-    place = splits.get(split)
-    return place.files if isinstance(place, Files) else ()
+def _contents(data: PairData, split: str) -> dict[Path | str, str]:
+    """What a split holds, as it is known by any name, with its name: files with links resolved, or rows in memory."""
+    place = data.splits.get(split)
+    if isinstance(place, Files):
+        return {path.resolve(): str(path) for path in place.files}
+    return {place.content: "rows in memory"} if isinstance(place, Rows) else {}
 
 
-def _by_split(place: Hub, treebanks: Sequence[Treebank]) -> dict[str, Place]:
+def _by_split(place: Hub, treebanks: Sequence[Treebank]) -> Mapping[str, Place]:
     """Each split from the configurations that have it. This is known only for the newest UD: others have all three."""
     hub = place.hub
     if hub.name != _UD or hub.revision or not hub.configurations:

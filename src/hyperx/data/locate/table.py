@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Forgotten, Rows
@@ -20,53 +20,37 @@ def _expected(what: str) -> PydanticCustomError:
     return PydanticCustomError("expected", what)  # type: ignore[arg-type]
 
 
-def _read_by(read: Callable[[Any], Any], what: str) -> BeforeValidator:
-    """A value as ``read`` makes it; where that gives None, an error that says what is expected."""
-
-    def check(value: Any) -> Any:
-        if (made := read(value)) is None:
-            raise _expected(what)
-        return made
-
-    return BeforeValidator(check)
+def _text(value: Any) -> str:
+    if not (isinstance(value, str) and value):
+        raise _expected("text, in quotes")
+    return value
 
 
-def _texts(value: Any) -> tuple[str, ...] | None:
-    texts = tuple(value) if isinstance(value, list | tuple) else (value,)
-    return texts if texts and all(isinstance(one, str) and one for one in texts) else None
+def _label(value: Any) -> Any:
+    # Labels may be numbers; YAML's true is one in Python.
+    return str(value) if isinstance(value, int) and not isinstance(value, bool) else value
 
 
-def _split(value: Any) -> tuple[str, ...] | Rows | Forgotten | None:
+def _split(value: Any) -> tuple[str, ...] | Rows | Forgotten:
     if isinstance(value, Mapping) and set(value) == {"in_memory", "rows"}:
         return Forgotten(**value)
-    rows = Rows.of(value)
-    for number, row in enumerate(value if rows and isinstance(value, list | tuple) else (), start=1):
-        if not isinstance(row, Mapping):
-            raise _expected(f"a mapping as row {number}, such as {{'tokens': [...]}}")
-    return rows or _texts(value)
+    if rows := Rows.of(value):
+        for number, row in enumerate(value if isinstance(value, list | tuple) else (), start=1):
+            if not isinstance(row, Mapping):
+                raise _expected(f"a mapping as row {number}, such as {{'tokens': [...]}}")
+        return rows
+    texts = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not texts or not all(isinstance(one, str) and one for one in texts):
+        raise _expected("a file, a list of files, or rows in memory")
+    return texts
 
 
-def _label(value: Any) -> str | None:
-    # Labels may be numbers; YAML's true is one in Python.
-    is_label = isinstance(value, str | int) and not isinstance(value, bool) and value != ""
-    return str(value) if is_label else None
-
-
-def _names(value: Any) -> Any:
-    is_names = isinstance(value, Mapping) and all(isinstance(name, str) for name in value.values())
-    return value if is_names else None if value is not None else {}
-
-
-def _mapping(value: Any) -> Any:
-    return value if isinstance(value, Mapping) else None if value is not None else {}
-
-
-Text = Annotated[str, _read_by(lambda value: value if isinstance(value, str) and value else None, "text, in quotes")]
-Texts = Annotated[tuple[str, ...], _read_by(_texts, "text, or a list of it, in quotes")]
-Split = Annotated[Any, _read_by(_split, "a file, a list of files, or rows in memory")]
-Columns = Annotated[dict[str, str], _read_by(_names, "our names and the data set's, such as {words: NAME}")]
-Label = Annotated[str, _read_by(_label, "a type or a label, or O for none; true and false in quotes")]
-LabelMap = Annotated[dict[Label, Label], _read_by(_mapping, "entity types and what to read them as, such as {DATE: O}")]
+Text = Annotated[str, BeforeValidator(_text)]
+Texts = Annotated[
+    tuple[Text, ...], BeforeValidator(lambda one: (one,) if isinstance(one, str) else one), Field(min_length=1)
+]
+Split = Annotated[Any, BeforeValidator(_split)]
+Label = Annotated[Text, BeforeValidator(_label)]
 
 
 class HubEntry(BaseModel):
@@ -77,15 +61,14 @@ class HubEntry(BaseModel):
     name: Text
     configuration: Texts = ()
     revision: Text | None = None
-    columns: Columns = {}
+    columns: dict[str, Text] = {}
 
     @model_validator(mode="before")
     @classmethod
     def _of_name(cls, value: Any) -> Any:
-        if isinstance(value, str | Mapping):
-            given = {"name": value} if isinstance(value, str) else value
-            return {name: one for name, one in given.items() if one is not None}
-        raise _expected(f"a name, or a mapping with {', '.join(cls.model_fields)}")
+        if not isinstance(value, str | Mapping):
+            raise _expected(f"a name, or a mapping with {', '.join(cls.model_fields)}")
+        return {"name": value} if isinstance(value, str) else value
 
 
 class Entry(BaseModel):
@@ -98,8 +81,8 @@ class Entry(BaseModel):
     test: Split = None
     folder: Text | None = None
     hub: HubEntry | None = None
-    columns: Columns = {}
-    label_map: LabelMap = {}
+    columns: dict[str, Text] = {}
+    label_map: dict[Label, Label] = {}
 
     @property
     def splits(self) -> dict[str, tuple[str, ...] | Rows | Forgotten]:
@@ -139,14 +122,12 @@ def read_entry(place: str, value: object, column: str, problems: list[str]) -> E
     if not (entry.folder or entry.hub or entry.splits):
         problems.append(f"{place}: names no data; give folder, hub, or files or rows under {', '.join(SPLITS)}")
     names = known_names(column)
-    for where, columns in ((place, entry.columns), (f"{place}, hub", entry.hub.columns if entry.hub else {})):
-        for name in {*columns}.difference(names):
-            expected = f"unknown key {name!r}; expected {', '.join(names)}.{did_you_mean(name, names)}"
-            problems.append(f"{where}, columns: {expected}")
+    for name in {*entry.columns, *(entry.hub.columns if entry.hub else ())}.difference(names):
+        expected = f"unknown key {name!r}; expected {', '.join(names)}.{did_you_mean(name, names)}"
+        problems.append(f"{place}, columns: {expected}")
     if entry.label_map and column not in ("ner", LABEL):
-        problems.append(
-            f"{place}, label_map: only entity types and labels of texts can be mapped; this task reads {column}"
-        )
+        only = f"only entity types and labels of texts can be mapped; this task reads {column}"
+        problems.append(f"{place}, label_map: {only}")
     if column == "ner" and (problem := type_problem([*entry.label_map, *entry.label_map.values()])):
         problems.append(f"{place}, label_map: {problem}")
     return entry

@@ -1,9 +1,9 @@
-"""What a format of text is: how it is read, for training and for prediction alike, and how predictions are written."""
+"""What every format of text shares: what is asked of a reader, and how predictions are written."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -33,7 +33,7 @@ class Request:
         language: the language of running text.
         word_column: the column of the words in columns, counted from 1; by default it is told by sure signs.
         fills: give out a gap in the place of a sentence that cannot be read; by default it is left out.
-        aligns: give out a gap for every blank line too, and lines of columns as they are.
+        aligns: give out a gap for every blank line too, where a sentence is a line.
     """
 
     origin: str = "<stdin>"
@@ -51,46 +51,37 @@ class Request:
         """What cuts running text into words, if they are needed."""
         return word_segmenter(self.language) if self.column is None and "words" in self.reads else None
 
-    def gap(self, fault: DataError, text: str | None, shape: Sequence[str | None] = ()) -> Iterator[Sentence]:
+    def gap(self, fault: DataError, text: str | None) -> Iterator[Sentence]:
         """Report a fault; after that, what stands in the place of its sentence, if anything should."""
         self.on_fault(fault)
         if self.fills:
-            yield Sentence((), text=text, origin=self.origin, error=str(fault), shape=tuple(shape))
+            yield Sentence((), text=text, origin=self.origin, error=str(fault))
 
 
-class Format(ABC):
-    """A format of text."""
-
-    @abstractmethod
-    def read(self, lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
-        """Stream the sentences of numbered lines with their ends; one is in memory at a time. What is wrong goes to
-        ``request.on_fault`` with file and line; behind a DataError that is raised, reading cannot go on."""
+Reader = Callable[[Iterable[Line], Request], Iterator[Sentence]]
+"""Streams the sentences of numbered lines with their ends; one is in memory at a time. What is wrong goes to
+``request.on_fault`` with file and line; behind a DataError that is raised, reading cannot go on."""
 
 
-class LineFormat(Format):
-    """A format with one sentence per line."""
-
-    def read(self, lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
-        """Read line by line."""
-        reader = self.reader(request)
-        for number, line in without_ends(lines):
-            try:
-                sentence = reader(whole(line), number)
-            except DataError as error:
-                yield from request.gap(DataError(error.message, path=request.origin, line=number), line)
-                continue
-            if sentence is not None:
-                yield sentence
-            elif request.aligns:
-                yield Sentence((), text="", origin=request.origin, error="")
-
-    @abstractmethod
-    def reader(self, request: Request) -> Callable[[str, int], Sentence | None]:
-        """What gives the sentence of a line with a number, or None for a blank one; it raises DataErrors."""
+def read_each_line(
+    lines: Iterable[Line], request: Request, sentence_of: Callable[[str, int, Request], Sentence | None]
+) -> Iterator[Sentence]:
+    """The sentences of a format with one on each line. ``sentence_of`` gives that of a line with a number, or None for
+    a blank one, or raises a DataError."""
+    for number, line in without_ends(lines):
+        try:
+            sentence = sentence_of(whole(line), number, request)
+        except DataError as error:
+            yield from request.gap(DataError(error.message, path=request.origin, line=number), line)
+            continue
+        if sentence is not None:
+            yield sentence
+        elif request.aligns:
+            yield Sentence((), text="", origin=request.origin, error="")
 
 
-class WrittenFormat(Format):
-    """A format in which predictions are written: what is written is read back equal, or refused."""
+class Writer(ABC):
+    """Writes predictions in a format: what is written is read back equal, or refused."""
 
     def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
         """Which tasks have labels, or names, that would be read back as others, given the labels of each task."""
@@ -106,8 +97,7 @@ class WrittenFormat(Format):
     def label_problem(self, label: str, task: str, places: Places) -> str | None:
         """Why the format cannot hold a label of a task; None if it can."""
 
-    @abstractmethod
-    def check(self, sentence: Sentence, places: Places) -> None:
+    def check(self, sentence: Sentence, places: Places) -> None:  # noqa: B027
         """Check that the format can hold a sentence's words; raises a DataError that names the word and its line."""
 
     @abstractmethod
@@ -116,21 +106,26 @@ class WrittenFormat(Format):
         that :meth:`check` and :meth:`label_problems` let pass."""
 
 
+def no_field(label: str, *, edges: bool = True) -> str | None:
+    """Why no field of a line can hold a label, or none whose spaces at the edges are not read; None if one can."""
+    if not label.strip():
+        return "nothing can be seen of it"
+    if LINE_BREAKS.search(label):
+        return "it has a tab, line end or NUL"
+    if not edges and label != label.strip():
+        return "spaces around a label or comment are not read"
+    return no_characters(label)
+
+
 def no_characters(label: str) -> str | None:
     """Why no file can hold a label; None if one can."""
     return None if label.isprintable() or label.encode(errors="ignore").decode() == label else "it has a lone surrogate"
 
 
-def no_field(label: str) -> str | None:
-    """Why no field of a line can hold a label; None if one can."""
-    if not label.strip():
-        return "nothing can be seen of it"
-    return "it has a tab, line end or NUL" if LINE_BREAKS.search(label) else no_characters(label)
-
-
-def check_fields(sentence: Sentence) -> None:
-    """Check that all words fit into a column; raises a DataError if one does not."""
+def check_fields(sentence: Sentence, is_bad: Callable[[str], bool] = lambda _: False) -> None:
+    """Check that all words fit into a column; raises a DataError if one does not, or is otherwise bad."""
     for number, word in enumerate(sentence.words):
-        if not word or LINE_BREAKS.search(word):
-            message = f"expected a word without tabs, line ends and NUL, found {word[:40]!r}; fix it, or write jsonl"
+        if not word or LINE_BREAKS.search(word) or is_bad(word):
+            expected = "expected a word without tabs, line ends and NUL, and that columns do not take for a comment"
+            message = f"{expected}, found {word[:40]!r}; fix it, or choose --output_format jsonl"
             raise DataError(message, path=sentence.origin or None, line=sentence.line_of(number))

@@ -20,7 +20,7 @@ _EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,8})\.[1-9][0-9]*")
 _SPACES = re.compile(" +")
 _SPAN_TAG = re.compile("O|[BIESULM]-.+")
 _NAMED_COMMENT = re.compile(r"# \S+ =")
-_CONLLU_COLUMNS = 10
+_MOST_LINES = 10 * MOST_WORDS  # a file without blank lines may be large
 DOCUMENT = "-DOCSTART-"
 """What begins a line between documents."""
 
@@ -70,23 +70,23 @@ class Layout:
     Args:
         separator: a tab, or a space, any number of which separates where there is no tab.
         width: how many columns every line has.
-        width_line: a line that has them.
+        expected: what every line is told to be.
+        advice: what to do about a line of another width.
+        usual: where other lines have the width, for messages.
         word: the column of the word, counted from 0.
         tag: the column of its tag, if there is one to read.
         indexed: whether the first column counts the words of each sentence, as in CoNLL-U.
-        expected: what a line of another width is told to be, in a format with a fixed width.
-        advice: what to do about such a line.
         has_documents: whether a line that begins with `-DOCSTART-` stands between documents.
     """
 
     separator: str
     width: int
-    width_line: int
+    expected: str
+    advice: str
+    usual: str = ""
     word: int = 0
     tag: int | None = None
     indexed: bool = False
-    expected: str = ""
-    advice: str = "fix the line"
     has_documents: bool = True
 
     def columns(self, line: str) -> list[str] | None:
@@ -99,139 +99,105 @@ class Layout:
         Raises:
             DataError: for a line with another number of columns, and one that may be a comment or a word.
         """
-        comment = False
-        if line[0] == "#":
-            comment = line.startswith("# ")
-            if self.indexed or (comment and ((self.separator == " " and "\t" in line) or _NAMED_COMMENT.match(line))):
-                return None
-        columns = line.split("\t") if self.separator == "\t" else cut(line, self.separator)
-        if len(columns) != self.width:
-            if comment:
-                return None
-            raise self._fault(self._other_width(columns))
-        if comment and self.width > 1 and not is_tag(columns[-1].strip(" ")):
-            advice = "separate all columns by tabs" if self.separator == " " else "write it as # NAME = VALUE"
-            raise self._fault(f"{line[:40]!r}, which may be a comment or a word; remove the comment, or {advice}")
-        return columns
-
-    def _other_width(self, columns: Sequence[str]) -> str:
-        """What is found instead of the right number of columns, and what to do."""
-        count, usual = f"{len(columns)} columns", f" where line {self.width_line} has {self.width}"
-        if self.expected:
-            return f"{len(columns)}; {self.advice}"
-        if self.tag is None:
-            return f"{count}{usual}; write tabs between columns where a word holds spaces, and '# ' before a comment"
-        if len(columns) == 1:
-            return f"one column, {columns[0][:40]!r}; add the tag after a tab, or '# ' before a comment"
-        if self.separator == " ":
-            return f"{count}{usual}; separate word and tag by a tab where the word holds spaces"
-        if len(columns) == _CONLLU_COLUMNS:
-            return f"{count}: is this CoNLL-U? Then let its name end in .conllu"
-        return f"{count}; keep word and tag only"
-
-    def _fault(self, found: str) -> DataError:
-        expected = self.expected or ("a line of a word" if self.tag is None else "a word and its tag")
-        return DataError(f"expected {expected}, found {found}")
+        is_comment = line.startswith("# ")
+        if (self.indexed and line[0] == "#") or (is_comment and _NAMED_COMMENT.match(line)):
+            return None
+        if is_comment and self.separator == " " and "\t" in line:
+            return None
+        columns = cut(line, self.separator)
+        if len(columns) == self.width:
+            if is_comment and self.width > 1 and not is_tag(columns[-1].strip(" ")):
+                found = f"{line[:40]!r}, which may be a comment or a word; remove it, or write it as # NAME = VALUE"
+                raise DataError(f"expected {self.expected}, found {found}")
+            return columns
+        if is_comment:
+            return None
+        raise DataError(f"expected {self.expected}, found {len(columns)} columns{self.usual}; {self.advice}")
 
 
 @dataclass(slots=True)
 class Block:
-    """The lines between two blank lines, added one by one. If any has a fault, the words are not complete.
+    """The lines between two blank lines, cut into columns.
 
     Args:
         rows: the columns of every line that is no comment.
-        shape: if lines are kept as they are, those of no word, also blank ones before the block, and None for a word's.
-        count: how many words there are; those beyond `MOST_WORDS` are not kept.
+        faults: what is wrong; if anything is, the words are not complete.
     """
 
-    layout: Layout
-    request: Request
-    first_line: int = 0
     comments: list[str] = field(default_factory=list)
     rows: list[list[str]] = field(default_factory=list)
     words: list[str] = field(default_factory=list)
     tags: list[str] = field(default_factory=list)
     lines: list[int] = field(default_factory=list)
     faults: list[DataError] = field(default_factory=list)
-    shape: list[str | None] = field(default_factory=list)
-    count: int = 0
-    ids: WordIds = field(default_factory=WordIds)
-
-    def add(self, number: int, line: str) -> bool:
-        """Add one line; returns whether it is no comment."""
-        self.first_line = self.first_line or number
-        layout = self.layout
-        if self.faults and layout.indexed:
-            return True  # after a fault, the indices of a sentence are not those expected
-        try:
-            check_line(whole(line))
-            columns = layout.columns(line)
-            if columns is None:
-                self.comments.append(line)
-                return False
-            is_word = not layout.indexed or self.ids.is_word(number, columns[0])
-            word, tag = columns[layout.word], None
-            if is_word:
-                check_word(word)
-                self.count += 1
-                tag = None if layout.tag is None else columns[layout.tag].strip(" ")
-            if tag == "":
-                raise DataError(f"expected a tag after the word {word[:40]!r}, found nothing; fix the line")
-        except DataError as fault:
-            self.note(fault, number)
-            return True
-        if self.count <= MOST_WORDS:  # others are only counted: a file without blank lines may be large
-            self.rows.append(columns)
-            if is_word:
-                self.words.append(word)
-                self.lines.append(number)
-            if tag is not None:
-                self.tags.append(tag)
-        return is_word
-
-    def note(self, fault: DataError, line: int) -> None:
-        """Keep a fault, which has a line of its own or the given one."""
-        self.faults.append(DataError(fault.message, path=self.request.origin, line=fault.line or line))
-
-    def sentences(self, build: Callable[[Block], Sentence]) -> Iterator[Sentence]:
-        """The finished sentence, or what stands in its place if anything is wrong with it."""
-        if not self.faults:
-            try:
-                self.ids.check_ranges()
-                if not self.words:
-                    raise DataError("expected a sentence, found comments without words; remove them or add the words")
-                check_length(self.count)
-                sentence = build(self)
-            except DataError as fault:
-                self.note(fault, (self.lines or [self.first_line])[0])
-            else:
-                yield sentence
-                return
-        yield from self.request.gap(self.faults[0], comment_value(self.comments, "text"), self.shape)
-        # In training every line is named; prediction counts sentences.
-        for other in self.faults[1:] if self.request.column and not self.layout.indexed else ():
-            self.request.on_fault(other)
 
 
 def read_blocks(
-    lines: Iterable[Line], layout: Layout, request: Request, build: Callable[[Block], Sentence]
+    lines: Iterable[Line], layout: Layout, request: Request, build: Callable[[Block, Request], Sentence]
 ) -> Iterator[Sentence]:
     """Stream the sentences of numbered lines, each as soon as its last line is known, and what stands in the place of
     others; ``build`` gives that of a block, or raises a DataError."""
-    block = Block(layout, request)
+    own: list[Line] = []
     for number, line in lines:
-        is_blank = not line.strip(" \t")
-        if is_blank and block.first_line:
-            yield from block.sentences(build)
-            block = Block(layout, request)
-        is_mark = layout.has_documents and line.startswith(DOCUMENT)
-        is_word = not is_blank and not is_mark and block.add(number, line)
-        if request.aligns:
-            block.shape.append(None if is_word else _kept(line))
-    if block.first_line:
-        yield from block.sentences(build)
-    elif block.shape:
-        yield Sentence((), text="", origin=request.origin, shape=tuple(block.shape), error="")
+        if not line.strip(" \t"):
+            yield from _sentence(own, layout, request, build)
+            own = []
+        elif len(own) < _MOST_LINES and not (layout.has_documents and line.startswith(DOCUMENT)):
+            own.append((number, line))
+    yield from _sentence(own, layout, request, build)
+
+
+def _sentence(
+    lines: Sequence[Line], layout: Layout, request: Request, build: Callable[[Block, Request], Sentence]
+) -> Iterator[Sentence]:
+    """The sentence of a block's lines, or what stands in its place if anything is wrong with it."""
+    if not lines:
+        return
+    block, sentence = _parsed(lines, layout), None
+    if not block.faults:
+        try:
+            if not block.words:
+                raise DataError("expected a sentence, found comments without words; remove them or add the words")
+            check_length(len(block.words))
+            sentence = build(block, request)
+        except DataError as fault:
+            block.faults.append(DataError(fault.message, line=fault.line or (block.lines or [lines[0][0]])[0]))
+    if sentence is not None:
+        yield sentence
+        return
+    first, *others = [DataError(fault.message, path=request.origin, line=fault.line) for fault in block.faults]
+    yield from request.gap(first, comment_value(block.comments, "text"))
+    # In training every line is named; prediction counts sentences.
+    for other in others if request.column else ():
+        request.on_fault(other)
+
+
+def _parsed(lines: Iterable[Line], layout: Layout) -> Block:
+    block, ids = Block(), WordIds()
+    for number, line in lines:
+        if layout.indexed and block.faults:  # behind a fault, ids are not those expected
+            return block
+        try:
+            check_line(whole(line))
+            if (columns := layout.columns(line)) is None:
+                block.comments.append(line)
+                continue
+            if not layout.indexed or ids.is_word(number, columns[0]):
+                word, tag = columns[layout.word], None if layout.tag is None else columns[layout.tag].strip(" ")
+                check_word(word)
+                if tag == "":
+                    raise DataError(f"expected a tag after the word {word[:40]!r}, found nothing; fix the line")
+                block.words.append(word)
+                block.lines.append(number)
+                block.tags += [] if tag is None else [tag]
+            block.rows.append(columns)
+        except DataError as fault:
+            block.faults.append(DataError(fault.message, line=number))
+    try:
+        ids.check_ranges()
+    except DataError as fault:
+        block.faults.append(fault)
+    return block
 
 
 def cut(line: str, separator: str) -> list[str]:
@@ -242,13 +208,6 @@ def cut(line: str, separator: str) -> list[str]:
 def is_tag(value: str) -> bool:
     """Whether a column is a universal tag or that of a span."""
     return value in UPOS_TAGS or _SPAN_TAG.fullmatch(value) is not None
-
-
-def _kept(line: str) -> str:
-    """A line that is not that of a word, in a form that is none in any file."""
-    if not line.strip(" \t"):
-        return ""
-    return line if line.startswith(DOCUMENT) else ("" if line[0] == "#" else "# ") + line.replace("\t", " ")
 
 
 def name_of(comment: str) -> str | None:

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import cache
 
-from hyperx.data.read.base import Request, WrittenFormat, check_fields, no_field
+from hyperx.data.read.base import Request, Writer, check_fields, no_field
 from hyperx.data.read.blocks import RANGE, Block, Layout, comment_value, name_of, read_blocks
 from hyperx.data.read.lines import LINE_BREAKS, Line, without_ends
 from hyperx.data.read.segmentation import is_visible
@@ -17,10 +17,7 @@ from hyperx.errors import DataError
 
 log = logging.getLogger(__name__)
 
-_WIDTH = 10
 _ID, _FORM, _UPOS, _HEAD, _DEPREL, _MISC = 0, 1, 3, 6, 7, 9
-_ENTITIES = "NER"
-"""The key of MISC that has a word's entity tag."""
 _LIKE_ENTITIES = re.compile("ner|name|tag|ent", re.IGNORECASE)
 # Annotation that has a column of its own; all other goes into MISC under the task's name, as `NER=B-PER`.
 _COLUMNS = {"upos": _UPOS, "head": _HEAD, "deprel": _DEPREL}
@@ -28,106 +25,30 @@ NOTHING = "_"
 """What stands for the word, and for its labels, of a sentence that could not be read."""
 
 
-class ConlluFormat(WrittenFormat):
+_LAYOUT = Layout(
+    "\t", 10, "10 columns separated by tabs, as CoNLL-U has", "fix the line", word=1, indexed=True, has_documents=False
+)
+
+
+def read_conllu(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     """CoNLL-U.
 
     Words are the syntactic words: multiword ranges (`1-2`) and empty nodes (`1.1`) are left out. Columns are `upos`;
     `head` and `deprel` if the sentence has heads, see `check_tree`; `ner` if MISC gives every word a `NER=` value. In
     prediction annotation is kept, not interpreted.
-
-    A sentence that was read from CoNLL-U is written with all lines, columns and comments except those predicted. Others
-    get their number as ``# sent_id`` and their words or text as ``# text``; a text without words is split at white
-    space. If several tasks give tags or trees, the first has the column, and the others are in MISC under their names:
-    ``TAGS=NOUN``, ``TREES_HEAD=2``. In the place of a sentence that could not be read there is the word ``_`` without
-    labels, below ``# error = ...``.
     """
-
-    def read(self, lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
-        """Read block by block."""
-        advice = "fix the line" + (", or say with --input_format what the text is" * (not request.column))
-        expected = f"{_WIDTH} columns separated by tabs, as CoNLL-U has"
-        layout = Layout(
-            "\t", _WIDTH, 0, word=_FORM, indexed=True, expected=expected, advice=advice, has_documents=False
-        )
-        yield from read_blocks(without_ends(lines), layout, request, _sentence)
-
-    def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
-        """As for all formats, and tasks whose attributes of MISC would have one name."""
-        owners: dict[int | str, str] = {}
-        twice = [
-            f"the tasks {owners[place]} and {task}, as both are {place}= in MISC"
-            for place, (task, _) in _place_list(places)
-            if owners.setdefault(place, task) != task
-        ]
-        return [*twice, *super().label_problems(places, labels)]
-
-    def label_problem(self, label: str, task: str, places: Places) -> str | None:
-        """Labels stand in fields of a line, in MISC or in comments."""
-        if problem := no_field(label):
-            return problem
-        if not tuple(places[task]):
-            return None if label == label.strip() else "spaces around a comment are not read"
-        in_misc = any(isinstance(place, str) and owner == task for place, (owner, _) in _place_list(places))
-        return "| separates the entries of MISC" if in_misc and "|" in label else None
-
-    def check(self, sentence: Sentence, places: Places) -> None:
-        """Words have neither tabs nor line ends."""
-        if not sentence.rows:
-            check_fields(sentence)
-
-    def render(self, prediction: Prediction, number: int) -> str:
-        """The block of a sentence and a blank line."""
-        sentence = prediction.sentence
-        if sentence.error is not None:
-            nothing = replace(sentence, words=(NOTHING,), text=sentence.text or NOTHING)
-            error = f"# error = {LINE_BREAKS.sub(' ', sentence.error)}"
-            return "\n".join([*_comments(nothing, (), number), error, *map("\t".join, _new_rows(nothing)), "\n"])
-        rows = sentence.rows or tuple(_new_rows(sentence))
-        own = [one for one in _comments(sentence, rows, number) if name_of(one) not in prediction.sentence_labels]
-        labels = label_comments(prediction)
-        return "\n".join([*own, *labels, *map("\t".join, _filled(rows, prediction)), "\n"])
+    advice = _LAYOUT.advice if request.column else "fix the line, or say with --input_format what the text is"
+    return read_blocks(without_ends(lines), replace(_LAYOUT, advice=advice), request, _sentence)
 
 
-def check_tree(sentence: Sentence) -> None:
-    """Check that a sentence's heads are one tree: within the sentence, with a single root, without a cycle; raises a
-    DataError with file and line if not."""
-    heads = [int(head) for head in sentence.columns["head"]]
-
-    def fault(word: int, message: str) -> DataError:
-        return DataError(message, path=sentence.origin, line=sentence.line_of(word))
-
-    for word, head in enumerate(heads):
-        if not 0 <= head <= len(heads):
-            found = f"expected a head from 0 (the root) to {len(heads)} (the last word), found {head}"
-            raise fault(word, f"{found}; correct the head")
-    roots = [word for word, head in enumerate(heads) if head == 0]
-    if len(roots) != 1:
-        found = f"{len(roots)} at the words " + ", ".join(str(root + 1) for root in roots) if roots else "none"
-        raise fault(roots[1] if roots else 0, f"expected one root (a word with head 0), found {found}")
-    # Every word is followed to the root once; words that are known to reach it are not followed again.
-    reaches_root = [False] * len(heads)
-    for start in range(len(heads)):
-        way: dict[int, None] = {}
-        word = start
-        while word >= 0 and not reaches_root[word]:
-            if word in way:
-                cycle = list(way)[list(way).index(word) :]
-                words = ", ".join(str(member + 1) for member in cycle)
-                raise fault(min(cycle), f"expected a tree, found a cycle through the words {words}")
-            way[word] = None
-            word = heads[word] - 1
-        for member in way:
-            reaches_root[member] = True
-
-
-def _sentence(block: Block) -> Sentence:
+def _sentence(block: Block, request: Request) -> Sentence:
     """The sentence of a block; raises a DataError if its annotation has a fault."""
-    trained = block.request.column is not None
+    trained = request.column is not None
     return Sentence(
         words=tuple(block.words),
-        columns=_columns(block) if trained else {},
+        columns=_columns(block, request) if trained else {},
         lines=tuple(block.lines),
-        origin=block.request.origin,
+        origin=request.origin,
         text=comment_value(block.comments, "text") or _surface(block.rows),
         text_pair=None if trained else comment_value(block.comments, "text_pair"),
         space_after=_space_after(block.rows),
@@ -136,13 +57,13 @@ def _sentence(block: Block) -> Sentence:
     )
 
 
-def _columns(block: Block) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
+def _columns(block: Block, request: Request) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
     """The annotation that the sentence has, by name."""
-    words = block.rows
-    if len(words) > len(block.words):
-        words = [row for row in words if row[_ID].isdecimal()]
+    rows = block.rows
+    if len(rows) > len(block.words):
+        rows = [row for row in rows if row[_ID].isdecimal()]
     columns: dict[str, tuple[str, ...] | tuple[int, ...]] = {}
-    tags, heads, relations = (tuple(row[column] for row in words) for column in (_UPOS, _HEAD, _DEPREL))
+    tags, heads, relations = (tuple(row[column] for row in rows) for column in (_UPOS, _HEAD, _DEPREL))
     if any(tag != "_" for tag in tags):
         columns["upos"] = tags
     if any(head != "_" for head in heads):
@@ -150,29 +71,23 @@ def _columns(block: Block) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
             if not (head.isdigit() and head.isascii()):
                 raise DataError(f"expected a head (a number from 0) in column 7, found {head!r}", line=number)
         columns |= {"head": tuple(map(int, heads)), "deprel": relations}
-    key = block.request.names.get("ner", _ENTITIES)
-    entities = [_misc(row, key) for row in words]
+    key = request.names.get("ner", "NER")
+    entities = [_misc(row, key) for row in rows]
     if any(entity is not None for entity in entities):
         for number, entity in zip(block.lines, entities, strict=True):
             if not entity:
                 expected = f"expected {key}= in MISC (column 10), as other words of the sentence have it"
                 raise DataError(f"{expected}; write {key}=O for none", line=number)
         columns["ner"] = tuple(map(str, entities))
-    elif block.request.column == "ner":
-        raise _no_entities(block, words, key)
+    elif request.column == "ner":
+        keys = {part.partition("=")[0][:40] for row in rows for part in row[_MISC].split("|") if "=" in part}
+        others = sorted(keys - {"SpaceAfter"})[:8]
+        near = next((name for name in others if _LIKE_ENTITIES.search(name)), "KEY")
+        expected = f"expected {key}= in MISC (column 10) of every word, such as {key}=B-PER or {key}=O"
+        found = ", ".join(f"{name}=" for name in others) or "none"
+        advice = f"annotate the sentence, or name the key in the data table, such as {{columns: {{ner: {near}}}}}"
+        raise DataError(f"{expected}, found {found}; {advice}", line=block.lines[0])
     return columns
-
-
-def _no_entities(block: Block, words: Sequence[Sequence[str]], key: str) -> DataError:
-    """The error for a sentence without entities, with the keys that it has instead."""
-    keys = {part.partition("=")[0] for row in words for part in row[_MISC].split("|") if "=" in part}
-    others = sorted(name[:40] for name in keys - {"SpaceAfter"})
-    found = ", ".join(f"{name}=" for name in others[:8]) or "none"
-    advice = "annotate the sentence or remove it"
-    if near := next((name for name in others if _LIKE_ENTITIES.search(name)), None):
-        advice = f"rename the key, or name it in the data table, such as {{columns: {{ner: {near}}}}}"
-    message = f"expected {key}= in MISC (column 10) of every word, such as {key}=B-PER or {key}=O, found {found}"
-    return DataError(f"{message}; {advice}", line=block.lines[0])
 
 
 def _space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
@@ -222,7 +137,84 @@ def _misc(row: Sequence[str], key: str) -> str | None:
     return next((value for name, _, value in pairs if name == key), None)
 
 
+def check_tree(sentence: Sentence) -> None:
+    """Check that a sentence's heads are one tree: within the sentence, with a single root, without a cycle; raises a
+    DataError with file and line if not."""
+    heads = [int(head) for head in sentence.columns["head"]]
+
+    def fault(word: int, message: str) -> DataError:
+        return DataError(message, path=sentence.origin, line=sentence.line_of(word))
+
+    for word, head in enumerate(heads):
+        if not 0 <= head <= len(heads):
+            found = f"expected a head from 0 (the root) to {len(heads)} (the last word), found {head}"
+            raise fault(word, f"{found}; correct the head")
+    roots = [word for word, head in enumerate(heads) if head == 0]
+    if len(roots) != 1:
+        found = f"{len(roots)} at the words " + ", ".join(str(root + 1) for root in roots) if roots else "none"
+        raise fault(roots[1] if roots else 0, f"expected one root (a word with head 0), found {found}")
+    # Every word is followed to the root once; words that are known to reach it are not followed again.
+    reaches_root = [False] * len(heads)
+    for start in range(len(heads)):
+        way: dict[int, None] = {}
+        word = start
+        while word >= 0 and not reaches_root[word]:
+            if word in way:
+                cycle = list(way)[list(way).index(word) :]
+                words = ", ".join(str(member + 1) for member in cycle)
+                raise fault(min(cycle), f"expected a tree, found a cycle through the words {words}")
+            way[word] = None
+            word = heads[word] - 1
+        for member in way:
+            reaches_root[member] = True
+
+
 # Writing --------------------------------------------------------------------------------------------------------------
+
+
+class ConlluWriter(Writer):
+    """Writes CoNLL-U.
+
+    A sentence that was read from CoNLL-U is written with all lines, columns and comments except those predicted. Others
+    get their number as ``# sent_id`` and their words or text as ``# text``; a text without words is split at white
+    space. If several tasks give tags or trees, the first has the column, and the others are in MISC under their names:
+    ``TAGS=NOUN``, ``TREES_HEAD=2``. In the place of a sentence that could not be read there is the word ``_`` without
+    labels, below ``# error = ...``.
+    """
+
+    def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
+        """As for all formats, and tasks whose attributes of MISC would have one name."""
+        owners: dict[int | str, str] = {}
+        twice = [
+            f"the tasks {owners[place]} and {task}, as both are {place}= in MISC"
+            for place, (task, _) in _place_list(places)
+            if owners.setdefault(place, task) != task
+        ]
+        return [*twice, *super().label_problems(places, labels)]
+
+    def label_problem(self, label: str, task: str, places: Places) -> str | None:
+        """Labels stand in fields of a line, in MISC or in comments."""
+        if problem := no_field(label, edges=any(places[task])):
+            return problem
+        in_misc = any(isinstance(place, str) and owner == task for place, (owner, _) in _place_list(places))
+        return "| separates the entries of MISC" if in_misc and "|" in label else None
+
+    def check(self, sentence: Sentence, places: Places) -> None:
+        """Words have neither tabs nor line ends."""
+        if not sentence.rows:
+            check_fields(sentence)
+
+    def render(self, prediction: Prediction, number: int) -> str:
+        """The block of a sentence and a blank line."""
+        sentence = prediction.sentence
+        if sentence.error is not None:
+            nothing = replace(sentence, words=(NOTHING,), text=sentence.text or NOTHING)
+            error = f"# error = {LINE_BREAKS.sub(' ', sentence.error)}"
+            return "\n".join([*_comments(nothing, (), number), error, *map("\t".join, _new_rows(nothing)), "\n"])
+        rows = sentence.rows or tuple(_new_rows(sentence))
+        own = [one for one in _comments(sentence, rows, number) if name_of(one) not in prediction.sentence_labels]
+        labels = label_comments(prediction)
+        return "\n".join([*own, *labels, *map("\t".join, _filled(rows, prediction)), "\n"])
 
 
 def label_comments(prediction: Prediction) -> list[str]:
@@ -256,19 +248,21 @@ def _new_rows(sentence: Sentence) -> Iterator[Sequence[str]]:
 
 def _filled(rows: Iterable[Sequence[str]], prediction: Prediction) -> Iterator[Sequence[str]]:
     """The rows with each task's labels at the words; ranges and empty nodes stay unchanged."""
-    columns = {place: prediction.columns[task][name] for place, (task, name) in _place_list(prediction.columns)}
-    word = 0
+    places = [(place, prediction.columns[task][name]) for place, (task, name) in _place_list(prediction.columns)]
+    word = -1
     for row in rows:
-        if not row[_ID].isdecimal():
-            yield row
-            continue
         filled = list(row)
-        for place, values in columns.items():
+        word += filled[_ID].isdecimal()
+        for place, values in places if filled[_ID].isdecimal() else ():
             if isinstance(place, int):
                 filled[place] = str(values[word])
-            else:
-                filled[_MISC] = _with_attribute(filled[_MISC], place, str(values[word]))
-        word += 1
+                continue
+            # An attribute of the same name is removed, in the same case.
+            others = [part for part in filled[_MISC].split("|") if part != "_" and part.partition("=")[0] != place]
+            for name in (part.partition("=")[0] for part in others):
+                if name.upper() == place:
+                    _tell_kept(name, place)
+            filled[_MISC] = "|".join([*others, f"{place}={values[word]}"])
         yield filled
 
 
@@ -285,15 +279,6 @@ def _place_list(tasks: Places) -> Iterator[tuple[int | str, tuple[str, str]]]:
             attribute = (task if len(names) == 1 else f"{task}_{name}").upper()
             yield attribute if column is None or column in taken else column, (task, name)
             taken.add(column)
-
-
-def _with_attribute(misc: str, key: str, value: str) -> str:
-    """MISC with one attribute set, at the end; an existing one of the same name is removed, in the same case."""
-    others = [part for part in misc.split("|") if part != "_" and part.partition("=")[0] != key]
-    for part in others:
-        if (name := part.partition("=")[0]).upper() == key:
-            _tell_kept(name, key)
-    return "|".join([*others, f"{key}={value}"])
 
 
 @cache

@@ -10,67 +10,59 @@ from pathlib import Path
 from typing import Any
 
 from hyperx.config import InputFormat, OutputFormat, PredictConfig
-from hyperx.data.read.base import LABEL, TEXT, Format, Request, WrittenFormat
-from hyperx.data.read.columns import ColumnsFormat
-from hyperx.data.read.conllu import ConlluFormat
-from hyperx.data.read.jsonl import JsonlFormat
+from hyperx.data.read.base import LABEL, TEXT, Reader, Request, Writer
+from hyperx.data.read.columns import ColumnsWriter, read_columns
+from hyperx.data.read.conllu import ConlluWriter, read_conllu
+from hyperx.data.read.jsonl import JsonlWriter, read_jsonl
 from hyperx.data.read.lines import OnFault, decoded_lines, file_lines, stop
 from hyperx.data.read.sentence import Sentence
-from hyperx.data.read.tables import CsvFormat, TsvFormat
-from hyperx.data.read.text import RawFormat, TokensFormat
+from hyperx.data.read.texts import read_csv, read_raw, read_tokens, read_tsv
 from hyperx.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
 
 TREE_COLUMNS = frozenset({"head", "deprel"})
 
-OUTPUT_FORMATS: dict[OutputFormat, WrittenFormat] = {
-    "conllu": ConlluFormat(),
-    "jsonl": JsonlFormat(),
-    "columns": ColumnsFormat(),
-}
-"""What prediction writes, and reads."""
-INPUT_FORMATS: dict[InputFormat, Format] = {
-    "raw": RawFormat(),
-    "jsonl": OUTPUT_FORMATS["jsonl"],
-    "tokens": TokensFormat(),
-    "columns": OUTPUT_FORMATS["columns"],
-    "conllu": OUTPUT_FORMATS["conllu"],
+INPUT_FORMATS: dict[InputFormat, Reader] = {
+    "raw": read_raw,
+    "jsonl": read_jsonl,
+    "tokens": read_tokens,
+    "columns": read_columns,
+    "conllu": read_conllu,
 }
 """What prediction reads."""
+OUTPUT_FORMATS: dict[OutputFormat, Writer] = {
+    "conllu": ConlluWriter(),
+    "jsonl": JsonlWriter(),
+    "columns": ColumnsWriter(),
+}
+"""What prediction writes, and reads."""
 
-# Files of training data: their extensions, their format and the columns that they can hold. The requested column tells
+# Files of training data: their extensions, their reader and the columns that they can hold. The requested column tells
 # apart those that share an extension.
 _TAGS = frozenset({"upos", "ner"})
-_FILES: tuple[tuple[tuple[str, ...], Format, frozenset[str]], ...] = (
-    ((".conllu",), INPUT_FORMATS["conllu"], TREE_COLUMNS | _TAGS | {TEXT}),
-    ((".tsv", ".txt", ".conll", ".bio", ".iob2"), INPUT_FORMATS["columns"], _TAGS),
-    ((".jsonl",), INPUT_FORMATS["jsonl"], _TAGS),
-    ((".txt",), INPUT_FORMATS["raw"], frozenset({TEXT})),
-    ((".tsv", ".conll", ".bio", ".iob2"), INPUT_FORMATS["columns"], frozenset({TEXT})),
-    ((".tsv",), TsvFormat(), frozenset({LABEL})),
-    ((".csv",), CsvFormat(), frozenset({LABEL})),
-    ((".jsonl",), INPUT_FORMATS["jsonl"], frozenset({LABEL})),
+_FILES: tuple[tuple[tuple[str, ...], Reader, frozenset[str]], ...] = (
+    ((".conllu",), read_conllu, TREE_COLUMNS | _TAGS | {TEXT}),
+    ((".tsv", ".txt", ".conll", ".bio", ".iob2"), read_columns, _TAGS),
+    ((".jsonl",), read_jsonl, _TAGS),
+    ((".txt",), read_raw, frozenset({TEXT})),
+    ((".tsv", ".conll", ".bio", ".iob2"), read_columns, frozenset({TEXT})),
+    ((".tsv",), read_tsv, frozenset({LABEL})),
+    ((".csv",), read_csv, frozenset({LABEL})),
+    ((".jsonl",), read_jsonl, frozenset({LABEL})),
 )
 
 # The extensions that tell the format of what prediction reads and writes.
 _INPUT_ENDINGS: dict[str, InputFormat] = {
-    ".jsonl": "jsonl",
-    ".conllu": "conllu",
-    **dict.fromkeys((".conll", ".bio", ".iob2"), "columns"),
-    ".txt": "raw",
-}
+    ".jsonl": "jsonl", ".conllu": "conllu", ".conll": "columns", ".bio": "columns", ".iob2": "columns", ".txt": "raw"
+}  # fmt: skip
 _OUTPUT_ENDINGS: dict[str, OutputFormat] = {
-    ".jsonl": "jsonl",
-    ".conllu": "conllu",
-    **dict.fromkeys((".tsv", ".conll", ".bio"), "columns"),
-}
+    ".jsonl": "jsonl", ".conllu": "conllu", ".tsv": "columns", ".conll": "columns", ".bio": "columns"
+}  # fmt: skip
 _AMBIGUOUS = (".tsv", ".csv", ".json")
 """Those of input that may hold words or texts."""
 _NOT_WRITTEN = (".csv", ".json", ".iob2")
 """Those of formats that are not written."""
-_ALIGNED = (*((given, "jsonl") for given in ("raw", "tokens", "jsonl")), ("columns", "columns"))
-"""Formats of input and output of which line answers line."""
 
 _SURE: dict[InputFormat, str] = {
     "jsonl": r'\{\s*".*\}$',
@@ -113,7 +105,7 @@ def read_file(
         is_empty = False
         on_fault(fault)
 
-    for sentence in chosen.read(file_lines(path), Request(str(path), column, note, names or {})):
+    for sentence in chosen(file_lines(path), Request(str(path), column, note, names or {})):
         is_empty = False
         yield sentence
     if is_empty:
@@ -137,12 +129,12 @@ def read_input(
     Raises:
         DataError: with file and line, if the text is not in this format and the request does not go on behind that.
     """
-    for sentence in INPUT_FORMATS[input_format].read(decoded_lines(stream, request.origin), request):
+    for sentence in INPUT_FORMATS[input_format](decoded_lines(stream, request.origin), request):
         try:
             if check is not None and sentence.error is None:
                 check(sentence)
         except DataError as fault:
-            yield from request.gap(fault, sentence.raw_text, sentence.shape)
+            yield from request.gap(fault, sentence.raw_text)
         else:
             yield sentence
 
@@ -159,40 +151,32 @@ def output_format(path: Path | None, asked: OutputFormat | None) -> OutputFormat
 
 def format_problems(config: PredictConfig) -> list[str]:
     """What is wrong with the formats that the options and the names of files ask for."""
-    problems = []
     given, chosen = input_format(config.input, config.input_format), output_format(config.output, config.output_format)
-    if config.input is not None and config.input_format is None and config.input.suffix.lower() in _AMBIGUOUS:
-        problems.append(
-            f"--input: a file that ends in {config.input.suffix} may hold words or texts. Say --input_format columns "
-            "(one word per line), raw (one text per line) or jsonl (one JSON object per line)"
-        )
-    if config.output is not None and config.output_format is None and config.output.suffix.lower() in _NOT_WRITTEN:
-        known = ", ".join(f"{ending} ({name})" for ending, name in _OUTPUT_ENDINGS.items())
-        problems.append(f"--output: no format that is written ends in {config.output.suffix}; choose {known}")
-    if config.confidence and chosen != "jsonl":
-        problems.append(f"--confidence: {chosen} has no place for it; choose --output_format jsonl")
-    if config.word_column is not None and given != "columns":
-        problems.append(f"--word_column is for --input_format columns; found {given}")
-    if config.align and (given, chosen) not in _ALIGNED:
-        pairs = "raw, tokens or jsonl with --output_format jsonl, or columns with columns"
-        problems.append(f"--align: {given} to {chosen} has no line for every line; choose {pairs}")
-    if config.align and config.on_error == "skip":
-        problems.append("--align: with --on_error skip lines would be missing; choose --on_error empty or stop")
-    return problems
+    read_from = config.input.suffix.lower() if config.input and config.input_format is None else ""
+    written_to = config.output.suffix.lower() if config.output and config.output_format is None else ""
+    known = ", ".join(f"{ending} ({name})" for ending, name in _OUTPUT_ENDINGS.items())
+    problems = {
+        f"--input: a file that ends in {read_from} may hold words or texts. Say --input_format columns (one word per "
+        "line), raw (one text per line) or jsonl (one JSON object per line)": read_from in _AMBIGUOUS,
+        f"--output: no format that is written ends in {written_to}; choose {known}": written_to in _NOT_WRITTEN,
+        f"--confidence: {chosen} has no place for it; choose --output_format jsonl": config.confidence
+        and chosen != "jsonl",
+        f"--word_column is for --input_format columns; found {given}": config.word_column and given != "columns",
+        f"--align: {given} to {chosen} has no line for every line; choose raw, tokens or jsonl with --output_format "
+        "jsonl": config.align and (given in ("columns", "conllu") or chosen != "jsonl"),
+        "--align: with --on_error skip lines would be missing; choose --on_error empty or stop": config.align
+        and config.on_error == "skip",
+    }
+    return [problem for problem, is_there in problems.items() if is_there]
 
 
 def label_problems(config: PredictConfig, places: Mapping[str, Iterable[str]], labels: Mapping[str, Any]) -> list[str]:
-    """Which labels of which tasks the output cannot hold, or not line by line."""
+    """Which labels of which tasks the output cannot hold."""
     chosen = output_format(config.output, config.output_format)
-    problems = [
+    return [
         f"--output_format: {chosen} cannot hold {problem}; choose {'another' if chosen == 'jsonl' else 'jsonl'}"
         for problem in OUTPUT_FORMATS[chosen].label_problems(places, labels)
     ]
-    whole = [task for task, columns in places.items() if not columns]
-    if config.align and chosen == "columns" and whole:
-        lacking = f"columns have no line for the labels of {', '.join(whole)}"
-        problems.append(f"--align: {lacking}; leave them out of --tasks")
-    return problems
 
 
 def tell_formats(config: PredictConfig) -> None:

@@ -6,12 +6,11 @@ import logging
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
-from hyperx.data.read.rows import RowReader, read_rows
+from hyperx.data.read.rows import RowReader, class_names, read_rows
 from hyperx.data.read.sentence import Sentence
-from hyperx.errors import DataError, did_you_mean
+from hyperx.errors import DataError, did_you_mean, listing
 from hyperx.languages import FORMER_TREEBANKS, is_language
 
 log = logging.getLogger(__name__)
@@ -53,9 +52,7 @@ class HubData:
         for configuration in self.configurations or (None,):
             place = _place(self.name, configuration, split)
             data = self._load(configuration, split, place)
-            classes = {name: getattr(feature, "feature", feature) for name, feature in data.features.items()}
-            labels = {name: one.names for name, one in classes.items() if hasattr(one, "names")}
-            reader = RowReader(place, column, self.columns, labels, checked=False)
+            reader = RowReader(place, column, self.columns, class_names(data.features), checked=False)
             try:
                 reader.names(tuple(data.features))
             except DataError as error:
@@ -68,10 +65,6 @@ class HubData:
                 raise faults[0]
             if faults:
                 log.warning("%d rows are skipped; the first of them is %s", len(faults), faults[0])
-
-    def local_files(self) -> list[Path]:
-        """The files of a copy on this machine; none if the data set is read from the hub."""
-        return sorted(path for path in Path(self.name).rglob("*") if path.is_file()) if Path(self.name).is_dir() else []
 
     def describe(self, split: str) -> str:
         """The data set, configurations and split, for people."""
@@ -115,8 +108,7 @@ def _explain(error: Exception, configuration: str | None, split: str) -> str:
         # A code of a language is no misspelt code of another.
         is_code = configuration is not None and "_" not in configuration and is_language(configuration)
         hint = "" if is_code else did_you_mean(configuration or "", known)
-        hint = hint or f" It has {', '.join(known[:20])}."
-        return f"the data set has no configuration {configuration!r}.{hint}"
+        return f"the data set has no configuration {configuration!r}.{hint or f' It has {listing(known, most=20)}.'}"
     if text.startswith("Unknown split"):
         return f"the data set has no split {HUB_SPLITS[split][0]!r}; it has {', '.join(known)}; {LOCAL_ALTERNATIVES}"
     if "scripts are no longer supported" in text:

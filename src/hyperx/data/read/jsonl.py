@@ -3,77 +3,50 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
 
-from hyperx.data.read.base import LineFormat, Request, WrittenFormat, no_characters
+from hyperx.data.read.base import Request, Writer, no_characters, read_each_line
 from hyperx.data.read.blocks import comment_value
 from hyperx.data.read.conllu import text_of_words
-from hyperx.data.read.lines import check_length, stands_on_a_line
+from hyperx.data.read.lines import Line, check_length, stands_on_a_line
 from hyperx.data.read.rows import NAMES, RowReader
 from hyperx.data.read.segmentation import text_sentence
 from hyperx.data.read.sentence import Places, Prediction, Sentence
 from hyperx.data.read.spans import spans
 from hyperx.errors import DataError
 
-_SPANS = "ner"
-"""The annotation that is BIO spans."""
-_CONFIDENCE_DIGITS = 4
+_DIGITS = 4
 _KEYS_READ = {"tokens", "id", *NAMES["text_pair"]}
 """Keys that are read and not written."""
 
 
-class JsonlFormat(LineFormat, WrittenFormat):
+def read_jsonl(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     """JSON lines.
 
     Read are ``words`` or ``tokens``, which stay as they are, or ``text``, and ``text_pair`` for two texts; annotation,
     all under any of :data:`~hyperx.data.read.rows.NAMES`; and in prediction ``space_after``, and ``sent_id``, or else
-    ``id``. All other keys are skipped.
-
-    Written are ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` if known, the labels under each
-    task's name, ``entities`` if entities were predicted (type, start and exclusive end in words from 0, text, and the
-    task if there are several), and ``confidence`` by task if requested. For a line without a sentence ``words`` and
-    labels are empty, or null for a label of the whole sentence, and ``error`` says why it could not be read.
+    ``id``. All other keys are skipped. In prediction words are read if a task needs them, or if there is no text.
     """
+    rows = RowReader(request.origin, request.column, request.names, reads=request.reads)
 
-    def reader(self, request: Request) -> Callable[[str, int], Sentence | None]:
-        """Words are read if a task needs them, or if there is no text."""
-        rows = RowReader(request.origin, request.column, request.names, reads=request.reads, ranges=False)
+    def sentence_of(line: str, number: int, request: Request) -> Sentence | None:
+        if not line.strip():
+            return None
+        row = _json_object(line)
+        sentence = rows.sentence(row, number)
+        if request.column is not None:
+            check_length(len(sentence.words))
+            return sentence
+        comments = _sent_id(row)
+        if sentence.words:
+            return replace(sentence, space_after=_space_after(row, len(sentence.words)), comments=comments)
+        own = text_sentence(sentence.raw_text, request.segmenter) or sentence
+        numbers = (number,) * max(len(own.words), 1)
+        return replace(sentence, words=own.words, lines=numbers, space_after=own.space_after, comments=comments)
 
-        def read(line: str, number: int) -> Sentence | None:
-            if not line.strip():
-                return None
-            row = _json_object(line)
-            if request.column is not None:
-                sentence = rows.sentence(row, number)
-                check_length(len(sentence.words), "one sentence on each line", "split it")
-                return sentence
-            given = rows.sentence(row, number)
-            if given.words:
-                return replace(given, space_after=_space_after(row, len(given.words)), comments=_sent_id(row))
-            own = text_sentence(given.raw_text, request.segmenter) or given
-            lines = (number,) * max(len(own.words), 1)
-            spaces = own.space_after
-            return replace(given, words=own.words, lines=lines, space_after=spaces, comments=_sent_id(row))
-
-        return read
-
-    def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
-        """As for all formats, and tasks whose key would be read as something else."""
-        read = [f"the task {task}, as this key is not read as labels" for task in places if task.lower() in _KEYS_READ]
-        return [*read, *super().label_problems(places, labels)]
-
-    def label_problem(self, label: str, task: str, places: Places) -> str | None:
-        """Any label but half a character."""
-        return no_characters(label)
-
-    def check(self, sentence: Sentence, places: Places) -> None:
-        """Any words."""
-
-    def render(self, prediction: Prediction, number: int) -> str:
-        """One line."""
-        return json.dumps(dict(_items(prediction)), ensure_ascii=False, allow_nan=False) + "\n"
+    return read_each_line(lines, request, sentence_of)
 
 
 def _json_object(line: str) -> dict[str, Any]:
@@ -89,12 +62,9 @@ def _json_object(line: str) -> dict[str, Any]:
 
 
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
-    """The members of a JSON object, each with a name of its own."""
     members = dict(pairs)
     if len(members) < len(pairs):
-        names = [name for name, _ in pairs]
-        twice = next(name for name in names if names.count(name) > 1)
-        raise ValueError(f"the key {twice[:40]!r} occurs twice in one object; keep one")
+        raise ValueError("a key occurs twice in one object; keep one")
     return members
 
 
@@ -117,38 +87,52 @@ def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
     return ()
 
 
-def _items(prediction: Prediction) -> Iterator[tuple[str, Any]]:
-    sentence, columns = prediction.sentence, prediction.columns
-    sent_id = comment_value(sentence.comments, "sent_id")
-    words = sentence.words if sentence.words or any(columns.values()) else None
-    known = {"sent_id": sent_id, "text": sentence.text, "text_pair": sentence.text_pair, "words": words}
-    yield from ((key, value) for key, value in known.items() if value is not None)
-    if sentence.space_after is not None:
-        yield "space_after", sentence.space_after
-    for task, labels in prediction.labels.items():
-        yield task, list(map(_plain, labels)) if columns[task] else labels
-    span_tasks = [task for task in columns if _SPANS in columns[task]]
-    if span_tasks:
-        entities = [
-            {"type": kind, "start": start, "end": end, "text": text_of_words(sentence, start, end)}
-            | ({"task": task} if len(span_tasks) > 1 else {})
-            for task in span_tasks
-            for kind, start, end in spans(prediction.labels[task])
-        ]
-        yield "entities", entities
-    if sentence.error:
-        yield "error", sentence.error
-    if prediction.confidences is not None:
-        yield "confidence", {task: _rounded(values) for task, values in prediction.confidences.items()}
+class JsonlWriter(Writer):
+    """Writes JSON lines.
 
+    Written are ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` if known, the labels under each
+    task's name, ``entities`` if entities were predicted (type, start and exclusive end in words from 0, text, and the
+    task if there are several), and ``confidence`` by task if requested. For a line without a sentence ``words`` and
+    labels are empty, or null for a label of the whole sentence, and ``error`` says why it could not be read.
+    """
 
-def _plain(label: Any) -> Any:
-    """A label as a JSON value: an arc becomes an object."""
-    fields: Any = getattr(label, "_asdict", None)
-    return fields() if fields else label
+    def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
+        """As for all formats, and tasks whose key would be read as something else."""
+        read = [f"the task {task}, as this key is not read as labels" for task in places if task.lower() in _KEYS_READ]
+        return [*read, *super().label_problems(places, labels)]
 
+    def label_problem(self, label: str, task: str, places: Places) -> str | None:
+        """Any label but half a character."""
+        return no_characters(label)
 
-def _rounded(confidences: Iterable[float] | float) -> list[float] | float:
-    if isinstance(confidences, Iterable):
-        return [round(float(confidence), _CONFIDENCE_DIGITS) for confidence in confidences]
-    return round(float(confidences), _CONFIDENCE_DIGITS)
+    def render(self, prediction: Prediction, number: int) -> str:
+        """One line."""
+        sentence, columns = prediction.sentence, prediction.columns
+        words = sentence.words if sentence.words or any(columns.values()) else None
+        row: dict[str, Any] = {
+            "sent_id": comment_value(sentence.comments, "sent_id"),
+            "text": sentence.text,
+            "text_pair": sentence.text_pair,
+            "words": words,
+            "space_after": sentence.space_after,
+        }
+        row = {key: value for key, value in row.items() if value is not None}
+        for task, labels in prediction.labels.items():
+            row[task] = labels
+            if columns[task]:  # an arc becomes an object
+                row[task] = [label._asdict() if hasattr(label, "_asdict") else label for label in labels]
+        if span_tasks := [task for task in columns if "ner" in columns[task]]:
+            row["entities"] = [
+                {"type": kind, "start": start, "end": end, "text": text_of_words(sentence, start, end)}
+                | ({"task": task} if len(span_tasks) > 1 else {})
+                for task in span_tasks
+                for kind, start, end in spans(prediction.labels[task])
+            ]
+        if sentence.error:
+            row["error"] = sentence.error
+        if prediction.confidences is not None:
+            row["confidence"] = {
+                task: [round(float(one), _DIGITS) for one in values] if columns[task] else round(float(values), _DIGITS)
+                for task, values in prediction.confidences.items()
+            }
+        return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection
 
 from hyperx.data.read.lines import OnFault, stop
 from hyperx.data.read.sentence import Sentence
@@ -21,19 +21,6 @@ _RELATIONS = """
     """
 UD_RELATIONS = tuple(_RELATIONS.split())
 """The 37 universal relations in alphabetical order, and `_` for a word without one; no subtypes."""
-
-
-def labelled(sentences: Iterable[Sentence], column: str, place: str, on_fault: OnFault = stop) -> Iterator[Sentence]:
-    """The sentences of a file or data set, of which some word must have a label; ``on_fault`` is called at the end if
-    none has."""
-    words = missing = 0
-    for sentence in sentences:
-        words += len(sentence.columns[column])
-        missing += sentence.columns[column].count(NO_LABEL)
-        yield sentence
-    if words and missing == words:
-        found = f"expected labels in the column {column}, found {NO_LABEL} (none) for each of the {words:,} words"
-        on_fault(DataError(f"{found}; annotate them, or name other data", path=place))
 
 
 def unlabelled_words(pair: str, split: str, missing: int, words: int) -> str | None:

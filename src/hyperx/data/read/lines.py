@@ -14,24 +14,13 @@ Line = tuple[int, str]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
-_POINTER = b"version https://git-lfs.github.com/spec/"
-_EXPORT = "export it as text"
-_NO_TEXTS = {
-    b"\x1f\x8b": "a gzip file; unpack it first",
-    b"BZh": "a bzip2 file; unpack it first",
-    b"\xfd7zXZ": "an xz file; unpack it first",
-    b"\x28\xb5\x2f\xfd": "a zstd file; unpack it first",
-    b"PK\x03\x04": f"a zip file, which those of Excel, Word, NumPy and PyTorch are too; unpack it, or {_EXPORT}",
-    b"\xd0\xcf\x11\xe0": f"a file of old Excel or Word; {_EXPORT}",
-    b"PAR1": f"a Parquet file; {_EXPORT}, or name its folder as a hub data set",
-    b"ARROW1": f"an Arrow file; {_EXPORT}",
-    b"SQLite format 3": f"an SQLite data base; {_EXPORT}",
-    b"%PDF-": f"a PDF file; {_EXPORT}",
-    **{bytes([0x80, protocol]): f"a pickle, which is a program and not run; {_EXPORT}" for protocol in range(2, 6)},
+_PACKED = {
+    b"\x1f\x8b": "gzip",
+    b"BZh91AY": "bzip2",
+    b"\xfd7zXZ": "xz",
+    b"\x28\xb5\x2f\xfd": "zstd",
+    b"PK\x03\x04": "zip",
 }
-"""How files begin that are no text -> what they are, and what to do."""
-_CONTROLS = bytes({*range(32)} - {*b"\t\r\n"})
-_LOOK = 1_000  # bytes of the first line
 
 LINE_BREAKS = re.compile(r"[\t\n\r\0]+")
 """What no field of a line can hold."""
@@ -105,48 +94,31 @@ def _no_text(first: bytes, place: str | Path) -> str | None:
     """What the first line shows of a file that is no text, not UTF-8, or has other line ends; None if it does not."""
     if encoding := next((known for mark, known in _WIDE_MARKS.items() if first.startswith(mark)), None):
         return f"expected UTF-8, found the byte order mark of {encoding}; convert it: {_conversion(encoding, place)}"
-    if first.startswith(_POINTER):
+    if first.startswith(b"version https://git-lfs.github.com/spec/"):
         return "expected data, found a pointer of Git LFS to it; fetch it: git lfs pull"
-    begin = first[:_LOOK]
-    if begin.translate(None, _CONTROLS) != begin or not begin.isascii():
-        # A text may begin with PAR1, but has no control characters.
-        if what := next((what for mark, what in _NO_TEXTS.items() if first.startswith(mark)), None):
-            return f"expected text, found {what}"
-        if encoding := _wide_encoding(begin):
-            return f"expected UTF-8, found NUL bytes as in {encoding}; convert it: {_conversion(encoding, place)}"
+    if kind := next((kind for mark, kind in _PACKED.items() if first.startswith(mark)), None):
+        return f"expected text, found a {kind} file; unpack it, or export it as text"
+    if b"\0" in first:
+        likely = _conversion("UTF-16LE" if first.index(0) % 2 else "UTF-16BE", place)
+        found = "found NUL bytes, as UTF-16, UTF-32 and files that are no text have"
+        return f"expected text in UTF-8, {found}; export it as text, or convert it: {likely}"
     if b"\n" not in first and b"\r" in first.rstrip(b"\r"):
         found = f"found {first.count(13):,} carriage returns and no line feed, as on old Macs"
-        return f"expected line feeds at line ends, {found}; convert it: tr '\\r' '\\n' < {_file_name(place)} > NEW"
-    return None
-
-
-def _wide_encoding(begin: bytes) -> str | None:
-    """UTF-16 or UTF-32 without a byte order mark, if the first line looks like it; None if not."""
-    if b"\0\0\0" in begin:
-        return "UTF-32BE" if begin.startswith(b"\0\0") else "UTF-32LE"
-    # Most characters of an alphabet have a control character, such as NUL, as one of their two bytes.
-    for start, encoding in enumerate(("UTF-16BE", "UTF-16LE")):
-        half = begin[start::2]
-        if 0 in half and len(half) > 1 and sum(byte in _CONTROLS for byte in half) >= len(half) / 2:
-            return encoding
+        return f"expected line feeds at line ends, {found}; convert it: tr '\\r' '\\n' < FILE > NEW"
     return None
 
 
 def _conversion(encoding: str, place: str | Path) -> str:
-    return f"iconv -f {encoding} -t UTF-8 {_file_name(place)} > NEW"
-
-
-def _file_name(place: str | Path) -> str:
-    return "FILE" if str(place).startswith("<") else Path(place).name
+    return f"iconv -f {encoding} -t UTF-8 {'FILE' if str(place).startswith('<') else Path(place).name} > NEW"
 
 
 def check_line(line: str) -> None:
     """Check that a line with one word has no carriage return or NUL byte within; raises a DataError if it has."""
-    if "\r" in line or "\0" in line:
-        found = "a NUL byte, as files have that are no text, or UTF-16; remove it, or convert the file"
-        if "\r" in line:
-            found = "a carriage return within it, as old Macs end lines; convert the file: tr '\\r' '\\n' < FILE > NEW"
+    if "\r" in line:
+        found = "a carriage return within it, as old Macs end lines; convert the file: tr '\\r' '\\n' < FILE > NEW"
         raise DataError(f"expected one word on the line, found {found}")
+    if "\0" in line:
+        raise DataError("expected one word on the line, found a NUL byte; remove it, or convert the file to UTF-8")
 
 
 def check_word(word: str) -> None:
@@ -158,13 +130,11 @@ def check_word(word: str) -> None:
         raise DataError(f"expected a word, {found}")
 
 
-def check_length(
-    words: int, expected: str = "a blank line after each sentence", advice: str = "add the blank lines"
-) -> None:
-    """Check that a sentence of training data has no more than `MOST_WORDS` words; raises a DataError if it has."""
+def check_length(words: int) -> None:
+    """Check that a sentence has no more than `MOST_WORDS` words; raises a DataError if it has."""
     if words > MOST_WORDS:
-        found = f"found a sentence of {words:,} words (at most {MOST_WORDS:,} are read)"
-        raise DataError(f"expected {expected}, {found}; {advice}")
+        found = f"found more than {MOST_WORDS:,} words in one; add what is missing between sentences, or split it"
+        raise DataError(f"expected a blank line, or in JSON a new line, after each sentence, {found}")
 
 
 def stands_on_a_line(text: str) -> bool:

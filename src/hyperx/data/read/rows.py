@@ -34,6 +34,12 @@ def known_names(column: str) -> tuple[str, ...]:
     return texts if column == LABEL else tuple(name for name in NAMES if name == "text" or name not in texts)
 
 
+def class_names(features: Mapping[str, Any]) -> dict[str, Sequence[str]]:
+    """The names of class labels, or of lists of them, by the columns of a data set."""
+    named = {name: getattr(getattr(kind, "feature", kind), "names", None) for name, kind in features.items()}
+    return {name: names for name, names in named.items() if names}
+
+
 def read_rows(rows: Iterable[Mapping[str, Any]], reader: RowReader, on_fault: OnFault = stop) -> Iterator[Sentence]:
     """Stream the sentences of rows in memory; errors give the number of the row, counted from 1.
 
@@ -58,7 +64,6 @@ class RowReader:
         labels: by name of the rows the names of labels that are numbers.
         checked: whether words that cannot be seen are faults.
         reads: without a column, what is needed of rows that have both ``words`` and ``text``.
-        ranges: whether rows of multiword tokens may stand among the words, told by their heads, as on the hub.
     """
 
     origin: str
@@ -67,9 +72,36 @@ class RowReader:
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     checked: bool = True
     reads: Collection[str] = ("words",)
-    ranges: bool = True
     _keys: Sequence[str] | None = field(default=None, init=False)
     _names: Mapping[str, str] = field(default_factory=dict, init=False)
+
+    def names(self, theirs: Sequence[str]) -> dict[str, str]:
+        """The rows' name for each of our columns that is read, given all their names; raises a DataError if there is
+        none for one that rows must have."""
+        needed, optional = {
+            LABEL: (("text", LABEL), ("text_pair",)),
+            "head": (("words", "head", "deprel"), ()),
+            TEXT: ((), ("text", "words")),
+            None: ((), ("text", "words", "text_pair")),
+        }.get(self.column, (("words", str(self.column)), ("head",)))
+        by_lower = {name.strip().lower(): name for name in theirs}
+        listed = ", ".join(name[:40] for name in theirs[:20]) or "none"
+        for ours, named in self.given.items():
+            if named not in theirs:
+                hint = did_you_mean(named, theirs)
+                raise DataError(f"expected the column {named!r} for {ours}, found {listed}.{hint}")
+        names: dict[str, str] = {}
+        for ours in (*needed, *optional):
+            known = NAMES.get(ours, (ours,))
+            if own := self.given.get(ours) or next((by_lower[name] for name in known if name in by_lower), None):
+                names[ours] = own
+            elif ours in needed:
+                advice = f"name it under columns in the data table, such as {{{ours}: NAME}}"
+                raise DataError(f"expected a column named {' or '.join(known)}, found {listed}; {advice}")
+        if not needed and names.keys() <= {"text_pair"}:
+            expected = f"expected a column named {' or '.join(NAMES['text'])}, or words or tokens, which list words"
+            raise DataError(f"{expected}, found {listed}")
+        return dict(list(names.items())[:1]) if self.column == TEXT else names
 
     def sentence(self, row: Mapping[str, Any], line: int | None = None) -> Sentence:
         """One row, given its line number in a file, as a sentence; raises a DataError if a value is missing or of the
@@ -88,106 +120,66 @@ class RowReader:
         pair = values.get("text_pair")
         return Sentence(
             words=(),
-            columns={LABEL: (self._label_of_text(values[LABEL]),)} if LABEL in values else {},
+            columns={LABEL: (self._label(LABEL, values[LABEL]),)} if LABEL in values else {},
             lines=() if line is None else (line,),
             origin=self.origin,
             text=_text(values["text"], self._names["text"], may_lack=self.column == TEXT),
             text_pair=None if pair is None else _text(pair, self._names["text_pair"]),
         )
 
-    def names(self, theirs: Sequence[str]) -> dict[str, str]:
-        """The rows' name for each of our columns that is read, given all their names; raises a DataError if there is
-        none for one that rows must have."""
-        needed: tuple[str, ...] = ("words", self.column or "")
-        optional: tuple[str, ...] = ("head",) if self.ranges else ()
-        if self.column == LABEL:
-            needed, optional = ("text", LABEL), ("text_pair",)
-        elif self.column == "head":
-            needed, optional = ("words", "head", "deprel"), ()
-        elif self.column in (TEXT, None):
-            needed, optional = (), ("text", "words", "text_pair")
-        by_lower = {name.strip().lower(): name for name in theirs}
-        listed = ", ".join(name[:40] for name in theirs[:20]) or "none"
-        advice = "; name it under columns in the data table, such as {%s: NAME}" if self.column else ""
-        for ours, named in self.given.items():
-            if named not in theirs:
-                hint = did_you_mean(named, theirs)
-                raise DataError(f"expected the column {named!r} for {ours}, found {listed}.{hint}")
-        names: dict[str, str] = {}
-        for ours in (*needed, *optional):
-            known = NAMES.get(ours, (ours,))
-            if own := self.given.get(ours) or next((by_lower[name] for name in known if name in by_lower), None):
-                names[ours] = own
-            elif ours in needed:
-                message = f"expected a column named {' or '.join(known)}, found {listed}"
-                raise DataError(message + (advice % ours if advice else ""))
-        if not needed and names.keys() <= {"text_pair"}:
-            expected = f"expected a column named {' or '.join(NAMES['text'])}, or words or tokens, which list words"
-            raise DataError(f"{expected}, found {listed}")
-        return dict(list(names.items())[:1]) if self.column == TEXT else names
-
     def _of_words(self, row: Mapping[str, Any], values: Mapping[str, Any], line: int | None) -> Sentence:
         given = in_order(values["words"])
         if not given:
-            found = f"{values['words']!r:.40}"
-            raise DataError(f"expected a list of words in {self._names['words']}, found {found}")
+            raise DataError(f"expected a list of words in {self._names['words']}, found {values['words']!r:.40}")
         words = checked_words(given) if self.checked else tuple(map(str, given))
         # Beside words, a text of another name may be anything.
         names = {ours: self.given.get(ours, ours) for ours in ("text", "text_pair")}
         text, pair = (None if row.get(name) in (None, "") else _text(row[name], name) for name in names.values())
         tags: dict[str, tuple[Any, ...]] = {}
-        for ours, value in values.items():
-            if ours in ("words", *names):
-                continue
-            own = in_order(value)
+        for ours in (ours for ours in values if ours not in ("words", *names)):
+            own = in_order(values[ours])
             if own is None or len(own) != len(words):
-                found = f"{value!r:.40}" if own is None else str(len(own))
+                found = f"{values[ours]!r:.40}" if own is None else len(own)
                 raise DataError(f"expected {len(words)} values of {ours}, one a word, found {found}")
             tags[ours] = own
-        heads = tags.get("head", ())
-        has_tree = not all(head in _NO_HEAD for head in heads)
-        # Inline rows of multiword tokens have no head.
-        kept = [index for index in range(len(words)) if not has_tree or heads[index] not in _MULTIWORD]
-        if self.column != "head":
-            tags.pop("head", None)
-        elif not has_tree:
-            tags = {}
+        # Inline rows of multiword tokens, as hub data sets have them, have no head, unless no word has one.
+        heads = tags.pop("head", ())
+        kept = [index for index, head in enumerate(heads) if head not in _MULTIWORD]
+        has_tree = any(head not in _NO_HEAD for head in heads)
+        if not has_tree:
+            kept = list(range(len(words)))
+        if self.column == "head":
+            tags = {"head": heads, **tags} if has_tree else {}
         return Sentence(
             words=tuple(words[index] for index in kept),
-            columns={ours: tuple(self._value(ours, own[index]) for index in kept) for ours, own in tags.items()},
+            columns={ours: tuple(self._label(ours, own[index]) for index in kept) for ours, own in tags.items()},
             lines=() if line is None else (line,) * len(kept),
             origin=self.origin,
             text=text,
             text_pair=pair if self.column is None else None,
         )
 
-    def _value(self, ours: str, value: Any) -> Any:
-        """A head as a number, or the name of a word's label."""
+    def _label(self, ours: str, value: Any) -> Any:
+        """A head as a number, or a label by its name."""
         if ours == "head":
             try:
                 return int(value)
             except (TypeError, ValueError) as error:
                 raise DataError(f"expected a head (a number from 0), found {value!r:.40}") from error
-        if isinstance(value, str) and value.strip():
-            return value
         names = self.labels.get(self._names[ours], ())
-        if isinstance(value, int) and 0 <= value < len(names):
-            return names[value]
-        raise DataError(f"expected a label of {ours}, a text or a class label, found {value!r:.40}; write its name")
-
-    def _label_of_text(self, value: Any) -> str:
-        if names := self.labels.get(self._names[LABEL]):
-            if not isinstance(value, int) or not 0 <= value < len(names):
-                # Test splits with secret labels have -1.
+        if names and isinstance(value, int):
+            if not 0 <= value < len(names):  # test splits with secret labels have -1
                 found = f"expected a class label from 0 to {len(names) - 1}, found {value!r}"
                 raise DataError(f"{found}; is this split without labels?")
             value = names[value]
-        if isinstance(value, int | str):
+        if ours == LABEL and isinstance(value, int):
             # Of labels that are yes or no, JSON has the words true and false; Python's begin with a capital letter.
-            label = str(value).lower() if isinstance(value, bool) else str(value).strip()
-            if is_visible(label) and stands_on_a_line(label):
-                return label
-        raise DataError(f"expected a label, a word or an integer, found {value!r:.40}; add it or remove the row")
+            value = str(value).lower() if isinstance(value, bool) else str(value)
+        label = value.strip() if ours == LABEL and isinstance(value, str) else value
+        if isinstance(label, str) and is_visible(label) and (ours != LABEL or stands_on_a_line(label)):
+            return label
+        what = "a label, a word or an integer" if ours == LABEL else f"a label of {ours}, a text or a class label"
+        raise DataError(f"expected {what}, found {value!r:.40}; write its name, or remove the row")
 
 
 def _text(value: Any, name: str, *, may_lack: bool = False) -> str:

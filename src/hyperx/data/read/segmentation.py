@@ -13,7 +13,7 @@ import unicodedata
 from collections.abc import Iterable, Iterator
 from functools import cached_property, lru_cache
 from itertools import groupby
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
@@ -23,7 +23,7 @@ if TYPE_CHECKING:  # spaCy takes about a second to import on top of torch, and m
     from spacy.language import Language
 
 LONGEST_CHUNK = 250
-"""Longest run of characters without a space that spaCy gets: its rules take quadratic time (1 s for 2,000 ``$``)."""
+"""Longest run of characters without a space that is cut: spaCy's rules take quadratic time (1 s for 2,000 ``$``)."""
 
 TOKENS_BEFORE_RELOAD = 2_000_000
 """Tokens after which the rules are reloaded: spaCy keeps some 20 bytes of each token, even in a memory zone."""
@@ -31,37 +31,24 @@ TOKENS_BEFORE_RELOAD = 2_000_000
 # Languages whose code in spaCy differs from that of `canonical`.
 _SPACY_CODES = {"ku": "kmr", "no": "nb", "sh": "hr"}
 
-_ZERO_WIDTH_JOINER = "\u200d"
-
-
-class _Script(NamedTuple):
-    """A script without spaces between words: name, characters as a regular expression's set, segmentation tools."""
-
-    name: str
-    characters: str
-    tools: str
-
-
-# Kana come before Han, so that a Japanese line, which has both, is called Japanese.
-_UNSPACED_SCRIPTS = (
-    _Script("Japanese kana", "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001b000-\U0001b16f", "MeCab or SudachiPy"),
-    _Script(
-        "Han",
-        "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff\U00020000-\U0003ffff",
-        "jieba for Chinese or MeCab for Japanese",
-    ),
-    _Script("Bopomofo", "\u3105-\u312f\u31a0-\u31bf", "jieba"),
-    _Script("Thai", "\u0e01-\u0e3a\u0e40-\u0e4f", "PyThaiNLP"),
-    _Script("Lao", "\u0e80-\u0ecf\u0edc-\u0edf", "LaoNLP"),
-    _Script("Khmer", "\u1780-\u17d3\u17d7-\u17dd", "khmer-nltk"),
-    _Script("Myanmar", "\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f", "pyidaungsu"),
-    _Script("Tibetan", "\u0f00-\u0f1f\u0f35-\u0fff", "botok"),
-    _Script("Javanese", "\ua980-\ua9cd", ""),
-    _Script("Balinese", "\u1b00-\u1b4f", ""),
-    _Script("Tai", "\u1950-\u19cf\u1a20-\u1a7c\uaa80-\uaadf", ""),
-    _Script("Yi", "\ua000-\ua4cf", ""),
-)
-_UNSPACED = re.compile("[" + "".join(script.characters for script in _UNSPACED_SCRIPTS) + "]+")
+# Scripts without spaces between words, as a regular expression's set of characters. Kana come before Han, so that a
+# Japanese line, which has both, is called Japanese.
+_UNSPACED_SCRIPTS = {
+    "Japanese kana": "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001b000-\U0001b16f",
+    "Han": "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff",
+    "Bopomofo": "\u3105-\u312f\u31a0-\u31bf",
+    "Thai": "\u0e01-\u0e3a\u0e40-\u0e4f",
+    "Lao": "\u0e80-\u0ecf\u0edc-\u0edf",
+    "Khmer": "\u1780-\u17d3\u17d7-\u17dd",
+    "Myanmar": "\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f",
+    "Tibetan": "\u0f00-\u0f1f\u0f35-\u0fff",
+    "Javanese": "\ua980-\ua9cd",
+    "Balinese": "\u1b00-\u1b4f",
+    "Tai": "\u1950-\u19cf\u1a20-\u1a7c\uaa80-\uaadf",
+    "Yi": "\ua000-\ua4cf",
+}
+_UNSPACED = re.compile("[" + "".join(_UNSPACED_SCRIPTS.values()) + "]+")
 
 
 class WordSegmenter:
@@ -78,7 +65,17 @@ class WordSegmenter:
 
     @cached_property
     def _spacy(self) -> Language:
-        return _load_rules(canonical(self.language))
+        import pkgutil
+
+        import spacy
+        import spacy.lang
+
+        language = canonical(self.language)
+        code = _SPACY_CODES.get(language, language)
+        known = {module.name for module in pkgutil.iter_modules(spacy.lang.__path__) if module.ispkg}
+        # The rule tokenizer in every language: the defaults of a few (Korean, Vietnamese) need further libraries.
+        rules = {"nlp": {"tokenizer": {"@tokenizers": "spacy.Tokenizer.v1"}}}
+        return spacy.blank(code if code in known else "xx", config=rules)
 
     def segment(self, line: str) -> Sentence | None:
         """The words of a line, or None if it has none.
@@ -94,42 +91,27 @@ class WordSegmenter:
         """
         check_whole(line)
         if script := unspaced_script(line):
-            tools = next(known.tools for known in _UNSPACED_SCRIPTS if known.name == script)
-            named = f"{tools}, or with stanza," if tools else "a tool for its language"
-            advice = f"Segment it first, for instance with {named} and pass the words separated by spaces"
             raise DataError(
-                f"{script} script has no spaces between words, and no rules cut it. {advice} with --input_format tokens"
+                f"{script} script has no spaces between words, and no rules cut it. Segment it first, such as with "
+                "stanza (jieba for Chinese, MeCab for Japanese, PyThaiNLP for Thai), and pass the words separated by "
+                "spaces with --input_format tokens"
             )
         chunks = [chunk for chunk in line.split() if is_visible(chunk)]
         if not chunks:
             return None
-        words: list[str] = []
-        space_after: list[bool] = []
-        for word, space in _attached(self._pieces(chunks)):
-            words.append(word)
-            space_after.append(space)
         # A line's last word is followed by white space, the line end, as in treebanks.
-        space_after[-1] = True
-        return Sentence(words=tuple(words), text=" ".join(chunks), space_after=tuple(space_after))
+        words, space_after = zip(*_attached(self._pieces(chunks)), strict=True)
+        return Sentence(words=words, text=" ".join(chunks), space_after=(*space_after[:-1], True))
 
     def _pieces(self, chunks: Iterable[str]) -> Iterator[tuple[str, bool]]:
         for is_long, group in groupby(chunks, key=lambda chunk: len(chunk) > LONGEST_CHUNK):
-            if is_long:
-                for chunk in group:
-                    *first, last = _split_at_punctuation(chunk)
-                    yield from ((piece, False) for piece in first)
-                    yield last, True
-            else:
-                yield from self._rule_pieces(" ".join(group))
-
-    def _rule_pieces(self, text: str) -> Iterator[tuple[str, bool]]:
-        tokens = self._tokens(text)
-        for token, space in [*tokens[:-1], (tokens[-1][0], True)]:
-            # Some rules make one token of several words, such as Russian «и т.д.».
-            parts = token.split(" ")
-            for part in parts[:-1]:
-                yield part, True
-            yield parts[-1], space
+            own = list(group)
+            tokens = [(chunk, True) for chunk in own] if is_long else self._tokens(" ".join(own))
+            for token, space in [*tokens[:-1], (tokens[-1][0], True)]:
+                # Some rules make one token of several words, such as Russian «и т.д.».
+                *parts, last = token.split(" ")
+                yield from ((part, True) for part in parts)
+                yield last, space
 
     def _tokens(self, text: str) -> list[tuple[str, bool]]:
         with self._lock:  # spaCy's tokenizer and its memory zones serve one thread at a time
@@ -156,7 +138,7 @@ def unspaced_script(line: str) -> str | None:
         return None
     unspaced = "".join(_UNSPACED.findall(line))
     if 2 * sum(map(str.isalpha, unspaced)) > sum(map(str.isalpha, line)):
-        return next(script.name for script in _UNSPACED_SCRIPTS if re.search(f"[{script.characters}]", unspaced))
+        return next(name for name, characters in _UNSPACED_SCRIPTS.items() if re.search(f"[{characters}]", unspaced))
     return None
 
 
@@ -183,52 +165,23 @@ def check_whole(line: str) -> None:
         raise DataError(f"expected whole characters, found a lone surrogate, {found!r}; write it as UTF-8") from error
 
 
-def _load_rules(language: str) -> Language:
-    import pkgutil
-
-    import spacy
-    import spacy.lang
-
-    code = _SPACY_CODES.get(language, language)
-    known = {module.name for module in pkgutil.iter_modules(spacy.lang.__path__) if module.ispkg}
-    # The rule tokenizer in every language: the defaults of a few (Korean, Vietnamese) need further libraries.
-    rules = {"nlp": {"tokenizer": {"@tokenizers": "spacy.Tokenizer.v1"}}}
-    return spacy.blank(code if code in known else "xx", config=rules)
-
-
-def _split_at_punctuation(chunk: str) -> Iterator[str]:
-    """Runs of letters, digits, marks and ``_``, and every other character by itself, in linear time."""
-    for is_word, group in groupby(chunk, key=lambda char: char == "_" or unicodedata.category(char)[0] in "LMN"):
-        if is_word:
-            yield "".join(group)
-        else:
-            yield from group
-
-
 def _attached(pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
-    """Move marks, invisible characters, skin tones and joined emoji from the start of a piece to the word before it."""
+    """Move marks, invisible characters, skin tones and joined emoji from the start of a piece to the word before it,
+    from which no space separates them."""
     before, space_before = "", True
     for piece, space in pieces:
-        attached = 0 if space_before else _attached_length(piece, before)
-        before += piece[:attached]
-        rest = piece[attached:]
-        if not rest:
-            space_before = space
-            continue
-        if before:
-            yield before, space_before
-        before, space_before = rest, space
+        own = 0 if space_before else next((at for at, char in enumerate(piece) if not _attaches(char)), len(piece))
+        is_joined = before.endswith("\u200d") and unicodedata.category(piece[0]) == "So"
+        if not space_before and (is_joined or all(map(_attaches, before))):
+            own = len(piece)
+        before, rest = before + piece[:own], piece[own:]
+        if rest:
+            if before:
+                yield before, space_before
+            before = rest
+        space_before = space
     if before:
         yield before, space_before
-
-
-def _attached_length(piece: str, before: str) -> int:
-    """How many of a piece's first characters belong to the word before it, from which no space separates them."""
-    if before.endswith(_ZERO_WIDTH_JOINER) and unicodedata.category(piece[0]) == "So":
-        return len(piece)
-    if all(map(_attaches, before)):
-        return len(piece)
-    return next((index for index, char in enumerate(piece) if not _attaches(char)), len(piece))
 
 
 def _attaches(char: str) -> bool:

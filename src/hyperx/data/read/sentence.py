@@ -25,7 +25,6 @@ class Sentence:
         space_after: for each word whether a space follows it in the text, if known.
         comments: comment lines of CoNLL-U and columns, without the line end.
         rows: in prediction the columns of every line of CoNLL-U that is no comment: words, ranges and empty nodes.
-        shape: for answers line by line the lines of columns that hold no word, and None for each that does.
         error: what stands in the place of a sentence: why it cannot be read, or nothing for a blank line. None if this
             is a sentence.
     """
@@ -39,7 +38,6 @@ class Sentence:
     space_after: tuple[bool, ...] | None = None
     comments: tuple[str, ...] = ()
     rows: tuple[Sequence[str], ...] = ()
-    shape: tuple[str | None, ...] = ()
     error: str | None = None
 
     @property

@@ -9,94 +9,31 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Literal
+from collections.abc import Iterable, Mapping, Sequence
 
-from hyperx.data.read.lines import OnFault, stop
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
-
-Scheme = Literal["BIO", "IOB1", "BIOES"]
 
 _OPENS, _INSIDE, _CLOSES = frozenset("BSU"), frozenset("IMEL"), frozenset("SUEL")
 _NONE = "O"
 
 
-class MalformedTag(ValueError):
-    """A tag that no scheme has, at a word counted from 0."""
-
-    def __init__(self, position: int, tag: str) -> None:
-        self.position, self.tag = position, tag
-        super().__init__(f"expected O or a prefix, a hyphen and a type, such as B-PER, found the tag {tag!r}")
-
-
-@dataclass
-class BioConversion:
-    """Converts one split's tags to BIO, sentence by sentence; at the end it has the scheme and the number of repairs.
-
-    In every scheme a span begins at a word that does not continue the span before, so sentences can be converted one by
-    one. Only whether an I- without a B- is the rule (IOB1) or a fault (other schemes) depends on the whole split: in
-    IOB1 a B- occurs only right after a span of its own type.
+def bio_tags(sentence: Sentence) -> tuple[tuple[str, ...], int]:
+    """The entity tags of a sentence in BIO, and how many spans began without a B-, as in IOB1, and got one: in every
+    scheme a span begins at a word that does not continue the span before. Raises a DataError for a tag such as `PER`.
     """
-
-    starts_without_b: int = field(default=0, init=False)
-    _prefixes: set[str] = field(default_factory=set, init=False)
-    _free_b: bool = field(default=False, init=False)
-
-    @property
-    def scheme(self) -> Scheme:
-        """The scheme that the tags seen so far are written in."""
-        if self._prefixes & set("SUELM"):
-            return "BIOES"
-        return "IOB1" if self.starts_without_b and not self._free_b else "BIO"
-
-    @property
-    def repairs(self) -> int:
-        """How many spans began without a B- against the scheme's rules and got one."""
-        return 0 if self.scheme == "IOB1" else self.starts_without_b
-
-    def convert(self, tags: Sequence[str]) -> tuple[str, ...]:
-        """One sentence's tags in BIO.
-
-        Raises:
-            MalformedTag: for a tag such as `PER` or `B_PER`.
-        """
-        converted, open_type = [], ""  # the type of the span that the next word may continue
-        for position, tag in enumerate(tags):
-            prefix, kind = _parse(position, tag)
-            continues = prefix in _INSIDE and kind == open_type
-            if kind:
-                self._prefixes.add(prefix)
-                self._free_b |= prefix == "B" and kind != open_type
-                self.starts_without_b += prefix in _INSIDE and not continues
-            converted.append(f"{'I' if continues else 'B'}-{kind}" if kind else _NONE)
-            open_type = "" if prefix in _CLOSES else kind
-        return tuple(converted)
-
-
-def _parse(position: int, tag: str) -> tuple[str, str]:
-    """Prefix and type of a tag; the type of O is empty."""
-    if tag == _NONE:
-        return _NONE, ""
-    prefix, hyphen, kind = tag.partition("-")
-    if not (hyphen and kind.strip() and prefix in _OPENS | _INSIDE):
-        raise MalformedTag(position, tag)
-    return prefix, kind
-
-
-def bio_sentences(
-    sentences: Iterable[Sentence], conversion: BioConversion, column: str = "ner", on_fault: OnFault = stop
-) -> Iterator[Sentence]:
-    """The sentences with a column of span tags in BIO; one with a malformed tag goes to ``on_fault``. After the last,
-    `conversion` has the scheme and the repairs."""
-    for sentence in sentences:
-        try:
-            tags = conversion.convert([str(tag) for tag in sentence.columns[column]])
-        except MalformedTag as error:
-            on_fault(DataError(str(error), path=sentence.origin, line=sentence.line_of(error.position)))
-            continue
-        yield replace(sentence, columns={**sentence.columns, column: tags})
+    converted, added, open_type = [], 0, ""  # the type of the span that the next word may continue
+    for position, tag in enumerate(map(str, sentence.columns["ner"])):
+        prefix, _, kind = tag.partition("-")
+        if tag != _NONE and not (kind.strip() and prefix in _OPENS | _INSIDE):
+            expected = "expected O or a prefix, a hyphen and a type, such as B-PER"
+            line = sentence.line_of(position)
+            raise DataError(f"{expected}, found the tag {tag!r}", path=sentence.origin, line=line)
+        continues = prefix in _INSIDE and kind == open_type
+        added += prefix in _INSIDE and not continues
+        converted.append(f"{'I' if continues else 'B'}-{kind}" if kind else _NONE)
+        open_type = "" if prefix in _CLOSES else kind
+    return tuple(converted), added
 
 
 def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:

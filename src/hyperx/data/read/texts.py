@@ -1,0 +1,123 @@
+"""Running text, words between spaces, and labelled texts in tables with a header, TSV and CSV."""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Iterable, Iterator
+from dataclasses import replace
+from itertools import chain
+
+from hyperx.data.read.base import TEXT, Request, read_each_line
+from hyperx.data.read.lines import Line, check_word, whole, without_ends
+from hyperx.data.read.rows import RowReader
+from hyperx.data.read.segmentation import is_visible, text_sentence
+from hyperx.data.read.sentence import Sentence
+from hyperx.errors import DataError
+
+# No-break spaces may occur within a word, as in the number `10 000`.
+_SPACES = re.compile(r"[^\S\u00a0\u2007\u202f]+")
+_CSV_SEPARATORS = ",;\t"
+_LONGEST_FIELD = 2**31 - 1  # more does not fit into a C long everywhere
+
+
+def read_raw(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
+    """Running text, one sentence per line; lines without a visible character are skipped.
+
+    Every run of white space counts as one space; but if a task reads texts, a tab separates two texts, and a line of
+    more, or with an empty one of two, is refused. In training data a line is a passage and stays as it is.
+    """
+    return read_each_line(lines, request, _passage if request.column == TEXT else _sentence)
+
+
+def _passage(line: str, number: int, request: Request) -> Sentence | None:
+    if not line.strip():
+        return None
+    check_word(line)
+    return Sentence((), lines=(number,), origin=request.origin, text=line)
+
+
+def _sentence(line: str, number: int, request: Request) -> Sentence | None:
+    texts = line.split("\t") if "text" in request.reads else [line]
+    first, *others = [" ".join(text.split()) for text in texts]
+    sentence = text_sentence(first, request.segmenter)
+    if others and any(map(is_visible, [first, *others])):
+        if sentence is None or not is_visible(others[0]) or len(others) > 1:
+            raise DataError(f"expected a text, or two with one tab between them, found {line[:60]!r}")
+        sentence = replace(sentence, text_pair=others[0])
+    return sentence and replace(sentence, lines=(number,) * max(len(sentence.words), 1), origin=request.origin)
+
+
+def read_tokens(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
+    """Words separated by white space, though not by no-break spaces, one sentence per line; blank lines are skipped."""
+    return read_each_line(lines, request, _tokens)
+
+
+def _tokens(line: str, number: int, request: Request) -> Sentence | None:
+    words = tuple(filter(None, _SPACES.split(line)))
+    if not words or line.isspace():
+        return None
+    for word in words:
+        check_word(word)
+    return Sentence(words, lines=(number,) * len(words), origin=request.origin)
+
+
+# Tables ---------------------------------------------------------------------------------------------------------------
+
+
+def read_tsv(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
+    """A header, then one row per line, with fields between tabs; blank lines are skipped.
+
+    Nothing is quoted: a quotation mark is a part of its field, and a field contains neither tab nor line end.
+    """
+    rows = ((number, whole(line).split("\t")) for number, line in without_ends(lines) if line.strip())
+    return _read_table(rows, request)
+
+
+def read_csv(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
+    """A header, then comma-separated rows (RFC 4180): a field in double quotes may contain separators, line ends, and
+    doubled quotes. The separator is the comma, or the semicolon or tab if the header has more of those."""
+    return _read_table(_csv_rows(lines, request.origin), request)
+
+
+def _csv_rows(lines: Iterable[Line], origin: str) -> Iterator[tuple[int, list[str]]]:
+    texts = (whole(line) for _, line in lines)
+    first = next(texts, "")
+    rows = csv.reader(chain([first], texts), delimiter=max(_CSV_SEPARATORS, key=first.count), strict=True)
+    start = 1
+    while True:
+        limit = csv.field_size_limit(_LONGEST_FIELD)  # a limit of the whole process
+        try:
+            row = next(rows, None)
+        except csv.Error as error:
+            message = f"expected a row of CSV, found a fault: {error}. Is a quote not closed, or not doubled inside?"
+            raise DataError(message, path=origin, line=start) from error
+        finally:
+            csv.field_size_limit(limit)
+        if row is None:
+            return
+        if row:
+            yield start, row
+        start = rows.line_num + 1
+
+
+def _read_table(rows: Iterator[tuple[int, list[str]]], request: Request) -> Iterator[Sentence]:
+    """The labelled texts of rows with their line numbers; a first row that is no header is an error."""
+    reader = RowReader(request.origin, request.column, request.names)
+    line, header = next(rows, (0, []))
+    try:
+        if line:
+            reader.names(header)
+    except DataError as error:
+        raise DataError(f"the first line is no header: {error.message}", path=request.origin, line=line) from error
+    # A spreadsheet may end every row with empty fields.
+    if twice := next((name for name in header if name.strip() and header.count(name) > 1), None):
+        raise DataError(f"expected a name once in the header, found {twice!r} twice", path=request.origin, line=line)
+    for number, values in rows:
+        try:
+            if len(values) != len(header):
+                found = f"expected {len(header)} fields, as the header has, found {len(values)}"
+                raise DataError(f"{found}; fix the row")
+            yield reader.sentence(dict(zip(header, values, strict=True)), number)
+        except DataError as fault:
+            request.on_fault(DataError(fault.message, path=request.origin, line=number))
