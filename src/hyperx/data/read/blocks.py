@@ -13,7 +13,7 @@ from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 
 # No sentence has longer numbers.
-RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
+_RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
 _EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,8})\.[1-9][0-9]*")
 
 # Only the plain space separates: NBSP and U+3000 are parts of words.
@@ -43,7 +43,7 @@ class WordIds:
         if value == str(expected):
             self.words = expected
             return True
-        if match := RANGE.fullmatch(value):
+        if match := _RANGE.fullmatch(value):
             first, last = map(int, match.groups())
             fits = self._covered < first == expected <= last
             self._covered, self._last_range = last, (number, value)

@@ -9,7 +9,7 @@ from dataclasses import replace
 from functools import cache
 
 from hyperx.data.read.base import Request, Writer, check_fields, no_field
-from hyperx.data.read.blocks import RANGE, Block, Layout, comment_value, name_of, read_blocks
+from hyperx.data.read.blocks import Block, Layout, comment_value, name_of, read_blocks
 from hyperx.data.read.lines import LINE_BREAKS, Line, without_ends
 from hyperx.data.read.segmentation import is_visible
 from hyperx.data.read.sentence import Places, Prediction, Sentence
@@ -44,6 +44,9 @@ def read_conllu(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
 def _sentence(block: Block, request: Request) -> Sentence:
     """The sentence of a block; raises a DataError if its annotation has a fault."""
     trained = request.column is not None
+    space_after: list[bool] = []
+    for words, _, space in _units(block.rows, 0, len(block.words)):
+        space_after += [*[False] * (words - 1), space]
     return Sentence(
         words=tuple(block.words),
         columns=_columns(block, request) if trained else {},
@@ -51,7 +54,7 @@ def _sentence(block: Block, request: Request) -> Sentence:
         origin=request.origin,
         text=comment_value(block.comments, "text") or _surface(block.rows),
         text_pair=None if trained else comment_value(block.comments, "text_pair"),
-        space_after=_space_after(block.rows),
+        space_after=tuple(space_after),
         comments=tuple(block.comments),
         rows=() if trained else tuple(block.rows),
     )
@@ -90,43 +93,26 @@ def _columns(block: Block, request: Request) -> dict[str, tuple[str, ...] | tupl
     return columns
 
 
-def _space_after(rows: Iterable[Sequence[str]]) -> tuple[bool, ...]:
-    """For each word whether a space follows: none within a range; after its last word, that of the range counts."""
-    spaces: list[bool] = []
-    ranges: list[tuple[int, int, bool]] = []
-    for row in rows:
-        after = _misc(row, "SpaceAfter") != "No"
-        if row[_ID].isdecimal():
-            spaces.append(after)
-        elif match := RANGE.fullmatch(row[_ID]):
-            ranges.append((int(match[1]), int(match[2]), after))
-    for first, last, after in ranges:
-        spaces[first - 1 : last] = [False] * (last - first) + [after]
-    return tuple(spaces)
-
-
-def _surface(rows: Iterable[Sequence[str]]) -> str:
-    """The text that rows spell: the form of a range replaces those of its words, and empty nodes have no text."""
-    text, covered = "", 0
+def _units(rows: Iterable[Sequence[str]], start: int, end: int) -> Iterator[tuple[int, str, bool]]:
+    """How many words, form, and whether a space follows, of what stands for the words ``start`` to ``end`` (exclusive):
+    a range of words among them replaces these, and empty nodes have no text."""
+    covered = start
     for row in rows:
         first, _, last = row[_ID].partition("-")
-        if "." in first or (not last and int(first) <= covered):
-            continue
-        covered = int(last or first)
-        text += row[_FORM] + ("" if _misc(row, "SpaceAfter") == "No" else " ")
-    return text.rstrip(" ")
+        if "." not in first and covered < int(first) and int(last or first) <= end:
+            covered = int(last or first)
+            yield covered - int(first) + 1, row[_FORM], _misc(row, "SpaceAfter") != "No"
+
+
+def _surface(rows: Sequence[Sequence[str]], start: int = 0, end: int | None = None) -> str:
+    """The text that rows spell."""
+    units = _units(rows, start, len(rows) if end is None else end)
+    return "".join(form + " " * space for _, form, space in units).rstrip(" ")
 
 
 def text_of_words(sentence: Sentence, start: int, end: int) -> str:
     """The text of the words ``start`` to ``end`` (exclusive), as it is in the sentence."""
-    if not sentence.rows:
-        return sentence.joined(start, end)
-    ids = [row[_ID].partition("-") for row in sentence.rows]
-    return _surface(
-        row
-        for row, (first, _, last) in zip(sentence.rows, ids, strict=True)
-        if "." not in first and start < int(first) and int(last or first) <= end
-    )
+    return _surface(sentence.rows, start, end) if sentence.rows else sentence.joined(start, end)
 
 
 def _misc(row: Sequence[str], key: str) -> str | None:
@@ -227,7 +213,7 @@ def pair_comment(sentence: Sentence) -> list[str]:
     return [] if sentence.text_pair is None else [f"# text_pair = {LINE_BREAKS.sub(' ', sentence.text_pair)}"]
 
 
-def _comments(sentence: Sentence, rows: Iterable[Sequence[str]], number: int) -> list[str]:
+def _comments(sentence: Sentence, rows: Sequence[Sequence[str]], number: int) -> list[str]:
     """The sentence's own comments; those that it lacks are inserted after its id, or at the beginning."""
     given = list(sentence.comments)
     place = next((index for index, comment in enumerate(given, start=1) if name_of(comment) == "sent_id"), 0)
