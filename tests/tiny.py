@@ -83,9 +83,6 @@ def tiny_encoder(
     elif family == "eurobert":
         own = {"intermediate_size": 64, "num_key_value_heads": 2, "attention_dropout": attention_dropout}
         own |= {"bos_token_id": 2, "eos_token_id": 2, "mask_token_id": 2}
-    elif family == "xlm":
-        own = {"n_langs": 2, "dropout": dropout, "attention_dropout": attention_dropout, "pad_index": 1}
-        own |= {"bos_index": 2, "eos_index": 2, "mask_index": 2, "unk_index": 2}
     elif family in ("t5", "mt5", "umt5"):
         del shape["max_position_embeddings"]
         own = {"d_kv": 8, "d_ff": 64, "dropout_rate": dropout, "pad_token_id": 0}

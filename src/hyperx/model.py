@@ -24,7 +24,7 @@ from hyperx.encoders.families import encoder_layers, keep_layers, norm_modules, 
 from hyperx.encoders.injection import Injection, not_compiled
 from hyperx.encoders.loading import load_encoder
 from hyperx.encoders.masked_lm import head_form
-from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean, listing, not_expected
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.files import checked, in_home
 from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters, Rows
@@ -33,7 +33,7 @@ from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor, Turn
-from hyperx.prediction.request import language_problem, predicted_tasks, read_texts, read_words, task_problem
+from hyperx.prediction.request import language_problem, predicted_tasks, read_texts, task_problem
 from hyperx.tasks.base import HeadFacts, HeadInput, Task
 from hyperx.tasks.registry import KINDS, make_tasks
 
@@ -201,10 +201,12 @@ class HyperX(nn.Module):
             HyperXError: if a sentence is longer than a window; :meth:`predict` splits such sentences.
             DataError: if there is no sentence, or one is not a sequence of words.
         """
-        checked, tokenizer = read_words(sentences), self.checked_tokenizer()
+        read, tokenizer = read_texts(sentences, None, language="", reads=()), self.checked_tokenizer()
+        if not read or not all(sentence.words for sentence in read):
+            raise DataError(f"sentences: expected one or more, each a list of words; found {str(sentences)[:60]!r}")
         with self.turn:
             encoder = SubwordEncoder(tokenizer, max_length=self.config.max_length)
-            windows = encoder.windows(checked)
+            windows = encoder.windows([sentence.words for sentence in read])
         for number, own in enumerate(windows):
             if len(own) > 1:
                 most = f"expected at most {self.config.max_length} subwords, found more"

@@ -17,14 +17,14 @@ from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 
 LAST_LINEAR = {
-    "albert": "albert_layers.0.ffn_output", "distilbert": "ffn.lin2", "modernbert": "mlp.Wo", "xlm": "lin2",
+    "albert": "albert_layers.0.ffn_output", "distilbert": "ffn.lin2", "modernbert": "mlp.Wo",
     **dict.fromkeys(("eurobert", "gte", "nomic_bert"), "mlp.down_proj"), "jina_embeddings_v3": "mlp.fc2",
     **dict.fromkeys(("mt5", "t5", "umt5"), "layer.1.DenseReluDense.wo"),
 }  # fmt: skip
 """The last linear map of a feed-forward block, inside a layer; elsewhere output.dense."""
 
 LAYERS = {
-    "albert": "encoder.albert_layer_groups", "distilbert": "transformer.layer", "xlm": "ffns",
+    "albert": "encoder.albert_layer_groups", "distilbert": "transformer.layer",
     **dict.fromkeys(("eurobert", "gte", "jina_embeddings_v3", "modernbert", "nomic_bert"), "layers"),
     **dict.fromkeys(("mt5", "t5", "umt5"), "encoder.block"),
 }  # fmt: skip
@@ -74,8 +74,7 @@ def with_adapters(encoder: PreTrainedModel, family: str, weights: AdapterWeights
     """A copy of the encoder with adapters inside, found by the names above."""
     encoder = copy.deepcopy(encoder)
     adapters = [literal_adapter(weights, layer) for layer in range(weights.down.shape[1])]
-    path = "layer_norm2" if after and family == "xlm" else LAYERS.get(family, "encoder.layer")
-    layers = encoder.get_submodule(path)
+    layers = encoder.get_submodule(LAYERS.get(family, "encoder.layer"))
     for index, layer in enumerate(layers):
         own = adapters if family == "albert" else [adapters[index]]
         if after:

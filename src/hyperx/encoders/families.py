@@ -37,13 +37,9 @@ class EncoderLayout:
     """The list of layers inside the model."""
     feed_forward: str
     """Inside a layer, the module whose output is the feed-forward block's, after its dropout and before the residual
-    sum; ``""`` if the "layer" is that block."""
+    sum."""
     attention_dropout: str | None = None
     """Inside a layer, the dropout of attention weights: a module, or a number on one. None: unknown, it stays on."""
-    first: str | None = None
-    """If a layer is not a module of its own, the list whose i-th module begins layer i and has its attention."""
-    last: str | None = None
-    """The list whose i-th module ends layer i, likewise."""
     square_mask: bool = False
     """It takes an attention mask of ``[B, 1, T, T]`` unchanged, and None if there is no padding."""
     any_length: bool = False
@@ -149,9 +145,6 @@ LAYOUTS: dict[str, EncoderLayout] = {
     "roformer": _BERT,
     "t5": replace(_T5, loads_as="T5EncoderModel"),
     "umt5": replace(_T5, loads_as="UMT5EncoderModel"),
-    "xlm": EncoderLayout(
-        layers="ffns", feed_forward="", attention_dropout="dropout", first="attentions", last="layer_norm2"
-    ),
     "xlm-roberta": _ROBERTA,
     "xlm-roberta-xl": replace(_ROBERTA, feed_forward="output.dense"),
 }
@@ -188,30 +181,20 @@ def unroll_shared_layers(encoder: PreTrainedModel) -> None:
 
 def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
     """The encoder's layers, first to last."""
-    return _modules(encoder, layout_of(encoder).layers)
+    return cast(nn.ModuleList, encoder.get_submodule(layout_of(encoder).layers))
 
 
 def adapter_points(encoder: PreTrainedModel, *, after_layer_output: bool) -> list[nn.Module]:
     """The module of each layer to whose output the adapter is applied (Hyper-X, section 2): the one that ends the
     feed-forward block, or the whole layer."""
-    layout = layout_of(encoder)
-    if after_layer_output:
-        return list(_modules(encoder, layout.last or layout.layers))
-    return [layer.get_submodule(layout.feed_forward) for layer in encoder_layers(encoder)]
-
-
-def _modules(encoder: PreTrainedModel, path: str) -> nn.ModuleList:
-    return cast(nn.ModuleList, encoder.get_submodule(path))
+    inside = "" if after_layer_output else layout_of(encoder).feed_forward
+    return [layer.get_submodule(inside) for layer in encoder_layers(encoder)]
 
 
 def keep_layers(encoder: PreTrainedModel, count: int) -> None:
     """Drop the layers above the first ``count``, in place, so that states that no head reads are not computed."""
-    depth = len(encoder_layers(encoder))
-    parent = encoder.get_submodule(layout_of(encoder).layers.rpartition(".")[0])
-    for child in parent.children():
-        if isinstance(child, nn.ModuleList) and len(child) == depth:  # layers, or their parts list by list
-            del child[count:]
-    for holder in (encoder.config, parent):
+    del encoder_layers(encoder)[count:]
+    for holder in (encoder.config, encoder.get_submodule(layout_of(encoder).layers.rpartition(".")[0])):
         for name in ("num_hidden_layers", "num_hidden_groups", "n_layers"):
             if hasattr(holder, name):
                 setattr(holder, name, count)
@@ -249,9 +232,8 @@ def longest_input(encoder: PreTrainedModel) -> int | None:
 def disable_attention_dropout(encoder: PreTrainedModel) -> None:
     """Switch off the dropout of attention weights, in place, if the layout has it: with it, most attention kernels must
     keep the whole matrix of weights for the backward pass."""
-    layout = layout_of(encoder)
-    parent, _, name = (layout.attention_dropout or "").rpartition(".")
-    for layer in _modules(encoder, layout.first or layout.layers) if name else ():
+    parent, _, name = (layout_of(encoder).attention_dropout or "").rpartition(".")
+    for layer in encoder_layers(encoder) if name else ():
         attention = layer.get_submodule(parent)
         dropout = getattr(attention, name)
         if isinstance(dropout, nn.Dropout):

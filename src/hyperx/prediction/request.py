@@ -120,21 +120,6 @@ def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[
     return sentences
 
 
-def read_words(sentences: Any) -> list[tuple[str, ...]]:
-    """The words of sentences; raises a DataError if there is no sentence, or one is not a sequence of words."""
-    read = []
-    for number, words in enumerate(_in_order("sentences", "a list of sentences, each a list of words", sentences)):
-        try:
-            read.append(checked_words(words))
-        except DataError as error:
-            raise DataError(f"sentence {number}: {error.message}") from error
-        if not read[-1]:
-            raise DataError(f"sentence {number}: expected words, found none")
-    if not read:
-        raise DataError("expected one sentence or more, found none")
-    return read
-
-
 def _in_order(name: str, expected: str, values: Any) -> Sequence[Any]:
     found = in_order(values)
     if found is None:
