@@ -80,6 +80,7 @@ def suite(command: str, output: Path, *options: str | Path, experiment: Path | N
     return main(words)
 
 
+TITLE = "toy, 4 steps, the first 10 sentences of each cell: test data"
 TWICE = ["adapter-shared", "fine-tuning-single", "hyper-x"]
 CURVES = ["--curve_steps", "2", "--curve_samples", "5"]
 
@@ -97,8 +98,11 @@ def done(experiment: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="module")
 def rendered(done: Path) -> str:
-    """The page of tables of it."""
-    assert suite("render", done) == 0
+    """The tables of it; those of test data are in a page too."""
+    page = done / "page" / "page.md"
+    page.parent.mkdir()
+    page.write_text(f"Before.\n\n<!-- {TITLE} -->\nold\n<!-- end -->\n\nAfter.\n", encoding="utf-8")
+    assert suite("render", done, "--page", page) == 0
     return (done / "tables.md").read_text(encoding="utf-8")
 
 
@@ -312,7 +316,7 @@ def test_a_run_that_fails_is_named_and_the_others_go_on(experiment: Path, tmp_pa
     assert {row.options for row in rows} == {"add_layer_norm_after_adapter=true conditional_layer_norm=true"}
 
 
-def test_rendering_gives_tables_plots_and_a_page(done: Path, rendered: str, tmp_path: Path) -> None:
+def test_rendering_gives_tables_plots_and_a_page(done: Path, rendered: str) -> None:
     plots = {path.name: path for path in done.iterdir() if path.suffix in (".png", ".svg")}
     assert set(plots) == {f"{name}.{kind}" for name in ("cells-toy-4-10", "curves-toy-4-5") for kind in ("png", "svg")}
     assert plots["cells-toy-4-10.png"].read_bytes().startswith(b"\x89PNG")
@@ -327,14 +331,13 @@ def test_rendering_gives_tables_plots_and_a_page(done: Path, rendered: str, tmp_
     cells = (done / "data" / "cells-toy-4-10.csv").read_text(encoding="utf-8")
     for cell in ("ner#en,seen,f1,10,2,", "pos#en,new pair,accuracy,10,2,", "ner#de,new language,f1,10,2,"):
         assert f"hyper-x,{cell}" in cells
-    # Tables go into a page once.
-    page, title = tmp_path / "page.md", "toy, 4 steps, the first 10 sentences of each cell: test data"
-    page.write_text(f"Before.\n\n<!-- {title} -->\nold\n<!-- end -->\n\nAfter.\n", encoding="utf-8")
-    table = rendered.partition(f"## {title}\n")[2].partition("## ")[0].strip()
+    assert (done / "page" / "data" / "cells-toy-4-10.csv").read_text(encoding="utf-8") == cells
+    # Tables go into a page, and once only.
+    page, table = done / "page" / "page.md", rendered.partition(f"## {TITLE}\n")[2].partition("## ")[0].strip()
     for _ in range(2):
-        update_page(page, {title: table})
         text = page.read_text(encoding="utf-8")
-        assert text == f"Before.\n\n<!-- {title} -->\n\n{table}\n\n<!-- end -->\n\nAfter.\n"
+        assert text == f"Before.\n\n<!-- {TITLE} -->\n\n{table}\n\n<!-- end -->\n\nAfter.\n"
+        update_page(page, {TITLE: table})
     with pytest.raises(DataError, match=r"page\.md: expected a heading of tables\.md, found 'toy, 4 steps"):
         update_page(page, {})
 
