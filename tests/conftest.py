@@ -1,11 +1,16 @@
-"""What several tests share."""
+"""What several tests share: real data, and fixtures around the toy world of ``toy.py``, which loads PyTorch."""
 
 from __future__ import annotations
 
+import logging
 import os
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
+
+from hyperx.cli import main
+from hyperx.files import CACHE_VARIABLE
 
 # No test asks the hub: without a network its libraries try for half a minute.
 os.environ["HF_HUB_OFFLINE"] = "1"
@@ -19,3 +24,79 @@ def shared() -> Path:
     if not SHARED.is_dir():
         pytest.skip("the folder shared/ with real data is not beside the project")
     return SHARED.resolve()
+
+
+@pytest.fixture(scope="session")
+def cache_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The cache of encoded splits, of this session's own."""
+    return tmp_path_factory.mktemp("cache")
+
+
+@pytest.fixture
+def isolated(cache_folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """An empty working folder, a cache of the tests' own; the package's logger as it was before."""
+    monkeypatch.setenv(CACHE_VARIABLE, str(cache_folder))
+    monkeypatch.chdir(tmp_path)
+    logger = logging.getLogger("hyperx")
+    handlers, level = list(logger.handlers), logger.level
+    yield tmp_path
+    logger.handlers[:] = handlers
+    logger.setLevel(level)
+
+
+@pytest.fixture(scope="session")
+def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of the tiny encoder."""
+    import toy
+
+    return toy.write_encoder(tmp_path_factory.mktemp("encoders") / "tiny")
+
+
+@pytest.fixture(scope="session")
+def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The data folder."""
+    import toy
+
+    return toy.write_data(tmp_path_factory.mktemp("world") / "data")
+
+
+@pytest.fixture(scope="session")
+def base(encoder: Path, data: Path) -> list[str]:
+    """The options that all runs share."""
+    import toy
+
+    return ["--model_name_or_path", str(encoder), "--data_folder", str(data), *toy.DATA, *toy.SHAPE, *toy.QUIET]
+
+
+@pytest.fixture(scope="session")
+def train_once(cache_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Train with these options outside of any test; gives the output folder."""
+
+    def run(*options: str) -> Path:
+        folder = tmp_path_factory.mktemp("runs") / "run"
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setenv(CACHE_VARIABLE, str(cache_folder))
+            assert main(["train", *options, "--output_dir", str(folder)]) == 0
+        logging.getLogger("hyperx").handlers.clear()
+        return folder
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def trained(train_once: Callable[..., Path], base: list[str]) -> Path:
+    """The output folder of a run that has learnt the rules."""
+    options = ["--max_train_steps", "60", "--eval_steps", "20", "--save_steps", "20", "--logging_steps", "10"]
+    rates = ["--learning_rate", "3e-2", "--languages", "en", "tr", "--save_total_limit", "None"]
+    return train_once(*base, *options, *rates)
+
+
+@pytest.fixture
+def error(go: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """What a run that is refused says; the module that asks has a fixture ``go``, which trains."""
+
+    def run(folder: Path | str, *options: str) -> str:
+        assert go(folder, *options) == 1
+        return " ".join(capsys.readouterr().err.split())
+
+    return run

@@ -16,7 +16,6 @@ from hyperx.cli import main
 from hyperx.model import HyperX
 from hyperx.tasks.registry import KINDS
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 PAGE = (toy.ROOT / "docs" / "add-a-task.md").read_text(encoding="utf-8")

@@ -15,8 +15,6 @@ import pytest
 import hyperx
 import toy
 
-pytest_plugins = ["world"]
-
 SHAPE = {
     "task_embedding_dim": 8, "language_embedding_dim": 8, "layer_id_embedding_dim": 8, "source_hidden_dim": 16,
     "projected_source_embedding_dim": 16, "adapter_dim": 8,

@@ -15,7 +15,6 @@ import toy
 from hyperx.cli import main
 from hyperx.files import CACHE_VARIABLE
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 

@@ -13,7 +13,6 @@ import toy
 from hyperx import HyperX
 from hyperx.cli import main
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 

@@ -19,8 +19,6 @@ import toy
 from hyperx.cli import main
 from hyperx.tasks.registry import JSON_KEYS, KINDS
 
-pytest_plugins = ["world"]
-
 DOCS = toy.ROOT / "docs"
 PAGES = [toy.ROOT / "README.md", toy.ROOT / "CONTRIBUTING.md", *sorted(DOCS.glob("*.md"))]
 README, HOW_TO = PAGES[0].read_text(encoding="utf-8"), (DOCS / "how-to.md").read_text(encoding="utf-8")

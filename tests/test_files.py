@@ -14,8 +14,6 @@ from hyperx.errors import ConfigError
 from hyperx.files import CACHE_VARIABLE, in_home, sha256, user_cache, write_json
 from hyperx.pairs import TaskLanguagePair
 
-pytest_plugins = ["world"]
-
 NOBODYS = "~nobody-of-this-name/x"
 
 

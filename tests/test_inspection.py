@@ -14,7 +14,6 @@ from hyperx.config import CheckConfig
 from hyperx.plan.options import plan_run
 from hyperx.plan.report import MOST_FAULTS, DataReport, inspect_data
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 

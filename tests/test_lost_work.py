@@ -21,7 +21,6 @@ from hyperx.errors import HyperXError
 from hyperx.model import HyperX
 from hyperx.training import loop as training
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 NO_EVALUATION = ["--evaluation_strategy", "no"]

@@ -25,7 +25,6 @@ from hyperx.prediction.request import predicted_tasks
 from hyperx.training.optimiser import without_decay
 from tiny import tiny_model
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 Go, Log = Callable[..., int], pytest.LogCaptureFixture

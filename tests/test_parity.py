@@ -18,8 +18,6 @@ from hyperx.tasks.base import HeadInput
 from hyperx.tasks.parsing import ParserLogits
 from publishing import OPTIONS, Published
 
-pytest_plugins = ["world"]
-
 FILES = ["readme", "script_default", "no_layer_id", "after_layer_output"]
 
 

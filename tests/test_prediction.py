@@ -25,7 +25,6 @@ from hyperx.data.read.segmentation import WordSegmenter, word_segmenter
 from hyperx.errors import HyperXError
 from hyperx.model import HyperX
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 Says, Log, Patch, Out = Callable[..., str], pytest.LogCaptureFixture, pytest.MonkeyPatch, pytest.CaptureFixture[str]

@@ -19,7 +19,6 @@ from hyperx.plan.options import Plan, plan_run
 from hyperx.plan.warm_start import WarmStart
 from hyperx.tasks.registry import KINDS
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 

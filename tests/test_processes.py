@@ -11,8 +11,6 @@ import toy
 from hyperx.checkpoint import read_state
 from hyperx.cli import main
 
-pytest_plugins = ["world"]
-
 PROGRAM = """
 import os, signal, socket, sys
 from hyperx.training import loop as training

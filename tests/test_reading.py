@@ -14,7 +14,6 @@ import pytest
 import toy
 from hyperx.cli import main
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 Check = Callable[..., tuple[int, str]]

@@ -17,9 +17,6 @@ from safetensors.torch import load_file, save_file
 import toy
 from hyperx.cli import main
 
-pytest_plugins = ["world"]
-
-
 BRIEF = ("--max_train_steps", "1", "--output_dir", "run", "--evaluation_strategy", "no")
 
 

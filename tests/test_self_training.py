@@ -22,7 +22,6 @@ from hyperx.pairs import TaskLanguagePair, group_of
 from hyperx.prediction.predictor import Predictor
 from hyperx.training.loop import TrainingRun
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 SHORT = ["--max_train_steps", "2", "--learning_rate", "1e-4", "--evaluation_strategy", "no"]

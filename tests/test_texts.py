@@ -18,7 +18,6 @@ from hyperx.errors import DataError, HyperXError
 from hyperx.files import CACHE_VARIABLE
 from hyperx.model import HyperX
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 GOOD = toy.VERBS[::2]

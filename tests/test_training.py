@@ -35,7 +35,6 @@ from hyperx.tasks.tagging import PartOfSpeech
 from hyperx.training import loop as training
 from tiny import tiny_split
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 Go, Says, Log, Patch = Callable[..., int], Callable[..., str], pytest.LogCaptureFixture, pytest.MonkeyPatch

@@ -35,8 +35,6 @@ from transfer.results import Results, Row, found_rates
 from transfer.runs import Run, phase_options, phases, train_once
 from transfer.tables import Comparison, all_tables, cells_data, comparisons, curve_data, update_page
 
-pytest_plugins = ["world"]
-
 Patch, Out = pytest.MonkeyPatch, pytest.CaptureFixture[str]
 
 CELLS = {

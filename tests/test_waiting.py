@@ -30,8 +30,6 @@ from hyperx.training.collate import Batch
 from hyperx.training.loop import TrainingRun, make_accelerator
 from waiting import DEVICE, WaitingError, never_answers
 
-pytest_plugins = ["world"]
-
 KINDS = {"pos": "pos", "ner": "ner", "dep": "dep", "mlm": "mlm", "mood": "cls"}
 LABELS = {"mood": ("bad", "good")}
 

@@ -23,8 +23,6 @@ from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.warm_start import WarmStart
 from tiny import model_config, randomise, tiny_batch, tiny_bert, tiny_model
 
-pytest_plugins = ["world"]
-
 IDS, MASK = tiny_batch([6, 4])
 SHARINGS = get_args(AdapterKind)
 

@@ -1,6 +1,6 @@
 """A toy world to train in: a random BERT with a tokenizer, and data whose labels follow from the words.
 
-The fixtures around it stand in ``world.py``. Nouns, verbs and names are the same words in all languages;
+The fixtures around it stand in ``conftest.py``. Nouns, verbs and names are the same words in all languages;
 only the order of the words differs, so what is learnt in one language holds in the others.
 """
 

@@ -21,8 +21,6 @@ from hyperx.files import CACHE_VARIABLE
 from hyperx.languages import known_languages
 from hyperx.tables import print_table
 
-pytest_plugins = ["world"]
-
 # Before PyTorch -------------------------------------------------------------------------------------------------------
 
 EARLY = """

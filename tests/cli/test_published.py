@@ -14,8 +14,6 @@ import torch
 
 import toy
 
-pytest_plugins = ["world"]
-
 TRAIN = """
     --model_name_or_path {encoder} --max_train_steps 3 --preprocessing_num_workers 1
     --per_device_train_batch_size 32 --per_device_eval_batch_size 32 --output_dir {output}

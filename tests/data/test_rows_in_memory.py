@@ -23,7 +23,6 @@ from hyperx.plan.data import prepare
 from hyperx.plan.options import plan_run
 from located import build
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 PAIR = TaskLanguagePair("ner", "en")

@@ -24,7 +24,6 @@ from hyperx.model import HyperX
 from publishing import LABELS, SOURCE, Hostile, Published, published_hidden, published_run
 from tiny import tiny_batch, tiny_bert
 
-pytest_plugins = ["world"]
 pytestmark = pytest.mark.usefixtures("isolated")
 
 FOLDER = Path("outputs/checkpoint-5")
