@@ -341,5 +341,5 @@ def test_python_mistakes_are_explained(model: HyperX) -> None:
         with pytest.raises(kind, match=expected):
             predict(*texts, text_pairs=text_pairs)
     batch = model.checked_tokenizer()(["cat sees dog ."], return_tensors="pt")
-    with pytest.raises(HyperXError, match="classification needs to know the text's subwords: pass words"):
+    with pytest.raises(HyperXError, match="classification needs the text's subwords: pass words"):
         model("sentiment#en", batch.input_ids, batch.attention_mask)

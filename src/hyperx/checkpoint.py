@@ -144,10 +144,10 @@ def resolve(folder: Path) -> Path:
 
 def clean(output_dir: Path) -> None:
     """Delete what interrupted writing and pruning left behind in an output folder, into which no other run writes."""
-    for path in (*output_dir.glob(".checkpoint-*.part-*"), output_dir / TRIAL):
-        shutil.rmtree(path, ignore_errors=True)
-    for name in (BEST, LOG):
-        for path in output_dir.glob(f".{name}.part-*"):
+    for path in (*output_dir.glob(".*.part-*"), output_dir / TRIAL):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
             path.unlink(missing_ok=True)
 
 

@@ -148,20 +148,20 @@ def _find_data(
         """Data of pairs, and why others have none. Files in a folder that this command names come before an entry of
         the training's table that leads elsewhere."""
         wanted, here = list(wanted), in_home(now.folder).resolve()
-        found = spec.places(wanted)
-        lacking = found.lacking
+        places = spec.places(wanted)
+        lacking = places.lacking
         if moved is not None:
             local = replace(spec, table=now.table).places(wanted)
-            nearer = [pair for pair in local.pairs if local.inside(pair, here) and not found.inside(pair, here)]
-            found = found.joined(local.only(nearer))
-        return found, list(chain.from_iterable(own for pair, own in lacking.items() if pair not in found))
+            nearer = [pair for pair in local.pairs if local.inside(pair, here) and not places.inside(pair, here)]
+            places = places.joined(local.only(nearer))
+        return places, list(chain.from_iterable(own for pair, own in lacking.items() if pair not in places))
 
     every = [TaskLanguagePair(task, language) for task in tasks for language in settings.languages]
     named = pairs or now.named(every)
     stay = [pair for pair in pairs or trained.pairs if pair in trained and not moved and pair not in now]
-    found, lacking = find(pair for pair in named if pair not in stay and pair.task in tasks)
+    named_places, lacking = find(pair for pair in named if pair not in stay and pair.task in tasks)
     problems += lacking
-    places = trained.only(stay).joined(found)
+    places = trained.only(stay).joined(named_places)
     for pair in named if moved and not problems else ():
         if pair in trained and not trained.from_hub(pair) and places.from_hub(pair) and pair not in now:
             only = f"there is none of its data in --data_folder {spec.folder}, and training read none of the hub"

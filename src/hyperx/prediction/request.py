@@ -93,10 +93,13 @@ def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[
         DataError: if a text has no word, is neither a text nor words, or is in a script that cannot be segmented and
             words are needed.
     """
-    first = _in_order("texts", "a list of texts, or of lists of words", texts)
-    second: Sequence[Any] = [None] * len(first)
-    if text_pairs is not None:
-        second = _in_order("text_pairs", "a list of texts, one for each of the first", text_pairs)
+    first, hint = in_order(texts), "; write [text]"
+    if first is None:
+        raise not_expected("texts", f"a list of texts, or of lists of words{hint * isinstance(texts, str)}", texts)
+    second = (None,) * len(first) if text_pairs is None else in_order(text_pairs)
+    if second is None:
+        expected = f"a list of texts, one for each of the first{hint * isinstance(text_pairs, str)}"
+        raise not_expected("text_pairs", expected, text_pairs)
     if len(second) != len(first):
         raise HyperXError(f"text_pairs: expected one for each of the {len(first)} texts; found {len(second)}")
     segmenter, sentences = word_segmenter(language) if "words" in reads else None, []
@@ -118,11 +121,3 @@ def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[
             sentence = replace(sentence, text=text)
         sentences.append(sentence if pair is None else replace(sentence, text_pair=pair))
     return sentences
-
-
-def _in_order(name: str, expected: str, values: Any) -> Sequence[Any]:
-    found = in_order(values)
-    if found is None:
-        hint = "; write [text]" if isinstance(values, str) and "texts" in expected else ""
-        raise not_expected(name, expected + hint, values)
-    return found

@@ -68,10 +68,9 @@ def train(config: TrainConfig, plan: Plan | None = None) -> Path:
     assert output_dir is not None
     accelerator = make_accelerator(options)
     with checkpoint.locked(output_dir) if accelerator.is_main_process else nullcontext():
-        if options.resume and (found := checkpoint.checkpoints(output_dir)):
-            check_same(
-                checkpoint.read_json(found[-1] / checkpoint.OPTIONS, dict[str, str]), lasting_options(config), "option"
-            )
+        if options.resume and (saved := checkpoint.checkpoints(output_dir)):
+            then = checkpoint.read_json(saved[-1] / checkpoint.OPTIONS, dict[str, str])
+            check_same(then, lasting_options(config), "option")
         with accelerator.main_process_first():
             data = prepare(plan)
         set_seed(options.seed)
@@ -445,14 +444,12 @@ class TrainingRun:
         main, device = self.accelerator.is_main_process, self.accelerator.device
         if main:
             checkpoint.clean(self.output_dir)
-        if found := checkpoint.checkpoints(self.output_dir):
-            then, now = (
-                lasting_settings(config) for config in (checkpoint.read_config(found[-1]), self.bare_model.config)
-            )
-            check_same(then, now, "setting")
-            state = checkpoint.read_state(found[-1])
+        if saved := checkpoint.checkpoints(self.output_dir):
+            last, then = saved[-1], lasting_settings(checkpoint.read_config(saved[-1]))
+            check_same(then, lasting_settings(self.bare_model.config), "setting")
+            state = checkpoint.read_state(last)
             check_same(state.get("fingerprint", {}), self.fingerprint, "data")
-            self.bare_model.load_tensors(checkpoint.read_tensors(found[-1]))
+            self.bare_model.load_tensors(checkpoint.read_tensors(last))
             self.optimizer.load_state_dict(state["optimizer"])
             self.scheduler.load_state_dict(state["scheduler"])
             if "scaler" in state and self.accelerator.scaler is not None:
@@ -463,7 +460,7 @@ class TrainingRun:
             torch.set_rng_state(random["cpu"])
             if "cuda" in random and device.type == "cuda":
                 torch.cuda.set_rng_state(random["cuda"], device)
-            log.info("resuming from %s", found[-1])
+            log.info("resuming from %s", last)
         else:
             log.warning("--resume: %s has no checkpoint yet; starting from the beginning", self.output_dir)
         if main:
