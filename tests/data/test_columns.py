@@ -124,7 +124,7 @@ def test_a_sentence_of_universal_ner_has_one_fault_and_the_others_are_read(tmp_p
         ("2\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected word 1 of the sentence, found id '2'"),
         ("# a\n1\ta\tO\t-\t-\n3\tb\tO\t-\t-\n", "a.iob2", "a.iob2:3: expected word 2 of the sentence, found id '3'"),
         ("_\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected word 1 of the sentence, found id '_'"),
-        ("1-2\ta\tO\t-\t-\n1\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected 2 words, as the range 1-2 says, found 1"),
+        ("1-2\ta\tO\t-\t-\n1\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected 2 words, as the range says, found 1"),
         ("# text = a\n\n1\ta\tO\t-\t-\n", "a.iob2", "a.iob2:1: expected a sentence, found comments without words"),
     ],
 )

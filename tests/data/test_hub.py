@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from hyperx.data.read.base import Request
 from hyperx.data.read.conllu import check_tree
 from hyperx.data.read.hub import HubData
 from hyperx.data.read.rows import RowReader, read_rows
@@ -70,35 +71,36 @@ def labels(names: list[str]) -> Any:
 )
 def test_rows_with_a_fault_are_named_by_their_number(row: dict[str, Any], message: str) -> None:
     with pytest.raises(DataError, match=f"^mine: row 2: {message}"):
-        list(read_rows([{"tokens": ["a"], "ner": ["O"]}, row], RowReader("mine", "ner")))
+        list(read_rows([{"tokens": ["a"], "ner": ["O"]}, row], RowReader(Request("mine", "ner"))))
     faults: list[DataError] = []
     rows = [row, {"tokens": ["a"], "ner": ["O"]}]
-    assert [one.words for one in read_rows(rows, RowReader("mine", "ner"), faults.append)] == [("a",)]
+    assert [one.words for one in read_rows(rows, RowReader(Request("mine", "ner", faults.append)))] == [("a",)]
     assert len(faults) == 1
 
 
 def test_rows_in_memory() -> None:
-    reader = RowReader("mine", "ner", {"ner": "places"}, {"places": ENTITIES})
+    reader = RowReader(Request("mine", "ner", names={"ner": "places"}), {"places": ENTITIES})
     rows = [{"words": ("a", "b"), "places": [5, "O"], "upos": 3, "text": "a b"}]
     (found,) = read_rows(rows, reader)
     assert (found.words, found.columns, found.text, found.lines) == (("a", "b"), {"ner": ("B-LOC", "O")}, "a b", ())
     tree = {"tokens": ["a", "b"], "head": [2, "0"], "deprel": ["obj", "root"]}
-    (found,) = read_rows([tree], RowReader("mine", "head"))
+    (found,) = read_rows([tree], RowReader(Request("mine", "head")))
     assert found.columns == {"head": (2, 0), "deprel": ("obj", "root")}
     # Columns that nobody asked for may be of any kind, and the text of raw text may be missing.
     texts = [{"text": "a b", "words": 2}, {"text": None, "words": 0}]
-    assert [one.text for one in read_rows(texts, RowReader("mine", "text"))] == ["a b", ""]
-    (found,) = read_rows([{"tweet": "x", "stars": 4}], RowReader("mine", "label", {"text": "tweet", "label": "stars"}))
+    assert [one.text for one in read_rows(texts, RowReader(Request("mine", "text")))] == ["a b", ""]
+    reader = RowReader(Request("mine", "label", names={"text": "tweet", "label": "stars"}))
+    (found,) = read_rows([{"tweet": "x", "stars": 4}], reader)
     assert (found.text, found.columns) == ("x", {"label": ("4",)})
 
 
 def test_names_of_ones_own_must_be_there() -> None:
     with pytest.raises(DataError, match=r"the column 'form' for words, found forms, pos\. Did you mean 'forms'"):
-        RowReader("mine", "upos", {"words": "form"}).names(["forms", "pos"])
+        RowReader(Request("mine", "upos", names={"words": "form"})).names(["forms", "pos"])
     with pytest.raises(DataError, match=r"expected a column named text or .*, found tweet, stars; name it"):
-        RowReader("mine", "label").names(["tweet", "stars"])
+        RowReader(Request("mine", "label")).names(["tweet", "stars"])
     with pytest.raises(DataError, match=r"the column 'star' for label, found tweet, stars\. Did you mean"):
-        RowReader("mine", "label", {"text": "tweet", "label": "star"}).names(["tweet", "stars"])
+        RowReader(Request("mine", "label", names={"text": "tweet", "label": "star"})).names(["tweet", "stars"])
 
 
 # The hub --------------------------------------------------------------------------------------------------------------

@@ -49,7 +49,19 @@ class HeldOutText:
         if not self.splits:
             yield from passages
             return
-        known = self._texts()
+        for data, split in self.splits:
+            place = data.splits[split]
+            for path in place.files if isinstance(place, Files) else ():
+                for _, line in file_lines(path):
+                    whole(line)  # one that cannot be read might stand in the raw text
+        known = {
+            text
+            for data, split in self.splits
+            # Sentences with another fault are not evaluated on either.
+            for _, sentences in data.splits[split].parts(split, data, lambda _fault: None)
+            for sentence in sentences
+            for text in _texts_of(sentence)
+        }
         kept = left_out = 0
         for passage in passages:
             if known.isdisjoint(_texts_of(passage)):
@@ -63,21 +75,6 @@ class HeldOutText:
         if left_out:
             message = "%s: %d of %d passages occur in dev or test data of the language and are left out of training"
             log.warning(message, pair, left_out, kept + left_out)
-
-    def _texts(self) -> set[str]:
-        for data, split in self.splits:
-            place = data.splits[split]
-            for path in place.files if isinstance(place, Files) else ():
-                for _, line in file_lines(path):
-                    whole(line)  # one that cannot be read might stand in the raw text
-        # Sentences with another fault are not evaluated on either.
-        return {
-            text
-            for data, split in self.splits
-            for _, sentences in data.splits[split].parts(split, data, lambda _fault: None)
-            for sentence in sentences
-            for text in _texts_of(sentence)
-        }
 
 
 def _texts_of(sentence: Sentence) -> set[str]:

@@ -15,6 +15,7 @@ from typing import Annotated, Any
 from pydantic import BeforeValidator, PlainSerializer, TypeAdapter
 
 from hyperx.data.locate.annotation import prepared
+from hyperx.data.read.base import Request
 from hyperx.data.read.formats import read_file
 from hyperx.data.read.hub import HubData
 from hyperx.data.read.lines import OnFault, stop
@@ -130,7 +131,7 @@ class Rows:
 
     def parts(self, split: str, data: PairData, on_fault: OnFault) -> Parts:
         origin = f"{data.pair} {split} in memory"
-        yield origin, read_rows(self.rows, RowReader(origin, data.column, data.columns, self.labels), on_fault)
+        yield origin, read_rows(self.rows, RowReader(Request(origin, data.column, on_fault, data.columns), self.labels))
 
 
 Place = Files | Hub | Forgotten | Rows
@@ -279,20 +280,15 @@ def content_hash(path: Path) -> str:
 
 
 def short_place(record: Mapping[str, Any], folder: Path | None = None) -> str:
-    """Where a split is, in few words; paths without the folder of local data, or else without the working folder.
-
-    Args:
-        record: as :meth:`DataPlaces.record` gives it.
-        folder: the folder of local data.
-    """
+    """Where a split is by its :meth:`DataPlaces.record`, in few words; paths without the folder of local
+    data, or else without the working folder."""
     if "in_memory" in record:
         return "in memory"
     hub = record.get("hub")
     first, *others = map(Path, record["files"] if hub is None else [hub["name"]])
-    roots = (root for root in (folder, Path.cwd()) if root and first.is_relative_to(root))
-    place = next((first.relative_to(root) for root in roots), first)
+    root = next((root for root in (folder, Path.cwd()) if root and first.is_relative_to(root)), None)
+    place = str(first.relative_to(root) if root else first)
     if hub is None:
-        return f"{place} and {len(others)} more" if others else str(place)
-    name = str(place) if first.is_absolute() else f"hub: {place}"
-    parts = [name, "+".join(hub["configurations"]), f"at {hub['revision']}" if hub["revision"] else ""]
-    return " ".join(filter(None, parts))
+        return f"{place} and {len(others)} more" if others else place
+    name = place if first.is_absolute() else f"hub: {place}"
+    return " ".join(filter(None, [name, "+".join(hub["configurations"]), hub["revision"] and f"at {hub['revision']}"]))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import chain
@@ -71,20 +70,13 @@ class DataSpec:
     def check(self, problems: list[str]) -> None:
         """Note what is wrong with the names of the table's pairs and with the treebanks, or named in both."""
         choose_treebanks(self.treebanks, problems)
-        chosen, first = {language_of(entry): entry for entry in self.treebanks}, dict[Key, TaskLanguagePair]()
-        for name in self.table:
-            try:
-                pair = TaskLanguagePair.parse(name)
-            except HyperXError as error:
-                problems.append(f"data table: {error}")
-                continue
+        chosen = {language_of(entry): entry for entry in self.treebanks}
+        for pair, _ in _entries(self.table, problems).values():
             if pair.task not in self.columns:
                 problems.append(f"data table: {self.unknown_task(pair)}")
             elif pair.task in self.treebank_tasks and pair.key[1] in chosen:
                 both = f"{chosen[pair.key[1]]} names data of {pair}, and so does the data table"
                 problems.append(f"--treebanks: {both}; keep one of them")
-            if first.setdefault(pair.key, pair) != pair:
-                problems.append(f"data table: {first[pair.key]} and {pair} are one pair; keep one of them")
 
     def unknown_task(self, pair: TaskLanguagePair) -> str:
         """What is said of a pair whose task nobody knows."""
@@ -116,7 +108,7 @@ class DataSpec:
     @property
     def table_pairs(self) -> dict[Key, TaskLanguagePair]:
         """The pairs of the table by their keys; malformed names, which :meth:`check` tells, are left out."""
-        return {key: pair for key, (pair, _) in _entries(self.table).items()}
+        return {key: pair for key, (pair, _) in _entries(self.table, []).items()}
 
     def __contains__(self, pair: TaskLanguagePair) -> bool:
         """Whether the table or the treebanks name data of a pair."""
@@ -165,12 +157,18 @@ def language_of(entry: str) -> str:
     return canonical(entry.partition("=")[0])
 
 
-def _entries(table: Mapping[str, object]) -> dict[Key, tuple[TaskLanguagePair, object]]:
+def _entries(table: Mapping[str, object], problems: list[str]) -> dict[Key, tuple[TaskLanguagePair, object]]:
+    """The entries of a table by the keys of their pairs."""
     entries: dict[Key, tuple[TaskLanguagePair, object]] = {}
     for name, value in table.items():
-        with contextlib.suppress(HyperXError):
+        try:
             pair = TaskLanguagePair.parse(name)
-            entries.setdefault(pair.key, (pair, value))
+        except HyperXError as error:
+            problems.append(f"data table: {error}")
+            continue
+        first, _ = entries.setdefault(pair.key, (pair, value))
+        if first != pair:
+            problems.append(f"data table: {first} and {pair} are one pair; keep one of them")
     return entries
 
 
@@ -179,7 +177,7 @@ class _Search:
 
     def __init__(self, spec: DataSpec) -> None:
         self.spec, self.folder = spec, in_home(spec.folder).resolve()
-        self.chosen, self.entries = choose_treebanks(spec.treebanks, []), _entries(spec.table)
+        self.chosen, self.entries = choose_treebanks(spec.treebanks, []), _entries(spec.table, [])
 
     def places(self, pairs: Iterable[TaskLanguagePair]) -> DataPlaces:
         data: dict[Key, PairData] = {}

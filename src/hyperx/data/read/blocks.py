@@ -12,9 +12,8 @@ from hyperx.data.read.lines import MOST_WORDS, Line, check_length, check_line, c
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 
-# No sentence has longer numbers.
-_RANGE = re.compile(r"([1-9][0-9]{0,8})-([1-9][0-9]{0,8})")
-_EMPTY_NODE = re.compile(r"(0|[1-9][0-9]{0,8})\.[1-9][0-9]*")
+# A range or an empty node; no sentence has longer numbers.
+_ID = re.compile(r"([0-9]{1,9})([-.])([1-9][0-9]{0,8})")
 
 # Only the plain space separates: NBSP and U+3000 are parts of words.
 _SPACES = re.compile(" +")
@@ -34,8 +33,7 @@ class WordIds:
     """
 
     words: int = 0
-    _covered: int = 0
-    _last_range: tuple[int, str] = (0, "")
+    _range: tuple[int, int] = (0, 0)  # the last word of the last range, and its line
 
     def is_word(self, number: int, value: str) -> bool:
         """Add the id of a line; returns whether it is that of a word, and raises a DataError if it may not be here."""
@@ -43,24 +41,22 @@ class WordIds:
         if value == str(expected):
             self.words = expected
             return True
-        if match := _RANGE.fullmatch(value):
-            first, last = map(int, match.groups())
-            fits = self._covered < first == expected <= last
-            self._covered, self._last_range = last, (number, value)
-        else:
-            node = _EMPTY_NODE.fullmatch(value)
-            fits = node is not None and int(node[1]) == self.words
-        if not fits:
-            rules = "ids count up from 1, anew after a blank line, and no word is of two ranges"
-            raise DataError(f"expected word {expected} of the sentence, found id {value[:40]!r}; {rules}")
-        return False
+        if match := _ID.fullmatch(value):
+            first, last = int(match[1]), int(match[3])
+            if match[2] == "." and first == self.words:
+                return False
+            if match[2] == "-" and self._range[0] < first == expected <= last:
+                self._range = (last, number)
+                return False
+        rules = "ids count up from 1, anew after a blank line, and no word is of two ranges"
+        raise DataError(f"expected word {expected} of the sentence, found id {value[:40]!r}; {rules}")
 
-    def check_ranges(self) -> None:
-        """Check, at the end of the sentence, that it has the words of all ranges; raises a DataError if not."""
-        if self._covered > self.words:
-            number, value = self._last_range
-            found = f"expected {self._covered} words, as the range {value} says, found {self.words}; fix the range"
-            raise DataError(found, line=number)
+    def check_range(self) -> None:
+        """Check, at the end of the sentence, that it has the words of the last range; raises a DataError if not."""
+        last, line = self._range
+        if last > self.words:
+            message = f"expected {last} words, as the range says, found {self.words}; fix the range"
+            raise DataError(message, line=line)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,7 +190,7 @@ def _parsed(lines: Iterable[Line], layout: Layout) -> Block:
         except DataError as fault:
             block.faults.append(DataError(fault.message, line=number))
     try:
-        ids.check_ranges()
+        ids.check_range()
     except DataError as fault:
         block.faults.append(fault)
     return block

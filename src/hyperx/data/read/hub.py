@@ -8,6 +8,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from hyperx.data.read.base import Request
 from hyperx.data.read.rows import RowReader, class_names, read_rows
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean, listing
@@ -52,14 +53,15 @@ class HubData:
         for configuration in self.configurations or (None,):
             place = _place(self.name, configuration, split)
             data = self._load(configuration, split, place)
-            reader = RowReader(place, column, self.columns, class_names(data.features), checked=False)
+            faults: list[DataError] = []
+            request = Request(place, column, faults.append, self.columns)
+            reader = RowReader(request, class_names(data.features), checked=False)
             try:
                 reader.names(tuple(data.features))
             except DataError as error:
                 raise DataError(error.message, path=place) from error
-            faults: list[DataError] = []
             sentence = None
-            for sentence in read_rows(data, reader, faults.append):
+            for sentence in read_rows(data, reader):
                 yield sentence
             if faults and sentence is None:
                 raise faults[0]

@@ -29,7 +29,7 @@ def read_jsonl(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     all under any of :data:`~hyperx.data.read.rows.NAMES`; and in prediction ``space_after``, and ``sent_id``, or else
     ``id``. All other keys are skipped. In prediction words are read if a task needs them, or if there is no text.
     """
-    rows = RowReader(request.origin, request.column, request.names, reads=request.reads)
+    rows = RowReader(request)
 
     def sentence_of(line: str, number: int, request: Request) -> Sentence | None:
         if not line.strip():

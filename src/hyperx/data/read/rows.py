@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from hyperx.data.read.base import LABEL, TEXT
-from hyperx.data.read.lines import OnFault, check_word, stands_on_a_line, stop
+from hyperx.data.read.base import LABEL, TEXT, Request
+from hyperx.data.read.lines import check_word, stands_on_a_line
 from hyperx.data.read.segmentation import check_whole, is_visible
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean
@@ -40,16 +40,13 @@ def class_names(features: Mapping[str, Any]) -> dict[str, Sequence[str]]:
     return {name: names for name, names in named.items() if names}
 
 
-def read_rows(rows: Iterable[Mapping[str, Any]], reader: RowReader, on_fault: OnFault = stop) -> Iterator[Sentence]:
-    """Stream the sentences of rows in memory; errors give the number of the row, counted from 1.
-
-    ``on_fault`` raises by default; if it does not, a row with a fault is left out.
-    """
+def read_rows(rows: Iterable[Mapping[str, Any]], reader: RowReader) -> Iterator[Sentence]:
+    """Stream the sentences of rows in memory; faults give the number of the row, counted from 1."""
     for number, row in enumerate(rows, start=1):
         try:
             yield reader.sentence(row)
         except DataError as fault:
-            on_fault(DataError(f"row {number}: {fault.message}", path=reader.origin))
+            reader.request.on_fault(DataError(f"row {number}: {fault.message}", path=reader.request.origin))
 
 
 @dataclass
@@ -57,21 +54,15 @@ class RowReader:
     """Converts rows to sentences. Its DataErrors have no place.
 
     Args:
-        origin: the file, stream or data set.
-        column: the annotation that every sentence must have: ``upos``, ``ner``, ``head`` (with ``deprel``), ``label``;
-            ``text`` for the text alone; by default words, texts or pairs of texts.
-        given: our names -> those of the rows, if they are unusual.
+        request: what is asked. If it names no column, words, texts or pairs of texts are read, and of rows that have
+            both words and a text what tasks need.
         labels: by name of the rows the names of labels that are numbers.
         checked: whether words that cannot be seen are faults.
-        reads: without a column, what is needed of rows that have both ``words`` and ``text``.
     """
 
-    origin: str
-    column: str | None = None
-    given: Mapping[str, str] = field(default_factory=dict)
+    request: Request
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     checked: bool = True
-    reads: Collection[str] = ("words",)
     _keys: Sequence[str] | None = field(default=None, init=False)
     _names: Mapping[str, str] = field(default_factory=dict, init=False)
 
@@ -83,17 +74,18 @@ class RowReader:
             "head": (("words", "head", "deprel"), ()),
             TEXT: ((), ("text", "words")),
             None: ((), ("text", "words", "text_pair")),
-        }.get(self.column, (("words", str(self.column)), ("head",)))
+        }.get(self.request.column, (("words", str(self.request.column)), ("head",)))
         by_lower = {name.strip().lower(): name for name in theirs}
         listed = ", ".join(name[:40] for name in theirs[:20]) or "none"
-        for ours, named in self.given.items():
+        for ours, named in self.request.names.items():
             if named not in theirs:
                 hint = did_you_mean(named, theirs)
                 raise DataError(f"expected the column {named!r} for {ours}, found {listed}.{hint}")
         names: dict[str, str] = {}
         for ours in (*needed, *optional):
             known = NAMES.get(ours, (ours,))
-            if own := self.given.get(ours) or next((by_lower[name] for name in known if name in by_lower), None):
+            own = self.request.names.get(ours) or next((by_lower[name] for name in known if name in by_lower), None)
+            if own:
                 names[ours] = own
             elif ours in needed:
                 advice = f"name it under columns in the data table, such as {{{ours}: NAME}}"
@@ -101,7 +93,7 @@ class RowReader:
         if not needed and names.keys() <= {"text_pair"}:
             expected = f"expected a column named {' or '.join(NAMES['text'])}, or words or tokens, which list words"
             raise DataError(f"{expected}, found {listed}")
-        return dict(list(names.items())[:1]) if self.column == TEXT else names
+        return dict(list(names.items())[:1]) if self.request.column == TEXT else names
 
     def sentence(self, row: Mapping[str, Any], line: int | None = None) -> Sentence:
         """One row, given its line number in a file, as a sentence; raises a DataError if a value is missing or of the
@@ -112,9 +104,9 @@ class RowReader:
         words, *others = [row[key] for key in NAMES["words"] if isinstance(row.get(key), list)] or [None]
         if others and others != [words]:
             raise DataError("expected words or tokens, found both, and they differ; leave one of them out")
-        texts_alone = self.column is None and (words is None or "words" not in self.reads) and values.get("text")
-        if "words" in values and not texts_alone:
-            if words is not None and "words" not in self.given:
+        without_words = self.request.column is None and (words is None or "words" not in self.request.reads)
+        if "words" in values and not (without_words and values.get("text")):
+            if words is not None and "words" not in self.request.names:
                 values["words"] = words
             return self._of_words(row, values, line)
         pair = values.get("text_pair")
@@ -122,8 +114,8 @@ class RowReader:
             words=(),
             columns={LABEL: (self._label(LABEL, values[LABEL]),)} if LABEL in values else {},
             lines=() if line is None else (line,),
-            origin=self.origin,
-            text=_text(values["text"], self._names["text"], may_lack=self.column == TEXT),
+            origin=self.request.origin,
+            text=_text(values["text"], self._names["text"], may_lack=self.request.column == TEXT),
             text_pair=None if pair is None else _text(pair, self._names["text_pair"]),
         )
 
@@ -133,7 +125,7 @@ class RowReader:
             raise DataError(f"expected a list of words in {self._names['words']}, found {values['words']!r:.40}")
         words = checked_words(given) if self.checked else tuple(map(str, given))
         # Beside words, a text of another name may be anything.
-        names = {ours: self.given.get(ours, ours) for ours in ("text", "text_pair")}
+        names = {ours: self.request.names.get(ours, ours) for ours in ("text", "text_pair")}
         text, pair = (None if row.get(name) in (None, "") else _text(row[name], name) for name in names.values())
         tags: dict[str, tuple[Any, ...]] = {}
         for ours in (ours for ours in values if ours not in ("words", *names)):
@@ -148,15 +140,15 @@ class RowReader:
         has_tree = any(head not in _NO_HEAD for head in heads)
         if not has_tree:
             kept = list(range(len(words)))
-        if self.column == "head":
+        if self.request.column == "head":
             tags = {"head": heads, **tags} if has_tree else {}
         return Sentence(
             words=tuple(words[index] for index in kept),
             columns={ours: tuple(self._label(ours, own[index]) for index in kept) for ours, own in tags.items()},
             lines=() if line is None else (line,) * len(kept),
-            origin=self.origin,
+            origin=self.request.origin,
             text=text,
-            text_pair=pair if self.column is None else None,
+            text_pair=pair if self.request.column is None else None,
         )
 
     def _label(self, ours: str, value: Any) -> Any:

@@ -103,7 +103,7 @@ def _csv_rows(lines: Iterable[Line], origin: str) -> Iterator[tuple[int, list[st
 
 def _read_table(rows: Iterator[tuple[int, list[str]]], request: Request) -> Iterator[Sentence]:
     """The labelled texts of rows with their line numbers; a first row that is no header is an error."""
-    reader = RowReader(request.origin, request.column, request.names)
+    reader = RowReader(request)
     line, header = next(rows, (0, []))
     try:
         if line:
