@@ -110,7 +110,8 @@ class WordSegmenter:
             for token, space in [*tokens[:-1], (tokens[-1][0], True)]:
                 # Some rules make one token of several words, such as Russian «и т.д.».
                 *parts, last = token.split(" ")
-                yield from ((part, True) for part in parts)
+                for part in parts:
+                    yield part, True
                 yield last, space
 
     def _tokens(self, text: str) -> list[tuple[str, bool]]:
@@ -170,10 +171,12 @@ def _attached(pieces: Iterable[tuple[str, bool]]) -> Iterator[tuple[str, bool]]:
     from which no space separates them."""
     before, space_before = "", True
     for piece, space in pieces:
-        own = 0 if space_before else next((at for at, char in enumerate(piece) if not _attaches(char)), len(piece))
-        is_joined = before.endswith("\u200d") and unicodedata.category(piece[0]) == "So"
-        if not space_before and (is_joined or all(map(_attaches, before))):
-            own = len(piece)
+        own = 0
+        if not space_before:
+            own = next((at for at, char in enumerate(piece) if not _attaches(char)), len(piece))
+            is_joined = before.endswith("\u200d") and unicodedata.category(piece[0]) == "So"
+            if is_joined or all(map(_attaches, before)):
+                own = len(piece)
         before, rest = before + piece[:own], piece[own:]
         if rest:
             if before:
