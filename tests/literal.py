@@ -31,11 +31,17 @@ def standardise(x: Tensor, eps: float) -> Tensor:
 
 
 def source_embedding(net: Hypernetwork, task: int, language: int, layer: int) -> Tensor:
-    """``[e_task(t) ; e_lang(g) ; e_layer(l)]``; a language not learnt for the task reads the mean of those that are."""
+    """``[e_task(t) ; e_lang(g) ; e_corpus(c) ; e_layer(l)]``; a language or a corpus that is not learnt for the task is
+    the mean of those that are."""
     learnt = net.source.learnt[task].tolist()
     known = [net.source.language[i] for i in range(len(learnt)) if learnt[i]]
     vector = net.source.language[language] if learnt[language] else sum(known) / len(known)
     parts = [net.source.task[task], vector]
+    if net.source.corpus is not None:
+        own = int(net.source.corpora[task, language])
+        read = [own] if own >= 0 else sorted({*net.source.corpora[task].tolist()} - {-1})
+        nothing = torch.zeros(net.source.corpus.shape[1])
+        parts.append(sum((net.source.corpus[one] / len(read) for one in read), nothing))
     if net.options.condition_to_layer_id:
         parts.append(net.source.layer[layer])
     return torch.cat(parts)

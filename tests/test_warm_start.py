@@ -73,6 +73,22 @@ def test_names_count_and_not_positions(tmp_path: Path, sharing: str) -> None:
             assert model(pair, IDS, MASK).logits.equal(old(pair, IDS, MASK).logits)
 
 
+def test_corpora_are_matched_by_name(tmp_path: Path) -> None:
+    pairs, corpora = ("ner#en", "ner#de", "pos#tr"), {"ner#en": "wikiann", "ner#de": "uner"}
+    start = saved(tmp_path / "old", trained_pairs=pairs, corpora=corpora)
+    model = started(start, trained_pairs=("ner#fi",), corpora={"ner#fi": "turku"}, languages=("fi", "tr", "de", "en"))
+    assert model.config.corpora == {"ner#fi": "turku", **corpora}
+    old = tiny_model(trained_pairs=pairs, corpora=corpora)
+    names = model.config.corpus_names
+    for row, name in enumerate(old.config.corpus_names):
+        assert model.hypernetwork.source.corpus[names.index(name)].equal(old.hypernetwork.source.corpus[row])
+    with pytest.raises(CheckpointError, match="named in the data table: the checkpoint has wikiann, uner; this"):
+        started(start, corpora={}, trained_pairs=())
+    without = saved(tmp_path / "without")
+    with pytest.raises(CheckpointError, match="the checkpoint has none; this run has turku"):
+        started(without, trained_pairs=("ner#en",), corpora={"ner#en": "turku"})
+
+
 def test_a_pair_that_gets_labels_is_a_seen_one(tmp_path: Path) -> None:
     start = saved(
         tmp_path / "old", trained_pairs=("ner#en", "ner#tr", "pos#tr"), self_trained_pairs=("ner#tr", "pos#tr")

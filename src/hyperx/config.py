@@ -67,20 +67,13 @@ class HypernetworkOptions:
     published."""
     language_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability that a training pair uses that mean in a step, as untrained pairs do."""
+    corpus_embedding_dim: Count = 64
+    """Size of a corpus embedding; there are some if the data table names the corpora of training pairs."""
+    corpus_dropout: Annotated[float, Field(ge=0, le=1)] = 0.3
+    """Probability that a training pair uses the mean of its task's corpora in a step, as pairs of others do."""
     generator_start: Literal["scaled", "published"] = "scaled"
     """'scaled': the generators' input is normalised to length 1, and the adapters start as the identity. 'published':
     it is not normalised, and all weights start as N(0, 0.01)."""
-
-    @property
-    def source_dim(self) -> int:
-        """Size S of a source embedding: task, language and, with layer ids, layer embedding concatenated."""
-        layer = self.layer_id_embedding_dim if self.condition_to_layer_id else 0
-        return self.task_embedding_dim + self.language_embedding_dim + layer
-
-    @property
-    def generators_read(self) -> int:
-        """Size P of the generators' input: the source embedding, projected or not."""
-        return self.projected_source_embedding_dim if self.project_source_embeddings else self.source_dim
 
     @property
     def has_norms(self) -> bool:
@@ -124,6 +117,8 @@ class ModelConfig:
     self_trained_pairs: tuple[str, ...] = ()
     """Those trained on labels that another checkpoint predicted."""
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
+    corpora: Mapping[str, str] = field(default_factory=dict)
+    """The corpus that a training pair was trained on, for those whose corpus the data table names."""
     generator_rank: int | None = None
     """Rank R of a compressed hypernetwork's projections (HyperX.compress); None if they are full."""
     architecture: ArchitectureOptions = field(default_factory=lambda: ArchitectureOptions(head_layer="last"))
@@ -143,6 +138,15 @@ class ModelConfig:
     def trained_keys(self) -> set[tuple[str, str]]:
         """Task and language, in canonical form, of the pairs trained on."""
         return {TaskLanguagePair.parse(pair).key for pair in self.trained_pairs}
+
+    @property
+    def corpus_names(self) -> tuple[str, ...]:
+        """The corpora that have an embedding."""
+        return tuple(dict.fromkeys(self.corpora.values()))
+
+    def style(self, corpus: str | None) -> str | None:
+        """The corpus, if it has an embedding: its annotation can be followed."""
+        return corpus if corpus in self.corpus_names else None
 
     @property
     def trained_tasks(self) -> set[str]:
@@ -392,6 +396,9 @@ class PredictConfig:
     """Tasks to run, such as: ner pos. By default all tasks of the model that were trained."""
     language: str | None = None
     """Language of the text, in any standard code. One that the model was not trained on is tagged zero-shot."""
+    style: str | None = None
+    """Corpus whose annotation to follow, such as: wikiann; one of those that the model's training data named. By
+    default that of the pair's own training data, or what all corpora of the task have in common."""
     input: Path | None = None
     """File to read; by default standard input."""
     output: Path | None = None

@@ -33,7 +33,13 @@ from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor, Turn
-from hyperx.prediction.request import language_problem, predicted_tasks, read_texts, task_problem
+from hyperx.prediction.request import (
+    language_problem,
+    predicted_tasks,
+    read_texts,
+    style_problems,
+    task_problem,
+)
 from hyperx.tasks.base import HeadFacts, HeadInput, Task
 from hyperx.tasks.registry import KINDS, make_tasks
 
@@ -222,6 +228,7 @@ class HyperX(nn.Module):
         task: str | Iterable[str] | None = (),
         language: str,
         text_pairs: Iterable[str] | None = None,
+        style: str | None = None,
         confidences: bool = False,
         batch_size: int = 32,
     ) -> list[Prediction]:
@@ -235,12 +242,14 @@ class HyperX(nn.Module):
             task: the task, or several; by default all that were trained and predict anything.
             language: the language of all texts.
             text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
+            style: the corpus whose annotation to follow, one of ``config.corpus_names``; by default that of the pair's
+                training data, or what all corpora of the task have in common.
             confidences: also give the probability of each label.
             batch_size: windows in a batch; the labels do not depend on it.
 
         Raises:
             HyperXError: if an argument is of the wrong kind, the model has no such task, the task predicts nothing, the
-                code names no language, or ``texts`` and ``text_pairs`` differ in number.
+                code names no language, the model has no such style, or ``texts`` and ``text_pairs`` differ in number.
             DataError: if a text has no word, is neither a text nor words, or cannot be segmented.
         """
         names = (task,) if isinstance(task, str) else in_order(() if task is None else task)
@@ -256,10 +265,19 @@ class HyperX(nn.Module):
             raise HyperXError(f"batch_size: expected 1 or more; found {batch_size}")
         tasks, predictor = predicted_tasks(self.config, names), Predictor(self)
         predictor.tell_language(language)
+        for problem in style_problems(self.config, style):
+            raise HyperXError(problem)
         reads = {self.tasks[name].reads for name in tasks}
         sentences = read_texts(texts, text_pairs, language=language, reads=reads)
         return list(
-            predictor.predict(sentences, tasks=tasks, language=language, confidences=confidences, batch_size=batch_size)
+            predictor.predict(
+                sentences,
+                tasks=tasks,
+                language=language,
+                style=style,
+                confidences=confidences,
+                batch_size=batch_size,
+            )
         )
 
     def train_encoder(self, part: EncoderPart) -> None:
@@ -293,17 +311,21 @@ class HyperX(nn.Module):
         self.hypernetwork.compress(rank)
         self.config = replace(self.config, generator_rank=rank)
 
-    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters | None:
+    def adapters(self, pairs: Sequence[TaskLanguagePair], style: str | None = None) -> Adapters | None:
         """The adapters of K distinct pairs for all layers, generated or plain; None if the model has none.
 
-        A language that the model does not have reads the mean of the languages that the task was trained on.
+        What a pair reads that was not trained, or whose language the model does not have, says
+        :class:`~hyperx.method.source.SourceEmbedding` or :class:`~hyperx.method.plain.PlainAdapters`. With a style, the
+        pairs of tasks that have learnt that corpus read its embedding.
 
         Raises:
             HyperXError: if the model has no such task, or a code names no language.
         """
         writer = self.plain_adapters if self.hypernetwork is None else self.hypernetwork
-        indices = list(map(self._indices, pairs))
-        return None if writer is None else cast(Adapters, writer(*zip(*indices, strict=True)))
+        indices = [*zip(*map(self._indices, pairs), strict=True)]
+        if style is not None and self.hypernetwork is not None:
+            indices.append((self.config.corpus_names.index(style),) * len(pairs))
+        return None if writer is None else cast(Adapters, writer(*indices))
 
     @torch.compiler.disable  # type: ignore[untyped-decorator]
     def _indices(self, pair: TaskLanguagePair) -> tuple[int, int]:

@@ -40,6 +40,7 @@ GENERATED: dict[str, list[Any]] = COMMON | {
     "condition_to_layer_id": [True, False],
     "project_source_embeddings": [True, False],
     "compressed": [None, 3],
+    "corpora": [{}, {"ner#en": "news", "pos#tr": "web"}],
     "frozen": [None, PUBLISHED_PATTERN, ".*embeddings.*", NOTHING],
 }
 PLAIN: dict[str, list[Any]] = COMMON | {
@@ -63,7 +64,8 @@ def model_of(case: dict[str, Any]) -> HyperX:
         "conditional_layer_norm": "generated" in case["norms"],
     }
     names = ("adapters", "after_layer_output", "adapter_non_linearity", "head_layer")
-    model = tiny_model(encoder=tiny_bert(layers=2), options=options, **{name: case[name] for name in names})
+    fields = {name: case[name] for name in names} | {"corpora": case.get("corpora", {})}
+    model = tiny_model(encoder=tiny_bert(layers=2), options=options, **fields)
     if case.get("compressed"):
         model.compress(case["compressed"])
     return model

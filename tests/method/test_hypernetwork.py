@@ -139,6 +139,32 @@ def test_a_language_that_is_not_there_reads_the_mean_too(trained: list[bool], me
     torch.testing.assert_close(read[1], embedding.language[0])
 
 
+CORPORA = [[0, -1, 1], [-1, -1, -1]]
+"""The first task has learnt a corpus in two of three languages, the second none."""
+
+
+def test_a_pair_reads_its_corpus_a_style_that_its_task_has_learnt_or_the_mean() -> None:
+    embedding = source([True, True, True], corpora=CORPORA, corpus_dim=3)
+    first, second = embedding.corpus
+    mean, nothing = (first + second) / 2, torch.zeros(3)
+    cases = {(0, 0): first, (0, 1): mean, (0, 2): second, (0, -1): mean, (1, 0): nothing, (1, -1): nothing}
+    tasks, languages = torch.tensor(list(cases)).T
+    torch.testing.assert_close(embedding(tasks, languages)[:, 0, 6:], torch.stack([*cases.values()]))
+    style = torch.tensor([1, 1, -1, 1, 1, 1])
+    wanted = torch.stack([second, second, mean, second, nothing, nothing])
+    torch.testing.assert_close(embedding(tasks, languages, style)[:, 0, 6:], wanted)
+    assert embedding.size == 2 + 4 + 3
+
+
+def test_in_training_a_pair_reads_the_mean_of_corpora_now_and_then() -> None:
+    embedding = source([True, True, True], corpora=CORPORA, corpus_dim=3, corpus_dropout=0.25)
+    pairs = torch.zeros(4_000, dtype=torch.long)
+    read = embedding(pairs, pairs)[:, 0]
+    reads_mean = torch.isclose(read[:, 6:], embedding.corpus.mean(dim=0)).all(dim=1)
+    assert float(reads_mean.float().mean()) == pytest.approx(0.25, abs=0.03)
+    assert torch.equal(read[:, 2:6], embedding.language[0].expand(4_000, -1))
+
+
 @pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float64])
 def test_model_of_another_precision_runs_with_untrained_languages(dtype: torch.dtype) -> None:
     ids, mask = tiny_batch([3, 5])

@@ -31,7 +31,7 @@ from hyperx.data.read.sentence import Prediction
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, itemised
 from hyperx.files import missing_encoder
 from hyperx.options import value_problems
-from hyperx.prediction.request import language_problem, predicted_tasks, prediction_problems
+from hyperx.prediction.request import language_problem, predicted_tasks, prediction_problems, style_problems
 
 log = logging.getLogger(__name__)
 
@@ -99,6 +99,7 @@ def option_problems(config: PredictConfig) -> list[str]:
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
         problems.append(f"--model_name_or_path: {missing}")
     problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tasks)]
+    problems += [f"--style: {problem}" for problem in style_problems(settings, config.style)]
     if config.language is not None and (problem := language_problem(settings, config.language)):
         problems.append(f"--language: {problem}")
     return problems
@@ -138,6 +139,7 @@ def predictions_of(
         read_input(lines, given, request, lambda sentence: writer.check(sentence, places)),
         tasks=tasks,
         language=config.language,
+        style=config.style,
         confidences=config.confidence,
         batch_size=config.batch_size,
         pool=1 if at_terminal(config) else None,

@@ -62,6 +62,7 @@ def evaluate_pairs(
     *,
     batch_size: int,
     repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
+    corpora: Mapping[TaskLanguagePair, str] | None = None,
 ) -> Iterator[PairScores]:
     """Score the gold data of pairs one by one; the scores do not depend on the batch size.
 
@@ -70,11 +71,13 @@ def evaluate_pairs(
         splits: gold data of each pair.
         batch_size: windows in a batch.
         repeats: for each pair the indices of the sentences that also occur in its training split.
+        corpora: the corpora of pairs; the style of a corpus that the model has learnt is followed.
     """
     predictor = Predictor(model)
     for pair, split in splits.items():
         task, again = model.tasks[pair.task], (repeats or {}).get(pair, ())
-        results = predictor.results(pair, split.by_sentence(), batch_size=batch_size)
+        style = model.config.style((corpora or {}).get(pair))
+        results = predictor.results(pair, split.by_sentence(), batch_size=batch_size, style=style)
         gold, predicted = task.gold(split), [result.labels for result in results]
         fresh = [index for index in range(len(gold)) if index not in again]
         without = None

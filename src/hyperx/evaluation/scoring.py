@@ -234,7 +234,13 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
         raise DataError(f"no pair of the model has data in the {split} split; name --data_folder")
     for language in dict.fromkeys(pair.language for pair in splits):
         Predictor(model).tell_language(language)
-    evaluated = evaluate_pairs(model, splits, batch_size=config.per_device_eval_batch_size, repeats=repeats)
+    evaluated = evaluate_pairs(
+        model,
+        splits,
+        batch_size=config.per_device_eval_batch_size,
+        repeats=repeats,
+        corpora=data.places.corpora(),
+    )
     scores = tuple(
         replace(score, place=data.places.record(score.pair, split), limit=config.max_eval_samples)
         for score in tqdm(evaluated, total=len(splits), desc="evaluating", unit="pair", disable=silent)

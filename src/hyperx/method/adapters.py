@@ -8,6 +8,7 @@ from hyperx.config import ModelConfig
 from hyperx.languages import canonical
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
+from hyperx.pairs import TaskLanguagePair
 
 
 def new_adapters(
@@ -21,9 +22,15 @@ def new_adapters(
         return None
     if kind == "hypernetwork":
         learnt = learnt_languages(config, auxiliary).values()
-        table = [[language in own for language in languages] for own in learnt]
+        own = {TaskLanguagePair.parse(pair).key: name for pair, name in config.corpora.items()}
+        numbers = {name: number for number, name in enumerate(config.corpus_names)}
         return Hypernetwork(
-            learnt=table, layers=layers, hidden_size=hidden_size, options=options, rank=config.generator_rank
+            learnt=[[language in known for language in languages] for known in learnt],
+            corpora=[[numbers.get(own.get((task, one), ""), -1) for one in languages] for task in config.kinds],
+            layers=layers,
+            hidden_size=hidden_size,
+            options=options,
+            rank=config.generator_rank,
         )
     return PlainAdapters(
         sharing=kind,

@@ -2,7 +2,7 @@
 
 ::
 
-    source  = [e_task(t) ; e_lang(g) ; e_layer(l)]                  SourceEmbedding
+    source  = [e_task(t) ; e_lang(g) ; e_layer(l)]                  SourceEmbedding (and e_corpus(c), if there are any)
     s       = W2 relu(W1 source + c1) + c2, scaled to length 1      SourceProjector, UnitScale
     D       = reshape(A s + a), and so on for d, U and u            Generator
     x      <- x + norm_post(U act(D norm_pre(x) + d) + u)           bottleneck_adapter
@@ -28,7 +28,9 @@ class Hypernetwork(nn.Module):
     """Source embedding, source projector and generators.
 
     Args:
-        learnt: for each task and language whether the task has learnt the language ``[T, G]``.
+        learnt: for each task and language whether the language counts in the task's mean ``[T, G]``.
+        corpora: for each task and language the index of its corpus in training, -1 for none ``[T, G]``; see
+            :class:`~hyperx.method.source.SourceEmbedding`.
         layers: number L of adapted layers.
         hidden_size: hidden size h of the encoder.
         options: sizes, norms and initialisation.
@@ -43,6 +45,7 @@ class Hypernetwork(nn.Module):
         hidden_size: int,
         options: HypernetworkOptions,
         rank: int | None = None,
+        corpora: Sequence[Sequence[int]] = (),
     ) -> None:
         super().__init__()
         self.options, self.rank = options, rank
@@ -54,11 +57,15 @@ class Hypernetwork(nn.Module):
             language_dim=options.language_embedding_dim,
             layer_dim=options.layer_id_embedding_dim,
             dropout=options.language_dropout,
+            corpora=corpora,
+            corpus_dim=options.corpus_embedding_dim,
+            corpus_dropout=options.corpus_dropout,
         )
-        size, sets = options.generators_read, 1 if options.condition_to_layer_id else layers
+        size, sets = self.source.size, 1 if options.condition_to_layer_id else layers
         self.projector: nn.Module = nn.Identity()
         if options.project_source_embeddings:
-            self.projector = SourceProjector(options.source_dim, options.source_hidden_dim, size)
+            size = options.projected_source_embedding_dim
+            self.projector = SourceProjector(self.source.size, options.source_hidden_dim, size)
         self.scale = UnitScale() if options.generator_start == "scaled" else nn.Identity()
 
         def projection(*shape: int) -> Generator | SharedBasis:
@@ -94,19 +101,23 @@ class Hypernetwork(nn.Module):
             if isinstance(norm, NormGenerator):
                 nn.init.ones_(norm.weight.bias)
 
-    def projected(self, tasks: Tensor, languages: Tensor) -> Tensor:
+    def projected(self, tasks: Tensor, languages: Tensor, corpora: Tensor | None = None) -> Tensor:
         """What the generators read for K pairs, ``s [K, L, P]`` (``[K, 1, P]`` if each layer has its own set)."""
-        s: Tensor = self.scale(self.projector(self.source(tasks, languages)))
+        s: Tensor = self.scale(self.projector(self.source(tasks, languages, corpora)))
         return s
 
-    def forward(self, tasks: Sequence[int], languages: Sequence[int]) -> AdapterWeights:
+    def forward(
+        self, tasks: Sequence[int], languages: Sequence[int], corpora: Sequence[int] | None = None
+    ) -> AdapterWeights:
         """The adapters of K distinct pairs in all L layers.
 
         Args:
             tasks: K task indices.
             languages: K language indices, -1 for a language that is not there.
+            corpora: K indices of corpora, -1 for the mean; by default those that the pairs were trained on.
         """
-        s = self.projected(*placed(torch.tensor([[*tasks], [*languages]]), self.source.task.device))
+        indices = [[*given] for given in (tasks, languages, corpora) if given is not None]
+        s = self.projected(*placed(torch.tensor(indices), self.source.task.device))
         return AdapterWeights(
             down=self.down(s),
             down_bias=self.down_bias(s),
@@ -125,10 +136,11 @@ class Hypernetwork(nn.Module):
         """
         if not isinstance(self.down, Generator) or not isinstance(self.up, Generator):
             raise HyperXError(f"the generators are mixtures of {self.rank} matrices already")
-        tasks, languages = len(self.source.task), len(self.source.language)
-        pairs = torch.cartesian_prod(torch.arange(tasks), torch.arange(languages)).to(self.source.task.device)
+        counts = (len(self.source.task), len(self.source.language), self.source.learnt_corpora.shape[1])
+        ranges = [torch.arange(-1 if number == 2 else 0, count) for number, count in enumerate(counts)]
+        every = torch.cartesian_prod(*ranges).to(self.source.task.device)
         training = self.training
-        every_s = self.eval().projected(pairs[:, 0], pairs[:, 1])
+        every_s = self.eval().projected(*every.unbind(dim=1))
         self.train(training)
         most = min(every_s[..., 0].numel(), *self.down.weight.shape[1:])
         if not 1 <= rank <= most:

@@ -13,9 +13,13 @@ from torch.nn import functional as F
 class SourceEmbedding(nn.Module):
     """``[e_task(t) ; e_lang(g) ; e_layer(l)]``, each part learnt, N(0, 1) at the start (Hyper-X, section 2).
 
+    Where training data names corpora, ``e_corpus(c)`` follows the language, which is not in the paper: it takes up what
+    is an annotation's habit, so that a language's embedding need not, and prediction may ask for a corpus's style.
+    A corpus that a task has not learnt, or none, index -1, is the mean of those that it has.
+
     In place of a language that has not been learnt for a task, the mean of those that have is used: its own embedding,
     still random or shaped only by other tasks, would be an outlier to the projector. A language that is not there,
-    index -1, uses the mean as well. With dropout, pairs use the mean in training too, at random.
+    index -1, uses the mean as well. With dropout, pairs use the means in training too, at random.
 
     Args:
         learnt: for each task and language whether the language counts in the task's mean ``[T, G]``; in a task without
@@ -25,10 +29,16 @@ class SourceEmbedding(nn.Module):
         task_dim: size of a task embedding.
         language_dim: size of a language embedding.
         layer_dim: size of a layer embedding.
-        dropout: probability that a pair uses the mean in a training step.
+        dropout: probability that a pair uses the mean of languages in a training step.
+        corpora: for each task and language the index of the corpus that the pair was trained on, -1 for none
+            ``[T, G]``; no corpus embeddings if there is none at all.
+        corpus_dim: size of a corpus embedding.
+        corpus_dropout: probability that a pair uses the mean of corpora in a training step.
     """
 
     learnt: Tensor
+    corpora: Tensor
+    learnt_corpora: Tensor
 
     def __init__(
         self,
@@ -40,30 +50,59 @@ class SourceEmbedding(nn.Module):
         language_dim: int,
         layer_dim: int,
         dropout: float = 0.0,
+        corpora: Sequence[Sequence[int]] = (),
+        corpus_dim: int = 0,
+        corpus_dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        self.dropout, self.mean_for_untrained = dropout, mean_for_untrained
+        self.dropout, self.corpus_dropout, self.mean_for_untrained = dropout, corpus_dropout, mean_for_untrained
         self.task = nn.Parameter(torch.randn(len(learnt), task_dim))
         self.language = nn.Parameter(torch.randn(len(learnt[0]), language_dim))
+        table = [list(own) for own in corpora] or [[-1] * len(own) for own in learnt]
+        count = 1 + max(map(max, table))
+        self.corpus = nn.Parameter(torch.randn(count, corpus_dim)) if count else None
+        self.register_buffer("corpora", torch.tensor(table), persistent=False)
+        own_corpora = [[corpus in own for corpus in range(count)] for own in table]
+        self.register_buffer("learnt_corpora", torch.tensor(own_corpora), persistent=False)
         self.layer = nn.Parameter(torch.randn(layers, layer_dim)) if layers else None
         rows = [list(own) if any(own) else [True] * len(own) for own in learnt]
         self.register_buffer("learnt", torch.tensor(rows), persistent=False)
 
+    @property
+    def size(self) -> int:
+        """Size S of a source embedding."""
+        return sum(0 if part is None else part.shape[1] for part in (self.task, self.language, self.corpus, self.layer))
+
     def language_vectors(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """The language vectors of K pairs ``[K, language_dim]``: an embedding each, or the mean of the learnt ones."""
         learnt = self.learnt[tasks]
-        shares = learnt.to(self.language.dtype) / learnt.sum(dim=1, keepdim=True)
-        kept = (languages >= 0)[:, None]
-        if self.mean_for_untrained:
-            kept = kept & learnt.gather(1, languages.clamp(min=0)[:, None])
-        if self.training and self.dropout > 0:
-            kept = kept & (torch.rand(kept.shape, device=kept.device) >= self.dropout)
-        return torch.where(kept, self.language[languages], shares @ self.language)
+        return self._own_or_mean(self.language, languages, learnt, self.mean_for_untrained, self.dropout)
 
-    def forward(self, tasks: Tensor, languages: Tensor) -> Tensor:
+    def corpus_vectors(self, tasks: Tensor, corpora: Tensor) -> Tensor:
+        """The corpus vectors of K pairs ``[K, corpus_dim]``: an embedding each, or the mean of those of the task; zero
+        for a task without any."""
+        assert self.corpus is not None
+        return self._own_or_mean(self.corpus, corpora, self.learnt_corpora[tasks], True, self.corpus_dropout)
+
+    def _own_or_mean(self, table: Tensor, rows: Tensor, learnt: Tensor, only_learnt: bool, dropout: float) -> Tensor:
+        """Rows of a table ``[K, D]``, or for some of them the mean of the learnt rows, given by ``learnt [K, N]``."""
+        shares = learnt.to(table.dtype) / learnt.sum(dim=1, keepdim=True).clamp(min=1)
+        kept = (rows >= 0)[:, None]
+        if only_learnt:
+            kept = kept & learnt.gather(1, rows.clamp(min=0)[:, None])
+        if self.training and dropout > 0:
+            kept = kept & (torch.rand(kept.shape, device=kept.device) >= dropout)
+        return torch.where(kept, table[rows], shares @ table)
+
+    def forward(self, tasks: Tensor, languages: Tensor, corpora: Tensor | None = None) -> Tensor:
         """Source embeddings of K pairs ``[K, L, S]``, or ``[K, 1, S]`` without layer embeddings, given the indices of
-        their tasks ``[K]`` and languages ``[K]``, -1 for a language that is not there."""
-        pair = torch.cat([self.task[tasks], self.language_vectors(tasks, languages)], dim=-1)[:, None]
+        their tasks ``[K]``, languages ``[K]`` and corpora ``[K]``, -1 for one that is not there; by default the corpora
+        that the pairs were trained on."""
+        parts = [self.task[tasks], self.language_vectors(tasks, languages)]
+        if self.corpus is not None:
+            own = torch.where(languages >= 0, self.corpora[tasks, languages], -1) if corpora is None else corpora
+            parts.append(self.corpus_vectors(tasks, own))
+        pair = torch.cat(parts, dim=-1)[:, None]
         if self.layer is None:
             return pair
         layers = self.layer.expand(len(tasks), -1, -1)

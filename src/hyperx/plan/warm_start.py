@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
-TASK_ROWS, LANGUAGE_ROWS = "hypernetwork.source.task", "hypernetwork.source.language"
+TASK_ROWS, LANGUAGE_ROWS, CORPUS_ROWS = (f"hypernetwork.source.{part}" for part in ("task", "language", "corpus"))
 HEADS, PLAIN = "heads.", "plain_adapters."
 OPTION = "--load_from_ckpt"
 
@@ -69,6 +69,9 @@ class WarmStart:
             for name, (before, now) in compared.items()
             if before != now
         ]
+        if bool(then.corpora) != bool(config.corpora) and config.architecture.adapters == "hypernetwork":
+            before, now = (", ".join(one.corpus_names) or "none" for one in (then, config))
+            faults.append(f"corpora named in the data table: the checkpoint has {before}; this run has {now}")
         if faults:
             raise CheckpointError(itemised(f"{OPTION}: {self.folder} does not fit", faults))
         # An earlier warm start may have left out a task or a language, which is initialised anew if it returns.
@@ -85,6 +88,7 @@ class WarmStart:
             config,
             trained_pairs=trained,
             self_trained_pairs=tuple(pair for pair in trained if pair not in labelled),
+            corpora={pair: name for pair, name in {**then.corpora, **config.corpora}.items() if pair in trained},
             trained_inside=then.trained_inside,
         )
 
@@ -110,6 +114,8 @@ class WarmStart:
             before = {canonical(language): row for row, language in enumerate(then.languages)}
             if then.trained_pairs and then.hypernetwork.mean_for_untrained:  # the others were never trained
                 before = {code: row for code, row in before.items() if code in then.trained_languages}
+        elif name == CORPUS_ROWS:
+            names, before = list(config.corpus_names), {one: row for row, one in enumerate(then.corpus_names)}
         else:
             yield own.data, saved
             return
@@ -163,7 +169,7 @@ def _shape(shape: HypernetworkOptions, architecture: ArchitectureOptions) -> dic
     if architecture.adapters == "none":
         return {"adapters": "none", "head_layer": architecture.head_layer}
     plain = architecture.adapters != "hypernetwork"
-    unread = {"mean_for_untrained", "language_dropout"}  # which weights are used, not what they are
+    unread = {"mean_for_untrained", "language_dropout", "corpus_dropout"}  # which weights are used, not what they are
     if plain:
         unread |= {name for name in HypernetworkOptions.__slots__ if not name.startswith(("adapter", "add"))}
     return {

@@ -61,7 +61,7 @@ class PairModel(Protocol):
     @property
     def word_embeddings(self) -> Tensor: ...
     def checked_tokenizer(self) -> PreTrainedTokenizerFast: ...
-    def adapters(self, pairs: Sequence[TaskLanguagePair]) -> Adapters | None: ...
+    def adapters(self, pairs: Sequence[TaskLanguagePair], style: str | None = None) -> Adapters | None: ...
     def train(self, mode: bool = True) -> Any: ...
 
 
@@ -84,6 +84,7 @@ class Predictor:
         *,
         tasks: Sequence[str],
         language: str,
+        style: str | None = None,
         confidences: bool = False,
         batch_size: int = 32,
         pool: int | None = None,
@@ -95,6 +96,7 @@ class Predictor:
                 held at a time. If reading fails, those before that are labelled first.
             tasks: the tasks to run, each with its own adapters.
             language: the language of the sentences.
+            style: the corpus whose annotation to follow.
             confidences: also give the probability of each label.
             batch_size: windows in a batch; the labels do not depend on it.
             pool: sentences read ahead and sorted by length; by default 32 batches.
@@ -104,7 +106,7 @@ class Predictor:
         with self._working():
             encoder = SubwordEncoder(model.checked_tokenizer(), max_length=model.config.max_length)
             pairs = {task: TaskLanguagePair(task, language) for task in tasks}
-            adapters = {task: model.adapters([pair]) for task, pair in pairs.items()}
+            adapters = {task: model.adapters([pair], style) for task, pair in pairs.items()}
         places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
         for chunk in _chunks(sentences, pool or POOL * batch_size):
             whole = [sentence for sentence in chunk if sentence.error is None]
@@ -128,12 +130,17 @@ class Predictor:
                 )
 
     def results(
-        self, pair: TaskLanguagePair, sentences: Iterable[Sequence[Window]], *, batch_size: int
+        self,
+        pair: TaskLanguagePair,
+        sentences: Iterable[Sequence[Window]],
+        *,
+        batch_size: int,
+        style: str | None = None,
     ) -> Iterator[Result]:
-        """The results of a pair for sentences given as windows, in order."""
+        """The results of a pair for sentences given as windows, in order; for evaluation, which reads windows."""
         sentences = iter(sentences)
         with self._working():
-            adapters = self.model.adapters([pair])
+            adapters = self.model.adapters([pair], style)
         while pool := list(itertools.islice(sentences, POOL * batch_size)):
             with self._working():
                 results = self._labelled(pair, pool, adapters, batch_size)

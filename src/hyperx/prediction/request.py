@@ -32,6 +32,14 @@ def language_problem(config: ModelConfig, language: str) -> str | None:
     return f"{no_language(language, config.languages)} The model has {', '.join(config.languages)}."
 
 
+def style_problems(config: ModelConfig, style: str | None) -> Iterator[str]:
+    """That the model has learnt no corpus of this name."""
+    known = config.corpus_names
+    if style is not None and style not in known:
+        has = f"it has {', '.join(known)}." if known else "the data that it was trained on names no corpora."
+        yield f"the model has no style {style!r}; {has}{did_you_mean(style, known)}"
+
+
 def prediction_problems(config: ModelConfig, names: Sequence[str]) -> Iterator[str]:
     """What keeps tasks from being predicted: those that are not there, and those that only serve others."""
     known = predictable(config)

@@ -150,6 +150,7 @@ class PairData:
         splits: the place of each available split.
         label_map: entity types to read as others, or as O; labels of texts to read as others.
         columns: our names -> the column names in the data, if they are unusual.
+        corpus: the name of the corpus, whose style of annotation the pair has, if it was given.
     """
 
     pair: PairName
@@ -157,6 +158,7 @@ class PairData:
     splits: Mapping[str, Place]
     label_map: Mapping[str, str] = field(default_factory=dict)
     columns: Mapping[str, str] = field(default_factory=dict)
+    corpus: str | None = None
 
 
 class DataPlaces:
@@ -180,6 +182,10 @@ class DataPlaces:
 
     def __contains__(self, pair: TaskLanguagePair) -> bool:
         return pair.key in self._data
+
+    def corpora(self) -> dict[TaskLanguagePair, str]:
+        """The corpora of the pairs that have a named one."""
+        return {data.pair: data.corpus for data in self._data.values() if data.corpus is not None}
 
     def only(self, pairs: Iterable[TaskLanguagePair]) -> DataPlaces:
         """The data of some of the pairs."""

@@ -225,7 +225,7 @@ class _Search:
             what = "only labelled texts have columns to name here; this task reads"
             also = " (of CoNLL-U, name the key of MISC that has entities: {ner: KEY})" if column == "ner" else ""
             problems.append(f"{place}: {what} {column}{also}")
-        return PairData(pair, column, splits, {**label_map, **entry.label_map}, entry.columns)
+        return PairData(pair, column, splits, {**label_map, **entry.label_map}, entry.columns, entry.corpus)
 
     def _from_table(
         self, pair: TaskLanguagePair, entry: Entry, column: str, place: str, problems: list[str]

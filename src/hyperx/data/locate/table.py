@@ -83,6 +83,7 @@ class Entry(BaseModel):
     hub: HubEntry | None = None
     columns: dict[str, Text] = {}
     label_map: dict[Label, Label] = {}
+    corpus: Text | None = None  # whose annotation it is
 
     @property
     def splits(self) -> dict[str, tuple[str, ...] | Rows | Forgotten]:
