@@ -1,4 +1,8 @@
-"""The plan of a run: all options checked and all problems told together, before data is read or a model is loaded."""
+"""The plan of a run: what the options say together, checked and told at once, before data is read or a model loaded.
+
+Names and types of options were checked before (:mod:`hyperx.options`); what the encoder or the model must be asked is
+checked when these are there (:mod:`hyperx.plan.data`, :mod:`hyperx.plan.model`).
+"""
 
 from __future__ import annotations
 

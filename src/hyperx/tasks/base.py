@@ -130,8 +130,7 @@ class Task(ABC):
         return ()
 
     def label_set(self, seen: Iterable[str]) -> tuple[str, ...]:
-        """The task's labels, given those of the training data: by default these in alphabetical order. The first is the
-        label of a word without evidence."""
+        """The task's labels, given those of the training data: by default these in alphabetical order."""
         return tuple(sorted(set(seen)))
 
     def windows(self, encoder: SubwordEncoder, sentences: Sequence[Sentence]) -> list[list[Window]]:

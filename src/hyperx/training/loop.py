@@ -125,7 +125,7 @@ class TrainingRun:
         if accelerator.device.type == "cpu":
             keep_freed_memory()
         rows = options.per_device_train_batch_size * accelerator.num_processes
-        self.plan = BatchPlan(
+        self.batch_plan = BatchPlan(
             [split.lengths for split in data.train_splits], config.sampling, batch_size=rows, seed=options.seed
         )
         self.collate = Collator(
@@ -285,7 +285,7 @@ class TrainingRun:
 
     def _batches(self, start: int) -> Iterator[Batch]:
         process, processes = self.accelerator.process_index, self.accelerator.num_processes
-        for number, rows in enumerate(self.plan.batches(start), start=start):
+        for number, rows in enumerate(self.batch_plan.batches(start), start=start):
             yield self.collate(rows[process::processes], number * processes + process)
 
     def _step(self, batches: Iterator[Batch]) -> torch.Tensor:

@@ -31,7 +31,8 @@ Ints = NDArray[np.int32]
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """A run of whole words, or of text, that fits the encoder. Every word of a sentence is owned by exactly one window.
+    """A run of whole words, or of text, that fits the encoder. Windows of a sentence overlap; every word is owned by
+    exactly one of them. Windows of two texts own nothing: each stands for the whole.
 
     Args:
         ids: subword ids ``[T]``, special ones included.
@@ -39,8 +40,9 @@ class Window:
             text that is not split into words, the index of its text: 0, or 1 in the second of two texts.
         start: the first word that this window owns; in text that is not split into words, the first subword.
         stop: the end of those words (exclusive).
-        sentence: index of the sentence in its split.
-        targets: the sentence's annotation by column, where it is known: one number for each word, or one for the text.
+        sentence: index of the sentence in its split, if it comes from one.
+        targets: the sentence's annotation by column, if it comes from a split: one number for each word, or one for the
+            text.
     """
 
     ids: Ints

@@ -17,7 +17,7 @@ class Sentence:
     Args:
         words: the syntactic words, in order; none if only the text is known.
         columns: annotation by name, one value per word: ``upos``, ``ner``, ``deprel`` (strings) and ``head`` (integers,
-            0 for the root). Empty if there is none, or none was asked for.
+            0 for the root); or one for the text: ``label``. Empty if there is none, or none was asked for.
         lines: the line of each word, counted from 1, or that of a text without words; empty if there is no file.
         origin: the file, stream or data set.
         text: the raw sentence, or a text of any length, if it is known.
