@@ -61,8 +61,8 @@ def test_the_commands_of_the_how_tos_are_understood(
     (tmp_path / "text.txt").write_text("Ada Lovelace sees London.\n")
     folder = Path(shutil.copytree(data, tmp_path / "data"))
     shutil.copytree(folder / "ner" / "en", folder / "ner" / "sw")
-    more = toy.QUIET if command[0] == "predict" else [*base[:2], *toy.SHAPE, *toy.QUIET, "--max_train_steps", "1"]
-    assert main([*command, *more]) == 0
+    run = [*base[:2], *toy.SHAPE, *toy.QUIET, "--max_train_steps", "1"]
+    assert main([*command, *{"train": run, "predict": toy.QUIET}.get(command[0], [])]) == 0
 
 
 def test_the_line_of_json_of_the_how_tos_has_the_keys_that_are_written() -> None:

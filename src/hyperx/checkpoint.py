@@ -25,6 +25,7 @@ from hyperx import files
 from hyperx.config import ModelConfig
 from hyperx.errors import CheckpointError, HyperXError, itemised, listing
 from hyperx.files import write_json
+from hyperx.packing import unpacked
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -228,13 +229,27 @@ def read_config(folder: Path) -> ModelConfig:
 
 
 def read_tensors(folder: Path) -> dict[str, Tensor]:
-    """The trained weights; raises a CheckpointError if the file is missing or damaged, or has NaN or infinity."""
+    """The trained weights in 32 bits, of some only the change (see ``packing.restored``); raises a CheckpointError if
+    the file is missing or damaged, or has NaN or infinity."""
     from safetensors.torch import load_file
 
+    faults: list[str] = []
     with _reading(folder / WEIGHTS):
-        tensors = load_file(folder / WEIGHTS)
+        tensors = unpacked(load_file(folder / WEIGHTS), faults)
+        if faults:
+            raise HyperXError(itemised(f"{folder / WEIGHTS} is damaged", faults))
         _check_finite(tensors)
     return tensors
+
+
+def read_sizes(folder: Path) -> dict[str, tuple[int, int]]:
+    """Bytes and number of dimensions of every tensor in the file of weights, by its header; raises a CheckpointError if
+    the file is missing or damaged."""
+    with _reading(folder / WEIGHTS), (folder / WEIGHTS).open("rb") as file:
+        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+        header.pop("__metadata__", None)
+        ends = {name: (*one["data_offsets"], one["shape"]) for name, one in header.items()}
+        return {name: (end - start, len(shape)) for name, (start, end, shape) in ends.items()}
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

@@ -167,6 +167,15 @@ class ModelConfig:
         own = self.architecture.adapters == "hypernetwork" and not self.hypernetwork.mean_for_untrained
         return "an embedding that nothing has trained" if own else "the mean of the trained languages"
 
+    @property
+    def incompressible(self) -> str | None:
+        """Why the hypernetwork cannot be compressed, if it cannot."""
+        if self.architecture.adapters != "hypernetwork":
+            return f"the model's adapters are {self.architecture.adapters}: only a hypernetwork can be compressed"
+        if self.generator_rank is not None:
+            return f"the generators are mixtures of {self.generator_rank} matrices already"
+        return None
+
     def to_json(self) -> dict[str, Any]:
         """A JSON value of which `files.checked` makes the configuration again."""
         return asdict(self)
@@ -427,6 +436,30 @@ class PredictConfig:
     """Run on the CPU even if there is a GPU."""
     disable_progress_bar: bool = False
     """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompressConfig:
+    """Write a checkpoint in few bytes, which all commands read as they read the original.
+
+    For example:
+
+    hyperx compress runs/first --output runs/small --rank 32
+    """
+
+    folder: Path | None = None
+    """A checkpoint folder, or an output folder, whose best checkpoint is used."""
+    output: Path | None = None
+    """A new folder for the small checkpoint."""
+    rank: Count | None = None
+    """Generate both projections of adapters as mixtures of this many matrices. By default the hypernetwork stays."""
+    bits: int = 8
+    """8: store matrices as whole numbers with a scale for each row; 32: as they are."""
+    encoder_rank: Count | None = None
+    """If the encoder's layers were trained: cut what changed in each matrix to this rank. By default it is kept whole,
+    in 8 bits."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

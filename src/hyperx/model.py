@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, SupportsIndex, cast, get_args
 
@@ -13,7 +14,7 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from transformers.activations import ACT2FN
 
-from hyperx import checkpoint
+from hyperx import checkpoint, packing
 from hyperx.config import EncoderPart, ModelConfig
 from hyperx.data.batch.windows import SubwordEncoder, Subwords, pad_windows
 from hyperx.data.read.rows import in_order
@@ -22,7 +23,7 @@ from hyperx.device import placed
 from hyperx.encoders.dropout import use_fast_dropout
 from hyperx.encoders.families import encoder_layers, keep_layers, norm_modules, prepared_mask, unroll_shared_layers
 from hyperx.encoders.injection import Injection, not_compiled
-from hyperx.encoders.loading import load_encoder
+from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.files import checked, in_home
@@ -141,13 +142,8 @@ class HyperX(nn.Module):
         tensors = checkpoint.read_tensors(path)
         if encoder is not None:
             _path("encoder", encoder)
-        loaded = load_encoder(os.fspath(encoder or config.encoder))
-        if loaded.content_hash != config.encoder_hash:
-            raise CheckpointError(
-                f"{path} was trained on the encoder {config.encoder!r} with content {config.encoder_hash[:12]}; "
-                f"{loaded.name!r} has {loaded.content_hash[:12]}: name the same encoder with --model_name_or_path"
-            )
-        model = cls(loaded.model, config)
+        loaded = _same_encoder(os.fspath(encoder or config.encoder), config, path)
+        model = cls(loaded.model, replace(config, encoder=loaded.name))
         model.tokenizer, model.folder = loaded.tokenizer, path
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
         model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
@@ -162,29 +158,42 @@ class HyperX(nn.Module):
             if parameter.requires_grad or not name.startswith("encoder.") or name in before
         ]
 
-    def save_files(self, folder: Path) -> None:
-        """Write the configuration and the trained weights into an existing folder."""
+    def save_files(self, folder: Path, *, bits: int = 32, encoder_rank: int | None = None) -> None:
+        """Write the configuration and the trained weights into an existing folder; see :meth:`save_pretrained`."""
         own = dict(self.named_parameters())
-        state = {name: own[name] for name in self.trained_names()}
+        state: Mapping[str, Tensor] = {name: own[name] for name in self.trained_names()}
         inside = tuple(name for name in state if name.startswith("encoder."))
+        if (bits, encoder_rank) != (32, None):
+            before: dict[str, Tensor] = {}
+            if any(own[name].dim() > 1 for name in inside):
+                encoder = _same_encoder(self.config.encoder, self.config, "the model").model
+                unroll_shared_layers(encoder)
+                before = dict(encoder.named_parameters(prefix="encoder"))
+            state = packing.packed(state, before, bits=bits, rank=encoder_rank)
         checkpoint.save_model(folder, replace(self.config, trained_inside=inside), state)
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, *, bits: int = 32, encoder_rank: int | None = None) -> None:
         """Save a checkpoint that :meth:`from_pretrained` reads: what was trained, not the encoder.
 
-        The folder is new or empty, or one that this method wrote; a CheckpointError says what else would be lost.
+        Args:
+            folder: new or empty, or one that this method wrote; a CheckpointError says what else would be lost.
+            bits: 8 stores matrices as whole numbers with a scale for each row; of trained layers of the encoder, what
+                changed is stored so.
+            encoder_rank: cut what changed to the product of two matrices of this rank.
         """
         path = _path("folder", folder).resolve()
         inside = path.iterdir() if path.is_dir() else [path] if path.exists() else []
         if other := sorted({one.name for one in inside} - {checkpoint.CONFIG, checkpoint.WEIGHTS}):
             raise CheckpointError(f"{path} holds {listing(other, most=3)}, which would be lost; name a new folder")
-        checkpoint.write_folder(path, self.save_files)
+        checkpoint.write_folder(path, partial(self.save_files, bits=bits, encoder_rank=encoder_rank))
 
     def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
         """Load weights, which must have exactly these names (by default those of :meth:`trained_names`); raises a
         CheckpointError that names what is missing, unexpected or of another shape or type."""
         own, expected = dict(self.named_parameters()), self.trained_names() if names is None else names
-        faults = [f"missing: {name}" for name in expected if name not in tensors]
+        faults = list[str]()
+        tensors = packing.restored(tensors, own, faults)
+        faults += [f"missing: {name}" for name in expected if name not in tensors]
         faults += [f"unexpected: {name}" for name in tensors if name not in expected or name not in own]
         weights = {name: [(own[name], tensor)] for name, tensor in tensors.items() if name in own}
         checkpoint.copy_weights(weights, faults, "the weights do not fit the model")
@@ -304,10 +313,9 @@ class HyperX(nn.Module):
         """
         if not isinstance(rank, int):
             raise not_expected("rank", "a whole number", rank)
-        if self.hypernetwork is None:
-            raise HyperXError(
-                f"the model's adapters are {self.config.architecture.adapters}: only a hypernetwork can be compressed"
-            )
+        if problem := self.config.incompressible:
+            raise HyperXError(problem)
+        assert self.hypernetwork is not None
         self.hypernetwork.compress(rank)
         self.config = replace(self.config, generator_rank=rank)
 
@@ -407,6 +415,17 @@ def _path(name: str, value: str | os.PathLike[str]) -> Path:
     if not isinstance(value, str | os.PathLike) or "\0" in os.fspath(value):
         raise not_expected(name, "a path", value)
     return in_home(os.fspath(value))
+
+
+def _same_encoder(name: str, config: ModelConfig, trained: object) -> LoadedEncoder:
+    """The encoder in a place; raises a CheckpointError if what was trained was trained on a different one."""
+    loaded = load_encoder(name)
+    if loaded.content_hash != config.encoder_hash:
+        raise CheckpointError(
+            f"{trained} was trained on the encoder {config.encoder!r} with content {config.encoder_hash[:12]}; "
+            f"{loaded.name!r} has {loaded.content_hash[:12]}: name the same encoder with --model_name_or_path"
+        )
+    return loaded
 
 
 def _checked_rows(pairs: Pairs, input_ids: Tensor, **others: Tensor | None) -> list[TaskLanguagePair]:

@@ -12,7 +12,15 @@ import pytest
 import hyperx
 from hyperx.cli import COMMANDS, main
 from hyperx.cli.options import help_texts
-from hyperx.config import CheckConfig, EvaluateConfig, ImportConfig, LanguagesConfig, PredictConfig, TrainConfig
+from hyperx.config import (
+    CheckConfig,
+    CompressConfig,
+    EvaluateConfig,
+    ImportConfig,
+    LanguagesConfig,
+    PredictConfig,
+    TrainConfig,
+)
 from hyperx.options import flat, option_types
 
 CONFIGS: dict[str, type[Any]] = {
@@ -21,6 +29,7 @@ CONFIGS: dict[str, type[Any]] = {
     "predict": PredictConfig,
     "check": CheckConfig,
     "languages": LanguagesConfig,
+    "compress": CompressConfig,
     "import-published": ImportConfig,
 }
 IN_FILES_ONLY, WITHOUT_A_NAME = "data", ("words", "folder")

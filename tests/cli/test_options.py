@@ -15,6 +15,7 @@ from hyperx.config import (
     PUBLISHED,
     ArchitectureOptions,
     CheckConfig,
+    CompressConfig,
     DataOptions,
     EvaluateConfig,
     HypernetworkOptions,
@@ -154,7 +155,9 @@ def test_merged_keys_may_stand_again(file: Path) -> None:
     }
 
 
-@pytest.mark.parametrize("kind", [TrainConfig, CheckConfig, EvaluateConfig, PredictConfig, ImportConfig])
+@pytest.mark.parametrize(
+    "kind", [TrainConfig, CheckConfig, EvaluateConfig, PredictConfig, CompressConfig, ImportConfig]
+)
 def test_the_home_folder_stands_for_a_tilde_in_every_path(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -215,6 +218,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "Training": ("train", TrainingOptions),
     "`hyperx evaluate`": ("evaluate", EvaluateConfig),
     "`hyperx predict`": ("predict", PredictConfig),
+    "`hyperx compress`": ("compress", CompressConfig),
     "`hyperx import-published`": ("import-published", ImportConfig),
 }
 """The tables of docs/options.md by the headings above them."""

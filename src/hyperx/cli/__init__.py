@@ -1,4 +1,4 @@
-"""The command line: ``hyperx train | evaluate | predict | check | languages | import-published``."""
+"""The command line: ``hyperx train | evaluate | predict | check | compress | languages | import-published``."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ COMMANDS = {
     "evaluate": "score a checkpoint on any pairs, including those without training data",
     "predict": "tag text with a checkpoint",
     "check": "read and count the data of a run and list every problem, without training",
+    "compress": "write a checkpoint in few bytes",
     "languages": "list the languages of Universal Dependencies and WikiANN, and their treebanks",
     "import-published": "convert a checkpoint of the published program",
 }
@@ -73,7 +74,8 @@ def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing errors that a user can fix without a traceback."""
     try:
         with ending_at_once(command):
-            module = importlib.import_module(f"hyperx.cli.{'predict' if command == 'predict' else 'commands'}")
+            own = command in ("predict", "compress")
+            module = importlib.import_module(f"hyperx.cli.{command if own else 'commands'}")
             getattr(module, command.replace("-", "_"))(list(arguments))
             sys.stdout.flush()
     except HyperXError as error:

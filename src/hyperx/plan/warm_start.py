@@ -12,6 +12,7 @@ from hyperx import checkpoint
 from hyperx.config import ArchitectureOptions, HypernetworkOptions, ModelConfig, TrainConfig
 from hyperx.errors import CheckpointError, itemised
 from hyperx.languages import canonical
+from hyperx.packing import restored
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.registry import KINDS
 
@@ -89,15 +90,17 @@ class WarmStart:
             trained_pairs=trained,
             self_trained_pairs=tuple(pair for pair in trained if pair not in labelled),
             corpora={pair: name for pair, name in {**then.corpora, **config.corpora}.items() if pair in trained},
+            generator_rank=then.generator_rank,
             trained_inside=then.trained_inside,
         )
 
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
         """Copy the weights into a model that :meth:`continued` describes, and log what was copied and what is new. A
         CheckpointError if a weight is missing, unexpected or has another shape or type, or no adapter fits."""
-        own, tensors = dict(model.named_parameters()), checkpoint.read_tensors(self.folder)
+        own, faults = dict(model.named_parameters()), list[str]()
+        tensors = restored(checkpoint.read_tensors(self.folder), own, faults)
         copied = {name: list(self._rows(name, own[name], one, config)) for name, one in tensors.items() if name in own}
-        faults = [f"missing: {name}" for name in own if name not in copied and self._is_due(name, self.config.labels)]
+        faults += [f"missing: {name}" for name in own if name not in copied and self._is_due(name, self.config.labels)]
         faults += [f"unexpected: {name}" for name in tensors if name not in own and self._is_due(name, config.labels)]
         if config.architecture.adapters != "none" and not any(name.startswith((PLAIN, TASK_ROWS)) for name in copied):
             faults.append(f"none of its adapters is among those of this run: {', '.join(_adapters(own))}")

@@ -1,0 +1,271 @@
+"""Weights in few bytes: close to what they were, read by all commands, and told where they are damaged."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+import toy
+from hyperx.cli import main
+from hyperx.encoders.loading import load_encoder
+from hyperx.errors import CheckpointError, HyperXError
+from hyperx.model import HyperX
+from hyperx.packing import in_8_bits, packed, restored, unpacked
+from tiny import model_config, randomise, tiny_batch, tiny_bert, tiny_tokenizer
+
+WEIGHTS = "model.safetensors"
+IDS, MASK = tiny_batch([6, 4], vocabulary=16)
+QUERY = "encoder.encoder.layer.0.attention.self.query.weight"
+
+
+# The numbers ----------------------------------------------------------------------------------------------------------
+
+
+FLOATS = st.floats(width=32, allow_nan=False, allow_infinity=False)
+
+
+@given(
+    st.integers(1, 4).flatmap(lambda n: st.lists(st.lists(FLOATS, min_size=n, max_size=n), min_size=1)),
+    st.lists(st.sampled_from([0.0, 1e-45, 1e-30, 1.0]), min_size=1),
+)
+@settings(max_examples=300, deadline=None)
+def test_every_entry_is_at_most_half_a_scale_away(rows: list[list[float]], powers: list[float]) -> None:
+    matrix = torch.tensor(rows)
+    matrix *= torch.tensor([powers[row % len(powers)] for row in range(len(rows))])[:, None]
+    matrix.clamp_(-1e37, 1e37)
+    numbers, scales = in_8_bits(matrix)
+    assert (numbers.dtype, scales.dtype) == (torch.int8, torch.bfloat16)
+    assert numbers.shape == matrix.shape
+    assert scales.shape == (len(matrix), 1)
+    back = unpacked({"w": numbers, "w.scale": scales}, [])["w"]
+    assert back.dtype == torch.float32
+    # The product of a number and a scale is rounded to 32 bits.
+    assert ((back.double() - matrix.double()).abs() <= scales.double() * 0.50001).all()
+    assert not back[(matrix == 0).all(1)].any()
+    # A scale is hardly larger than it has to be.
+    largest = matrix.abs().amax(1, keepdim=True).double()
+    assert (scales.double() <= largest / 127 * 1.008 + 1.2e-38).all()
+
+
+def test_a_change_is_cut_to_its_largest_directions_or_kept_whole() -> None:
+    torch.manual_seed(0)
+    before = {"encoder.wide": torch.randn(30, 20), "encoder.narrow": torch.randn(40, 4)}
+    after = {name: weight + 0.01 * torch.randn_like(weight) for name, weight in before.items()}
+    after["heads.bias"] = torch.randn(3)
+    stored = packed(after, before, bits=32, rank=5)
+    assert set(stored) == {"encoder.wide.left", "encoder.wide.right", "encoder.narrow.change", "heads.bias"}
+    back = restored(stored, before, faults := [])
+    svd = torch.linalg.svd(after["encoder.wide"] - before["encoder.wide"])
+    closest = before["encoder.wide"] + svd.U[:, :5] * svd.S[:5] @ svd.Vh[:5]
+    torch.testing.assert_close(back["encoder.wide"], closest)
+    torch.testing.assert_close(back["encoder.narrow"], after["encoder.narrow"])
+    assert back["heads.bias"].equal(after["heads.bias"])
+    assert faults == []
+    for rank in (0, 13):
+        with pytest.raises(HyperXError, match=f"encoder_rank: expected 1 to 12, beyond .* found int {rank}"):
+            packed(after, before, bits=8, rank=rank)
+    with pytest.raises(HyperXError, match="encoder_rank: the encoder's layers were not trained; leave it out"):
+        packed(after, {}, bits=8, rank=2)
+
+
+# Models ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def model(tmp_path: Path) -> HyperX:
+    """A model whose encoder's layers were trained."""
+    tiny_bert(layers=2).save_pretrained(tmp_path / "encoder")
+    tiny_tokenizer().save_pretrained(tmp_path / "encoder")
+    loaded = load_encoder(tmp_path / "encoder")
+    config = model_config(
+        encoder=str(tmp_path / "encoder"),
+        encoder_hash=loaded.content_hash,
+        kinds={"ner": "ner", "pos": "pos"},
+        labels={"ner": ("O", "B-PER"), "pos": ("NOUN", "VERB")},
+        languages=("en", "tr"),
+        trained_pairs=("ner#en", "pos#tr"),
+    )
+    model = HyperX(loaded.model, config)
+    model.train_encoder("layers")
+    randomise(model, seed=3)
+    return model.eval()
+
+
+def outputs(model: HyperX) -> Tensor:
+    with torch.no_grad():
+        return model(["ner#en", "pos#tr"], IDS, MASK).hidden
+
+
+@pytest.mark.parametrize(
+    ("options", "stored", "apart"),
+    [
+        ({"bits": 8}, {"change", "change.scale"}, 0.02),
+        ({"bits": 8, "encoder_rank": 14}, {"left", "left.scale", "right", "right.scale"}, 0.5),
+        ({"encoder_rank": 14}, {"left", "right"}, 0.5),
+    ],
+)
+def test_trained_layers_of_the_encoder_are_stored_as_what_changed(
+    model: HyperX, tmp_path: Path, options: dict[str, int], stored: set[str], apart: float
+) -> None:
+    model.save_pretrained(tmp_path / "small", **options)
+    names = load_file(tmp_path / "small" / WEIGHTS)
+    assert {name for name in names if name.startswith(QUERY)} == {f"{QUERY}.{part}" for part in stored}
+    again = HyperX.from_pretrained(tmp_path / "small")
+    assert (outputs(again) - outputs(model)).abs().mean() < apart
+    assert outputs(again).equal(outputs(HyperX.from_pretrained(tmp_path / "small")))
+    # Vectors are as they were.
+    own = dict(again.named_parameters())
+    assert all(own[name].equal(one) for name, one in model.named_parameters() if one.dim() == 1)
+    # What is read is stored whole again.
+    again.save_pretrained(tmp_path / "whole")
+    assert outputs(HyperX.from_pretrained(tmp_path / "whole")).equal(outputs(again))
+
+
+def test_an_encoder_that_has_moved_is_compared_with_where_it_is(model: HyperX, tmp_path: Path) -> None:
+    model.save_pretrained(tmp_path / "model")
+    (tmp_path / "encoder").rename(tmp_path / "moved")
+    moved = HyperX.from_pretrained(tmp_path / "model", encoder=tmp_path / "moved")
+    moved.save_pretrained(tmp_path / "small", bits=8)
+    again = HyperX.from_pretrained(tmp_path / "small")
+    assert (outputs(again) - outputs(model)).abs().mean() < 0.02
+
+
+def test_wrong_numbers_are_told(model: HyperX, tmp_path: Path) -> None:
+    with pytest.raises(HyperXError, match="bits: expected 8 or 32; found int 4"):
+        model.save_pretrained(tmp_path / "small", bits=4)
+    with pytest.raises(HyperXError, match=r"encoder_rank: expected 1 to 21, beyond .*; found str 'x'"):
+        model.save_pretrained(tmp_path / "small", encoder_rank="x")  # type: ignore[arg-type]
+    assert not (tmp_path / "small").exists()
+
+
+DAMAGE: dict[str, Callable[[dict[str, Tensor]], Any]] = {
+    r"heads\.ner\.weight\.scale: expected \(2, 1\) in torch\.bfloat16, one for each row of \(2, 32\); found none": (
+        lambda found: found.pop("heads.ner.weight.scale")
+    ),
+    r"heads\.ner\.weight\.scale: expected .*; found \(3, 1\) in torch\.bfloat16": (
+        lambda found: found.update({"heads.ner.weight.scale": torch.ones(3, 1).bfloat16()})
+    ),
+    r"heads\.ner\.weight\.scale: expected .*; found \(2, 1\) in torch\.float32": (
+        lambda found: found.update({"heads.ner.weight.scale": torch.ones(2, 1)})
+    ),
+    r"is damaged: heads\.ner\.weight holds NaN or infinity": (
+        lambda found: found["heads.ner.weight.scale"].fill_(torch.nan)
+    ),
+    r"heads\.ner\.weight: expected shape \(2, 32\), found \(2, 31\)": (
+        lambda found: found.update({"heads.ner.weight": found["heads.ner.weight"][:, 1:].contiguous()})
+    ),
+    r"missing: heads\.ner\.weight\n  - unexpected: heads\.ner\.weight\.scale": (
+        lambda found: found.pop("heads.ner.weight")
+    ),
+    r"query\.weight: expected \.change \(32, 32\), or .*; found \.left \(32, 14\)": (
+        lambda found: (found.pop(f"{QUERY}.right"), found.pop(f"{QUERY}.right.scale"))
+    ),
+    r"query\.weight: expected .* \.left \(32, K\) and \.right \(K, 32\); found \.left \(32, 14\), \.right \(13, 32\)": (
+        lambda found: found.update({f"{QUERY}.right": torch.ones(13, 32), f"{QUERY}.right.scale": torch.ones(1)})
+    ),
+    r"query\.weight: expected .*; found \.change \(32, 3\)": (
+        lambda found: found.update({f"{QUERY}.right": torch.ones(14, 3)}) or found.pop(f"{QUERY}.right.scale")
+    ),
+}  # fmt: skip
+"""What is said -> damage to the weights of a small checkpoint."""
+
+
+@pytest.mark.parametrize("message", DAMAGE)
+def test_damage_is_told(model: HyperX, tmp_path: Path, message: str) -> None:
+    model.save_pretrained(tmp_path / "small", bits=8, encoder_rank=14)
+    tensors = load_file(tmp_path / "small" / WEIGHTS)
+    DAMAGE[message](tensors)
+    save_file(tensors, tmp_path / "small" / WEIGHTS)
+    with pytest.raises(CheckpointError, match=message):
+        HyperX.from_pretrained(tmp_path / "small")
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+
+def tags(checkpoint: Path, data: Path, capsys: pytest.CaptureFixture[str]) -> list[dict[str, Any]]:
+    words = ["--language", "tr", "--input", str(data / "pos/tr/test.conllu"), "--output_format", "jsonl"]
+    assert main(["predict", "--checkpoint", str(checkpoint), *words, *toy.QUIET]) == 0
+    return [json.loads(line) for line in capsys.readouterr().out.splitlines()]
+
+
+def test_a_small_checkpoint_answers_as_the_original(
+    trained: Path, base: list[str], data: Path, isolated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--output", "small", "--rank", "6"]
+    assert main(["compress", str(trained), *words]) == 0
+    out = capsys.readouterr().out
+    parts = dict(re.findall(r"^│ ([\w ]+?) +│ +[\d,]+ │ +([\d,]+) │", out, re.MULTILINE))
+    assert list(parts) == ["encoder", "heads", "hypernetwork", "all"]
+    assert out.rstrip().endswith("Compressed. Evaluate it with: hyperx evaluate --eval_ckpt small")
+    sizes = {name: int(size.replace(",", "")) for name, size in parts.items()}
+    assert sizes["all"] == (isolated / "small" / WEIGHTS).stat().st_size
+    assert sizes["all"] - sum(list(sizes.values())[:-1]) < 6000  # names, types and shapes
+    assert {path.name for path in (isolated / "small").iterdir()} == {"hyperx.json", WEIGHTS, "data.json"}
+    gold, found = tags(trained, data, capsys), tags(isolated / "small", data, capsys)
+    every = [
+        (one, other) for a, b in zip(gold, found, strict=True) for one, other in zip(a["pos"], b["pos"], strict=True)
+    ]
+    assert sum(one == other for one, other in every) >= 0.98 * len(every)
+    # What was small is as small again, and half as small in 8 bits alone.
+    assert main(["compress", "small", "--output", "again"]) == 0
+    assert (isolated / "again" / WEIGHTS).stat().st_size == sizes["all"]
+    # All that reads a checkpoint reads it.
+    assert main(["evaluate", "--eval_ckpt", "small", "--disable_progress_bar"]) == 0
+    scores = json.loads((isolated / "small" / "results.json").read_text(encoding="utf-8"))
+    assert scores["test_pos:tr_accuracy"] > 0.9
+    assert main(["train", *base, "--load_from_ckpt", "small", "--output_dir", "next", "--max_train_steps", "1"]) == 0
+
+
+@pytest.mark.usefixtures("isolated")
+def test_a_run_starts_from_factors(
+    base: list[str], train_once: Callable[..., Path], capsys: pytest.CaptureFixture[str]
+) -> None:
+    run = train_once(*base, "--train_encoder", "layers", "--max_train_steps", "2", "--learning_rate", "1e-2")
+    assert main(["compress", str(run), "--output", "small", "--encoder_rank", "4"]) == 0
+    small = dict(HyperX.from_pretrained("small").named_parameters())
+    frozen = ["--train_encoder", "layers", "--max_train_steps", "1", "--learning_rate", "1e-12"]
+    assert main(["train", *base, *frozen, "--load_from_ckpt", "small", "--output_dir", "next"]) == 0
+    assert "taken: the hypernetwork;" in capsys.readouterr().err
+    for name, weight in HyperX.from_pretrained("next").named_parameters():
+        torch.testing.assert_close(weight, small[name], atol=1e-6, rtol=0)
+
+
+def test_what_cannot_become_smaller_is_refused(
+    trained: Path, base: list[str], train_once: Callable[..., Path], isolated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def said(*words: str) -> str:
+        assert main(["compress", *words]) == 1
+        return " ".join(capsys.readouterr().err.split())
+
+    (isolated / "full").mkdir()
+    (isolated / "full" / "notes.txt").write_text("mine")
+    words = ["--output", "full", "--bits", "32"]
+    error = said(str(trained), *words)
+    assert "2 problems with the options" in error
+    assert "--output: full exists already; name a new folder" in error
+    assert "--bits: with 32 alone nothing becomes smaller; use 8, or name --rank or --encoder_rank" in error
+    error = said(str(trained), "--output", "new", "--bits", "4", "--encoder_rank", "2", "--rank", "0")
+    assert "--bits: expected 8 or 32; found 4" in error
+    assert "--encoder_rank: the encoder's layers were not trained; leave it out" in error
+    assert "--rank: expected 1 or more; found 0" in error
+    assert "rank: expected 1 to 8, what the generators can tell apart; found 99" in said(
+        str(trained), "--output", "new", "--rank", "99"
+    )
+    plain = train_once(*base, "--adapters", "task", "--max_train_steps", "1")
+    expected = "--rank: the model's adapters are task: only a hypernetwork can be compressed; leave it out"
+    assert expected in said(str(plain), "--output", "new", "--rank", "2")
+    assert main(["compress", str(trained), "--output", "new", "--rank", "2"]) == 0
+    expected = "--rank: the generators are mixtures of 2 matrices already; leave it out"
+    assert expected in said("new", "--output", "newer", "--rank", "2")
+    assert not (isolated / "newer").exists()
