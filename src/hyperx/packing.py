@@ -1,14 +1,8 @@
 """Weights in few bytes: matrices in 8 bits, and what training changed in an encoder's matrices, whole or of low rank.
 
-A file of weights may hold, in place of a matrix ``NAME``:
-
-==========================  ============================================================================================
-``NAME.change``             what was added to the weight of the encoder as it is named in the configuration
-``NAME.left``, ``.right``   the same as a product of matrices ``[rows, K]`` and ``[K, columns]``
-``M`` and ``M.scale``       each of these in 8 bits: whole numbers ``[..., n]`` in int8, times scales ``[..., 1]``
-==========================  ============================================================================================
-
-Vectors stay in 32 bits: biases and norms together take a few percent.
+In place of a matrix of the encoder, a file may hold ``NAME.change``, to be added to the frozen encoder's, or its factors
+``NAME.left`` and ``NAME.right``. With ``M.scale`` beside it, any matrix ``M`` is in 8 bits: int8 times a scale for each
+row. Vectors stay in 32 bits: norms and biases together take a few percent.
 """
 
 from __future__ import annotations
@@ -18,7 +12,6 @@ from typing import TYPE_CHECKING
 
 from hyperx.errors import HyperXError, not_expected
 
-# PyTorch is imported where it is needed: what is wrong with a command's options is said without waiting for it.
 if TYPE_CHECKING:
     from torch import Tensor
 
@@ -34,10 +27,7 @@ def packed(
         tensors: the weights.
         before: weights before training; of the matrices among them the change is stored.
         bits: 8 or 32, of the entries of matrices.
-        rank: rank K of a change that is stored as factors; where these take no less, it is stored whole.
-
-    Raises:
-        HyperXError: if ``bits`` is another number, there is no change, or factors take less for none.
+        rank: rank K to which a change is cut, unless factors take more than the whole.
     """
     import torch
 

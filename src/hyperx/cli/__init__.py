@@ -74,8 +74,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing errors that a user can fix without a traceback."""
     try:
         with ending_at_once(command):
-            own = command in ("predict", "compress")
-            module = importlib.import_module(f"hyperx.cli.{command if own else 'commands'}")
+            module = importlib.import_module(f"hyperx.cli.{'predict' if command == 'predict' else 'commands'}")
             getattr(module, command.replace("-", "_"))(list(arguments))
             sys.stdout.flush()
     except HyperXError as error:
