@@ -56,10 +56,8 @@ def test_training_gives_the_model_of_the_checkpoint(options: dict[str, Any]) -> 
     assert not model.training
     assert (options["output_dir"] / "checkpoint-2" / "hyperx.json").is_file()
     found = model.predict(["cat sees Ada."], task="ner", language="en", confidences=True)
-    assert (
-        hyperx.predict(options["output_dir"], ["cat sees Ada."], task="ner", language="en", confidences=True) == found
-    )
-    assert hyperx.predict(model, ["cat sees Ada."], task="ner", language="en", confidences=True) == found
+    for named in (options["output_dir"], model):
+        assert hyperx.predict(["cat sees Ada."], model=named, task="ner", language="en", confidences=True) == found
 
 
 def test_options_may_come_as_sections_and_names_go_before_them(options: dict[str, Any], tmp_path: Path) -> None:
@@ -212,14 +210,14 @@ def test_a_model_that_was_saved_alone_is_scored_on_data_that_is_given(run: Path,
 # Folders and models ---------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("call", [hyperx.evaluate, lambda model: hyperx.predict(model, ["cat"], language="en")])
-@pytest.mark.parametrize("value", [None, 5, ["x"]])
+@pytest.mark.parametrize("call", [hyperx.evaluate, lambda model: hyperx.predict(["cat"], model=model, language="en")])
+@pytest.mark.parametrize("value", [5, ["x"]])
 def test_what_is_neither_model_nor_folder_is_refused(call: Callable[..., Any], value: Any) -> None:
     with pytest.raises(hyperx.HyperXError, match="expected"):
         call(value)
 
 
 def test_a_folder_without_a_checkpoint_is_told(isolated: Path) -> None:
-    for call in (hyperx.evaluate, lambda model: hyperx.predict(model, ["cat"], language="en")):
+    for call in (hyperx.evaluate, lambda model: hyperx.predict(["cat"], model=model, language="en")):
         with pytest.raises(hyperx.CheckpointError, match="does not exist: expected a folder with"):
             call(isolated / "none")

@@ -90,20 +90,27 @@ def evaluate(model: HyperX | str | Path, pairs: str | Sequence[str] = (), **opti
 
 
 def predict(
-    model: HyperX | str | Path,
     texts: Iterable[str | Iterable[str]],
     *,
     language: str,
+    model: HyperX | str | Path | None = None,
     task: str | Iterable[str] | None = None,
     text_pairs: Iterable[str] | None = None,
+    style: str | None = None,
     confidences: bool = False,
     batch_size: int = 32,
 ) -> list[Prediction]:
-    """Label texts or their words by a model, or by the checkpoint in a folder, which is loaded for this call; the other
-    arguments are those of :meth:`hyperx.HyperX.predict`."""
+    """Label texts or their words by a model, or by the checkpoint in a folder, which is loaded for this call, or by
+    default by the ready-made one. The other arguments are those of :meth:`hyperx.HyperX.predict`."""
     from hyperx.model import HyperX
 
     loaded = model if isinstance(model, HyperX) else HyperX.from_pretrained(model)
     return loaded.predict(
-        texts, task=task, language=language, text_pairs=text_pairs, confidences=confidences, batch_size=batch_size
+        texts,
+        task=task,
+        language=language,
+        text_pairs=text_pairs,
+        style=style,
+        confidences=confidences,
+        batch_size=batch_size,
     )

@@ -40,6 +40,8 @@ INSIDE = f"./{ENCODER}"
 """How a configuration names an encoder that is stored in the checkpoint's own folder, and so moves with it."""
 OPTIONS, BEST = "options.json", "best.json"
 LOG, LOCK, TRIAL = "log.jsonl", ".lock", "checkpoint-trial"
+RESULTS, CARD = "results.json", "card.md"
+READY_MADE, DEFAULT = Path(__file__).with_name("models"), "default"
 FORMAT = 2
 
 
@@ -125,9 +127,23 @@ def checkpoints(output_dir: Path) -> list[Path]:
     return sorted(whole, key=lambda path: int(steps[path]))
 
 
-def resolve(folder: Path) -> Path:
-    """The checkpoint that a folder means: the folder itself, or the best checkpoint of an output folder, else its last;
-    raises a CheckpointError if there is none."""
+def ready_made() -> dict[str, Path]:
+    """The models that come with the package, by name: checkpoints, each with its card. The last one is the default."""
+    folders = sorted(path.parent for path in READY_MADE.glob(f"*/{CONFIG}"))
+    return {path.name: path for path in folders}
+
+
+def resolve(folder: Path | None) -> Path:
+    """The checkpoint that a folder means: the folder itself, or the best checkpoint of an output folder, else its last.
+    Where there is no such folder, a ready-made model of that name; None and ``default`` are the default one. Raises a
+    CheckpointError if there is none."""
+    own = ready_made()
+    if folder is None or (str(folder) == DEFAULT and not folder.exists()):
+        if not own:
+            raise CheckpointError("no model comes with this package; name a checkpoint or the output folder of a run")
+        return [*own.values()][-1]
+    if not folder.exists() and str(folder) in own:
+        return own[str(folder)]
     recover(folder)
     if folder.is_file() and folder.name in (CONFIG, WEIGHTS, BEST):
         folder = folder.parent
@@ -140,7 +156,25 @@ def resolve(folder: Path) -> Path:
     if written := checkpoints(folder):
         return written[-1]
     what = "holds no checkpoint" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
-    raise CheckpointError(f"{folder} {what}: expected a folder with {CONFIG}, or one with checkpoint-<step> folders")
+    models = f", or a ready-made model ({', '.join(own)})" if own else ""
+    expected = f"expected a folder with {CONFIG}, or one with checkpoint-<step> folders{models}"
+    raise CheckpointError(f"{folder} {what}: {expected}")
+
+
+def scores_of_new_languages(folder: Path, measures: Mapping[str, str]) -> dict[str, list[float]]:
+    """By task the scores in languages without training data, from the results beside a checkpoint, if there are any.
+
+    Args:
+        folder: the checkpoint.
+        measures: the main measure of each task.
+    """
+    scores: dict[str, list[float]] = {}
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        for name, entry in json.loads((folder / RESULTS).read_text(encoding="utf-8"))["pairs"].items():
+            task = name.partition("#")[0]
+            if entry["group"] == "new_language" and (value := entry["measures"][measures[task]]) is not None:
+                scores.setdefault(task, []).append(float(value))
+    return scores
 
 
 def clean(output_dir: Path) -> None:

@@ -359,7 +359,8 @@ class EvaluateConfig:
     """
 
     eval_ckpt: Path | None = None
-    """A checkpoint folder, or an output folder, whose best checkpoint is used."""
+    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
+    ready-made model."""
     config: Path | None = None
     """A YAML file with the same options. The command line overrides it."""
     test_task_language_pairs: tuple[str, ...] = ()
@@ -398,7 +399,8 @@ class PredictConfig:
     """
 
     checkpoint: Path | None = None
-    """A checkpoint folder, or an output folder, whose best checkpoint is used."""
+    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
+    ready-made model."""
     config: Path | None = None
     """A YAML file with the same options. The command line overrides it."""
     tasks: tuple[str, ...] = ()
@@ -483,6 +485,19 @@ class LanguagesConfig:
 
     words: tuple[str, ...] = ()
     """Codes, or parts of the names of languages and treebanks, such as: tur kurdish EWT. By default all languages."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ModelsConfig:
+    """List the ready-made models, or print the card of one: its data, its scores and its limits.
+
+    For example:
+
+    hyperx models default
+    """
+
+    names: tuple[str, ...] = ()
+    """Models whose cards to print. By default all models are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

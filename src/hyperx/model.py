@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any, SupportsIndex, cast, get_args
 
 import torch
@@ -87,6 +88,8 @@ class HyperX(nn.Module):
     tokenizer: PreTrainedTokenizerFast | None = None
     folder: Path | None = None
     """The checkpoint that it was loaded from."""
+    expected: str = ""
+    """What it scored in languages without training data, by the results beside its checkpoint, in words."""
 
     def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
@@ -126,18 +129,19 @@ class HyperX(nn.Module):
         self.train_encoder("all" if writer is None else "norms")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path, *, encoder: str | Path | None = None) -> HyperX:
+    def from_pretrained(cls, folder: str | Path | None = None, *, encoder: str | Path | None = None) -> HyperX:
         """Load a checkpoint around its encoder, in evaluation mode.
 
         Args:
-            folder: a checkpoint, or an output folder, whose best checkpoint is used.
+            folder: a checkpoint, or an output folder, whose best checkpoint is used; or the name of a ready-made model
+                (``hyperx models``), by default the package's default one.
             encoder: where the encoder is now, if it has moved since training.
 
         Raises:
             CheckpointError: if the checkpoint is incomplete or does not fit, or the encoder is a different one.
             EncoderError: if the encoder cannot be loaded.
         """
-        path = checkpoint.resolve(_path("folder", folder))
+        path = checkpoint.resolve(None if folder is None else _path("folder", folder))
         config = checkpoint.read_config(path)
         tensors = checkpoint.read_tensors(path)
         if encoder is not None:
@@ -145,6 +149,9 @@ class HyperX(nn.Module):
         loaded = _same_encoder(os.fspath(encoder or config.encoder), config, path)
         model = cls(loaded.model, replace(config, encoder=loaded.name))
         model.tokenizer, model.folder = loaded.tokenizer, path
+        scores = checkpoint.scores_of_new_languages(path, {name: task.measure for name, task in model.tasks.items()})
+        told = [f"{task} {100 * fmean(own):.0f} ({len(own)} languages)" for task, own in scores.items()]
+        model.expected = ", ".join(told)
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
         model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
         return model.eval()

@@ -18,6 +18,7 @@ from hyperx.config import (
     EvaluateConfig,
     ImportConfig,
     LanguagesConfig,
+    ModelsConfig,
     PredictConfig,
     TrainConfig,
 )
@@ -30,9 +31,10 @@ CONFIGS: dict[str, type[Any]] = {
     "check": CheckConfig,
     "languages": LanguagesConfig,
     "compress": CompressConfig,
+    "models": ModelsConfig,
     "import-published": ImportConfig,
 }
-IN_FILES_ONLY, WITHOUT_A_NAME = "data", ("words", "folder")
+IN_FILES_ONLY, WITHOUT_A_NAME = "data", ("words", "names", "folder")
 
 
 def test_the_package_runs_as_a_module_and_has_a_version(

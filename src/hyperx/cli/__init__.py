@@ -1,4 +1,4 @@
-"""The command line: ``hyperx train | evaluate | predict | check | compress | languages | import-published``."""
+"""The command line: ``hyperx train | evaluate | predict | check | compress | languages | models | import-published``."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ COMMANDS = {
     "check": "read and count the data of a run and list every problem, without training",
     "compress": "write a checkpoint in few bytes",
     "languages": "list the languages of Universal Dependencies and WikiANN, and their treebanks",
+    "models": "list the ready-made models, and print their cards",
     "import-published": "convert a checkpoint of the published program",
 }
 

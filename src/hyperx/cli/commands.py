@@ -8,7 +8,15 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from hyperx.cli.options import parse, start_logging
-from hyperx.config import CheckConfig, CompressConfig, EvaluateConfig, ImportConfig, LanguagesConfig, TrainConfig
+from hyperx.config import (
+    CheckConfig,
+    CompressConfig,
+    EvaluateConfig,
+    ImportConfig,
+    LanguagesConfig,
+    ModelsConfig,
+    TrainConfig,
+)
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, problem_list
 from hyperx.files import missing_encoder
 from hyperx.languages import Language, canonical, known_languages
@@ -149,6 +157,28 @@ def _is_called(language: Language, word: str) -> bool:
         return canonical(word) == language.code
     names = [language.name, *(name for one in language.treebanks for name in (one.name, one.folder))]
     return any(word.lower() in name.lower() for name in names)
+
+
+def models(arguments: Sequence[str]) -> None:
+    """Print the table of ready-made models, or cards; raises a HyperXError if there is no such model."""
+    names = parse(ModelsConfig, arguments, "models").names
+    from hyperx import checkpoint
+
+    for name in names:
+        print((checkpoint.resolve(Path(name)) / checkpoint.CARD).read_text(encoding="utf-8"))
+    rows = []
+    for name, folder in checkpoint.ready_made().items() if not names else ():
+        settings, trained = checkpoint.read_config(folder), dict[str, list[str]]()
+        for task, language in sorted(settings.trained_keys):
+            trained.setdefault(task, []).append(language)
+        size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
+        tasks = ", ".join(f"{task} in {len(languages)}" for task, languages in trained.items())
+        rows.append([name, f"{tasks} languages", f"{size:.1f} MB", str(folder)])
+    if rows:
+        header = ["name", "trained on", "size", "folder"]
+        print_table("Ready-made models, the default one last", header, rows, text_columns=len(header))
+    elif not names:
+        print_text("No model comes with this package. Train one: hyperx train --help")
 
 
 def import_published(arguments: Sequence[str]) -> None:

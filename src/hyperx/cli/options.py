@@ -15,14 +15,27 @@ from itertools import pairwise
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
-from hyperx.config import CompressConfig, DataOptions, EvaluateConfig, ImportConfig, LanguagesConfig, PredictConfig
+from hyperx.config import (
+    CompressConfig,
+    DataOptions,
+    EvaluateConfig,
+    ImportConfig,
+    LanguagesConfig,
+    ModelsConfig,
+    PredictConfig,
+)
 from hyperx.options import flat, made, meant, option_types
 from hyperx.tables import folded
 
 Config = TypeVar("Config")
 TABLE = "data"
 """The option that stands in files only."""
-POSITIONAL: dict[type[Any], str] = {LanguagesConfig: "words", ImportConfig: "folder", CompressConfig: "folder"}
+POSITIONAL: dict[type[Any], str] = {
+    LanguagesConfig: "words",
+    ModelsConfig: "names",
+    ImportConfig: "folder",
+    CompressConfig: "folder",
+}
 """Options whose values stand without their name, by dataclass."""
 REQUIRED: dict[type[Any], set[str]] = {
     DataOptions: {"train_task_language_pairs"},

@@ -90,8 +90,6 @@ def option_problems(config: PredictConfig) -> list[str]:
         problems.append(f"--input: cannot read {config.input}: No such file or directory")
     if config.output is not None and config.output.is_dir():
         problems.append(f"--output: expected a file, found the folder {config.output}")
-    if config.checkpoint is None:
-        return [*problems, "--checkpoint: name a checkpoint or the output folder of a run"]
     try:
         settings = checkpoint.read_config(checkpoint.resolve(config.checkpoint))
     except CheckpointError as error:
@@ -114,7 +112,6 @@ def predictions_of(
     from hyperx.model import HyperX
     from hyperx.prediction.predictor import Predictor
 
-    assert config.checkpoint is not None
     assert config.language is not None
     model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path)
     model.to(pick_device(no_cuda=config.no_cuda))

@@ -55,8 +55,6 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         folder, settings = model.folder, model.config
         if config.output is not None:
             problems.append("--output: the results of a model are only returned; evaluate the folder of a checkpoint")
-    elif config.eval_ckpt is None:
-        raise ConfigError(["--eval_ckpt: name a checkpoint or the output folder of a run", *problems])
     else:
         try:
             folder = checkpoint.resolve(config.eval_ckpt)
@@ -79,10 +77,10 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         if not problems and not data.places.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
     path, weights = None, ""
-    if model is None and folder is not None:
-        path = (config.output or folder) / (
-            "results.json" if config.split == "test" else f"results_{config.split}.json"
-        )
+    # The results of a ready-made model are those of its card: its folder is not written into.
+    output = config.output or (None if folder in checkpoint.ready_made().values() else folder)
+    if model is None and folder is not None and output is not None:
+        path = output / (checkpoint.RESULTS if config.split == "test" else f"results_{config.split}.json")
         weights = content_hash(folder / checkpoint.WEIGHTS) if (folder / checkpoint.WEIGHTS).is_file() else ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -101,11 +99,12 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     from hyperx.evaluation.scores import add_results
     from hyperx.model import HyperX
 
-    if path is None or folder is None:
-        assert model is not None
-        return _scored(config, model, data)
-    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
-    scores = _scored(config, model.to(pick_device(no_cuda=config.no_cuda)), data)
+    if model is None:
+        model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
+        model.to(pick_device(no_cuda=config.no_cuda))
+    scores = _scored(config, model, data)
+    if path is None:
+        return scores
     try:
         every = add_results(path, scores, model.tasks, split=config.split, weights=weights)
     except OSError as error:

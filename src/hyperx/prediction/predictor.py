@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -18,10 +19,13 @@ from hyperx.data.batch.windows import SubwordEncoder, Subwords, Window, pad_wind
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.device import placed
 from hyperx.errors import HyperXError
+from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.request import tell_language
 from hyperx.tasks.base import Result, Task
+
+log = logging.getLogger(__name__)
 
 POOL = 32
 """Batches read ahead and sorted by length."""
@@ -56,6 +60,7 @@ class PairModel(Protocol):
     training: bool
     turn: Turn
     told: set[str]
+    expected: str
     __call__: Callable[..., Any]
 
     @property
@@ -77,6 +82,8 @@ class Predictor:
         if language not in self.model.told:
             tell_language(self.model.config, language)
             self.model.told.add(language)
+            if canonical(language) not in self.model.config.trained_languages and self.model.expected:
+                log.info("in languages without training data it scored: %s", self.model.expected)
 
     def predict(
         self,
