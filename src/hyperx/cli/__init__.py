@@ -1,4 +1,4 @@
-"""The command line: ``hyperx train | evaluate | predict | check | compress | languages | models | import-published``."""
+"""The command line: ``hyperx COMMAND``, see :data:`COMMANDS`."""
 
 from __future__ import annotations
 
