@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
 
+import hyperx
 import toy
 from hyperx import HyperX
 from hyperx.cli import main
-from hyperx.errors import HyperXError
+from hyperx.errors import CheckpointError, HyperXError
+from hyperx.pairs import TaskLanguagePair
+from tiny import tiny_model, tiny_tokenizer
 
 
 @pytest.fixture(scope="module")
@@ -73,10 +77,59 @@ def test_evaluation_follows_the_corpus_that_the_table_names(styled: Path, tmp_pa
     assert score("--config", str(other)) > 0.1
 
 
-def test_a_style_that_the_model_has_not(styled: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_pair_has_its_corpus_under_any_code_of_its_language(styled: Path) -> None:
+    assert main(["evaluate", "--eval_ckpt", str(styled), *toy.QUIET, "--test_task_language_pairs", "ner#deu"]) == 0
+    pair = json.loads((styled / "checkpoint-120" / "results.json").read_text())["pairs"]["ner#deu"]
+    assert pair["style"] == "news"
+    assert pair["measures"]["f1"] > 0.9
+
+
+def test_a_style_that_cannot_be_followed(styled: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     words = ["predict", "--language", "de", "--input", str(styled / "log.jsonl"), *toy.QUIET, "--checkpoint"]
     assert main([*words, str(styled), "--style", "newz"]) == 1
     expected = "--style: the model has no style 'newz'; it has news, web. Did you mean 'news'?"
     assert expected in " ".join(capsys.readouterr().err.split())
-    with pytest.raises(HyperXError, match="no style 'news'; the data that it was trained on names no corpora"):
-        HyperX.from_pretrained(trained).predict(["Ada sees Berlin ."], language="de", style="news")
+    model = HyperX.from_pretrained(trained)
+    for style, message in (
+        ("news", "no style 'news'; it has learnt no corpora apart"),
+        (3, "style: expected the name"),
+    ):
+        with pytest.raises(HyperXError, match=message):
+            hyperx.predict(["Ada sees Berlin ."], language="de", model=model, style=style)
+    both = tiny_model(corpora={"ner#en": "news", "pos#tr": "web"})
+    with pytest.raises(HyperXError, match="the model has no style 'newz'"):
+        both.adapters([TaskLanguagePair("ner", "en")], style="newz")
+    both.tokenizer = tiny_tokenizer()
+    with pytest.raises(HyperXError, match="web is a style of pos; ner cannot follow it"):
+        both.predict([["a", "b"]], task="ner", language="en", style="web")
+    assert both.predict([["a", "b"]], language="en", style="web")
+
+
+def test_a_corpus_that_has_no_effect_is_told(
+    styled: Path, caplog: pytest.LogCaptureFixture, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    table = {"ner#en": {"train": "a.tsv", "corpus": "news"}, "ner#de": {"test": "b.tsv", "corpus": "newz"}}
+    for name in ("a.tsv", "b.tsv"):
+        toy.write_ner(tmp_path / name, toy.sentences("en", 4, 1))
+    options = {"data_folder": str(tmp_path), "data": table, "languages": ["en", "de"]}
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(options | {"train_task_language_pairs": ["ner#en"]}))
+    words = ["check", "--config", str(tmp_path / "run.yaml")]
+    assert main(words) == 0
+    assert "ner#de: no training pair has the corpus 'newz', so its style cannot be followed. Did you" in caplog.text
+    assert main([*words, "--adapters", "task"]) == 0
+    assert "corpus has no effect: only a hypernetwork learns corpora apart" in caplog.text
+    assert main([*words, *toy.SHAPE, "--load_from_ckpt", str(styled)]) == 0
+    del table["ner#en"]["corpus"], table["ner#de"]["corpus"]
+    (tmp_path / "run.yaml").write_text(yaml.safe_dump(options | {"train_task_language_pairs": ["ner#en"]}))
+    capsys.readouterr()
+    assert main([*words, *toy.SHAPE, "--load_from_ckpt", str(styled), "--languages", "en", "de"]) == 1
+    expected = "corpora in the data table: the checkpoint has news, web; found none. Here name one of them"
+    assert expected in " ".join(capsys.readouterr().err.split())
+
+
+def test_corpora_of_a_damaged_configuration_are_refused(styled: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(styled / "checkpoint-120", tmp_path / "copy")
+    value = json.loads((folder / "hyperx.json").read_text())
+    (folder / "hyperx.json").write_text(json.dumps(value | {"corpora": {"ner#fr": "news"}}))
+    with pytest.raises(CheckpointError, match="corpora: ner#fr: not among trained_pairs"):
+        HyperX.from_pretrained(folder)

@@ -82,11 +82,16 @@ def test_corpora_are_matched_by_name(tmp_path: Path) -> None:
     names = model.config.corpus_names
     for row, name in enumerate(old.config.corpus_names):
         assert model.hypernetwork.source.corpus[names.index(name)].equal(old.hypernetwork.source.corpus[row])
-    with pytest.raises(CheckpointError, match="named in the data table: the checkpoint has wikiann, uner; this"):
-        started(start, corpora={}, trained_pairs=())
-    without = saved(tmp_path / "without")
-    with pytest.raises(CheckpointError, match="the checkpoint has none; this run has turku"):
-        started(without, trained_pairs=("ner#en",), corpora={"ner#en": "turku"})
+
+
+def test_corpora_of_what_a_run_leaves_out_are_left_out(tmp_path: Path) -> None:
+    """Also that of a pair that this run trains on data of no named corpus."""
+    pairs = ("ner#en", "ner#de", "pos#tr")
+    start = saved(tmp_path, trained_pairs=pairs, corpora={"ner#de": "ronec", "ner#en": "wikiann", "pos#tr": "ud"})
+    model = started(start, languages=("en", "tr"), trained_pairs=("ner#eng",), corpora={"ner#eng": "uner"})
+    assert model.config.corpora == {"ner#eng": "uner", "pos#tr": "ud"}
+    assert len(model.hypernetwork.source.corpus) == 2
+    assert started(start, trained_pairs=("ner#de",), corpora={}).config.corpora == {"ner#en": "wikiann", "pos#tr": "ud"}
 
 
 def test_a_pair_that_gets_labels_is_a_seen_one(tmp_path: Path) -> None:

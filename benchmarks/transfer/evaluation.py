@@ -89,7 +89,7 @@ def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit:
     found = []
     for pair in tqdm(pairs, desc="evaluating", unit="cell", disable=None):
         task, gold = model.tasks[pair.task], loader.load(pair, split).first(limit)
-        style = model.config.style(places.corpora().get(pair))
+        style = model.config.style(pair.task, places.corpus(pair))
         results = Predictor(model).results(pair, gold.by_sentence(), batch_size=BATCH, style=style)
         predicted = [result.labels for result in results]
         counts = count(task, task.gold(gold), predicted)

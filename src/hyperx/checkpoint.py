@@ -259,6 +259,8 @@ def read_config(folder: Path) -> ModelConfig:
         raise CheckpointError(f"{folder / CONFIG}: expected a checkpoint of format {FORMAT}; it is of another version")
     with _reading(folder / CONFIG):
         config = files.checked(value, ModelConfig, folder / CONFIG)
+        if unknown := sorted({*config.corpora} - {*config.trained_pairs}):
+            raise HyperXError(f"{folder / CONFIG}: corpora: {listing(unknown, most=3)}: not among trained_pairs")
     return replace(config, encoder=str((folder / ENCODER).resolve())) if config.encoder == INSIDE else config
 
 

@@ -144,9 +144,10 @@ class ModelConfig:
         """The corpora that have an embedding."""
         return tuple(dict.fromkeys(self.corpora.values()))
 
-    def style(self, corpus: str | None) -> str | None:
-        """The corpus, if it has an embedding: its annotation can be followed."""
-        return corpus if corpus in self.corpus_names else None
+    def style(self, task: str, corpus: str | None) -> str | None:
+        """The corpus, if the task has learnt it, so that its annotation can be followed."""
+        learnt = {name for pair, name in self.corpora.items() if TaskLanguagePair.parse(pair).task == task}
+        return corpus if corpus in learnt else None
 
     @property
     def trained_tasks(self) -> set[str]:

@@ -281,7 +281,7 @@ class HyperX(nn.Module):
             raise HyperXError(f"batch_size: expected 1 or more; found {batch_size}")
         tasks, predictor = predicted_tasks(self.config, names), Predictor(self)
         predictor.tell_language(language)
-        for problem in style_problems(self.config, style):
+        for problem in style_problems(self.config, style, tasks):
             raise HyperXError(problem)
         reads = {self.tasks[name].reads for name in tasks}
         sentences = read_texts(texts, text_pairs, language=language, reads=reads)
@@ -338,7 +338,9 @@ class HyperX(nn.Module):
         """
         writer = self.plain_adapters if self.hypernetwork is None else self.hypernetwork
         indices = [*zip(*map(self._indices, pairs), strict=True)]
-        if style is not None and self.hypernetwork is not None:
+        if style is not None:
+            for problem in style_problems(self.config, style, ()):
+                raise HyperXError(problem)
             indices.append((self.config.corpus_names.index(style),) * len(pairs))
         return None if writer is None else cast(Adapters, writer(*indices))
 

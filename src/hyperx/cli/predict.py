@@ -97,7 +97,8 @@ def option_problems(config: PredictConfig) -> list[str]:
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
         problems.append(f"--model_name_or_path: {missing}")
     problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tasks)]
-    problems += [f"--style: {problem}" for problem in style_problems(settings, config.style)]
+    known = tasks if all(task in settings.kinds for task in tasks) else ()
+    problems += [f"--style: {problem}" for problem in style_problems(settings, config.style, known)]
     if config.language is not None and (problem := language_problem(settings, config.language)):
         problems.append(f"--language: {problem}")
     return problems

@@ -12,7 +12,7 @@ from typing import Any
 
 import hyperx
 from hyperx.data.batch.store import EncodedSplit
-from hyperx.data.locate.places import short_place
+from hyperx.data.locate.places import DataPlaces, short_place
 from hyperx.errors import HyperXError
 from hyperx.files import taking_turns, write_json, write_text
 from hyperx.model import HyperX
@@ -36,6 +36,7 @@ class PairScores:
         repeats: how many of them also occur in the training split.
         without_repeats: the measures on the other sentences, if there are both repeats and others.
         trained: whether the model was trained on the task; else its head is random, and the score enters no average.
+        style: the corpus whose annotation was followed, if it was not that of the pair's training data or the mean.
         place: where the data is, as :meth:`~hyperx.data.locate.places.DataPlaces.record` gives it, if that is known.
         limit: the largest number of sentences that were to be scored; None for all.
     """
@@ -47,6 +48,7 @@ class PairScores:
     repeats: int = 0
     without_repeats: Scores | None = None
     trained: bool = True
+    style: str | None = None
     place: Mapping[str, Any] | None = None
     limit: int | None = None
 
@@ -62,7 +64,7 @@ def evaluate_pairs(
     *,
     batch_size: int,
     repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
-    corpora: Mapping[TaskLanguagePair, str] | None = None,
+    places: DataPlaces | None = None,
 ) -> Iterator[PairScores]:
     """Score the gold data of pairs one by one; the scores do not depend on the batch size.
 
@@ -71,12 +73,12 @@ def evaluate_pairs(
         splits: gold data of each pair.
         batch_size: windows in a batch.
         repeats: for each pair the indices of the sentences that also occur in its training split.
-        corpora: the corpora of pairs; the style of a corpus that the model has learnt is followed.
+        places: where the data is; the style of its corpus is followed, if the task has learnt it.
     """
     predictor = Predictor(model)
     for pair, split in splits.items():
         task, again = model.tasks[pair.task], (repeats or {}).get(pair, ())
-        style = model.config.style((corpora or {}).get(pair))
+        style = None if places is None else model.config.style(pair.task, places.corpus(pair))
         results = predictor.results(pair, split.by_sentence(), batch_size=batch_size, style=style)
         gold, predicted = task.gold(split), [result.labels for result in results]
         fresh = [index for index in range(len(gold)) if index not in again]
@@ -84,7 +86,7 @@ def evaluate_pairs(
         if again and fresh:
             without = task.score([gold[index] for index in fresh], [predicted[index] for index in fresh])
         trained = task.name in model.config.trained_tasks
-        yield PairScores(pair, task, task.score(gold, predicted), len(gold), len(again), without, trained)
+        yield PairScores(pair, task, task.score(gold, predicted), len(gold), len(again), without, trained, style)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -244,6 +246,7 @@ def add_results(path: Path, new: Evaluation, tasks: Mapping[str, Task], *, split
                 "sentences": score.sentences,
                 "max_eval_samples": score.limit,
                 "source": score.place,
+                "style": score.style,
                 "measures": score.scores.measures,
                 "labels": score.scores.by_label,
                 "repeats": score.repeats,
@@ -263,8 +266,18 @@ def _evaluation(new: Evaluation, entries: Mapping[str, Any], tasks: Mapping[str,
     for name, entry in entries.items():
         pair, without = TaskLanguagePair.parse(name), entry["without_repeats"]
         own, rest = Scores(entry["measures"], entry["labels"]), None if without is None else Scores(without)
-        trained, place, limit = entry["group"] != UNTRAINED, entry["source"], entry["max_eval_samples"]
         scores.append(
-            PairScores(pair, tasks[pair.task], own, entry["sentences"], entry["repeats"], rest, trained, place, limit)
+            PairScores(
+                pair,
+                tasks[pair.task],
+                own,
+                entry["sentences"],
+                entry["repeats"],
+                rest,
+                trained=entry["group"] != UNTRAINED,
+                style=entry["style"],
+                place=entry["source"],
+                limit=entry["max_eval_samples"],
+            )
         )
     return Evaluation(tuple(scores), new.labelled, new.data_folder)

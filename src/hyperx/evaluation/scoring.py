@@ -238,7 +238,7 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
         splits,
         batch_size=config.per_device_eval_batch_size,
         repeats=repeats,
-        corpora=data.places.corpora(),
+        places=data.places,
     )
     scores = tuple(
         replace(score, place=data.places.record(score.pair, split), limit=config.max_eval_samples)

@@ -34,7 +34,7 @@ def build_model(data: RunData) -> HyperX:
         languages=plan.languages,
         trained_pairs=tuple(map(str, plan.trained_pairs)),
         self_trained_pairs=tuple(map(str, plan.self_train_pairs)),
-        corpora={str(pair): name for pair, name in plan.data.corpora().items() if pair in plan.train_pairs},
+        corpora=plan.corpora,
         hypernetwork=plan.config.hypernetwork,
         architecture=replace(shape, head_layer=shape.head_layer or before or loaded.head_layer or "last"),
         max_length=plan.config.data.max_length,

@@ -74,6 +74,13 @@ class Plan:
         return (*self.train_pairs, *self.self_train_pairs)
 
     @property
+    def corpora(self) -> dict[str, str]:
+        """The corpora of training pairs that have a named one; only a hypernetwork learns them apart."""
+        named = {str(pair): self.data.corpus(pair) for pair in self.train_pairs}
+        generated = self.config.architecture.adapters == "hypernetwork"
+        return {pair: name for pair, name in named.items() if name is not None and generated}
+
+    @property
     def trained_tasks(self) -> set[str]:
         """The tasks whose heads are trained by this run, or were before."""
         earlier = set() if self.start is None else self.start.config.trained_tasks
@@ -126,6 +133,9 @@ def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
     record = spec.record(places, dict.fromkeys((*train, *evaluate)))
     plan = Plan(config, kinds, languages, train, with_dev, alone, places, texts, record, start)
 
+    if start is not None and config.architecture.adapters == "hypernetwork":
+        trained = {pair.key for pair in plan.trained_pairs}
+        problems += start.corpora_problems(start.corpora(plan.corpora, trained, kinds, languages))
     # Pairs that no option names may lack data.
     required = {*keys, *spec.table_pairs}
     lacking = [reason for pair, reasons in places.lacking.items() if pair.key in required for reason in reasons]
@@ -329,6 +339,15 @@ def _warn_unused(plan: Plan) -> None:
     for key, pair in spec.table_pairs.items():
         if key not in known:
             log.warning("data table: %s is no pair of this run's tasks and languages; it is not read", pair)
+    named = {pair: name for pair in plan.data.pairs if (name := plan.data.corpus(pair)) is not None}
+    learnt = {*plan.corpora.values(), *(() if plan.start is None else plan.start.config.corpus_names)}
+    if named and plan.config.architecture.adapters != "hypernetwork":
+        log.warning("data table: corpus has no effect: only a hypernetwork learns corpora apart")
+        named = {}
+    for pair, name in named.items():
+        if name not in learnt:
+            told = "data table: %s: no training pair has the corpus %r, so its style cannot be followed.%s"
+            log.warning(told, pair, name, did_you_mean(name, learnt))
     for entry in data.treebanks:
         if language_of(entry) not in map(canonical, plan.languages):
             log.warning("--treebanks: %s is of no language of this run; it is not read", entry)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -70,9 +70,6 @@ class WarmStart:
             for name, (before, now) in compared.items()
             if before != now
         ]
-        if bool(then.corpora) != bool(config.corpora) and config.architecture.adapters == "hypernetwork":
-            before, now = (", ".join(one.corpus_names) or "none" for one in (then, config))
-            faults.append(f"corpora named in the data table: the checkpoint has {before}; this run has {now}")
         if faults:
             raise CheckpointError(itemised(f"{OPTION}: {self.folder} does not fit", faults))
         # An earlier warm start may have left out a task or a language, which is initialised anew if it returns.
@@ -84,15 +81,39 @@ class WarmStart:
             if (pair.task in then.kinds or pair.task not in config.kinds) and pair.key[1] not in fresh
         ]
         trained = tuple(dict.fromkeys((*config.trained_pairs, *earlier)))
+        corpora = self.corpora(config.corpora, config.trained_keys, config.kinds, config.languages)
         labelled = {str(pair) for pair in (*config.labelled_pairs, *then.labelled_pairs)}
         return replace(
             config,
             trained_pairs=trained,
             self_trained_pairs=tuple(pair for pair in trained if pair not in labelled),
-            corpora={pair: name for pair, name in {**then.corpora, **config.corpora}.items() if pair in trained},
+            corpora=corpora,
             generator_rank=then.generator_rank,
             trained_inside=then.trained_inside,
         )
+
+    def corpora(
+        self,
+        named: Mapping[str, str],
+        trained: Collection[tuple[str, str]],
+        tasks: Collection[str],
+        languages: Iterable[str],
+    ) -> dict[str, str]:
+        """The corpora of a run that starts from here: those that it names for its training pairs, whose keys are
+        ``trained``, and the earlier ones of other pairs of its tasks and languages."""
+        known, corpora = set(map(canonical, languages)), dict(named)
+        for name, corpus in self.config.corpora.items():
+            pair = TaskLanguagePair.parse(name)
+            if pair.key not in trained and pair.task in tasks and pair.key[1] in known:
+                corpora[name] = corpus
+        return corpora
+
+    def corpora_problems(self, corpora: Mapping[str, str]) -> Iterator[str]:
+        """That only one of the checkpoint and the run has corpora, which are a part of what the hypernetwork reads."""
+        if bool(self.config.corpora) != bool(corpora):
+            before, now = (", ".join(dict.fromkeys(one.values())) or "none" for one in (self.config.corpora, corpora))
+            do = "leave them out, or train anew" if corpora else "name one of them for a training pair"
+            yield f"--load_from_ckpt: corpora in the data table: the checkpoint has {before}; found {now}. Here {do}"
 
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
         """Copy the weights into a model that :meth:`continued` describes, and log what was copied and what is new. A

@@ -13,6 +13,7 @@ from hyperx.data.read.segmentation import text_sentence, word_segmenter
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError, HyperXError, did_you_mean, not_expected
 from hyperx.languages import canonical, is_language, no_language
+from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.registry import kinds_of
 
 log = logging.getLogger(__name__)
@@ -32,12 +33,20 @@ def language_problem(config: ModelConfig, language: str) -> str | None:
     return f"{no_language(language, config.languages)} The model has {', '.join(config.languages)}."
 
 
-def style_problems(config: ModelConfig, style: str | None) -> Iterator[str]:
-    """That the model has learnt no corpus of this name."""
+def style_problems(config: ModelConfig, style: str | None, tasks: Sequence[str]) -> Iterator[str]:
+    """That the model, or each of these tasks, has learnt no corpus of this name; tells which of them has not."""
     known = config.corpus_names
+    if not isinstance(style, str | None):
+        raise not_expected("style", "the name of a corpus", style)
+    without = [task for task in tasks if style is not None and config.style(task, style) is None]
     if style is not None and style not in known:
-        has = f"it has {', '.join(known)}." if known else "the data that it was trained on names no corpora."
+        has = f"it has {', '.join(known)}." if known else "it has learnt no corpora apart."
         yield f"the model has no style {style!r}; {has}{did_you_mean(style, known)}"
+    elif without == [*tasks] != []:
+        learnt = sorted({TaskLanguagePair.parse(pair).task for pair, name in config.corpora.items() if name == style})
+        yield f"{style} is a style of {', '.join(learnt)}; {', '.join(tasks)} cannot follow it"
+    elif without:
+        log.info("%s has not learnt %s: it follows no style", ", ".join(without), style)
 
 
 def prediction_problems(config: ModelConfig, names: Sequence[str]) -> Iterator[str]:

@@ -349,8 +349,8 @@ class TrainingRun:
         progress = self.progress
         with self.bare_model.register_forward_pre_hook(lambda *_: self._end_if_told()):
             size = self.options.per_device_eval_batch_size
-            corpora = self.data.plan.data.corpora()
-            scores = list(evaluate_pairs(self.bare_model, self.data.eval_splits, batch_size=size, corpora=corpora))
+            places = self.data.plan.data
+            scores = list(evaluate_pairs(self.bare_model, self.data.eval_splits, batch_size=size, places=places))
         progress.evaluation_due = False
         averages = Evaluation(tuple(scores), self.bare_model.config.labelled_pairs).averages
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})

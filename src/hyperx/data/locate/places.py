@@ -183,9 +183,9 @@ class DataPlaces:
     def __contains__(self, pair: TaskLanguagePair) -> bool:
         return pair.key in self._data
 
-    def corpora(self) -> dict[TaskLanguagePair, str]:
-        """The corpora of the pairs that have a named one."""
-        return {data.pair: data.corpus for data in self._data.values() if data.corpus is not None}
+    def corpus(self, pair: TaskLanguagePair) -> str | None:
+        """The corpus of a pair, if it has a named one."""
+        return self._data[pair.key].corpus if pair in self else None
 
     def only(self, pairs: Iterable[TaskLanguagePair]) -> DataPlaces:
         """The data of some of the pairs."""
