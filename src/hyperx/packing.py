@@ -1,6 +1,6 @@
 """Weights in few bytes: matrices in 8 bits, and what training changed in an encoder's matrices, whole or of low rank.
 
-In place of a matrix of the encoder, a file may hold ``NAME.change``, to be added to the frozen encoder's, or its factors
+In place of a matrix of the encoder, a file may hold ``NAME.change``, which is added to the frozen one, or its factors
 ``NAME.left`` and ``NAME.right``. With ``M.scale`` beside it, any matrix ``M`` is in 8 bits: int8 times a scale for each
 row. Vectors stay in 32 bits: norms and biases together take a few percent.
 """
