@@ -274,7 +274,7 @@ def test_an_input_without_sentences_gives_an_empty_output(predict: Says, tmp_pat
 # What cannot be read --------------------------------------------------------------------------------------------------
 
 MIXED: dict[str, tuple[bytes, bytes, str]] = {
-    "raw": (b"cat sees .\n", "猫は魚を見る。\n".encode(), "Japanese kana script"),
+    "raw": (b"cat sees .\n", "ខ្ញុំជាសិស្ស\n".encode(), "Khmer script"),
     "tokens": (b"cat sees .\n", b"cat \x07 .\n", "expected a word"),
     "jsonl": (b'{"text": "cat sees ."}\n', b'{"text": ""}\n', "expected a text in text, found ''"),
     "columns": (b"cat\tO\nsees\tO\n.\tO\n\n", b"cat\tO\nNew York\n.\tO\n\n", "found 1 columns where line 1 has 2"),
@@ -525,7 +525,7 @@ TABLE = pd.DataFrame({"cat": ["sees"]})
         ("texts", ["cat", ["cat", 5]], "text 2: expected a sequence of words, found"),
         ("texts", ["cat", ["cat", " "]], "text 2: expected a word, found ' '"),
         ("texts", ["cat", ["cat", "\ud800"]], "text 2: expected whole characters, found a lone surrogate"),
-        ("texts", ["cat", "我是学生。"], "text 2: Han script has no spaces between words"),
+        ("texts", ["cat", "ខ្ញុំជាសិស្ស"], "text 2: Khmer script has no spaces between words"),
         ("texts", [[["cat"]]], "text 1: expected a sequence of words"),
         ("texts", [np.array([])], "text 1: expected a sentence, found no word"),
         *(("text_pairs", value, "text_pairs: expected a list of texts") for value in (5, b"cat", {"cat"}, "cat")),

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
+import os
+import sys
 import time
+from concurrent.futures import ThreadPoolExecutor
+from importlib.util import find_spec
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from hyperx.data.read.segmentation import LONGEST_CHUNK, WordSegmenter, is_visible, unspaced_script
+from hyperx.data.read import unspaced
+from hyperx.data.read.segmentation import (
+    LONGEST_CHUNK,
+    WordSegmenter,
+    is_visible,
+    word_segmenter,
+)
 from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.unspaced import unspaced_script
 from hyperx.errors import DataError
 
 SEGMENTERS = {code: WordSegmenter(code) for code in ("en", "de", "gd", "ru", "tr", "hi", "ko", "vi", "gn", "xx")}
@@ -80,22 +92,96 @@ def test_invisible_characters_and_marks_stay_with_their_word(line: str, expected
 @pytest.mark.parametrize(
     ("line", "script"),
     [
-        ("我是学生。", "Han"),
-        ("私は学生です。", "Japanese kana"),
-        ("ผมเป็นนักเรียน", "Thai"),
         ("ຂ້ອຍເປັນນັກຮຽນ", "Lao"),
         ("ខ្ញុំជាសិស្ស", "Khmer"),
         ("ကျွန်တော်ကျောင်းသား", "Myanmar"),
         ("ང་སློབ་ཕྲུག་ཡིན།", "Tibetan"),
         ("ꦲꦏ꧀ꦱꦫ", "Javanese"),
-        ("iPad 手机很好用", "Han"),
-        ("木", "Han"),
     ],
 )
 def test_scripts_without_spaces_are_refused(line: str, script: str) -> None:
     assert unspaced_script(line) == script
     with pytest.raises(DataError, match=f"{script} script has no spaces between words.* --input_format tokens"):
         WordSegmenter("en").segment(line)
+
+
+CUT = [
+    ("zh", "zh", "我是学生。", "我 是 学生 。"),
+    ("zh", "zh", "我們用Windows XP是學生嗎", "我們 用 Windows XP 是 學生 嗎"),
+    ("yue", "zh", "佢係學生。", "佢 係 學生 。"),
+    ("zh", "zh", "優の良品", "優 の 良品"),
+    ("en", "zh", "iPad 手机很好用", "iPad 手机 很 好 用"),
+    ("ja", "ja", "東京都庁。", "東京 都庁 。"),
+    ("en", "ja", "私は学生です。", "私 は 学生 です 。"),
+    ("ja", "ja", "Windows XPを使った", "Windows XP を 使っ た"),
+    ("th", "th", "ผมเป็นนักเรียน มาจาก Berlin", "ผม เป็น นักเรียน มาจาก Berlin"),
+]
+
+
+def needs(extra: str) -> None:
+    """Skip a test where the libraries of an extra are not installed."""
+    for library in {"zh": ("jieba", "opencc"), "ja": ("sudachipy", "sudachidict_core"), "th": ("pythainlp",)}[extra]:
+        if find_spec(library) is None:
+            pytest.skip(f"{library} is not installed: pip install 'hyperx-nlp[{extra}]'")
+
+
+@pytest.mark.parametrize(("language", "extra", "line", "expected"), CUT)
+def test_chinese_japanese_and_thai_are_cut_by_dictionaries(
+    language: str, extra: str, line: str, expected: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    needs(extra)
+    monkeypatch.setenv("HOME", str(tmp_path))
+    sentence = WordSegmenter(language).segment(line)
+    assert sentence is not None
+    assert " ".join(sentence.words) == expected
+    assert sentence.text == line == rebuilt(sentence)
+    assert list(tmp_path.iterdir()) == []
+    assert "PYTHAINLP_READ_ONLY" not in os.environ
+
+
+@pytest.mark.parametrize(("extra", "word"), [("zh", "學生"), ("ja", "学生です"), ("th", "นักเรียน")])
+def test_a_long_line_without_spaces_is_cut_by_any_thread(extra: str, word: str) -> None:
+    needs(extra)
+    line = word * 15_000
+    assert rebuilt(segmented(extra, line)) == line
+    with ThreadPoolExecutor(4) as pool:
+        assert len(set(pool.map(lambda _: segmented(extra, word).words, range(20)))) == 1
+
+
+def segmented(language: str, line: str) -> Sentence:
+    sentence = word_segmenter(language).segment(line)
+    assert sentence is not None
+    return sentence
+
+
+@settings(max_examples=100, deadline=None)
+@given(line=st.text(st.sampled_from("我們學生発が゙ー・ทำกั้ำ\u200b 　.,1a-，。「é\u0301👩\u200d\u0e33"), max_size=40))
+@pytest.mark.parametrize("extra", ["zh", "ja", "th"])
+def test_words_of_dictionaries_joined_are_the_line(extra: str, line: str) -> None:
+    needs(extra)
+    if unspaced_script(line) not in (None, *(("Thai",) if extra == "th" else ("Han", "Japanese kana"))):
+        return
+    sentence = word_segmenter(extra).segment(line)
+    normalised = " ".join(chunk for chunk in line.split() if is_visible(chunk))
+    assert (rebuilt(sentence) if sentence else "") == normalised
+
+
+@pytest.mark.parametrize(
+    ("library", "extra", "language", "line"),
+    [
+        ("jieba", "zh", "zh", "我是学生。"),
+        ("opencc", "zh", "en", "我是学生。"),
+        ("sudachipy", "ja", "ja", "学生。"),
+        ("pythainlp.tokenize", "th", "en", "ผมเป็นนักเรียน"),
+    ],
+)
+def test_a_missing_library_is_named_with_its_install_command(
+    library: str, extra: str, language: str, line: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, library, None)
+    unspaced._loaded.cache_clear()
+    with pytest.raises(DataError, match=rf'pip install "hyperx-nlp\[{extra}\]", or .* --input_format tokens'):
+        WordSegmenter(language).segment(line)
 
 
 @pytest.mark.parametrize("line", ["The kanji 木 means tree.", "100 ฿ and 5 。", "한국어 문장", "Ελληνικά", "", "..."])
@@ -170,7 +256,7 @@ mixed = st.text(alphabet | st.sampled_from(" \t\u00a0\u200b\u200d.,'\"()$-/:;�
 def test_words_joined_are_the_normalised_line(line: str, language: str) -> None:
     normalised = " ".join(chunk for chunk in line.split() if is_visible(chunk))
     if unspaced_script(line):
-        return
+        return  # refused, or cut by dictionaries
     sentence = SEGMENTERS[language].segment(line)
     if sentence is None:
         assert normalised == ""

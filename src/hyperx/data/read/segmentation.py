@@ -1,4 +1,5 @@
 """Raw text to words, by the rules of spaCy's tokenizers: no model, some 70 languages, one set of rules for all others.
+Chinese, Japanese and Thai are cut by :mod:`hyperx.data.read.unspaced`.
 
 Words are pieces of the text: contractions that Universal Dependencies splits into other forms (French *du* into *de*
 and *le*) stay as they are written, and Vietnamese is split at every space. Punctuation that an invisible character
@@ -7,7 +8,6 @@ separates from its word, such as a right-to-left mark before a full stop, stays 
 
 from __future__ import annotations
 
-import re
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -16,6 +16,7 @@ from itertools import groupby
 from typing import TYPE_CHECKING
 
 from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.unspaced import UNSPACED, Cut, cut_of
 from hyperx.errors import DataError
 from hyperx.languages import canonical
 
@@ -30,25 +31,6 @@ TOKENS_BEFORE_RELOAD = 2_000_000
 
 # Languages whose code in spaCy differs from that of `canonical`.
 _SPACY_CODES = {"ku": "kmr", "no": "nb", "sh": "hr"}
-
-# Scripts without spaces between words, as a regular expression's set of characters. Kana come before Han, so that a
-# Japanese line, which has both, is called Japanese.
-_UNSPACED_SCRIPTS = {
-    "Japanese kana": "\u3041-\u30ff\u31f0-\u31ff\uff66-\uff9f\U0001b000-\U0001b16f",
-    "Han": "\u2e80-\u2fdf\u3005-\u3007\u3021-\u3029\u3038-\u303b\u3400-\u4dbf\u4e00-\u9fff\uf900-\ufaff"
-    "\U00020000-\U0003ffff",
-    "Bopomofo": "\u3105-\u312f\u31a0-\u31bf",
-    "Thai": "\u0e01-\u0e3a\u0e40-\u0e4f",
-    "Lao": "\u0e80-\u0ecf\u0edc-\u0edf",
-    "Khmer": "\u1780-\u17d3\u17d7-\u17dd",
-    "Myanmar": "\u1000-\u103f\u1050-\u108f\u109a-\u109d\ua9e0-\ua9ef\ua9fa-\ua9fe\uaa60-\uaa7f",
-    "Tibetan": "\u0f00-\u0f1f\u0f35-\u0fff",
-    "Javanese": "\ua980-\ua9cd",
-    "Balinese": "\u1b00-\u1b4f",
-    "Tai": "\u1950-\u19cf\u1a20-\u1a7c\uaa80-\uaadf",
-    "Yi": "\ua000-\ua4cf",
-}
-_UNSPACED = re.compile("[" + "".join(_UNSPACED_SCRIPTS.values()) + "]+")
 
 
 class WordSegmenter:
@@ -86,27 +68,27 @@ class WordSegmenter:
         invisible characters after a word belong to it and do not begin the next one.
 
         Raises:
-            DataError: if most of the line is in a script without spaces (see `unspaced_script`), or it contains a lone
-                surrogate, which no encoding can write.
+            DataError: if the line is in a script without spaces that nothing installed cuts (see `cut_of`), or it
+                contains a lone surrogate, which no encoding can write.
         """
         check_whole(line)
-        if script := unspaced_script(line):
-            raise DataError(
-                f"{script} script has no spaces between words, and no rules cut it. Segment it first, such as with "
-                "stanza (jieba for Chinese, MeCab for Japanese, PyThaiNLP for Thai), and pass the words separated by "
-                "spaces with --input_format tokens"
-            )
+        cut = cut_of(line, canonical(self.language))
         chunks = [chunk for chunk in line.split() if is_visible(chunk)]
         if not chunks:
             return None
         # A line's last word is followed by white space, the line end, as in treebanks.
-        words, space_after = zip(*_attached(self._pieces(chunks)), strict=True)
+        words, space_after = zip(*_attached(self._pieces(chunks, cut)), strict=True)
         return Sentence(words=words, text=" ".join(chunks), space_after=(*space_after[:-1], True))
 
-    def _pieces(self, chunks: Iterable[str]) -> Iterator[tuple[str, bool]]:
-        for is_long, group in groupby(chunks, key=lambda chunk: len(chunk) > LONGEST_CHUNK):
-            own = list(group)
-            tokens = [(chunk, True) for chunk in own] if is_long else self._tokens(" ".join(own))
+    def _pieces(self, chunks: Iterable[str], cut: Cut | None) -> Iterator[tuple[str, bool]]:
+        def cutter(chunk: str) -> Cut | None:
+            return cut if cut and UNSPACED.search(chunk) else _whole if len(chunk) > LONGEST_CHUNK else None
+
+        for own, group in groupby(chunks, key=cutter):
+            if own is None:
+                tokens = self._tokens(" ".join(group))
+            else:
+                tokens = [(word, at == len(words)) for words in map(own, group) for at, word in enumerate(words, 1)]
             for token, space in [*tokens[:-1], (tokens[-1][0], True)]:
                 # Some rules make one token of several words, such as Russian «и т.д.».
                 *parts, last = token.split(" ")
@@ -126,21 +108,14 @@ class WordSegmenter:
         return tokens
 
 
+def _whole(chunk: str) -> list[str]:
+    return [chunk]
+
+
 @lru_cache(maxsize=16)
 def word_segmenter(language: str) -> WordSegmenter:
     """The segmenter of a language that all of a process share; those of the last languages are kept."""
     return WordSegmenter(language)
-
-
-def unspaced_script(line: str) -> str | None:
-    """The script without spaces of more than half of a line's letters, or None: a name among other words, as in *she
-    flew to Tokyo (東京) in May*, is a word."""
-    if line.isascii():
-        return None
-    unspaced = "".join(_UNSPACED.findall(line))
-    if 2 * sum(map(str.isalpha, unspaced)) > sum(map(str.isalpha, line)):
-        return next(name for name, characters in _UNSPACED_SCRIPTS.items() if re.search(f"[{characters}]", unspaced))
-    return None
 
 
 def is_visible(text: str) -> bool:
