@@ -19,6 +19,7 @@ import pandas as pd
 import pytest
 import torch
 
+import hyperx
 import toy
 from hyperx.cli import main
 from hyperx.data.read.segmentation import WordSegmenter, word_segmenter
@@ -92,6 +93,22 @@ def test_raw_text_is_cut_into_words(predict: Says) -> None:
     assert out.count("# sent_id") == 2
     assert "# text = cat sees Ada Lovelace.\n" in out
     assert "4\tLovelace\t_\tPROPN\t_\t_\t_\t_\t_\tSpaceAfter=No\n" in out
+
+
+def test_running_text_is_split_into_sentences(predict: Says, model: HyperX) -> None:
+    text = "cat sees Ada\nLovelace. river likes\tLondon!\r\n\n \n\ndog sees Dr. Turing\n"
+    out = predict(text, "--input_format", "text")
+    blocks = [[line for line in block.splitlines() if line[0] == "#"] for block in out.strip().split("\n\n")]
+    assert blocks == [
+        ["# sent_id = 1", "# text = cat sees Ada Lovelace.", "# newdoc", "# newpar"],
+        ["# sent_id = 2", "# text = river likes London!"],
+        ["# sent_id = 3", "# text = dog sees Dr. Turing", "# newpar"],
+    ]
+    sentences = hyperx.sentences(text, "en")
+    assert sentences == [line[9:] for _, line, *_ in blocks]
+    (found, *_) = model.predict(sentences, task="pos", language="en")
+    assert found.labels["pos"] == ("NOUN", "VERB", "PROPN", "PROPN", "PUNCT")
+    assert rows(predict(text, "--input_format", "text", "--output_format", "jsonl"))[0]["text"] == sentences[0]
 
 
 def test_json_lines_hold_labels_entities_and_confidences(predict: Says) -> None:
@@ -228,6 +245,7 @@ def test_a_language_may_be_spelt_otherwise_and_another_one_is_tagged_zero_shot_w
         (["--align"], "--align: raw to conllu has no line for every line; choose raw, tokens or jsonl with"),
         (["--align", "--input_format", "conllu", "--output_format", "conllu"], "--align: conllu to conllu has no line"),
         (["--align", "--output_format", "jsonl", "--on_error", "skip"], "choose --on_error empty or stop"),
+        (["--align", "--input_format", "text", "--output_format", "jsonl"], "--align: text to jsonl has no line"),
         (["--word_column", "2"], "--word_column is for --input_format columns; found raw"),
         (["--output", "out.iob2"], "--output: no format that is written ends in .iob2; choose .jsonl (jsonl)"),
         (["--output", "."], "--output: expected a file, found the folder"),

@@ -13,11 +13,13 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+import hyperx
 from hyperx.data.read import unspaced
 from hyperx.data.read.segmentation import (
     LONGEST_CHUNK,
     WordSegmenter,
     is_visible,
+    sentence_pieces,
     word_segmenter,
 )
 from hyperx.data.read.sentence import Sentence
@@ -264,3 +266,32 @@ def test_words_joined_are_the_normalised_line(line: str, language: str) -> None:
     assert sentence.text == normalised == rebuilt(sentence)
     assert not any(char.isspace() for word in sentence.words for char in word)
     assert all(map(is_visible, sentence.words))
+
+
+# Sentences ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("language", "text", "expected"),
+    [
+        ("en", "It is Mr.\nPoe.  Hi! No\n \nend", ["It is Mr. Poe.", "Hi!", "No", "end"]),
+        ("deu", "Am 3. Mai z.B. blieb er. Gut.", ["Am 3. Mai z.B. blieb er.", "Gut."]),
+        ("zh", "他走了。真的？", ["他走了。", "真的？"]),
+        ("th", "ผม. เป็น\nนักเรียน\n\n", ["ผม. เป็น", "นักเรียน"]),
+        ("qqq", "\u200b\n\nOne. Two.", ["One.", "Two."]),
+    ],
+)
+def test_sentences_of_several_languages(language: str, text: str, expected: list[str]) -> None:
+    assert hyperx.sentences(text, language) == expected
+
+
+def test_half_a_character_is_in_no_sentence() -> None:
+    with pytest.raises(DataError, match="surrogate"):
+        hyperx.sentences("a \ud800 b", "en")
+
+
+@settings(max_examples=200, deadline=None)
+@given(text=st.text(alphabet | st.sampled_from(" \n\r\t.!?。。\"'()[]«»AbDr1"), max_size=80))
+@pytest.mark.parametrize("language", ["en", "de", "hi", "ja", "th", "hy", "qqq"])
+def test_sentences_joined_are_the_text(language: str, text: str) -> None:
+    assert "".join(sentence_pieces(text, language)) == text

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hyperx.config import TrainConfig as TrainConfig
     from hyperx.config import TrainingOptions as TrainingOptions
     from hyperx.data.batch.windows import Window as Window
+    from hyperx.data.read.segmentation import sentences as sentences
     from hyperx.data.read.sentence import Prediction as Prediction
     from hyperx.data.read.sentence import Sentence as Sentence
     from hyperx.errors import CheckpointError as CheckpointError
@@ -47,6 +48,7 @@ _NAMES = {
     "hyperx.config": "ArchitectureOptions DataOptions EvaluateConfig HypernetworkOptions ModelConfig ModelOptions "
     "SamplingOptions TrainConfig TrainingOptions",
     "hyperx.data.batch.windows": "Window",
+    "hyperx.data.read.segmentation": "sentences",
     "hyperx.data.read.sentence": "Prediction Sentence",
     "hyperx.errors": "CheckpointError ConfigError DataError EncoderError HyperXError",
     "hyperx.evaluation.scores": "Evaluation PairScores",

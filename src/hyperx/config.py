@@ -27,7 +27,7 @@ EncoderPart = Literal["norms", "layers", "all"]
 SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 
 # Formats that predict reads and writes; data/read/formats.py has a table of each.
-InputFormat = Literal["raw", "jsonl", "tokens", "columns", "conllu"]
+InputFormat = Literal["raw", "text", "jsonl", "tokens", "columns", "conllu"]
 OutputFormat = Literal["conllu", "jsonl", "columns"]
 OnError = Literal["stop", "skip", "empty"]
 
@@ -416,9 +416,10 @@ class PredictConfig:
     output: Path | None = None
     """File to write; by default standard output."""
     input_format: InputFormat | None = None
-    """'raw': a text per line (two for cls, with a tab). 'jsonl': an object per line with text (and text_pair), words or
-    tokens. 'tokens': a sentence per line, words between spaces. 'columns': a word per line, a blank line after each
-    sentence. 'conllu'. By default by extension (.jsonl, .conllu, .conll, .bio, .iob2), else raw."""
+    """'raw': a text per line (two for cls, with a tab). 'text': running text, to be split into sentences; blank lines
+    separate paragraphs. 'jsonl': an object per line with text (and text_pair), words or tokens. 'tokens': a sentence
+    per line, words between spaces. 'columns': a word per line, a blank line after each sentence. 'conllu'. By default
+    by extension (.jsonl, .conllu, .conll, .bio, .iob2), else raw."""
     word_column: Count | None = None
     """Column of the words in 'columns', from 1. By default the first, or the second if the first counts words."""
     output_format: OutputFormat | None = None

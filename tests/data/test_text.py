@@ -55,6 +55,24 @@ def test_raw_text() -> None:
     assert (second.words, second.lines) == (("Bye", "!"), (5, 5))
 
 
+def test_running_text() -> None:
+    found = read("\ufeffIt is\r\nMr. Poe. Hi\n\u200b\n\nBye!\n\n\n", "text")
+    assert [one.text for one in found] == ["It is Mr. Poe.", "Hi", "Bye!"]
+    assert [set(one.lines) for one in found] == [{1}, {2}, {5}]
+    assert [one.comments for one in found] == [("# newdoc", "# newpar"), (), ("# newpar",)]
+    (found,) = read("a\tb c.", "text", reads=["text"])
+    assert (found.text, found.text_pair, found.words) == ("a b c.", None, ())
+
+
+def test_running_text_without_blank_lines_needs_no_more_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hyperx.data.read.texts.MOST_LINES", 2)
+    given_out = [0]
+    sentences = read_input(lines_of(b"Hi!\n", 100, given_out), "text", Request(language="en"))
+    assert next(sentences).words == ("Hi", "!")
+    assert given_out[0] <= 4
+    assert len(list(sentences)) == 99
+
+
 def test_texts_without_words() -> None:
     data = "好  电影\n\n a\u00a0b \tc  d\n\u200b\t \n"
     first, second = read(data, "raw", language="zh", reads=["text"])
@@ -146,6 +164,7 @@ WORD = "expected a line of a word, found"
     ("input_format", "text", "line", "message"),
     [
         ("raw", "fine\nខ្ញុំជាសិស្ស\n", 2, "Khmer script .* --input_format tokens"),
+        ("text", "It is\nfine. It\nis. ខ្ញុំជាសិស្ស។\n", 3, "Khmer script"),
         ("tokens", "a b\nc \x07 d\n", 2, "expected a word"),
         ("jsonl", "\ntext\n", 2, "expected a JSON object on one line"),
         ("jsonl", '{"txt": "a"}', 1, "expected a column named text or .* or words or tokens, .* found txt$"),
@@ -211,7 +230,7 @@ def lines_of(unit: bytes, total: int, given_out: list[int]) -> Iterator[bytes]:
 
 
 UNITS: dict[InputFormat, bytes] = {
-    "raw": b"Hi!\n", "tokens": b"one two three\n", "conllu": row("1").encode() + b"\n\n"
+    "raw": b"Hi!\n", "text": b"Hi\nyou.\n\n", "tokens": b"one two three\n", "conllu": row("1").encode() + b"\n\n"
 }  # fmt: skip
 
 

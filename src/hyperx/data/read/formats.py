@@ -16,7 +16,7 @@ from hyperx.data.read.conllu import ConlluWriter, read_conllu
 from hyperx.data.read.jsonl import JsonlWriter, read_jsonl
 from hyperx.data.read.lines import OnFault, decoded_lines, file_lines, stop
 from hyperx.data.read.sentence import Sentence
-from hyperx.data.read.texts import read_csv, read_raw, read_tokens, read_tsv
+from hyperx.data.read.texts import read_csv, read_raw, read_text, read_tokens, read_tsv
 from hyperx.errors import ConfigError, DataError
 
 log = logging.getLogger(__name__)
@@ -25,6 +25,7 @@ TREE_COLUMNS = frozenset({"head", "deprel"})
 
 INPUT_FORMATS: dict[InputFormat, Reader] = {
     "raw": read_raw,
+    "text": read_text,
     "jsonl": read_jsonl,
     "tokens": read_tokens,
     "columns": read_columns,
@@ -163,7 +164,7 @@ def format_problems(config: PredictConfig) -> list[str]:
         and chosen != "jsonl",
         f"--word_column is for --input_format columns; found {given}": config.word_column and given != "columns",
         f"--align: {given} to {chosen} has no line for every line; choose raw, tokens or jsonl with --output_format "
-        "jsonl": config.align and (given in ("columns", "conllu") or chosen != "jsonl"),
+        "jsonl": config.align and (given in ("text", "columns", "conllu") or chosen != "jsonl"),
         "--align: with --on_error skip lines would be missing; choose --on_error empty or stop": config.align
         and config.on_error == "skip",
     }

@@ -1,5 +1,5 @@
-"""Raw text to words, by the rules of spaCy's tokenizers: no model, some 70 languages, one set of rules for all others.
-Chinese, Japanese and Thai are cut by :mod:`hyperx.data.read.unspaced`.
+"""Raw text to sentences, by the rules of sentencex, and to words, by those of spaCy's tokenizers: no model, some 70
+languages, one set of rules for all others. Chinese, Japanese and Thai are cut by :mod:`hyperx.data.read.unspaced`.
 
 Words are pieces of the text: contractions that Universal Dependencies splits into other forms (French *du* into *de*
 and *le*) stay as they are written, and Vietnamese is split at every space. Punctuation that an invisible character
@@ -8,6 +8,7 @@ separates from its word, such as a right-to-left mark before a full stop, stays 
 
 from __future__ import annotations
 
+import re
 import threading
 import unicodedata
 from collections.abc import Iterable, Iterator
@@ -121,6 +122,27 @@ def word_segmenter(language: str) -> WordSegmenter:
 def is_visible(text: str) -> bool:
     """Whether a text has any character other than white space, control and format characters."""
     return text.isalnum() or any(not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf") for char in text)
+
+
+def sentences(text: str, language: str) -> list[str]:
+    """The sentences of running text, for :meth:`hyperx.HyperX.predict`, by the rules of sentencex for the language.
+
+    Blank lines separate paragraphs; all other white space counts as one space. Thai marks no ends of sentences: there
+    a sentence is a line. Raises a DataError if the text contains a lone surrogate.
+    """
+    return [" ".join(piece.split()) for piece in sentence_pieces(text, language) if is_visible(piece)]
+
+
+def sentence_pieces(text: str, language: str) -> Iterator[str]:
+    """The sentences of a text with the white space around them: joined, they give the text."""
+    import sentencex
+
+    check_whole(text)
+    if canonical(language) == "th":
+        yield from re.findall(r".*\n|.+", text)
+        return
+    for paragraph in re.split(r"(\n\s*\n)", text):
+        yield from sentencex.segment(canonical(language), paragraph)
 
 
 def text_sentence(text: str, segmenter: WordSegmenter | None) -> Sentence | None:

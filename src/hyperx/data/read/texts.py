@@ -6,14 +6,17 @@ import csv
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
-from itertools import chain
+from itertools import chain, groupby, islice
 
 from hyperx.data.read.base import TEXT, Request, read_each_line
-from hyperx.data.read.lines import Line, check_word, whole, without_ends
+from hyperx.data.read.lines import FaultyLine, Line, check_word, whole, without_ends
 from hyperx.data.read.rows import RowReader
-from hyperx.data.read.segmentation import is_visible, text_sentence
+from hyperx.data.read.segmentation import is_visible, sentence_pieces, text_sentence
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
+
+MOST_LINES = 1_000
+"""Lines of running text that are split into sentences at a time, so that memory does not grow with the text."""
 
 # No-break spaces may occur within a word, as in the number `10 000`.
 _SPACES = re.compile(r"[^\S\u00a0\u2007\u202f]+")
@@ -46,6 +49,33 @@ def _sentence(line: str, number: int, request: Request) -> Sentence | None:
             raise DataError(f"expected a text, or two with one tab between them, found {line[:60]!r}")
         sentence = replace(sentence, text_pair=others[0])
     return sentence and replace(sentence, lines=(number,) * max(len(sentence.words), 1), origin=request.origin)
+
+
+def read_text(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
+    """Running text, which is split into sentences; blank lines, and those that are not UTF-8, separate paragraphs.
+
+    The first sentence of each paragraph has the comment ``# newpar``, and that of the text ``# newdoc``.
+    """
+    marks = {"# newdoc": True, "# newpar": True}
+
+    def sentence_lines() -> Iterator[Line]:
+        for apart, group in groupby(lines, lambda line: type(line[1]) is FaultyLine or line[1].isspace()):
+            if apart:
+                marks["# newpar"] = True
+                yield from group
+            while own := list(islice(group, MOST_LINES)):
+                number = own[0][0]
+                for piece in sentence_pieces("".join(line for _, line in own), request.language):
+                    yield number, " ".join(piece.split())
+                    number += piece.count("\n")
+
+    def marked(line: str, number: int, request: Request) -> Sentence | None:
+        if sentence := _sentence(line, number, request):
+            sentence = replace(sentence, comments=tuple(marks))
+            marks.clear()
+        return sentence
+
+    return read_each_line(sentence_lines(), request, marked)
 
 
 def read_tokens(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
