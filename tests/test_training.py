@@ -653,12 +653,13 @@ def test_overwriting_deletes_what_a_run_wrote_and_nothing_else(go: Go, tmp_path:
     assert go("run", *options) == 0
     events = list(run.rglob("events.out.tfevents*"))
     assert bool(events) == tracked
-    (run / "notes.txt").write_text("mine")
+    for name in ("notes.txt", ".notes.part-1"):
+        (run / name).write_text("mine")
     (run / "checkpoint-4").rename(run / "checkpoint-4-to-keep")
     assert go("run", *options, "--max_train_steps", "1", "--overwrite_output_dir") == 0
     assert len(list(run.rglob("events.out.tfevents*"))) == len(events)
     assert {path.name for path in run.iterdir()} - {"hyperx"} == {
-        "best.json", "log.jsonl", "checkpoint-1", "notes.txt", "checkpoint-4-to-keep"
+        "best.json", "log.jsonl", "checkpoint-1", "notes.txt", ".notes.part-1", "checkpoint-4-to-keep"
     }  # fmt: skip
     assert list(toy.losses(run)) == [1]
 

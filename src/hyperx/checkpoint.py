@@ -15,6 +15,7 @@ import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -41,6 +42,8 @@ INSIDE = f"./{ENCODER}"
 OPTIONS, BEST = "options.json", "best.json"
 LOG, LOCK, TRIAL = "log.jsonl", ".lock", "checkpoint-trial"
 RESULTS, CARD = "results.json", "card.md"
+OWN = ("checkpoint-*", BEST, LOG)
+"""What a run writes into its output folder."""
 READY_MADE, DEFAULT = Path(__file__).with_name("models"), "default"
 FORMAT = 2
 
@@ -179,7 +182,7 @@ def scores_of_new_languages(folder: Path, measures: Mapping[str, str]) -> dict[s
 
 def clean(output_dir: Path) -> None:
     """Delete what interrupted writing and pruning left behind in an output folder, into which no other run writes."""
-    for path in (*output_dir.glob(".*.part-*"), output_dir / TRIAL):
+    for path in chain.from_iterable(map(output_dir.glob, (TRIAL, *(f".{name}.part-*" for name in OWN)))):
         if path.is_dir():
             shutil.rmtree(path, ignore_errors=True)
         else:
