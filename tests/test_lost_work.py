@@ -200,6 +200,8 @@ def test_a_path_that_no_checkpoint_can_hold_is_refused_before_training(
     assert "--output_dir: expected a path in UTF-8" in error(folder / "run")
     assert main(["evaluate", "--eval_ckpt", str(folder)]) == 1
     assert "--eval_ckpt: expected a path in UTF-8" in capsys.readouterr().err
+    with pytest.raises(HyperXError, match=r"expected the path of a checkpoint in UTF-8; found '.*udce9'\. Rename it"):
+        HyperX.from_pretrained(folder)
     monkeypatch.chdir(folder)
     assert "working folder: expected a path in UTF-8" in error("run")
     assert [path.name for path in folder.iterdir()] == ["data"]

@@ -147,6 +147,8 @@ def resolve(folder: Path | None) -> Path:
         return [*own.values()][-1]
     if not folder.exists() and str(folder) in own:
         return own[str(folder)]
+    if not files.is_utf8(folder):  # its libraries would call it damaged
+        raise CheckpointError(f"expected the path of a checkpoint in UTF-8; found {str(folder)!a}. Rename it")
     recover(folder)
     if folder.is_file() and folder.name in (CONFIG, WEIGHTS, BEST):
         folder = folder.parent
