@@ -470,9 +470,44 @@ def test_state_comes_back(tmp_path: Path) -> None:
             assert torch.equal(found["optimizer"]["state"][index][name], value)
 
 
-def test_missing_state_is_told(tmp_path: Path) -> None:
-    with pytest.raises(CheckpointError, match=r"is not a complete checkpoint: it has no state\.pt"):
-        checkpoint.read_state(tmp_path)
+def test_missing_state_is_told(saved: Path, tmp_path: Path) -> None:
+    """Another checkpoint is of use only if it has the file."""
+    for step in (2, 3):
+        shutil.copytree(saved, tmp_path / "run" / f"checkpoint-{step}")
+    last, other = tmp_path / "run" / "checkpoint-3", tmp_path / "run" / "checkpoint-2"
+    anew = r"checkpoint-3 cannot be resumed: it has no state\.pt; start anew from its weights with --load_from_ckpt$"
+    with pytest.raises(CheckpointError, match=anew):
+        checkpoint.read_state(last)
+    checkpoint.save_state(other, {})
+    with pytest.raises(CheckpointError, match=rf"it has no state\.pt\. {other} beside it is whole: .*delete {last}$"):
+        checkpoint.read_state(last)
+
+
+@pytest.mark.parametrize("error", [OSError(5, "Input/output error"), PermissionError(13, "no"), MemoryError()])
+def test_a_file_that_cannot_be_read_is_not_called_damaged(
+    saved: Path, monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise error
+
+    checkpoint.save_state(saved, {})
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "load", fail)
+        with pytest.raises(type(error)) as caught:
+            checkpoint.read_state(saved)
+        assert caught.value is error
+    monkeypatch.setattr(Path, "open", fail)
+    for read in (checkpoint.read_config, checkpoint.read_tensors, checkpoint.read_sizes):
+        with pytest.raises(type(error)) as caught:
+            read(saved)
+        assert caught.value is error
+
+
+def test_sizes_are_read_of_whole_files_alone(saved: Path) -> None:
+    assert checkpoint.read_sizes(saved).keys() == checkpoint.read_tensors(saved).keys()
+    (saved / WEIGHTS).write_bytes(b"garbage" * 9)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        checkpoint.read_sizes(saved)
 
 
 class Attack:

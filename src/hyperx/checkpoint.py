@@ -215,26 +215,29 @@ def prune(output_dir: Path, limit: int | None, keep: Path | None) -> None:
 
 @contextmanager
 def _reading(path: Path) -> Iterator[None]:
-    """Make what is wrong with a file a CheckpointError, which names a whole checkpoint beside it, if there is one."""
+    """Make what is wrong with a file's content, or that it is not there, a CheckpointError, which names a checkpoint
+    beside it that has this file and is whole, if there is one."""
+    folder = path.parent
     try:
+        path.open("rb").close()  # safetensors calls a file missing that may not be read
         yield
         return
     except FileNotFoundError:
-        what = f"{path.parent} is not a complete checkpoint: it has no {path.name}"
-    except NotFiniteError as error:
+        lacks = "cannot be resumed" if path.name == STATE else "is not a complete checkpoint"
+        what = f"{folder} {lacks}: it has no {path.name}"
+    except (SafetensorError, NotFiniteError) as error:
         what = f"{path} is damaged: {error}"
     except HyperXError as error:
         what = str(error)
-    except Exception as error:  # torch raises many kinds for a damaged or foreign file
-        what = f"{path} is damaged or not of Hyper-X: {error}"
-    for other in reversed(checkpoints(path.parent.parent)):
+    for other in reversed(checkpoints(folder.parent)):
         with suppress(OSError, ValueError, SafetensorError):
-            if other.name != path.parent.name:
+            if other.name != folder.name and (other / path.name).is_file():
                 json.loads((other / CONFIG).read_text(encoding="utf-8"))
-                with safe_open(other / WEIGHTS, "pt"):
-                    what += f". {other} beside it is whole: name that one, or to --resume from it, delete {path.parent}"
-                    break
-    raise CheckpointError(what) from None
+                with safe_open(other / WEIGHTS, "np"):
+                    advice = f"name that one, or to --resume from it, delete {folder}"
+                    raise CheckpointError(f"{what}. {other} beside it is whole: {advice}") from None
+    anew = "; start anew from its weights with --load_from_ckpt" if path.name == STATE else ""
+    raise CheckpointError(what + anew) from None
 
 
 def read_json(path: Path, kind: type[T]) -> T:
@@ -286,7 +289,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 def read_sizes(folder: Path) -> dict[str, tuple[int, int]]:
     """Bytes and number of dimensions of every tensor in the file of weights, by its header; raises a CheckpointError if
     the file is missing or damaged."""
-    with _reading(folder / WEIGHTS), (folder / WEIGHTS).open("rb") as file:
+    with _reading(folder / WEIGHTS), safe_open(folder / WEIGHTS, "np"), (folder / WEIGHTS).open("rb") as file:
         header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
         header.pop("__metadata__", None)
         ends = {name: (*one["data_offsets"], one["shape"]) for name, one in header.items()}
@@ -310,8 +313,14 @@ def read_state(folder: Path) -> dict[str, Any]:
     import torch
 
     with _reading(folder / STATE):
-        state = dict(torch.load(folder / STATE, map_location="cpu", weights_only=True))
-        _check_finite(_kept_by_optimizer(state))
+        try:
+            state = dict(torch.load(folder / STATE, map_location="cpu", weights_only=True))
+            kept = _kept_by_optimizer(state)
+        except (OSError, MemoryError):
+            raise
+        except Exception as error:  # torch raises many kinds for a damaged or foreign file
+            raise HyperXError(f"{folder / STATE} is damaged or not of Hyper-X: {error}") from None
+        _check_finite(kept)
     return state
 
 
