@@ -233,6 +233,13 @@ def test_room_for_the_checkpoints_is_looked_for_before_training(
     # What is to be deleted makes room.
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=2 * size))
     assert go("run", *options, "--save_total_limit", "2", "--overwrite_output_dir") == 0
+    # No more is asked for than a run can write.
+    assert go("few", "--max_train_steps", "2", "--save_steps", "1", "--save_total_limit", "100") == 0
+    # A run that goes on deletes nothing first.
+    monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=0))
+    for limit in ("None", "2"):
+        message = error("run", *options, "--save_total_limit", limit, "--resume")
+        assert "run has room for 0.00B; 1 checkpoints" in message
 
 
 # Weights --------------------------------------------------------------------------------------------------------------

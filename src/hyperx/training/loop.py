@@ -188,14 +188,19 @@ class TrainingRun:
             free = shutil.disk_usage(self.output_dir).free
         except (OSError, UnicodeError) as error:
             raise ConfigError([f"--output_dir: {self.output_dir} cannot hold a checkpoint: {error}"]) from error
-        # The room of those that are there will be used again.
         before = checkpoint.checkpoints(self.output_dir)
-        free += sum(path.stat().st_size for own in before for path in own.rglob("*") if path.is_file())
+        if not self.options.resume:  # they are deleted, if there are any
+            free += sum(path.stat().st_size for own in before for path in own.rglob("*") if path.is_file())
+            before = []
         # The optimiser keeps two values of each weight.
         trained, named = self.bare_model.trained_names(), dict(self.bare_model.named_parameters())
         size = sum(named[name].nbytes * (1 + 2 * named[name].requires_grad) for name in trained)
-        # There are those to keep, among them the best and the last, and a new one before the oldest is deleted.
-        copies = 1 + max(self.options.save_total_limit or 1, 1 + self.evaluates)
+        # There are those to keep, among them the best and the last, and a new one before the oldest is deleted. Without
+        # a limit no more is asked for, as any number may be moved away on the way.
+        most = 1 + max(self.options.save_total_limit or 1, 1 + self.evaluates)
+        every = [self.options.save_steps, *([self.options.eval_steps] if self.evaluates else [])]
+        written = {self.steps}.union(*(range(steps, self.steps, steps) for steps in every))
+        copies = max(min(len(written), most) - len(before), 1)
         if free < copies * size:
             has, needs = (tqdm.format_sizeof(number, "B") for number in (free, copies * size))
             problem = (
