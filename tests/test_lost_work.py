@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 
 import toy
 from hyperx.cli import main
-from hyperx.errors import HyperXError
+from hyperx.errors import EncoderError, HyperXError
 from hyperx.model import HyperX
 from hyperx.training import loop as training
 
@@ -325,6 +325,17 @@ def test_a_model_that_is_no_numbers_is_not_saved(trained: Path, tmp_path: Path) 
             with pytest.raises(HyperXError, match=r"heads\.pos\.bias holds NaN or infinity"):
                 model.save_pretrained(tmp_path / "model")
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("place", ["encoder", None])
+def test_an_encoder_whose_tokenizer_is_gone_is_named(run: Path, encoder: Path, place: str | None) -> None:
+    shutil.copytree(encoder, "encoder", ignore=shutil.ignore_patterns("tokenizer*"))
+    if place is None:
+        HyperX.from_pretrained(run, encoder=encoder).save_pretrained("model")
+        settings = json.loads(Path("model/hyperx.json").read_text())
+        Path("model/hyperx.json").write_text(json.dumps({**settings, "encoder": str(Path("encoder").resolve())}))
+    with pytest.raises(EncoderError, match=r"encoder: expected a tokenizer, found none of .*Save the encoder's"):
+        HyperX.from_pretrained(run if place else "model", encoder=place)
 
 
 # Messages -------------------------------------------------------------------------------------------------------------

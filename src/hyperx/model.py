@@ -146,7 +146,10 @@ class HyperX(nn.Module):
         tensors = checkpoint.read_tensors(path)
         if encoder is not None:
             _path("encoder", encoder)
-        loaded = _same_encoder(os.fspath(encoder or config.encoder), config, path)
+        name = os.fspath(encoder or config.encoder)
+        loaded = _same_encoder(name, config, path)
+        if Path(name) != (path / checkpoint.ENCODER).resolve():  # only one inside may have come without a tokenizer
+            loaded.checked_tokenizer()
         model = cls(loaded.model, replace(config, encoder=loaded.name))
         model.tokenizer, model.folder = loaded.tokenizer, path
         scores = checkpoint.scores_of_new_languages(path, {name: task.measure for name, task in model.tasks.items()})
