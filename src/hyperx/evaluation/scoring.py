@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import tempfile
 from collections.abc import Iterable
 from contextlib import suppress
 from dataclasses import replace
@@ -84,12 +85,13 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         weights = content_hash(folder / checkpoint.WEIGHTS) if (folder / checkpoint.WEIGHTS).is_file() else ""
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
+            if config.output:
+                tempfile.TemporaryFile(dir=path.parent).close()
             with suppress(ValueError, LookupError, TypeError, RecursionError):  # such a file is set aside
-                if config.output and json.loads(path.read_text(encoding="utf-8"))["checkpoint"] != weights:
+                told = config.output and path.exists()
+                if told and json.loads(path.read_text(encoding="utf-8"))["checkpoint"] != weights:
                     other = f"{path} has results of another checkpoint; name a folder for each checkpoint"
                     problems.append(f"--output: {other}")
-        except FileNotFoundError:
-            pass
         except OSError as error:
             if config.output:
                 problems.append(f"--output: expected a folder for the results; {path}: {error.strerror}")
