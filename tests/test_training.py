@@ -278,6 +278,20 @@ def test_logging_and_checkpointed_activations_change_nothing(go: Go) -> None:
     assert again == pytest.approx(each, rel=1e-5)
 
 
+def test_half_batches_twice_are_one_batch(go: Go, tmp_path: Path) -> None:
+    """Each batch has a mean over its words, so only with equal rows are two halves exactly one whole."""
+    for split in ("train", "dev"):
+        toy.write_ner(tmp_path / "own" / "ner" / "en" / f"{split}.tsv", toy.sentences("en", 1, 0))
+    encoder = toy.write_encoder(tmp_path / "plain", dropout=0.0)
+    pairs = ["--train_task_language_pairs", "ner#en", "--data_folder", "own", "--model_name_or_path", str(encoder)]
+    for name, rows, batches in (("whole", "32", "1"), ("halves", "16", "2")):
+        sizes = ["--per_device_train_batch_size", rows, "--gradient_accumulation_steps", batches]
+        assert go(name, *pairs, "--max_train_steps", "5", *NO_EVALUATION, *sizes) == 0
+    assert toy.losses("halves") == pytest.approx(toy.losses("whole"), rel=1e-4)
+    rates = [[line["learning_rate"] for line in toy.read_log(tmp_path / name)] for name in ("whole", "halves")]
+    assert rates[0] == rates[1]
+
+
 def test_gradients_are_clipped_once_a_step(go: Go, monkeypatch: Patch) -> None:
     """Adam does not see the scale of gradients, but for those below its epsilon: they move nothing."""
     clip, times = training.Accelerator.clip_grad_norm_, []
