@@ -7,6 +7,7 @@ import itertools
 import json
 import os
 import re
+import runpy
 import shutil
 import signal
 from collections import Counter
@@ -627,6 +628,11 @@ def test_resuming_without_a_checkpoint_starts_anew(go: Go, exists: bool, tmp_pat
     assert "has no checkpoint yet; starting from the beginning" in caplog.text
     assert list(toy.losses("run")) == [1, 2]
     assert len(toy.read_log("run")) == 2
+
+
+def test_a_build_of_pytorch_for_one_process_will_do(monkeypatch: Patch) -> None:
+    monkeypatch.delattr(torch.distributed, "ReduceOp")
+    assert "TrainingRun" in runpy.run_path(str(training.__file__))
 
 
 # The output folder ----------------------------------------------------------------------------------------------------

@@ -276,14 +276,15 @@ class TrainingRun:
         if number:
             raise interruption.Interrupted(number)
 
-    def _reduced(self, tensor: torch.Tensor, operation: Any = torch.distributed.ReduceOp.SUM) -> torch.Tensor:
-        """Reduce a tensor on the CPU over all processes, in place.
+    def _reduced(self, tensor: torch.Tensor, operation: Any = None) -> torch.Tensor:
+        """Reduce a tensor on the CPU over all processes, in place; by default to its sum.
 
         For a moment longer a thread of the process group holds the tensor, and needs the interpreter lock to let go of
         it. The end of a run waits for that thread without releasing the lock, so here it is waited for until it has.
         """
         if self.agreement is not None:
-            torch.distributed.all_reduce(tensor, operation, group=self.agreement)
+            # Looked up here: some builds of PyTorch have none of this.
+            torch.distributed.all_reduce(tensor, operation or torch.distributed.ReduceOp.SUM, group=self.agreement)
             while tensor._use_count() > 1:  # type: ignore[attr-defined]
                 time.sleep(1e-4)
         return tensor
