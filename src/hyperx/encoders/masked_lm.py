@@ -62,13 +62,17 @@ def read_masked_lm(folder: Path, encoder: PreTrainedModel) -> dict[str, Tensor] 
         "bias": ((vocabulary,), (f"{scope}.bias", f"{names.decoder}.bias")),
     }
     head, decoder = {}, read(f"{names.decoder}.weight")
-    fits = decoder is None or (decoder.shape == embeddings.shape and decoder.equal(embeddings))
+    unfit = list[str]()
     for part, (shape, candidates) in parts.items():
         stored = read(*candidates)
         if stored is None and part.endswith("weight"):
             return None
         head[part] = torch.zeros(shape) if stored is None else stored
-        fits = fits and head[part].shape == shape
-    if not fits:
-        log.warning("%s: the masked-LM head does not fit the word embeddings, and is not used", folder)
-    return head if fits else None
+        if head[part].shape != shape:
+            unfit.append(part)
+    if decoder is not None and not (decoder.shape == embeddings.shape and decoder.equal(embeddings)):
+        unfit.append("output weights")
+    if unfit:
+        what = ", ".join(unfit)
+        log.warning("%s: the masked-LM head does not fit the word embeddings (%s), and is not used", folder, what)
+    return None if unfit else head
