@@ -19,6 +19,8 @@ from transformers import (
     BertConfig,
     BertForTokenClassification,
     BertModel,
+    FunnelConfig,
+    FunnelModel,
     PreTrainedTokenizerFast,
     T5Config,
     T5ForConditionalGeneration,
@@ -245,6 +247,12 @@ def test_a_connection_lost_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr("huggingface_hub.snapshot_download", lose)
     with pytest.raises(EncoderError, match="could not be fetched from the hub: peer closed the connection"):
         load_encoder("someone/encoder")
+
+
+def test_of_two_classes_for_a_type_of_encoder_the_first_is_loaded(tmp_path: Path) -> None:
+    shape = {"block_sizes": [1], "num_decoder_layers": 1, "d_model": 8, "n_head": 2, "d_head": 4, "d_inner": 8}
+    FunnelModel(FunnelConfig(vocab_size=10, **shape)).save_pretrained(tmp_path)
+    assert isinstance(load_encoder(tmp_path).model, FunnelModel)
 
 
 def test_a_tokenizer_by_itself_and_an_encoder_without_one(folder: Path) -> None:

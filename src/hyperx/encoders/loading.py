@@ -155,6 +155,8 @@ def _load_model(folder: Path) -> PreTrainedModel:
         layout = LAYOUTS.get(config.model_type)
         alone = layout and layout.loads_as
         model_class: Any = getattr(transformers, alone) if alone else transformers.MODEL_MAPPING[type(config)]
+        if isinstance(model_class, tuple):
+            model_class = model_class[0]
         # No task reads the pooler that BERT-like classes add.
         pooler = "add_pooling_layer" in inspect.signature(model_class).parameters
         options = {"add_pooling_layer": False} if pooler else {}
