@@ -27,6 +27,7 @@ from hyperx.data.read.formats import (
     surely_raw,
     tell_formats,
 )
+from hyperx.data.read.lines import FirstFaults
 from hyperx.data.read.sentence import Prediction
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, itemised
 from hyperx.files import missing_encoder
@@ -43,13 +44,13 @@ def predict(arguments: Sequence[str]) -> None:
     if problems := option_problems(config):
         raise ConfigError(problems)
     tell_formats(config)
-    faults, count = list[str](), 0
+    faults, count = FirstFaults(most=5), 0
 
     def note(fault: DataError) -> None:
         if config.on_error == "stop":
             message = f"{fault.message} (--on_error skip or empty goes on behind it)"
             raise DataError(message, path=fault.path, line=fault.line) from fault
-        faults.append(str(fault))
+        faults(fault)
 
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
     hidden = config.disable_progress_bar or config.output is None or None  # None: only in a terminal
@@ -68,10 +69,11 @@ def predict(arguments: Sequence[str]) -> None:
                 target.write(writer.render(prediction, count))
                 if at_terminal(config):
                     target.flush()
-    if faults:
-        many = "1 sentence" if len(faults) == 1 else f"{len(faults):,} sentences"
+    if faults.count:
+        many = "1 sentence" if faults.count == 1 else f"{faults.count:,} sentences"
         done = "skipped" if config.on_error == "skip" else "written empty"
-        log.warning(itemised(f"{many} {done} that cannot be read", faults, most=5))
+        more = [f"and {faults.count - faults.most:,} more"] if faults.count > faults.most else []
+        log.warning(itemised(f"{many} {done} that cannot be read", [*map(str, faults.first), *more]))
     if not count:
         what = "the output is empty" if config.output else "nothing was written"
         log.warning("%s holds no sentence: %s", config.input or "<stdin>", what)

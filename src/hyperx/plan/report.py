@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from hyperx.data.locate.places import SPLITS, short_place
 from hyperx.data.read.labels import unlabelled_words
+from hyperx.data.read.lines import FirstFaults
 from hyperx.errors import DataError
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.options import Plan
@@ -74,9 +75,9 @@ def _inspect(
     if not data.has(pair, split):
         return set()
     hashes, labels, again = set[int](), Counter[str](), list[str]()
-    faults, count, words, complete = list[DataError](), 0, 0, False
+    faults, count, words, complete = FirstFaults(MOST_FAULTS), 0, 0, False
     try:
-        for sentence in held_out(plan.data, task, pair, split).removed(data.read(pair, split, faults.append), pair):
+        for sentence in held_out(plan.data, task, pair, split).removed(data.read(pair, split, faults), pair):
             count += 1
             texts = [text for text in (sentence.text, sentence.text_pair) if text is not None]
             content = hash(sentence.words or tuple(texts))
@@ -87,10 +88,10 @@ def _inspect(
                 again.append(" ".join(sentence.words or texts)[:60])
         complete = True
     except DataError as fault:
-        faults.append(fault)
-    report.problems += [f"{pair} {split}: {fault}" for fault in faults[:MOST_FAULTS]]
-    if len(faults) > MOST_FAULTS:
-        report.problems.append(f"{pair} {split}: and {len(faults) - MOST_FAULTS:,} more faults, not listed")
+        faults(fault)
+    report.problems += [f"{pair} {split}: {fault}" for fault in faults.first]
+    if faults.count > MOST_FAULTS:
+        report.problems.append(f"{pair} {split}: and {faults.count - MOST_FAULTS:,} more faults, not listed")
     if not complete:
         return set()
     if told := unlabelled_words(str(pair), split, labels.pop(task.no_label or "", 0), words):

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from hyperx.data.read.base import Request
+from hyperx.data.read.lines import FirstFaults
 from hyperx.data.read.rows import RowReader, class_names, read_rows
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError, did_you_mean, listing
@@ -53,8 +54,8 @@ class HubData:
         for configuration in self.configurations or (None,):
             place = _place(self.name, configuration, split)
             data = self._load(configuration, split, place)
-            faults: list[DataError] = []
-            request = Request(place, column, faults.append, self.columns)
+            faults = FirstFaults(most=1)
+            request = Request(place, column, faults, self.columns)
             reader = RowReader(request, class_names(data.features), checked=False)
             try:
                 reader.names(tuple(data.features))
@@ -63,10 +64,10 @@ class HubData:
             sentence = None
             for sentence in read_rows(data, reader):
                 yield sentence
-            if faults and sentence is None:
-                raise faults[0]
-            if faults:
-                log.warning("%d rows are skipped; the first of them is %s", len(faults), faults[0])
+            if faults.count and sentence is None:
+                raise faults.first[0]
+            if faults.count:
+                log.warning("%d rows are skipped; the first of them is %s", faults.count, faults.first[0])
 
     def describe(self, split: str) -> str:
         """The data set, configurations and split, for people."""

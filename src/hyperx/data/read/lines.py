@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperx.errors import DataError
@@ -14,6 +15,7 @@ Line = tuple[int, str]
 
 _BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 _WIDE_MARKS = {b"\xff\xfe\0\0": "UTF-32", b"\0\0\xfe\xff": "UTF-32", b"\xff\xfe": "UTF-16", b"\xfe\xff": "UTF-16"}
+_CONTROLS = bytes({*range(32)} - {*b"\t\r\n"})
 _PACKED = {
     b"\x1f\x8b": "gzip",
     b"BZh91AY": "bzip2",
@@ -37,8 +39,22 @@ def stop(fault: DataError) -> None:
     raise fault
 
 
+@dataclass
+class FirstFaults:
+    """Counts faults and keeps the first: a large file may have one on every line."""
+
+    most: int
+    first: list[DataError] = field(default_factory=list)
+    count: int = 0
+
+    def __call__(self, fault: DataError) -> None:
+        self.count += 1
+        if self.count <= self.most:
+            self.first.append(fault)
+
+
 class FaultyLine(str):
-    """A line that is not UTF-8: its text with escapes, and what is wrong. Readers go on behind it."""
+    """A line that is not UTF-8 or has a NUL byte: its text with escapes, and what is wrong. Readers go on behind it."""
 
     fault: DataError
 
@@ -60,7 +76,8 @@ def file_lines(path: str | Path) -> Iterator[Line]:
 
 
 def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[Line]:
-    """The lines of an open binary file, one at a time, with their ends; one that is not UTF-8 is a `FaultyLine`.
+    """The lines of an open binary file, one at a time, with their ends; one that is not UTF-8, or has
+    a NUL byte, is a `FaultyLine`.
 
     Only a line feed ends a line: U+2028, form feeds and the like may occur within words. A byte order mark at the
     start is dropped; all else, including zero-width characters, is kept.
@@ -74,14 +91,22 @@ def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[Line]:
             if problem := _no_text(raw, place):
                 raise DataError(problem, path=place, line=number)
         try:
-            yield number, raw.decode("utf-8")
+            line = raw.decode("utf-8")
+            if "\0" in line:
+                message = "expected text, found a NUL byte; remove it, or convert the file to UTF-8"
+                line = _faulty(line.replace("\0", r"\x00"), message, place, number)
+            yield number, line
         except UnicodeDecodeError as error:
-            line = FaultyLine(raw.decode("utf-8", errors="backslashreplace").rstrip("\r\n"))
             found = f"the bytes {raw[error.start : error.end].hex(' ')} at byte {error.start + 1} of the line"
             other = "(if it is Latin-1 or of Windows; `iconv -l` lists other encodings)"
             message = f"expected UTF-8, found {found}; convert it: {_conversion('CP1252', place)} {other}"
-            line.fault = DataError(message, path=place, line=number)
-            yield number, line
+            yield number, _faulty(raw.decode("utf-8", errors="backslashreplace"), message, place, number)
+
+
+def _faulty(text: str, message: str, place: str | Path, number: int) -> FaultyLine:
+    line = FaultyLine(text.rstrip("\r\n"))
+    line.fault = DataError(message, path=place, line=number)
+    return line
 
 
 def without_ends(lines: Iterable[Line]) -> Iterator[Line]:
@@ -98,7 +123,8 @@ def _no_text(first: bytes, place: str | Path) -> str | None:
         return "expected data, found a pointer of Git LFS to it; fetch it: git lfs pull"
     if kind := next((kind for mark, kind in _PACKED.items() if first.startswith(mark)), None):
         return f"expected text, found a {kind} file; unpack it, or export it as text"
-    if b"\0" in first:
+    # Most characters of an alphabet have NUL or another control character as one of their two bytes.
+    if b"\0" in first and 5 * len(first.translate(None, _CONTROLS)) < 3 * len(first):
         likely = _conversion("UTF-16LE" if first.index(0) % 2 else "UTF-16BE", place)
         found = "found NUL bytes, as UTF-16, UTF-32 and files that are no text have"
         return f"expected text in UTF-8, {found}; export it as text, or convert it: {likely}"
@@ -113,12 +139,10 @@ def _conversion(encoding: str, place: str | Path) -> str:
 
 
 def check_line(line: str) -> None:
-    """Check that a line with one word has no carriage return or NUL byte within; raises a DataError if it has."""
+    """Check that a line with one word has no carriage return within; raises a DataError if it has."""
     if "\r" in line:
         found = "a carriage return within it, as old Macs end lines; convert the file: tr '\\r' '\\n' < FILE > NEW"
         raise DataError(f"expected one word on the line, found {found}")
-    if "\0" in line:
-        raise DataError("expected one word on the line, found a NUL byte; remove it, or convert the file to UTF-8")
 
 
 def check_word(word: str) -> None:
