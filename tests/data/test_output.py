@@ -222,11 +222,23 @@ def test_labels_of_texts_beside_those_of_words() -> None:
 
 
 @pytest.mark.parametrize("output_format", ["conllu", "columns"])
-@pytest.mark.parametrize("bad", ["a\tb", "a\nb", "a\rb", ""])
-def test_words_that_would_break_the_columns(output_format: OutputFormat, bad: str) -> None:
+@pytest.mark.parametrize(
+    ("bad", "reason"),
+    [
+        *((word, "it has a tab, line end or NUL") for word in ("a\tb", "a\nb", "a\rb")),
+        ("", "nothing can be seen of it"),
+    ],
+)
+def test_words_that_would_break_the_columns(output_format: OutputFormat, bad: str, reason: str) -> None:
     sentence = Sentence(words=("fine", bad), lines=(7, 8), origin="f.txt")
-    with pytest.raises(DataError, match=r"f\.txt:8: expected a word without tabs"):
+    with pytest.raises(DataError, match=rf"f\.txt:8: expected a word that .*: {reason}; fix it"):
         OUTPUT_FORMATS[output_format].check(sentence, {"pos": ("upos",)})
+
+
+@pytest.mark.parametrize(("bad", "reason"), [("New York", "spaces separate"), ("# 5", "columns take it for a comment")])
+def test_words_that_columns_would_read_as_others(bad: str, reason: str) -> None:
+    with pytest.raises(DataError, match=reason):
+        OUTPUT_FORMATS["columns"].check(Sentence(words=(bad,)), {"mood": ()})
 
 
 def test_labels_must_be_one_a_word() -> None:

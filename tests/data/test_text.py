@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 from hyperx.config import InputFormat
 from hyperx.data.read.base import Request
 from hyperx.data.read.formats import read_input
+from hyperx.data.read.lines import FirstFaults
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 
@@ -193,7 +194,8 @@ WORD = "expected a line of a word, found"
         ("columns", "a\tX\tO\nb\tO\n", 2, f"{WORD} 2 columns"),
         ("columns", "# id 7\tdomain=en\na\tX\n", 1, f"{WORD} .* which may be a comment or a word"),
         ("columns", "nl:a\nnl:b\nnl:c", 1, "expected words, found nl: before every word"),
-        ("columns", "1\ta\tO\n2\tb\tO\n3\tc\tO\n\n2\td\tO\n", 1, f"{GUESS} 1, 2, 3, 2, which may"),
+        ("columns", "1\ta\tO\n2\tb\tO\n3\tc\tO\n\n2\td\tO\n", 5, "expected word 1 of the sentence, found id '2'"),
+        ("columns", "1 a O\n\n1 b O\n2 c O\n\n2 d O\n", 6, "expected word 1 of the sentence, found id '2'"),
         ("columns", "a\n" * 6000, 1, "expected a blank line.* after each sentence, found more than 2,000 words"),
     ],
 )
@@ -201,6 +203,39 @@ def test_what_cannot_be_read_has_a_line(input_format: InputFormat, text: str, li
     with pytest.raises(DataError, match=message) as caught:
         read(text, input_format)
     assert (caught.value.path, caught.value.line) == ("<stdin>", line)
+
+
+def test_a_sentence_whose_words_are_miscounted_is_one_fault() -> None:
+    faults: list[DataError] = []
+    stream = io.BytesIO(b"1\ta\tO\n2\tb\tO\n\n2\td\tO\n\n1\te\tO\n")
+    found = read_input(stream, "columns", Request(on_fault=faults.append))
+    assert [sentence.words for sentence in found] == [("a", "b"), ("e",)]
+    assert [fault.line for fault in faults] == [4]
+
+
+def test_of_many_faults_the_first_are_kept() -> None:
+    faults = FirstFaults(most=2)
+    assert list(read_input(io.BytesIO(b"\x07\n" * 50), "tokens", Request(on_fault=faults))) == []
+    assert (faults.count, [fault.line for fault in faults.first]) == (50, [1, 2])
+
+
+@pytest.mark.parametrize("begin", ["\n", "# a comment\n"], ids=["blank", "comment"])
+def test_many_lines_before_the_first_word(begin: str) -> None:
+    first, second = read(120 * begin + "Ada\tB-PER\nsees\tO\n\nit\tO\n", "columns")
+    assert (first.words, second.words) == (("Ada", "sees"), ("it",))
+
+
+@pytest.mark.parametrize("input_format", get_args(InputFormat))
+@pytest.mark.parametrize("line", [1, 3])
+def test_a_nul_byte_is_a_fault_of_its_line(input_format: InputFormat, line: int) -> None:
+    good = {"conllu": row("1", "cat"), "jsonl": '{"text": "cat"}'}.get(input_format, "cat") + "\n\n"
+    parts = [good, good]
+    parts.insert(line // 2, good.replace("cat", "Ada\0"))
+    faults: list[DataError] = []
+    stream = io.BytesIO("".join(parts).encode())
+    found = list(read_input(stream, input_format, Request(language="en", on_fault=faults.append)))
+    assert [sentence.words for sentence in found] == [("cat",)] * 2
+    assert [(fault.line, "NUL byte; remove it" in str(fault)) for fault in faults] == [(line, True)]
 
 
 @pytest.mark.parametrize("input_format", get_args(InputFormat))
@@ -230,8 +265,12 @@ def lines_of(unit: bytes, total: int, given_out: list[int]) -> Iterator[bytes]:
 
 
 UNITS: dict[InputFormat, bytes] = {
-    "raw": b"Hi!\n", "text": b"Hi\nyou.\n\n", "tokens": b"one two three\n", "conllu": row("1").encode() + b"\n\n"
-}  # fmt: skip
+    "raw": b"Hi!\n",
+    "text": b"Hi\nyou.\n\n",
+    "tokens": b"one two three\n",
+    "conllu": row("1").encode() + b"\n\n",
+    "columns": b"one\ntwo\nthree\n\n",
+}
 
 
 @pytest.mark.parametrize("input_format", UNITS)

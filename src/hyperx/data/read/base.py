@@ -122,10 +122,10 @@ def no_characters(label: str) -> str | None:
     return None if label.isprintable() or label.encode(errors="ignore").decode() == label else "it has a lone surrogate"
 
 
-def check_fields(sentence: Sentence, is_bad: Callable[[str], bool] = lambda _: False) -> None:
-    """Check that all words fit into a column; raises a DataError if one does not, or is otherwise bad."""
+def check_fields(sentence: Sentence, problem: Callable[[str], str | None] = lambda _: None) -> None:
+    """Check that all words fit into a column; raises a DataError if one does not, or has another ``problem``."""
     for number, word in enumerate(sentence.words):
-        if not word or LINE_BREAKS.search(word) or is_bad(word):
-            expected = "expected a word without tabs, line ends and NUL, and that columns do not take for a comment"
-            message = f"{expected}, found {word[:40]!r}; fix it, or choose --output_format jsonl"
+        if reason := no_field(word) or problem(word):
+            found = f"found {word[:40]!r}: {reason}; fix it, or choose --output_format jsonl"
+            message = f"expected a word that the output can hold, {found}"
             raise DataError(message, path=sentence.origin or None, line=sentence.line_of(number))

@@ -190,7 +190,8 @@ def _parsed(lines: Iterable[Line], layout: Layout) -> Block:
         except DataError as fault:
             block.faults.append(DataError(fault.message, line=number))
     try:
-        ids.check_range()
+        if not block.faults:
+            ids.check_range()
     except DataError as fault:
         block.faults.append(fault)
     return block

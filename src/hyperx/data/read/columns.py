@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 import re
 from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice, pairwise
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import chain, pairwise
 from pathlib import Path
 
 from hyperx.data.read.base import TEXT, Request, Writer, check_fields, no_field
@@ -21,8 +21,9 @@ log = logging.getLogger(__name__)
 _UNIVERSAL_NER = Layout(
     "\t", 5, "5 columns separated by tabs (index, word, tag and two more)", "fix the line", word=1, tag=2, indexed=True
 )
-# Rows that tell the layout of a file, three at least and ten at most, and how many lines are searched for them.
-_ENOUGH, _MOST, _SEARCHED = 3, 10, 100
+# Rows that tell the layout of a file, three at least and ten at most, so that a stream does not wait for long; and how
+# many lines that may be comments are searched for them.
+_ENOUGH, _MOST, _SEARCHED = 3, 10, 10_000
 _ID = re.compile(r"[0-9]+([-.][0-9]+)?")
 _PREFIX = re.compile(r"([a-z]{2,3}(?:-[a-z]+)*|simple):.")
 _NO_WORDS = ("# ", DOCUMENT, "\ufeff")
@@ -38,7 +39,7 @@ def read_columns(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     `-DOCSTART-` lines are skipped. :meth:`Layout.columns` says which lines are comments.
     """
     lines = without_ends(lines)
-    sample = list(islice(lines, _SEARCHED))
+    sample = _sample(lines)
     yield from read_blocks(chain(sample, lines), _layout(sample, request), request, _sentence)
 
 
@@ -57,6 +58,24 @@ def _sentence(block: Block, request: Request) -> Sentence:
 # What a file is like --------------------------------------------------------------------------------------------------
 
 
+def _sample(lines: Iterator[Line]) -> list[Line]:
+    """The first lines, up to the blank one behind enough rows."""
+    sample: list[Line] = []
+    rows = comments = 0
+    for number, line in lines:
+        sample.append((number, line))
+        if _may_be_row(line):
+            comments += line[0] == "#"
+            rows += line[0] != "#"
+        if rows == _MOST or comments == _SEARCHED or (rows >= _ENOUGH and not line.strip(" \t")):
+            break
+    return sample
+
+
+def _may_be_row(line: str) -> bool:
+    return bool(line.strip(" \t")) and not line.startswith(DOCUMENT) and type(line) is not FaultyLine
+
+
 def _layout(sample: Sequence[Line], request: Request) -> Layout:
     """The layout of most of the first rows of a file.
 
@@ -65,8 +84,7 @@ def _layout(sample: Sequence[Line], request: Request) -> Layout:
     """
     if request.column and Path(request.origin).suffix.lower() == ".iob2":
         return _UNIVERSAL_NER
-    lines = [one for one in sample if one[1].strip(" \t") and not one[1].startswith(DOCUMENT)]
-    lines = [one for one in lines if type(one[1]) is not FaultyLine]
+    lines = [(number, line) for number, line in sample if _may_be_row(line)]
     for comment in ("# ", "#"):  # the lines that are surely those of words, if there are any
         lines = [(number, line) for number, line in lines if not line.startswith(comment)] or lines
     lines = lines[:_MOST] or [(0, "")]
@@ -82,7 +100,7 @@ def _layout(sample: Sequence[Line], request: Request) -> Layout:
         layout = Layout(separator, expected, "a word and its tag", advice, usual if width == expected else "", tag=-1)
     else:
         try:
-            word, indexed = _word_column(list(rows.values()), request)
+            word, indexed = _word_column(rows, request)
         except DataError as error:
             raise DataError(error.message, path=request.origin, line=first) from error
         advice = "write tabs between columns where a word holds spaces, and '# ' before a comment"
@@ -96,25 +114,28 @@ def _layout(sample: Sequence[Line], request: Request) -> Layout:
     return layout
 
 
-def _word_column(rows: Sequence[Sequence[str]], request: Request) -> tuple[int, bool]:
-    """The column of the words, and whether another counts them; raises a DataError if nothing tells it.
+def _word_column(rows: Mapping[int, Sequence[str]], request: Request) -> tuple[int, bool]:
+    """The column of the words, and whether another counts them, given rows by line; a DataError if nothing tells.
 
-    It is the first one, or the second if the first one counts: 1, 2, 3 and so on in each sentence. What else the first
-    column may hold is not guessed.
+    It is the first one, or the second if the first one counts: 1, 2, 3 and so on in the first sentence of several
+    words. What else the first column may hold is not guessed.
     """
-    asked, width = request.word_column, len(rows[0])
+    asked, lines = request.word_column, list(rows)
+    first, second, *_ = [*zip(*rows.values(), strict=True), ()]
+    width = len(rows[lines[0]])
     if asked is not None and asked > width:
         raise DataError(f"expected the words in column {asked} (--word_column), found {width}; name one of them")
     if width == 1:
         return 0, False
-    first, second = ([row[place] for row in rows] for place in (0, 1))
-    numbers = [int(value) for value in first if value.isdecimal() and len(value) < 10]
-    counts = all(map(_ID.fullmatch, first)) and numbers[:1] == [1]
+    steps = [after - before for before, after in pairwise(lines)]
+    end = next((place for place, (one, other) in enumerate(pairwise(steps), 2) if one == 1 < other), len(lines))
+    numbers = [int(value) for value in first[:end] if value.isdecimal() and len(value) < 10]
+    counts = all(map(_ID.fullmatch, first[:end])) and numbers[:1] == [1]
     counts = counts and all(after in (before + 1, 1) for before, after in pairwise(numbers))
     if counts:
         is_doubtful = max(numbers) == 1 or all(is_tag(value) or value.isdecimal() for value in second)
     else:
-        alike = (len(set(first)) == 1 or len(numbers) == len(rows)) and not all(map(is_tag, second))
+        alike = (len(set(first)) == 1 or all(map(str.isdecimal, first))) and not all(map(is_tag, second))
         is_doubtful = alike or all(map(is_tag, first)) or all(" " in value for value in first)
         is_doubtful = is_doubtful and len(rows) >= _ENOUGH
     if asked is None and is_doubtful:
@@ -148,7 +169,13 @@ class ColumnsWriter(Writer):
         """Words have neither tabs nor line ends, and do not make their line a comment or the start of a document;
         without a label beside them, they have no spaces either."""
         alone = not any(map(tuple, places.values()))
-        check_fields(sentence, lambda word: word.startswith(_NO_WORDS) or (alone and " " in word))
+
+        def problem(word: str) -> str | None:
+            if word.startswith(_NO_WORDS):
+                return "columns take it for a comment, or for the start of a document"
+            return "spaces separate columns where no tab does" if alone and " " in word else None
+
+        check_fields(sentence, problem)
 
     def render(self, prediction: Prediction, number: int) -> str:
         """The lines of a sentence and a blank one, or the line of a text."""
