@@ -271,7 +271,33 @@ def test_line_ends_and_nul_bytes_within_a_line_are_named(check: Check, byte: str
     second = conllu("c d").replace("\n", "\r", 1) if byte == "\r" else conllu("c d\0")
     status, told = check({"pos/en/train.conllu": conllu("a b") + "\n" + second}, "pos#en")
     assert status == 1
-    assert f"expected one word on the line, found {what}" in told
+    assert f"found {what}" in told
+
+
+def test_a_fault_of_a_block_is_told_alone(check: Check) -> None:
+    lines = ["1-2\tdu" + 8 * "\t_", "1\tde" + 8 * "\t_", "2\tle"]
+    _, told = check({"pos/en/train.conllu": "\n".join(lines) + "\n"}, "pos#en")
+    assert "train.conllu:3: expected" in told
+    assert "as the range says" not in told
+
+
+# JSON lines -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("head", [[2, None], "News of the day", 1])
+def test_the_heads_of_json_lines_are_skipped(check: Check, head: object) -> None:
+    row = json.dumps({"words": ["a", "b"], "ner": ["O", "B-X"], "head": head})
+    status, told = check({"ner/en/train.jsonl": row}, "ner#en")
+    assert status == 0, told
+    assert "ner#en │ train │ 1 │ 2" in told
+
+
+def test_only_what_may_name_columns_is_advised_to(check: Check) -> None:
+    status, told = check({"ner/en/train.jsonl": '{"words": ["a"]}', "mood/en/train.jsonl": '{"text": "a"}'}, "ner#en")
+    assert status == 1
+    assert "found words; add it to the row, or rename it" in told
+    _, told = check({"mood/en/train.jsonl": '{"text": "a"}'}, "mood#en", options=("--tasks", "mood=cls"))
+    assert "name it under columns in the data table, such as {label: NAME}" in told
 
 
 # Labels ---------------------------------------------------------------------------------------------------------------

@@ -188,7 +188,7 @@ def test_headers_are_checked(tmp_path: Path, content: str, columns: dict[str, st
         ("a.jsonl", '{"text": "a", "label": null}', "a.jsonl:1: expected a label, a word or an integer, found None"),
         ("a.jsonl", '{"text": "a", "label": 0.5}', "found 0.5"),
         ("a.jsonl", '{"text": "a", "label": NaN}', "found nan"),
-        ("a.jsonl", '{"text": "a", "label": 1, "label": 2}', "a key occurs twice in one object; keep one"),
+        ("a.jsonl", '{"text": "a", "label": 1, "label": 2}', "the key 'label' occurs twice in one object; keep one"),
         ("a.jsonl", '{"text": "a", "label": "b\\nc"}', "found 'b\\nc'"),
         ("a.jsonl", '{"text": "a", "label": "\\ud800"}', "found '\\ud800'"),
         ("a.jsonl", '{"text": "a", "label": "\\u200b"}', "expected a label, a word or an integer"),

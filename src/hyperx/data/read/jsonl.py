@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any
@@ -29,7 +30,7 @@ def read_jsonl(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     all under any of :data:`~hyperx.data.read.rows.NAMES`; and in prediction ``space_after``, and ``sent_id``, or else
     ``id``. All other keys are skipped. In prediction words are read if a task needs them, or if there is no text.
     """
-    rows = RowReader(request)
+    rows = RowReader(request, in_file=True)
 
     def sentence_of(line: str, number: int, request: Request) -> Sentence | None:
         if not line.strip():
@@ -64,7 +65,8 @@ def _json_object(line: str) -> dict[str, Any]:
 def _distinct(pairs: Sequence[tuple[str, Any]]) -> dict[str, Any]:
     members = dict(pairs)
     if len(members) < len(pairs):
-        raise ValueError("a key occurs twice in one object; keep one")
+        twice = Counter(name for name, _ in pairs).most_common(1)[0][0]
+        raise ValueError(f"the key {twice[:40]!r} occurs twice in one object; keep one")
     return members
 
 

@@ -58,11 +58,13 @@ class RowReader:
             both words and a text what tasks need.
         labels: by name of the rows the names of labels that are numbers.
         checked: whether words that cannot be seen are faults.
+        in_file: whether the rows stand in a file of ours: its names of columns are fixed, and ``head`` is not read.
     """
 
     request: Request
     labels: Mapping[str, Sequence[str]] = field(default_factory=dict)
     checked: bool = True
+    in_file: bool = False
     _keys: Sequence[str] | None = field(default=None, init=False)
     _names: Mapping[str, str] = field(default_factory=dict, init=False)
 
@@ -74,7 +76,7 @@ class RowReader:
             "head": (("words", "head", "deprel"), ()),
             TEXT: ((), ("text", "words")),
             None: ((), ("text", "words", "text_pair")),
-        }.get(self.request.column, (("words", str(self.request.column)), ("head",)))
+        }.get(self.request.column, (("words", str(self.request.column)), () if self.in_file else ("head",)))
         by_lower = {name.strip().lower(): name for name in theirs}
         listed = ", ".join(name[:40] for name in theirs[:20]) or "none"
         for ours, named in self.request.names.items():
@@ -89,6 +91,8 @@ class RowReader:
                 names[ours] = own
             elif ours in needed:
                 advice = f"name it under columns in the data table, such as {{{ours}: NAME}}"
+                if self.in_file and self.request.column != LABEL:
+                    advice = "add it to the row, or rename it"
                 raise DataError(f"expected a column named {' or '.join(known)}, found {listed}; {advice}")
         if not needed and names.keys() <= {"text_pair"}:
             expected = f"expected a column named {' or '.join(NAMES['text'])}, or words or tokens, which list words"
