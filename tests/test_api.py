@@ -83,6 +83,7 @@ def test_options_may_come_as_sections_and_names_go_before_them(options: dict[str
         ({"train_task_language_pairs": "nre#en"}, "there is no task 'nre'"),
         ({"config": 5}, "config: expected"),
         ({"output_dir": None}, "--output_dir: name a folder"),
+        ({"data": {"pos#tr": {"train": [{"words": ["a"], "upos": ["X"]}, 5]}}}, "expected a mapping as row 2"),
     ],
 )
 def test_options_at_fault_are_told_as_on_the_command_line(

@@ -118,5 +118,5 @@ def faults_of(
         hint = did_you_mean(str(found), re.findall(r"'([^']+)'", " ".join(parts)))
         nothing = "nothing" if found is MISSING else "nothing. Write it, or leave the option out"
         shown = nothing if found is None or found is MISSING else repr(found)[:60]
-        lines.append(f"{place}: expected {' or '.join(parts)}; found {shown}" + (hint and f".{hint}"))
+        lines.append(f"{place}: expected {' or '.join(dict.fromkeys(parts))}; found {shown}" + (hint and f".{hint}"))
     return lines

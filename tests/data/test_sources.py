@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -218,8 +219,13 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
         ({"hub": {"name": "a/b", "config": "tr"}}, "hub: unknown key 'config'.* Did you mean 'configuration'"),
         ({"hub": {"name": "a/b", "revision": 2.1}}, "hub, revision: expected text, in quotes; found 2.1"),
         ({"hub": {"name": "a/b", "columns": {"word": "x"}}}, "columns: unknown key 'word'.* Did you mean 'words'"),
+        (
+            {"hub": {"name": "a/b", "configuration": []}},
+            r"configuration: expected text, or a list of texts, .* found \[\]",
+        ),
         ({"hub": {"name": "a/b", "columns": ["x"]}}, "columns: expected a table; found"),
         ({"folder": "good", "label_map": {"DATE": False}}, "label_map, DATE: expected text, in quotes; found False"),
+        ({"folder": "good", "label_map": {True: "O"}}, "ner#tr, label_map: expected text, in quotes; found True"),
         ({"folder": "good", "label_map": "DATE=O"}, "label_map: expected a table; found 'DATE=O'"),
         (
             {"folder": "good", "label_map": {"I-DATE": "O"}},
@@ -235,6 +241,33 @@ def test_table_values(tmp_path: Path, value: object, message: str) -> None:
         put(tmp_path, name)
     with pytest.raises(ConfigError, match=message):
         build(tmp_path, "ner#tr", table={"ner#tr": value})
+
+
+def test_what_is_left_empty_in_a_table_has_its_default(tmp_path: Path) -> None:
+    put(tmp_path, "good/dev.tsv")
+    empty = dict.fromkeys(("columns", "label_map", "corpus"))
+    hub = {"name": "a/b", "configuration": None, "columns": None, "revision": None}
+    found = build(tmp_path, "ner#tr", "ner#en", table={"ner#tr": {"folder": "good", **empty}, "ner#en": {"hub": hub}})
+    assert [found.has(pair, "dev") for pair in pairs("ner#tr", "ner#en")] == [True, True]
+
+
+@pytest.mark.parametrize("folder", ["ner", "ner/tr"])
+def test_a_folder_that_cannot_be_read_is_not_absent(
+    tmp_path: Path, folder: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    put(tmp_path, "ner/tr/dev.tsv")
+    real = Path.iterdir
+
+    def iterdir(path: Path) -> Iterator[Path]:
+        if path == tmp_path / folder:
+            raise PermissionError(13, "Permission denied")
+        return real(path)
+
+    monkeypatch.setattr(Path, "iterdir", iterdir)
+    with pytest.raises(ConfigError) as caught:
+        build(tmp_path, "ner#tr")
+    (told,) = caught.value.problems
+    assert f"{tmp_path / folder}: Permission denied" in told
 
 
 def test_two_names_of_one_pair(tmp_path: Path) -> None:

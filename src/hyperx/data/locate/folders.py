@@ -22,7 +22,7 @@ def folder_of(data_folder: Path, pair: TaskLanguagePair, column: str, problems: 
     """`<data_folder>/<task>/<language>`, a folder or for raw text also a file, under any code of the language; the
     user's own spelling comes first."""
     files = endings(TEXT) if column == TEXT else ()
-    paths = sorted((data_folder / pair.task).glob("*"))
+    paths = _inside(data_folder / pair.task, str(pair), problems) or []
     paths = [path for path in paths if path.is_dir() or path.suffix.lower() in files]
     same = [path for path in paths if canonical(_name(path)) == canonical(pair.language)]
     matching = [path for path in same if _name(path) == pair.language] or same
@@ -30,6 +30,18 @@ def folder_of(data_folder: Path, pair: TaskLanguagePair, column: str, problems: 
         found = f"{pair}: found two folders or files of one language, {' and '.join(map(str, matching))}"
         problems.append(f"{found}; keep one or name it in the data table")
     return matching[0] if matching else None
+
+
+def _inside(folder: Path, place: str, problems: list[str]) -> list[Path] | None:
+    """What is in a folder, if there is one; None, and a problem, if it cannot be read."""
+    try:
+        return sorted(folder.iterdir())
+    except (FileNotFoundError, NotADirectoryError):
+        return []
+    except OSError as error:
+        found = f"found {folder}: {error.strerror}"
+        problems.append(f"{place}: expected a readable folder, {found}; change its permissions")
+        return None
 
 
 def _name(path: Path) -> str:
@@ -64,7 +76,9 @@ def splits_of(folder: Path, column: str, place: str, problems: list[str]) -> dic
         problems.append(f"{place}: expected a folder, found none at {folder}; {advice}")
     if not folder.is_dir():
         return {}
-    paths, by_split = sorted(folder.iterdir()), dict[str, list[Path]]()
+    if (paths := _inside(folder, place, problems)) is None:
+        return {}
+    by_split: dict[str, list[Path]] = {}
     for path in paths:
         if path.is_file() and (split := _split_of(path)):
             by_split.setdefault(split, []).append(path)

@@ -101,9 +101,9 @@ class Rows:
 
     @classmethod
     def of(cls, value: Any) -> Rows | None:
-        """The rows of a list of mappings or of a data set; None if it is neither, or empty."""
+        """The rows of a list of mappings alone, or of a data set; None if it is neither, or empty."""
         if isinstance(value, list | tuple):
-            return cls(value) if value and isinstance(value[0], Mapping) else None
+            return cls(value) if value and all(isinstance(row, Mapping) for row in value) else None
         # A stream has no length, and none of its rows can be read twice.
         if not (hasattr(value, "column_names") and hasattr(value, "__len__") and len(value)):
             return None

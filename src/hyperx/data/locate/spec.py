@@ -262,6 +262,8 @@ class _Search:
             return self._treebanks(chosen, column, str(pair), problems)
         if place := folder_of(self.folder, pair, column, problems):
             return splits_of(place, column, str(pair), problems)
+        if problems:
+            return {}
         own = self.folder / pair.task / pair.language
         if near := likely_meant(self.folder, pair):
             advice = "rename it, or name it in the data table"

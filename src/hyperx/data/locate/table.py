@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError, model_validator
 from pydantic_core import PydanticCustomError
 
 from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Forgotten, Rows
@@ -35,20 +35,25 @@ def _split(value: Any) -> tuple[str, ...] | Rows | Forgotten:
     if isinstance(value, Mapping) and set(value) == {"in_memory", "rows"}:
         return Forgotten(**value)
     if rows := Rows.of(value):
-        for number, row in enumerate(value if isinstance(value, list | tuple) else (), start=1):
-            if not isinstance(row, Mapping):
-                raise _expected(f"a mapping as row {number}, such as {{'tokens': [...]}}")
         return rows
     texts = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if texts and isinstance(texts[0], Mapping):
+        number = next(number for number, row in enumerate(texts, start=1) if not isinstance(row, Mapping))
+        raise _expected(f"a mapping as row {number}, such as {{'tokens': [...]}}")
     if not texts or not all(isinstance(one, str) and one for one in texts):
         raise _expected("a file, a list of files, or rows in memory")
     return texts
 
 
+def _texts(value: Any) -> tuple[str, ...]:
+    texts = tuple(value) if isinstance(value, list | tuple) else (value,)
+    if not texts or not all(isinstance(one, str) and one for one in texts):
+        raise _expected("text, or a list of texts, in quotes")
+    return texts
+
+
 Text = Annotated[str, BeforeValidator(_text)]
-Texts = Annotated[
-    tuple[Text, ...], BeforeValidator(lambda one: (one,) if isinstance(one, str) else one), Field(min_length=1)
-]
+Texts = Annotated[tuple[str, ...], BeforeValidator(_texts)]
 Split = Annotated[Any, BeforeValidator(_split)]
 Label = Annotated[Text, BeforeValidator(_label)]
 
@@ -68,7 +73,8 @@ class HubEntry(BaseModel):
     def _of_name(cls, value: Any) -> Any:
         if not isinstance(value, str | Mapping):
             raise _expected(f"a name, or a mapping with {', '.join(cls.model_fields)}")
-        return {"name": value} if isinstance(value, str) else value
+        given = {"name": value} if isinstance(value, str) else value
+        return {key: one for key, one in given.items() if one is not None}
 
 
 class Entry(BaseModel):
@@ -98,6 +104,7 @@ class Entry(BaseModel):
             return {"folder": value}
         if not isinstance(value, Mapping):
             raise _expected(f"a folder or a mapping with {', '.join(cls.model_fields)}")
+        value = {key: one for key, one in value.items() if one is not None or key in SPLIT_NAMES}
         # Data sets in memory have other names of splits.
         names = {key: SPLIT_NAMES.get(key, key) for key in value}
         return value if len({*names.values()}) < len(names) else {names[key]: one for key, one in value.items()}
@@ -116,7 +123,11 @@ def read_entry(place: str, value: object, column: str, problems: list[str]) -> E
         entry = Entry.model_validate(value)
     except ValidationError as error:
         known = {(): tuple(Entry.model_fields), ("hub",): tuple(HubEntry.model_fields)}
-        problems += faults_of(error, lambda path: ", ".join([place, *map(str, path)]), known)
+
+        def label(path: tuple[int | str, ...]) -> str:
+            return ", ".join([place, *map(str, path[:-2] if path[-1:] == ("[key]",) else path)])
+
+        problems += faults_of(error, label, known)
         return None
     if entry.folder and entry.hub:
         problems.append(f"{place}: found both folder and hub; keep one, and name single splits beside it")
