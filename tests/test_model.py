@@ -506,5 +506,5 @@ def test_inputs_are_the_windows_of_sentences() -> None:
                                                      return_tensors="pt").input_ids)  # fmt: skip
     assert inputs["words"].tolist() == [[-1, 0, 1, 1, -1], [-1, 0, -1, -1, -1]]
     assert inputs["attention_mask"].sum(dim=1).tolist() == [5, 3]
-    with pytest.raises(HyperXError, match="sentence 1: expected at most 16 subwords, found more"):
+    with pytest.raises(HyperXError, match="sentence 2: expected at most 16 subwords, found more"):
         model.inputs([["a"], ["a"] * 20])

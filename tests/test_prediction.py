@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
@@ -23,8 +23,10 @@ import hyperx
 import toy
 from hyperx.cli import main
 from hyperx.data.read.segmentation import WordSegmenter, word_segmenter
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import HyperXError
 from hyperx.model import HyperX
+from hyperx.prediction.predictor import Predictor
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -93,6 +95,39 @@ def test_raw_text_is_cut_into_words(predict: Says) -> None:
     assert out.count("# sent_id") == 2
     assert "# text = cat sees Ada Lovelace.\n" in out
     assert "4\tLovelace\t_\tPROPN\t_\t_\t_\t_\t_\tSpaceAfter=No\n" in out
+
+
+def test_a_person_at_a_terminal_is_answered_line_by_line(trained: Path, monkeypatch: Patch) -> None:
+    screen, answers = io.BytesIO(), list[int]()
+
+    class Keyboard(io.BytesIO):
+        def isatty(self) -> bool:
+            return True
+
+        def __next__(self) -> bytes:
+            answers.append(screen.getvalue().count(b"# sent_id"))
+            return super().__next__()
+
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(Keyboard(b"cat sees .\n" * 3)))
+    monkeypatch.setattr(sys, "stdout", shown := io.TextIOWrapper(screen))
+    assert main(["predict", "--checkpoint", str(trained), "--language", "en", *toy.QUIET]) == 0
+    assert answers == [0, 1, 2, 3]
+    assert not shown.closed
+
+
+def test_of_an_endless_stream_one_sentence_is_read_for_each_that_is_labelled(model: HyperX) -> None:
+    given = 0
+
+    def endless() -> Iterator[Sentence]:
+        nonlocal given
+        while True:
+            given += 1
+            yield Sentence(("cat", "sees", "."))
+
+    predictions = Predictor(model).predict(endless(), tasks=["pos"], language="en", pool=1)
+    for number in range(1, 4):
+        assert next(predictions).labels["pos"] == ("NOUN", "VERB", "PUNCT")
+        assert given == number
 
 
 def test_running_text_is_split_into_sentences(predict: Says, model: HyperX) -> None:
@@ -360,8 +395,8 @@ def test_a_word_that_the_output_cannot_hold_is_a_fault_of_its_sentence(predict: 
     text = '{"words": ["cat", "sees"]}\n{"words": ["a\\tb"]}\n{"words": ["dog"]}\n'
     options = ["--input_format", "jsonl", "--output_format", "columns", "--tasks", "pos"]
     assert predict(text, *options, "--on_error", "skip") == "cat\tNOUN\nsees\tVERB\n\ndog\tNOUN\n\n"
-    assert "<stdin>:2: expected a word without tabs" in caplog.text
-    assert "<stdin>:2: expected a word without tabs" in predict(text, *options, status=1)
+    assert "<stdin>:2: expected a word that the output can hold" in caplog.text
+    assert "<stdin>:2: expected a word that the output can hold" in predict(text, *options, status=1)
 
 
 @pytest.mark.parametrize("input_format", ["raw", "tokens", "jsonl"])
@@ -564,10 +599,16 @@ def test_arguments_of_the_wrong_kind_are_named(model: HyperX, argument: str, val
     assert model.predict([], task="pos", language="en") == []
 
 
-@pytest.mark.parametrize("value", [None, 5, "cat", ["Ada sees"], [[]], [[5]], [None], TABLE, []])
-def test_inputs_are_made_of_words_alone(model: HyperX, value: Any) -> None:
-    with pytest.raises(HyperXError, match=r"expected .* found"):
+@pytest.mark.parametrize("value", [None, 5, "cat", [[]], TABLE, []])
+def test_inputs_are_made_of_sentences(model: HyperX, value: Any) -> None:
+    with pytest.raises(HyperXError, match=r"^sentences: expected one or more, each a list of words; found"):
         model.inputs(value)
+
+
+@pytest.mark.parametrize("value", ["Ada sees", [5], None])
+def test_inputs_are_made_of_words_alone(model: HyperX, value: Any) -> None:
+    with pytest.raises(HyperXError, match=r"^sentence 2: expected a sequence of words, found"):
+        model.inputs([["cat"], value])
 
 
 @pytest.mark.parametrize("value", [5, b"x", ["x"], "a\0b"])

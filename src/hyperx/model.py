@@ -18,7 +18,7 @@ from transformers.activations import ACT2FN
 from hyperx import checkpoint, packing
 from hyperx.config import EncoderPart, ModelConfig
 from hyperx.data.batch.windows import SubwordEncoder, Subwords, pad_windows
-from hyperx.data.read.rows import in_order
+from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.sentence import Prediction
 from hyperx.device import placed
 from hyperx.encoders.dropout import use_fast_dropout
@@ -226,13 +226,18 @@ class HyperX(nn.Module):
             HyperXError: if a sentence is longer than a window; :meth:`predict` splits such sentences.
             DataError: if there is no sentence, or one is not a sequence of words.
         """
-        read, tokenizer = read_texts(sentences, None, language="", reads=()), self.checked_tokenizer()
-        if not read or not all(sentence.words for sentence in read):
+        tokenizer, checked = self.checked_tokenizer(), list[tuple[str, ...]]()
+        for number, sentence in enumerate(in_order(sentences) or (), start=1):
+            try:
+                checked.append(checked_words(sentence))
+            except DataError as error:
+                raise DataError(f"sentence {number}: {error.message}") from error
+        if not all(checked) or not checked:
             raise DataError(f"sentences: expected one or more, each a list of words; found {str(sentences)[:60]!r}")
         with self.turn:
             encoder = SubwordEncoder(tokenizer, max_length=self.config.max_length)
-            windows = encoder.windows([sentence.words for sentence in read])
-        for number, own in enumerate(windows):
+            windows = encoder.windows(checked)
+        for number, own in enumerate(windows, start=1):
             if len(own) > 1:
                 most = f"expected at most {self.config.max_length} subwords, found more"
                 raise HyperXError(f"sentence {number}: {most}; cut it, or use predict, which does")

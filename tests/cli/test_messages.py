@@ -150,6 +150,8 @@ def test_all_problems_of_a_command_are_told_at_once(trained: Path, capsys: pytes
         ("train", "--seed 1e3", "--seed: expected a whole number; found '1e3'"),
         ("train", "--learning_rate fast", "--learning_rate: expected a number; found 'fast'"),
         ("train", "--seed 1 2", "--seed: expected one value; found '1 2'"),
+        ("import-published", "a b", "- expected one folder; found 'a b'; quote a path with spaces"),
+        ("compress", "a b --output c", "- expected one folder; found 'a b'; quote a path with spaces"),
         ("train", "--seed", "--seed: expected a value; found nothing. Write it, or leave the option out"),
         ("train", "--languages --seed 1", "--languages: expected a value; found nothing"),
         ("train", "--fp16 true", "--fp16 takes no value; found 'true'. Write --fp16 or --no_fp16"),

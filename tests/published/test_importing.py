@@ -416,6 +416,9 @@ def test_damaged_weights(importing: Importer) -> None:
         WEIGHTS.write_bytes(damaged)
         assert "it is damaged, or no archive as torch.save writes it. Nothing of it was run" in importing(status=1)
     WEIGHTS.unlink()
+    WEIGHTS.mkdir()
+    assert "pytorch_model.bin: expected a readable file; found: Is a directory" in importing(status=1)
+    WEIGHTS.rmdir()
     assert "ner_model has no pytorch_model.bin: expected the weights of the task there" in importing(status=1)
 
 

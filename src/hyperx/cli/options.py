@@ -81,7 +81,9 @@ def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> di
         elif get_origin(types[name]) is tuple:
             values[name] = given
         elif len(given) > 1:
-            problems.append(f"--{name}: expected one value; found {' '.join(given)!r}")
+            found = f"found {' '.join(given)!r}"
+            one = f"--{name}: expected one value; {found}" if option else f"expected one {name}; {found}"
+            problems.append(one if option else f"{one}; quote a path with spaces")
         elif name == "config" and name in values:
             problems.append(f"--config: expected one file; found {values[name]} and {given[0]}. Join them")
         else:

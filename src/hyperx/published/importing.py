@@ -243,6 +243,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         weights = {} if packed else torch.load(path, map_location="cpu", weights_only=True, mmap=True)
     except FileNotFoundError:
         raise CheckpointError(f"{path.parent} has no {path.name}: expected the weights of the task there") from None
+    except OSError as error:
+        raise CheckpointError(f"{path}: expected a readable file; found: {error.strerror or error}") from None
     except Exception as error:  # torch raises many kinds for a damaged or foreign file
         # Its own message advises running the file's code.
         asked = re.search(r"GLOBAL (\S+)", str(error))
