@@ -359,7 +359,7 @@ def test_processes_share_the_rows_of_every_batch_and_draw_each_their_own(start: 
 
     def batches(process: int) -> list[Any]:
         accelerator = SimpleNamespace(process_index=process, num_processes=2)
-        run: Any = SimpleNamespace(plan=plan, collate=lambda *given: given, accelerator=accelerator)
+        run: Any = SimpleNamespace(batch_plan=plan, collate=lambda *given: given, accelerator=accelerator)
         return list(itertools.islice(training.TrainingRun._batches(run, start), 4))
 
     first, second = batches(0), batches(1)
