@@ -279,8 +279,11 @@ def test_logging_and_checkpointed_activations_change_nothing(go: Go) -> None:
     assert again == pytest.approx(each, rel=1e-5)
 
 
-def test_half_batches_twice_are_one_batch(go: Go, tmp_path: Path) -> None:
-    """Each batch has a mean over its words, so only with equal rows are two halves exactly one whole."""
+def test_half_batches_twice_are_one_batch(go: Go, monkeypatch: Patch, tmp_path: Path) -> None:
+    """Each batch has a mean over its words, so only with equal rows are two halves exactly one whole. Adam would not
+    see a sum in place of the mean, but the norm of the gradient shows it."""
+    clip, norms = training.Accelerator.clip_grad_norm_, list[float]()
+    monkeypatch.setattr(training.Accelerator, "clip_grad_norm_", lambda *given: norms.append(clip(*given).item()))
     for split in ("train", "dev"):
         toy.write_ner(tmp_path / "own" / "ner" / "en" / f"{split}.tsv", toy.sentences("en", 1, 0))
     encoder = toy.write_encoder(tmp_path / "plain", dropout=0.0)
@@ -289,6 +292,7 @@ def test_half_batches_twice_are_one_batch(go: Go, tmp_path: Path) -> None:
         sizes = ["--per_device_train_batch_size", rows, "--gradient_accumulation_steps", batches]
         assert go(name, *pairs, "--max_train_steps", "5", *NO_EVALUATION, *sizes) == 0
     assert toy.losses("halves") == pytest.approx(toy.losses("whole"), rel=1e-4)
+    assert norms[5:] == pytest.approx(norms[:5], rel=1e-3)
     rates = [[line["learning_rate"] for line in toy.read_log(tmp_path / name)] for name in ("whole", "halves")]
     assert rates[0] == rates[1]
 
