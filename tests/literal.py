@@ -34,8 +34,12 @@ def source_embedding(net: Hypernetwork, task: int, language: int, layer: int) ->
     """``[e_task(t) ; e_lang(g) ; e_corpus(c) ; e_layer(l)]``; a language or a corpus that is not learnt for the task is
     the mean of those that are."""
     learnt = net.source.learnt[task].tolist()
-    known = [net.source.language[i] for i in range(len(learnt)) if learnt[i]]
-    vector = net.source.language[language] if learnt[language] else sum(known) / len(known)
+    known = [i for i in range(len(learnt)) if learnt[i]]
+    near = [1.0 if net.source.similarity is None else float(net.source.similarity[language, i]) for i in known]
+    if net.source.similarity is not None:
+        near = [math.exp(net.options.relatives * one) for one in near]
+    mean = sum(weight / sum(near) * net.source.language[i] for i, weight in zip(known, near, strict=True))
+    vector = net.source.language[language] if learnt[language] else mean
     parts = [net.source.task[task], vector]
     if net.source.corpus is not None:
         own = int(net.source.corpora[task, language])

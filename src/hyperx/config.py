@@ -67,6 +67,9 @@ class HypernetworkOptions:
     published."""
     language_dropout: Annotated[float, Field(ge=0, le=1)] = 0.0
     """Probability that a training pair uses that mean in a step, as untrained pairs do."""
+    relatives: NotNegative = 0.0
+    """In such a mean, weigh each language by exp(this times its similarity in family and typology), such as 4; 0: all
+    alike. Needs the package lang2vec. Name all languages that you will predict in --languages."""
     corpus_embedding_dim: Count = 64
     """Size of a corpus embedding; there are some if the data table names the corpora of training pairs."""
     corpus_dropout: Annotated[float, Field(ge=0, le=1)] = 0.3

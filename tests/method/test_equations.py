@@ -40,6 +40,7 @@ GENERATED: dict[str, list[Any]] = COMMON | {
     "condition_to_layer_id": [True, False],
     "project_source_embeddings": [True, False],
     "compressed": [None, 3],
+    "relatives": [0.0, 2.0],
     "corpora": [{}, {"ner#en": "news", "pos#tr": "web"}],
     "frozen": [None, PUBLISHED_PATTERN, ".*embeddings.*", NOTHING],
 }
@@ -62,6 +63,7 @@ def model_of(case: dict[str, Any]) -> HyperX:
         "add_layer_norm_before_adapter": "before" in case["norms"],
         "add_layer_norm_after_adapter": "after" in case["norms"],
         "conditional_layer_norm": "generated" in case["norms"],
+        "relatives": case.get("relatives", 0.0),
     }
     names = ("adapters", "after_layer_output", "adapter_non_linearity", "head_layer")
     fields = {name: case[name] for name in names} | {"corpora": case.get("corpora", {})}
@@ -93,6 +95,8 @@ def test_every_option_with_every_other(case: dict[str, Any], tmp_path: Path, mon
     model.encoder.load_state_dict(tiny_bert(layers=2).state_dict(), strict=False)
     if case["frozen"] == NOTHING:
         model.requires_grad_(True)
+        if model.hypernetwork is not None and model.hypernetwork.source.similarity is not None:
+            model.hypernetwork.source.similarity.requires_grad_(False)  # facts
     else:
         apply_freezing(model, case["frozen"], None)
     trains(model)

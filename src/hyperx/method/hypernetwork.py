@@ -57,6 +57,7 @@ class Hypernetwork(nn.Module):
             language_dim=options.language_embedding_dim,
             layer_dim=options.layer_id_embedding_dim,
             dropout=options.language_dropout,
+            relatives=options.relatives,
             corpora=corpora,
             corpus_dim=options.corpus_embedding_dim,
             corpus_dropout=options.corpus_dropout,

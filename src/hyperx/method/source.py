@@ -21,6 +21,8 @@ class SourceEmbedding(nn.Module):
     still random or shaped only by other tasks, would be an outlier to the projector. A language that is not there,
     index -1, uses the mean as well. With dropout, pairs use the means in training too, at random.
 
+    With relatives, a language's mean weighs each other language by ``exp(k * similarity)``.
+
     Args:
         learnt: for each task and language whether the language counts in the task's mean ``[T, G]``; in a task without
             any, all do.
@@ -30,6 +32,8 @@ class SourceEmbedding(nn.Module):
         language_dim: size of a language embedding.
         layer_dim: size of a layer embedding.
         dropout: probability that a pair uses the mean of languages in a training step.
+        relatives: the number k; 0 if all languages weigh alike. The similarities are a parameter that is never trained,
+            zero at the start.
         corpora: for each task and language the index of the corpus that the pair was trained on, -1 for none
             ``[T, G]``; no corpus embeddings if there is none at all.
         corpus_dim: size of a corpus embedding.
@@ -50,6 +54,7 @@ class SourceEmbedding(nn.Module):
         language_dim: int,
         layer_dim: int,
         dropout: float = 0.0,
+        relatives: float = 0.0,
         corpora: Sequence[Sequence[int]] = (),
         corpus_dim: int = 0,
         corpus_dropout: float = 0.0,
@@ -58,6 +63,8 @@ class SourceEmbedding(nn.Module):
         self.dropout, self.corpus_dropout, self.mean_for_untrained = dropout, corpus_dropout, mean_for_untrained
         self.task = nn.Parameter(torch.randn(len(learnt), task_dim))
         self.language = nn.Parameter(torch.randn(len(learnt[0]), language_dim))
+        count, self.relatives = len(learnt[0]), relatives
+        self.similarity = nn.Parameter(torch.zeros(count, count), requires_grad=False) if relatives else None
         table = [list(own) for own in corpora] or [[-1] * len(own) for own in learnt]
         count = 1 + max(map(max, table))
         self.corpus = nn.Parameter(torch.randn(count, corpus_dim)) if count else None
@@ -76,20 +83,29 @@ class SourceEmbedding(nn.Module):
     def language_vectors(self, tasks: Tensor, languages: Tensor) -> Tensor:
         """The language vectors of K pairs ``[K, language_dim]``: an embedding each, or the mean of the learnt ones."""
         learnt = self.learnt[tasks]
-        return self._own_or_mean(self.language, languages, learnt, self.mean_for_untrained, self.dropout)
+        weights = learnt.to(self.language.dtype)
+        if self.similarity is not None:
+            near = (self.relatives * self.similarity.detach()[languages]).exp()
+            # In its own mean a language has next to no weight, or all if it is alone.
+            near = near.scatter(1, languages.clamp(min=0)[:, None], 1e-6)
+            weights = torch.where((languages >= 0)[:, None], weights * near, weights)
+        return self._own_or_mean(self.language, languages, weights, self.mean_for_untrained, self.dropout)
 
     def corpus_vectors(self, tasks: Tensor, corpora: Tensor) -> Tensor:
         """The corpus vectors of K pairs ``[K, corpus_dim]``: an embedding each, or the mean of those of the task; zero
         for a task without any."""
         assert self.corpus is not None
-        return self._own_or_mean(self.corpus, corpora, self.learnt_corpora[tasks], True, self.corpus_dropout)
+        weights = self.learnt_corpora[tasks].to(self.corpus.dtype)
+        return self._own_or_mean(self.corpus, corpora, weights, True, self.corpus_dropout)
 
-    def _own_or_mean(self, table: Tensor, rows: Tensor, learnt: Tensor, only_learnt: bool, dropout: float) -> Tensor:
-        """Rows of a table ``[K, D]``, or for some of them the mean of the learnt rows, given by ``learnt [K, N]``."""
-        shares = learnt.to(table.dtype) / learnt.sum(dim=1, keepdim=True).clamp(min=1)
+    def _own_or_mean(self, table: Tensor, rows: Tensor, weights: Tensor, only_learnt: bool, dropout: float) -> Tensor:
+        """Rows of a table ``[K, D]``, or for some of them the mean of the learnt rows, which have weights ``[K, N]``
+        above 0; zero if none is learnt."""
+        total = weights.sum(dim=1, keepdim=True)
+        shares = weights / torch.where(total > 0, total, 1)
         kept = (rows >= 0)[:, None]
         if only_learnt:
-            kept = kept & learnt.gather(1, rows.clamp(min=0)[:, None])
+            kept = kept & (weights.gather(1, rows.clamp(min=0)[:, None]) > 0)
         if self.training and dropout > 0:
             kept = kept & (torch.rand(kept.shape, device=kept.device) >= dropout)
         return torch.where(kept, table[rows], shares @ table)

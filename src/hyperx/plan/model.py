@@ -7,6 +7,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import replace
 
+import torch
 from torch import nn
 
 from hyperx.config import ModelConfig
@@ -16,6 +17,8 @@ from hyperx.errors import ConfigError
 from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.plan.data import RunData
+from hyperx.plan.warm_start import SIMILARITY
+from hyperx.typology import similarities
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,9 @@ def build_model(data: RunData) -> HyperX:
             log.warning("no training pair has the task %s: its head stays untrained, and is used only if named", task)
     model = HyperX(loaded.model, settings)
     model.tokenizer = loaded.tokenizer
+    source = None if model.hypernetwork is None else model.hypernetwork.source
+    if source is not None and source.similarity is not None:
+        source.similarity.copy_(torch.from_numpy(similarities(settings.languages)))
     # The encoder's own masked-LM head was trained on its last layer. Even if heads read another layer it is the best
     # start: it has learnt to map hidden states to word embeddings, and how frequent words are.
     heads = [model.heads[name] for name, one in model.tasks.items() if one.starts_from_masked_lm]
@@ -79,7 +85,7 @@ def public_names(model: HyperX) -> Iterator[tuple[str, nn.Parameter]]:
     """
     norms = norm_parameters(model.encoder)
     for name, parameter in model.named_parameters():
-        if name.startswith(("heads.", "activation.")):
+        if name.startswith(("heads.", "activation.")) or name == SIMILARITY:
             continue
         if id(parameter) in norms and "LayerNorm" not in name:
             name = re.sub(r"\.(\w+)$", r".LayerNorm.\1", name)

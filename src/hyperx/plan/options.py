@@ -16,7 +16,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperx import checkpoint
+from hyperx import checkpoint, typology
 from hyperx.config import DataOptions, TrainConfig, TrainingOptions
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.locate.spec import DataRecord, DataSpec, language_of
@@ -212,6 +212,8 @@ def _value_problems(config: TrainConfig) -> Iterator[str]:
         yield f"--model_name_or_path: {missing}"
     if training.report_to != "none" and importlib.util.find_spec(training.report_to) is None:
         yield f"--report_to: {training.report_to} is not installed; pip install {training.report_to}"
+    if config.hypernetwork.relatives and typology.data_folder() is None:
+        yield typology.MISSING
     if training.evaluation_strategy == "no":
         needs = "needs evaluations; --evaluation_strategy no has none"
         if training.early_stopping_patience is not None:

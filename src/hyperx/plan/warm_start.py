@@ -22,6 +22,8 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 TASK_ROWS, LANGUAGE_ROWS, CORPUS_ROWS = (f"hypernetwork.source.{part}" for part in ("task", "language", "corpus"))
+SIMILARITY = "hypernetwork.source.similarity"
+"""Facts on languages, which every run looks up for its own."""
 HEADS, PLAIN = "heads.", "plain_adapters."
 OPTION = "--load_from_ckpt"
 
@@ -193,7 +195,12 @@ def _shape(shape: HypernetworkOptions, architecture: ArchitectureOptions) -> dic
     if architecture.adapters == "none":
         return {"adapters": "none", "head_layer": architecture.head_layer}
     plain = architecture.adapters != "hypernetwork"
-    unread = {"mean_for_untrained", "language_dropout", "corpus_dropout"}  # which weights are used, not what they are
+    unread = {
+        "mean_for_untrained",
+        "language_dropout",
+        "relatives",
+        "corpus_dropout",
+    }  # which weights are used, not what they are
     if plain:
         unread |= {name for name in HypernetworkOptions.__slots__ if not name.startswith(("adapter", "add"))}
     return {

@@ -1,0 +1,99 @@
+"""Related languages weigh more in what a language without training data reads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+import toy
+from hyperx import HyperX, typology
+from hyperx.cli import main
+from hyperx.method.source import SourceEmbedding
+from hyperx.pairs import TaskLanguagePair
+
+
+@pytest.fixture
+def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Files like those of lang2vec: German is of the family of English, Turkish of another one and type."""
+    for name, rows in {
+        "family_features": {"tur": [0, 0, 1], "deu": [1, 1, 0], "eng": [1, 1, 0]},
+        "feature_predictions": {"deu": [1, 0, 1, 0], "eng": [1, 0, 0, 0], "tur": [0, 1, 0, 1]},
+    }.items():
+        data = np.array(list(rows.values()), dtype=np.float32)[:, :, None]
+        np.savez(tmp_path / f"{name}.npz", data=data, langs=np.array(list(rows)))
+    monkeypatch.setattr(typology, "data_folder", lambda: tmp_path)
+    return tmp_path
+
+
+@pytest.mark.usefixtures("features")
+def test_languages_of_a_family_and_a_type_are_similar(caplog: pytest.LogCaptureFixture) -> None:
+    found = typology.similarities(["en", "de", "tr", "fi"])
+    assert found == pytest.approx(found.T)
+    assert found.diagonal()[:3] == pytest.approx(2)
+    assert found[0, 1] > 1 > 0 > found[0, 2]
+    assert not found[3].any()
+    assert "no features of fi" in caplog.text
+
+
+def test_the_data_of_lang2vec_is_read() -> None:
+    if typology.data_folder() is None:
+        pytest.skip("the extra typology (lang2vec) is not installed")
+    languages = ["pl", "cs", "zh", "yue", "nb", "ar", "tl"]
+    found = typology.similarities(languages)
+    assert found[0].argsort()[::-1][1] == 1
+    assert found[3].argsort()[::-1][1] == 2
+
+
+def test_in_training_a_language_is_no_relative_of_its_own() -> None:
+    torch.manual_seed(0)
+    sizes = {"layers": 0, "task_dim": 2, "language_dim": 4, "layer_dim": 0}
+    source = SourceEmbedding(learnt=[[True] * 3, [True, False, False]], dropout=1.0, relatives=2.0, **sizes)
+    source.similarity.copy_(torch.tensor([[2.0, 1.0, 0.0], [1.0, 2.0, -1.0], [0.0, -1.0, 2.0]]))
+    read = source(torch.tensor([0, 1, 0]), torch.tensor([0, 0, -1]))[:, 0, 2:]
+    e = source.language
+    weights = torch.tensor([2.0, 0.0]).exp() / torch.tensor([2.0, 0.0]).exp().sum()
+    torch.testing.assert_close(read[0], weights @ e[1:], atol=1e-5, rtol=1e-5)
+    torch.testing.assert_close(read[1], e[0])  # it is alone
+    torch.testing.assert_close(read[2], e.mean(dim=0))  # of no known language
+    assert source.similarity.grad is None
+
+
+def test_a_new_language_reads_its_relatives(
+    features: Path, base: list[str], train_once: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    options = [
+        "--relatives",
+        "4",
+        "--languages",
+        "en",
+        "tr",
+        "de",
+        "--max_train_steps",
+        "2",
+        "--language_dropout",
+        "0.3",
+    ]
+    pairs = ["--train_task_language_pairs", "pos#en", "pos#tr", "--data_folder", str(features / "data")]
+    for language in ("en", "tr"):
+        toy.write_pos(features / "data" / "pos" / language / "train.conllu", toy.sentences(language, 20, 1))
+    run = train_once(*base, *options, *pairs, "--evaluation_strategy", "no")
+    monkeypatch.setattr(typology, "data_folder", lambda: None)  # it is not needed any more
+    source = HyperX.from_pretrained(run).hypernetwork.source
+    read = source.language_vectors(torch.tensor([0]), torch.tensor([2]))[0]
+    weights = (4 * source.similarity[2, :2]).softmax(dim=0)
+    assert weights[0] > 0.99
+    torch.testing.assert_close(read, weights @ source.language[:2])
+    model = HyperX.from_pretrained(run)
+    assert not model.adapters([TaskLanguagePair("pos", "de")]).up.isnan().any()
+
+
+def test_without_the_package_it_is_told_before_training(
+    base: list[str], capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(typology, "data_folder", lambda: None)
+    assert main(["check", *base, "--relatives", "4"]) == 1
+    assert '--relatives: needs the package lang2vec: pip install "hyperx-nlp[typology]"' in capsys.readouterr().err
