@@ -289,11 +289,18 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 def read_sizes(folder: Path) -> dict[str, tuple[int, int]]:
     """Bytes and number of dimensions of every tensor in the file of weights, by its header; raises a CheckpointError if
     the file is missing or damaged."""
-    with _reading(folder / WEIGHTS), safe_open(folder / WEIGHTS, "np"), (folder / WEIGHTS).open("rb") as file:
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        header.pop("__metadata__", None)
-        ends = {name: (*one["data_offsets"], one["shape"]) for name, one in header.items()}
-        return {name: (end - start, len(shape)) for name, (start, end, shape) in ends.items()}
+    path = folder / WEIGHTS
+    with _reading(path), path.open("rb") as file:
+        try:
+            length = int.from_bytes(file.read(8), "little")
+            if length > path.stat().st_size:
+                raise ValueError(f"its header would have {length:,} bytes")
+            header = json.loads(file.read(length))
+            header.pop("__metadata__", None)
+            ends = {name: (*one["data_offsets"], one["shape"]) for name, one in header.items()}
+            return {name: (end - start, len(shape)) for name, (start, end, shape) in ends.items()}
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            raise HyperXError(f"{path} is damaged: {error}") from error
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

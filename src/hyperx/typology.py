@@ -10,15 +10,19 @@ import logging
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-
-import numpy as np
-from numpy.typing import NDArray
+from typing import TYPE_CHECKING, TypeAlias
 
 from hyperx.errors import ConfigError
 from hyperx.languages import canonical
 
+# NumPy is imported where it is needed: what is wrong with options is said without waiting for it.
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    Floats: TypeAlias = NDArray[np.float32]
+
 log = logging.getLogger(__name__)
-Floats = NDArray[np.float32]
 
 MISSING = '--relatives: needs the package lang2vec: pip install "hyperx-nlp[typology]"'
 # Codes for several languages -> the member whose features are meant.
@@ -38,6 +42,8 @@ def similarities(languages: Sequence[str]) -> Floats:
     Raises:
         ConfigError: if the package lang2vec is not installed.
     """
+    import numpy as np
+
     if (folder := data_folder()) is None:
         raise ConfigError([MISSING])
     typology, rows = _features(folder / "feature_predictions.npz")
@@ -54,6 +60,8 @@ def similarities(languages: Sequence[str]) -> Floats:
 @cache
 def _features(path: Path) -> tuple[Floats, dict[str, int]]:
     """The features of all languages ``[N, F]``, and the row of each code."""
+    import numpy as np
+
     with np.load(path, allow_pickle=False) as file:
         return file["data"][:, :, 0].astype(np.float32), {code: row for row, code in enumerate(file["langs"].tolist())}
 
@@ -69,5 +77,7 @@ def _three_letters(language: str) -> str:
 
 
 def _cosines(rows: Floats) -> Floats:
+    import numpy as np
+
     units = rows / np.linalg.norm(rows, axis=1, keepdims=True).clip(min=1e-9)
     return np.asarray(units @ units.T, dtype=np.float32)

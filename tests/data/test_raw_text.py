@@ -60,7 +60,8 @@ def test_a_passage_a_line(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        (b"a\n\x00\x01\n", r"text.txt:2: expected .*control characters"),
+        (b"a\n\x02\x01\n", r"text.txt:2: expected .*control characters"),
+        (b"a\n\x00\x01\n", r"text.txt:2: expected text, found a NUL byte"),
         (b"a\nb\xff\n", r"text.txt:2: expected UTF-8, found the bytes ff"),
         (b"\n \n", r"text.txt: expected sentences, found none"),
     ],
