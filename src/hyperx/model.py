@@ -88,8 +88,6 @@ class HyperX(nn.Module):
     tokenizer: PreTrainedTokenizerFast | None = None
     folder: Path | None = None
     """The checkpoint that it was loaded from."""
-    expected: str = ""
-    """What it scored in languages without training data, by the results beside its checkpoint, in words."""
 
     def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
         super().__init__()
@@ -152,12 +150,16 @@ class HyperX(nn.Module):
             loaded.checked_tokenizer()
         model = cls(loaded.model, replace(config, encoder=loaded.name))
         model.tokenizer, model.folder = loaded.tokenizer, path
-        scores = checkpoint.scores_of_new_languages(path, {name: task.measure for name, task in model.tasks.items()})
-        told = [f"{task} {100 * fmean(own):.0f} ({len(own)} languages)" for task, own in scores.items()]
-        model.expected = ", ".join(told)
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
         model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
         return model.eval()
+
+    @property
+    def expected(self) -> str:
+        """What it scored in languages without training data, by the results beside its checkpoint, in words."""
+        measures = {name: task.measure for name, task in self.tasks.items()}
+        scores = {} if self.folder is None else checkpoint.scores_of_new_languages(self.folder, measures)
+        return ", ".join(f"{task} {100 * fmean(own):.0f} ({len(own)} languages)" for task, own in scores.items())
 
     def trained_names(self) -> list[str]:
         """Parameters that a checkpoint holds: all outside the encoder, and those inside it that are or were trained."""

@@ -60,9 +60,10 @@ class PairModel(Protocol):
     training: bool
     turn: Turn
     told: set[str]
-    expected: str
     __call__: Callable[..., Any]
 
+    @property
+    def expected(self) -> str: ...
     @property
     def word_embeddings(self) -> Tensor: ...
     def checked_tokenizer(self) -> PreTrainedTokenizerFast: ...
@@ -82,8 +83,8 @@ class Predictor:
         if language not in self.model.told:
             tell_language(self.model.config, language)
             self.model.told.add(language)
-            if canonical(language) not in self.model.config.trained_languages and self.model.expected:
-                log.info("in languages without training data it scored: %s", self.model.expected)
+            if canonical(language) not in self.model.config.trained_languages and (known := self.model.expected):
+                log.info("in languages without training data it scored: %s", known)
 
     def predict(
         self,
