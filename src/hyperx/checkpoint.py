@@ -96,7 +96,7 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     recover(folder)
     for path in folder.parent.glob(f".{glob.escape(folder.name)}.part-*"):  # of a run that was killed
         shutil.rmtree(path, ignore_errors=True)
-    old = folder.with_name(f".{folder.name}.old")
+    old = _replaced(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
     staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
@@ -118,9 +118,13 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
 
 def recover(folder: Path) -> None:
     """Restore the old folder if a kill came between its renaming and that of the new one."""
-    old = folder.with_name(f".{folder.name}.old")
-    if not folder.exists() and old.is_dir():
+    if not folder.exists() and (old := _replaced(folder)).is_dir():
         old.rename(folder)
+
+
+def _replaced(folder: Path) -> Path:
+    """The temporary name of the old folder while the new one replaces it."""
+    return folder.with_name(f".{folder.name}.old")
 
 
 def checkpoints(output_dir: Path) -> list[Path]:

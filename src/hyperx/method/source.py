@@ -63,8 +63,8 @@ class SourceEmbedding(nn.Module):
         self.dropout, self.corpus_dropout, self.mean_for_untrained = dropout, corpus_dropout, mean_for_untrained
         self.task = nn.Parameter(torch.randn(len(learnt), task_dim))
         self.language = nn.Parameter(torch.randn(len(learnt[0]), language_dim))
-        count, self.relatives = len(learnt[0]), relatives
-        self.similarity = nn.Parameter(torch.zeros(count, count), requires_grad=False) if relatives else None
+        self.relatives, square = relatives, (len(learnt[0]), len(learnt[0]))
+        self.similarity = nn.Parameter(torch.zeros(square), requires_grad=False) if relatives else None
         table = [list(own) for own in corpora] or [[-1] * len(own) for own in learnt]
         count = 1 + max(map(max, table))
         self.corpus = nn.Parameter(torch.randn(count, corpus_dim)) if count else None

@@ -195,12 +195,8 @@ def _shape(shape: HypernetworkOptions, architecture: ArchitectureOptions) -> dic
     if architecture.adapters == "none":
         return {"adapters": "none", "head_layer": architecture.head_layer}
     plain = architecture.adapters != "hypernetwork"
-    unread = {
-        "mean_for_untrained",
-        "language_dropout",
-        "relatives",
-        "corpus_dropout",
-    }  # which weights are used, not what they are
+    # Which weights are used, not what they are.
+    unread = {"mean_for_untrained", "language_dropout", "relatives", "corpus_dropout"}
     if plain:
         unread |= {name for name in HypernetworkOptions.__slots__ if not name.startswith(("adapter", "add"))}
     return {
