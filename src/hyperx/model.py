@@ -8,28 +8,26 @@ from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
-from typing import Any, SupportsIndex, cast, get_args
+from typing import TYPE_CHECKING, Any, SupportsIndex, cast, get_args
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel, PreTrainedTokenizerFast
-from transformers.activations import ACT2FN
 
 from hyperx import checkpoint, packing
 from hyperx.config import EncoderPart, ModelConfig
-from hyperx.data.batch.windows import SubwordEncoder, Subwords, pad_windows
+from hyperx.data.batch.windows import FastTokenizer, SubwordEncoder, Subwords, pad_windows
 from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.sentence import Prediction
 from hyperx.device import placed
 from hyperx.encoders.dropout import use_fast_dropout
 from hyperx.encoders.families import encoder_layers, keep_layers, norm_modules, prepared_mask, unroll_shared_layers
-from hyperx.encoders.injection import Injection, not_compiled
+from hyperx.encoders.injection import Injection, never_compiled, not_compiled
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.files import checked, in_home
 from hyperx.languages import canonical
-from hyperx.method.adapter import Adapters, Rows
+from hyperx.method.adapter import Adapters, Rows, non_linearity
 from hyperx.method.adapters import new_adapters
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
@@ -44,6 +42,9 @@ from hyperx.prediction.request import (
 )
 from hyperx.tasks.base import HeadFacts, HeadInput, Task
 from hyperx.tasks.registry import KINDS, make_tasks
+
+if TYPE_CHECKING:
+    from hyperx.encoders.families import Encoder
 
 Pairs = str | TaskLanguagePair | Sequence[str | TaskLanguagePair]
 
@@ -85,11 +86,11 @@ class HyperX(nn.Module):
         config: the configuration of the model.
     """
 
-    tokenizer: PreTrainedTokenizerFast | None = None
+    tokenizer: FastTokenizer | None = None
     folder: Path | None = None
     """The checkpoint that it was loaded from."""
 
-    def __init__(self, encoder: PreTrainedModel, config: ModelConfig) -> None:
+    def __init__(self, encoder: Encoder, config: ModelConfig) -> None:
         super().__init__()
         kinds = config.kinds
         problems = [
@@ -121,7 +122,7 @@ class HyperX(nn.Module):
         facts = HeadFacts(encoder.config.hidden_size, width, vocabulary, shape, *head_form(encoder.config))
         self.heads = Heads({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         # Two activations have weights; those of one are in half precision.
-        self.activation = ACT2FN["linear" if writer is None else shape.adapter_non_linearity].float()
+        self.activation = non_linearity("linear" if writer is None else shape.adapter_non_linearity).float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=shape.after_layer_output)
         use_fast_dropout(encoder)
         self.train_encoder("all" if writer is None else "norms")
@@ -210,7 +211,7 @@ class HyperX(nn.Module):
         weights = {name: [(own[name], tensor)] for name, tensor in tensors.items() if name in own}
         checkpoint.copy_weights(weights, faults, "the weights do not fit the model")
 
-    def checked_tokenizer(self) -> PreTrainedTokenizerFast:
+    def checked_tokenizer(self) -> FastTokenizer:
         """The encoder's tokenizer; raises a HyperXError if the model has none."""
         if self.tokenizer is None:
             raise HyperXError("the model has no tokenizer: set model.tokenizer, or load it with HyperX.from_pretrained")
@@ -354,7 +355,7 @@ class HyperX(nn.Module):
             indices.append((self.config.corpus_names.index(style),) * len(pairs))
         return None if writer is None else cast(Adapters, writer(*indices))
 
-    @torch.compiler.disable  # type: ignore[untyped-decorator]
+    @never_compiled
     def _indices(self, pair: TaskLanguagePair) -> tuple[int, int]:
         """Indices of a pair's task and language, which may be spelled in any standard form; -1 for another language."""
         problem = task_problem(self.config, pair.task) or language_problem(self.config, pair.language)

@@ -7,12 +7,14 @@ import itertools
 import math
 import struct
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+import transformers
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -116,12 +118,42 @@ def test_words_and_their_subwords(tiny: Path, tmp_path: Path) -> None:
     assert encoding.word_ids() == [None, 0, 2, 2, 3, 3, 5, 5, 5, None]
     # Saved in the hub's format, it is the same.
     encoder = load_encoder(tiny)
-    encoder.model.save_pretrained(tmp_path / "copy")
+    as_bert_model(encoder).save_pretrained(tmp_path / "copy")
     tokenizer.save_pretrained(tmp_path / "copy")
     copy = load_encoder(tmp_path / "copy")
     assert copy.content_hash == hash_of(encoder)
     assert dict(copy.checked_tokenizer()(words, is_split_into_words=True)) == dict(encoding)
     assert copy.checked_tokenizer().special_tokens_map == tokenizer.special_tokens_map
+    assert set(copy.checked_tokenizer().all_special_ids) == set(tokenizer.all_special_ids)
+    assert len(copy.checked_tokenizer()) == len(tokenizer)
+
+
+def as_bert_model(encoder: LoadedEncoder) -> transformers.BertModel:
+    """The same encoder in the library's class."""
+    settings = {name: value for name, value in asdict(encoder.model.config).items() if not name.startswith("_")}
+    model = transformers.BertModel(transformers.BertConfig(**settings), add_pooling_layer=False)
+    model.load_state_dict(encoder.model.state_dict())
+    return model
+
+
+@pytest.mark.parametrize("training", [False, True])
+@pytest.mark.parametrize("padding", ["none", "rows", "square"])
+def test_it_computes_what_the_library_s_class_does(tiny: Path, training: bool, padding: str) -> None:
+    encoder = load_encoder(tiny)
+    ids, mask = torch.arange(14).remainder(len(PIECES)).view(2, 7), torch.ones(2, 7, dtype=torch.int64)
+    mask[1, 4:] = 0
+    square = mask.bool()[:, None, None].expand(-1, 1, 7, -1)
+    given = {"none": mask.clamp(min=1), "rows": mask, "square": square}[padding]
+    results = []
+    for model in (encoder.model, as_bert_model(encoder)):
+        model.train(training)
+        torch.manual_seed(0)  # of dropout
+        states = model(input_ids=ids, attention_mask=given).last_hidden_state
+        (states[mask.bool()] ** 2).sum().backward()
+        results.append((states, {name: value.grad for name, value in model.named_parameters()}))
+    (ours, gradients), (theirs, wanted) = results
+    torch.testing.assert_close(ours, theirs, rtol=0, atol=0)
+    torch.testing.assert_close(gradients, wanted)
 
 
 def hash_of(encoder: LoadedEncoder) -> str:

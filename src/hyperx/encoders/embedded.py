@@ -10,19 +10,22 @@ import hashlib
 import importlib.util
 import struct
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import numpy.typing as npt
-import transformers
 from tokenizers import AddedToken, Regex, Tokenizer, decoders, normalizers, pre_tokenizers, processors
 from tokenizers.models import Unigram
 
 from hyperx.errors import EncoderError
 
+# Neither is transformers, whose import takes longer than reading the file.
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+    from transformers import PreTrainedTokenizerFast
+
+    from hyperx.encoders.bert import Bert
 
 EMBEDDED = "embedded"
 FILE = "e5-small-q4.bin"
@@ -65,13 +68,15 @@ def find_embedded_file() -> Path:
     )
 
 
-def load_embedded(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast, str]:
+def load_embedded(path: Path) -> tuple[Bert, EmbeddedTokenizer, str]:
     """The model in a file (header, subwords, normaliser, directory, tensors), its tokenizer and hash of weights.
 
     Raises:
         EncoderError: if it cannot be read, or is not one of the known files.
     """
-    import torch
+    import torch  # what is wrong with a command's options is said without waiting for it
+
+    from hyperx.encoders.bert import Bert, BertConfig
 
     try:
         data = path.read_bytes()
@@ -98,16 +103,9 @@ def load_embedded(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast,
     pieces = [(text[offsets[i] : offsets[i + 1]].decode(), scores[i]) for i in range(count)]
     _, normaliser_bytes = take("iI")
     place += normaliser_bytes
-    config = transformers.BertConfig(
-        architectures=["BertModel"], vocab_size=vocabulary, hidden_size=hidden, num_hidden_layers=layers,
-        num_attention_heads=heads, intermediate_size=feed_forward, type_vocab_size=types,
-        max_position_embeddings=positions,  # from 0, unlike those of XLM-RoBERTa, whose vocabulary it shares
-        layer_norm_eps=1e-12, bos_token_id=special[0], eos_token_id=special[1], pad_token_id=special[2],
-        dtype="float32",
-    )  # fmt: skip
     with torch.device("meta"):
-        shapes = transformers.BertModel(config, add_pooling_layer=False).state_dict()
-    weights = {}
+        model = Bert(BertConfig(vocabulary, hidden, layers, heads, feed_forward, positions, types, special[2])).eval()
+    shapes, weights = model.state_dict(), {}
     for _ in range(take("i")[0]):
         (length,) = take("H")
         name, kind, elements, offset, _ = take(f"{length}sBIQQ")
@@ -122,10 +120,7 @@ def load_embedded(path: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerFast,
             else np.frombuffer(data, "<f4", elements, offset).astype(np.float32)
         )
         weights[name] = torch.from_numpy(values).view(shapes[name].shape)
-    model_class: Any = transformers.BertModel
-    model: PreTrainedModel = model_class.from_pretrained(
-        None, config=config, state_dict=weights, add_pooling_layer=False, dtype="float32"
-    )
+    model.load_state_dict(weights, assign=True)
     return model, _tokenizer(path, pieces, special, positions), KNOWN_FILES[sha256]
 
 
@@ -140,7 +135,7 @@ def dequantise(blocks: npt.NDArray[np.uint8]) -> npt.NDArray[np.float32]:
 
 def _tokenizer(
     path: Path, pieces: list[tuple[str, float]], special: Sequence[int], positions: int
-) -> PreTrainedTokenizerFast:
+) -> EmbeddedTokenizer:
     """XLM-RoBERTa's tokenizer: Unigram, a space in front of every text, ``<s> $A </s>``; the last piece is ``<mask>``.
     A word of which the normaliser leaves nothing (such as zero-width characters) has no subword.
 
@@ -163,16 +158,47 @@ def _tokenizer(
     )
     added = [AddedToken(text, special=True, normalized=False) for text in (bos, eos, pad, unk)]
     backend.add_special_tokens([*added, AddedToken(mask, lstrip=True, special=True, normalized=False)])
-    # Given as an argument, the 250,000 pieces would be copied, which takes as long as all else here.
-    tokenizer: Any = transformers.PreTrainedTokenizerFast.__new__(transformers.PreTrainedTokenizerFast)
-    tokenizer._tokenizer = backend
-    tokenizer.__init__(
-        model_max_length=positions, model_input_names=["input_ids", "attention_mask"], bos_token=bos, cls_token=bos,
-        eos_token=eos, sep_token=eos, pad_token=pad, unk_token=unk, mask_token=mask,
-    )  # fmt: skip
-    tokenizer.name_or_path = str(path)  # given as an argument, it would be looked for on the hub
-    fast: PreTrainedTokenizerFast = tokenizer
-    return fast
+    names = {
+        "bos_token": bos, "cls_token": bos, "eos_token": eos, "sep_token": eos, "pad_token": pad, "unk_token": unk,
+        "mask_token": mask,
+    }  # fmt: skip
+    return EmbeddedTokenizer(backend, str(path), positions, names)
+
+
+class EmbeddedTokenizer:
+    """Stands for a tokenizer of the Hugging Face library, which is made when more is asked of it than this."""
+
+    def __init__(self, backend: Tokenizer, name_or_path: str, positions: int, special: dict[str, str]) -> None:
+        self.backend_tokenizer, self.name_or_path = backend, name_or_path
+        self._options: dict[str, Any] = {"model_max_length": positions, **special}
+        ids: dict[str, Any] = {name: backend.token_to_id(text) for name, text in special.items()}
+        self.pad_token_id, self.unk_token_id, self.mask_token_id = (
+            ids[f"{own}_token"] for own in ("pad", "unk", "mask")
+        )
+        self.all_special_ids = list(dict.fromkeys(ids.values()))
+
+    def __len__(self) -> int:
+        return self.backend_tokenizer.get_vocab_size()
+
+    def __call__(self, *texts: Any, **options: Any) -> Any:
+        return self._whole(*texts, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return getattr(self._whole, name)
+
+    @cached_property
+    def _whole(self) -> PreTrainedTokenizerFast:
+        import transformers
+
+        # Given as an argument, the 250,000 pieces would be copied, which takes as long as reading the file.
+        tokenizer: Any = transformers.PreTrainedTokenizerFast.__new__(transformers.PreTrainedTokenizerFast)
+        tokenizer._tokenizer = self.backend_tokenizer
+        tokenizer.__init__(model_input_names=["input_ids", "attention_mask"], **self._options)
+        tokenizer.name_or_path = self.name_or_path  # given as an argument, it would be looked for on the hub
+        whole: PreTrainedTokenizerFast = tokenizer
+        return whole
 
 
 def build_normaliser() -> normalizers.Normalizer:

@@ -6,13 +6,20 @@ import copy
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from torch import Tensor, nn
-from transformers import PreTrainedModel
 
 from hyperx.errors import EncoderError
+
+# The library is imported where it is needed: the embedded encoder can do without.
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from hyperx.encoders.bert import Bert
+
+    Encoder = PreTrainedModel | Bert
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +161,7 @@ LAYOUTS: dict[str, EncoderLayout] = {
 # Inside an encoder ----------------------------------------------------------------------------------------------------
 
 
-def layout_of(encoder: PreTrainedModel) -> EncoderLayout:
+def layout_of(encoder: Encoder) -> EncoderLayout:
     """The layout of an encoder's family; raises an EncoderError that shows how to add the family."""
     family = encoder.config.model_type
     if family in LAYOUTS:
@@ -173,25 +180,25 @@ def layout_of(encoder: PreTrainedModel) -> EncoderLayout:
     )
 
 
-def unroll_shared_layers(encoder: PreTrainedModel) -> None:
+def unroll_shared_layers(encoder: Encoder) -> None:
     """Make every use of a layer that is used many times (ALBERT) a module of its own, in place."""
     if (unroll := layout_of(encoder).unroll) is not None:
-        unroll(encoder)
+        unroll(cast("PreTrainedModel", encoder))
 
 
-def encoder_layers(encoder: PreTrainedModel) -> nn.ModuleList:
+def encoder_layers(encoder: Encoder) -> nn.ModuleList:
     """The encoder's layers, first to last."""
     return cast(nn.ModuleList, encoder.get_submodule(layout_of(encoder).layers))
 
 
-def adapter_points(encoder: PreTrainedModel, *, after_layer_output: bool) -> list[nn.Module]:
+def adapter_points(encoder: Encoder, *, after_layer_output: bool) -> list[nn.Module]:
     """The module of each layer to whose output the adapter is applied (Hyper-X, section 2): the one that ends the
     feed-forward block, or the whole layer."""
     inside = "" if after_layer_output else layout_of(encoder).feed_forward
     return [layer.get_submodule(inside) for layer in encoder_layers(encoder)]
 
 
-def keep_layers(encoder: PreTrainedModel, count: int) -> None:
+def keep_layers(encoder: Encoder, count: int) -> None:
     """Drop the layers above the first ``count``, in place, so that states that no head reads are not computed."""
     del encoder_layers(encoder)[count:]
     for holder in (encoder.config, encoder.get_submodule(layout_of(encoder).layers.rpartition(".")[0])):
@@ -200,7 +207,7 @@ def keep_layers(encoder: PreTrainedModel, count: int) -> None:
                 setattr(holder, name, count)
 
 
-def prepared_mask(encoder: PreTrainedModel, input_ids: Tensor, mask: Tensor | None) -> Tensor | None:
+def prepared_mask(encoder: Encoder, input_ids: Tensor, mask: Tensor | None) -> Tensor | None:
     """An attention mask ``[B, T]`` (0 for padding; None if nothing is padded) in a form that the encoder uses without
     inspecting its values.
 
@@ -215,7 +222,7 @@ def prepared_mask(encoder: PreTrainedModel, input_ids: Tensor, mask: Tensor | No
     return mask.bool()[:, None, None].expand(-1, 1, mask.shape[1], -1)
 
 
-def longest_input(encoder: PreTrainedModel) -> int | None:
+def longest_input(encoder: Encoder) -> int | None:
     """How many subwords an encoder can read at once; None if there is no limit."""
     declared: int | None = getattr(encoder.config, "max_position_embeddings", None)
     for name, module in encoder.named_modules():
@@ -229,7 +236,7 @@ def longest_input(encoder: PreTrainedModel) -> int | None:
     return None if layout_of(encoder).any_length else declared
 
 
-def disable_attention_dropout(encoder: PreTrainedModel) -> None:
+def disable_attention_dropout(encoder: Encoder) -> None:
     """Switch off the dropout of attention weights, in place, if the layout has it: with it, most attention kernels must
     keep the whole matrix of weights for the backward pass."""
     parent, _, name = (layout_of(encoder).attention_dropout or "").rpartition(".")
@@ -242,7 +249,7 @@ def disable_attention_dropout(encoder: PreTrainedModel) -> None:
             setattr(attention, name, 0.0)
 
 
-def norm_modules(encoder: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
+def norm_modules(encoder: Encoder) -> Iterator[tuple[str, nn.Module]]:
     """Every layer norm of the encoder with its name: the part of it that Hyper-X trains."""
     seen: set[nn.Parameter] = set()
     for name, module in encoder.named_modules():
@@ -252,6 +259,6 @@ def norm_modules(encoder: PreTrainedModel) -> Iterator[tuple[str, nn.Module]]:
             yield name, module
 
 
-def norm_parameters(encoder: PreTrainedModel) -> set[int]:
+def norm_parameters(encoder: Encoder) -> set[int]:
     """The ids of the parameters of :func:`norm_modules`."""
     return {id(parameter) for _, norm in norm_modules(encoder) for parameter in norm.parameters()}

@@ -7,30 +7,55 @@ the backward pass (activation checkpointing) is run inside the forward pass that
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
-from typing import Any, TypeVar, cast
+from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 import torch
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
-from transformers import PreTrainedModel
-from transformers.modeling_layers import GradientCheckpointingLayer
 
 from hyperx.encoders.families import adapter_points, encoder_layers
 from hyperx.errors import HyperXError
 from hyperx.method.adapter import Adapters, Rows, adapted
 
+if TYPE_CHECKING:
+    from hyperx.encoders.families import Encoder
+
 Activation = Callable[[Tensor], Tensor]
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class _NotCompiled:
+    """A method that PyTorch's own decorator replaces when it is first looked up with the compiler there, as
+    ``torch.compile`` does: the decorator loads the compiler, which would take half a second of every start."""
+
+    def __init__(self, function: Callable[..., Any], *, recursive: bool) -> None:
+        self.function, self.recursive = function, recursive
+
+    def __set_name__(self, owner: type, name: str) -> None:
+        self.owner, self.name = owner, name
+
+    def __get__(self, instance: object, owner: type | None = None) -> Any:
+        function = self.function
+        if "torch._dynamo" in sys.modules:
+            function = torch.compiler.disable(function, recursive=self.recursive)  # type: ignore[no-untyped-call]
+            setattr(self.owner, self.name, function)
+        return function.__get__(instance, owner)
+
+
 def not_compiled(function: F) -> F:
-    """Leave a function to Python under ``torch.compile``; what it calls, such as the encoder, is compiled."""
-    return cast(F, torch.compiler.disable(function, recursive=False))  # type: ignore[no-untyped-call]
+    """Leave a method to Python under ``torch.compile``; what it calls, such as the encoder, is compiled."""
+    return cast(F, _NotCompiled(function, recursive=False))
+
+
+def never_compiled(function: F) -> F:
+    """Leave a method and all that it calls to Python under ``torch.compile``."""
+    return cast(F, _NotCompiled(function, recursive=True))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -64,7 +89,7 @@ class Injection:
     """The places in an encoder where adapters with this non-linearity are applied: to the output of its feed-forward
     blocks, or of whole layers."""
 
-    def __init__(self, encoder: PreTrainedModel, *, activation: Activation, after_layer_output: bool) -> None:
+    def __init__(self, encoder: Encoder, *, activation: Activation, after_layer_output: bool) -> None:
         self.activation = activation
         self.layers = list(encoder_layers(encoder))
         for layer in self.layers:
@@ -75,7 +100,7 @@ class Injection:
 
     @not_compiled
     def encode(
-        self, encoder: PreTrainedModel, inputs: Mapping[str, Tensor | None], weights: Adapters | None, rows: Rows | None
+        self, encoder: Encoder, inputs: Mapping[str, Tensor | None], weights: Adapters | None, rows: Rows | None
     ) -> Tensor:
         """The encoder's last hidden states ``[B, T, h]``, with an adapter in every layer.
 
@@ -106,7 +131,7 @@ class Injection:
 # Activation checkpointing ---------------------------------------------------------------------------------------------
 
 
-def checkpoint_activations(encoder: PreTrainedModel) -> None:
+def checkpoint_activations(encoder: Encoder) -> None:
     """Keep only the input of each layer, and run the layer again in the backward pass: less memory, more time."""
     for layer in encoder_layers(encoder):
         _make_checkpointable(layer)
@@ -117,7 +142,9 @@ def checkpoint_activations(encoder: PreTrainedModel) -> None:
 def _make_checkpointable(layer: nn.Module) -> None:
     """Give a layer the Hugging Face library's switch for checkpointing if its own class has none."""
     kind = type(layer)
-    if not isinstance(layer, GradientCheckpointingLayer):
+    if not hasattr(layer, "gradient_checkpointing"):
+        from transformers.modeling_layers import GradientCheckpointingLayer
+
         layer.__class__ = type(kind.__name__, (kind, GradientCheckpointingLayer), {"__module__": kind.__module__})
 
 

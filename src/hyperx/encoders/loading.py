@@ -14,18 +14,18 @@ import numpy as np
 import numpy.typing as npt
 import tokenizers
 
-# Only the top level: transformers imports its parts, which takes seconds, when they are first used.
-import transformers
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-
+from hyperx.data.batch.windows import FastTokenizer
 from hyperx.device import not_finite
 from hyperx.encoders.embedded import EMBEDDED, EMBEDDED_HEAD_LAYER, find_embedded_file, load_embedded
 from hyperx.encoders.families import LAYOUTS
+from hyperx.encoders.masked_lm import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from hyperx.errors import EncoderError, did_you_mean, listing
 from hyperx.files import in_home, missing_encoder
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+    from hyperx.encoders.families import Encoder
 
 _HUB_SECONDS = 10.0
 _DESCRIPTION = ["*.json", "*.txt", "*.model"]
@@ -44,16 +44,16 @@ class LoadedEncoder:
     """As the user spelled it, but absolute if it is a path."""
     content_hash: str
     """Hash of the weights; the same for every copy of them, wherever it was loaded from."""
-    model: PreTrainedModel
+    model: Encoder
     """In float32 and evaluation mode, without a pooler."""
-    tokenizer: PreTrainedTokenizerFast | None
+    tokenizer: FastTokenizer | None
     """A fast one, so that subwords can be traced to words; None if its folder has none."""
     head_layer: int | None = None
     """The best layer for task heads, if the upper ones are known to serve another purpose."""
     folder: Path | None = None
     """Where its files are; None for the embedded one."""
 
-    def checked_tokenizer(self) -> PreTrainedTokenizerFast:
+    def checked_tokenizer(self) -> FastTokenizer:
         """The tokenizer; raises an EncoderError if there is none."""
         if self.tokenizer is None:
             raise EncoderError(
@@ -76,17 +76,16 @@ def load_encoder(name: str | Path) -> LoadedEncoder:
     lasting = str(path.resolve()) if name != EMBEDDED and path.exists() else str(name)
     if name == EMBEDDED or path.is_file():
         file = find_embedded_file() if name == EMBEDDED else path
-        with _quiet():
-            model, tokenizer, content_hash = load_embedded(file)
+        model, tokenizer, content_hash = load_embedded(file)
         return LoadedEncoder(lasting, content_hash, model, tokenizer, EMBEDDED_HEAD_LAYER)
     folder = encoder_folder(name)
     with _quiet():
-        model = _load_model(folder)
+        whole = _load_model(folder)
     own = load_tokenizer(folder) if has_tokenizer(folder) else None
-    if names := not_finite(model.state_dict()):
+    if names := not_finite(whole.state_dict()):
         raise EncoderError(f"{folder}: {listing(names, most=3)} holds NaN or infinity. {_ELSE}")
-    content_hash = weights_hash({name: tensor.numpy(force=True) for name, tensor in model.state_dict().items()})
-    return LoadedEncoder(lasting, content_hash, model, own, folder=folder)
+    content_hash = weights_hash({name: tensor.numpy(force=True) for name, tensor in whole.state_dict().items()})
+    return LoadedEncoder(lasting, content_hash, whole, own, folder=folder)
 
 
 def weights_hash(weights: Mapping[str, npt.NDArray[Any]]) -> str:
@@ -150,6 +149,8 @@ def _first_line(error: BaseException) -> str:
 
 def _load_model(folder: Path) -> PreTrainedModel:
     """The encoder in float32, every weight but the pooler's read from the folder."""
+    import transformers
+
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
         layout = LAYOUTS.get(config.model_type)
@@ -184,6 +185,8 @@ def has_tokenizer(folder: Path) -> bool:
 
 def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer in a folder that has one, ready for text that is split into words."""
+    import transformers
+
     try:
         with _quiet():
             tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
@@ -221,7 +224,9 @@ def _splits_words_as_text(backend: tokenizers.Tokenizer) -> bool:
 @contextlib.contextmanager
 def _quiet() -> Iterator[None]:
     """No progress bars and no report of unused weights (heads, poolers) while an encoder is loaded."""
-    log: Any = transformers.utils.logging
+    from transformers.utils import logging
+
+    log: Any = logging
     verbosity, bars = log.get_verbosity(), log.is_progress_bar_enabled()
     log.set_verbosity_error()
     log.disable_progress_bar()

@@ -10,17 +10,20 @@ from typing import TYPE_CHECKING, cast
 import torch
 from safetensors import safe_open
 from torch import Tensor
-from transformers.utils import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 
 from hyperx.encoders.families import LAYOUTS, MaskedLMNames
 
 if TYPE_CHECKING:
-    from transformers import PreTrainedConfig, PreTrainedModel
+    from transformers import PreTrainedConfig
 
+    from hyperx.encoders.bert import BertConfig
+    from hyperx.encoders.families import Encoder
+
+SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME = "model.safetensors", "model.safetensors.index.json"
 log = logging.getLogger(__name__)
 
 
-def head_form(config: PreTrainedConfig) -> tuple[str, float]:
+def head_form(config: PreTrainedConfig | BertConfig) -> tuple[str, float]:
     """Activation name and norm epsilon of the masked-LM head of an encoder, its own or a new one."""
     layout = LAYOUTS.get(config.model_type)
     names = (layout and layout.masked_lm) or MaskedLMNames("", "", "")
@@ -29,7 +32,7 @@ def head_form(config: PreTrainedConfig) -> tuple[str, float]:
     return activation, epsilon if isinstance(epsilon, float) else getattr(config, epsilon, 1e-12)
 
 
-def read_masked_lm(folder: Path, encoder: PreTrainedModel) -> dict[str, Tensor] | None:
+def read_masked_lm(folder: Path, encoder: Encoder) -> dict[str, Tensor] | None:
     """The masked-LM head stored with the weights in an encoder's folder: ``dense.weight [E, h]``, ``dense.bias``,
     ``norm.weight``, ``norm.bias [E]`` and ``bias [V]``; zeros for biases that the head lacks. None if the head is
     missing, or its output weights are not the embeddings."""

@@ -5,15 +5,24 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from hyperx.device import placed
 
 Weights = TypeVar("Weights", "NormWeights", "AdapterWeights")
+
+
+def non_linearity(name: str) -> nn.Module:
+    """A non-linearity by the Hugging Face library's name for it."""
+    if name in ("relu", "linear"):  # the library is slow to import
+        return nn.ReLU() if name == "relu" else nn.Identity()
+    from transformers.activations import ACT2FN
+
+    return cast(nn.Module, ACT2FN[name])
 
 
 def _layers(weights: Weights) -> list[Weights]:

@@ -12,10 +12,9 @@ from typing import Any
 
 import numpy as np
 from tqdm.auto import tqdm
-from transformers import PreTrainedTokenizerFast
 
 from hyperx.data.batch.store import EncodedSplit, cache_key, read_encoded, write_encoded
-from hyperx.data.batch.windows import SubwordEncoder, Subwords
+from hyperx.data.batch.windows import FastTokenizer, SubwordEncoder, Subwords
 from hyperx.data.locate.held_out import HeldOutText
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.read.labels import unlabelled_words
@@ -42,7 +41,7 @@ class SplitLoader:
         self,
         data: DataPlaces,
         tasks: Mapping[str, Task],
-        tokenizer: PreTrainedTokenizerFast,
+        tokenizer: FastTokenizer,
         *,
         max_length: int,
         cache: Path | None = None,

@@ -12,10 +12,9 @@ from typing import Any, Protocol
 import numpy as np
 import torch
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from hyperx.config import ModelConfig
-from hyperx.data.batch.windows import SubwordEncoder, Subwords, Window, pad_windows
+from hyperx.data.batch.windows import FastTokenizer, SubwordEncoder, Subwords, Window, pad_windows
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.device import placed
 from hyperx.errors import HyperXError
@@ -66,7 +65,7 @@ class PairModel(Protocol):
     def expected(self) -> str: ...
     @property
     def word_embeddings(self) -> Tensor: ...
-    def checked_tokenizer(self) -> PreTrainedTokenizerFast: ...
+    def checked_tokenizer(self) -> FastTokenizer: ...
     def adapters(self, pairs: Sequence[TaskLanguagePair], style: str | None = None) -> Adapters | None: ...
     def train(self, mode: bool = True) -> Any: ...
 

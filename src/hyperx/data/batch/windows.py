@@ -6,13 +6,13 @@ import itertools
 import unicodedata
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from tokenizers import Encoding
 from torch import Tensor
-from transformers import PreTrainedTokenizerFast
 
 from hyperx.errors import EncoderError
 
@@ -27,6 +27,25 @@ SCRIPTS_WITHOUT_SPACES = frozenset(
 )
 """The first words of the Unicode names of their letters."""
 Ints = NDArray[np.int32]
+
+
+class FastTokenizer(Protocol):
+    """A fast tokenizer of the Hugging Face library, or the embedded encoder's, as far as it is used here."""
+
+    name_or_path: Any
+    pad_token_id: Any
+    unk_token_id: Any
+    mask_token_id: Any
+
+    @property
+    def backend_tokenizer(self) -> Any:
+        """The tokenizer of the library ``tokenizers``."""
+
+    @property
+    def all_special_ids(self) -> list[int]:
+        """The ids of the special subwords."""
+
+    def __len__(self) -> int: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,7 +105,7 @@ class SubwordEncoder:
         max_length: longest window in subwords, special ones included.
     """
 
-    def __init__(self, tokenizer: PreTrainedTokenizerFast, *, max_length: int) -> None:
+    def __init__(self, tokenizer: FastTokenizer, *, max_length: int) -> None:
         self.backend = tokenizer.backend_tokenizer
         self.backend.no_truncation()
         self.backend.no_padding()
@@ -262,7 +281,7 @@ class Subwords:
     special: frozenset[int] = frozenset()
 
     @classmethod
-    def of(cls, tokenizer: PreTrainedTokenizerFast) -> Subwords:
+    def of(cls, tokenizer: FastTokenizer) -> Subwords:
         """Those of a tokenizer; raises an EncoderError if it has none for padding."""
         if tokenizer.pad_token_id is None:
             raise EncoderError(
