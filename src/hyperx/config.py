@@ -494,7 +494,7 @@ class LanguagesConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelsConfig:
-    """List the ready-made models, or print the card of one: its data, its scores and its limits.
+    """List the ready-made models, or print the card of a model: its data, its scores and its limits.
 
     For example:
 
@@ -502,7 +502,7 @@ class ModelsConfig:
     """
 
     names: tuple[str, ...] = ()
-    """Models whose cards to print. By default all models are listed."""
+    """Models whose cards to print, or checkpoints. By default all ready-made models are listed."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -86,8 +86,9 @@ def compress(arguments: Sequence[str]) -> None:
 
     def fill(staged: Path) -> None:
         model.save_files(staged, bits=config.bits, encoder_rank=config.encoder_rank)
-        if (folder / checkpoint.DATA).is_file():
-            shutil.copyfile(folder / checkpoint.DATA, staged / checkpoint.DATA)
+        for name in (checkpoint.DATA, checkpoint.OPTIONS):  # what its card tells
+            if (folder / name).is_file():
+                shutil.copyfile(folder / name, staged / name)
 
     checkpoint.write_folder(output, fill)
     before, after = Counter[str](), Counter[str]()
@@ -165,7 +166,13 @@ def models(arguments: Sequence[str]) -> None:
     from hyperx import checkpoint
 
     for name in names:
-        print((checkpoint.resolve(Path(name)) / checkpoint.CARD).read_text(encoding="utf-8"))
+        folder = checkpoint.resolve(Path(name))
+        if (folder / checkpoint.CARD).is_file():
+            print((folder / checkpoint.CARD).read_text(encoding="utf-8"))
+        else:
+            from hyperx.evaluation.card import card
+
+            print(card(folder, name))
     rows = []
     for name, folder in checkpoint.ready_made().items() if not names else ():
         settings, trained = checkpoint.read_config(folder), dict[str, list[str]]()

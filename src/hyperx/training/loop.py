@@ -10,7 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -417,7 +417,9 @@ class TrainingRun:
 
     def _fill(self, folder: Path, save_model: Callable[[Path], None], state: Mapping[str, Any]) -> None:
         save_model(folder)
-        write_json(folder / checkpoint.DATA, self.data.plan.record.to_json())
+        splits = zip(self.data.plan.trained_pairs, self.data.train_splits, strict=True)
+        counts = {str(pair): split.sentence_count for pair, split in splits}
+        write_json(folder / checkpoint.DATA, replace(self.data.plan.record, sentences=counts).to_json())
         write_json(folder / checkpoint.OPTIONS, lasting_options(self.config))
         checkpoint.save_state(folder, state)
 

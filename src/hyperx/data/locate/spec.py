@@ -139,11 +139,13 @@ class DataRecord:
         spec: by what it was found.
         read: the pairs whose data the run read. That of the others may be what the hub has by default.
         data: the data of every pair.
+        sentences: how many sentences each pair was trained on.
     """
 
     spec: DataSpec
     read: tuple[PairName, ...] = ()
     data: tuple[PairData, ...] = ()
+    sentences: Mapping[str, int] = field(default_factory=dict)
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 

@@ -90,6 +90,7 @@ class Entry(BaseModel):
     columns: dict[str, Text] = {}
     label_map: dict[Label, Label] = {}
     corpus: Text | None = None  # whose annotation it is
+    licence: Text | None = None  # for the model's card
 
     @property
     def splits(self) -> dict[str, tuple[str, ...] | Rows | Forgotten]:

@@ -1,0 +1,133 @@
+"""The card of a checkpoint: what it does, what it was trained on, its scores and its limits, as Markdown."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from pathlib import Path
+from statistics import fmean
+from typing import Any
+
+import hyperx
+from hyperx import checkpoint
+from hyperx.config import ModelConfig
+from hyperx.data.locate.places import DataPlaces, short_place
+from hyperx.data.locate.spec import DataRecord
+from hyperx.languages import known_languages
+from hyperx.pairs import AVERAGE_NAMES, GROUPS, TaskLanguagePair
+from hyperx.tables import markdown_table
+from hyperx.tasks.registry import KINDS
+
+TOLD_OPTIONS = (
+    "max_train_steps", "per_device_train_batch_size", "learning_rate", "temperature", "train_encoder",
+    "language_dropout", "relatives", "corpus_dropout", "adapter_dim", "seed",
+)  # fmt: skip
+LIMITS = """## Limits
+
+* Scores hold for text like that of the test data, split into words as its annotators split it. Raw text is split by
+  rules, and a word that a treebank splits in two stays whole.
+* In a language without training data expect what the tables call new languages, or less if the encoder hardly knows
+  its script.
+* Labels follow the habits of the corpora above; those of one corpus are chosen by its name (`--style`).
+"""
+
+
+def card(folder: Path, name: str) -> str:
+    """The card of a checkpoint, from the files in its folder; what is not recorded there is left out.
+
+    Raises:
+        CheckpointError: if there is no checkpoint, or a file is damaged.
+    """
+    settings = checkpoint.read_config(folder)
+    counts = Counter(task for task, _ in sorted(settings.trained_keys))
+    tasks = ", ".join(f"{task} in {count}" for task, count in counts.items())
+    size, encoder = (folder / checkpoint.WEIGHTS).stat().st_size / 1e6, Path(settings.encoder)
+    encoder_name = encoder.name if encoder.is_absolute() else settings.encoder
+    head = f"""# {name}
+
+A model of Hyper-X: one hypernetwork writes the adapters of the encoder `{encoder_name}` for every task and language.
+Trained on {tasks} languages; any other language works without training data. The file has
+{size:.1f} MB, besides the encoder.
+
+```python
+import hyperx
+
+model = hyperx.HyperX.from_pretrained("{name}")
+for sentence in model.predict(["Ada reads."], task={json.dumps([*counts])}, language="en"):
+    print(sentence.words, sentence.labels)
+```
+"""
+    return "\n".join([head, *_data(folder), *_training(folder, settings), *_scores(folder, settings), LIMITS])
+
+
+def _data(folder: Path) -> Iterator[str]:
+    """The training data: one row for each place, with what is read there."""
+    if not (folder / checkpoint.DATA).is_file():
+        return
+    record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
+    places, rows = DataPlaces(record.data), dict[str, list[str]]()
+    for pair in record.read:
+        if not places.has(pair, "train"):
+            continue
+        place = short_place(places.record(pair, "train"), record.spec.folder)
+        entry = record.spec.table.get(str(pair))
+        told: Mapping[str, Any] = entry if isinstance(entry, Mapping) else {}
+        count = f"{record.sentences[str(pair)]:,}" if str(pair) in record.sentences else ""
+        row = rows.setdefault(place, [place, "", count, "", ""])
+        row[1] = f"{row[1]} {pair}".strip()
+        row[3], row[4] = row[3] or told.get("corpus", ""), row[4] or told.get("licence", "")
+    if rows:
+        header, kept = ["source", "pairs", "sentences", "corpus", "licence"], [*rows.values()]
+        columns = [index for index in range(5) if any(row[index] for row in kept)]
+        table = [[row[index] for index in columns] for row in (header, *kept)]
+        yield f"## Data\n\n{markdown_table(table[0], table[1:], text_columns=2)}"
+
+
+def _training(folder: Path, settings: ModelConfig) -> Iterator[str]:
+    """The options of training that matter most, and how the file was made small."""
+    lines = []
+    if (folder / checkpoint.OPTIONS).is_file():
+        options = checkpoint.read_json(folder / checkpoint.OPTIONS, dict[str, str])
+        told = ", ".join(f"{name} {options[name]}" for name in TOLD_OPTIONS if options.get(name) not in (None, "None"))
+        lines.append(f"Trained with Hyper-X {hyperx.__version__}: {told}.")
+    names = checkpoint.read_sizes(folder)
+    small = [f"generators as mixtures of {settings.generator_rank} matrices"] * (settings.generator_rank is not None)
+    small += ["changes of the encoder's matrices at low rank"] * any(name.endswith(".left") for name in names)
+    small += ["matrices in 8 bits with a scale for each row"] * any(name.endswith(".scale") for name in names)
+    if small:
+        lines.append(f"Made small: {', '.join(small)}.")
+    if lines:
+        yield "## Training\n\n{}\n".format("\n".join(lines))
+
+
+def _scores(folder: Path, settings: ModelConfig) -> Iterator[str]:
+    """Averages by task and group, and a row for each language."""
+    entries: dict[tuple[str, str], tuple[str, float]] = {}
+    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+        results = json.loads((folder / checkpoint.RESULTS).read_text(encoding="utf-8"))["pairs"]
+        measures = {task: KINDS[kind].task_class().measure for task, kind in settings.kinds.items()}
+        for name, entry in results.items():
+            pair = TaskLanguagePair.parse(name)
+            if (value := entry["measures"][measures[pair.task]]) is not None and entry["group"] in GROUPS:
+                entries[pair.key] = entry["group"], 100 * float(value)
+    if not entries:
+        return
+    tasks, rows = list(dict.fromkeys(task for task, _ in entries)), []
+    for group in GROUPS:
+        own = {task: [v for key, (g, v) in entries.items() if key[0] == task and g == group] for task in tasks}
+        if any(own.values()):
+            cells = [f"{fmean(values):.1f} ({len(values)})" if values else "" for values in own.values()]
+            rows.append([AVERAGE_NAMES[group], *cells])
+    header = [f"{task} ({measures[task]})" for task in tasks]
+    averages = markdown_table(["group", *header], rows)
+    yield f"## Scores\n\nOn test data; averages, and in brackets over how many languages.\n\n{averages}"
+    rows = []
+    for code in dict.fromkeys(language for _, language in entries):
+        language, cells = known_languages().get(code), []
+        for task in tasks:
+            group, value = entries.get((task, code), ("", 0.0))
+            cells.append(f"{value:.1f}" if group == "seen" else f"*{value:.1f}*" if group else "")
+        rows.append([code, code if language is None else language.name, *cells])
+    yield f"In *italics* without training data.\n\n{markdown_table(['', 'language', *header], rows, text_columns=2)}"
