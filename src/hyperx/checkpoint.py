@@ -290,9 +290,9 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
     return tensors
 
 
-def read_sizes(folder: Path) -> dict[str, tuple[int, int]]:
-    """Bytes and number of dimensions of every tensor in the file of weights, by its header; raises a CheckpointError if
-    the file is missing or damaged."""
+def read_sizes(folder: Path) -> dict[str, tuple[int, int, str]]:
+    """Bytes, number of dimensions and type of every tensor in the file of weights, by its header; raises a
+    CheckpointError if the file is missing or damaged."""
     path = folder / WEIGHTS
     with _reading(path), path.open("rb") as file:
         try:
@@ -301,8 +301,8 @@ def read_sizes(folder: Path) -> dict[str, tuple[int, int]]:
                 raise ValueError(f"its header would have {length:,} bytes")
             header = json.loads(file.read(length))
             header.pop("__metadata__", None)
-            ends = {name: (*one["data_offsets"], one["shape"]) for name, one in header.items()}
-            return {name: (end - start, len(shape)) for name, (start, end, shape) in ends.items()}
+            parts = {name: (*one["data_offsets"], one["shape"], str(one["dtype"])) for name, one in header.items()}
+            return {name: (end - start, len(shape), kind) for name, (start, end, shape, kind) in parts.items()}
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise HyperXError(f"{path} is damaged: {error}") from error
 

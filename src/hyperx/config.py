@@ -462,9 +462,8 @@ class CompressConfig:
     """Generate both projections of adapters as mixtures of this many matrices. By default the hypernetwork stays."""
     bits: int = 8
     """8: store matrices as whole numbers with a scale for each row; 32: as they are."""
-    encoder_rank: Count | None = None
-    """If the encoder's layers were trained: cut what changed in each matrix to this rank. By default it is kept whole,
-    in 8 bits."""
+    encoder_bits: int | None = None
+    """If the encoder's layers were trained: bits of what changed in their matrices, 2, 8 or 32; by default as bits."""
     model_name_or_path: str | None = None
     """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
 

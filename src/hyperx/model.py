@@ -171,34 +171,34 @@ class HyperX(nn.Module):
             if parameter.requires_grad or not name.startswith("encoder.") or name in before
         ]
 
-    def save_files(self, folder: Path, *, bits: int = 32, encoder_rank: int | None = None) -> None:
+    def save_files(self, folder: Path, *, bits: int = 32, encoder_bits: int | None = None) -> None:
         """Write the configuration and the trained weights into an existing folder; see :meth:`save_pretrained`."""
         own = dict(self.named_parameters())
         state: Mapping[str, Tensor] = {name: own[name] for name in self.trained_names()}
         inside = tuple(name for name in state if name.startswith("encoder."))
-        if (bits, encoder_rank) != (32, None):
+        if (bits, encoder_bits) != (32, None):
             before: dict[str, Tensor] = {}
             if any(own[name].dim() > 1 for name in inside):
                 encoder = _same_encoder(self.config.encoder, self.config, "the model").model
                 unroll_shared_layers(encoder)
                 before = dict(encoder.named_parameters(prefix="encoder"))
-            state = packing.packed(state, before, bits=bits, rank=encoder_rank)
+            state = packing.packed(state, before, bits=bits, encoder_bits=encoder_bits)
         checkpoint.save_model(folder, replace(self.config, trained_inside=inside), state)
 
-    def save_pretrained(self, folder: str | Path, *, bits: int = 32, encoder_rank: int | None = None) -> None:
+    def save_pretrained(self, folder: str | Path, *, bits: int = 32, encoder_bits: int | None = None) -> None:
         """Save a checkpoint that :meth:`from_pretrained` reads: what was trained, not the encoder.
 
         Args:
             folder: new or empty, or one that this method wrote; a CheckpointError says what else would be lost.
             bits: 8 stores matrices as whole numbers with a scale for each row; of trained layers of the encoder, what
                 changed is stored so.
-            encoder_rank: cut what changed to the product of two matrices of this rank.
+            encoder_bits: 2, 8 or 32, of the entries of what changed; by default ``bits``.
         """
         path = _path("folder", folder).resolve()
         inside = path.iterdir() if path.is_dir() else [path] if path.exists() else []
         if other := sorted({one.name for one in inside} - {checkpoint.CONFIG, checkpoint.WEIGHTS}):
             raise CheckpointError(f"{path} holds {listing(other, most=3)}, which would be lost; name a new folder")
-        checkpoint.write_folder(path, partial(self.save_files, bits=bits, encoder_rank=encoder_rank))
+        checkpoint.write_folder(path, partial(self.save_files, bits=bits, encoder_bits=encoder_bits))
 
     def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
         """Load weights, which must have exactly these names (by default those of :meth:`trained_names`); raises a

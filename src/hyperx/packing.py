@@ -1,8 +1,9 @@
-"""Weights in few bytes: matrices in 8 bits, and what training changed in an encoder's matrices, whole or of low rank.
+"""Weights in few bytes: matrices in 8 bits, and what training changed in an encoder's matrices, in 8 bits or in 2.
 
-In place of a matrix of the encoder, a file may hold ``NAME.change``, which is added to the frozen one, or its factors
-``NAME.left`` and ``NAME.right``. With ``M.scale`` beside it, any matrix ``M`` is in 8 bits: int8 times a scale for each
-row. Vectors stay in 32 bits: norms and biases together take a few percent.
+In place of a matrix of the encoder, a file may hold ``NAME.change``, which is added to the frozen one. With ``M.scale``
+beside it, a matrix ``M`` of int8 is that times a scale for each row; one of uint8 holds four numbers in a byte, each
+the index of a level in :data:`LEVELS`, times the scale. Vectors stay in 32 bits: norms and biases together take a few
+percent.
 """
 
 from __future__ import annotations
@@ -15,11 +16,14 @@ from hyperx.errors import HyperXError, not_expected
 if TYPE_CHECKING:
     from torch import Tensor
 
-SCALE, CHANGE, LEFT, RIGHT = ".scale", ".change", ".left", ".right"
+SCALE, CHANGE = ".scale", ".change"
+BITS, ENCODER_BITS = (8, 32), (2, 8, 32)
+LEVELS = (-1.5104, -0.4528, 0.4528, 1.5104)
+"""The four levels that are closest to normally distributed numbers of variance 1 (Max, 1960)."""
 
 
 def packed(
-    tensors: Mapping[str, Tensor], before: Mapping[str, Tensor], *, bits: int, rank: int | None
+    tensors: Mapping[str, Tensor], before: Mapping[str, Tensor], *, bits: int, encoder_bits: int | None = None
 ) -> dict[str, Tensor]:
     """Weights as they are stored.
 
@@ -27,32 +31,24 @@ def packed(
         tensors: the weights.
         before: weights before training; of the matrices among them the change is stored.
         bits: 8 or 32, of the entries of matrices.
-        rank: rank K to which a change is cut, unless factors take more than the whole.
+        encoder_bits: 2, 8 or 32, of the entries of changes; by default ``bits``.
     """
-    import torch
-
-    sizes = [one.flatten(1).shape for name, one in tensors.items() if name in before and one.dim() > 1]
-    most = max((rows * columns // (rows + columns) for rows, columns in sizes), default=0)
-    if bits not in (8, 32):
+    if bits not in BITS:
         raise not_expected("bits", "8 or 32", bits)
-    if rank is not None and not sizes:
-        raise HyperXError("encoder_rank: the encoder's layers were not trained; leave it out")
-    if rank is not None and rank not in range(1, most + 1):
-        raise not_expected("encoder_rank", f"1 to {most}, beyond which factors take no less", rank)
+    if encoder_bits is not None and encoder_bits not in ENCODER_BITS:
+        raise not_expected("encoder_bits", "2, 8 or 32", encoder_bits)
+    changed = {name for name, one in tensors.items() if name in before and one.dim() > 1}
+    if encoder_bits is not None and not changed:
+        raise HyperXError("encoder_bits: the encoder's layers were not trained; leave it out")
     small: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        parts = {name: tensor.detach().cpu()}
-        if name in before and tensor.dim() > 1:
-            change = (parts[name] - before[name].detach()).float()
-            parts, flat = {name + CHANGE: change}, change.flatten(1)
-            if rank is not None and rank * sum(flat.shape) < flat.numel():
-                svd = torch.linalg.svd(flat, full_matrices=False)
-                # The columns on the left are of one length, so that one scale suits a row.
-                parts = {name + LEFT: svd.U[:, :rank], name + RIGHT: svd.S[:rank, None] * svd.Vh[:rank]}
-        for part, value in parts.items():
-            small[part] = value
-            if bits == 8 and value.dim() > 1:
-                small[part], small[part + SCALE] = in_8_bits(value.float())
+        value, own = tensor.detach().cpu(), bits
+        if name in changed:
+            value, own = (value - before[name].detach().cpu()).float(), bits if encoder_bits is None else encoder_bits
+            name += CHANGE
+        if value.dim() > 1 and own < 32:
+            value, small[name + SCALE] = in_8_bits(value.float()) if own == 8 else in_2_bits(value.flatten(1))
+        small[name] = value
     return small
 
 
@@ -67,6 +63,18 @@ def in_8_bits(matrix: Tensor) -> tuple[Tensor, Tensor]:
     return (matrix / scale).round().to(torch.int8), scale.bfloat16()
 
 
+def in_2_bits(matrix: Tensor) -> tuple[Tensor, Tensor]:
+    """Levels of a matrix ``[m, n]``, four in a byte ``[m, n / 4]``, the columns filled up with any level, and the rows'
+    scales ``[m, 1]`` in bfloat16: their standard deviations about 0."""
+    import torch
+
+    scale = matrix.pow(2).mean(1, keepdim=True).sqrt().clamp(min=torch.finfo(torch.float32).tiny).bfloat16()
+    levels = torch.tensor(LEVELS)
+    indices = torch.bucketize(matrix / scale.float(), (levels[1:] + levels[:-1]) / 2)
+    indices = torch.nn.functional.pad(indices, (0, -matrix.shape[1] % 4)).unflatten(1, (-1, 4))
+    return (indices << torch.arange(0, 8, 2)).sum(-1).to(torch.uint8), scale
+
+
 def unpacked(stored: Mapping[str, Tensor], faults: list[str]) -> dict[str, Tensor]:
     """Stored weights in 32 bits; changes remain (see :func:`restored`). Scales that are missing or do not fit are added
     to ``faults``."""
@@ -74,9 +82,12 @@ def unpacked(stored: Mapping[str, Tensor], faults: list[str]) -> dict[str, Tenso
 
     whole: dict[str, Tensor] = {}
     for name, tensor in stored.items():
-        if tensor.dtype == torch.int8:
+        if tensor.dtype in (torch.int8, torch.uint8):
             scale, shape = stored.get(name + SCALE, torch.empty(0)), (*tensor.shape[:-1], 1)
             if (scale.shape, scale.dtype) == (shape, torch.bfloat16):
+                if tensor.dtype == torch.uint8:
+                    indices = tensor[..., None].int() >> torch.arange(0, 8, 2) & 3
+                    tensor = torch.tensor(LEVELS)[indices].flatten(-2)
                 whole[name] = tensor * scale.float()
             else:
                 expected = f"{shape} in torch.bfloat16, one for each row of {tuple(tensor.shape)}"
@@ -92,17 +103,15 @@ def restored(tensors: Mapping[str, Tensor], own: Mapping[str, Tensor], faults: l
     ``faults``."""
     whole = dict(tensors)
     for name, weight in own.items():
-        parts = {part: whole.pop(name + part) for part in (CHANGE, LEFT, RIGHT) if name + part in whole}
-        if not parts:
+        if (change := whole.pop(name + CHANGE, None)) is None:
             continue
-        if {LEFT, RIGHT} == parts.keys() and parts[LEFT].shape[1:] == parts[RIGHT].shape[:1]:
-            parts = {CHANGE: parts[LEFT] @ parts[RIGHT]}
         rows, columns = len(weight), weight.numel() // len(weight)
-        if {CHANGE} == parts.keys() and parts[CHANGE].shape in (weight.shape, (rows, columns)):
-            whole[name] = weight.detach() + parts[CHANGE].view(weight.shape).to(weight.device)
+        filled = (rows, columns + -columns % 4)  # as those in 2 bits
+        if change.shape in (weight.shape, (rows, columns), filled):
+            if change.shape == filled:
+                change = change[:, :columns]
+            whole[name] = weight.detach() + change.reshape(weight.shape).to(weight.device)
         else:
-            found = ", ".join(f"{part} {tuple(tensor.shape)}" for part, tensor in parts.items())
-            expected = f"{CHANGE} {tuple(weight.shape)}, or {LEFT} ({rows}, K) and {RIGHT} (K, {columns})"
-            faults.append(f"{name}: expected {expected}; found {found}")
+            faults.append(f"{name}: expected {CHANGE} {tuple(weight.shape)}; found {CHANGE} {tuple(change.shape)}")
             whole[name] = weight
     return whole

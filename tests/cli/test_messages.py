@@ -80,7 +80,7 @@ REFUSED = {
     "predict --checkpoint RUN --language en --output .": "--output: expected a file",
     "compress": "name a checkpoint or the output folder of a run",
     "compress nowhere --output new": "nowhere does not exist",
-    "compress RUN --output . --encoder_rank 2": "--encoder_rank: the encoder's layers were not trained; leave it out",
+    "compress RUN --output . --encoder_bits 2": "--encoder_bits: the encoder's layers were not trained; leave it out",
     "import-published": "name the folder of a published checkpoint, such as outputs/checkpoint-100000",
     "import-published nowhere --output new": "nowhere is no folder",
     "languages qwerty": "no language or treebank is called qwerty",

@@ -7,6 +7,7 @@ from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
 
+from hyperx import packing
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import (
     CheckConfig,
@@ -85,7 +86,7 @@ def compress(arguments: Sequence[str]) -> None:
         model.compress(config.rank)
 
     def fill(staged: Path) -> None:
-        model.save_files(staged, bits=config.bits, encoder_rank=config.encoder_rank)
+        model.save_files(staged, bits=config.bits, encoder_bits=config.encoder_bits)
         for name in (checkpoint.DATA, checkpoint.OPTIONS):  # what its card tells
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, staged / name)
@@ -93,7 +94,7 @@ def compress(arguments: Sequence[str]) -> None:
     checkpoint.write_folder(output, fill)
     before, after = Counter[str](), Counter[str]()
     for place, count in ((folder, before), (output, after)):
-        for name, (size, _) in checkpoint.read_sizes(place).items():
+        for name, (size, *_) in checkpoint.read_sizes(place).items():
             count[name.partition(".")[0].replace("_", " ")] += size
         count["all"] = (place / checkpoint.WEIGHTS).stat().st_size
     rows = [[part, f"{size:,}", f"{after[part]:,}", f"{after[part] / size:.1%}"] for part, size in before.items()]
@@ -110,10 +111,12 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path]:
         problems.append("--output: name a new folder for the small checkpoint")
     elif output.exists() and (not output.is_dir() or any(output.iterdir())):
         problems.append(f"--output: {output} exists already; name a new folder")
-    if config.bits not in (8, 32):
+    if config.bits not in packing.BITS:
         problems.append(f"--bits: expected 8 or 32; found {config.bits}")
-    if (config.bits, config.rank, config.encoder_rank) == (32, None, None):
-        problems.append("--bits: with 32 alone nothing becomes smaller; use 8, or name --rank or --encoder_rank")
+    if config.encoder_bits not in (None, *packing.ENCODER_BITS):
+        problems.append(f"--encoder_bits: expected 2, 8 or 32; found {config.encoder_bits}")
+    if config.bits == 32 and config.rank is None and config.encoder_bits in (None, 32):
+        problems.append("--bits: with 32 alone nothing becomes smaller; use 8, or name --rank or --encoder_bits")
     if config.folder is None:
         raise ConfigError(["name a checkpoint or the output folder of a run", *problems])
     try:
@@ -125,9 +128,9 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path]:
         problems.append(f"--model_name_or_path: {missing}")
     if config.rank is not None and settings.incompressible:
         problems.append(f"--rank: {settings.incompressible}; leave it out")
-    layers = any(dimensions > 1 for name, (_, dimensions) in sizes.items() if name.startswith("encoder."))
-    if config.encoder_rank is not None and not layers:
-        problems.append("--encoder_rank: the encoder's layers were not trained; leave it out")
+    layers = any(dimensions > 1 for name, (_, dimensions, _) in sizes.items() if name.startswith("encoder."))
+    if config.encoder_bits is not None and not layers:
+        problems.append("--encoder_bits: the encoder's layers were not trained; leave it out")
     if problems:
         raise ConfigError(problems)
     return folder, output

@@ -92,10 +92,10 @@ def _training(folder: Path, settings: ModelConfig) -> Iterator[str]:
         options = checkpoint.read_json(folder / checkpoint.OPTIONS, dict[str, str])
         told = ", ".join(f"{name} {options[name]}" for name in TOLD_OPTIONS if options.get(name) not in (None, "None"))
         lines.append(f"Trained with Hyper-X {hyperx.__version__}: {told}.")
-    names = checkpoint.read_sizes(folder)
     small = [f"generators as mixtures of {settings.generator_rank} matrices"] * (settings.generator_rank is not None)
-    small += ["changes of the encoder's matrices at low rank"] * any(name.endswith(".left") for name in names)
-    small += ["matrices in 8 bits with a scale for each row"] * any(name.endswith(".scale") for name in names)
+    kinds = {kind for *_, kind in checkpoint.read_sizes(folder).values()}
+    small += ["matrices in 8 bits with a scale for each row"] * ("I8" in kinds)
+    small += ["changes of the encoder's matrices in 2 bits"] * ("U8" in kinds)
     if small:
         lines.append(f"Made small: {', '.join(small)}.")
     if lines:
