@@ -18,7 +18,7 @@ from hyperx import checkpoint
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
 from hyperx.data.locate.places import DataPlaces, content_hash
 from hyperx.data.locate.spec import DataRecord, language_of
-from hyperx.errors import CheckpointError, ConfigError, DataError
+from hyperx.errors import CheckpointError, ConfigError, DataError, listing
 from hyperx.files import in_home, missing_encoder
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of
@@ -181,7 +181,7 @@ def _find_data(
         }.items():
             if left_out:
                 told = "not scored, as %s: %s. Name them with --test_task_language_pairs to score them"
-                log.warning(told, why, " ".join(map(str, left_out)))
+                log.warning(told, why, listing(map(str, left_out), most=20))
         if split_lacking := [str(pair) for pair in places.pairs if pair not in has]:
             log.info("not scored, as they have no %s split: %s", config.split, " ".join(split_lacking))
         places = places.only(pair for pair in places.pairs if pair not in (*untrained, *unasked))
