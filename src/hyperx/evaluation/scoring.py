@@ -181,7 +181,7 @@ def _find_data(
         }.items():
             if left_out:
                 told = "not scored, as %s: %s. Name them with --test_task_language_pairs to score them"
-                log.warning(told, why, listing(map(str, left_out), most=20))
+                log.warning(told, why, listing([*map(str, left_out)], most=20).replace(",", ""))
         if split_lacking := [str(pair) for pair in places.pairs if pair not in has]:
             log.info("not scored, as they have no %s split: %s", config.split, " ".join(split_lacking))
         places = places.only(pair for pair in places.pairs if pair not in (*untrained, *unasked))
