@@ -1,5 +1,6 @@
 #!/bin/sh
-# The quick start: train, evaluate, predict, each command printed before it runs. Needs `hyperx` on the path.
+# The quick start: the ready-made model in four languages; then train, evaluate, predict. Each command is printed before
+# it runs. Needs `hyperx` on the path.
 #   sh examples/quickstart.sh [OUTPUT_FOLDER]
 set -eu
 cd "$(dirname "$0")/.."
@@ -13,6 +14,20 @@ run() {
     "$@"
 }
 
+show() { # a sentence, and the options of predict
+    text=$1
+    shift
+    printf '\n$ %s\n' "echo '$text' | hyperx predict $*"
+    echo "$text" | hyperx predict "$@"
+}
+
+echo "Tags, trees and entities from the model that comes with the package. Of Swiss German it has seen nothing."
+show 'Kedi kanepede uyuyor.' --language tr
+show 'Мій брат живе у Львові.' --language uk
+show 'Ibu membeli ikan di pasar Jakarta.' --language id
+show 'D Chatz schlaft uf em Dach.' --language gsw
+
+printf '\n'
 echo "Train one hypernetwork on three languages for each of two tasks (some minutes on two cores)."
 run hyperx train --config examples/quickstart.yaml --output_dir "$output" --overwrite_output_dir
 
@@ -20,10 +35,7 @@ printf '\nScore it on all sixteen pairs of two tasks and eight languages; ten of
 run hyperx evaluate --eval_ckpt "$output"
 
 printf '\nTag Dutch, of which it has seen no sentence for either task.\n'
-printf '\n$ %s\n' "echo 'Anna de Vries werkt sinds maandag bij Philips in Eindhoven.' |
-    hyperx predict --checkpoint $output --language nl --output_format columns"
-echo 'Anna de Vries werkt sinds maandag bij Philips in Eindhoven.' |
-    hyperx predict --checkpoint "$output" --language nl --output_format columns
+show 'Anna de Vries werkt sinds maandag bij Philips in Eindhoven.' --checkpoint "$output" --language nl --output_format columns
 
 cat <<END
 

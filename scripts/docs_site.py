@@ -15,7 +15,12 @@ from mkdocs.structure.files import File, Files
 from mkdocs.structure.pages import Page
 
 ROOT = Path(__file__).parent.parent
-PAGES = {"README.md": "index.md", "CONTRIBUTING.md": "contributing.md", "CHANGELOG.md": "changelog.md"}
+PAGES = {
+    "README.md": "index.md",
+    "CONTRIBUTING.md": "contributing.md",
+    "CHANGELOG.md": "changelog.md",
+    "src/hyperx/models/babel-1/card.md": "babel-1.md",
+}
 REPOSITORY_ONLY = re.compile(
     r"\[([^\]]+)\]\((?:\.\./)?(?:examples|benchmarks|src|tests)/[^)]*\)|\[([^\]]+)\]\(LICENSE\)"
 )

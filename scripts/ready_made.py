@@ -64,7 +64,8 @@ def make(run: Path, name: str, options: list[str]) -> None:
     done = json.loads(scored.read_text(encoding="utf-8"))["pairs"] if scored.exists() else {}
     record = checkpoint.read_json(whole / checkpoint.DATA, DataRecord)
     places = DataPlaces(record.data)
-    left = [str(pair) for pair in places.pairs if places.has(pair, "test") and str(pair) not in done]
+    local = [pair for pair in places.pairs if places.has(pair, "test") and not places.from_hub(pair)]
+    left = [str(pair) for pair in local if str(pair) not in done]
     for start in range(0, len(left), 10):
         pairs = left[start : start + 10]
         if main(["evaluate", "--eval_ckpt", str(whole), "--test_task_language_pairs", *pairs]):
