@@ -64,7 +64,6 @@ REFUSED = {
     "check": "--train_task_language_pairs: name at least one pair, such as ner#en",
     "check --train_task_language_pairs ner#en --seed -1": "--seed: expected 0 or more; found -1",
     "check --train_task_language_pairs ner#trrr": "'trrr' is no language code",
-    "evaluate": "no model comes with this package; name a checkpoint or the output folder of a run",
     "models none": "none does not exist: expected a folder",
     "evaluate --eval_ckpt nowhere --max_eval_samples 0": "nowhere does not exist",
     "evaluate --eval_ckpt RUN --test_task_language_pairs dep#en": "dep#en: the model has no task 'dep'; it has",

@@ -82,7 +82,7 @@ def _data(folder: Path) -> Iterator[str]:
         header, kept = ["source", "pairs", "sentences", "corpus", "licence"], [*rows.values()]
         columns = [index for index in range(5) if any(row[index] for row in kept)]
         table = [[row[index] for index in columns] for row in (header, *kept)]
-        yield f"## Data\n\n{markdown_table(table[0], table[1:], text_columns=2)}"
+        yield f"## Data\n\n{markdown_table(table[0], table[1:], text_columns=5)}"
 
 
 def _training(folder: Path, settings: ModelConfig) -> Iterator[str]:
