@@ -144,7 +144,7 @@ def test_it_tags_and_parses_and_loads_no_slow_library() -> None:
     )
     (found,) = map(json.loads, done.stdout.splitlines())
     assert found["pos"] == ["DET", "ADJ", "NOUN", "VERB", "ADP", "PROPN", "PUNCT"]
-    assert [head for head, _ in found["dep"]] == [3, 3, 4, 0, 6, 4, 4]
+    assert [arc["head"] for arc in found["dep"]] == [3, 3, 4, 0, 6, 4, 4]
     assert found["ner"][5] == "B-LOC"
     assert done.stderr.splitlines()[-1] == "[]"
 

@@ -198,7 +198,11 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        (3, "expected a folder or a mapping with train, dev, test, folder, hub, columns, label_map, corpus; found 3"),
+        (
+            3,
+            "expected a folder or a mapping with train, dev, test, folder, hub, columns, label_map, corpus, licence;"
+            " found 3",
+        ),
         ({}, "names no data; give folder, hub, or files"),
         ({"tset": "a.tsv", "dev": "a.tsv"}, "unknown key 'tset'; expected train, dev, .* Did you mean 'test'"),
         ("a.tsv", r"expected a folder, found the file .*; say which split it is, such as \{test: a.tsv\}"),
