@@ -71,7 +71,7 @@ def in_2_bits(matrix: Tensor) -> tuple[Tensor, Tensor]:
     scale = matrix.pow(2).mean(1, keepdim=True).sqrt().clamp(min=torch.finfo(torch.float32).tiny).bfloat16()
     levels = torch.tensor(LEVELS)
     indices = torch.bucketize(matrix / scale.float(), (levels[1:] + levels[:-1]) / 2)
-    indices = torch.nn.functional.pad(indices, (0, -matrix.shape[1] % 4)).unflatten(1, (-1, 4))
+    indices = torch.nn.functional.pad(indices, (0, -matrix.shape[1] % 4)).view(len(matrix), -1, 4)
     return (indices << torch.arange(0, 8, 2)).sum(-1).to(torch.uint8), scale
 
 

@@ -127,7 +127,7 @@ def _scores(folder: Path, settings: ModelConfig) -> Iterator[str]:
     for code in dict.fromkeys(language for _, language in entries):
         language, cells = known_languages().get(code), []
         for task in tasks:
-            group, value = entries.get((task, code), ("", 0.0))
-            cells.append(f"{value:.1f}" if group == "seen" else f"*{value:.1f}*" if group else "")
+            own_group, value = entries.get((task, code), ("", 0.0))
+            cells.append(f"{value:.1f}" if own_group == "seen" else f"*{value:.1f}*" if own_group else "")
         rows.append([code, code if language is None else language.name, *cells])
     yield f"In *italics* without training data.\n\n{markdown_table(['', 'language', *header], rows, text_columns=2)}"
