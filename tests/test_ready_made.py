@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 import shutil
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -124,7 +124,7 @@ def test_the_card_of_a_run_is_made_from_its_files(
 # The one of the package -----------------------------------------------------------------------------------------------
 
 FIRST = """
-import sys, time
+import sys
 from hyperx.cli import main
 
 assert main(["predict", "--language", "en", "--output_format", "jsonl"]) == 0
@@ -153,19 +153,8 @@ def test_its_files_are_small_and_name_no_path_of_a_machine() -> None:
     (folder,) = checkpoint.ready_made().values()
     assert sum(path.stat().st_size for path in folder.iterdir()) <= 10e6
 
-    def texts(value: Any) -> list[str]:
-        if isinstance(value, dict):
-            value = [*value, *value.values()]
-        return (
-            [value]
-            if isinstance(value, str)
-            else [one for own in value for one in texts(own)]
-            if isinstance(value, list)
-            else []
-        )
-
     for path in folder.glob("*.json"):
-        assert not [text for text in texts(json.loads(path.read_text())) if text.startswith(("/", "~"))]
+        assert not re.search('"[/~]', path.read_text())  # no text begins so
     assert "## Data" in (folder / checkpoint.CARD).read_text()
 
 

@@ -27,6 +27,7 @@ from hyperx.config import ModelConfig
 from hyperx.errors import CheckpointError, HyperXError, itemised, listing
 from hyperx.files import write_json
 from hyperx.packing import unpacked
+from hyperx.pairs import TaskLanguagePair
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -170,19 +171,21 @@ def resolve(folder: Path | None) -> Path:
     raise CheckpointError(f"{folder} {what}: {expected}")
 
 
-def scores_of_new_languages(folder: Path, measures: Mapping[str, str]) -> dict[str, list[float]]:
-    """By task the scores in languages without training data, from the results beside a checkpoint, if there are any.
+def read_scores(folder: Path, measures: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, float]]:
+    """By task and language the group of a pair and its score, from the results beside a checkpoint, as far as there are
+    any and they can be read.
 
     Args:
         folder: the checkpoint.
         measures: the main measure of each task.
     """
-    scores: dict[str, list[float]] = {}
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
+    scores: dict[tuple[str, str], tuple[str, float]] = {}
+    faults = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, HyperXError)
+    with suppress(*faults):
         for name, entry in json.loads((folder / RESULTS).read_text(encoding="utf-8"))["pairs"].items():
-            task = name.partition("#")[0]
-            if entry["group"] == "new_language" and (value := entry["measures"][measures[task]]) is not None:
-                scores.setdefault(task, []).append(float(value))
+            pair = TaskLanguagePair.parse(name)
+            if (value := entry["measures"][measures[pair.task]]) is not None:
+                scores[pair.key] = entry["group"], float(value)
     return scores
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -157,6 +158,12 @@ class ModelConfig:
         """The tasks of the model that some pair has trained; the heads of others are random. All if no pair is known:
         imported runs may not tell theirs."""
         return {task for task, _ in self.trained_keys if task in self.kinds} if self.trained_pairs else set(self.kinds)
+
+    @property
+    def trained_on(self) -> str:
+        """The number of languages of each task that was trained, in words."""
+        counts = Counter(task for task, _ in sorted(self.trained_keys))
+        return ", ".join(f"{task} in {count}" for task, count in counts.items()) + " languages"
 
     @property
     def trained_languages(self) -> set[str]:

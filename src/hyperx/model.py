@@ -159,7 +159,11 @@ class HyperX(nn.Module):
     def expected(self) -> str:
         """What it scored in languages without training data, by the results beside its checkpoint, in words."""
         measures = {name: task.measure for name, task in self.tasks.items()}
-        scores = {} if self.folder is None else checkpoint.scores_of_new_languages(self.folder, measures)
+        scores: dict[str, list[float]] = {}
+        found = {} if self.folder is None else checkpoint.read_scores(self.folder, measures)
+        for (task, _), (group, value) in found.items():
+            if group == "new_language":
+                scores.setdefault(task, []).append(value)
         return ", ".join(f"{task} {100 * fmean(own):.0f} ({len(own)} languages)" for task, own in scores.items())
 
     def trained_names(self) -> list[str]:

@@ -178,12 +178,8 @@ def models(arguments: Sequence[str]) -> None:
             print(card(folder, name))
     rows = []
     for name, folder in checkpoint.ready_made().items() if not names else ():
-        settings, trained = checkpoint.read_config(folder), dict[str, list[str]]()
-        for task, language in sorted(settings.trained_keys):
-            trained.setdefault(task, []).append(language)
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
-        tasks = ", ".join(f"{task} in {len(languages)}" for task, languages in trained.items())
-        rows.append([name, f"{tasks} languages", f"{size:.1f} MB", str(folder)])
+        rows.append([name, checkpoint.read_config(folder).trained_on, f"{size:.1f} MB", str(folder)])
     if rows:
         header = ["name", "trained on", "size", "folder"]
         print_table("Ready-made models, the default one last", header, rows, text_columns=len(header))

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections import Counter
 from collections.abc import Iterator, Mapping
-from contextlib import suppress
 from pathlib import Path
 from statistics import fmean
 from typing import Any
@@ -16,9 +14,9 @@ from hyperx.config import ModelConfig
 from hyperx.data.locate.places import DataPlaces, short_place
 from hyperx.data.locate.spec import DataRecord
 from hyperx.languages import known_languages
-from hyperx.pairs import AVERAGE_NAMES, GROUPS, TaskLanguagePair
+from hyperx.pairs import AVERAGE_NAMES, GROUPS
 from hyperx.tables import markdown_table
-from hyperx.tasks.registry import KINDS
+from hyperx.tasks.registry import make_tasks
 
 TOLD_OPTIONS = (
     "max_train_steps", "per_device_train_batch_size", "learning_rate", "temperature", "train_encoder",
@@ -41,21 +39,19 @@ def card(folder: Path, name: str) -> str:
         CheckpointError: if there is no checkpoint, or a file is damaged.
     """
     settings = checkpoint.read_config(folder)
-    counts = Counter(task for task, _ in sorted(settings.trained_keys))
-    tasks = ", ".join(f"{task} in {count}" for task, count in counts.items())
     size, encoder = (folder / checkpoint.WEIGHTS).stat().st_size / 1e6, Path(settings.encoder)
     encoder_name = encoder.name if encoder.is_absolute() else settings.encoder
     head = f"""# {name}
 
 A model of Hyper-X: one hypernetwork writes the adapters of the encoder `{encoder_name}` for every task and language.
-Trained on {tasks} languages; any other language works without training data. The file has
+Trained on {settings.trained_on}; any other language works without training data. The file has
 {size:.1f} MB, besides the encoder.
 
 ```python
 import hyperx
 
 model = hyperx.HyperX.from_pretrained("{name}")
-for sentence in model.predict(["Ada reads."], task={json.dumps([*counts])}, language="en"):
+for sentence in model.predict(["Ada reads."], task={json.dumps(sorted(settings.trained_tasks))}, language="en"):
     print(sentence.words, sentence.labels)
 ```
 """
@@ -104,14 +100,9 @@ def _training(folder: Path, settings: ModelConfig) -> Iterator[str]:
 
 def _scores(folder: Path, settings: ModelConfig) -> Iterator[str]:
     """Averages by task and group, and a row for each language."""
-    entries: dict[tuple[str, str], tuple[str, float]] = {}
-    with suppress(OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError):
-        results = json.loads((folder / checkpoint.RESULTS).read_text(encoding="utf-8"))["pairs"]
-        measures = {task: KINDS[kind].task_class().measure for task, kind in settings.kinds.items()}
-        for name, entry in results.items():
-            pair = TaskLanguagePair.parse(name)
-            if (value := entry["measures"][measures[pair.task]]) is not None and entry["group"] in GROUPS:
-                entries[pair.key] = entry["group"], 100 * float(value)
+    measures = {name: task.measure for name, task in make_tasks(settings.kinds).items()}
+    scores = checkpoint.read_scores(folder, measures)
+    entries = {key: (group, 100 * value) for key, (group, value) in scores.items() if group in GROUPS}
     if not entries:
         return
     tasks, rows = list(dict.fromkeys(task for task, _ in entries)), []
