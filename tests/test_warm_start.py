@@ -15,9 +15,10 @@ from safetensors.torch import load_file, save_file
 import toy
 from hyperx import checkpoint
 from hyperx.cli import main
-from hyperx.config import AdapterKind
+from hyperx.config import AdapterKind, HypernetworkOptions
 from hyperx.data.read.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError
+from hyperx.method.hypernetwork import Generator
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.warm_start import WarmStart
@@ -36,7 +37,7 @@ def saved(folder: Path, **fields: Any) -> WarmStart:
 def started(start: WarmStart, **fields: Any) -> HyperX:
     """A new model of random weights that has started from a checkpoint."""
     fields.setdefault("kinds", {task: task for task in fields.get("labels", start.config.labels)})
-    fresh = replace(start.config, trained_inside=None, trained_pairs=())
+    fresh = replace(start.config, trained_inside=None, trained_pairs=(), generator_rank=None)
     model = HyperX(
         tiny_bert(),
         start.continued(model_config(**({name: getattr(fresh, name) for name in fresh.__slots__} | fields))),
@@ -71,6 +72,26 @@ def test_names_count_and_not_positions(tmp_path: Path, sharing: str) -> None:
     with torch.no_grad():
         for pair in ("ner#en", "pos#tr"):
             assert model(pair, IDS, MASK).logits.equal(old(pair, IDS, MASK).logits)
+
+
+def test_a_compressed_hypernetwork_is_trained_as_a_full_one(tmp_path: Path) -> None:
+    old = tiny_model()
+    old.compress(2)
+    old.save_pretrained(tmp_path)
+    model = started(WarmStart.read(tmp_path))
+    assert model.config.generator_rank is None
+    assert isinstance(model.hypernetwork.down, Generator)
+    with torch.no_grad():
+        for pair in ("ner#en", "pos#tr", "ner#de"):
+            torch.testing.assert_close(model(pair, IDS, MASK).logits, old(pair, IDS, MASK).logits)
+
+
+@pytest.mark.parametrize("before", [0.0, 4.0])
+def test_a_run_looks_up_itself_how_similar_its_languages_are(tmp_path: Path, before: float) -> None:
+    start = saved(tmp_path, hypernetwork=HypernetworkOptions(relatives=before))
+    languages = ("fi", "tr", "de", "en", "et")
+    model = started(start, languages=languages, hypernetwork=HypernetworkOptions(relatives=4.0))
+    assert model.hypernetwork.source.similarity.shape == (5, 5)
 
 
 def test_corpora_are_matched_by_name(tmp_path: Path) -> None:

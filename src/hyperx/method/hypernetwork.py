@@ -10,7 +10,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
@@ -218,6 +218,18 @@ class SharedBasis(nn.Module):
         """``s [K, L, P]`` (or ``[K, 1, P]``) to ``[K, L, *shape]``."""
         mixed: Tensor = self.basis(self.coefficients(s))
         return mixed
+
+
+def expanded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Weights by name, those of each :class:`SharedBasis` as those of the :class:`Generator` that it equals."""
+    whole = dict(tensors)
+    for path in [name.removesuffix(".basis.weight") for name in tensors if name.endswith(".basis.weight")]:
+        parts = [f"{path}.{part}" for part in ("basis.weight", "basis.bias", "coefficients.weight", "coefficients.bias")]
+        if all(part in whole for part in parts):
+            basis, offset, weight, bias = (whole.pop(part) for part in parts)
+            whole[f"{path}.weight"] = basis @ weight
+            whole[f"{path}.bias"] = offset + (basis @ bias[..., None]).squeeze(-1)
+    return whole
 
 
 class NormGenerator(nn.Module):

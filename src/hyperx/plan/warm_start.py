@@ -90,7 +90,6 @@ class WarmStart:
             trained_pairs=trained,
             self_trained_pairs=tuple(pair for pair in trained if pair not in labelled),
             corpora=corpora,
-            generator_rank=then.generator_rank,
             trained_inside=then.trained_inside,
         )
 
@@ -120,8 +119,12 @@ class WarmStart:
     def load_into(self, model: nn.Module, config: ModelConfig) -> None:
         """Copy the weights into a model that :meth:`continued` describes, and log what was copied and what is new. A
         CheckpointError if a weight is missing, unexpected or has another shape or type, or no adapter fits."""
-        own, faults = dict(model.named_parameters()), list[str]()
-        tensors = restored(checkpoint.read_tensors(self.folder), own, faults)
+        from hyperx.method.hypernetwork import expanded  # imports torch, which a plan does not need
+
+        own = {name: one for name, one in model.named_parameters() if name != SIMILARITY}
+        faults: list[str] = []
+        tensors = expanded(restored(checkpoint.read_tensors(self.folder), own, faults))
+        tensors.pop(SIMILARITY, None)
         copied = {name: list(self._rows(name, own[name], one, config)) for name, one in tensors.items() if name in own}
         faults += [f"missing: {name}" for name in own if name not in copied and self._is_due(name, self.config.labels)]
         faults += [f"unexpected: {name}" for name in tensors if name not in own and self._is_due(name, config.labels)]
