@@ -224,7 +224,7 @@ def expanded(tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     """Weights by name, those of each :class:`SharedBasis` as those of the :class:`Generator` that it equals."""
     whole = dict(tensors)
     for path in [name.removesuffix(".basis.weight") for name in tensors if name.endswith(".basis.weight")]:
-        parts = [f"{path}.{part}" for part in ("basis.weight", "basis.bias", "coefficients.weight", "coefficients.bias")]
+        parts = [f"{path}.{own}.{part}" for own in ("basis", "coefficients") for part in ("weight", "bias")]
         if all(part in whole for part in parts):
             basis, offset, weight, bias = (whole.pop(part) for part in parts)
             whole[f"{path}.weight"] = basis @ weight
