@@ -6,9 +6,11 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from hyperx.api import adapt as adapt
     from hyperx.api import evaluate as evaluate
     from hyperx.api import predict as predict
     from hyperx.api import train as train
+    from hyperx.config import AddOnConfig as AddOnConfig
     from hyperx.config import ArchitectureOptions as ArchitectureOptions
     from hyperx.config import DataOptions as DataOptions
     from hyperx.config import EvaluateConfig as EvaluateConfig
@@ -44,9 +46,9 @@ __version__ = "0.2.0"
 
 # Importing a model imports torch and transformers, which `import hyperx` and `hyperx --help` should not wait for.
 _NAMES = {
-    "hyperx.api": "evaluate predict train",
-    "hyperx.config": "ArchitectureOptions DataOptions EvaluateConfig HypernetworkOptions ModelConfig ModelOptions "
-    "SamplingOptions TrainConfig TrainingOptions",
+    "hyperx.api": "adapt evaluate predict train",
+    "hyperx.config": "AddOnConfig ArchitectureOptions DataOptions EvaluateConfig HypernetworkOptions ModelConfig "
+    "ModelOptions SamplingOptions TrainConfig TrainingOptions",
     "hyperx.data.batch.windows": "Window",
     "hyperx.data.read.segmentation": "sentences",
     "hyperx.data.read.sentence": "Prediction Sentence",

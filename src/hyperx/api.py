@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperx.config import EvaluateConfig, TrainConfig
+from hyperx.config import AdaptConfig, EvaluateConfig, TrainConfig
 from hyperx.errors import ConfigError, not_expected
 from hyperx.options import flat, made
 
@@ -49,6 +49,31 @@ def train(config: TrainConfig | None = None, /, **options: Any) -> HyperX:
     from hyperx.training import loop
 
     return HyperX.from_pretrained(loop.train(run, plan), encoder=run.model.model_name_or_path)
+
+
+def adapt(**options: Any) -> HyperX:
+    """Learn a language, or more of it, from a few labelled sentences, beside a trained model whose own weights stay as
+    they are; returns the model with what was learnt, in evaluation mode.
+
+    For example::
+
+        model = hyperx.adapt(pairs=["pos#gsw"], train="few.conllu", output="gsw.addon")
+
+    Args:
+        options: the options of ``hyperx adapt`` by their names; ``folder`` is the checkpoint, and ``data`` the table of
+            data as for :func:`train`.
+
+    Raises:
+        ConfigError: all problems with the options, before any model is loaded.
+        DataError: if data is missing or malformed.
+    """
+    config = made(AdaptConfig, options)
+    from hyperx.plan.adaptation import plan_adaptation
+
+    adaptation = plan_adaptation(config)
+    from hyperx.training import adapting
+
+    return adapting.adapt(adaptation).model
 
 
 def evaluate(model: HyperX | str | Path, pairs: str | Sequence[str] = (), **options: Any) -> Evaluation:

@@ -33,6 +33,7 @@ OutputFormat = Literal["conllu", "jsonl", "columns"]
 OnError = Literal["stop", "skip", "empty"]
 
 Count = Annotated[int, Field(ge=1)]
+Rank = Annotated[int, Field(ge=0, le=1024)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 
@@ -105,6 +106,26 @@ class ArchitectureOptions:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AddOnConfig:
+    """What an add-on is of: one language of a model."""
+
+    language: str
+    pairs: Mapping[str, int]
+    """The pairs that it was trained on, with their numbers of sentences."""
+    rank: Rank
+    """Rank of the changes of its adapters; 0 if it only shifts the language's embedding."""
+    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    """By task, the labels that the model lacks; they stand behind those of the model."""
+
+    __pydantic_config__ = ConfigDict(extra="forbid")
+
+    @property
+    def tasks(self) -> list[str]:
+        """The tasks that it changes."""
+        return [TaskLanguagePair.parse(pair).task for pair in self.pairs]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ModelConfig:
     """The configuration of a model: enough to rebuild it around its encoder."""
 
@@ -127,6 +148,8 @@ class ModelConfig:
     """Rank R of a compressed hypernetwork's projections (HyperX.compress); None if they are full."""
     architecture: ArchitectureOptions = field(default_factory=lambda: ArchitectureOptions(head_layer="last"))
     max_length: int = 256
+    add_ons: tuple[AddOnConfig, ...] = ()
+    """What it has learnt of single languages beside its own weights."""
     trained_inside: tuple[str, ...] | None = None
     """Names of the encoder's own parameters that the checkpoint holds; None before it is saved."""
 
@@ -136,7 +159,8 @@ class ModelConfig:
     def labelled_pairs(self) -> tuple[TaskLanguagePair, ...]:
         """The pairs trained on with labels of their own, not predicted ones: these are seen, all others zero-shot."""
         others = set(self.self_trained_pairs)
-        return tuple(TaskLanguagePair.parse(pair) for pair in self.trained_pairs if pair not in others)
+        own = [pair for pair in self.trained_pairs if pair not in others]
+        return tuple(map(TaskLanguagePair.parse, [*own, *(pair for one in self.add_ons for pair in one.pairs)]))
 
     @property
     def trained_keys(self) -> set[tuple[str, str]]:
@@ -147,6 +171,15 @@ class ModelConfig:
     def corpus_names(self) -> tuple[str, ...]:
         """The corpora that have an embedding."""
         return tuple(dict.fromkeys(self.corpora.values()))
+
+    def add_on_of(self, pair: TaskLanguagePair) -> AddOnConfig | None:
+        """What it has learnt of a pair beside its own weights, if anything."""
+        return next((one for one in self.add_ons if pair.key in map(_key, one.pairs)), None)
+
+    def labels_of(self, pair: TaskLanguagePair) -> tuple[str, ...]:
+        """The labels that a pair's logits are of."""
+        add_on = self.add_on_of(pair)
+        return self.labels[pair.task] + (() if add_on is None else add_on.labels.get(pair.task, ()))
 
     def style(self, task: str, corpus: str | None) -> str | None:
         """The corpus, if the task has learnt it, so that its annotation can be followed."""
@@ -190,6 +223,10 @@ class ModelConfig:
     def to_json(self) -> dict[str, Any]:
         """A JSON value of which `files.checked` makes the configuration again."""
         return asdict(self)
+
+
+def _key(pair: str) -> tuple[str, str]:
+    return TaskLanguagePair.parse(pair).key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -361,6 +398,58 @@ PUBLISHED: dict[str, Any] = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class AdaptConfig:
+    """Learn a language, or more of it, from a few labelled sentences, beside a model that stays as it is.
+
+    For example:
+
+    hyperx adapt default --pairs pos#gsw --train few.conllu --output gsw.addon
+    """
+
+    folder: Path | None = None
+    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
+    ready-made model."""
+    config: Path | None = None
+    """A YAML file with the same options as name: value, and the table 'data'. The command line overrides it."""
+    pairs: tuple[str, ...] = ()
+    """Tasks of the model in one language, such as: pos#gsw dep#gsw."""
+    train: tuple[str, ...] = ()
+    """Files with labelled sentences, read for every pair. By default the data of each pair is found as for training."""
+    dev: tuple[str, ...] = ()
+    """Files to score on while learning, of which the best state is kept."""
+    output: Path | None = None
+    """A new file for what is learnt, for --add_on of predict and evaluate."""
+    add_on: Path | None = None
+    """What was learnt of the language before: go on from it."""
+    rank: Rank | None = None
+    """Rank of the changes of the language's adapters; 0 only shifts its embedding. By default by the amount of data."""
+    max_train_steps: Count | None = None
+    """Optimiser steps. By default by the amount of data."""
+    learning_rate: Positive = 3e-3
+    """Peak learning rate."""
+    batch_size: Count = 16
+    """Sentences in a training batch."""
+    resume: bool = False
+    """Go on with what was interrupted; its state is beside the output, in OUTPUT.run."""
+    data_folder: Path = Path("data")
+    """Folder of local data, <data_folder>/<task>/<lang>/{train,dev,test}.*; other pairs come from the hub."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Table from pairs to files, folders or hub data sets, in the configuration file only; from Python also to rows."""
+    label_map: tuple[str, ...] = ()
+    """Entity types to read as others or as O, such as: DATE=O."""
+    max_train_samples: Count | None = None
+    """Use at most this many training sentences per pair."""
+    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 123
+    """Random seed."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
+    no_cuda: bool = False
+    """Run on the CPU even if there is a GPU."""
+    disable_progress_bar: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EvaluateConfig:
     """Evaluate a checkpoint on task–language pairs, including those without training data.
 
@@ -394,6 +483,9 @@ class EvaluateConfig:
     """UD treebanks to read, such as: en=en_pud, whatever training read. 'hyperx languages' lists them."""
     output: Path | None = None
     """Folder for results.json and results.md; by default the checkpoint. Results of other pairs there are kept."""
+    add_on: tuple[str, ...] = ()
+    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint. Results are then only shown,
+    unless --output names a folder for them."""
     no_cuda: bool = False
     """Evaluate on the CPU even if there is a GPU."""
     disable_progress_bar: bool = False
@@ -421,6 +513,8 @@ class PredictConfig:
     style: str | None = None
     """Corpus whose annotation to follow, such as: wikiann; one of those that the model's training data named. By
     default that of the pair's own training data, or what all corpora of the task have in common."""
+    add_on: tuple[str, ...] = ()
+    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint."""
     input: Path | None = None
     """File to read; by default standard input."""
     output: Path | None = None

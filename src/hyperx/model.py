@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, Any, SupportsIndex, cast, get_args
 import torch
 from torch import Tensor, nn
 
-from hyperx import checkpoint, packing
-from hyperx.config import EncoderPart, ModelConfig
+import hyperx
+from hyperx import add_on_file, checkpoint, packing
+from hyperx.config import AddOnConfig, EncoderPart, ModelConfig
 from hyperx.data.batch.windows import FastTokenizer, SubwordEncoder, Subwords, pad_windows
 from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.sentence import Prediction
@@ -25,10 +26,11 @@ from hyperx.encoders.injection import Injection, never_compiled, not_compiled
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
-from hyperx.files import checked, in_home
+from hyperx.files import checked, in_home, sha256
 from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters, Rows, non_linearity
 from hyperx.method.adapters import new_adapters
+from hyperx.method.add_on import AddOn, Use
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
@@ -65,11 +67,11 @@ class ModelOutput:
     loss: Tensor | None = None
 
 
-class Heads(nn.ModuleDict):
-    """Heads by task. They are no attributes, so a task may have the name of one, such as ``type``."""
+class Named(nn.ModuleDict):
+    """Modules by name. They are no attributes, so one may be named like one: the task ``type``, the language ``to``."""
 
-    def __setitem__(self, task: str, head: nn.Module) -> None:
-        self._modules[task] = head
+    def __setitem__(self, name: str, module: nn.Module) -> None:
+        self._modules[name] = module
 
     def __setattr__(self, name: str, value: Any) -> None:
         object.__setattr__(self, name, value)
@@ -89,6 +91,8 @@ class HyperX(nn.Module):
     tokenizer: FastTokenizer | None = None
     folder: Path | None = None
     """The checkpoint that it was loaded from."""
+    learns: str | None
+    """The language whose add-on alone is trained and saved, if one is."""
 
     def __init__(self, encoder: Encoder, config: ModelConfig) -> None:
         super().__init__()
@@ -117,10 +121,12 @@ class HyperX(nn.Module):
         writer = new_adapters(config, auxiliary, layers=depth, hidden_size=encoder.config.hidden_size)
         self.hypernetwork = writer if isinstance(writer, Hypernetwork) else None
         self.plain_adapters = writer if isinstance(writer, PlainAdapters) else None
+        self.add_ons = Named({canonical(one.language): self._new_add_on(one) for one in config.add_ons})
+        self.learns: str | None = None
         self.tasks: Mapping[str, Task] = make_tasks(config.kinds)
         vocabulary, width = self.word_embeddings.shape
         facts = HeadFacts(encoder.config.hidden_size, width, vocabulary, shape, *head_form(encoder.config))
-        self.heads = Heads({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
+        self.heads = Named({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         # Two activations have weights; those of one are in half precision.
         self.activation = non_linearity("linear" if writer is None else shape.adapter_non_linearity).float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=shape.after_layer_output)
@@ -128,16 +134,23 @@ class HyperX(nn.Module):
         self.train_encoder("all" if writer is None else "norms")
 
     @classmethod
-    def from_pretrained(cls, folder: str | Path | None = None, *, encoder: str | Path | None = None) -> HyperX:
+    def from_pretrained(
+        cls,
+        folder: str | Path | None = None,
+        *,
+        encoder: str | Path | None = None,
+        add_ons: Iterable[str | Path] = (),
+    ) -> HyperX:
         """Load a checkpoint around its encoder, in evaluation mode.
 
         Args:
             folder: a checkpoint, or an output folder, whose best checkpoint is used; or the name of a ready-made model
                 (``hyperx models``), by default the package's default one.
             encoder: where the encoder is now, if it has moved since training.
+            add_ons: files of add-ons, see :meth:`load_add_on`.
 
         Raises:
-            CheckpointError: if the checkpoint is incomplete or does not fit, or the encoder is a different one.
+            CheckpointError: if the checkpoint or an add-on is incomplete or does not fit, or the encoder is another.
             EncoderError: if the encoder cannot be loaded.
         """
         path = checkpoint.resolve(None if folder is None else _path("folder", folder))
@@ -153,6 +166,8 @@ class HyperX(nn.Module):
         model.tokenizer, model.folder = loaded.tokenizer, path
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
         model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
+        for file in add_ons:
+            model.load_add_on(file)
         return model.eval()
 
     @property
@@ -167,7 +182,10 @@ class HyperX(nn.Module):
         return ", ".join(f"{task} {100 * fmean(own):.0f} ({len(own)} languages)" for task, own in scores.items())
 
     def trained_names(self) -> list[str]:
-        """Parameters that a checkpoint holds: all outside the encoder, and those inside it that are or were trained."""
+        """Parameters that a checkpoint holds: all outside the encoder, and those inside it that are or were trained; of
+        a model that learns a language, those of its add-on."""
+        if self.learns is not None:
+            return [name for name, _ in self.named_parameters() if name.startswith(f"add_ons.{self.learns}.")]
         before = self.config.trained_inside or ()
         return [
             name
@@ -341,6 +359,127 @@ class HyperX(nn.Module):
         self.hypernetwork.compress(rank)
         self.config = replace(self.config, generator_rank=rank)
 
+    # Add-ons ----------------------------------------------------------------------------------------------------------
+
+    def _new_add_on(self, config: AddOnConfig) -> AddOn:
+        if self.hypernetwork is None:
+            adapters = self.config.architecture.adapters
+            raise HyperXError(f"the model's adapters are {adapters}: add-ons are changes of what a hypernetwork writes")
+        layers, hidden_size = len(encoder_layers(self.encoder)), self.encoder.config.hidden_size
+        options = self.config.hypernetwork
+        return AddOn(
+            tasks=len(config.pairs),
+            language_dim=options.language_embedding_dim,
+            layers=layers,
+            hidden_size=hidden_size,
+            adapter_dim=options.adapter_dim,
+            rank=config.rank,
+            labels=sum(map(len, config.labels.values())),
+        )
+
+    def learn_language(self, config: AddOnConfig, *, anew: bool = True) -> None:
+        """Freeze all but a language's add-on, which alone is trained and saved from now on: a new one, which changes
+        nothing yet, or that which the model has.
+
+        Raises:
+            HyperXError: if the model has no hypernetwork, or no such task.
+        """
+        self.learns = canonical(config.language)
+        self._put_add_on(config, self._new_add_on(config) if anew else cast(AddOn, self.add_ons[self.learns]))
+        self.requires_grad_(False)
+        self.add_ons[self.learns].requires_grad_(True)
+
+    def load_add_on(self, file: str | Path) -> None:
+        """Read what was learnt of a language beside this model; it takes the place of what the model had learnt so of
+        the same language before. All other languages stay as they are.
+
+        Args:
+            file: what ``hyperx adapt`` wrote.
+
+        Raises:
+            CheckpointError: if the file is damaged, no add-on, or one of another model.
+        """
+        path = _path("file", file)
+        header, tensors, weights = add_on_file.read_header(path), add_on_file.read_tensors(path), self._weights()
+        if header.weights != weights:
+            found = f"with weights {header.weights[:12]}; these are {weights[:12]}"
+            raise CheckpointError(f"{path} belongs to another model, {found}")
+        add_on = self._new_add_on(header.add_on)
+        own = dict(add_on.named_parameters())
+        faults = [f"missing: {name}" for name in own if name not in tensors]
+        faults += [f"unexpected: {name}" for name in tensors if name not in own]
+        copied = {name: [(own[name], tensor)] for name, tensor in tensors.items() if name in own}
+        checkpoint.copy_weights(copied, faults, f"{path} does not fit the model")
+        self._put_add_on(header.add_on, add_on)
+
+    def save_add_on(self, language: str, file: str | Path) -> None:
+        """Write what was learnt of a language beside the model's own weights, in 16 bits.
+
+        Raises:
+            HyperXError: if the model has no add-on for it, or comes from no checkpoint, to which it would belong.
+        """
+        key = canonical(language)
+        if key not in self.add_ons:
+            raise HyperXError(f"the model has no add-on for {language}; it has {', '.join(self.add_ons) or 'none'}")
+        config = next(one for one in self.config.add_ons if canonical(one.language) == key)
+        header = add_on_file.AddOnHeader(add_on=config, weights=self._weights(), hyperx=hyperx.__version__)
+        add_on_file.write_add_on(_path("file", file), header, dict(self.add_ons[key].named_parameters()))
+
+    def remove_add_on(self, language: str) -> None:
+        """Forget what was learnt of a language beside the model's own weights."""
+        self.add_ons.pop(canonical(language))
+        left = tuple(one for one in self.config.add_ons if canonical(one.language) in self.add_ons)
+        self.config = replace(self.config, add_ons=left)
+
+    def _put_add_on(self, config: AddOnConfig, add_on: AddOn) -> None:
+        for task in config.tasks:
+            if problem := task_problem(self.config, task):
+                raise HyperXError(problem)
+        key = canonical(config.language)
+        self.add_ons[key] = add_on.to(self.word_embeddings.device)
+        others = (one for one in self.config.add_ons if canonical(one.language) != key)
+        self.config = replace(self.config, add_ons=(*others, config))
+
+    def _weights(self) -> str:
+        """What identifies the weights of the checkpoint that the model comes from."""
+        if self.folder is None:
+            raise HyperXError("the model comes from no checkpoint, to which an add-on would belong: save and load it")
+        return sha256(self.folder / checkpoint.WEIGHTS)
+
+    def _use(self, pair: TaskLanguagePair) -> Use | None:
+        """The add-on that a pair reads, and which of its tasks that is."""
+        if (config := self.config.add_on_of(pair)) is None:
+            return None
+        return cast(AddOn, self.add_ons[pair.key[1]]), config.tasks.index(pair.task)
+
+    def _logits(self, pairs: Sequence[TaskLanguagePair], given: HeadInput) -> Any:
+        """The logits of a task's rows. Pairs with labels of their own have more; others have -inf there, if a batch
+        mixes them."""
+        head, by_pair = self.heads[pairs[0].task], dict[TaskLanguagePair, list[int]]()
+        further = {pair: rows for pair in {*pairs} if (rows := self._further(pair)) is not None}
+        if not further:
+            return head(given)
+        for row, pair in enumerate(pairs):
+            by_pair.setdefault(pair, []).append(row)
+        parts = []
+        for pair, own in by_pair.items():
+            words = None if given.words is None else _part(given.words, own)
+            parts.append(head(replace(given, hidden=_part(given.hidden, own), words=words, rows=further.get(pair))))
+        most = max(part.shape[-1] for part in parts)
+        whole = [nn.functional.pad(part, (0, most - part.shape[-1]), value=-torch.inf) for part in parts]
+        order = torch.tensor([row for own in by_pair.values() for row in own]).argsort()
+        return torch.cat(whole)[placed(order, given.hidden.device)]
+
+    def _further(self, pair: TaskLanguagePair) -> Tensor | None:
+        """Weights and bias of a pair's labels that its head lacks ``[n, h + 1]``."""
+        config = self.config.add_on_of(pair)
+        if config is None or pair.task not in config.labels:
+            return None
+        before = [len(labels) for task, labels in config.labels.items()]
+        place = list(config.labels).index(pair.task)
+        rows = cast(Tensor, self.add_ons[pair.key[1]].rows)
+        return rows[sum(before[:place]) : sum(before[: place + 1])]
+
     def adapters(self, pairs: Sequence[TaskLanguagePair], style: str | None = None) -> Adapters | None:
         """The adapters of K distinct pairs for all layers, generated or plain; None if the model has none.
 
@@ -351,13 +490,15 @@ class HyperX(nn.Module):
         Raises:
             HyperXError: if the model has no such task, or a code names no language.
         """
-        writer = self.plain_adapters if self.hypernetwork is None else self.hypernetwork
         indices = [*zip(*map(self._indices, pairs), strict=True)]
         if style is not None:
             for problem in style_problems(self.config, style, ()):
                 raise HyperXError(problem)
             indices.append((self.config.corpus_names.index(style),) * len(pairs))
-        return None if writer is None else cast(Adapters, writer(*indices))
+        uses = [self._use(pair) for pair in pairs]
+        if self.hypernetwork is not None:
+            return cast(Adapters, self.hypernetwork(*indices, add_ons=uses if any(uses) else ()))
+        return None if self.plain_adapters is None else cast(Adapters, self.plain_adapters(*indices))
 
     @never_compiled
     def _indices(self, pair: TaskLanguagePair) -> tuple[int, int]:
@@ -421,7 +562,8 @@ class HyperX(nn.Module):
             if wanted is not None and not self.tasks[task].counts_labels:
                 wanted = placed(wanted, hidden.device)
             own_words = None if words is None else _part(words, own)
-            logits[task] = self.heads[task](HeadInput(_part(hidden, own), own_words, self.word_embeddings, wanted))
+            given_to_head = HeadInput(_part(hidden, own), own_words, self.word_embeddings, wanted)
+            logits[task] = self._logits([row_pairs[row] for row in own], given_to_head)
             if wanted is not None:
                 try:
                     if wanted.is_floating_point():

@@ -33,6 +33,7 @@ SYNONYMS = {
     "model_name_or_path": "model model_dir load encoder base_model pretrained",
     "no_cuda": "device cpu gpu use_cpu no_gpu", "num_train_epochs": "epoch", "output_dir": "out save_dir",
     "output_format": "format", "overwrite_output_dir": "force",
+    "pairs": "pair task_language_pairs train_task_language_pairs",
     "per_device_train_batch_size": "batch batch_size bs bsz",
     "per_device_eval_batch_size": "batch bs bsz test_batch_size", "resume": "resume_from_checkpoint continue",
     "train_task_language_pairs": "pair pairs task_language_pairs train",

@@ -13,6 +13,7 @@ import hyperx
 from hyperx.cli import COMMANDS, main
 from hyperx.cli.options import help_texts
 from hyperx.config import (
+    AdaptConfig,
     CheckConfig,
     CompressConfig,
     EvaluateConfig,
@@ -26,6 +27,7 @@ from hyperx.options import flat, option_types
 
 CONFIGS: dict[str, type[Any]] = {
     "train": TrainConfig,
+    "adapt": AdaptConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
     "check": CheckConfig,

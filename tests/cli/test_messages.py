@@ -220,7 +220,7 @@ def test_the_example_of_the_help_is_read(command: str, capsys: pytest.CaptureFix
     assert main([command, *words, *elsewhere]) == 1
     error = capsys.readouterr().err
     assert "there is no option" not in error
-    assert re.search("there is no folder|does not exist|is no folder", error)
+    assert re.search("there is no folder|does not exist|is no folder|found none at", error)
 
 
 # Terminals ------------------------------------------------------------------------------------------------------------

@@ -13,6 +13,7 @@ import toy
 from hyperx.cli.options import help_texts, parse
 from hyperx.config import (
     PUBLISHED,
+    AdaptConfig,
     ArchitectureOptions,
     CheckConfig,
     CompressConfig,
@@ -156,7 +157,7 @@ def test_merged_keys_may_stand_again(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [TrainConfig, CheckConfig, EvaluateConfig, PredictConfig, CompressConfig, ImportConfig]
+    "kind", [TrainConfig, AdaptConfig, CheckConfig, EvaluateConfig, PredictConfig, CompressConfig, ImportConfig]
 )
 def test_the_home_folder_stands_for_a_tilde_in_every_path(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -216,6 +217,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "Hypernetwork and adapters": ("train", HypernetworkOptions),
     "Sampling": ("train", SamplingOptions),
     "Training": ("train", TrainingOptions),
+    "`hyperx adapt`": ("adapt", AdaptConfig),
     "`hyperx evaluate`": ("evaluate", EvaluateConfig),
     "`hyperx predict`": ("predict", PredictConfig),
     "`hyperx compress`": ("compress", CompressConfig),

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train one hypernetwork on task–language pairs",
     "evaluate": "score a checkpoint on any pairs, including those without training data",
     "predict": "tag text with a checkpoint",
+    "adapt": "learn a language from a few sentences, beside a checkpoint that stays as it is",
     "check": "read and count the data of a run and list every problem, without training",
     "compress": "write a checkpoint in few bytes",
     "languages": "list the languages of Universal Dependencies and WikiANN, and their treebanks",

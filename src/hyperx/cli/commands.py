@@ -10,6 +10,7 @@ from pathlib import Path
 from hyperx import packing
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import (
+    AdaptConfig,
     CheckConfig,
     CompressConfig,
     EvaluateConfig,
@@ -40,6 +41,28 @@ def train(arguments: Sequence[str]) -> None:
     settings = checkpoint.read_config(checkpoint.resolve(output_dir))
     if untrained := [task for task in settings.kinds if task not in settings.trained_tasks]:
         print(f"Not trained, as no training pair has the task: {', '.join(untrained)}")
+
+
+def adapt(arguments: Sequence[str]) -> None:
+    """Learn a language beside a checkpoint, and print what it changed."""
+    config = parse(AdaptConfig, arguments, "adapt")
+    start_logging()
+    from hyperx.plan.adaptation import plan_adaptation
+
+    adaptation = plan_adaptation(config)
+    from hyperx.evaluation.scores import shown
+    from hyperx.training.adapting import adapt
+
+    learnt = adapt(adaptation)
+    rows = [
+        [str(then.pair), str(learnt.add_on.pairs[str(then.pair)]), shown(then, then.value), shown(now, now.value)]
+        for then, now in zip(learnt.before, learnt.after, strict=True)
+    ]
+    if rows:
+        print_table("Scores on dev data", ["pair", "sentences", "without", "with"], rows)
+    size = f"{learnt.output.stat().st_size / 1000:.0f} kB"
+    use = f"hyperx predict --language {learnt.add_on.language} --add_on {learnt.output}"
+    print(f"Learnt: {learnt.output} ({size}). Use it with: {use}")
 
 
 def evaluate(arguments: Sequence[str]) -> None:

@@ -16,6 +16,7 @@ from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from hyperx.config import (
+    AdaptConfig,
     CompressConfig,
     DataOptions,
     EvaluateConfig,
@@ -35,9 +36,11 @@ POSITIONAL: dict[type[Any], str] = {
     ModelsConfig: "names",
     ImportConfig: "folder",
     CompressConfig: "folder",
+    AdaptConfig: "folder",
 }
 """Options whose values stand without their name, by dataclass."""
 REQUIRED: dict[type[Any], set[str]] = {
+    AdaptConfig: {"pairs", "output"},
     DataOptions: {"train_task_language_pairs"},
     EvaluateConfig: {"eval_ckpt"},
     PredictConfig: {"checkpoint", "language"},

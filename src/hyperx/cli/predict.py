@@ -14,6 +14,7 @@ from typing import IO, TextIO
 from tqdm import tqdm
 
 from hyperx import checkpoint
+from hyperx.add_on_file import add_on_problems
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import PredictConfig
 from hyperx.data.read.base import Request
@@ -32,6 +33,7 @@ from hyperx.data.read.sentence import Prediction
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, itemised
 from hyperx.files import missing_encoder
 from hyperx.options import value_problems
+from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.request import language_problem, predicted_tasks, prediction_problems, style_problems
 
 log = logging.getLogger(__name__)
@@ -93,9 +95,11 @@ def option_problems(config: PredictConfig) -> list[str]:
     if config.output is not None and config.output.is_dir():
         problems.append(f"--output: expected a file, found the folder {config.output}")
     try:
-        settings = checkpoint.read_config(checkpoint.resolve(config.checkpoint))
+        folder = checkpoint.resolve(config.checkpoint)
+        settings = checkpoint.read_config(folder)
     except CheckpointError as error:
         return [*problems, f"--checkpoint: {error}"]
+    problems += add_on_problems(config.add_on, folder)
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
         problems.append(f"--model_name_or_path: {missing}")
     problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tasks)]
@@ -116,12 +120,13 @@ def predictions_of(
     from hyperx.prediction.predictor import Predictor
 
     assert config.language is not None
-    model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path)
+    model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path, add_ons=config.add_on)
     model.to(pick_device(no_cuda=config.no_cuda))
     tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
     predictor.tell_language(config.language)
     places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
-    if problems := label_problems(config, places, model.config.labels):
+    labels = {task: model.config.labels_of(TaskLanguagePair(task, config.language)) for task in tasks}
+    if problems := label_problems(config, places, labels):
         raise ConfigError(problems)
     given = input_format(config.input, config.input_format)
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]

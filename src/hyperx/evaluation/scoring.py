@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tqdm.auto import tqdm
 
 from hyperx import checkpoint
+from hyperx.add_on_file import add_on_problems
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
 from hyperx.data.locate.places import DataPlaces, content_hash
 from hyperx.data.locate.spec import DataRecord, language_of
@@ -56,6 +57,8 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         folder, settings = model.folder, model.config
         if config.output is not None:
             problems.append("--output: the results of a model are only returned; evaluate the folder of a checkpoint")
+        if config.add_on:
+            problems.append("--add_on: a model in memory reads its own; see its load_add_on")
     else:
         try:
             folder = checkpoint.resolve(config.eval_ckpt)
@@ -66,6 +69,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
             raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
         if missing := missing_encoder(config.model_name_or_path or settings.encoder):
             problems.append(f"--model_name_or_path: {missing}")
+        problems += add_on_problems(config.add_on, folder)
     for pair in pairs:
         if problem := task_problem(settings, pair.task):
             problems.append(f"--test_task_language_pairs: {pair}: {problem}")
@@ -79,10 +83,12 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
     path, weights = None, ""
     # The results of a ready-made model are those of its card: its folder is not written into.
-    output = config.output or (None if folder in checkpoint.ready_made().values() else folder)
+    alone = not config.add_on and folder not in checkpoint.ready_made().values()
+    output = config.output or (folder if alone else None)
     if model is None and folder is not None and output is not None:
         path = output / (checkpoint.RESULTS if config.split == "test" else f"results_{config.split}.json")
-        weights = content_hash(folder / checkpoint.WEIGHTS) if (folder / checkpoint.WEIGHTS).is_file() else ""
+        parts = [path for path in (folder / checkpoint.WEIGHTS, *map(in_home, config.add_on)) if path.is_file()]
+        weights = " ".join(map(content_hash, parts))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
             if config.output:
@@ -102,7 +108,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     from hyperx.model import HyperX
 
     if model is None:
-        model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
+        model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path, add_ons=config.add_on)
         model.to(pick_device(no_cuda=config.no_cuda))
     scores = _scored(config, model, data)
     if path is None:
@@ -222,7 +228,7 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
                 raise
             log.warning("%s is skipped, its data cannot be read: %s", pair, error)
             continue
-        for note in label_notes(task, pair, split, splits[pair], model.config.labels[pair.task]):
+        for note in label_notes(task, pair, split, splits[pair], model.config.labels_of(pair)):
             log.warning(note)
         # Some data sets repeat sentences. The text of auxiliary tasks is kept apart from dev and test data in training.
         seen = split != "train" and group_of(pair, labelled) == "seen" and data.trained.has(pair, "train")

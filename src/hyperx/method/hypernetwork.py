@@ -19,6 +19,7 @@ from hyperx.config import HypernetworkOptions
 from hyperx.device import placed
 from hyperx.errors import HyperXError
 from hyperx.method.adapter import AdapterWeights, NormWeights
+from hyperx.method.add_on import Use, language_shifts
 from hyperx.method.source import SourceEmbedding, SourceProjector, UnitScale
 
 PUBLISHED_STD = 0.01
@@ -102,13 +103,19 @@ class Hypernetwork(nn.Module):
             if isinstance(norm, NormGenerator):
                 nn.init.ones_(norm.weight.bias)
 
-    def projected(self, tasks: Tensor, languages: Tensor, corpora: Tensor | None = None) -> Tensor:
+    def projected(
+        self, tasks: Tensor, languages: Tensor, corpora: Tensor | None = None, shifts: Tensor | None = None
+    ) -> Tensor:
         """What the generators read for K pairs, ``s [K, L, P]`` (``[K, 1, P]`` if each layer has its own set)."""
-        s: Tensor = self.scale(self.projector(self.source(tasks, languages, corpora)))
+        s: Tensor = self.scale(self.projector(self.source(tasks, languages, corpora, shifts)))
         return s
 
     def forward(
-        self, tasks: Sequence[int], languages: Sequence[int], corpora: Sequence[int] | None = None
+        self,
+        tasks: Sequence[int],
+        languages: Sequence[int],
+        corpora: Sequence[int] | None = None,
+        add_ons: Sequence[Use | None] = (),
     ) -> AdapterWeights:
         """The adapters of K distinct pairs in all L layers.
 
@@ -116,10 +123,13 @@ class Hypernetwork(nn.Module):
             tasks: K task indices.
             languages: K language indices, -1 for a language that is not there.
             corpora: K indices of corpora, -1 for the mean; by default those that the pairs were trained on.
+            add_ons: K add-ons of the pairs' languages, where there is one.
         """
         indices = [[*given] for given in (tasks, languages, corpora) if given is not None]
-        s = self.projected(*placed(torch.tensor(indices), self.source.task.device))
-        return AdapterWeights(
+        task, language, *corpus = placed(torch.tensor(indices), self.source.task.device)
+        shifts = language_shifts(add_ons, self.source.language.shape[1])
+        s = self.projected(task, language, corpus[0] if corpus else None, shifts)
+        weights = AdapterWeights(
             down=self.down(s),
             down_bias=self.down_bias(s),
             up=self.up(s),
@@ -127,6 +137,10 @@ class Hypernetwork(nn.Module):
             norm_pre=None if self.norm_pre is None else self.norm_pre(s),
             norm_post=None if self.norm_post is None else self.norm_post(s),
         )
+        for row, use in enumerate(add_ons):
+            if use is not None:
+                weights = use[0].changed(weights, row, use[1])
+        return weights
 
     @torch.no_grad()
     def compress(self, rank: int) -> None:

@@ -110,11 +110,14 @@ class SourceEmbedding(nn.Module):
             kept = kept & (torch.rand(kept.shape, device=kept.device) >= dropout)
         return torch.where(kept, table[rows], shares @ table)
 
-    def forward(self, tasks: Tensor, languages: Tensor, corpora: Tensor | None = None) -> Tensor:
+    def forward(
+        self, tasks: Tensor, languages: Tensor, corpora: Tensor | None = None, shifts: Tensor | None = None
+    ) -> Tensor:
         """Source embeddings of K pairs ``[K, L, S]``, or ``[K, 1, S]`` without layer embeddings, given the indices of
         their tasks ``[K]``, languages ``[K]`` and corpora ``[K]``, -1 for one that is not there; by default the corpora
-        that the pairs were trained on."""
-        parts = [self.task[tasks], self.language_vectors(tasks, languages)]
+        that the pairs were trained on. Shifts ``[K, language_dim]`` are added to what the pairs read as language."""
+        language = self.language_vectors(tasks, languages)
+        parts = [self.task[tasks], language if shifts is None else language + shifts]
         if self.corpus is not None:
             own = torch.where(languages >= 0, self.corpora[tasks, languages], -1) if corpora is None else corpora
             parts.append(self.corpus_vectors(tasks, own))

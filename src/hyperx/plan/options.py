@@ -62,6 +62,8 @@ class Plan:
     """What a checkpoint keeps of the data."""
     start: WarmStart | None = None
     """The checkpoint that the run starts from."""
+    extends: bool = False
+    """Whether new labels come behind those of that checkpoint, instead of all labels anew."""
 
     @cached_property
     def tasks(self) -> Mapping[str, Task]:

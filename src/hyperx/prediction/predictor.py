@@ -82,7 +82,9 @@ class Predictor:
         if language not in self.model.told:
             tell_language(self.model.config, language)
             self.model.told.add(language)
-            if canonical(language) not in self.model.config.trained_languages and (known := self.model.expected):
+            config = self.model.config
+            known_languages = config.trained_languages | {canonical(one.language) for one in config.add_ons}
+            if canonical(language) not in known_languages and (known := self.model.expected):
                 log.info("in languages without training data it scored: %s", known)
 
     def predict(
@@ -179,7 +181,7 @@ class Predictor:
             decoded = self._decoded(pair, [pool[index][place] for index, place in batch], adapters, subwords)
             for (index, place), part in zip(batch, decoded, strict=True):
                 parts[index][place] = part
-        task, labels = self.model.tasks[pair.task], self.model.config.labels[pair.task]
+        task, labels = self.model.tasks[pair.task], self.model.config.labels_of(pair)
         return [task.join(own, windows, labels) for windows, own in zip(pool, parts, strict=True)]
 
     def _decoded(

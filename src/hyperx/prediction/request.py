@@ -89,6 +89,11 @@ def tell_language(config: ModelConfig, language: str) -> None:
     """Log if a language has no trained weights of its own; raises a HyperXError if the code names no language."""
     if problem := language_problem(config, language):
         raise HyperXError(problem)
+    for add_on in config.add_ons:
+        if canonical(add_on.language) == canonical(language):
+            learnt = ", ".join(f"{pair} from {count:,} sentences" for pair, count in add_on.pairs.items())
+            log.info("%s reads its add-on, which learnt %s", language, learnt)
+            return
     if canonical(language) not in map(canonical, config.languages):
         generated = config.architecture.adapters == "hypernetwork"
         reads = "the mean of the trained languages" if generated else config.stand_in

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hyperx.config import ArchitectureOptions, DataOptions
@@ -49,12 +50,21 @@ class HeadInput:
         embeddings: the encoder's word embeddings ``[V, E]``.
         labels: the labels, in the form of the task, if there are any; on the device of the hidden states, except for
             tasks that count them (:attr:`Task.counts_labels`).
+        rows: weights and bias of labels that the head lacks ``[n, h + 1]``, which a linear head takes.
     """
 
     hidden: Tensor
     words: Tensor | None
     embeddings: Tensor
     labels: Tensor | None = None
+    rows: Tensor | None = None
+
+    def further(self, logits: Tensor, states: Tensor) -> Tensor:
+        """A linear head's logits ``[..., labels]`` with those of the labels that it lacks, for what it reads
+        ``[..., h]``."""
+        if self.rows is None:
+            return logits
+        return torch.cat([logits, nn.functional.linear(states, self.rows[:, :-1], self.rows[:, -1])], dim=-1)
 
 
 @dataclass(frozen=True, slots=True)

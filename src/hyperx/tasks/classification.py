@@ -25,7 +25,8 @@ class MeanHead(nn.Linear):
     def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
         if given.words is None:
             raise HyperXError("classification needs the text's subwords: pass words, [B, T], -1 for special ones")
-        return super().forward(text_means(given.hidden, given.words))
+        means = text_means(given.hidden, given.words)
+        return given.further(super().forward(means), means)
 
 
 def text_means(hidden: Tensor, words: Tensor) -> Tensor:

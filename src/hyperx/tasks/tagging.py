@@ -27,7 +27,7 @@ class LinearHead(nn.Linear):
     """A linear layer on every hidden state, ``[B, T, h]`` to ``[B, T, labels]``; those of first subwords count."""
 
     def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
-        return super().forward(given.hidden)
+        return given.further(super().forward(given.hidden), given.hidden)
 
 
 class TaggingTask(Task):

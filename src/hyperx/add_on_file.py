@@ -1,0 +1,99 @@
+"""Files of add-ons: what is learnt of one language beside a model, with what it is and belongs to in the header."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from hyperx.checkpoint import WEIGHTS
+from hyperx.config import AddOnConfig
+from hyperx.errors import CheckpointError, HyperXError
+from hyperx.files import checked, in_home, sha256
+from hyperx.languages import canonical
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+FORMAT = 1
+KEY = "hyperx_add_on"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AddOnHeader:
+    """What a file of an add-on says of it."""
+
+    add_on: AddOnConfig
+    weights: str
+    """SHA-256 of the file of weights that it was learnt beside."""
+    hyperx: str
+    """Version of Hyper-X that wrote it."""
+
+
+def write_add_on(path: Path, header: AddOnHeader, tensors: Mapping[str, Tensor]) -> None:
+    """Write an add-on, in 16 bits, complete or not at all."""
+    from safetensors.torch import save
+
+    metadata = {KEY: json.dumps({"format": FORMAT, **asdict(header)}, ensure_ascii=False)}
+    content = save({name: tensor.detach().cpu().half().contiguous() for name, tensor in tensors.items()}, metadata)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(f".{path.name}.part")
+    try:
+        with part.open("wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def read_header(path: Path) -> AddOnHeader:
+    """What a file says of the add-on in it; raises a CheckpointError if it is missing, damaged or no add-on."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        path.open("rb").close()  # safetensors calls a file missing that may not be read
+        with safe_open(path, "np") as file:
+            value: Any = json.loads((file.metadata() or {}).get(KEY, "null"))
+        if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
+            raise CheckpointError(f"{path}: expected an add-on of format {FORMAT}, which hyperx adapt writes")
+        return checked(value, AddOnHeader, path)
+    except OSError as error:
+        raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
+    except (SafetensorError, ValueError) as error:
+        raise CheckpointError(f"{path} is no add-on, or damaged: {error}") from None
+    except HyperXError as error:
+        raise CheckpointError(str(error)) from None
+
+
+def add_on_problems(names: Sequence[str], folder: Path) -> list[str]:
+    """What keeps files of add-ons from being read beside the checkpoint in a folder."""
+    problems, weights, of = [], sha256(folder / WEIGHTS) if names else "", dict[str, Path]()
+    for path in map(in_home, names):
+        try:
+            header = read_header(path)
+        except CheckpointError as error:
+            problems.append(f"--add_on: {error}")
+            continue
+        if header.weights != weights:
+            problems.append(f"--add_on: {path} was learnt beside another model than {folder}")
+        language = canonical(header.add_on.language)
+        if language in of:
+            problems.append(f"--add_on: {of[language]} and {path} are both of {language}; name one of them")
+        of[language] = path
+    return problems
+
+
+def read_tensors(path: Path) -> dict[str, Tensor]:
+    """The weights of an add-on in 32 bits; raises a CheckpointError as :func:`read_header`, or if any is not finite."""
+    from safetensors.torch import load_file
+
+    read_header(path)
+    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
+        raise CheckpointError(f"{path} is damaged: {broken[0]} holds NaN or infinity")
+    return tensors

@@ -1,0 +1,74 @@
+"""What is learnt of one language beside a model whose own weights stay as they are.
+
+::
+
+    e_lang <- e_lang + shift             the same for all tasks of the language
+    D      <- D + A_D B_D                for each of its tasks and each layer, of rank r; U likewise
+    logits <- [logits ; R x + r]         for labels that the model lacks
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+import torch
+from torch import Tensor, nn
+
+from hyperx.method.adapter import AdapterWeights
+
+PACE = 10.0
+"""The shift is learnt in units of this: an embedding's entries are about 1, those of a projection a tenth of that."""
+
+
+class AddOn(nn.Module):
+    """The shift of one language, and the changes of its adapters; changes nothing as it starts.
+
+    Args:
+        tasks: number N of its tasks.
+        language_dim: size of a language embedding.
+        layers: number L of adapted layers.
+        hidden_size: hidden size h of the encoder.
+        adapter_dim: bottleneck size b.
+        rank: rank r of the changes; 0 for the shift alone.
+        labels: number of labels of all its tasks that the model lacks.
+    """
+
+    def __init__(
+        self, *, tasks: int, language_dim: int, layers: int, hidden_size: int, adapter_dim: int, rank: int, labels: int
+    ) -> None:
+        super().__init__()
+        h, b = hidden_size, adapter_dim
+        self.shift = nn.Parameter(torch.zeros(language_dim))
+        self.down_in = nn.Parameter(torch.randn(tasks, layers, rank, h) * h**-0.5)
+        self.down_out = nn.Parameter(torch.zeros(tasks, layers, b, rank))
+        self.up_in = nn.Parameter(torch.randn(tasks, layers, rank, b) * b**-0.5)
+        self.up_out = nn.Parameter(torch.zeros(tasks, layers, h, rank))
+        self.rows = nn.Parameter(torch.zeros(labels, h + 1))
+
+    @property
+    def language_shift(self) -> Tensor:
+        """What is added to the language's embedding ``[language_dim]``."""
+        return PACE * self.shift
+
+    def changed(self, weights: AdapterWeights, row: int, task: int) -> AdapterWeights:
+        """The adapters of K pairs, of which that in a row is changed as one of the add-on's tasks is."""
+        down, up = (
+            torch.cat([own[:row], own[row : row + 1] + out[task] @ into[task], own[row + 1 :]])
+            for own, out, into in (
+                (weights.down, self.down_out, self.down_in),
+                (weights.up, self.up_out, self.up_in),
+            )
+        )
+        return replace(weights, down=down, up=up)
+
+
+Use = tuple[AddOn, int]
+"""An add-on, and which of its tasks a pair is of."""
+
+
+def language_shifts(uses: Sequence[Use | None], size: int) -> Tensor | None:
+    """What is added to the language embeddings of K pairs ``[K, size]``; None if nothing is."""
+    added = [None if use is None else use[0].language_shift for use in uses]
+    like = next((one for one in added if one is not None), None)
+    return None if like is None else torch.stack([like.new_zeros(size) if one is None else one for one in added])

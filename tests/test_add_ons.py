@@ -1,0 +1,366 @@
+"""What a model learns of one language beside its weights: the equations, the file, and that nothing else changes."""
+
+from __future__ import annotations
+
+import shutil
+import signal
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+
+import hyperx
+import toy
+from hyperx import add_on_file
+from hyperx.cli import main
+from hyperx.config import AddOnConfig
+from hyperx.errors import CheckpointError, HyperXError
+from hyperx.method.add_on import PACE, AddOn
+from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
+from hyperx.training.loop import TrainingRun
+from tiny import randomise, tiny_batch, tiny_model
+
+IDS, MASK = tiny_batch([6, 4])
+GERMAN = AddOnConfig(language="de", pairs={"pos#de": 5, "ner#de": 3}, rank=2)
+
+
+def randomised(add_on: AddOn) -> None:
+    random = torch.Generator().manual_seed(5)
+    with torch.no_grad():
+        for parameter in add_on.parameters():
+            parameter.normal_(std=0.3, generator=random)
+
+
+def learnt(config: AddOnConfig = GERMAN, **fields: Any) -> HyperX:
+    """A model with an add-on of random weights."""
+    model = tiny_model(**fields)
+    model.learn_language(config)
+    randomised(model.add_ons[model.learns])
+    return model.eval()
+
+
+# What it changes ------------------------------------------------------------------------------------------------------
+
+
+def test_a_new_add_on_changes_nothing() -> None:
+    model, plain = tiny_model(), tiny_model()
+    model.learn_language(GERMAN)
+    with torch.no_grad():
+        for pair in ("pos#de", "ner#de", "ner#en"):
+            assert model(pair, IDS, MASK).logits.equal(plain(pair, IDS, MASK).logits)
+
+
+def test_the_adapters_are_those_of_the_equations() -> None:
+    """A shifted embedding is read as one of the table; the low-rank changes come on top of what is generated."""
+    model = learnt()
+    add_on = model.add_ons["de"]
+    source = tiny_model().hypernetwork.source
+    pair = TaskLanguagePair("ner", "de")
+    with torch.no_grad():
+        read = source.language_vectors(torch.tensor([list(model.tasks).index("ner")]), torch.tensor([2]))[0]
+        expected = tiny_model(trained_pairs=("ner#en", "pos#tr", "ner#de"))
+        expected.hypernetwork.source.language[2] = read + PACE * add_on.shift
+        base, found = expected.adapters([pair]), model.adapters([pair])
+        for layer in range(3):
+            down = base.down[0, layer] + add_on.down_out[1, layer] @ add_on.down_in[1, layer]
+            up = base.up[0, layer] + add_on.up_out[1, layer] @ add_on.up_in[1, layer]
+            torch.testing.assert_close(found.down[0, layer], down)
+            torch.testing.assert_close(found.up[0, layer], up)
+        torch.testing.assert_close(found.up_bias, base.up_bias)
+
+
+def test_other_languages_and_tasks_stay_bit_equal_also_beside_it_in_a_batch() -> None:
+    model, plain = learnt(AddOnConfig(language="de", pairs={"pos#de": 5}, rank=2)), tiny_model()
+    pairs = ["ner#en", "pos#tr", "ner#de", "pos#en"]
+    with torch.no_grad():
+        for one in pairs:
+            assert model(one, IDS, MASK).logits.equal(plain(one, IDS, MASK).logits)
+        mixed, before = (one([*pairs, "pos#de"], *tiny_batch([6] * 5)) for one in (model, plain))
+        assert mixed.logits["ner"].equal(before.logits["ner"])
+        assert mixed.logits["pos"][:2].equal(before.logits["pos"][:2])
+        assert not mixed.logits["pos"][2].allclose(before.logits["pos"][2])
+
+
+def test_a_row_of_a_mixed_batch_is_as_if_alone() -> None:
+    model = learnt()
+    with torch.no_grad():
+        mixed = model(["ner#en", "ner#de"], IDS, MASK).logits
+        torch.testing.assert_close(mixed[1:], model("ner#de", IDS[1:], MASK[1:]).logits)
+
+
+def test_only_the_add_on_is_trained() -> None:
+    model = tiny_model()
+    model.learn_language(GERMAN)
+    assert {name.split(".")[0] for name, one in model.named_parameters() if one.requires_grad} == {"add_ons"}
+    model(
+        ["ner#de", "pos#de"], IDS, MASK, labels={"ner": torch.ones(1, 6).long(), "pos": torch.ones(1, 6).long()}
+    ).loss.backward()
+    add_on = model.add_ons["de"]
+    assert add_on.shift.grad.abs().sum() > 0
+    assert add_on.down_out.grad.abs().sum((1, 2, 3)).min() > 0
+
+
+@pytest.mark.parametrize("language", ["to", "pop", "type"])
+def test_languages_that_are_called_like_methods(language: str) -> None:
+    model = tiny_model()
+    model.learn_language(AddOnConfig(language=language, pairs={f"ner#{language}": 1}, rank=1))
+    assert model.trained_names()[0] == f"add_ons.{language}.shift"
+
+
+def test_only_a_hypernetwork_is_changed() -> None:
+    with pytest.raises(HyperXError, match="adapters are task: add-ons are changes of what a hypernetwork writes"):
+        tiny_model(adapters="task").learn_language(GERMAN)
+
+
+# Files ----------------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def written(encoder: Path, tmp_path: Path) -> tuple[Path, Path]:
+    """A checkpoint, and an add-on beside it."""
+    model = toy_model(encoder, tmp_path / "model")
+    model.learn_language(GERMAN)
+    randomised(model.add_ons["de"])
+    model.save_add_on("de", tmp_path / "de.addon")
+    return tmp_path / "model", tmp_path / "de.addon"
+
+
+def toy_model(encoder: Path, folder: Path) -> HyperX:
+    """A loaded checkpoint of random weights around the tiny encoder on disk."""
+    from hyperx.encoders.loading import load_encoder
+
+    loaded = load_encoder(str(encoder))
+    model = tiny_model(encoder=loaded.model, encoder_hash=loaded.content_hash)
+    model.config = replace(model.config, encoder=str(encoder))
+    model.save_pretrained(folder)
+    return HyperX.from_pretrained(folder)
+
+
+def test_a_file_is_small_and_read_again(written: tuple[Path, Path]) -> None:
+    folder, file = written
+    once, again = (HyperX.from_pretrained(folder, add_ons=[file]) for _ in range(2))
+    plain = HyperX.from_pretrained(folder)
+    with torch.no_grad():
+        assert once("ner#de", IDS, MASK).logits.equal(again("ner#de", IDS, MASK).logits)
+        assert not once("ner#de", IDS, MASK).logits.allclose(plain("ner#de", IDS, MASK).logits)
+        once.remove_add_on("deu")
+        assert once("ner#de", IDS, MASK).logits.equal(plain("ner#de", IDS, MASK).logits)
+    assert once.config == plain.config
+    assert {tensor.dtype for tensor in load_file(file).values()} == {torch.float16}
+
+
+def test_it_may_be_merged_into_a_checkpoint(written: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, file = written
+    model = HyperX.from_pretrained(folder, add_ons=[file])
+    model.save_pretrained(tmp_path / "merged")
+    merged = HyperX.from_pretrained(tmp_path / "merged")
+    assert merged.config.add_ons == (GERMAN,)
+    with torch.no_grad():
+        assert merged("pos#de", IDS, MASK).logits.equal(model("pos#de", IDS, MASK).logits)
+
+
+def test_one_of_another_model_is_refused(written: tuple[Path, Path], encoder: Path, tmp_path: Path) -> None:
+    _, file = written
+    other = toy_model(encoder, tmp_path / "other")
+    randomise(other, seed=9)
+    other.save_pretrained(tmp_path / "changed")
+    with pytest.raises(CheckpointError, match="belongs to another model, with weights"):
+        HyperX.from_pretrained(tmp_path / "changed", add_ons=[file])
+    with pytest.raises(HyperXError, match="comes from no checkpoint"):
+        learnt().save_add_on("de", tmp_path / "x")
+    with pytest.raises(HyperXError, match="the model has no add-on for tr; it has none"):
+        other.save_add_on("tr", tmp_path / "x")
+
+
+def test_damage_is_told(written: tuple[Path, Path], tmp_path: Path) -> None:
+    folder, file = written
+    with safe_open(file, "pt") as opened:
+        header = opened.metadata()
+    tensors = load_file(file)
+    broken: dict[str, Callable[[Path], object]] = {
+        "cannot read": lambda path: path.unlink(),
+        "is no add-on, or damaged": lambda path: path.write_bytes(file.read_bytes()[:90]),
+        "expected an add-on of format 1": lambda path: save_file(tensors, path),
+        "add_on.rank": lambda path: save_file(
+            tensors, path, {add_on_file.KEY: header[add_on_file.KEY].replace('"rank": 2', '"rank": -2')}
+        ),
+        "missing: shift": lambda path: save_file({n: t for n, t in tensors.items() if n != "shift"}, path, header),
+        "shift holds NaN or infinity": lambda path: save_file(tensors | {"shift": tensors["shift"] / 0}, path, header),
+        r"shift: expected shape \(5,\), found \(2,\)": lambda path: save_file(
+            tensors | {"shift": tensors["shift"][:2].clone()}, path, header
+        ),
+    }
+    for message, damage in broken.items():
+        path = tmp_path / "broken.addon"
+        path.write_bytes(file.read_bytes())
+        damage(path)
+        with pytest.raises(CheckpointError, match=message):
+            HyperX.from_pretrained(folder, add_ons=[path])
+
+
+# The command ----------------------------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def few(isolated: Path) -> Path:
+    """Files with a few sentences in a language whose verbs are nouns."""
+    for name, count in (("few", 8), ("dev", 20)):
+        toy.write_pos(isolated / f"{name}.conllu", toy.sentences("de", count, count))
+        text = (isolated / f"{name}.conllu").read_text()
+        (isolated / f"{name}.conllu").write_text(text.replace("VERB", "NOUN"))
+    (isolated / "data.yaml").write_text(f"data: {{'pos#de': {{dev: {isolated / 'dev.conllu'}}}}}")
+    return isolated
+
+
+def adapt(trained: Path, *more: str) -> list[str]:
+    return [
+        "adapt",
+        str(trained),
+        *["--pairs", "pos#de", "--train", "few.conllu", "--output", "de.addon", "--no_cuda"],
+        *more,
+    ]
+
+
+def files_of(folder: Path) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in sorted(folder.rglob("*")) if path.is_file()}
+
+
+def test_adapting_evaluating_and_predicting(few: Path, trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    before = files_of(trained)
+    assert main(adapt(trained, "--dev", "dev.conllu", "--max_train_steps", "60", "--learning_rate", "3e-2")) == 0
+    out = capsys.readouterr().out
+    assert "Use it with: hyperx predict --language de --add_on de.addon" in out
+    row = next(line for line in out.splitlines() if "pos#de" in line and "│" in line).split("│")
+    assert float(row[4]) > float(row[3])
+    assert sorted(path.name for path in few.iterdir()) == ["data.yaml", "de.addon", "dev.conllu", "few.conllu"]
+    words = ["--no_cuda", "--add_on", "de.addon"]
+    assert main(["predict", "--checkpoint", str(trained), "--language", "de", "--input", "few.conllu", *words]) == 0
+    table = ["evaluate", "--eval_ckpt", str(trained), "--test_task_language_pairs", "pos#de", "--split", "dev", *words]
+    assert main([*table, "--config", "data.yaml"]) == 0
+    assert row[4].strip() in capsys.readouterr().out
+    assert files_of(trained) == before
+
+
+def test_from_python_with_rows_in_memory(isolated: Path, trained: Path) -> None:
+    sentences = [zip(*one, strict=True) for one in toy.sentences("de", 9, 1)]
+    rows = [{"tokens": list(words), "ner_tags": list(tags)} for words, _, tags in sentences]
+    model = hyperx.adapt(
+        folder=trained,
+        pairs="ner#de",
+        data={"ner#de": {"train": rows}},
+        label_map={"LOC": "O"},
+        max_train_samples=5,
+        batch_size=2,
+        max_train_steps=2,
+        seed=7,
+        output=isolated / "de.addon",
+        no_cuda=True,
+        disable_progress_bar=True,
+    )
+    assert model.config.add_ons == (AddOnConfig(language="de", pairs={"ner#de": 5}, rank=4),)
+    assert model.trained_names() == HyperX.from_pretrained(trained, add_ons=["de.addon"]).trained_names()
+    assert model.predict([["Ada", "sees"]], task="ner", language="de")[0].labels
+
+
+def test_options_may_stand_in_a_file(
+    few: Path, trained: Path, encoder: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Files of the table are those of the data folder; the encoder may have moved."""
+    other = tmp_path_factory.mktemp("moved") / "encoder"
+    shutil.copytree(encoder, other)
+    (few / "run.yaml").write_text(
+        f"pairs: pos#de\ndata_folder: {few.parent}\nmodel_name_or_path: {other}\noutput: de.addon\n"
+        f"data: {{'pos#de': {{train: {few.name}/few.conllu}}}}"
+    )
+    assert main(["adapt", str(trained), "--config", "run.yaml", "--no_cuda", "--max_train_steps", "1"]) == 0
+    assert Path("de.addon").is_file()
+
+
+@pytest.mark.usefixtures("few")
+def test_going_on_from_an_add_on(trained: Path) -> None:
+    assert main(adapt(trained, "--max_train_steps", "2", "--rank", "1")) == 0
+    words = ["--output", "more.addon", "--add_on", "de.addon", "--max_train_steps", "1", "--learning_rate", "1e-6"]
+    assert main(adapt(trained, *words)) == 0
+    before, after = load_file("de.addon"), load_file("more.addon")
+    assert before["down_in"].shape[2] == 1
+    for name, tensor in before.items():
+        torch.testing.assert_close(after[name], tensor, atol=1e-3, rtol=0)
+    assert before["shift"].any()
+
+
+@pytest.mark.usefixtures("few")
+def test_an_interrupted_run_resumes_to_the_same_bits(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["--dev", "dev.conllu", "--max_train_steps", "6"]
+    assert main(adapt(trained, *words, "--output", "whole.addon")) == 0
+    step, calls = TrainingRun._step, []
+
+    def stopped(self: TrainingRun, batches: Any) -> torch.Tensor:
+        calls.append(1)
+        if len(calls) == 4:
+            signal.raise_signal(signal.SIGINT)
+        return step(self, batches)
+
+    monkeypatch.setattr(TrainingRun, "_step", stopped)
+    assert main(adapt(trained, *words)) == 130
+    assert main(adapt(trained, *words, "--resume")) == 0
+    assert Path("de.addon").read_bytes() == Path("whole.addon").read_bytes()
+    assert not Path("de.addon.run").exists()
+
+
+@pytest.mark.usefixtures("few")
+def test_all_that_is_wrong_is_told_at_once(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["adapt", str(trained), "--pairs", "dep#de", "pos#fr", "--train", "none.conllu"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    for part in (
+        "--pairs: expected one language",
+        "--pairs: the model has no task 'dep'",
+        "--output: name a new file",
+        "expected a file, found none at",
+    ):
+        assert part in told
+    assert main(adapt(trained, "--add_on", "few.conllu", "--output", "dev.conllu")) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "--output: dev.conllu exists already" in told
+    assert "--add_on: few.conllu is no add-on, or damaged" in told
+
+
+def test_new_entity_types_are_learnt_and_known_in_that_language_alone(
+    isolated: Path, trained: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for name, count in (("few.tsv", 24), ("dev.tsv", 20)):
+        toy.write_ner(isolated / name, toy.sentences("de", count, count))
+        (isolated / name).write_text((isolated / name).read_text().replace("-LOC", "-CITY"))
+    words = ["adapt", str(trained), "--pairs", "ner#de", "--train", "few.tsv", "--output", "de.addon", "--no_cuda"]
+    assert main([*words, "--dev", "dev.tsv", "--max_train_steps", "60", "--learning_rate", "3e-2"]) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if "ner#de" in line and "│" in line).split("│")
+    assert float(row[4]) > float(row[3]) + 10
+    model = HyperX.from_pretrained(trained, add_ons=["de.addon"])
+    assert model.config.add_ons[0].labels == {"ner": ("B-CITY", "I-CITY")}
+    words = [["Ada", "sees", "London", "."]]
+    german, english = (model.predict(words, task="ner", language=one)[0].labels["ner"] for one in ("de", "en"))
+    assert "B-CITY" in german
+    assert "B-LOC" in english
+    more = ["--add_on", "de.addon", "--output", "more.addon"]
+    toy.write_ner(isolated / "few.tsv", toy.sentences("de", 8, 1))
+    assert main(["adapt", str(trained), "--pairs", "ner#de", "--train", "few.tsv", *more]) == 1
+    assert "--add_on: its new labels are others than those of this data: none" in " ".join(
+        capsys.readouterr().err.split()
+    )
+
+
+def test_labels_of_its_own_beside_others_in_a_batch() -> None:
+    config = AddOnConfig(language="de", pairs={"ner#de": 5}, rank=1, labels={"ner": ("B-CITY", "I-CITY")})
+    model, plain = learnt(config), tiny_model()
+    with torch.no_grad():
+        mixed, alone = model(["ner#de", "ner#en"], IDS, MASK).logits, model("ner#de", IDS[:1], MASK[:1]).logits
+        torch.testing.assert_close(mixed[:1], alone)
+        assert mixed[1, :, :3].equal(plain(["ner#de", "ner#en"], IDS, MASK).logits[1])
+        assert mixed[1, :, 3:].isneginf().all()
+    assert model.config.labels_of(TaskLanguagePair("ner", "deu")) == ("O", "B-PER", "I-PER", "B-CITY", "I-CITY")
+    assert model.config.labels_of(TaskLanguagePair("ner", "en")) == ("O", "B-PER", "I-PER")
