@@ -61,8 +61,17 @@ def test_the_commands_of_the_how_tos_are_understood(
     (tmp_path / "text.txt").write_text("Ada Lovelace sees London.\n")
     folder = Path(shutil.copytree(data, tmp_path / "data"))
     shutil.copytree(folder / "ner" / "en", folder / "ner" / "sw")
+    for name in ("few", "dev"):
+        toy.write_pos(tmp_path / f"{name}.conllu", toy.sentences("de", 3, 1))
     run = [*base[:2], *toy.SHAPE, *toy.QUIET, "--max_train_steps", "1"]
-    assert main([*command, *{"train": run, "predict": toy.QUIET}.get(command[0], [])]) == 0
+    if command[0] == "adapt":
+        command = ["adapt", "runs/first", *command[1:]]
+    elif "--add_on" in command:
+        command = [*command, "--checkpoint", "runs/first", "--input", "text.txt"]
+        few = ["--pairs", "pos#gsw", "--train", "few.conllu", "--output", "gsw.addon", "--max_train_steps", "1"]
+        assert main(["adapt", "runs/first", *few, *toy.QUIET]) == 0
+    more = {"train": run, "predict": toy.QUIET, "adapt": [*toy.QUIET, "--max_train_steps", "1"]}
+    assert main([*command, *more.get(command[0], [])]) == 0
 
 
 def test_the_line_of_json_of_the_how_tos_has_the_keys_that_are_written() -> None:
@@ -75,6 +84,7 @@ def test_the_code_of_the_page_on_python_runs(encoder: Path, monkeypatch: pytest.
     names: dict[str, Any] = {}
     brief: dict[str, Any] = {"model_name_or_path": str(encoder), "max_train_steps": 2, "no_cuda": True}
     monkeypatch.setattr(hyperx, "train", partial(hyperx.train, **brief))
+    monkeypatch.setattr(hyperx, "adapt", partial(hyperx.adapt, **brief))
     blocks = running(DOCS / "python.md", names)
     next(blocks)
     assert names["model"].config.languages == ("en", "de")
@@ -82,6 +92,9 @@ def test_the_code_of_the_page_on_python_runs(encoder: Path, monkeypatch: pytest.
     assert names["answers"][0].words == ("Grace", "Hopper", "sees", "Ankara", ".")
     next(blocks)
     assert names["found"].labels["ner"] == ("B-PER", "I-PER", "O", "B-LOC", "O")
+    next(blocks)
+    assert names["model"].config.add_ons == ()
+    assert hyperx.HyperX.from_pretrained("runs/with-german").config.add_ons[0].language == "de"
     next(blocks)
     assert names["output"].loss is None
     assert {task: len(logits) for task, logits in names["output"].logits.items()} == {"ner": 1, "pos": 1}

@@ -14,6 +14,7 @@ from hyperx import HyperX, typology
 from hyperx.cli import main
 from hyperx.method.source import SourceEmbedding
 from hyperx.pairs import TaskLanguagePair
+from tiny import tiny_model
 
 
 @pytest.fixture
@@ -63,7 +64,12 @@ def test_in_training_a_language_is_no_relative_of_its_own() -> None:
 
 
 def test_a_new_language_reads_its_relatives(
-    features: Path, base: list[str], train_once: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+    features: Path,
+    isolated: Path,
+    base: list[str],
+    train_once: Callable[..., Path],
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     options = [
         "--relatives",
@@ -82,6 +88,7 @@ def test_a_new_language_reads_its_relatives(
         toy.write_pos(features / "data" / "pos" / language / "train.conllu", toy.sentences(language, 20, 1))
     run = train_once(*base, *options, *pairs, "--evaluation_strategy", "no")
     monkeypatch.setattr(typology, "data_folder", lambda: None)  # it is not needed any more
+    capsys.readouterr()
     source = HyperX.from_pretrained(run).hypernetwork.source
     read = source.language_vectors(torch.tensor([0]), torch.tensor([2]))[0]
     weights = (4 * source.similarity[2, :2]).softmax(dim=0)
@@ -89,6 +96,34 @@ def test_a_new_language_reads_its_relatives(
     torch.testing.assert_close(read, weights @ source.language[:2])
     model = HyperX.from_pretrained(run)
     assert not model.adapters([TaskLanguagePair("pos", "de")]).up.isnan().any()
+    assert model.reads("pos#en") == {"en": 1.0}
+    assert model.reads("pos#de") == pytest.approx({"en": float(weights[0]), "tr": float(weights[1])})
+    words = ["--checkpoint", str(run), "--no_cuda", "--output_format", "jsonl", "--confidence"]
+    (isolated / "text").write_text("cat sees dog")
+    answers = []
+    for more in (["de"], ["ga"], ["de", "--like", "tr"], ["tr"]):
+        assert main(["predict", *words, "--input", "text", "--language", *more]) == 0
+        answers.append(capsys.readouterr())
+    assert "no training pair had de: it reads a mean: for pos of 2 languages, most of en 100%, tr 0%" in answers[0].err
+    assert "ga is new to the model: it reads the mean of the trained languages; those like it would" in answers[1].err
+    assert answers[2].out == answers[3].out != answers[0].out
+    monkeypatch.setattr(typology, "data_folder", lambda: features)
+    alone, (first, second) = model.reads("pos#fi"), model.reads("pos#deu").values()
+    assert alone == pytest.approx({"en": 0.5, "tr": 0.5})  # of which nothing is known
+    assert first > second
+
+
+def test_a_language_that_the_model_does_not_have_reads_its_relatives(features: Path) -> None:
+    model = tiny_model(options={"relatives": 4.0}, trained_pairs=("ner#en", "ner#tr"), languages=("en", "tr"))
+    assert features.is_dir()
+    similarity = torch.from_numpy(typology.similarities(["de", "en", "tr"])[0, 1:])
+    weights = (4 * similarity).softmax(dim=0)
+    assert model.reads("ner#de") == pytest.approx({"en": float(weights[0]), "tr": float(weights[1])})
+    ours, theirs = (model.adapters([TaskLanguagePair("ner", "de")]), model.adapters([TaskLanguagePair("ner", "en")]))
+    source = model.hypernetwork.source
+    source.language.data[0] = weights @ source.language
+    torch.testing.assert_close(model.adapters([TaskLanguagePair("ner", "en")]).up, ours.up)
+    assert not ours.up.allclose(theirs.up)
 
 
 def test_without_the_package_it_is_told_before_training(

@@ -510,6 +510,8 @@ class PredictConfig:
     """Tasks to run, such as: ner pos. By default all tasks of the model that were trained."""
     language: str | None = None
     """Language of the text, in any standard code. One that the model was not trained on is tagged zero-shot."""
+    like: str | None = None
+    """A language to tag the text as, such as a related one that the model was trained on; by default its own."""
     style: str | None = None
     """Corpus whose annotation to follow, such as: wikiann; one of those that the model's training data named. By
     default that of the pair's own training data, or what all corpora of the task have in common."""

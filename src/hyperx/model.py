@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 import hyperx
-from hyperx import add_on_file, checkpoint, packing
+from hyperx import add_on_file, checkpoint, packing, typology
 from hyperx.config import AddOnConfig, EncoderPart, ModelConfig
 from hyperx.data.batch.windows import FastTokenizer, SubwordEncoder, Subwords, pad_windows
 from hyperx.data.read.rows import checked_words, in_order
@@ -37,6 +37,7 @@ from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor, Turn
 from hyperx.prediction.request import (
     language_problem,
+    predictable,
     predicted_tasks,
     read_texts,
     style_problems,
@@ -47,6 +48,9 @@ from hyperx.tasks.registry import KINDS, make_tasks
 
 if TYPE_CHECKING:
     from hyperx.encoders.families import Encoder
+
+NEAREST = 3
+"""How many languages are named of those that a mean is made of."""
 
 Pairs = str | TaskLanguagePair | Sequence[str | TaskLanguagePair]
 
@@ -179,7 +183,8 @@ class HyperX(nn.Module):
         for (task, _), (group, value) in found.items():
             if group == "new_language":
                 scores.setdefault(task, []).append(value)
-        return ", ".join(f"{task} {100 * fmean(own):.0f} ({len(own)} languages)" for task, own in scores.items())
+        languages = {task: f"{len(own)} language{'s' * (len(own) > 1)}" for task, own in scores.items()}
+        return ", ".join(f"{task} {100 * fmean(own):.0f} ({languages[task]})" for task, own in scores.items())
 
     def trained_names(self) -> list[str]:
         """Parameters that a checkpoint holds: all outside the encoder, and those inside it that are or were trained; of
@@ -277,6 +282,7 @@ class HyperX(nn.Module):
         task: str | Iterable[str] | None = (),
         language: str,
         text_pairs: Iterable[str] | None = None,
+        like: str | None = None,
         style: str | None = None,
         confidences: bool = False,
         batch_size: int = 32,
@@ -291,6 +297,7 @@ class HyperX(nn.Module):
             task: the task, or several; by default all that were trained and predict anything.
             language: the language of all texts.
             text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
+            like: the language as which to tag them, such as a related one that the model was trained on.
             style: the corpus whose annotation to follow, one of ``config.corpus_names``; by default that of the pair's
                 training data, or what all corpora of the task have in common.
             confidences: also give the probability of each label.
@@ -308,12 +315,14 @@ class HyperX(nn.Module):
             raise not_expected(
                 "language", "one code for all texts, such as 'en' (call once for each language)", language
             )
+        if not isinstance(like, str | None):
+            raise not_expected("like", "the code of a language, such as 'en'", like)
         if not isinstance(batch_size, SupportsIndex):
             raise not_expected("batch_size", "a whole number", batch_size)
         if int(batch_size) < 1:
             raise HyperXError(f"batch_size: expected 1 or more; found {batch_size}")
         tasks, predictor = predicted_tasks(self.config, names), Predictor(self)
-        predictor.tell_language(language)
+        predictor.tell_language(like or language)
         for problem in style_problems(self.config, style, tasks):
             raise HyperXError(problem)
         reads = {self.tasks[name].reads for name in tasks}
@@ -322,7 +331,7 @@ class HyperX(nn.Module):
             predictor.predict(
                 sentences,
                 tasks=tasks,
-                language=language,
+                language=like or language,
                 style=style,
                 confidences=confidences,
                 batch_size=batch_size,
@@ -497,8 +506,60 @@ class HyperX(nn.Module):
             indices.append((self.config.corpus_names.index(style),) * len(pairs))
         uses = [self._use(pair) for pair in pairs]
         if self.hypernetwork is not None:
-            return cast(Adapters, self.hypernetwork(*indices, add_ons=uses if any(uses) else ()))
+            add_ons = uses if any(uses) else ()
+            return cast(Adapters, self.hypernetwork(*indices, add_ons=add_ons, similar=self._similar(pairs)))
         return None if self.plain_adapters is None else cast(Adapters, self.plain_adapters(*indices))
+
+    def reads(self, pair: str | TaskLanguagePair) -> dict[str, float]:
+        """The languages of whose embeddings that is made which a pair reads, with their shares, the greatest first:
+        its own, or those of a mean; none if the model has no hypernetwork.
+
+        Raises:
+            HyperXError: if the model has no such task, or the code names no language.
+        """
+        pair = TaskLanguagePair.parse(pair)
+        task, language = self._indices(pair)
+        if self.hypernetwork is None:
+            return {}
+        source, languages = self.hypernetwork.source, self.config.languages
+        if language >= 0 and (bool(source.learnt[task, language]) or not source.mean_for_untrained):
+            return {languages[language]: 1.0}
+        indices = placed(torch.tensor([[task], [language]]), source.task.device)
+        with torch.inference_mode():
+            weights = source.language_weights(indices[0], indices[1], self._similar([pair]))[0]
+        shares = (weights / weights.sum()).tolist()
+        return {languages[row]: shares[row] for row in weights.argsort(descending=True).tolist() if shares[row] > 0}
+
+    def made_of(self, language: str) -> str:
+        """What a language without training data reads, in words."""
+        if self.hypernetwork is None or self.hypernetwork.source.similarity is None:
+            is_new = canonical(language) not in map(canonical, self.config.languages)
+            return "the mean of the trained languages" if self.hypernetwork and is_new else self.config.stand_in
+        absent = canonical(language) not in map(canonical, self.config.languages)
+        if absent and typology.data_folder() is None:
+            return f"the mean of the trained languages; {typology.WEIGHS}"
+        tasks: dict[str, list[str]] = {}
+        trained = self.config.trained_tasks
+        for task in (name for name in predictable(self.config) if name in trained):
+            shares = self.reads(TaskLanguagePair(task, language))
+            most = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:NEAREST])
+            tasks.setdefault(f"{len(shares)} languages, most of {most}", []).append(task)
+        return "a mean: " + "; ".join(f"for {' and '.join(own)} of {text}" for text, own in tasks.items())
+
+    @never_compiled
+    def _similar(self, pairs: Sequence[TaskLanguagePair]) -> Tensor | None:
+        """How similar languages that the model does not have are to those of the model ``[K, G]``, if the package that
+        knows is there; None if the model asks for nothing of it."""
+        similarity = None if self.hypernetwork is None else self.hypernetwork.source.similarity
+        absent = {pair.key[1] for pair in pairs} - set(map(canonical, self.config.languages))
+        if similarity is None or not absent or typology.data_folder() is None:
+            return None
+        rows = similarity.new_zeros(len(pairs), len(self.config.languages))
+        for row, pair in enumerate(pairs):
+            if pair.key[1] in absent:
+                near = typology.similarities([pair.key[1], *self.config.languages])[0, 1:]
+                rows[row] = torch.from_numpy(near)
+        return rows
 
     @never_compiled
     def _indices(self, pair: TaskLanguagePair) -> tuple[int, int]:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
 log = logging.getLogger(__name__)
 
+WEIGHS = 'those like it would weigh more with: pip install "hyperx-nlp[typology]"'
 MISSING = '--relatives: needs the package lang2vec: pip install "hyperx-nlp[typology]"'
 # Codes for several languages -> the member whose features are meant.
 _MEMBERS = {"ar": "arb", "et": "est", "fa": "pes", "lv": "lav", "no": "nob", "sw": "swh", "tl": "fil", "zh": "cmn"}
@@ -50,7 +51,7 @@ def similarities(languages: Sequence[str]) -> Floats:
     families, places = _features(folder / "family_features.npz")
     codes = [_three_letters(language) for language in languages]
     if unknown := [one for one, code in zip(languages, codes, strict=True) if code not in rows]:
-        log.warning("--relatives: no features of %s: there all languages weigh alike", ", ".join(unknown))
+        log.warning("no features of %s are known: there all languages weigh alike", ", ".join(unknown))
     mean, family = typology.mean(axis=0), np.zeros(families.shape[1], np.float32)
     kinds = np.stack([typology[rows[code]] - mean if code in rows else 0 * mean for code in codes])
     trees = np.stack([families[places[code]] if code in rows and code in places else family for code in codes])

@@ -166,5 +166,5 @@ def test_other_spellings_are_the_same_language() -> None:
 def test_a_language_without_data_is_told(caplog: pytest.LogCaptureFixture) -> None:
     model = tiny_model(adapters="language")
     with caplog.at_level(logging.INFO, "hyperx"):
-        tell_language(model.config, "de")
+        tell_language(model.config, "de", model.made_of)
     assert "no training pair had de" in caplog.text

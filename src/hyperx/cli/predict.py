@@ -105,8 +105,10 @@ def option_problems(config: PredictConfig) -> list[str]:
     problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tasks)]
     known = tasks if all(task in settings.kinds for task in tasks) else ()
     problems += [f"--style: {problem}" for problem in style_problems(settings, config.style, known)]
-    if config.language is not None and (problem := language_problem(settings, config.language)):
-        problems.append(f"--language: {problem}")
+    for option in ("language", "like"):
+        code = getattr(config, option)
+        if code is not None and (problem := language_problem(settings, code)):
+            problems.append(f"--{option}: {problem}")
     return problems
 
 
@@ -123,9 +125,10 @@ def predictions_of(
     model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path, add_ons=config.add_on)
     model.to(pick_device(no_cuda=config.no_cuda))
     tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
-    predictor.tell_language(config.language)
+    read = config.like or config.language
+    predictor.tell_language(read)
     places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
-    labels = {task: model.config.labels_of(TaskLanguagePair(task, config.language)) for task in tasks}
+    labels = {task: model.config.labels_of(TaskLanguagePair(task, read)) for task in tasks}
     if problems := label_problems(config, places, labels):
         raise ConfigError(problems)
     given = input_format(config.input, config.input_format)
@@ -143,7 +146,7 @@ def predictions_of(
     return predictor.predict(
         read_input(lines, given, request, lambda sentence: writer.check(sentence, places)),
         tasks=tasks,
-        language=config.language,
+        language=read,
         style=config.style,
         confidences=config.confidence,
         batch_size=config.batch_size,

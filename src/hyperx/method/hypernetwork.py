@@ -103,11 +103,10 @@ class Hypernetwork(nn.Module):
             if isinstance(norm, NormGenerator):
                 nn.init.ones_(norm.weight.bias)
 
-    def projected(
-        self, tasks: Tensor, languages: Tensor, corpora: Tensor | None = None, shifts: Tensor | None = None
-    ) -> Tensor:
-        """What the generators read for K pairs, ``s [K, L, P]`` (``[K, 1, P]`` if each layer has its own set)."""
-        s: Tensor = self.scale(self.projector(self.source(tasks, languages, corpora, shifts)))
+    def projected(self, *pairs: Tensor | None) -> Tensor:
+        """What the generators read, ``s [K, L, P]`` (``[K, 1, P]`` if each layer has its own set), for K pairs as
+        :meth:`~hyperx.method.source.SourceEmbedding.forward` takes them."""
+        s: Tensor = self.scale(self.projector(self.source(*pairs)))
         return s
 
     def forward(
@@ -116,6 +115,7 @@ class Hypernetwork(nn.Module):
         languages: Sequence[int],
         corpora: Sequence[int] | None = None,
         add_ons: Sequence[Use | None] = (),
+        similar: Tensor | None = None,
     ) -> AdapterWeights:
         """The adapters of K distinct pairs in all L layers.
 
@@ -124,11 +124,12 @@ class Hypernetwork(nn.Module):
             languages: K language indices, -1 for a language that is not there.
             corpora: K indices of corpora, -1 for the mean; by default those that the pairs were trained on.
             add_ons: K add-ons of the pairs' languages, where there is one.
+            similar: how similar languages that are not there are to those of the model ``[K, G]``.
         """
         indices = [[*given] for given in (tasks, languages, corpora) if given is not None]
         task, language, *corpus = placed(torch.tensor(indices), self.source.task.device)
         shifts = language_shifts(add_ons, self.source.language.shape[1])
-        s = self.projected(task, language, corpus[0] if corpus else None, shifts)
+        s = self.projected(task, language, corpus[0] if corpus else None, shifts, similar)
         weights = AdapterWeights(
             down=self.down(s),
             down_bias=self.down_bias(s),

@@ -80,15 +80,21 @@ class SourceEmbedding(nn.Module):
         """Size S of a source embedding."""
         return sum(0 if part is None else part.shape[1] for part in (self.task, self.language, self.corpus, self.layer))
 
-    def language_vectors(self, tasks: Tensor, languages: Tensor) -> Tensor:
+    def language_weights(self, tasks: Tensor, languages: Tensor, similar: Tensor | None = None) -> Tensor:
+        """What each language weighs in the means of K pairs ``[K, G]``, 0 where the task has not learnt it; how similar
+        a language that is not there is to those of the model, if that is known, say the pairs' rows of ``similar``."""
+        weights = self.learnt[tasks].to(self.language.dtype)
+        if self.similarity is None:
+            return weights
+        absent = (languages < 0)[:, None]
+        rows = torch.where(absent, 0.0 if similar is None else similar, self.similarity.detach()[languages])
+        # In its own mean a language has next to no weight, or all if it is alone.
+        own = F.one_hot(languages.clamp(min=0), rows.shape[1]).bool() & ~absent
+        return weights * (self.relatives * rows).exp().masked_fill(own, 1e-6)
+
+    def language_vectors(self, tasks: Tensor, languages: Tensor, similar: Tensor | None = None) -> Tensor:
         """The language vectors of K pairs ``[K, language_dim]``: an embedding each, or the mean of the learnt ones."""
-        learnt = self.learnt[tasks]
-        weights = learnt.to(self.language.dtype)
-        if self.similarity is not None:
-            near = (self.relatives * self.similarity.detach()[languages]).exp()
-            # In its own mean a language has next to no weight, or all if it is alone.
-            near = near.scatter(1, languages.clamp(min=0)[:, None], 1e-6)
-            weights = torch.where((languages >= 0)[:, None], weights * near, weights)
+        weights = self.language_weights(tasks, languages, similar)
         return self._own_or_mean(self.language, languages, weights, self.mean_for_untrained, self.dropout)
 
     def corpus_vectors(self, tasks: Tensor, corpora: Tensor) -> Tensor:
@@ -111,12 +117,23 @@ class SourceEmbedding(nn.Module):
         return torch.where(kept, table[rows], shares @ table)
 
     def forward(
-        self, tasks: Tensor, languages: Tensor, corpora: Tensor | None = None, shifts: Tensor | None = None
+        self,
+        tasks: Tensor,
+        languages: Tensor,
+        corpora: Tensor | None = None,
+        shifts: Tensor | None = None,
+        similar: Tensor | None = None,
     ) -> Tensor:
-        """Source embeddings of K pairs ``[K, L, S]``, or ``[K, 1, S]`` without layer embeddings, given the indices of
-        their tasks ``[K]``, languages ``[K]`` and corpora ``[K]``, -1 for one that is not there; by default the corpora
-        that the pairs were trained on. Shifts ``[K, language_dim]`` are added to what the pairs read as language."""
-        language = self.language_vectors(tasks, languages)
+        """Source embeddings of K pairs ``[K, L, S]``, or ``[K, 1, S]`` without layer embeddings.
+
+        Args:
+            tasks: indices of their tasks ``[K]``.
+            languages: indices of their languages ``[K]``, -1 for one that is not there.
+            corpora: indices of corpora ``[K]``, -1 for the mean; by default those that the pairs were trained on.
+            shifts: what is added to what they read as language ``[K, language_dim]``.
+            similar: see :meth:`language_weights`.
+        """
+        language = self.language_vectors(tasks, languages, similar)
         parts = [self.task[tasks], language if shifts is None else language + shifts]
         if self.corpus is not None:
             own = torch.where(languages >= 0, self.corpora[tasks, languages], -1) if corpora is None else corpora

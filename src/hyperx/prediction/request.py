@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -11,7 +11,7 @@ from hyperx.config import ModelConfig
 from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.segmentation import text_sentence, word_segmenter
 from hyperx.data.read.sentence import Sentence
-from hyperx.errors import DataError, HyperXError, did_you_mean, not_expected
+from hyperx.errors import DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.languages import canonical, is_language, no_language
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tasks.registry import kinds_of
@@ -30,7 +30,7 @@ def language_problem(config: ModelConfig, language: str) -> str | None:
     """That a code names neither a language of the model nor any other; None if it does."""
     if canonical(language) in map(canonical, config.languages) or is_language(language):
         return None
-    return f"{no_language(language, config.languages)} The model has {', '.join(config.languages)}."
+    return f"{no_language(language, config.languages)} The model has {listing(config.languages, most=20)}."
 
 
 def style_problems(config: ModelConfig, style: str | None, tasks: Sequence[str]) -> Iterator[str]:
@@ -85,24 +85,23 @@ def predicted_tasks(config: ModelConfig, names: Sequence[str] = ()) -> tuple[str
     return tuple(names) or tuple(name for name in known if name in trained)
 
 
-def tell_language(config: ModelConfig, language: str) -> None:
-    """Log if a language has no trained weights of its own; raises a HyperXError if the code names no language."""
+def tell_language(config: ModelConfig, language: str, made_of: Callable[[str], str]) -> None:
+    """Log if a language has no trained weights of its own, and what it reads, in words; raises a HyperXError if the
+    code names no language."""
     if problem := language_problem(config, language):
         raise HyperXError(problem)
     for add_on in config.add_ons:
         if canonical(add_on.language) == canonical(language):
-            learnt = ", ".join(f"{pair} from {count:,} sentences" for pair, count in add_on.pairs.items())
-            log.info("%s reads its add-on, which learnt %s", language, learnt)
+            learnt = ", ".join(f"{pair} ({count:,})" for pair, count in add_on.pairs.items())
+            log.info("%s reads its add-on, which learnt these pairs from so many sentences: %s", language, learnt)
             return
     if canonical(language) not in map(canonical, config.languages):
-        generated = config.architecture.adapters == "hypernetwork"
-        reads = "the mean of the trained languages" if generated else config.stand_in
-        log.warning("language %s is new to the model: it reads %s", language, reads)
+        log.warning("language %s is new to the model: it reads %s", language, made_of(language))
         return
     tasks = {task for task, own in config.trained_keys if own == canonical(language)}
     predicted = predictable(config)
     if not tasks:
-        log.info("no training pair had %s: it reads %s", language, config.stand_in)
+        log.info("no training pair had %s: it reads %s", language, made_of(language))
     elif config.architecture.adapters == "hypernetwork" and predicted and tasks.isdisjoint(predicted):
         log.info("%s was trained on raw text only: it reads the mean of the languages with labels", language)
 
