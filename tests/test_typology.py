@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -31,18 +32,20 @@ def features(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.usefixtures("features")
-def test_languages_of_a_family_and_a_type_are_similar(caplog: pytest.LogCaptureFixture) -> None:
+def test_languages_of_a_family_and_a_type_are_similar() -> None:
     found = typology.similarities(["en", "de", "tr", "fi"])
     assert found == pytest.approx(found.T)
     assert found.diagonal()[:3] == pytest.approx(2)
     assert found[0, 1] > 1 > 0 > found[0, 2]
     assert not found[3].any()
-    assert "no features of fi" in caplog.text
+    assert typology.without_features(["en", "fi"]) == ["fi"]
 
 
-def test_the_data_of_lang2vec_is_read() -> None:
+def test_the_data_of_lang2vec_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     if typology.data_folder() is None:
         pytest.skip("the extra typology (lang2vec) is not installed")
+    (tmp_path / "lang2vec.py").touch()  # as beside installed programs
+    monkeypatch.syspath_prepend(tmp_path)
     languages = ["pl", "cs", "zh", "yue", "nb", "ar", "tl"]
     found = typology.similarities(languages)
     assert found[0].argsort()[::-1][1] == 1
@@ -107,6 +110,12 @@ def test_a_new_language_reads_its_relatives(
     assert "no training pair had de: it reads a mean: for pos of 2 languages, most of en 100%, tr 0%" in answers[0].err
     assert "ga is new to the model: it reads the mean of the trained languages; those like it would" in answers[1].err
     assert answers[2].out == answers[3].out != answers[0].out
+    assert main(["languages", "german", "ga", "--checkpoint", str(run)]) == 0
+    assert re.search(r"de +│ German +│ +│ pos: en 100%, tr 0%", capsys.readouterr().out)
+    assert main(["languages", "--checkpoint", str(run)]) == 0
+    assert re.search(r"en +│ English +│ pos 20 +│", capsys.readouterr().out)
+    assert main(["languages", "nothing", "--checkpoint", str(run)]) == 1
+    assert f"no language of {run} is called nothing" in " ".join(capsys.readouterr().err.split())
     monkeypatch.setattr(typology, "data_folder", lambda: features)
     alone, (first, second) = model.reads("pos#fi"), model.reads("pos#deu").values()
     assert alone == pytest.approx({"en": 0.5, "tr": 0.5})  # of which nothing is known

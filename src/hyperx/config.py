@@ -583,7 +583,8 @@ class CheckConfig(TrainConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguagesConfig:
-    """List the languages that Universal Dependencies or WikiANN has data for, with their treebanks.
+    """List the languages that Universal Dependencies or WikiANN has data for, with their treebanks; or those of a
+    checkpoint, with what it was trained on and what it reads where it was not.
 
     For example:
 
@@ -592,6 +593,9 @@ class LanguagesConfig:
 
     words: tuple[str, ...] = ()
     """Codes, or parts of the names of languages and treebanks, such as: tur kurdish EWT. By default all languages."""
+    checkpoint: Path | None = None
+    """A checkpoint folder, an output folder, or a name of hyperx models, such as: default. Of its languages the table
+    tells the sentences it was trained on, and of which languages' embeddings the others read a mean."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -5,8 +5,7 @@ Its data is under CC BY-SA and is read from where that package is installed; its
 
 from __future__ import annotations
 
-import importlib.util
-import logging
+import importlib.metadata
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
@@ -22,8 +21,6 @@ if TYPE_CHECKING:
 
     Floats: TypeAlias = NDArray[np.float32]
 
-log = logging.getLogger(__name__)
-
 WEIGHS = 'those like it would weigh more with: pip install "hyperx-nlp[typology]"'
 MISSING = '--relatives: needs the package lang2vec: pip install "hyperx-nlp[typology]"'
 # Codes for several languages -> the member whose features are meant.
@@ -32,8 +29,10 @@ _MEMBERS = {"ar": "arb", "et": "est", "fa": "pes", "lv": "lav", "no": "nob", "sw
 
 def data_folder() -> Path | None:
     """Where the data of lang2vec is; None if the package is not installed."""
-    found = importlib.util.find_spec("lang2vec")
-    return None if found is None or found.origin is None else Path(found.origin).parent / "data"
+    try:  # it also installs a script lang2vec.py, which is found first as a module by programs beside that
+        return Path(str(importlib.metadata.distribution("lang2vec").locate_file("lang2vec/data")))
+    except importlib.metadata.PackageNotFoundError:
+        return None
 
 
 def similarities(languages: Sequence[str]) -> Floats:
@@ -50,12 +49,17 @@ def similarities(languages: Sequence[str]) -> Floats:
     typology, rows = _features(folder / "feature_predictions.npz")
     families, places = _features(folder / "family_features.npz")
     codes = [_three_letters(language) for language in languages]
-    if unknown := [one for one, code in zip(languages, codes, strict=True) if code not in rows]:
-        log.warning("no features of %s are known: there all languages weigh alike", ", ".join(unknown))
     mean, family = typology.mean(axis=0), np.zeros(families.shape[1], np.float32)
     kinds = np.stack([typology[rows[code]] - mean if code in rows else 0 * mean for code in codes])
     trees = np.stack([families[places[code]] if code in rows and code in places else family for code in codes])
     return _cosines(kinds) + _cosines(trees)
+
+
+def without_features(languages: Sequence[str]) -> list[str]:
+    """The languages of which the data has no features, if it is there."""
+    folder = data_folder()
+    rows = {} if folder is None else _features(folder / "feature_predictions.npz")[1]
+    return [language for language in languages if rows and _three_letters(language) not in rows]
 
 
 @cache

@@ -21,8 +21,9 @@ from hyperx.config import (
 )
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, problem_list
 from hyperx.files import missing_encoder
-from hyperx.languages import Language, canonical, known_languages
+from hyperx.languages import Language, canonical, is_language, known_languages
 from hyperx.options import value_problems
+from hyperx.pairs import TaskLanguagePair
 from hyperx.tables import print_table, print_text
 
 
@@ -161,7 +162,11 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path]:
 
 def languages(arguments: Sequence[str]) -> None:
     """Print the table of languages; raises a HyperXError if none is called by the words."""
-    words = parse(LanguagesConfig, arguments, "languages").words
+    config = parse(LanguagesConfig, arguments, "languages")
+    words = config.words
+    if config.checkpoint is not None:
+        _print_languages_of(config.checkpoint, words)
+        return
     every = known_languages().values()
     rows = []
     for language in every:
@@ -176,6 +181,41 @@ def languages(arguments: Sequence[str]) -> None:
     print_text(
         f"{len(rows)} of {len(every)} languages. * has no train split. Choose with: --treebanks LANGUAGE=TREEBANK"
     )
+
+
+def _print_languages_of(folder: Path, words: Sequence[str]) -> None:
+    """Print a table of the languages of a checkpoint, those with training data first; raises a HyperXError if none is
+    called by the words."""
+    from hyperx import checkpoint
+    from hyperx.data.locate.spec import DataRecord
+
+    path = checkpoint.resolve(folder)
+    from hyperx.model import NEAREST, HyperX
+
+    model = HyperX.from_pretrained(path)
+    settings, known, counts = model.config, known_languages(), dict[tuple[str, str], str]()
+    record = checkpoint.read_json(path / checkpoint.DATA, DataRecord) if (path / checkpoint.DATA).is_file() else None
+    for pair in settings.labelled_pairs:
+        counts[pair.key] = f"{record.sentences[str(pair)]:,}" if record and str(pair) in record.sentences else "yes"
+    own = {canonical(code): code for code in settings.languages}
+    wanted = [
+        code for code in own if not words or any(_is_called(known[code], word) for word in words if code in known)
+    ]
+    wanted += [code for word in words if (code := canonical(word)) not in wanted and (code in own or is_language(word))]
+    if not wanted:
+        raise HyperXError(f"no language of {folder} is called {' or '.join(words)}; without names all are listed")
+    header, rows = ["code", "language", "trained on", "reads, where it was not"], []
+    for code in sorted(wanted, key=lambda code: code not in settings.trained_languages):
+        trained = [f"{task} {counts[task, code]}" for task in settings.kinds if (task, code) in counts]
+        means: dict[str, list[str]] = {}
+        for task in settings.kinds:
+            shares = model.reads(TaskLanguagePair(task, code))
+            if len(shares) > 1 or code not in map(canonical, shares):
+                most = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:NEAREST])
+                means.setdefault(most, []).append(task)
+        reads = "; ".join(f"{' '.join(tasks)}: {most}" for most, tasks in means.items())
+        rows.append([own.get(code, code), known[code].name if code in known else "", ", ".join(trained), reads])
+    print_table(f"Languages of {folder}", header, rows, text_columns=len(header))
 
 
 def _is_called(language: Language, word: str) -> bool:

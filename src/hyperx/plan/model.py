@@ -18,7 +18,7 @@ from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.plan.data import RunData
 from hyperx.plan.warm_start import SIMILARITY
-from hyperx.typology import similarities
+from hyperx.typology import similarities, without_features
 
 log = logging.getLogger(__name__)
 
@@ -54,6 +54,8 @@ def build_model(data: RunData) -> HyperX:
     source = None if model.hypernetwork is None else model.hypernetwork.source
     if source is not None and source.similarity is not None:
         source.similarity.copy_(torch.from_numpy(similarities(settings.languages)))
+        if unknown := without_features(settings.languages):
+            log.warning("--relatives: no features of %s: there all languages weigh alike", ", ".join(unknown))
     # The encoder's own masked-LM head was trained on its last layer. Even if heads read another layer it is the best
     # start: it has learnt to map hidden states to word embeddings, and how frequent words are.
     heads = [model.heads[name] for name, one in model.tasks.items() if one.starts_from_masked_lm]
