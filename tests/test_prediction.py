@@ -27,6 +27,7 @@ from hyperx.data.read.sentence import Sentence
 from hyperx.errors import HyperXError
 from hyperx.model import HyperX
 from hyperx.prediction.predictor import Predictor
+from tiny import tiny_model, tiny_tokenizer
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -708,3 +709,15 @@ def test_a_model_without_trained_tasks_is_asked_for_one(trained: Path) -> None:
     model.config = replace(model.config, trained_pairs=())
     [found] = model.predict([WORDS], language="en")
     assert found.labels.keys() == {"ner", "pos"}
+
+
+def test_text_that_the_tokenizer_hardly_covers_is_told(caplog: pytest.LogCaptureFixture) -> None:
+    """Once a language: unknown subwords, or long words cut into letters."""
+    model = tiny_model()
+    model.tokenizer = tiny_tokenizer()
+    cases = {"en": (["bad"], 0), "tr": (["bad", "xyz"], 1), "de": (["abcabc", "bad"], 1)}
+    for language, (words, times) in cases.items():
+        caplog.clear()
+        for _ in range(2):
+            model.predict([words], task="pos", language=language)
+        assert caplog.text.count("hardly covers") == times, language

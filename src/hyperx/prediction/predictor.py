@@ -33,6 +33,8 @@ SPREAD = 9 / 8
 ENOUGH = {"cpu": 256}
 """By device type, the number of subwords from which a larger batch is no faster per subword."""
 ENOUGH_ELSEWHERE = 2**14
+SAMPLE, MOST_UNKNOWN, MOST_CUT = 100, 0.05, 0.5
+"""How many sentences are looked at for what the tokenizer does not cover, and the shares of words that are too many."""
 
 
 class Turn:
@@ -120,6 +122,7 @@ class Predictor:
         places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
         for chunk in _chunks(sentences, pool or POOL * batch_size):
             whole = [sentence for sentence in chunk if sentence.error is None]
+            self._tell_coverage(encoder, language, [sentence.words for sentence in whole if sentence.words])
             with self._working():
                 results = {
                     task: iter(
@@ -138,6 +141,17 @@ class Predictor:
                     confidences={task: result.confidences for task, result in own.items()} if confidences else None,
                     columns={task: model.tasks[task].annotation(result.labels) for task, result in own.items()},
                 )
+
+    def _tell_coverage(self, encoder: SubwordEncoder, language: str, sentences: Sequence[Sequence[str]]) -> None:
+        """Warn once if the encoder's tokenizer hardly knows the first sentences of a language."""
+        told = f"tokenizer: {language}"
+        if told in self.model.told or not sentences:
+            return
+        self.model.told.add(told)
+        unknown, cut = encoder.uncovered(sentences[:SAMPLE])
+        if unknown > MOST_UNKNOWN or cut > MOST_CUT:
+            shares = f"{unknown:.0%} of the words have an unknown subword, {cut:.0%} of the longer ones become letters"
+            log.warning("the encoder's tokenizer hardly covers this text in %s: %s; expect little", language, shares)
 
     def results(
         self,

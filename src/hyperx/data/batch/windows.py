@@ -138,6 +138,15 @@ class SubwordEncoder:
             windows.append([Window(ids[begin:end], words[begin:end], 0, len(own))] if fits else self._cut(own))
         return windows
 
+    def uncovered(self, sentences: Sequence[Sequence[str]]) -> tuple[float, float]:
+        """How much of some sentences the tokenizer hardly knows: the share of the words with an unknown subword, and,
+        of the words of five characters or more, the share of those that it cuts into single characters."""
+        known, words = self._subwords_of_words(sentences), list(itertools.chain.from_iterable(sentences))
+        long = [word for word in words if len(word) >= 5]
+        unknown = sum(self.unknown in known[word] or not known[word] for word in words)
+        cut = sum(len(known[word]) >= len(word) for word in long)
+        return unknown / max(len(words), 1), cut / max(len(long), 1)
+
     def _subwords_of_words(self, sentences: Sequence[Sequence[str]]) -> Mapping[str, list[int]]:
         """The subwords of all words. A tokenizer encodes each word by itself, so words that recur are encoded once."""
         if self._remembered > REMEMBERED:
