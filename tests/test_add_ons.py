@@ -314,11 +314,26 @@ def test_an_interrupted_run_resumes_to_the_same_bits(trained: Path, monkeypatch:
 
 
 @pytest.mark.usefixtures("few")
+def test_a_language_is_learnt_from_text_that_the_model_labels(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
+    lines = [" ".join(word for word, *_ in one) for one in toy.sentences("de", 24, 6)]
+    Path("text.txt").write_text("\n".join(lines))
+    words = "--language de --text text.txt --text_share 0.25 --rounds 2 --output de.addon --max_train_steps 2 --no_cuda"
+    assert main(["adapt", str(trained), *words.split()]) == 0
+    assert caplog.text.count("training on 6 of 24 raw sentences") == 4
+    model = HyperX.from_pretrained(trained, add_ons=["de.addon"])
+    expected = {"pairs": {"ner#de": 6, "pos#de": 6}, "rank": 4, "self_trained": True}
+    assert model.config.add_ons == (AddOnConfig(language="de", **expected),)
+    assert {pair.language for pair in model.config.labelled_pairs} == {"en", "tr"}
+    assert main(adapt(trained, "--text", "text.txt")) == 1
+
+
+@pytest.mark.usefixtures("few")
 def test_all_that_is_wrong_is_told_at_once(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    assert main(["adapt", str(trained), "--pairs", "dep#de", "pos#fr", "--train", "none.conllu"]) == 1
+    assert main(["adapt", str(trained), "--pairs", "dep#de", "pos#fr", "--train", "none.conllu", "--rounds", "2"]) == 1
     told = " ".join(capsys.readouterr().err.split())
     for part in (
         "--pairs: expected one language",
+        "--rounds is of --text",
         "--pairs: the model has no task 'dep'",
         "--output: name a new file",
         "expected a file, found none at",

@@ -116,6 +116,8 @@ class AddOnConfig:
     """Rank of the changes of its adapters; 0 if it only shifts the language's embedding."""
     labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """By task, the labels that the model lacks; they stand behind those of the model."""
+    self_trained: bool = False
+    """Whether the labels were those that the model predicted."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
@@ -160,7 +162,8 @@ class ModelConfig:
         """The pairs trained on with labels of their own, not predicted ones: these are seen, all others zero-shot."""
         others = set(self.self_trained_pairs)
         own = [pair for pair in self.trained_pairs if pair not in others]
-        return tuple(map(TaskLanguagePair.parse, [*own, *(pair for one in self.add_ons for pair in one.pairs)]))
+        added = [pair for add_on in self.add_ons if not add_on.self_trained for pair in add_on.pairs]
+        return tuple(map(TaskLanguagePair.parse, [*own, *added]))
 
     @property
     def trained_keys(self) -> set[tuple[str, str]]:
@@ -399,7 +402,7 @@ PUBLISHED: dict[str, Any] = {
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AdaptConfig:
-    """Learn a language, or more of it, from a few labelled sentences, beside a model that stays as it is.
+    """Learn a language from a few labelled sentences, or from text, beside a model that stays as it is.
 
     For example:
 
@@ -413,8 +416,18 @@ class AdaptConfig:
     """A YAML file with the same options as name: value, and the table 'data'. The command line overrides it."""
     pairs: tuple[str, ...] = ()
     """Tasks of the model in one language, such as: pos#gsw dep#gsw."""
+    language: str | None = None
+    """In place of pairs: all tasks that the model was trained on, in this language."""
     train: tuple[str, ...] = ()
     """Files with labelled sentences, read for every pair. By default the data of each pair is found as for training."""
+    text: tuple[str, ...] = ()
+    """Files with raw text, in place of labelled sentences: the model labels it, and learns what it is most sure of."""
+    text_samples: Count = 2000
+    """Sentences of the text that are labelled, from the first."""
+    text_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    """Share of them to learn from, those that the model is most sure of."""
+    rounds: Count = 1
+    """How often the text is labelled, each time by the model with what it has learnt so far."""
     dev: tuple[str, ...] = ()
     """Files to score on while learning, of which the best state is kept."""
     output: Path | None = None
@@ -583,8 +596,9 @@ class CheckConfig(TrainConfig):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LanguagesConfig:
-    """List the languages that Universal Dependencies or WikiANN has data for, with their treebanks; or those of a
-    checkpoint, with what it was trained on and what it reads where it was not.
+    """List the languages that Universal Dependencies or WikiANN has data for, with their treebanks.
+
+    With a checkpoint: list its languages, what it was trained on, and what it reads where it was not.
 
     For example:
 

@@ -40,7 +40,7 @@ POSITIONAL: dict[type[Any], str] = {
 }
 """Options whose values stand without their name, by dataclass."""
 REQUIRED: dict[type[Any], set[str]] = {
-    AdaptConfig: {"pairs", "output"},
+    AdaptConfig: {"output"},
     DataOptions: {"train_task_language_pairs"},
     EvaluateConfig: {"eval_ckpt"},
     PredictConfig: {"checkpoint", "language"},

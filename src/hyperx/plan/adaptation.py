@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from hyperx.files import in_home, missing_encoder
 from hyperx.languages import canonical
 from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.options import Plan, parse_pairs, plan_run
+from hyperx.plan.options import Plan, parse_pairs, plan_run, raw_text_of
 from hyperx.plan.warm_start import WarmStart
-from hyperx.prediction.request import prediction_problems
+from hyperx.prediction.request import predictable, prediction_problems
 
-SAME_OPTION = {"--train_task_language_pairs": "--pairs", "--output_dir": "--output"}
+SAME_OPTION = {
+    "--train_task_language_pairs": "--pairs", "--self_train_task_language_pairs": "--pairs", "--output_dir": "--output",
+}  # fmt: skip
 """What options of training are called here."""
 
 
@@ -37,11 +40,6 @@ class Adaptation:
 def plan_adaptation(config: AdaptConfig) -> Adaptation:
     """The plan, without reading data or loading a model. All problems are one ConfigError, each naming its option."""
     problems = value_problems(config)
-    pairs = parse_pairs(config.pairs, "--pairs", problems)
-    if not config.pairs:
-        problems.append("--pairs: name at least one pair, such as pos#gsw")
-    if len({pair.key[1] for pair in pairs}) > 1:
-        problems.append("--pairs: expected one language; adapt to each by itself, into a file of its own")
     output = config.output or Path("add-on")
     if config.output is None:
         problems.append("--output: name a new file, such as gsw.addon")
@@ -52,25 +50,36 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
         settings = checkpoint.read_config(folder)
     except CheckpointError as error:
         raise ConfigError([*problems, str(error)]) from None
+    pairs = _pairs(config, settings, problems)
     problems += _model_problems(config, settings, pairs)
     earlier = None
     if config.add_on is not None:
-        try:
+        with suppress(CheckpointError):  # told with the others
             earlier = read_header(config.add_on)
             problems += _earlier_problems(config.add_on, earlier, pairs)
-        except CheckpointError:
-            pass  # told below
         problems += add_on_problems([str(config.add_on)], folder)
+    named = tuple(map(str, pairs))
     # Paths of the table are relative to the data folder.
-    files = {"train": config.train, "dev": config.dev}
-    given = {name: [str(in_home(one).absolute()) for one in own] for name, own in files.items() if own}
+    files = {name: [str(in_home(one).absolute()) for one in getattr(config, name)] for name in ("train", "dev", "text")}
+    given = {name: files[name] for name in ("train", "dev") if files[name]}
+    table = {**config.data, **(dict.fromkeys(named, given) if given else {})}
+    if config.text:
+        if config.train:
+            problems.append("--text stands in place of --train; learn from one, then from the other with --add_on")
+        table |= {str(raw_text_of(pair)): {"train": files["text"]} for pair in pairs[:1]}
+    elif config.rounds > 1:
+        problems.append("--rounds is of --text; leave it out")
     tasks = {pair.task: settings.kinds.get(pair.task, pair.task) for pair in pairs}
     run = TrainConfig(
         data=DataOptions(
             tasks=tuple(name if name == kind else f"{name}={kind}" for name, kind in tasks.items()),
-            train_task_language_pairs=config.pairs,
+            train_task_language_pairs=() if config.text else named,
+            eval_task_language_pairs=named if config.text and config.dev else (),
+            self_train_task_language_pairs=named if config.text else (),
+            self_train_samples=config.text_samples,
+            self_train_share=config.text_share,
             data_folder=config.data_folder,
-            data={**config.data, **({str(pair): given for pair in pairs} if given else {})},
+            data=table,
             label_map=config.label_map,
             max_length=settings.max_length,
             max_train_samples=config.max_train_samples,
@@ -88,7 +97,7 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
         ),
     )
     try:
-        plan = plan_run(run)
+        plan = plan_run(run, beside=WarmStart(folder, settings))
     except ConfigError as error:
         own = [*error.problems]
         for theirs, ours in SAME_OPTION.items():
@@ -97,10 +106,23 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
     if problems:
         raise ConfigError(problems)
     if not plan.eval_pairs:
-        without = replace(run.training, evaluation_strategy="no")
-        plan = replace(plan, config=replace(run, training=without))
-    plan = replace(plan, start=WarmStart(folder, settings), extends=True)
+        plan = replace(plan, config=replace(run, training=replace(run.training, evaluation_strategy="no")))
     return Adaptation(config, plan, folder, output, pairs[0].language, earlier)
+
+
+def _pairs(config: AdaptConfig, settings: ModelConfig, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
+    """The pairs to learn, of one language; what is wrong with their options is added to ``problems``."""
+    if config.language is not None:
+        if config.pairs:
+            problems.append("--language stands in place of --pairs; give one of them")
+        tasks = [task for task in predictable(settings) if task in settings.trained_tasks]
+        return tuple(TaskLanguagePair(task, config.language) for task in tasks)
+    pairs = parse_pairs(config.pairs, "--pairs", problems)
+    if not config.pairs:
+        problems.append("--pairs: name at least one pair, such as pos#gsw, or the --language for all tasks")
+    if len({pair.key[1] for pair in pairs}) > 1:
+        problems.append("--pairs: expected one language; adapt to each by itself, into a file of its own")
+    return pairs
 
 
 def _model_problems(config: AdaptConfig, settings: ModelConfig, pairs: tuple[TaskLanguagePair, ...]) -> list[str]:

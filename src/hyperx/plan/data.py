@@ -144,15 +144,15 @@ def label_sets(
     plan: Plan, seen: Mapping[TaskLanguagePair, Collection[str]], problems: list[str]
 ) -> dict[str, tuple[str, ...]]:
     """The label set of every task: from the labels seen in its training data, or as declared; that of the checkpoint
-    that the run starts from if it has all of these, or is extended. Labels that were not declared, and too few, are
-    problems."""
+    that the run starts from if it has all of these; beside it they come behind those. Labels that were not declared,
+    and too few, are problems."""
     sets = {}
     for name, task in plan.tasks.items():
         own = set().union(*(labels for pair, labels in seen.items() if pair.task == name))
         known = () if plan.start is None else plan.start.config.labels.get(name, ())
         wanted = task.declared(plan.config.data) or own
         labels = sets[name] = known if known and set(wanted) <= set(known) else task.label_set(wanted)
-        if plan.extends:
+        if plan.beside:
             labels = sets[name] = (*known, *(label for label in labels if label not in known))
         if missing := sorted(own.difference(labels)):
             problems.append(

@@ -62,8 +62,10 @@ class Plan:
     """What a checkpoint keeps of the data."""
     start: WarmStart | None = None
     """The checkpoint that the run starts from."""
-    extends: bool = False
-    """Whether new labels come behind those of that checkpoint, instead of all labels anew."""
+    beside: bool = False
+    """Whether it learns an add-on of that checkpoint: new labels come behind those that are there."""
+    add_ons: tuple[Path, ...] = ()
+    """Add-ons that the checkpoint reads where it labels text."""
 
     @cached_property
     def tasks(self) -> Mapping[str, Task]:
@@ -100,13 +102,13 @@ def data_spec(tasks: Mapping[str, Kind], options: DataOptions, label_map: Mappin
     return DataSpec(options.data_folder, columns, tuple(tasks), options.data, label_map, options.treebanks)
 
 
-def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
-    """The plan of a run, which may write into an output folder, without reading data or loading a model. All problems
-    are one ConfigError, each naming its option."""
+def plan_run(config: TrainConfig, *, trains: bool = True, beside: WarmStart | None = None) -> Plan:
+    """The plan of a run, which may write into an output folder, without reading data or loading a model; of one that
+    learns beside a checkpoint, if that is given. All problems are one ConfigError, each naming its option."""
     problems, data = list[str](), config.data
     if trains:
         problems += _output_problems(config.training)
-    start = _read_start(config, problems)
+    start = beside or _read_start(config, problems)
     problems += _value_problems(config)
     if data.data_folder != DataOptions().data_folder and not data.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
@@ -114,7 +116,7 @@ def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
         parse_pairs(getattr(data, name), f"--{name}", problems)
         for name in ("train_task_language_pairs", "eval_task_language_pairs", "self_train_task_language_pairs")
     )
-    if not data.train_task_language_pairs:
+    if not data.train_task_language_pairs and not (beside and alone):
         problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
     named = tuple(dict.fromkeys((*train, *alone, *evaluate)))
     kinds = read_kinds(data.tasks, [pair.task for pair in named], problems)
@@ -133,9 +135,9 @@ def plan_run(config: TrainConfig, *, trains: bool = True) -> Plan:
     texts = spec.places(map(raw_text_of, alone))
     with_dev = tuple(pair for pair in evaluate or train if places.has(pair, "dev"))
     record = spec.record(places, dict.fromkeys((*train, *evaluate)))
-    plan = Plan(config, kinds, languages, train, with_dev, alone, places, texts, record, start)
+    plan = Plan(config, kinds, languages, train, with_dev, alone, places, texts, record, start, beside is not None)
 
-    if start is not None and config.architecture.adapters == "hypernetwork":
+    if start is not None and not beside and config.architecture.adapters == "hypernetwork":
         trained = {pair.key for pair in plan.trained_pairs}
         problems += start.corpora_problems(start.corpora(plan.corpora, trained, kinds, languages))
     # Pairs that no option names may lack data.
@@ -264,7 +266,7 @@ def _name_problems(plan: Plan, pairs: Iterable[TaskLanguagePair]) -> Iterator[st
 def _self_training_problems(plan: Plan) -> Iterator[str]:
     """What keeps pairs from being trained on labels predicted by the checkpoint that the run starts from."""
     option, start, gold = "--self_train_task_language_pairs", plan.start, {pair.key for pair in plan.train_pairs}
-    if plan.self_train_pairs and plan.config.model.load_from_ckpt is None:
+    if plan.self_train_pairs and plan.config.model.load_from_ckpt is None and not plan.beside:
         yield f"{option}: name the checkpoint that labels their text with --load_from_ckpt"
     for pair in plan.self_train_pairs:
         if pair.key in gold:

@@ -44,17 +44,19 @@ class SelfLabeller:
         """The sentences that the teacher labels most confidently, with its labels, encoded; a DataError if the text is
         missing or cannot be split into words."""
         task, apart = self.plan.tasks[pair.task], HeldOutText(self.plan.data.held_out(pair.language))
+        files = [self.teacher / name for name in (checkpoint.CONFIG, checkpoint.WEIGHTS)]
         facts = (
             self.plan.texts.fingerprint(raw_text_of(pair), "train"),
             apart.fingerprint(),
-            [str(pair), *(content_hash(self.teacher / name) for name in (checkpoint.CONFIG, checkpoint.WEIGHTS))],
+            [str(pair), *map(content_hash, [*files, *self.plan.add_ons])],
             [self.options.self_train_samples, self.options.self_train_share],
         )
         return self.loader.cached(task, facts, lambda: self._labelled(pair, task, apart))
 
     @cached_property
     def _model(self) -> HyperX:
-        model = HyperX.from_pretrained(self.teacher, encoder=self.plan.config.model.model_name_or_path)
+        encoder = self.plan.config.model.model_name_or_path
+        model = HyperX.from_pretrained(self.teacher, encoder=encoder, add_ons=self.plan.add_ons)
         return model.to(pick_device(no_cuda=self.plan.config.training.no_cuda))
 
     def _labelled(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:

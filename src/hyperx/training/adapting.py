@@ -7,6 +7,7 @@ import shutil
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from accelerate import Accelerator
 from torch import nn
 from transformers import set_seed
 
@@ -14,6 +15,7 @@ from hyperx import checkpoint
 from hyperx.config import AddOnConfig
 from hyperx.errors import DataError
 from hyperx.evaluation.scores import PairScores, evaluate_pairs
+from hyperx.languages import canonical
 from hyperx.model import HyperX
 from hyperx.plan.adaptation import Adaptation
 from hyperx.plan.data import RunData, prepare
@@ -35,57 +37,87 @@ class Adapted:
 
 
 def adapt(adaptation: Adaptation) -> Adapted:
-    """Learn an add-on and write it.
+    """Learn an add-on, in one round or several, and write it.
 
     Raises:
         HyperXError: if data, encoder or checkpoint are at fault, training diverges, or the file cannot be written.
         Interrupted: a KeyboardInterrupt, once the state is saved, if the process is asked to end.
     """
     plan, config = adaptation.plan, adaptation.config
-    folder = plan.config.training.output_dir
+    options, folder = plan.config.training, plan.config.training.output_dir
     assert folder is not None
-    accelerator = make_accelerator(plan.config.training)
+    accelerator = make_accelerator(options)
     with checkpoint.locked(folder):
-        data = _with_amounts(prepare(plan))
-        set_seed(config.seed)
-        model = HyperX.from_pretrained(adaptation.folder, encoder=config.model_name_or_path)
-        size, places = plan.config.training.per_device_eval_batch_size, plan.data
-        model.to(accelerator.device)
-        before = list(evaluate_pairs(model, data.eval_splits, batch_size=size, places=places))
-        add_on = _add_on(adaptation, data, model)
-        if config.add_on is not None:
-            model.load_add_on(config.add_on)
-        model.learn_language(add_on, anew=config.add_on is None)
-        run = TrainingRun(folder, accelerator, model, data)
-        run.begin()
-        run.run()
-        model.load_tensors(checkpoint.read_tensors(checkpoint.resolve(folder)))
-        model.save_add_on(adaptation.language, adaptation.output)
-        model.load_add_on(adaptation.output)  # as it is stored
-        model.learns = None
-        after = list(evaluate_pairs(model, data.eval_splits, batch_size=size, places=places))
+        model = HyperX.from_pretrained(adaptation.folder, encoder=config.model_name_or_path).to(accelerator.device)
+        learnt, before = config.add_on, list[PairScores]()
+        for number in range(1, config.rounds + 1):
+            training = replace(options, output_dir=folder / f"round-{number}")
+            own = replace(plan, config=replace(plan.config, training=training))
+            data = _with_amounts(prepare(replace(own, add_ons=() if learnt is None else (learnt,))))
+            if number == 1:
+                before = _scored(model, data)
+            done = folder / f"round-{number}.addon"
+            if not done.exists():
+                _learn(adaptation, accelerator, model, data, learnt, done)
+            learnt = done
+        assert learnt is not None
+        model.load_add_on(learnt)  # as it is stored
+        after = _scored(model, data)
+        learnt.replace(adaptation.output)
     shutil.rmtree(folder, ignore_errors=True)
+    add_on = _of_language(model, adaptation.language)
+    assert add_on is not None
     return Adapted(model.eval(), adaptation.output, add_on, before, after)
 
 
-def _add_on(adaptation: Adaptation, data: RunData, model: HyperX) -> AddOnConfig:
-    """What is to be learnt. A DataError if there are new labels, but no head that could have them."""
-    pairs = data.plan.train_pairs
-    counts = {str(pair): split.sentence_count for pair, split in zip(pairs, data.train_splits, strict=True)}
+def _scored(model: HyperX, data: RunData) -> list[PairScores]:
+    size = data.plan.config.training.per_device_eval_batch_size
+    return list(evaluate_pairs(model, data.eval_splits, batch_size=size, places=data.plan.data))
+
+
+def _learn(
+    adaptation: Adaptation, accelerator: Accelerator, model: HyperX, data: RunData, learnt: Path | None, done: Path
+) -> None:
+    """One round: go on from what was learnt, if there is anything, and write what it is then."""
+    folder = data.plan.config.training.output_dir
+    assert folder is not None
+    set_seed(data.plan.config.training.seed)
+    if learnt is not None:
+        model.load_add_on(learnt)
+    known = _of_language(model, adaptation.language)
+    model.learn_language(_add_on(adaptation, data, model, known), anew=known is None)
+    run = TrainingRun(folder, accelerator, model, data)
+    run.begin()
+    run.run()
+    model.load_tensors(checkpoint.read_tensors(checkpoint.resolve(folder)))
+    model.save_add_on(adaptation.language, done)
+    model.learns = None
+
+
+def _of_language(model: HyperX, language: str) -> AddOnConfig | None:
+    return next((one for one in model.config.add_ons if canonical(one.language) == canonical(language)), None)
+
+
+def _add_on(adaptation: Adaptation, data: RunData, model: HyperX, known: AddOnConfig | None) -> AddOnConfig:
+    """What is to be learnt, given what was learnt of the language before. A DataError if there are new labels, but no
+    head that could have them."""
+    plan = data.plan
+    pairs = zip(plan.trained_pairs, data.train_splits, strict=True)
+    counts = {str(pair): split.sentence_count for pair, split in pairs}
     new = {task: labels[len(model.config.labels[task]) :] for task, labels in data.labels.items()}
     new = {task: labels for task, labels in new.items() if labels}
-    if adaptation.earlier is not None:
-        before = adaptation.earlier.add_on
-        if new != before.labels:
+    by_itself = bool(plan.self_train_pairs)
+    if known is not None:
+        if not by_itself and new != known.labels:
             what = "; ".join(f"{task} {' '.join(labels)}" for task, labels in new.items()) or "none"
             raise DataError(f"--add_on: its new labels are others than those of this data: {what}; learn anew without")
-        return replace(before, pairs=counts)
+        return replace(known, pairs=counts, self_trained=by_itself and known.self_trained)
     for task, labels in new.items():
         if not isinstance(model.heads[task], nn.Linear):
             raise DataError(f"{task}: the model does not have the labels {', '.join(labels)}, and its head takes none")
     rank = adaptation.config.rank
     rank = default_rank(min(counts.values())) if rank is None else rank
-    return AddOnConfig(language=adaptation.language, pairs=counts, rank=rank, labels=new)
+    return AddOnConfig(language=adaptation.language, pairs=counts, rank=rank, labels=new, self_trained=by_itself)
 
 
 def default_rank(sentences: int) -> int:
