@@ -158,11 +158,13 @@ def test_a_file_is_small_and_read_again(written: tuple[Path, Path]) -> None:
 def test_it_may_be_merged_into_a_checkpoint(written: tuple[Path, Path], tmp_path: Path) -> None:
     folder, file = written
     model = HyperX.from_pretrained(folder, add_ons=[file])
-    model.save_pretrained(tmp_path / "merged")
-    merged = HyperX.from_pretrained(tmp_path / "merged")
-    assert merged.config.add_ons == (GERMAN,)
-    with torch.no_grad():
-        assert merged("pos#de", IDS, MASK).logits.equal(model("pos#de", IDS, MASK).logits)
+    model.save_pretrained(tmp_path / "saved")
+    words = ["--bits", "32", "--add_on", str(file), "--output", str(tmp_path / "merged")]
+    assert main(["compress", str(folder), *words]) == 0
+    for merged in (HyperX.from_pretrained(tmp_path / name) for name in ("saved", "merged")):
+        assert merged.config.add_ons == (GERMAN,)
+        with torch.no_grad():
+            assert merged("pos#de", IDS, MASK).logits.equal(model("pos#de", IDS, MASK).logits)
 
 
 def test_one_of_another_model_is_refused(written: tuple[Path, Path], encoder: Path, tmp_path: Path) -> None:
@@ -201,7 +203,7 @@ def test_damage_is_told(written: tuple[Path, Path], tmp_path: Path) -> None:
         path.write_bytes(file.read_bytes())
         damage(path)
         with pytest.raises(CheckpointError, match=message):
-            HyperX.from_pretrained(folder, add_ons=[path])
+            HyperX.from_pretrained(folder, add_ons=path)
 
 
 # The command ----------------------------------------------------------------------------------------------------------

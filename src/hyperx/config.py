@@ -580,6 +580,8 @@ class CompressConfig:
     """8: store matrices as whole numbers with a scale for each row; 32: as they are."""
     encoder_bits: int | None = None
     """If the encoder's layers were trained: bits of what changed in their matrices, 2, 8 or 32; by default as bits."""
+    add_on: tuple[str, ...] = ()
+    """Files of hyperx adapt, to be merged into the new checkpoint; with --bits 32 that is all that is done."""
     model_name_or_path: str | None = None
     """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
 

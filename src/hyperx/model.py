@@ -143,7 +143,7 @@ class HyperX(nn.Module):
         folder: str | Path | None = None,
         *,
         encoder: str | Path | None = None,
-        add_ons: Iterable[str | Path] = (),
+        add_ons: str | Path | Iterable[str | Path] = (),
     ) -> HyperX:
         """Load a checkpoint around its encoder, in evaluation mode.
 
@@ -170,7 +170,7 @@ class HyperX(nn.Module):
         model.tokenizer, model.folder = loaded.tokenizer, path
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
         model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
-        for file in add_ons:
+        for file in [add_ons] if isinstance(add_ons, str | Path) else add_ons:
             model.load_add_on(file)
         return model.eval()
 

@@ -105,7 +105,7 @@ def compress(arguments: Sequence[str]) -> None:
     folder, output = _checked_folders(config)
     from hyperx.model import HyperX
 
-    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
+    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path, add_ons=config.add_on)
     if config.rank is not None:
         model.compress(config.rank)
 
@@ -129,6 +129,7 @@ def compress(arguments: Sequence[str]) -> None:
 def _checked_folders(config: CompressConfig) -> tuple[Path, Path]:
     """The checkpoint and the folder to write; raises a ConfigError with all that is wrong with the options."""
     from hyperx import checkpoint
+    from hyperx.add_on_file import add_on_problems
 
     problems, folder, output = value_problems(config), config.folder or Path(), config.output or Path()
     if config.output is None:
@@ -139,13 +140,14 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path]:
         problems.append(f"--bits: expected 8 or 32; found {config.bits}")
     if config.encoder_bits not in (None, *packing.ENCODER_BITS):
         problems.append(f"--encoder_bits: expected 2, 8 or 32; found {config.encoder_bits}")
-    if config.bits == 32 and config.rank is None and config.encoder_bits in (None, 32):
+    if config.bits == 32 and config.rank is None and config.encoder_bits in (None, 32) and not config.add_on:
         problems.append("--bits: with 32 alone nothing becomes smaller; use 8, or name --rank or --encoder_bits")
     if config.folder is None:
         raise ConfigError(["name a checkpoint or the output folder of a run", *problems])
     try:
         folder = checkpoint.resolve(folder)
         settings, sizes = checkpoint.read_config(folder), checkpoint.read_sizes(folder)
+        problems += add_on_problems(config.add_on, folder)
     except CheckpointError as error:
         raise ConfigError([str(error), *problems]) from None
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
