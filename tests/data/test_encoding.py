@@ -405,6 +405,17 @@ def test_a_split_does_not_depend_on_how_many_are_written_together(
     assert split.annotation() == [{name: list(column) for name, column in tree.columns.items()} for tree in trees]
 
 
+def test_some_sentences() -> None:
+    for chosen in ([0, 3], [1, 2], [], [2]):
+        some, every = SPLIT.some(chosen), list(SPLIT.by_sentence())
+        assert some.annotation() == [SPLIT.annotation()[index] for index in chosen]
+        for own, expected in zip(some.by_sentence(), (every[index] for index in chosen), strict=True):
+            for one, other in zip(own, expected, strict=True):
+                assert one.ids.tolist() == other.ids.tolist()
+                assert one.words.tolist() == other.words.tolist()
+                assert (one.start, one.stop) == (other.start, other.stop)
+
+
 def test_first_sentences() -> None:
     for count in range(4):
         first = SPLIT.first(count)

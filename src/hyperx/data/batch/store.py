@@ -105,20 +105,28 @@ class EncodedSplit:
 
     def first(self, sentences: int | None) -> EncodedSplit:
         """The first sentences, at most this many; all of them if None."""
-        if sentences is None or sentences >= self.sentence_count:
-            return self
-        windows = int(np.searchsorted(self.sentences, sentences))
-        subwords, targets = self.offsets[windows], self.target_offsets[sentences]
+        every = sentences is None or sentences >= self.sentence_count
+        return self if every else self.some(range(sentences or 0))
+
+    def some(self, sentences: Sequence[int]) -> EncodedSplit:
+        """The sentences with these indices, in ascending order."""
+        chosen = np.asarray(sentences, np.int64)
+        bounds = zip(*(np.searchsorted(self.sentences, chosen + end) for end in (0, 1)), strict=True)
+        windows = np.concatenate([np.zeros(0, np.int64), *(np.arange(*own) for own in bounds)])
+
+        def joined(values: Ints, offsets: Offsets, rows: Offsets) -> Ints:
+            return np.concatenate([values[:0], *(values[offsets[row] : offsets[row + 1]] for row in rows)])
+
         return replace(
             self,
-            ids=self.ids[:subwords],
-            words=self.words[:subwords],
-            offsets=self.offsets[: windows + 1],
-            sentences=self.sentences[:windows],
-            starts=self.starts[:windows],
-            stops=self.stops[:windows],
-            targets={column: values[:targets] for column, values in self.targets.items()},
-            target_offsets=self.target_offsets[: sentences + 1],
+            ids=joined(self.ids, self.offsets, windows),
+            words=joined(self.words, self.offsets, windows),
+            offsets=np.cumsum([0, *np.diff(self.offsets)[windows]]),
+            sentences=np.searchsorted(chosen, self.sentences[windows]).astype(np.int32),
+            starts=self.starts[windows],
+            stops=self.stops[windows],
+            targets={column: joined(values, self.target_offsets, chosen) for column, values in self.targets.items()},
+            target_offsets=np.cumsum([0, *np.diff(self.target_offsets)[chosen]]),
         )
 
     def repeats(self, other: EncodedSplit) -> set[int]:
