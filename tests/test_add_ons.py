@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import shlex
 import shutil
 import signal
 from collections.abc import Callable
@@ -106,6 +108,23 @@ def test_only_the_add_on_is_trained() -> None:
     assert add_on.down_out.grad.abs().sum((1, 2, 3)).min() > 0
 
 
+def test_a_shift_alone_may_be_stored_in_8_bits_and_in_half_precision(encoder: Path, tmp_path: Path) -> None:
+    model = toy_model(encoder, tmp_path / "model")
+    model.learn_language(replace(GERMAN, rank=0))
+    randomised(model.add_ons["de"])
+    model.learns = None
+    model.save_pretrained(tmp_path / "small", bits=8)
+    small = HyperX.from_pretrained(tmp_path / "small")
+    with torch.no_grad():
+        torch.testing.assert_close(
+            small("ner#de", IDS, MASK).logits, model("ner#de", IDS, MASK).logits, atol=0.1, rtol=0
+        )
+    model.save_add_on("de", tmp_path / "de.addon")
+    half = HyperX.from_pretrained(tmp_path / "model").half()
+    half.load_add_on(tmp_path / "de.addon")
+    assert half("ner#de", IDS, MASK).logits.isfinite().all()
+
+
 @pytest.mark.parametrize("language", ["to", "pop", "type"])
 def test_languages_that_are_called_like_methods(language: str) -> None:
     model = tiny_model()
@@ -192,6 +211,15 @@ def test_damage_is_told(written: tuple[Path, Path], tmp_path: Path) -> None:
         "add_on.rank": lambda path: save_file(
             tensors, path, {add_on_file.KEY: header[add_on_file.KEY].replace('"rank": 2', '"rank": -2')}
         ),
+        "expected pairs of fi, and labels of their tasks": lambda path: save_file(
+            tensors, path, {add_on_file.KEY: header[add_on_file.KEY].replace('"language": "de"', '"language": "fi"')}
+        ),
+        "is of tasks that the model does not have: dep": lambda path: save_file(
+            tensors, path, {add_on_file.KEY: header[add_on_file.KEY].replace("ner#", "dep#")}
+        ),
+        "expected matrices of rank 1000": lambda path: save_file(
+            tensors, path, {add_on_file.KEY: header[add_on_file.KEY].replace('"rank": 2', '"rank": 1000')}
+        ),
         "missing: shift": lambda path: save_file({n: t for n, t in tensors.items() if n != "shift"}, path, header),
         "shift holds NaN or infinity": lambda path: save_file(tensors | {"shift": tensors["shift"] / 0}, path, header),
         r"shift: expected shape \(5,\), found \(2,\)": lambda path: save_file(
@@ -237,12 +265,12 @@ def test_adapting_evaluating_and_predicting(few: Path, trained: Path, capsys: py
     before = files_of(trained)
     assert main(adapt(trained, "--dev", "dev.conllu", "--max_train_steps", "60", "--learning_rate", "3e-2")) == 0
     out = capsys.readouterr().out
-    assert "Use it with: hyperx predict --language de --add_on de.addon" in out
+    told = re.search(r"Use it with: hyperx (predict .*)", out)
+    assert main([*shlex.split(told[1]), "--input", "few.conllu", "--no_cuda"]) == 0
     row = next(line for line in out.splitlines() if "pos#de" in line and "│" in line).split("│")
     assert float(row[4]) > float(row[3])
     assert sorted(path.name for path in few.iterdir()) == ["data.yaml", "de.addon", "dev.conllu", "few.conllu"]
     words = ["--no_cuda", "--add_on", "de.addon"]
-    assert main(["predict", "--checkpoint", str(trained), "--language", "de", "--input", "few.conllu", *words]) == 0
     table = ["evaluate", "--eval_ckpt", str(trained), "--test_task_language_pairs", "pos#de", "--split", "dev", *words]
     assert main([*table, "--config", "data.yaml"]) == 0
     assert row[4].strip() in capsys.readouterr().out
@@ -285,19 +313,51 @@ def test_options_may_stand_in_a_file(
 
 
 @pytest.mark.usefixtures("few")
-def test_going_on_from_an_add_on(trained: Path) -> None:
-    assert main(adapt(trained, "--max_train_steps", "2", "--rank", "1")) == 0
-    words = ["--output", "more.addon", "--add_on", "de.addon", "--max_train_steps", "1", "--learning_rate", "1e-6"]
-    assert main(adapt(trained, *words)) == 0
-    before, after = load_file("de.addon"), load_file("more.addon")
+def test_going_on_from_an_add_on(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """Tasks may be named in another order; the checkpoint may hold what was learnt."""
+    toy.write_ner(Path("few.tsv"), toy.sentences("de", 8, 8))
+    table = "data: {'pos#de': {train: few.conllu}, 'ner#de': {train: few.tsv}}\ndata_folder: ."
+    Path("data.yaml").write_text(table)
+    first = ["adapt", str(trained), "--config", "data.yaml", "--no_cuda", "--learning_rate", "1e-6"]
+    assert main([*first, "--pairs", "pos#de", "ner#de", "--output", "a", "--rank", "1", "--max_train_steps", "3"]) == 0
+    before = load_file("a")
     assert before["down_in"].shape[2] == 1
-    for name, tensor in before.items():
-        torch.testing.assert_close(after[name], tensor, atol=1e-3, rtol=0)
-    assert before["shift"].any()
+    with safe_open("a", "pt") as file:
+        header = file.metadata()
+    changed = {name: tensor + torch.randn(tensor.shape).half() for name, tensor in before.items()}
+    save_file(changed, "a", header)
+    more = [*first, "--pairs", "ner#deu", "pos#deu", "--max_train_steps", "1"]
+    assert main([*more, "--output", "b", "--add_on", "a"]) == 0
+    assert main(["compress", str(trained), "--bits", "32", "--add_on", "a", "--output", "merged"]) == 0
+    assert "add ons" in capsys.readouterr().out
+    merged = [word if word != str(trained) else "merged" for word in more]
+    assert main([*merged, "--output", "c"]) == 0
+    for name in ("b", "c"):
+        for part, tensor in load_file(name).items():
+            torch.testing.assert_close(tensor, changed[part], atol=2e-3, rtol=0)
+    refused = {
+        "--add_on: a has learnt pos#de ner#de, and goes on with these alone": ["--pairs", "pos#de", "--add_on", "a"],
+        "--rank: --add_on: a has learnt with rank 1; found 2": [
+            "--pairs",
+            "pos#de",
+            "ner#de",
+            "--add_on",
+            "a",
+            "--rank",
+            "2",
+        ],
+    }
+    for message, words in refused.items():
+        assert main([*first, *words, "--output", "d"]) == 1
+        assert message in " ".join(capsys.readouterr().err.split())
+    assert main([*merged[:2], "--pairs", "ner#de", "--train", "few.tsv", "--output", "d"]) == 1
+    assert "the checkpoint has learnt pos#de ner#de" in " ".join(capsys.readouterr().err.split())
 
 
 @pytest.mark.usefixtures("few")
-def test_an_interrupted_run_resumes_to_the_same_bits(trained: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_interrupted_run_resumes_to_the_same_bits(
+    trained: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     words = ["--dev", "dev.conllu", "--max_train_steps", "6"]
     assert main(adapt(trained, *words, "--output", "whole.addon")) == 0
     step, calls = TrainingRun._step, []
@@ -310,6 +370,12 @@ def test_an_interrupted_run_resumes_to_the_same_bits(trained: Path, monkeypatch:
 
     monkeypatch.setattr(TrainingRun, "_step", stopped)
     assert main(adapt(trained, *words)) == 130
+    capsys.readouterr()
+    assert main(adapt(trained, *words)) == 1
+    assert "--output: de.addon.run is left of a run" in capsys.readouterr().err
+    assert main(adapt(trained, *words, "--resume", "--learning_rate", "1e-4")) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "--resume: learning_rate: the run began with 0.01; found 0.0001" in told
     assert main(adapt(trained, *words, "--resume")) == 0
     assert Path("de.addon").read_bytes() == Path("whole.addon").read_bytes()
     assert not Path("de.addon.run").exists()
@@ -363,12 +429,17 @@ def test_new_entity_types_are_learnt_and_known_in_that_language_alone(
     german, english = (model.predict(words, task="ner", language=one)[0].labels["ner"] for one in ("de", "en"))
     assert "B-CITY" in german
     assert "B-LOC" in english
-    more = ["--add_on", "de.addon", "--output", "more.addon"]
-    toy.write_ner(isolated / "few.tsv", toy.sentences("de", 8, 1))
-    assert main(["adapt", str(trained), "--pairs", "ner#de", "--train", "few.tsv", *more]) == 1
-    assert "--add_on: its new labels are others than those of this data: none" in " ".join(
-        capsys.readouterr().err.split()
-    )
+    lines = [" ".join(word for word, *_ in one) for one in toy.sentences("de", 24, 6)]
+    Path("text.txt").write_text("\n".join(lines))
+    more = ["adapt", str(trained), "--pairs", "ner#de", "--add_on", "de.addon", "--no_cuda", "--max_train_steps", "1"]
+    assert main([*more, "--text", "text.txt", "--output", "text.addon"]) == 0
+    assert HyperX.from_pretrained(trained, add_ons="text.addon").config.add_ons[0].labels == {
+        "ner": ("B-CITY", "I-CITY")
+    }
+    (isolated / "few.tsv").write_text((isolated / "few.tsv").read_text().replace("-CITY", "-TOWN"))
+    assert main([*more, "--train", "few.tsv", "--output", "town.addon"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "labels that were not learnt before: ner B-TOWN I-TOWN; learn all of them anew" in told
 
 
 def test_labels_of_its_own_beside_others_in_a_batch() -> None:

@@ -715,9 +715,10 @@ def test_text_that_the_tokenizer_hardly_covers_is_told(caplog: pytest.LogCapture
     """Once a language: unknown subwords, or long words cut into letters."""
     model = tiny_model()
     model.tokenizer = tiny_tokenizer()
-    cases = {"en": (["bad"], 0), "tr": (["bad", "xyz"], 1), "de": (["abcabc", "bad"], 1)}
+    cases = {"en": (["bad"], 0), "tr": (["bad", "xyz"], 1), "de": (["abcabc"], 1), "fi": (["12345", "中文中文中"], 0)}
     for language, (words, times) in cases.items():
         caplog.clear()
         for _ in range(2):
-            model.predict([words], task="pos", language=language)
+            model.predict([words * 3] * 12, task="pos", language=language)
+        model.predict([["xyz"]], task="pos", language="sv")  # too little to tell
         assert caplog.text.count("hardly covers") == times, language

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 import toy
 from hyperx import checkpoint
 from hyperx.cli import main
-from hyperx.config import AdapterKind, HypernetworkOptions
+from hyperx.config import AdapterKind, AddOnConfig, HypernetworkOptions
 from hyperx.data.read.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError
 from hyperx.method.hypernetwork import Generator
@@ -84,6 +84,16 @@ def test_a_compressed_hypernetwork_is_trained_as_a_full_one(tmp_path: Path) -> N
     with torch.no_grad():
         for pair in ("ner#en", "pos#tr", "ner#de"):
             torch.testing.assert_close(model(pair, IDS, MASK).logits, old(pair, IDS, MASK).logits)
+
+
+def test_add_ons_are_left_out(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    old = tmp_path / "old"
+    add_on = AddOnConfig(language="de", pairs={"ner#de": 3}, rank=1)
+    tiny_model(add_ons=(add_on,)).save_pretrained(old)
+    with caplog.at_level(logging.INFO, "hyperx"):
+        model = started(WarmStart.read(old), add_ons=())
+    assert model.config.add_ons == model.config.self_trained_pairs == ()
+    assert "left out: add-ons of de" in caplog.text
 
 
 @pytest.mark.parametrize("before", [0.0, 4.0])

@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from hyperx.checkpoint import WEIGHTS
-from hyperx.config import AddOnConfig
+from hyperx.config import AddOnConfig, ModelConfig
 from hyperx.errors import CheckpointError, HyperXError
-from hyperx.files import checked, in_home, sha256
+from hyperx.files import checked, sha256
 from hyperx.languages import canonical
+from hyperx.pairs import TaskLanguagePair
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -61,7 +62,12 @@ def read_header(path: Path) -> AddOnHeader:
             value: Any = json.loads((file.metadata() or {}).get(KEY, "null"))
         if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
             raise CheckpointError(f"{path}: expected an add-on of format {FORMAT}, which hyperx adapt writes")
-        return checked(value, AddOnHeader, path)
+        header = checked(value, AddOnHeader, path)
+        add_on, pairs = header.add_on, [TaskLanguagePair.parse(pair) for pair in header.add_on.pairs]
+        tasks = [pair.task for pair in pairs if pair.key[1] == canonical(add_on.language)]
+        if not tasks or len({*tasks}) < len(pairs) or not {*tasks} >= {*add_on.labels}:
+            raise CheckpointError(f"{path}: add_on: expected pairs of {add_on.language}, and labels of their tasks")
+        return header
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
     except (SafetensorError, ValueError) as error:
@@ -70,22 +76,30 @@ def read_header(path: Path) -> AddOnHeader:
         raise CheckpointError(str(error)) from None
 
 
-def add_on_problems(names: Sequence[str], folder: Path) -> list[str]:
-    """What keeps files of add-ons from being read beside the checkpoint in a folder."""
-    problems, weights, of = [], sha256(folder / WEIGHTS) if names else "", dict[str, Path]()
-    for path in map(in_home, names):
+def add_on_problems(paths: Sequence[Path], settings: ModelConfig, folder: Path) -> list[str]:
+    """What keeps files of add-ons from being read beside the checkpoint in a folder, which has these settings."""
+    problems, weights, of = [], sha256(folder / WEIGHTS) if paths else "", dict[str, Path]()
+    for path in paths:
         try:
             header = read_header(path)
         except CheckpointError as error:
             problems.append(f"--add_on: {error}")
             continue
-        if header.weights != weights:
-            problems.append(f"--add_on: {path} was learnt beside another model than {folder}")
+        problems += [f"--add_on: {problem}" for problem in misfits(path, header, settings, weights)]
         language = canonical(header.add_on.language)
         if language in of:
             problems.append(f"--add_on: {of[language]} and {path} are both of {language}; name one of them")
         of[language] = path
     return problems
+
+
+def misfits(path: Path, header: AddOnHeader, settings: ModelConfig, weights: str) -> Iterator[str]:
+    """Why an add-on is not one of the model with these settings and the SHA-256 of its file of weights."""
+    if header.weights != weights:
+        found = f"with weights {header.weights[:12]}; these are {weights[:12]}"
+        yield f"{path} belongs to another model, {found}"
+    elif unknown := sorted({*header.add_on.tasks} - {*settings.kinds}):
+        yield f"{path} is of tasks that the model does not have: {', '.join(unknown)}"
 
 
 def read_tensors(path: Path) -> dict[str, Tensor]:

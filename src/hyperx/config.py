@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
+from hyperx.languages import canonical
 from hyperx.pairs import Group, TaskLanguagePair
 
 # All activations of the Hugging Face library, and all of its schedules that need no further argument.
@@ -177,7 +178,17 @@ class ModelConfig:
 
     def add_on_of(self, pair: TaskLanguagePair) -> AddOnConfig | None:
         """What it has learnt of a pair beside its own weights, if anything."""
-        return next((one for one in self.add_ons if pair.key in map(_key, one.pairs)), None)
+        add_on = self.add_on_for(pair.language)
+        return add_on if add_on is not None and pair.task in add_on.tasks else None
+
+    def add_on_for(self, language: str) -> AddOnConfig | None:
+        """What it has learnt of a language beside its own weights, if anything."""
+        return next((one for one in self.add_ons if canonical(one.language) == canonical(language)), None)
+
+    def with_add_on(self, add_on: AddOnConfig) -> ModelConfig:
+        """The configuration with one more, in place of that of the same language."""
+        others = (one for one in self.add_ons if canonical(one.language) != canonical(add_on.language))
+        return replace(self, add_ons=(*others, add_on))
 
     def labels_of(self, pair: TaskLanguagePair) -> tuple[str, ...]:
         """The labels that a pair's logits are of."""
@@ -226,10 +237,6 @@ class ModelConfig:
     def to_json(self) -> dict[str, Any]:
         """A JSON value of which `files.checked` makes the configuration again."""
         return asdict(self)
-
-
-def _key(pair: str) -> tuple[str, str]:
-    return TaskLanguagePair.parse(pair).key
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -418,9 +425,9 @@ class AdaptConfig:
     """Tasks of the model in one language, such as: pos#gsw dep#gsw."""
     language: str | None = None
     """In place of pairs: all tasks that the model was trained on, in this language."""
-    train: tuple[str, ...] = ()
+    train: tuple[Path, ...] = ()
     """Files with labelled sentences, read for every pair. By default the data of each pair is found as for training."""
-    text: tuple[str, ...] = ()
+    text: tuple[Path, ...] = ()
     """Files with raw text, in place of labelled sentences: the model labels it, and learns what it is most sure of."""
     text_samples: Count = 2000
     """Sentences of the text that are labelled, from the first."""
@@ -428,7 +435,7 @@ class AdaptConfig:
     """Share of them to learn from, those that the model is most sure of."""
     rounds: Count = 1
     """How often the text is labelled, each time by the model with what it has learnt so far."""
-    dev: tuple[str, ...] = ()
+    dev: tuple[Path, ...] = ()
     """Files to score on while learning, of which the best state is kept."""
     output: Path | None = None
     """A new file for what is learnt, for --add_on of predict and evaluate."""
@@ -496,7 +503,7 @@ class EvaluateConfig:
     """UD treebanks to read, such as: en=en_pud, whatever training read. 'hyperx languages' lists them."""
     output: Path | None = None
     """Folder for results.json and results.md; by default the checkpoint. Results of other pairs there are kept."""
-    add_on: tuple[str, ...] = ()
+    add_on: tuple[Path, ...] = ()
     """Files of hyperx adapt, with what was learnt of languages beside this checkpoint. Results are then only shown,
     unless --output names a folder for them."""
     no_cuda: bool = False
@@ -528,7 +535,7 @@ class PredictConfig:
     style: str | None = None
     """Corpus whose annotation to follow, such as: wikiann; one of those that the model's training data named. By
     default that of the pair's own training data, or what all corpora of the task have in common."""
-    add_on: tuple[str, ...] = ()
+    add_on: tuple[Path, ...] = ()
     """Files of hyperx adapt, with what was learnt of languages beside this checkpoint."""
     input: Path | None = None
     """File to read; by default standard input."""
@@ -580,7 +587,7 @@ class CompressConfig:
     """8: store matrices as whole numbers with a scale for each row; 32: as they are."""
     encoder_bits: int | None = None
     """If the encoder's layers were trained: bits of what changed in their matrices, 2, 8 or 32; by default as bits."""
-    add_on: tuple[str, ...] = ()
+    add_on: tuple[Path, ...] = ()
     """Files of hyperx adapt, to be merged into the new checkpoint; with --bits 32 that is all that is done."""
     model_name_or_path: str | None = None
     """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
@@ -612,6 +619,8 @@ class LanguagesConfig:
     checkpoint: Path | None = None
     """A checkpoint folder, an output folder, or a name of hyperx models, such as: default. Of its languages the table
     tells the sentences it was trained on, and of which languages' embeddings the others read a mean."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

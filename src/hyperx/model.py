@@ -95,7 +95,7 @@ class HyperX(nn.Module):
     tokenizer: FastTokenizer | None = None
     folder: Path | None = None
     """The checkpoint that it was loaded from."""
-    learns: str | None
+    learns: str | None = None
     """The language whose add-on alone is trained and saved, if one is."""
 
     def __init__(self, encoder: Encoder, config: ModelConfig) -> None:
@@ -126,7 +126,6 @@ class HyperX(nn.Module):
         self.hypernetwork = writer if isinstance(writer, Hypernetwork) else None
         self.plain_adapters = writer if isinstance(writer, PlainAdapters) else None
         self.add_ons = Named({canonical(one.language): self._new_add_on(one) for one in config.add_ons})
-        self.learns: str | None = None
         self.tasks: Mapping[str, Task] = make_tasks(config.kinds)
         vocabulary, width = self.word_embeddings.shape
         facts = HeadFacts(encoder.config.hidden_size, width, vocabulary, shape, *head_form(encoder.config))
@@ -374,9 +373,15 @@ class HyperX(nn.Module):
         if self.hypernetwork is None:
             adapters = self.config.architecture.adapters
             raise HyperXError(f"the model's adapters are {adapters}: add-ons are changes of what a hypernetwork writes")
+        for task in config.tasks:
+            if problem := task_problem(self.config, task):
+                raise HyperXError(problem)
+            if config.labels.get(task) and not getattr(self.heads[task], "takes_rows", False):
+                raise HyperXError(f"{task}: its head takes no labels beside its own: {', '.join(config.labels[task])}")
         layers, hidden_size = len(encoder_layers(self.encoder)), self.encoder.config.hidden_size
-        options = self.config.hypernetwork
-        return AddOn(
+        options, languages = self.config.hypernetwork, self.config.languages
+        is_new = canonical(config.language) not in map(canonical, languages)
+        add_on = AddOn(
             tasks=len(config.pairs),
             language_dim=options.language_embedding_dim,
             layers=layers,
@@ -384,7 +389,9 @@ class HyperX(nn.Module):
             adapter_dim=options.adapter_dim,
             rank=config.rank,
             labels=sum(map(len, config.labels.values())),
+            near=len(languages) if options.relatives and is_new else 0,
         )
+        return add_on.to(self.hypernetwork.source.language)
 
     def learn_language(self, config: AddOnConfig, *, anew: bool = True) -> None:
         """Freeze all but a language's add-on, which alone is trained and saved from now on: a new one, which changes
@@ -394,9 +401,15 @@ class HyperX(nn.Module):
             HyperXError: if the model has no hypernetwork, or no such task.
         """
         self.learns = canonical(config.language)
-        self._put_add_on(config, self._new_add_on(config) if anew else cast(AddOn, self.add_ons[self.learns]))
+        if anew:
+            add_on = self._new_add_on(config)
+            if add_on.near.numel() and typology.data_folder() is not None:
+                near = typology.similarities([config.language, *self.config.languages])[0, 1:]
+                add_on.near.data.copy_(torch.from_numpy(near))
+            self.add_ons[self.learns] = add_on
+        self.config = self.config.with_add_on(config)
         self.requires_grad_(False)
-        self.add_ons[self.learns].requires_grad_(True)
+        cast(AddOn, self.add_ons[self.learns]).learn()
 
     def load_add_on(self, file: str | Path) -> None:
         """Read what was learnt of a language beside this model; it takes the place of what the model had learnt so of
@@ -409,17 +422,20 @@ class HyperX(nn.Module):
             CheckpointError: if the file is damaged, no add-on, or one of another model.
         """
         path = _path("file", file)
-        header, tensors, weights = add_on_file.read_header(path), add_on_file.read_tensors(path), self._weights()
-        if header.weights != weights:
-            found = f"with weights {header.weights[:12]}; these are {weights[:12]}"
-            raise CheckpointError(f"{path} belongs to another model, {found}")
+        header, tensors = add_on_file.read_header(path), add_on_file.read_tensors(path)
+        for problem in add_on_file.misfits(path, header, self.config, self._weights()):
+            raise CheckpointError(problem)
+        rank = tensors["down_in"].shape[2:3] if "down_in" in tensors else ()
+        if rank != (header.add_on.rank,):  # before there is room made for it
+            raise CheckpointError(f"{path} is damaged: expected matrices of rank {header.add_on.rank}")
         add_on = self._new_add_on(header.add_on)
         own = dict(add_on.named_parameters())
         faults = [f"missing: {name}" for name in own if name not in tensors]
         faults += [f"unexpected: {name}" for name in tensors if name not in own]
-        copied = {name: [(own[name], tensor)] for name, tensor in tensors.items() if name in own}
+        copied = {name: [(own[name], tensor.to(own[name].dtype))] for name, tensor in tensors.items() if name in own}
         checkpoint.copy_weights(copied, faults, f"{path} does not fit the model")
-        self._put_add_on(header.add_on, add_on)
+        self.add_ons[canonical(header.add_on.language)] = add_on
+        self.config = self.config.with_add_on(header.add_on)
 
     def save_add_on(self, language: str, file: str | Path) -> None:
         """Write what was learnt of a language beside the model's own weights, in 16 bits.
@@ -430,7 +446,8 @@ class HyperX(nn.Module):
         key = canonical(language)
         if key not in self.add_ons:
             raise HyperXError(f"the model has no add-on for {language}; it has {', '.join(self.add_ons) or 'none'}")
-        config = next(one for one in self.config.add_ons if canonical(one.language) == key)
+        config = self.config.add_on_for(language)
+        assert config is not None
         header = add_on_file.AddOnHeader(add_on=config, weights=self._weights(), hyperx=hyperx.__version__)
         add_on_file.write_add_on(_path("file", file), header, dict(self.add_ons[key].named_parameters()))
 
@@ -439,15 +456,6 @@ class HyperX(nn.Module):
         self.add_ons.pop(canonical(language))
         left = tuple(one for one in self.config.add_ons if canonical(one.language) in self.add_ons)
         self.config = replace(self.config, add_ons=left)
-
-    def _put_add_on(self, config: AddOnConfig, add_on: AddOn) -> None:
-        for task in config.tasks:
-            if problem := task_problem(self.config, task):
-                raise HyperXError(problem)
-        key = canonical(config.language)
-        self.add_ons[key] = add_on.to(self.word_embeddings.device)
-        others = (one for one in self.config.add_ons if canonical(one.language) != key)
-        self.config = replace(self.config, add_ons=(*others, config))
 
     def _weights(self) -> str:
         """What identifies the weights of the checkpoint that the model comes from."""
@@ -530,6 +538,11 @@ class HyperX(nn.Module):
         shares = (weights / weights.sum()).tolist()
         return {languages[row]: shares[row] for row in weights.argsort(descending=True).tolist() if shares[row] > 0}
 
+    def most_of(self, pair: TaskLanguagePair) -> str:
+        """The greatest of the shares of what a pair reads, in words."""
+        shares = list(self.reads(pair).items())[:NEAREST]
+        return ", ".join(f"{name} {share:.0%}" for name, share in shares)
+
     def made_of(self, language: str) -> str:
         """What a language without training data reads, in words."""
         if self.hypernetwork is None or self.hypernetwork.source.similarity is None:
@@ -541,9 +554,10 @@ class HyperX(nn.Module):
         tasks: dict[str, list[str]] = {}
         trained = self.config.trained_tasks
         for task in (name for name in predictable(self.config) if name in trained):
-            shares = self.reads(TaskLanguagePair(task, language))
-            most = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:NEAREST])
-            tasks.setdefault(f"{len(shares)} languages, most of {most}", []).append(task)
+            pair = TaskLanguagePair(task, language)
+            if self.config.add_on_of(pair) is None:
+                told = f"{len(self.reads(pair))} languages, most of {self.most_of(pair)}"
+                tasks.setdefault(told, []).append(task)
         return "a mean: " + "; ".join(f"for {' and '.join(own)} of {text}" for text, own in tasks.items())
 
     @never_compiled
@@ -552,12 +566,16 @@ class HyperX(nn.Module):
         knows is there; None if the model asks for nothing of it."""
         similarity = None if self.hypernetwork is None else self.hypernetwork.source.similarity
         absent = {pair.key[1] for pair in pairs} - set(map(canonical, self.config.languages))
-        if similarity is None or not absent or typology.data_folder() is None:
+        if similarity is None or not absent:
             return None
         rows = similarity.new_zeros(len(pairs), len(self.config.languages))
         for row, pair in enumerate(pairs):
-            if pair.key[1] in absent:
-                near = typology.similarities([pair.key[1], *self.config.languages])[0, 1:]
+            if (language := pair.key[1]) not in absent:
+                continue
+            if self.config.add_on_of(pair) is not None:
+                rows[row] = cast(Tensor, self.add_ons[language].near)
+            elif typology.data_folder() is not None:
+                near = typology.similarities([language, *self.config.languages])[0, 1:]
                 rows[row] = torch.from_numpy(near)
         return rows
 

@@ -109,7 +109,10 @@ def read_values(kind: type[Any], values: Mapping[str, Any], problems: list[str],
             continue
         if isinstance(value, str) and value == "None" and NoneType in get_args(types[name]):
             value = None
-        if get_origin(types[name]) is tuple:
+        if get_args(types[name])[:1] == (Path,) and get_origin(types[name]) is tuple:
+            given = value if isinstance(value, list | tuple) else [value]
+            value = tuple(in_home(one) if isinstance(one, str | Path) else one for one in given)
+        elif get_origin(types[name]) is tuple:
             if isinstance(value, Mapping):
                 pairs = {key: _joined(one) if name == "treebanks" else one for key, one in value.items()}
                 value = [f"{key}={one}" if isinstance(one, str | int | float) else one for key, one in pairs.items()]

@@ -46,7 +46,7 @@ def packed(
         if name in changed:
             value, own = (value - before[name].detach().cpu()).float(), bits if encoder_bits is None else encoder_bits
             name += CHANGE
-        if value.dim() > 1 and own < 32:
+        if value.dim() > 1 and own < 32 and value.numel():
             value, small[name + SCALE] = in_8_bits(value.float()) if own == 8 else in_2_bits(value.flatten(1))
         small[name] = value
     return small

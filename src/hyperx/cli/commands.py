@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import shutil
 from collections import Counter
 from collections.abc import Sequence
@@ -62,8 +63,9 @@ def adapt(arguments: Sequence[str]) -> None:
     if rows:
         print_table("Scores on dev data", ["pair", "sentences", "without", "with"], rows)
     size = f"{learnt.output.stat().st_size / 1000:.0f} kB"
-    use = f"hyperx predict --language {learnt.add_on.language} --add_on {learnt.output}"
-    print(f"Learnt: {learnt.output} ({size}). Use it with: {use}")
+    where = [] if config.folder is None else ["--checkpoint", str(config.folder)]
+    words = ["hyperx", "predict", *where, "--language", learnt.add_on.language, "--add_on", str(learnt.output)]
+    print(f"Learnt: {learnt.output} ({size}). Use it with: {shlex.join(words)}")
 
 
 def evaluate(arguments: Sequence[str]) -> None:
@@ -121,7 +123,10 @@ def compress(arguments: Sequence[str]) -> None:
         for name, (size, *_) in checkpoint.read_sizes(place).items():
             count[name.partition(".")[0].replace("_", " ")] += size
         count["all"] = (place / checkpoint.WEIGHTS).stat().st_size
-    rows = [[part, f"{size:,}", f"{after[part]:,}", f"{after[part] / size:.1%}"] for part, size in before.items()]
+    rows = [
+        [part, f"{before[part]:,}", f"{size:,}", f"{size / before[part]:.1%}" if before[part] else ""]
+        for part, size in {**before, **after}.items()
+    ]
     print_table(f"Bytes of {output / checkpoint.WEIGHTS}", ["part", "before", "after", "of before"], rows)
     print(f"Compressed. Evaluate it with: hyperx evaluate --eval_ckpt {output}")
 
@@ -147,7 +152,7 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path]:
     try:
         folder = checkpoint.resolve(folder)
         settings, sizes = checkpoint.read_config(folder), checkpoint.read_sizes(folder)
-        problems += add_on_problems(config.add_on, folder)
+        problems += add_on_problems(config.add_on, settings, folder)
     except CheckpointError as error:
         raise ConfigError([str(error), *problems]) from None
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
@@ -167,7 +172,7 @@ def languages(arguments: Sequence[str]) -> None:
     config = parse(LanguagesConfig, arguments, "languages")
     words = config.words
     if config.checkpoint is not None:
-        _print_languages_of(config.checkpoint, words)
+        _print_languages_of(config.checkpoint, words, config.model_name_or_path)
         return
     every = known_languages().values()
     rows = []
@@ -185,35 +190,35 @@ def languages(arguments: Sequence[str]) -> None:
     )
 
 
-def _print_languages_of(folder: Path, words: Sequence[str]) -> None:
+def _print_languages_of(folder: Path, words: Sequence[str], encoder: str | None) -> None:
     """Print a table of the languages of a checkpoint, those with training data first; raises a HyperXError if none is
     called by the words."""
     from hyperx import checkpoint
     from hyperx.data.locate.spec import DataRecord
 
     path = checkpoint.resolve(folder)
-    from hyperx.model import NEAREST, HyperX
+    from hyperx.model import HyperX
 
-    model = HyperX.from_pretrained(path)
+    model = HyperX.from_pretrained(path, encoder=encoder)
     settings, known, counts = model.config, known_languages(), dict[tuple[str, str], str]()
     record = checkpoint.read_json(path / checkpoint.DATA, DataRecord) if (path / checkpoint.DATA).is_file() else None
-    for pair in settings.labelled_pairs:
-        counts[pair.key] = f"{record.sentences[str(pair)]:,}" if record and str(pair) in record.sentences else "yes"
-    own = {canonical(code): code for code in settings.languages}
-    wanted = [
-        code for code in own if not words or any(_is_called(known[code], word) for word in words if code in known)
-    ]
+    for name in settings.trained_pairs:
+        told = record.sentences.get(name) if record else None
+        counts[TaskLanguagePair.parse(name).key] = "yes" if told is None else f"{told:,}"
+    for add_on in settings.add_ons:
+        counts |= {TaskLanguagePair.parse(name).key: f"{count:,} (add-on)" for name, count in add_on.pairs.items()}
+    own = {canonical(code): code for code in [*settings.languages, *(one.language for one in settings.add_ons)]}
+    called = {code for code in known for word in words if _is_called(known[code], word)}
+    wanted = [code for code in own if code in called or not words]
     wanted += [code for word in words if (code := canonical(word)) not in wanted and (code in own or is_language(word))]
     if not wanted:
         raise HyperXError(f"no language of {folder} is called {' or '.join(words)}; without names all are listed")
     header, rows = ["code", "language", "trained on", "reads, where it was not"], []
-    for code in sorted(wanted, key=lambda code: code not in settings.trained_languages):
+    for code in sorted(wanted, key=lambda code: not any(language == code for _, language in counts)):
         trained = [f"{task} {counts[task, code]}" for task in settings.kinds if (task, code) in counts]
         means: dict[str, list[str]] = {}
         for task in settings.kinds:
-            shares = model.reads(TaskLanguagePair(task, code))
-            if len(shares) > 1 or code not in map(canonical, shares):
-                most = ", ".join(f"{name} {share:.0%}" for name, share in list(shares.items())[:NEAREST])
+            if (task, code) not in counts and (most := model.most_of(TaskLanguagePair(task, code))):
                 means.setdefault(most, []).append(task)
         reads = "; ".join(f"{' '.join(tasks)}: {most}" for most, tasks in means.items())
         rows.append([own.get(code, code), known[code].name if code in known else "", ", ".join(trained), reads])

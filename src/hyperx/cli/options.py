@@ -12,6 +12,7 @@ import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import is_dataclass
 from itertools import pairwise
+from pathlib import Path
 from types import NoneType
 from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
@@ -146,7 +147,7 @@ def _placeholder(hint: Any, default: Any) -> str:
     if origin is Literal:
         return f"{{{', '.join(map(str, parts))}}}"
     if origin is tuple:
-        return "NAME [NAME ...]"
+        return "PATH [PATH ...]" if parts[0] is Path else "NAME [NAME ...]"
     if parts:
         return "|".join(_placeholder(part, default) for part in parts if part is not NoneType or default is not None)
     return {str: "TEXT", NoneType: "None"}.get(hint) or hint.__name__.upper()

@@ -32,6 +32,7 @@ from hyperx.data.read.lines import FirstFaults
 from hyperx.data.read.sentence import Prediction
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, itemised
 from hyperx.files import missing_encoder
+from hyperx.languages import canonical
 from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.request import language_problem, predicted_tasks, prediction_problems, style_problems
@@ -99,7 +100,7 @@ def option_problems(config: PredictConfig) -> list[str]:
         settings = checkpoint.read_config(folder)
     except CheckpointError as error:
         return [*problems, f"--checkpoint: {error}"]
-    problems += add_on_problems(config.add_on, folder)
+    problems += add_on_problems(config.add_on, settings, folder)
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
         problems.append(f"--model_name_or_path: {missing}")
     problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tasks)]
@@ -127,6 +128,9 @@ def predictions_of(
     tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
     read = config.like or config.language
     predictor.tell_language(read)
+    for add_on in model.config.add_ons:
+        if config.add_on and canonical(add_on.language) != canonical(read):
+            log.warning("the add-on of %s is not used: the text is tagged as %s", add_on.language, read)
     places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
     labels = {task: model.config.labels_of(TaskLanguagePair(task, read)) for task in tasks}
     if problems := label_problems(config, places, labels):

@@ -69,7 +69,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
             raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
         if missing := missing_encoder(config.model_name_or_path or settings.encoder):
             problems.append(f"--model_name_or_path: {missing}")
-        problems += add_on_problems(config.add_on, folder)
+        problems += add_on_problems(config.add_on, settings, folder)
     for pair in pairs:
         if problem := task_problem(settings, pair.task):
             problems.append(f"--test_task_language_pairs: {pair}: {problem}")
@@ -87,7 +87,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     output = config.output or (folder if alone else None)
     if model is None and folder is not None and output is not None:
         path = output / (checkpoint.RESULTS if config.split == "test" else f"results_{config.split}.json")
-        parts = [path for path in (folder / checkpoint.WEIGHTS, *map(in_home, config.add_on)) if path.is_file()]
+        parts = [path for path in (folder / checkpoint.WEIGHTS, *config.add_on) if path.is_file()]
         weights = " ".join(map(content_hash, parts))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)

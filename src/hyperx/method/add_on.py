@@ -32,10 +32,20 @@ class AddOn(nn.Module):
         adapter_dim: bottleneck size b.
         rank: rank r of the changes; 0 for the shift alone.
         labels: number of labels of all its tasks that the model lacks.
+        near: number G of the model's languages, if it weighs them by how similar they are to one that it lacks; else 0.
     """
 
     def __init__(
-        self, *, tasks: int, language_dim: int, layers: int, hidden_size: int, adapter_dim: int, rank: int, labels: int
+        self,
+        *,
+        tasks: int,
+        language_dim: int,
+        layers: int,
+        hidden_size: int,
+        adapter_dim: int,
+        rank: int,
+        labels: int,
+        near: int,
     ) -> None:
         super().__init__()
         h, b = hidden_size, adapter_dim
@@ -45,6 +55,13 @@ class AddOn(nn.Module):
         self.up_in = nn.Parameter(torch.randn(tasks, layers, rank, b) * b**-0.5)
         self.up_out = nn.Parameter(torch.zeros(tasks, layers, h, rank))
         self.rows = nn.Parameter(torch.zeros(labels, h + 1))
+        # A fact, kept since what is learnt is a change of what the language read then.
+        self.near = nn.Parameter(torch.zeros(near), requires_grad=False)
+
+    def learn(self) -> None:
+        """Make all trained that is learnt."""
+        self.requires_grad_(True)
+        self.near.requires_grad_(False)
 
     @property
     def language_shift(self) -> Tensor:

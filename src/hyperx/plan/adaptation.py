@@ -2,49 +2,52 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hyperx import checkpoint
-from hyperx.add_on_file import AddOnHeader, add_on_problems, read_header
-from hyperx.config import AdaptConfig, DataOptions, ModelConfig, ModelOptions, TrainConfig, TrainingOptions
+from hyperx.add_on_file import add_on_problems, read_header
+from hyperx.config import AdaptConfig, AddOnConfig, DataOptions, ModelConfig, ModelOptions, TrainConfig, TrainingOptions
 from hyperx.errors import CheckpointError, ConfigError
-from hyperx.files import in_home, missing_encoder
-from hyperx.languages import canonical
+from hyperx.files import missing_encoder
 from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.options import Plan, parse_pairs, plan_run, raw_text_of
+from hyperx.plan.options import Plan, output_problems, parse_pairs, plan_run, raw_text_of
 from hyperx.plan.warm_start import WarmStart
 from hyperx.prediction.request import predictable, prediction_problems
 
 SAME_OPTION = {
     "--train_task_language_pairs": "--pairs", "--self_train_task_language_pairs": "--pairs", "--output_dir": "--output",
+    "--per_device_train_batch_size": "--batch_size", "--self_train_samples": "--text_samples",
+    "--self_train_share": "--text_share", "under 'train' in the data table": "as --train",
 }  # fmt: skip
 """What options of training are called here."""
 
 
 @dataclass(frozen=True)
 class Adaptation:
-    """What is to be learnt, checked: the plan of the run, and what was learnt before."""
+    """What is to be learnt, checked: the plan of the run, the checkpoint, and the file to write."""
 
     config: AdaptConfig
     plan: Plan
     folder: Path
-    """The checkpoint."""
     output: Path
     language: str
-    earlier: AddOnHeader | None
 
 
 def plan_adaptation(config: AdaptConfig) -> Adaptation:
     """The plan, without reading data or loading a model. All problems are one ConfigError, each naming its option."""
     problems = value_problems(config)
-    output = config.output or Path("add-on")
-    if config.output is None:
+    output = config.output if config.output is not None and config.output.name else Path("add-on")
+    state = output.with_name(f"{output.name}.run")
+    if output != config.output:
         problems.append("--output: name a new file, such as gsw.addon")
     elif output.exists():
         problems.append(f"--output: {output} exists already; name a new file")
+    elif state.is_dir() and any(state.iterdir()) and not config.resume:
+        problems.append(f"--output: {state} is left of a run: go on with --resume, or delete it to start anew")
     try:
         folder = checkpoint.resolve(config.folder)
         settings = checkpoint.read_config(folder)
@@ -52,41 +55,55 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
         raise ConfigError([*problems, str(error)]) from None
     pairs = _pairs(config, settings, problems)
     problems += _model_problems(config, settings, pairs)
-    earlier = None
     if config.add_on is not None:
+        problems += add_on_problems([config.add_on], settings, folder)
         with suppress(CheckpointError):  # told with the others
-            earlier = read_header(config.add_on)
-            problems += _earlier_problems(config.add_on, earlier, pairs)
-        problems += add_on_problems([str(config.add_on)], folder)
+            settings = settings.with_add_on(read_header(config.add_on).add_on)
+    earlier = settings.add_on_for(pairs[0].language) if pairs else None
+    if earlier is not None:
+        problems += _earlier_problems(config, earlier, pairs)
+        further = {task: labels + earlier.labels.get(task, ()) for task, labels in settings.labels.items()}
+        settings = replace(settings, labels=further)
     named = tuple(map(str, pairs))
     # Paths of the table are relative to the data folder.
-    files = {name: [str(in_home(one).absolute()) for one in getattr(config, name)] for name in ("train", "dev", "text")}
-    given = {name: files[name] for name in ("train", "dev") if files[name]}
-    table = {**config.data, **(dict.fromkeys(named, given) if given else {})}
+    files = {name: [str(one.absolute()) for one in getattr(config, name)] for name in ("train", "dev", "text")}
+    table = {TaskLanguagePair.parse(name).key: (name, entry) for name, entry in config.data.items() if "#" in name}
+    data = dict(config.data)
+    for pair in pairs:
+        name, entry = table.get(pair.key, (str(pair), {}))
+        own = {split: files[split] for split in ("train", "dev") if files[split]}
+        if own and not isinstance(entry, Mapping):
+            problems.append(f"--train, --dev: the data table has {name} already; name its files there")
+        elif own:
+            data[name] = {**entry, **own}
     if config.text:
         if config.train:
             problems.append("--text stands in place of --train; learn from one, then from the other with --add_on")
-        table |= {str(raw_text_of(pair)): {"train": files["text"]} for pair in pairs[:1]}
+        data |= {str(raw_text_of(pair)): {"train": files["text"]} for pair in pairs[:1]}
     elif config.rounds > 1:
         problems.append("--rounds is of --text; leave it out")
+    for name, entry in data.items():  # what is learnt is read whatever the corpus
+        data[name] = (
+            {key: one for key, one in entry.items() if key != "corpus"} if isinstance(entry, Mapping) else entry
+        )
     tasks = {pair.task: settings.kinds.get(pair.task, pair.task) for pair in pairs}
     run = TrainConfig(
         data=DataOptions(
             tasks=tuple(name if name == kind else f"{name}={kind}" for name, kind in tasks.items()),
             train_task_language_pairs=() if config.text else named,
-            eval_task_language_pairs=named if config.text and config.dev else (),
+            eval_task_language_pairs=named if config.text and (config.dev or config.data) else (),
             self_train_task_language_pairs=named if config.text else (),
             self_train_samples=config.text_samples,
             self_train_share=config.text_share,
             data_folder=config.data_folder,
-            data=table,
+            data=data,
             label_map=config.label_map,
             max_length=settings.max_length,
             max_train_samples=config.max_train_samples,
         ),
         model=ModelOptions(model_name_or_path=config.model_name_or_path or settings.encoder),
         training=TrainingOptions(
-            output_dir=output.with_name(f"{output.name}.run"),
+            output_dir=state,
             resume=config.resume,
             max_train_steps=config.max_train_steps,
             per_device_train_batch_size=config.batch_size,
@@ -96,18 +113,24 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
             disable_progress_bar=config.disable_progress_bar,
         ),
     )
+    problems += _renamed(output_problems(replace(run.training, resume=True)))
     try:
-        plan = plan_run(run, beside=WarmStart(folder, settings))
+        plan = plan_run(run, trains=False, beside=WarmStart(folder, settings))
     except ConfigError as error:
-        own = [*error.problems]
-        for theirs, ours in SAME_OPTION.items():
-            own = [problem.replace(theirs, ours) for problem in own]
-        raise ConfigError(list(dict.fromkeys([*problems, *own]))) from None
+        raise ConfigError(list(dict.fromkeys([*problems, *_renamed(error.problems)]))) from None
     if problems:
         raise ConfigError(problems)
     if not plan.eval_pairs:
         plan = replace(plan, config=replace(run, training=replace(run.training, evaluation_strategy="no")))
-    return Adaptation(config, plan, folder, output, pairs[0].language, earlier)
+    return Adaptation(config, plan, folder, output, pairs[0].language)
+
+
+def _renamed(problems: Iterable[str]) -> list[str]:
+    """Problems of a run of training, with options as they are called here."""
+    told = list(problems)
+    for theirs, ours in SAME_OPTION.items():
+        told = [problem.replace(theirs, ours) for problem in told]
+    return told
 
 
 def _pairs(config: AdaptConfig, settings: ModelConfig, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
@@ -140,12 +163,11 @@ def _model_problems(config: AdaptConfig, settings: ModelConfig, pairs: tuple[Tas
     return problems
 
 
-def _earlier_problems(path: Path, earlier: AddOnHeader, pairs: tuple[TaskLanguagePair, ...]) -> list[str]:
-    """What keeps a run from going on from an add-on."""
-    problems = []
-    if pairs and canonical(earlier.add_on.language) != pairs[0].key[1]:
-        problems.append(f"--add_on: {path} is of {earlier.add_on.language}; --pairs name {pairs[0].language}")
-    missing = [str(pair) for pair in pairs if pair.task not in earlier.add_on.tasks]
-    if missing or len(pairs) != len(earlier.add_on.pairs):
-        problems.append(f"--add_on: {path} has learnt {', '.join(earlier.add_on.pairs)}; name the same --pairs")
-    return problems
+def _earlier_problems(config: AdaptConfig, earlier: AddOnConfig, pairs: tuple[TaskLanguagePair, ...]) -> Iterator[str]:
+    """What keeps a run from going on from what was learnt of its language before."""
+    place = "the checkpoint" if config.add_on is None else f"--add_on: {config.add_on}"
+    if {pair.task for pair in pairs} != set(earlier.tasks):
+        learnt = " ".join(earlier.pairs)
+        yield f"{place} has learnt {learnt}, and goes on with these alone: name them as --pairs, or learn anew"
+    if config.rank not in (None, earlier.rank):
+        yield f"--rank: {place} has learnt with rank {earlier.rank}; found {config.rank}. Leave it out"

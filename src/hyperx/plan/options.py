@@ -11,7 +11,7 @@ import logging
 import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -107,7 +107,7 @@ def plan_run(config: TrainConfig, *, trains: bool = True, beside: WarmStart | No
     learns beside a checkpoint, if that is given. All problems are one ConfigError, each naming its option."""
     problems, data = list[str](), config.data
     if trains:
-        problems += _output_problems(config.training)
+        problems += output_problems(config.training)
     start = beside or _read_start(config, problems)
     problems += _value_problems(config)
     if data.data_folder != DataOptions().data_folder and not data.data_folder.is_dir():
@@ -154,7 +154,7 @@ def plan_run(config: TrainConfig, *, trains: bool = True, beside: WarmStart | No
     return plan
 
 
-def _output_problems(options: TrainingOptions) -> Iterator[str]:
+def output_problems(options: TrainingOptions) -> Iterator[str]:
     """The output folder must be new or empty, unless resumed or overwritten on purpose."""
     folder = options.output_dir
     if folder is None:
@@ -317,7 +317,10 @@ def _best_problems(plan: Plan) -> list[str]:
     """An evaluation pair must enter the average that chooses the best checkpoint. If only auxiliary tasks are
     evaluated, and no option asks for a choice, the last checkpoint is used instead."""
     options = plan.config.training
-    trained = (*plan.train_pairs, *(() if plan.start is None else plan.start.config.labelled_pairs))
+    trained = (
+        *plan.train_pairs,
+        *(() if plan.start is None else replace(plan.start.config, add_ons=()).labelled_pairs),
+    )
     auxiliary = {name for name, kind in kinds_of(plan.kinds).items() if kind.auxiliary}
     averaged = [pair for pair in plan.eval_pairs if pair.task in plan.trained_tasks - auxiliary]
     for pair in plan.eval_pairs:

@@ -24,7 +24,7 @@ log = logging.getLogger(__name__)
 TASK_ROWS, LANGUAGE_ROWS, CORPUS_ROWS = (f"hypernetwork.source.{part}" for part in ("task", "language", "corpus"))
 SIMILARITY = "hypernetwork.source.similarity"
 """Facts on languages, which every run looks up for its own."""
-HEADS, PLAIN = "heads.", "plain_adapters."
+HEADS, PLAIN, ADD_ONS = "heads.", "plain_adapters.", "add_ons."
 OPTION = "--load_from_ckpt"
 
 
@@ -84,7 +84,7 @@ class WarmStart:
         ]
         trained = tuple(dict.fromkeys((*config.trained_pairs, *earlier)))
         corpora = self.corpora(config.corpora, config.trained_keys, config.kinds, config.languages)
-        labelled = {str(pair) for pair in (*config.labelled_pairs, *then.labelled_pairs)}
+        labelled = {str(pair) for pair in (*config.labelled_pairs, *replace(then, add_ons=()).labelled_pairs)}
         return replace(
             config,
             trained_pairs=trained,
@@ -124,7 +124,7 @@ class WarmStart:
         own = {name: one for name, one in model.named_parameters() if name != SIMILARITY}
         faults: list[str] = []
         tensors = expanded(restored(checkpoint.read_tensors(self.folder), own, faults))
-        tensors.pop(SIMILARITY, None)
+        tensors = {name: one for name, one in tensors.items() if not name.startswith((SIMILARITY, ADD_ONS))}
         copied = {name: list(self._rows(name, own[name], one, config)) for name, one in tensors.items() if name in own}
         faults += [f"missing: {name}" for name in own if name not in copied and self._is_due(name, self.config.labels)]
         faults += [f"unexpected: {name}" for name in tensors if name not in own and self._is_due(name, config.labels)]
@@ -176,6 +176,7 @@ class WarmStart:
                 "languages": [one for one in trained if canonical(one) not in before],
             },
             "not of this run, so left out": {
+                "add-ons of": [one.language for one in then.add_ons],
                 "tasks": [task for task in then.kinds if task not in config.kinds],
                 "languages": [one for one in then.languages if canonical(one) not in _codes(config)],
             },

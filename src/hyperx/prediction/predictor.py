@@ -33,8 +33,9 @@ SPREAD = 9 / 8
 ENOUGH = {"cpu": 256}
 """By device type, the number of subwords from which a larger batch is no faster per subword."""
 ENOUGH_ELSEWHERE = 2**14
-SAMPLE, MOST_UNKNOWN, MOST_CUT = 100, 0.05, 0.5
-"""How many sentences are looked at for what the tokenizer does not cover, and the shares of words that are too many."""
+SAMPLE, LEAST_WORDS, MOST_UNKNOWN, MOST_CUT = 100, 30, 0.05, 0.5
+"""What is looked at for what the tokenizer does not cover: sentences at most, words at least; and shares of words that
+are too many."""
 
 
 class Turn:
@@ -85,9 +86,9 @@ class Predictor:
         if language not in self.model.told:
             tell_language(self.model.config, language, self.model.made_of)
             self.model.told.add(language)
-            config = self.model.config
-            known_languages = config.trained_languages | {canonical(one.language) for one in config.add_ons}
-            if canonical(language) not in known_languages and (known := self.model.expected):
+            config, add_on = self.model.config, self.model.config.add_on_for(language)
+            unseen = canonical(language) not in config.trained_languages and add_on is None
+            if unseen and (known := self.model.expected):
                 log.info("in languages without training data it scored: %s", known)
 
     def predict(
@@ -143,15 +144,16 @@ class Predictor:
                 )
 
     def _tell_coverage(self, encoder: SubwordEncoder, language: str, sentences: Sequence[Sequence[str]]) -> None:
-        """Warn once if the encoder's tokenizer hardly knows the first sentences of a language."""
+        """Warn once if the encoder's tokenizer hardly knows the first sentences of a language, if they are enough."""
         told = f"tokenizer: {language}"
-        if told in self.model.told or not sentences:
+        if told in self.model.told or sum(map(len, sentences[:SAMPLE])) < LEAST_WORDS:
             return
         self.model.told.add(told)
-        unknown, cut = encoder.uncovered(sentences[:SAMPLE])
+        with self.model.turn:
+            unknown, cut = encoder.uncovered(sentences[:SAMPLE])
         if unknown > MOST_UNKNOWN or cut > MOST_CUT:
             shares = f"{unknown:.0%} of the words have an unknown subword, {cut:.0%} of the longer ones become letters"
-            log.warning("the encoder's tokenizer hardly covers this text in %s: %s; expect little", language, shares)
+            log.warning("the encoder's tokenizer hardly covers this text: %s; expect little", shares)
 
     def results(
         self,

@@ -90,10 +90,10 @@ def tell_language(config: ModelConfig, language: str, made_of: Callable[[str], s
     code names no language."""
     if problem := language_problem(config, language):
         raise HyperXError(problem)
-    for add_on in config.add_ons:
-        if canonical(add_on.language) == canonical(language):
-            learnt = ", ".join(f"{pair} ({count:,})" for pair, count in add_on.pairs.items())
-            log.info("%s reads its add-on, which learnt these pairs from so many sentences: %s", language, learnt)
+    if (add_on := config.add_on_for(language)) is not None:
+        learnt = ", ".join(f"{pair} ({count:,})" for pair, count in add_on.pairs.items())
+        log.info("%s reads its add-on, which learnt these pairs from so many sentences: %s", language, learnt)
+        if {*add_on.tasks} >= {*predictable(config)} & config.trained_tasks:
             return
     if canonical(language) not in map(canonical, config.languages):
         log.warning("language %s is new to the model: it reads %s", language, made_of(language))

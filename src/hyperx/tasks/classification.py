@@ -22,6 +22,8 @@ class MeanHead(nn.Linear):
     text in it. For frozen encoders the mean represents sentences better (Reimers and Gurevych 2019).
     """
 
+    takes_rows = True
+
     def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
         if given.words is None:
             raise HyperXError("classification needs the text's subwords: pass words, [B, T], -1 for special ones")

@@ -26,6 +26,8 @@ ENTITY_TYPES = ("PER", "ORG", "LOC")
 class LinearHead(nn.Linear):
     """A linear layer on every hidden state, ``[B, T, h]`` to ``[B, T, labels]``; those of first subwords count."""
 
+    takes_rows = True
+
     def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
         return given.further(super().forward(given.hidden), given.hidden)
 

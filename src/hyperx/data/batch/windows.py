@@ -142,9 +142,10 @@ class SubwordEncoder:
         """How much of some sentences the tokenizer hardly knows: the share of the words with an unknown subword, and,
         of the words of five characters or more, the share of those that it cuts into single characters."""
         known, words = self._subwords_of_words(sentences), list(itertools.chain.from_iterable(sentences))
-        long = [word for word in words if len(word) >= 5]
+        # Digits, and letters of scripts without spaces, may be their own subwords by design.
+        long = [w for w in words if len(w) >= 5 and follows_space(w) and not any(map(str.isdigit, w))]
         unknown = sum(self.unknown in known[word] or not known[word] for word in words)
-        cut = sum(len(known[word]) >= len(word) for word in long)
+        cut = sum(len(known[word]) >= len(word) for word in long) if len(long) >= 10 else 0
         return unknown / max(len(words), 1), cut / max(len(long), 1)
 
     def _subwords_of_words(self, sentences: Sequence[Sequence[str]]) -> Mapping[str, list[int]]:
