@@ -382,6 +382,24 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 
 
 @pytest.mark.usefixtures("few")
+def test_without_dev_data_sentences_are_held_out_in_turn(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("all.conllu").write_text(Path("few.conllu").read_text() + Path("dev.conllu").read_text())
+    words = ["--train", "all.conllu", "--max_train_steps", "60", "--learning_rate", "3e-2", "--seed", "5"]
+    outputs = {folds: f"{folds}.addon" for folds in ("0", "2")}
+    for folds, output in outputs.items():
+        assert main(adapt(trained, *words, "--folds", folds, "--output", output)) == 0
+        told = capsys.readouterr().out
+    row = next(line for line in told.splitlines() if "pos#de" in line and "│" in line).split("│")
+    assert float(row[4]) > float(row[3])
+    assert "Scores on 2 parts held out in turn" in told
+    assert row[2].strip() == "28"
+    # What is learnt in the end is learnt from all of them, and does not depend on the parts.
+    assert Path("0.addon").read_bytes() == Path("2.addon").read_bytes()
+    assert main(adapt(trained, *words, "--folds", "2", "--dev", "dev.conllu")) == 1
+    assert "--folds is for labelled sentences without dev data" in capsys.readouterr().err
+
+
+@pytest.mark.usefixtures("few")
 def test_a_language_is_learnt_from_text_that_the_model_labels(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     lines = [" ".join(word for word, *_ in one) for one in toy.sentences("de", 24, 6)]
     Path("text.txt").write_text("\n".join(lines))

@@ -715,7 +715,7 @@ def test_text_that_the_tokenizer_hardly_covers_is_told(caplog: pytest.LogCapture
     """Once a language: unknown subwords, or long words cut into letters."""
     model = tiny_model()
     model.tokenizer = tiny_tokenizer()
-    cases = {"en": (["bad"], 0), "tr": (["bad", "xyz"], 1), "de": (["abcabc"], 1), "fi": (["12345", "中文中文中"], 0)}
+    cases = {"en": (["bad"], 0), "tr": (["bad", "xyz"], 1), "de": (["abcabc"], 1)}
     for language, (words, times) in cases.items():
         caplog.clear()
         for _ in range(2):

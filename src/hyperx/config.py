@@ -437,6 +437,9 @@ class AdaptConfig:
     """How often the text is labelled, each time by the model with what it has learnt so far."""
     dev: tuple[Path, ...] = ()
     """Files to score on while learning, of which the best state is kept."""
+    folds: Annotated[int, Field(ge=0)] | None = None
+    """Parts of the labelled sentences that are held out in turn to measure what is gained, where there is no dev data;
+    0 for none. By default 2 up to 200 sentences, else none."""
     output: Path | None = None
     """A new file for what is learnt, for --add_on of predict and evaluate."""
     add_on: Path | None = None

@@ -52,16 +52,15 @@ def adapt(arguments: Sequence[str]) -> None:
     from hyperx.plan.adaptation import plan_adaptation
 
     adaptation = plan_adaptation(config)
-    from hyperx.evaluation.scores import shown
     from hyperx.training.adapting import adapt
 
     learnt = adapt(adaptation)
-    rows = [
-        [str(then.pair), str(learnt.add_on.pairs[str(then.pair)]), shown(then, then.value), shown(now, now.value)]
-        for then, now in zip(learnt.before, learnt.after, strict=True)
-    ]
+    rows = []
+    for pair, values in learnt.scores.items():
+        cells = ["-" if value is None else f"{100 * value:.1f}" for value in values]
+        rows.append([pair, f"{learnt.add_on.pairs[pair]:,}", *cells])
     if rows:
-        print_table("Scores on dev data", ["pair", "sentences", "without", "with"], rows)
+        print_table(f"Scores on {learnt.measured_on}", ["pair", "learnt from", "before", "after"], rows)
     size = f"{learnt.output.stat().st_size / 1000:.0f} kB"
     where = [] if config.folder is None else ["--checkpoint", str(config.folder)]
     words = ["hyperx", "predict", *where, "--language", learnt.add_on.language, "--add_on", str(learnt.output)]

@@ -120,8 +120,8 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
         raise ConfigError(list(dict.fromkeys([*problems, *_renamed(error.problems)]))) from None
     if problems:
         raise ConfigError(problems)
-    if not plan.eval_pairs:
-        plan = replace(plan, config=replace(run, training=replace(run.training, evaluation_strategy="no")))
+    if config.folds and (config.text or plan.eval_pairs):
+        raise ConfigError(["--folds is for labelled sentences without dev data; leave it out"])
     return Adaptation(config, plan, folder, output, pairs[0].language)
 
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 from accelerate import Accelerator
 from transformers import set_seed
 
 from hyperx import checkpoint
-from hyperx.config import AddOnConfig
+from hyperx.config import AdaptConfig, AddOnConfig
 from hyperx.encoders.families import disable_attention_dropout
 from hyperx.errors import ConfigError, DataError, HyperXError
-from hyperx.evaluation.scores import PairScores, evaluate_pairs
+from hyperx.evaluation.scores import evaluate_pairs
 from hyperx.files import sha256, write_json
 from hyperx.model import HyperX
 from hyperx.options import flat
@@ -26,17 +28,20 @@ CHANGEABLE = {"config", "disable_progress_bar", "no_cuda", "output", "resume"}
 """Options that a resumed run may have otherwise."""
 EVALUATIONS = 10
 """How often a run is scored on dev data."""
+MOST_IN_FOLDS = 200
+"""Labelled sentences up to which some are held out in turn by default: more would take minutes."""
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """What was learnt: the model with it, the file, what it is, and the dev scores without it and with it."""
+    """What was learnt: the model with it, the file, what it is; and for each pair its score without it and with it, on
+    dev data or on labelled sentences that were held out in turn."""
 
     model: HyperX
     output: Path
     add_on: AddOnConfig
-    before: list[PairScores]
-    after: list[PairScores]
+    scores: dict[str, tuple[float | None, float | None]]
+    measured_on: str
 
 
 def adapt(adaptation: Adaptation) -> Adapted:
@@ -60,24 +65,78 @@ def adapt(adaptation: Adaptation) -> Adapted:
         assert model.hypernetwork is not None
         # Its pairs read what they will in prediction.
         model.hypernetwork.source.dropout = model.hypernetwork.source.corpus_dropout = 0.0
-        learnt, before = config.add_on, list[PairScores]()
-        for number in range(1, config.rounds + 1):
-            training = replace(options, output_dir=folder / f"round-{number}")
-            own = replace(plan, config=replace(plan.config, training=training))
-            data = _with_amounts(prepare(replace(own, add_ons=() if learnt is None else (learnt,))))
-            if number == 1:
-                before = _scored(model, data)
-            done = folder / f"round-{number}.addon"
+        start = None
+        if config.add_on is not None:
+            model.load_add_on(config.add_on)
+        if model.config.add_on_for(language) is not None:
+            start = folder / "start.addon"
+            model.save_add_on(language, start)
+        scores, measured_on = dict[str, list[list[float]]](), "dev data"
+
+        def score(data: RunData, when: int) -> None:
+            size = options.per_device_eval_batch_size
+            for one in evaluate_pairs(model, data.eval_splits, batch_size=size, places=data.plan.data):
+                own = scores.setdefault(str(one.pair), [[], []])
+                own[when] += [] if one.value is None else [one.value]
+
+        def learn(data: RunData, name: str, start: Path | None) -> Path:
+            done = folder / f"{name}.addon"
             if not done.exists():
-                _learn(adaptation, accelerator, model, data, learnt, done)
-            learnt = done
-        assert learnt is not None
-        model.load_add_on(learnt)  # as it is stored
-        after, add_on = _scored(model, data), model.config.add_on_for(language)
+                _learn(adaptation, accelerator, model, _with_amounts(data, folder / name), start, done)
+            model.load_add_on(done)  # as it is stored
+            return done
+
+        for number in range(1, config.rounds + 1):
+            data = prepare(replace(plan, add_ons=() if start is None else (start,)))
+            if number == 1:
+                score(data, 0)
+                for fold, folds in _folds(config, data):
+                    measured_on = f"{folds} parts held out in turn"
+                    part = _fold(data, fold, folds)
+                    _go_back(model, language, start)
+                    score(part, 0)
+                    learn(replace(part, eval_splits={}), f"fold-{fold + 1}", start)
+                    score(part, 1)
+                _go_back(model, language, start)
+            start = learn(data, f"round-{number}", start)
+        score(data, 1)
+        add_on = model.config.add_on_for(language)
+        assert start is not None
         assert add_on is not None
-        learnt.replace(adaptation.output)
+        start.replace(adaptation.output)
     shutil.rmtree(folder, ignore_errors=True)
-    return Adapted(model.eval(), adaptation.output, add_on, before, after)
+    means = {
+        pair: (fmean(before) if before else None, fmean(after) if after else None)
+        for pair, (before, after) in scores.items()
+    }
+    return Adapted(model.eval(), adaptation.output, add_on, means, measured_on)
+
+
+def _go_back(model: HyperX, language: str, start: Path | None) -> None:
+    """Forget what was learnt of a language since the start."""
+    if start is not None:
+        model.load_add_on(start)
+    elif model.config.add_on_for(language) is not None:
+        model.remove_add_on(language)
+
+
+def _folds(config: AdaptConfig, data: RunData) -> Iterator[tuple[int, int]]:
+    """The number of each part that is held out, and how many there are: none if there is dev data, or no label."""
+    counts = [split.sentence_count for split in data.train_splits]
+    folds = 2 * (sum(counts) <= MOST_IN_FOLDS) if config.folds is None else config.folds
+    folds = min(folds, *counts)
+    if folds > 1 and not data.eval_splits and not data.plan.self_train_pairs:
+        yield from ((fold, folds) for fold in range(folds))
+
+
+def _fold(data: RunData, fold: int, folds: int) -> RunData:
+    """Data to learn from without a part of its sentences, which is scored."""
+    splits = [
+        [split.some([i for i in range(split.sentence_count) if (i % folds == fold) == held]) for held in (False, True)]
+        for split in data.train_splits
+    ]
+    held_out = dict(zip(data.plan.trained_pairs, (held for _, held in splits), strict=True))
+    return replace(data, train_splits=[rest for rest, _ in splits], eval_splits=held_out)
 
 
 def _check_same(adaptation: Adaptation, folder: Path) -> None:
@@ -94,26 +153,21 @@ def _check_same(adaptation: Adaptation, folder: Path) -> None:
     write_json(path, now)
 
 
-def _scored(model: HyperX, data: RunData) -> list[PairScores]:
-    size = data.plan.config.training.per_device_eval_batch_size
-    return list(evaluate_pairs(model, data.eval_splits, batch_size=size, places=data.plan.data))
-
-
 def _learn(
-    adaptation: Adaptation, accelerator: Accelerator, model: HyperX, data: RunData, learnt: Path | None, done: Path
+    adaptation: Adaptation, accelerator: Accelerator, model: HyperX, data: RunData, start: Path | None, done: Path
 ) -> None:
     """One round: go on from what was learnt, if there is anything, and write what it is then."""
-    folder = data.plan.config.training.output_dir
-    assert folder is not None
-    set_seed(data.plan.config.training.seed)
-    if learnt is not None:
-        model.load_add_on(learnt)
-    known = model.config.add_on_for(adaptation.language)
+    training = data.plan.config.training
+    assert training.output_dir is not None
+    set_seed(training.seed)
+    if start is not None:
+        model.load_add_on(start)
+    known = None if start is None else model.config.add_on_for(adaptation.language)
     model.learn_language(_add_on(adaptation, data, model, known), anew=known is None)
-    run = TrainingRun(folder, accelerator, model, data)
-    run.begin()
+    run = TrainingRun(training.output_dir, accelerator, model, data)
+    run.begin(tells=False)
     run.run()
-    model.load_tensors(checkpoint.read_tensors(checkpoint.resolve(folder)))
+    model.load_tensors(checkpoint.read_tensors(checkpoint.resolve(training.output_dir)))
     model.save_add_on(adaptation.language, done)
     model.learns = None
 
@@ -154,17 +208,18 @@ def default_steps(sentences: int, batch_size: int) -> int:
     return max(20, round(passes * sentences / batch_size))
 
 
-def _with_amounts(data: RunData) -> RunData:
+def _with_amounts(data: RunData, output_dir: Path) -> RunData:
     """The data, with options that follow from its amount."""
     plan = data.plan
     training, sentences = plan.config.training, sum(split.sentence_count for split in data.train_splits)
     steps = training.max_train_steps or default_steps(sentences, training.per_device_train_batch_size)
     every = max(1, steps // EVALUATIONS)
-    batch = min(training.per_device_train_batch_size, sentences)
     training = replace(
         training,
+        output_dir=output_dir,
+        evaluation_strategy="steps" if data.eval_splits else "no",
         max_train_steps=steps,
-        per_device_train_batch_size=batch,
+        per_device_train_batch_size=min(training.per_device_train_batch_size, sentences),
         eval_steps=every,
         save_steps=steps,
         logging_steps=every,

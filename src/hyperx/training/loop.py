@@ -154,12 +154,13 @@ class TrainingRun:
         """The random state before the step under way, if that has several batches."""
         self.scoreless = ""
 
-    def begin(self) -> None:
-        """Show what is trained, make sure that checkpoints can be saved, claim the output folder, resume if asked."""
+    def begin(self, *, tells: bool = True) -> None:
+        """Show what is trained if it tells, make sure that checkpoints can be saved, claim the output folder, resume if asked."""
         options, main = self.options, self.accelerator.is_main_process
         anew = options.overwrite_output_dir and not options.resume
         if main:
-            print_modules(self.bare_model, self.config.model)
+            if tells:
+                print_modules(self.bare_model, self.config.model)
             self._try_saving()
         if options.report_to != "none":
             if main and anew:
