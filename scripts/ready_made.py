@@ -1,6 +1,6 @@
 """Make the ready-made model of the package from a run: compress it, score it on test data, write its card.
 
-python scripts/ready_made.py runs/ready babel-1 --rank 64 --encoder_bits 2
+python scripts/ready_made.py runs/ready babel-2 --rank 64 --encoder_bits 2
 
 All languages of Universal Dependencies and WikiANN are added to those of the run: where it has relatives, a language
 without training data reads those of its own kind (needs lang2vec). What is left in the folder names no path of this

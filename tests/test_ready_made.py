@@ -118,7 +118,7 @@ def test_the_card_of_a_run_is_made_from_its_files(
     assert str(isolated) not in data
     assert "| fi | Finnish | " in "\n".join(lines)
     assert any("*75.1*" in line for line in lines)
-    assert any(line.startswith("Trained with Hyper-X") and "learning_rate" in line for line in lines)
+    assert any(line.startswith("Trained with: ") and "learning_rate" in line for line in lines)
 
 
 # The one of the package -----------------------------------------------------------------------------------------------

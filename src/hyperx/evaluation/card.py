@@ -8,7 +8,6 @@ from pathlib import Path
 from statistics import fmean
 from typing import Any
 
-import hyperx
 from hyperx import checkpoint
 from hyperx.config import ModelConfig
 from hyperx.data.locate.places import DataPlaces, short_place
@@ -87,7 +86,8 @@ def _training(folder: Path, settings: ModelConfig) -> Iterator[str]:
     if (folder / checkpoint.OPTIONS).is_file():
         options = checkpoint.read_json(folder / checkpoint.OPTIONS, dict[str, str])
         told = ", ".join(f"{name} {options[name]}" for name in TOLD_OPTIONS if options.get(name) not in (None, "None"))
-        lines.append(f"Trained with Hyper-X {hyperx.__version__}: {told}.")
+        before = "" if options.get("load_from_ckpt") in (None, "None") else " It started from an earlier model."
+        lines.append(f"Trained with: {told}.{before}")
     small = [f"generators as mixtures of {settings.generator_rank} matrices"] * (settings.generator_rank is not None)
     kinds = {kind for *_, kind in checkpoint.read_sizes(folder).values()}
     small += ["matrices in 8 bits with a scale for each row"] * ("I8" in kinds)

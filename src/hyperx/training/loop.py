@@ -155,7 +155,8 @@ class TrainingRun:
         self.scoreless = ""
 
     def begin(self, *, tells: bool = True) -> None:
-        """Show what is trained if it tells, make sure that checkpoints can be saved, claim the output folder, resume if asked."""
+        """Show what is trained, if it tells; make sure that checkpoints can be saved, claim the output folder, resume if
+        asked."""
         options, main = self.options, self.accelerator.is_main_process
         anew = options.overwrite_output_dir and not options.resume
         if main:
