@@ -155,7 +155,7 @@ class TrainingRun:
         self.scoreless = ""
 
     def begin(self, *, tells: bool = True) -> None:
-        """Make sure that checkpoints can be saved, claim the output folder, resume if asked; and tell what is trained."""
+        """Make sure that checkpoints can be saved, claim the folder, resume if asked; and tell what is trained."""
         options, main = self.options, self.accelerator.is_main_process
         anew = options.overwrite_output_dir and not options.resume
         if main:
