@@ -19,7 +19,7 @@ PAGES = {
     "README.md": "index.md",
     "CONTRIBUTING.md": "contributing.md",
     "CHANGELOG.md": "changelog.md",
-    "src/hyperx/models/babel-1/card.md": "babel-1.md",
+    "src/hyperx/models/babel-2/card.md": "babel-2.md",
 }
 REPOSITORY_ONLY = re.compile(
     r"\[([^\]]+)\]\((?:\.\./)?(?:examples|benchmarks|src|tests)/[^)]*\)|\[([^\]]+)\]\(LICENSE\)"
