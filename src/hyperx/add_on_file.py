@@ -70,7 +70,7 @@ def read_header(path: Path) -> AddOnHeader:
         return header
     except OSError as error:
         raise CheckpointError(f"cannot read {path}: {error.strerror or error}") from None
-    except (SafetensorError, ValueError) as error:
+    except (SafetensorError, RecursionError, ValueError) as error:
         raise CheckpointError(f"{path} is no add-on, or damaged: {error}") from None
     except HyperXError as error:
         raise CheckpointError(str(error)) from None

@@ -223,7 +223,7 @@ class ModelConfig:
         if self.architecture.adapters in ("shared", "task", "none"):
             return "what the trained languages read"
         own = self.architecture.adapters == "hypernetwork" and not self.hypernetwork.mean_for_untrained
-        mean = "the mean of the trained languages" + ", by how related they are" * bool(self.hypernetwork.relatives)
+        mean = "the mean of the trained languages" + ", related ones weighing more" * bool(self.hypernetwork.relatives)
         return "an embedding that nothing has trained" if own else mean
 
     @property

@@ -565,8 +565,10 @@ class HyperX(nn.Module):
         """How similar languages that the model does not have are to those of the model ``[K, G]``, if the package that
         knows is there; None if the model asks for nothing of it."""
         similarity = None if self.hypernetwork is None else self.hypernetwork.source.similarity
+        if similarity is None:
+            return None
         absent = {pair.key[1] for pair in pairs} - set(map(canonical, self.config.languages))
-        if similarity is None or not absent:
+        if not absent:
             return None
         rows = similarity.new_zeros(len(pairs), len(self.config.languages))
         for row, pair in enumerate(pairs):

@@ -2,7 +2,7 @@
 
 ::
 
-    e_lang <- e_lang + shift             the same for all tasks of the language
+    e_lang <- e_lang + shift             the same for all of its tasks
     D      <- D + A_D B_D                for each of its tasks and each layer, of rank r; U likewise
     logits <- [logits ; R x + r]         for labels that the model lacks
 """
