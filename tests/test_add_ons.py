@@ -400,6 +400,15 @@ def test_without_dev_data_sentences_are_held_out_in_turn(trained: Path, capsys: 
 
 
 @pytest.mark.usefixtures("few")
+def test_that_a_score_falls_is_told(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy.write_pos(Path("dev.conllu"), toy.sentences("de", 20, 4))  # whose verbs are verbs
+    words = ["--dev", "dev.conllu", "--max_train_steps", "60", "--learning_rate", "1e-1"]
+    assert main(adapt(trained, *words)) == 0
+    row = next(line for line in capsys.readouterr().out.splitlines() if line.startswith("note: "))
+    assert row.startswith("note: pos#de is worse after it: give it more sentences")
+
+
+@pytest.mark.usefixtures("few")
 def test_a_language_is_learnt_from_text_that_the_model_labels(trained: Path, caplog: pytest.LogCaptureFixture) -> None:
     lines = [" ".join(word for word, *_ in one) for one in toy.sentences("de", 24, 6)]
     Path("text.txt").write_text("\n".join(lines))

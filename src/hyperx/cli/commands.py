@@ -61,6 +61,9 @@ def adapt(arguments: Sequence[str]) -> None:
         rows.append([pair, f"{learnt.add_on.pairs[pair]:,}", *cells])
     if rows:
         print_table(f"Scores on {learnt.measured_on}", ["pair", "learnt from", "before", "after"], rows)
+    worse = [pair for pair, (before, after) in learnt.scores.items() if (before or 0) > (after or 0)]
+    if worse:
+        print_text(f"note: {', '.join(worse)} is worse after it: give it more sentences, or leave it out of --pairs")
     size = f"{learnt.output.stat().st_size / 1000:.0f} kB"
     where = [] if config.folder is None else ["--checkpoint", str(config.folder)]
     words = ["hyperx", "predict", *where, "--language", learnt.add_on.language, "--add_on", str(learnt.output)]
