@@ -36,8 +36,8 @@ from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor, Turn
 from hyperx.prediction.request import (
+    default_tasks,
     language_problem,
-    predictable,
     predicted_tasks,
     read_texts,
     style_problems,
@@ -403,9 +403,8 @@ class HyperX(nn.Module):
         self.learns = canonical(config.language)
         if anew:
             add_on = self._new_add_on(config)
-            if add_on.near.numel() and typology.data_folder() is not None:
-                near = typology.similarities([config.language, *self.config.languages])[0, 1:]
-                add_on.near.data.copy_(torch.from_numpy(near))
+            if add_on.near.numel() and (near := self._similarities(config.language)) is not None:
+                add_on.near.data.copy_(near)
             self.add_ons[self.learns] = add_on
         self.config = self.config.with_add_on(config)
         self.requires_grad_(False)
@@ -473,7 +472,8 @@ class HyperX(nn.Module):
         """The logits of a task's rows. Pairs with labels of their own have more; others have -inf there, if a batch
         mixes them."""
         head, by_pair = self.heads[pairs[0].task], dict[TaskLanguagePair, list[int]]()
-        further = {pair: rows for pair in {*pairs} if (rows := self._further(pair)) is not None}
+        distinct = {*pairs} if self.config.add_ons else ()
+        further = {pair: rows for pair in distinct if (rows := self._further(pair)) is not None}
         if not further:
             return head(given)
         for row, pair in enumerate(pairs):
@@ -552,8 +552,7 @@ class HyperX(nn.Module):
         if absent and typology.data_folder() is None:
             return f"the mean of the trained languages; {typology.WEIGHS}"
         tasks: dict[str, list[str]] = {}
-        trained = self.config.trained_tasks
-        for task in (name for name in predictable(self.config) if name in trained):
+        for task in default_tasks(self.config):
             pair = TaskLanguagePair(task, language)
             if self.config.add_on_of(pair) is None:
                 told = f"{len(self.reads(pair))} languages, most of {self.most_of(pair)}"
@@ -576,10 +575,15 @@ class HyperX(nn.Module):
                 continue
             if self.config.add_on_of(pair) is not None:
                 rows[row] = cast(Tensor, self.add_ons[language].near)
-            elif typology.data_folder() is not None:
-                near = typology.similarities([language, *self.config.languages])[0, 1:]
-                rows[row] = torch.from_numpy(near)
+            elif (near := self._similarities(language)) is not None:
+                rows[row] = near
         return rows
+
+    def _similarities(self, language: str) -> Tensor | None:
+        """How similar a language is to those of the model ``[G]``; None if the package that knows is not there."""
+        if typology.data_folder() is None:
+            return None
+        return torch.from_numpy(typology.similarities([language, *self.config.languages])[0, 1:])
 
     @never_compiled
     def _indices(self, pair: TaskLanguagePair) -> tuple[int, int]:

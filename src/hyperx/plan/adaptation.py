@@ -16,7 +16,7 @@ from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.options import Plan, output_problems, parse_pairs, plan_run, raw_text_of
 from hyperx.plan.warm_start import WarmStart
-from hyperx.prediction.request import predictable, prediction_problems
+from hyperx.prediction.request import default_tasks, prediction_problems
 
 SAME_OPTION = {
     "--train_task_language_pairs": "--pairs", "--self_train_task_language_pairs": "--pairs", "--output_dir": "--output",
@@ -138,8 +138,7 @@ def _pairs(config: AdaptConfig, settings: ModelConfig, problems: list[str]) -> t
     if config.language is not None:
         if config.pairs:
             problems.append("--language stands in place of --pairs; give one of them")
-        tasks = [task for task in predictable(settings) if task in settings.trained_tasks]
-        return tuple(TaskLanguagePair(task, config.language) for task in tasks)
+        return tuple(TaskLanguagePair(task, config.language) for task in default_tasks(settings))
     pairs = parse_pairs(config.pairs, "--pairs", problems)
     if not config.pairs:
         problems.append("--pairs: name at least one pair, such as pos#gsw, or the --language for all tasks")

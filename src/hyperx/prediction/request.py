@@ -66,6 +66,11 @@ def predictable(config: ModelConfig) -> tuple[str, ...]:
     return tuple(name for name in config.kinds if not (name in kinds and kinds[name].auxiliary))
 
 
+def default_tasks(config: ModelConfig) -> tuple[str, ...]:
+    """The tasks that are predicted if none is named: all that were trained and predict anything."""
+    return tuple(name for name in predictable(config) if name in config.trained_tasks)
+
+
 def predicted_tasks(config: ModelConfig, names: Sequence[str] = ()) -> tuple[str, ...]:
     """The tasks to predict, by default all that were trained and predict anything; an untrained one is warned of.
 
@@ -82,7 +87,7 @@ def predicted_tasks(config: ModelConfig, names: Sequence[str] = ()) -> tuple[str
             raise HyperXError(f"{what}, so what its head predicts is random; name the task to predict it still")
         else:
             log.info("%s: not predicted", what)
-    return tuple(names) or tuple(name for name in known if name in trained)
+    return tuple(names) or default_tasks(config)
 
 
 def tell_language(config: ModelConfig, language: str, made_of: Callable[[str], str]) -> None:
@@ -93,7 +98,7 @@ def tell_language(config: ModelConfig, language: str, made_of: Callable[[str], s
     if (add_on := config.add_on_for(language)) is not None:
         learnt = ", ".join(f"{pair} ({count:,})" for pair, count in add_on.pairs.items())
         log.info("%s reads its add-on, which learnt these pairs from so many sentences: %s", language, learnt)
-        if {*add_on.tasks} >= {*predictable(config)} & config.trained_tasks:
+        if {*add_on.tasks} >= {*default_tasks(config)}:
             return
     if canonical(language) not in map(canonical, config.languages):
         log.warning("language %s is new to the model: it reads %s", language, made_of(language))

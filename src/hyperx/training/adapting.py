@@ -15,7 +15,7 @@ from transformers import set_seed
 from hyperx import checkpoint
 from hyperx.config import AdaptConfig, AddOnConfig
 from hyperx.encoders.families import disable_attention_dropout
-from hyperx.errors import ConfigError, DataError, HyperXError
+from hyperx.errors import DataError, HyperXError
 from hyperx.evaluation.scores import evaluate_pairs
 from hyperx.files import sha256, write_json
 from hyperx.model import HyperX
@@ -23,6 +23,7 @@ from hyperx.options import flat
 from hyperx.plan.adaptation import Adaptation
 from hyperx.plan.data import RunData, prepare
 from hyperx.training.loop import TrainingRun, make_accelerator
+from hyperx.training.resuming import check_same
 
 CHANGEABLE = {"config", "disable_progress_bar", "no_cuda", "output", "resume"}
 """Options that a resumed run may have otherwise."""
@@ -146,10 +147,7 @@ def _check_same(adaptation: Adaptation, folder: Path) -> None:
     now = {name: str(value) for name, value in flat(config).items() if name not in CHANGEABLE}
     now |= {f"content of {file}": sha256(file) for file in [*files, adaptation.folder / checkpoint.WEIGHTS]}
     if path.exists():
-        then = checkpoint.read_json(path, dict[str, str])
-        if changed := [name for name in sorted({**then, **now}) if then.get(name) != now.get(name)]:
-            told = [f"--resume: {name}: the run began with {then.get(name)}; found {now.get(name)}" for name in changed]
-            raise ConfigError([*told, f"put back what it began with, or delete {folder} to start anew"])
+        check_same(checkpoint.read_json(path, dict[str, str]), now, "setting")
     write_json(path, now)
 
 
