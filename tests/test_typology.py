@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 import toy
 from hyperx import HyperX, typology
 from hyperx.cli import main
+from hyperx.evaluation.kinship import language_map, similar_adapters
 from hyperx.method.source import SourceEmbedding
 from hyperx.pairs import TaskLanguagePair
 from tiny import tiny_model
@@ -66,30 +68,20 @@ def test_in_training_a_language_is_no_relative_of_its_own() -> None:
     assert source.similarity.grad is None
 
 
-def test_a_new_language_reads_its_relatives(
-    features: Path,
-    isolated: Path,
-    base: list[str],
-    train_once: Callable[..., Path],
-    capsys: pytest.CaptureFixture[str],
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    options = [
-        "--relatives",
-        "4",
-        "--languages",
-        "en",
-        "tr",
-        "de",
-        "--max_train_steps",
-        "2",
-        "--language_dropout",
-        "0.3",
-    ]
-    pairs = ["--train_task_language_pairs", "pos#en", "pos#tr", "--data_folder", str(features / "data")]
+@pytest.fixture
+def run(features: Path, isolated: Path, base: list[str], train_once: Callable[..., Path]) -> Path:
+    """Trained on tags of English and Turkish, to read German too."""
+    assert isolated.is_dir()
     for language in ("en", "tr"):
         toy.write_pos(features / "data" / "pos" / language / "train.conllu", toy.sentences(language, 20, 1))
-    run = train_once(*base, *options, *pairs, "--evaluation_strategy", "no")
+    options = "--relatives 4 --language_dropout 0.3 --max_train_steps 2 --evaluation_strategy no --languages en tr de"
+    pairs = ["--train_task_language_pairs", "pos#en", "pos#tr", "--data_folder", str(features / "data")]
+    return train_once(*base, *options.split(), *pairs)
+
+
+def test_a_new_language_reads_its_relatives(
+    features: Path, isolated: Path, run: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(typology, "data_folder", lambda: None)  # it is not needed any more
     capsys.readouterr()
     source = HyperX.from_pretrained(run).hypernetwork.source
@@ -111,7 +103,7 @@ def test_a_new_language_reads_its_relatives(
     assert "ga is new to the model: it reads the mean of the trained languages; those like it would" in answers[1].err
     assert answers[2].out == answers[3].out != answers[0].out
     assert main(["languages", "german", "ga", "--checkpoint", str(run)]) == 0
-    assert re.search(r"de +│ German +│ +│ pos: en 100%, tr 0%", capsys.readouterr().out)
+    assert re.search(r"de +│ German +│ +│ +│ pos: en 100%, tr 0%", capsys.readouterr().out)
     assert main(["languages", "--checkpoint", str(run)]) == 0
     assert re.search(r"en +│ English +│ pos 20 +│", capsys.readouterr().out)
     assert main(["languages", "nothing", "--checkpoint", str(run)]) == 1
@@ -141,3 +133,53 @@ def test_without_the_package_it_is_told_before_training(
     monkeypatch.setattr(typology, "data_folder", lambda: None)
     assert main(["check", *base, "--relatives", "4"]) == 1
     assert '--relatives: needs the package lang2vec: pip install "hyperx-nlp[typology]"' in capsys.readouterr().err
+
+
+def test_like_adapters_are_near_on_the_map() -> None:
+    languages = ("de", "en", "fi", "mt", "tr")
+    model = tiny_model(languages=languages, trained_pairs=tuple(f"ner#{code}" for code in languages if code != "fi"))
+    with torch.no_grad():  # far apart, and yet the same to the generators: what differs is mapped to nothing
+        table, first = model.hypernetwork.source.language, model.hypernetwork.projector[0]
+        start = model.hypernetwork.source.task.shape[1]
+        first.weight[:, start : start + 2] = 0
+        table[0] = table[1]
+        table[0, :2] += 100
+    compared, similarity = similar_adapters(model, "ner")
+    assert compared == ["de", "en", "mt", "tr"]
+    assert similarity[0, 1] == pytest.approx(1)
+    with torch.inference_mode():
+        down = model.adapters([TaskLanguagePair("ner", code) for code in compared]).down
+    spread = (down - down.mean(dim=0)).flatten(1)
+    assert similarity[1].argsort().tolist() == torch.cosine_similarity(spread[1], spread).argsort().tolist()
+    places = language_map(similarity)
+    assert places[0] == pytest.approx(places[1].tolist(), abs=1e-5)
+
+
+def test_the_map_has_the_distances_of_what_lies_in_a_plane() -> None:
+    angles = torch.arange(5.0)
+    units = torch.stack([angles.cos(), angles.sin()], dim=1)
+    places = language_map(units @ units.T)
+    torch.testing.assert_close(torch.cdist(places, places), torch.cdist(units, units).double(), atol=1e-5, rtol=1e-5)
+
+
+def test_the_map_is_drawn(
+    run: Path, isolated: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["languages", "--checkpoint", str(run), "--plot"]
+    for name in ("map.svg", "map.png"):
+        assert main([*command, name]) == 0
+        assert re.search(r"en +│ English +│ pos 20 +│ tr -1\.00", capsys.readouterr().out)
+    assert "<svg" in (isolated / "map.svg").read_text()
+    assert (isolated / "map.png").read_bytes().startswith(b"\x89PNG")
+    for options, told in {
+        ("map.pdf",): "--plot: expected a file .png or .svg",
+        ("none/map.svg",): "No such file",
+        ("map.svg", "--task", "mlm"): "the model has no task mlm; it has pos",
+    }.items():
+        assert main([*command, *options]) == 1
+        assert told in " ".join(capsys.readouterr().err.split())
+    assert main(["languages", "--plot", "map.svg"]) == 1
+    assert "they are of the languages of a --checkpoint" in capsys.readouterr().err
+    monkeypatch.setitem(sys.modules, "matplotlib.figure", None)
+    assert main([*command, "map.svg"]) == 1
+    assert 'pip install "hyperx-nlp[plots]"' in " ".join(capsys.readouterr().err.split())

@@ -623,6 +623,11 @@ class LanguagesConfig:
     checkpoint: Path | None = None
     """A checkpoint folder, an output folder, or a name of hyperx models, such as: default. Of its languages the table
     tells the sentences it was trained on, and of which languages' embeddings the others read a mean."""
+    plot: Path | None = None
+    """With a checkpoint: draw the map of its trained languages, those with like adapters near each other, into this
+    file, .png or .svg. Needs the package matplotlib."""
+    task: str | None = None
+    """The task whose adapters are compared, in the table's nearest languages and the map. By default the first."""
     model_name_or_path: str | None = None
     """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
 

@@ -174,8 +174,10 @@ def languages(arguments: Sequence[str]) -> None:
     config = parse(LanguagesConfig, arguments, "languages")
     words = config.words
     if config.checkpoint is not None:
-        _print_languages_of(config.checkpoint, words, config.model_name_or_path)
+        _print_languages_of(config, config.checkpoint)
         return
+    if config.plot is not None or config.task is not None:
+        raise ConfigError(["--plot, --task: they are of the languages of a --checkpoint; name one"])
     every = known_languages().values()
     rows = []
     for language in every:
@@ -192,17 +194,26 @@ def languages(arguments: Sequence[str]) -> None:
     )
 
 
-def _print_languages_of(folder: Path, words: Sequence[str], encoder: str | None) -> None:
-    """Print a table of the languages of a checkpoint, those with training data first; raises a HyperXError if none is
-    called by the words."""
+def _print_languages_of(config: LanguagesConfig, folder: Path) -> None:
+    """Print a table of the languages of a checkpoint, those with training data first, and draw their map; raises a
+    HyperXError if none is called by the words."""
     from hyperx import checkpoint
     from hyperx.data.locate.spec import DataRecord
 
-    path = checkpoint.resolve(folder)
+    path, words, plot = checkpoint.resolve(folder), config.words, config.plot
+    from hyperx.evaluation import kinship
     from hyperx.model import HyperX
 
-    model = HyperX.from_pretrained(path, encoder=encoder)
+    if plot is not None and plot.suffix not in kinship.FORMATS:
+        raise ConfigError([f"--plot: expected a file {' or '.join(kinship.FORMATS)}; found {plot}"])
+    model = HyperX.from_pretrained(path, encoder=config.model_name_or_path)
     settings, known, counts = model.config, known_languages(), dict[tuple[str, str], str]()
+    shown = config.task or next(iter(settings.kinds))
+    compared, similarity = kinship.similar_adapters(model, shown)
+    near = {
+        canonical(code): [(row, other) for other in similarity[row].argsort(descending=True)[1:4].tolist()]
+        for row, code in enumerate(compared)
+    }
     record = checkpoint.read_json(path / checkpoint.DATA, DataRecord) if (path / checkpoint.DATA).is_file() else None
     for name in settings.trained_pairs:
         told = record.sentences.get(name) if record else None
@@ -215,7 +226,7 @@ def _print_languages_of(folder: Path, words: Sequence[str], encoder: str | None)
     wanted += [code for word in words if (code := canonical(word)) not in wanted and (code in own or is_language(word))]
     if not wanted:
         raise HyperXError(f"no language of {folder} is called {' or '.join(words)}; without names all are listed")
-    header, rows = ["code", "language", "trained on", "reads, where it was not"], []
+    header, rows = ["code", "language", "trained on", f"nearest in {shown}", "reads, where it was not"], []
     for code in sorted(wanted, key=lambda code: not any(language == code for _, language in counts)):
         trained = [f"{task} {counts[task, code]}" for task in settings.kinds if (task, code) in counts]
         means: dict[str, list[str]] = {}
@@ -223,8 +234,15 @@ def _print_languages_of(folder: Path, words: Sequence[str], encoder: str | None)
             if (task, code) not in counts and (most := model.most_of(TaskLanguagePair(task, code))):
                 means.setdefault(most, []).append(task)
         reads = "; ".join(f"{' '.join(tasks)}: {most}" for most, tasks in means.items())
-        rows.append([own.get(code, code), known[code].name if code in known else "", ", ".join(trained), reads])
+        nearest = ", ".join(f"{compared[other]} {similarity[place, other]:.2f}" for place, other in near.get(code, ()))
+        name = known[code].name if code in known else ""
+        rows.append([own.get(code, code), name, ", ".join(trained), nearest, reads])
     print_table(f"Languages of {folder}", header, rows, text_columns=len(header))
+    if plot is not None:
+        if not compared:
+            raise HyperXError(f"--plot: {shown} has no two trained languages whose adapters are generated")
+        kinship.draw_map(compared, similarity, shown, plot)
+        print_text(f"The map of the {len(compared)} languages that {shown} was trained in: {plot}")
 
 
 def _is_called(language: Language, word: str) -> bool:

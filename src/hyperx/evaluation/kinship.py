@@ -1,0 +1,74 @@
+"""Which languages of a model have adapters alike, and the map of them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from hyperx.device import placed
+from hyperx.errors import ConfigError, HyperXError
+from hyperx.languages import canonical, known_languages
+from hyperx.model import HyperX
+
+MISSING = '--plot: needs the package matplotlib: pip install "hyperx-nlp[plots]"'
+FORMATS = (".png", ".svg")
+
+
+def similar_adapters(model: HyperX, task: str) -> tuple[list[str], Tensor]:
+    """The languages that a task was trained in, and how similar what its generators read is for each two of them, the
+    cosine over all layers of the differences from their mean ``[N, N]``; none if the model has no hypernetwork.
+
+    The generators are linear, so this is how alike the adapters are; embeddings may be far apart and give the same.
+
+    Raises:
+        HyperXError: if the model has no such task.
+    """
+    if task not in model.config.kinds:
+        raise HyperXError(f"the model has no task {task}; it has {', '.join(model.config.kinds)}")
+    languages = model.config.languages
+    rows = [row for row, code in enumerate(languages) if (task, canonical(code)) in model.config.trained_keys]
+    if model.hypernetwork is None or len(rows) < 2:
+        return [], torch.zeros(0, 0)
+    own = [list(model.config.kinds).index(task)] * len(rows)
+    indices = placed(torch.tensor([own, rows]), model.hypernetwork.source.task.device)
+    with torch.inference_mode():
+        read = model.eval().hypernetwork.projected(*indices).flatten(1).float().cpu()
+    read = torch.nn.functional.normalize(read - read.mean(dim=0), dim=1)
+    return [languages[row] for row in rows], read @ read.T
+
+
+def language_map(similarity: Tensor) -> Tensor:
+    """A place for each of N languages ``[N, 2]``, by classical scaling: distances are as near as two dimensions permit
+    to ``sqrt(2 - 2 similarity)``, those between the unit vectors that have these cosines."""
+    centred = similarity - similarity.mean(dim=0, keepdim=True)
+    centred = centred - centred.mean(dim=1, keepdim=True)
+    values, vectors = torch.linalg.eigh(centred.double())
+    places = vectors[:, -2:].flip(1) * values[-2:].flip(0).clamp(min=0).sqrt()
+    # An eigenvector's sign is arbitrary: the largest entry is made positive, so that every machine draws the same.
+    return places * places.gather(0, places.abs().argmax(dim=0, keepdim=True)).sign()
+
+
+def draw_map(languages: list[str], similarity: Tensor, task: str, file: Path) -> None:
+    """Draw the map of languages.
+
+    Raises:
+        ConfigError: if matplotlib is not installed.
+        OSError: if the file cannot be written.
+    """
+    try:
+        from matplotlib.figure import Figure
+    except ImportError:
+        raise ConfigError([MISSING]) from None
+    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    axes, places = figure.subplots(), language_map(similarity).tolist()
+    known = known_languages()
+    axes.scatter(*zip(*places, strict=True), s=14)
+    for code, place in zip(languages, places, strict=True):
+        name = known[canonical(code)].name if canonical(code) in known else code
+        axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", fontsize=8)
+    axes.set_title(f"Languages with like adapters of {task} are near each other")
+    axes.set_axis_off()
+    axes.set_aspect("equal", "datalim")
+    figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)
