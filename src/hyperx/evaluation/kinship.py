@@ -29,12 +29,12 @@ def similar_adapters(model: HyperX, task: str) -> tuple[list[str], Tensor]:
         raise HyperXError(f"the model has no task {task}; it has {', '.join(model.config.kinds)}")
     languages = model.config.languages
     rows = [row for row, code in enumerate(languages) if (task, canonical(code)) in model.config.trained_keys]
-    if model.hypernetwork is None or len(rows) < 2:
+    if (hypernetwork := model.eval().hypernetwork) is None or len(rows) < 2:
         return [], torch.zeros(0, 0)
     own = [list(model.config.kinds).index(task)] * len(rows)
-    indices = placed(torch.tensor([own, rows]), model.hypernetwork.source.task.device)
+    indices = placed(torch.tensor([own, rows]), hypernetwork.source.task.device)
     with torch.inference_mode():
-        read = model.eval().hypernetwork.projected(*indices).flatten(1).float().cpu()
+        read = hypernetwork.projected(*indices).flatten(1).float().cpu()
     read = torch.nn.functional.normalize(read - read.mean(dim=0), dim=1)
     return [languages[row] for row in rows], read @ read.T
 
@@ -47,7 +47,8 @@ def language_map(similarity: Tensor) -> Tensor:
     values, vectors = torch.linalg.eigh(centred.double())
     places = vectors[:, -2:].flip(1) * values[-2:].flip(0).clamp(min=0).sqrt()
     # An eigenvector's sign is arbitrary: the largest entry is made positive, so that every machine draws the same.
-    return places * places.gather(0, places.abs().argmax(dim=0, keepdim=True)).sign()
+    places = places * places.gather(0, places.abs().argmax(dim=0, keepdim=True)).sign()
+    return torch.as_tensor(places)
 
 
 def draw_map(languages: list[str], similarity: Tensor, task: str, file: Path) -> None:
@@ -62,10 +63,10 @@ def draw_map(languages: list[str], similarity: Tensor, task: str, file: Path) ->
     except ImportError:
         raise ConfigError([MISSING]) from None
     figure = Figure(figsize=(9, 6.5), layout="constrained")
-    axes, places = figure.subplots(), language_map(similarity).tolist()
+    axes, places = figure.subplots(), language_map(similarity)
     known = known_languages()
-    axes.scatter(*zip(*places, strict=True), s=14)
-    for code, place in zip(languages, places, strict=True):
+    axes.scatter(places[:, 0], places[:, 1], s=14)
+    for code, place in zip(languages, places.tolist(), strict=True):
         name = known[canonical(code)].name if canonical(code) in known else code
         axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", fontsize=8)
     axes.set_title(f"Languages with like adapters of {task} are near each other")
