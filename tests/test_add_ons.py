@@ -400,6 +400,25 @@ def test_without_dev_data_sentences_are_held_out_in_turn(trained: Path, capsys: 
 
 
 @pytest.mark.usefixtures("few")
+def test_no_more_is_kept_than_helps_on_held_out_sentences(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    toy.write_pos(Path("other.conllu"), toy.sentences("de", 8, 9))  # whose verbs are verbs
+    few, other = (Path(name).read_text().strip().split("\n\n") for name in ("few.conllu", "other.conllu"))
+    mixed = [sentence for both in zip(few, other, strict=True) for sentence in both]
+    Path("few.conllu").write_text("\n\n".join(mixed) + "\n\n")
+    words = ["--max_train_steps", "40", "--learning_rate", "1e-1"]
+    assert main(adapt(trained, *words, "--folds", "0", "--output", "all.addon")) == 0
+    assert "kept" not in capsys.readouterr().out
+    assert main(adapt(trained, *words)) == 0
+    kept = re.search(r"^(\d+) ?% of what was learnt is kept|^nothing of it is kept", capsys.readouterr().out, re.M)
+    share = float(kept[1] or 0) / 100
+    assert share < 1
+    every, own = (load_file(name) for name in ("all.addon", "de.addon"))
+    for name, tensor in every.items():
+        expected = tensor * share if name in ("shift", "down_out", "up_out") else tensor
+        torch.testing.assert_close(own[name], expected, atol=1e-3, rtol=1e-2)
+
+
+@pytest.mark.usefixtures("few")
 def test_that_a_score_falls_is_told(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     toy.write_pos(Path("dev.conllu"), toy.sentences("de", 20, 4))  # whose verbs are verbs
     words = ["--dev", "dev.conllu", "--max_train_steps", "60", "--learning_rate", "1e-1"]

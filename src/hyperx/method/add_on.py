@@ -63,6 +63,12 @@ class AddOn(nn.Module):
         self.requires_grad_(True)
         self.near.requires_grad_(False)
 
+    @torch.no_grad()
+    def weaken(self, strength: float) -> None:
+        """Keep a share of the shift and of the changes; labels that the model lacks stay as they are."""
+        for own in (self.shift, self.down_out, self.up_out):
+            own.mul_(strength)
+
     @property
     def language_shift(self) -> Tensor:
         """What is added to the language's embedding ``[language_dim]``."""

@@ -8,20 +8,26 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
+from typing import cast
 
+import torch
 from accelerate import Accelerator
 from transformers import set_seed
 
 from hyperx import checkpoint
 from hyperx.config import AdaptConfig, AddOnConfig
+from hyperx.data.batch.windows import Subwords
 from hyperx.encoders.families import disable_attention_dropout
 from hyperx.errors import DataError, HyperXError
 from hyperx.evaluation.scores import evaluate_pairs
 from hyperx.files import sha256, write_json
+from hyperx.languages import canonical
+from hyperx.method.add_on import AddOn
 from hyperx.model import HyperX
 from hyperx.options import flat
 from hyperx.plan.adaptation import Adaptation
 from hyperx.plan.data import RunData, prepare
+from hyperx.training.collate import Collator
 from hyperx.training.loop import TrainingRun, make_accelerator
 from hyperx.training.resuming import check_same
 
@@ -29,20 +35,23 @@ CHANGEABLE = {"config", "disable_progress_bar", "no_cuda", "output", "resume"}
 """Options that a resumed run may have otherwise."""
 EVALUATIONS = 10
 """How often a run is scored on dev data."""
+STRENGTHS = (1.0, 0.75, 0.5, 0.25, 0.0)
+"""Shares of what was learnt that are tried on held-out sentences."""
 MOST_IN_FOLDS = 200
 """Labelled sentences up to which some are held out in turn by default: more would take minutes."""
 
 
 @dataclass(frozen=True)
 class Adapted:
-    """What was learnt: the model with it, the file, what it is; and for each pair its score without it and with it, on
-    dev data or on labelled sentences that were held out in turn."""
+    """What was learnt: the model with it, the file, what it is; for each pair its score without it and with it, on dev
+    data or on labelled sentences that were held out in turn; and the share that is kept of it."""
 
     model: HyperX
     output: Path
     add_on: AddOnConfig
     scores: dict[str, tuple[float | None, float | None]]
     measured_on: str
+    strength: float
 
 
 def adapt(adaptation: Adaptation) -> Adapted:
@@ -73,6 +82,7 @@ def adapt(adaptation: Adaptation) -> Adapted:
             start = folder / "start.addon"
             model.save_add_on(language, start)
         scores, measured_on = dict[str, list[list[float]]](), "dev data"
+        losses = dict.fromkeys(STRENGTHS if start is None else STRENGTHS[:1], 0.0)
 
         def score(data: RunData, when: int) -> None:
             size = options.per_device_eval_batch_size
@@ -87,6 +97,11 @@ def adapt(adaptation: Adaptation) -> Adapted:
             model.load_add_on(done)  # as it is stored
             return done
 
+        def stand_at(file: Path, strength: float) -> None:
+            model.load_add_on(file)
+            cast(AddOn, model.add_ons[canonical(language)]).weaken(strength)
+
+        parts, best = list[tuple[RunData, Path]](), 1.0
         for number in range(1, config.rounds + 1):
             data = prepare(replace(plan, add_ons=() if start is None else (start,)))
             if number == 1:
@@ -96,10 +111,21 @@ def adapt(adaptation: Adaptation) -> Adapted:
                     part = _fold(data, fold, folds)
                     _go_back(model, language, start)
                     score(part, 0)
-                    learn(replace(part, eval_splits={}), f"fold-{fold + 1}", start)
+                    done = learn(replace(part, eval_splits={}), f"fold-{fold + 1}", start)
+                    parts.append((part, done))
+                    for strength in losses:
+                        stand_at(done, strength)
+                        losses[strength] += _loss(model, part, accelerator.device)
+                best = min(losses, key=lambda strength: losses[strength])
+                for part, done in parts:
+                    stand_at(done, best)
                     score(part, 1)
                 _go_back(model, language, start)
             start = learn(data, f"round-{number}", start)
+            if best < 1:
+                stand_at(start, best)
+                start = folder / "kept.addon"
+                model.save_add_on(language, start)
         score(data, 1)
         add_on = model.config.add_on_for(language)
         assert start is not None
@@ -110,7 +136,7 @@ def adapt(adaptation: Adaptation) -> Adapted:
         pair: (fmean(before) if before else None, fmean(after) if after else None)
         for pair, (before, after) in scores.items()
     }
-    return Adapted(model.eval(), adaptation.output, add_on, means, measured_on)
+    return Adapted(model.eval(), adaptation.output, add_on, means, measured_on, best)
 
 
 def _go_back(model: HyperX, language: str, start: Path | None) -> None:
@@ -138,6 +164,27 @@ def _fold(data: RunData, fold: int, folds: int) -> RunData:
     ]
     held_out = dict(zip(data.plan.trained_pairs, (held for _, held in splits), strict=True))
     return replace(data, train_splits=[rest for rest, _ in splits], eval_splits=held_out)
+
+
+@torch.inference_mode()
+def _loss(model: HyperX, data: RunData, device: torch.device) -> float:
+    """The mean loss of held-out sentences, a batch weighing as much as it has windows."""
+    plan, total = data.plan, 0.0
+    collate = Collator(
+        pairs=list(data.eval_splits),
+        splits=list(data.eval_splits.values()),
+        tasks=plan.tasks,
+        labels=data.labels,
+        subwords=Subwords.of(data.encoder.checked_tokenizer()),
+    )
+    rows = [(number, row) for number, split in enumerate(collate.splits) for row in range(len(split))]
+    size = plan.config.training.per_device_eval_batch_size
+    for start in range(0, len(rows), size):
+        batch = collate(rows[start : start + size]).to(device)
+        words = {"words": batch.words, "labels": batch.labels}
+        loss = model.eval()(batch.pairs, batch.input_ids, batch.attention_mask, **words).loss
+        total += float(loss) * len(batch.pairs) / len(rows)
+    return total
 
 
 def _check_same(adaptation: Adaptation, folder: Path) -> None:
