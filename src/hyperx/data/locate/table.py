@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Annotated, Any
@@ -20,7 +21,12 @@ def _expected(what: str) -> PydanticCustomError:
     return PydanticCustomError("expected", what)  # type: ignore[arg-type]
 
 
+def _plain(value: Any) -> Any:
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
 def _text(value: Any) -> str:
+    value = _plain(value)
     if not (isinstance(value, str) and value):
         raise _expected("text, in quotes")
     return value
@@ -36,7 +42,7 @@ def _split(value: Any) -> tuple[str, ...] | Rows | Forgotten:
         return Forgotten(**value)
     if rows := Rows.of(value):
         return rows
-    texts = tuple(value) if isinstance(value, list | tuple) else (value,)
+    texts = tuple(map(_plain, value)) if isinstance(value, list | tuple) else (_plain(value),)
     if texts and isinstance(texts[0], Mapping):
         number = next(number for number, row in enumerate(texts, start=1) if not isinstance(row, Mapping))
         raise _expected(f"a mapping as row {number}, such as {{'tokens': [...]}}")
@@ -101,7 +107,7 @@ class Entry(BaseModel):
     @model_validator(mode="before")
     @classmethod
     def _of_folder(cls, value: Any) -> Any:
-        if isinstance(value, str):
+        if isinstance(value, str | os.PathLike):
             return {"folder": value}
         if not isinstance(value, Mapping):
             raise _expected(f"a folder or a mapping with {', '.join(cls.model_fields)}")
