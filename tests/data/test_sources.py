@@ -168,6 +168,12 @@ def test_single_splits_beside_a_folder_and_relative_paths(tmp_path: Path) -> Non
     assert words(sources, "ner#tr", "test") == [("a",)]
 
 
+def test_from_python_the_table_takes_paths(tmp_path: Path) -> None:
+    file = put(tmp_path, "UD_Turkish-X/tr_x-ud-test.conllu", TREE)
+    for entry in (file.parent, {"folder": file.parent}, {"test": file}, {"test": [file]}):
+        assert words(build(tmp_path, "dep#tr", table={"dep#tr": entry}), "dep#tr", "test") == [("a", "b")]
+
+
 def test_hub_by_the_table(tmp_path: Path) -> None:
     table = {
         "pos#tr": {"hub": {"name": "commul/universal_dependencies", "configuration": "tr_boun", "revision": "2.17"}},
