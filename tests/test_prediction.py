@@ -95,7 +95,7 @@ def test_raw_text_is_cut_into_words(predict: Says) -> None:
     out = predict("cat sees Ada Lovelace.\n\nriver likes London!\n", "--tasks", "pos")
     assert out.count("# sent_id") == 2
     assert "# text = cat sees Ada Lovelace.\n" in out
-    assert "4\tLovelace\t_\tPROPN\t_\t_\t_\t_\t_\tSpaceAfter=No\n" in out
+    assert "4\tLovelace\t_\tPROPN\t_\t_\t_\t_\t_\tSpaceAfter=No|start_char=13|end_char=21\n" in out
 
 
 def test_a_person_at_a_terminal_is_answered_line_by_line(trained: Path, monkeypatch: Patch) -> None:

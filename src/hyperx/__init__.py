@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hyperx.config import TrainingOptions as TrainingOptions
     from hyperx.data.batch.windows import Window as Window
     from hyperx.data.read.segmentation import sentences as sentences
+    from hyperx.data.read.sentence import Entity as Entity
     from hyperx.data.read.sentence import Prediction as Prediction
     from hyperx.data.read.sentence import Sentence as Sentence
     from hyperx.errors import CheckpointError as CheckpointError
@@ -51,7 +52,7 @@ _NAMES = {
     "ModelOptions SamplingOptions TrainConfig TrainingOptions",
     "hyperx.data.batch.windows": "Window",
     "hyperx.data.read.segmentation": "sentences",
-    "hyperx.data.read.sentence": "Prediction Sentence",
+    "hyperx.data.read.sentence": "Entity Prediction Sentence",
     "hyperx.errors": "CheckpointError ConfigError DataError EncoderError HyperXError",
     "hyperx.evaluation.scores": "Evaluation PairScores",
     "hyperx.model": "HyperX ModelOutput",

@@ -143,7 +143,7 @@ def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[
         if sentence is None or empty_pair:
             found = text if sentence is None else pair
             raise DataError(f"text {number}: expected a sentence, found no word in {found!r}")
-        if isinstance(text, str) and "text" in reads:
+        if isinstance(text, str):
             sentence = replace(sentence, text=text)
         sentences.append(sentence if pair is None else replace(sentence, text_pair=pair))
     return sentences

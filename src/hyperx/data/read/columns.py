@@ -13,6 +13,7 @@ from hyperx.data.read.base import TEXT, Request, Writer, check_fields, no_field
 from hyperx.data.read.blocks import DOCUMENT, Block, Layout, comment_value, cut, is_tag, read_blocks
 from hyperx.data.read.conllu import NOTHING, label_comments, pair_comment
 from hyperx.data.read.lines import LINE_BREAKS, FaultyLine, Line, without_ends
+from hyperx.data.read.segmentation import offsets_in
 from hyperx.data.read.sentence import Places, Prediction, Sentence
 from hyperx.errors import DataError
 
@@ -44,13 +45,15 @@ def read_columns(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
 
 
 def _sentence(block: Block, request: Request) -> Sentence:
+    text = comment_value(block.comments, "text") or None
     return Sentence(
         words=tuple(block.words),
         columns={} if request.column in (None, TEXT) else {str(request.column): tuple(block.tags)},
         lines=tuple(block.lines),
         origin=request.origin,
-        text=comment_value(block.comments, "text") or None,
+        text=text,
         text_pair=comment_value(block.comments, "text_pair") or None,
+        offsets=offsets_in(text, block.words) if request.column is None and text else None,
         comments=tuple(block.comments),
     )
 

@@ -11,8 +11,8 @@ from functools import cache
 from hyperx.data.read.base import Request, Writer, check_fields, no_field
 from hyperx.data.read.blocks import Block, Layout, comment_value, name_of, read_blocks
 from hyperx.data.read.lines import LINE_BREAKS, Line, without_ends
-from hyperx.data.read.segmentation import is_visible
-from hyperx.data.read.sentence import Places, Prediction, Sentence
+from hyperx.data.read.segmentation import is_visible, offsets_in
+from hyperx.data.read.sentence import Offsets, Places, Prediction, Sentence
 from hyperx.errors import DataError
 
 log = logging.getLogger(__name__)
@@ -55,9 +55,23 @@ def _sentence(block: Block, request: Request) -> Sentence:
         text=comment_value(block.comments, "text") or _surface(block.rows),
         text_pair=None if trained else comment_value(block.comments, "text_pair"),
         space_after=tuple(space_after),
+        offsets=None if trained else _offsets(block),
         comments=tuple(block.comments),
         rows=() if trained else tuple(block.rows),
     )
+
+
+def _offsets(block: Block) -> Offsets | None:
+    """Where the words stand in the text of the comment; those of a range that are not written there, where it does."""
+    units = list(_units(block.rows, 0, len(block.words)))
+    text = comment_value(block.comments, "text")
+    if text is None or (places := offsets_in(text, [form for _, form, _ in units])) is None:
+        return None
+    offsets: list[tuple[int, int]] = []
+    for (words, form, _), (start, end) in zip(units, places, strict=True):
+        inside = offsets_in(form, block.words[len(offsets) :][:words]) or ((0, end - start),) * words
+        offsets += [(start + first, start + last) for first, last in inside]
+    return tuple(offsets)
 
 
 def _columns(block: Block, request: Request) -> dict[str, tuple[str, ...] | tuple[int, ...]]:
@@ -162,10 +176,10 @@ class ConlluWriter(Writer):
     """Writes CoNLL-U.
 
     A sentence that was read from CoNLL-U is written with all lines, columns and comments except those predicted. Others
-    get their number as ``# sent_id`` and their words or text as ``# text``; a text without words is split at white
-    space. If several tasks give tags or trees, the first has the column, and the others are in MISC under their names:
-    ``TAGS=NOUN``, ``TREES_HEAD=2``. In the place of a sentence that could not be read there is the word ``_`` without
-    labels, below ``# error = ...``.
+    get their number as ``# sent_id``, their words or text as ``# text``, and in MISC ``start_char`` and ``end_char`` of
+    each word if known; a text without words is split at white space. If several tasks give tags or trees, the first has
+    the column, and the others are in MISC under their names: ``TAGS=NOUN``, ``TREES_HEAD=2``. In the place of a
+    sentence that could not be read there is the word ``_`` without labels, below ``# error = ...``.
     """
 
     def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
@@ -219,7 +233,9 @@ def _comments(sentence: Sentence, rows: Sequence[Sequence[str]], number: int) ->
     place = next((index for index, comment in enumerate(given, start=1) if name_of(comment) == "sent_id"), 0)
     new = [] if place else [f"# sent_id = {number}"]
     if comment_value(given, "text") is None:
-        new.append(f"# text = {LINE_BREAKS.sub(' ', sentence.text or _surface(rows))}")
+        # The comment is what the words spell, with single spaces, where that is the text.
+        own = _surface(rows) if sentence.offsets and sentence.space_after else sentence.text or _surface(rows)
+        new.append(f"# text = {LINE_BREAKS.sub(' ', own)}")
     if comment_value(given, "text_pair") is None:
         new += pair_comment(sentence)
     return [*given[:place], *new, *given[place:]]
@@ -229,7 +245,11 @@ def _new_rows(sentence: Sentence) -> Iterator[Sequence[str]]:
     words = sentence.words or tuple(filter(is_visible, LINE_BREAKS.sub(" ", sentence.raw_text).split()))
     spaces = sentence.spaces if sentence.words else (True,) * len(words)
     for number, (word, space) in enumerate(zip(words, spaces, strict=True), start=1):
-        yield (str(number), word, *"_______", "_" if space else "SpaceAfter=No")
+        misc = [] if space else ["SpaceAfter=No"]
+        if sentence.offsets:
+            start, end = sentence.offsets[number - 1]
+            misc += [f"start_char={start}", f"end_char={end}"]
+        yield (str(number), word, *"_______", "|".join(misc) or "_")
 
 
 def _filled(rows: Iterable[Sequence[str]], prediction: Prediction) -> Iterator[Sequence[str]]:

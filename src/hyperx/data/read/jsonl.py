@@ -13,9 +13,8 @@ from hyperx.data.read.blocks import comment_value
 from hyperx.data.read.conllu import text_of_words
 from hyperx.data.read.lines import Line, check_length, stands_on_a_line
 from hyperx.data.read.rows import NAMES, RowReader
-from hyperx.data.read.segmentation import text_sentence
-from hyperx.data.read.sentence import Places, Prediction, Sentence
-from hyperx.data.read.spans import spans
+from hyperx.data.read.segmentation import offsets_in, text_sentence
+from hyperx.data.read.sentence import Offsets, Places, Prediction, Sentence
 from hyperx.errors import DataError
 
 _DIGITS = 4
@@ -27,8 +26,9 @@ def read_jsonl(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     """JSON lines.
 
     Read are ``words`` or ``tokens``, which stay as they are, or ``text``, and ``text_pair`` for two texts; annotation,
-    all under any of :data:`~hyperx.data.read.rows.NAMES`; and in prediction ``space_after``, and ``sent_id``, or else
-    ``id``. All other keys are skipped. In prediction words are read if a task needs them, or if there is no text.
+    all under any of :data:`~hyperx.data.read.rows.NAMES`; and in prediction ``space_after``, ``start_char`` and
+    ``end_char``, and ``sent_id``, or else ``id``. All other keys are skipped. In prediction words are read if a task
+    needs them, or if there is no text.
     """
     rows = RowReader(request, in_file=True)
 
@@ -42,10 +42,18 @@ def read_jsonl(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
             return sentence
         comments = _sent_id(row)
         if sentence.words:
-            return replace(sentence, space_after=_space_after(row, len(sentence.words)), comments=comments)
+            spaces, offsets = _space_after(row, len(sentence.words)), _offsets(row, sentence)
+            return replace(sentence, space_after=spaces, offsets=offsets, comments=comments)
         own = text_sentence(sentence.raw_text, request.segmenter) or sentence
         numbers = (number,) * max(len(own.words), 1)
-        return replace(sentence, words=own.words, lines=numbers, space_after=own.space_after, comments=comments)
+        return replace(
+            sentence,
+            words=own.words,
+            lines=numbers,
+            space_after=own.space_after,
+            offsets=own.offsets,
+            comments=comments,
+        )
 
     return read_each_line(lines, request, sentence_of)
 
@@ -80,6 +88,14 @@ def _space_after(row: Mapping[str, Any], count: int) -> tuple[bool, ...] | None:
     return tuple(spaces)
 
 
+def _offsets(row: Mapping[str, Any], sentence: Sentence) -> Offsets | None:
+    """Those of the object if every word has one, which may count in a whole document; else those in its text."""
+    places = [row.get(key) for key in ("start_char", "end_char")]
+    if all(isinstance(own, list) and [*map(type, own)] == [int] * len(sentence.words) for own in places):
+        return tuple(zip(*places, strict=True))
+    return None if sentence.text is None else offsets_in(sentence.text, sentence.words)
+
+
 def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
     """The id of an object as a CoNLL-U comment; nothing if it has none, or none that fits on one line."""
     for key in ("sent_id", "id"):
@@ -92,10 +108,11 @@ def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
 class JsonlWriter(Writer):
     """Writes JSON lines.
 
-    Written are ``sent_id``, ``text``, ``text_pair``, ``words`` and ``space_after`` if known, the labels under each
-    task's name, ``entities`` if entities were predicted (type, start and exclusive end in words from 0, text, and the
-    task if there are several), and ``confidence`` by task if requested. For a line without a sentence ``words`` and
-    labels are empty, or null for a label of the whole sentence, and ``error`` says why it could not be read.
+    Written are ``sent_id``, ``text``, ``text_pair``, ``words``, and if known ``space_after``, ``start_char`` and
+    ``end_char``, the labels under each task's name, ``entities`` if entities were predicted (type, start and exclusive
+    end in words from 0, text, the same in characters if known, and the task if there are several), and ``confidence``
+    by task if requested. For a line without a sentence ``words`` and labels are empty, or null for a label of the whole
+    sentence, and ``error`` says why it could not be read.
     """
 
     def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
@@ -118,6 +135,8 @@ class JsonlWriter(Writer):
             "words": words,
             "space_after": sentence.space_after,
         }
+        for place, key in enumerate(("start_char", "end_char")):
+            row[key] = sentence.offsets and [own[place] for own in sentence.offsets]
         row = {key: value for key, value in row.items() if value is not None}
         for task, labels in prediction.labels.items():
             row[task] = labels
@@ -125,11 +144,14 @@ class JsonlWriter(Writer):
                 row[task] = [label._asdict() if hasattr(label, "_asdict") else label for label in labels]
         if span_tasks := [task for task in columns if "ner" in columns[task]]:
             row["entities"] = [
-                {"type": kind, "start": start, "end": end, "text": text_of_words(sentence, start, end)}
-                | ({"task": task} if len(span_tasks) > 1 else {})
-                for task in span_tasks
-                for kind, start, end in spans(prediction.labels[task])
+                {
+                    **{key: value for key, value in one._asdict().items() if value is not None},
+                    "text": text_of_words(sentence, one.start, one.end),
+                }
+                for one in prediction.entities
             ]
+            for one in row["entities"] if len(span_tasks) == 1 else ():
+                del one["task"]
         if sentence.error:
             row["error"] = sentence.error
         if prediction.confidences is not None:

@@ -16,7 +16,7 @@ from functools import cached_property, lru_cache
 from itertools import groupby
 from typing import TYPE_CHECKING
 
-from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.sentence import Offsets, Sentence
 from hyperx.data.read.unspaced import UNSPACED, Cut, cut_of
 from hyperx.errors import DataError
 from hyperx.languages import canonical
@@ -65,8 +65,9 @@ class WordSegmenter:
 
         The sentence's text is the line with every run of white space (including tabs and no-break spaces) as one
         space, and without pieces between spaces that consist of control and format characters only. The words, joined
-        according to ``space_after``, give exactly that text. A word never contains a space; combining marks and
-        invisible characters after a word belong to it and do not begin the next one.
+        according to ``space_after``, give exactly that text; their offsets are those in the line as it is. A word never
+        contains a space; combining marks and invisible characters after a word belong to it and do not begin the next
+        one.
 
         Raises:
             DataError: if the line is in a script without spaces that nothing installed cuts (see `cut_of`), or it
@@ -79,7 +80,12 @@ class WordSegmenter:
             return None
         # A line's last word is followed by white space, the line end, as in treebanks.
         words, space_after = zip(*_attached(self._pieces(chunks, cut)), strict=True)
-        return Sentence(words=words, text=" ".join(chunks), space_after=(*space_after[:-1], True))
+        return Sentence(
+            words=words,
+            text=" ".join(chunks),
+            space_after=(*space_after[:-1], True),
+            offsets=offsets_in(line, words),
+        )
 
     def _pieces(self, chunks: Iterable[str], cut: Cut | None) -> Iterator[tuple[str, bool]]:
         def cutter(chunk: str) -> Cut | None:
@@ -122,6 +128,18 @@ def word_segmenter(language: str) -> WordSegmenter:
 def is_visible(text: str) -> bool:
     """Whether a text has any character other than white space, control and format characters."""
     return text.isalnum() or any(not char.isspace() and unicodedata.category(char) not in ("Cc", "Cf") for char in text)
+
+
+def offsets_in(text: str, words: Iterable[str]) -> Offsets | None:
+    """Where each of the words stands in a text that has them one after the other, and between them nothing visible;
+    None if the text is another."""
+    offsets, end = [], 0
+    for word in words:
+        start = text.find(word, end)
+        if start < 0 or is_visible(text[end:start]):
+            return None
+        offsets.append((start, end := start + len(word)))
+    return None if is_visible(text[end:]) else tuple(offsets)
 
 
 def sentences(text: str, language: str) -> list[str]:

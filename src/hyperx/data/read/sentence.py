@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
+from hyperx.data.read.spans import spans
+
+Offsets = tuple[tuple[int, int], ...]
+"""For each word the place in a text of its first character and of that behind its last."""
 Places = Mapping[str, Iterable[str]]
 """For each task the columns of words that it gives, none for a task that labels whole sentences."""
 
@@ -23,6 +27,9 @@ class Sentence:
         text: the raw sentence, or a text of any length, if it is known.
         text_pair: the second of two texts, if there are two.
         space_after: for each word whether a space follows it in the text, if known.
+        offsets: for each word where it stands in the text as the user gave it, or in the whole of a running text. Words
+            that are not written there, such as *de* and *le* of *du*, have the place of what is. None if the text is
+            not known, or is another.
         comments: comment lines of CoNLL-U and columns, without the line end.
         rows: in prediction the columns of every line of CoNLL-U that is no comment: words, ranges and empty nodes.
         error: what stands in the place of a sentence: why it cannot be read, or nothing for a blank line. None if this
@@ -36,6 +43,7 @@ class Sentence:
     text: str | None = None
     text_pair: str | None = None
     space_after: tuple[bool, ...] | None = None
+    offsets: Offsets | None = None
     comments: tuple[str, ...] = ()
     rows: tuple[Sequence[str], ...] = ()
     error: str | None = None
@@ -60,6 +68,19 @@ class Sentence:
         return self.lines[word] if self.lines else None
 
 
+class Entity(NamedTuple):
+    """An entity that a task found: the words from ``start`` to ``end`` (exclusive), and the same in characters of the
+    text (see :attr:`Sentence.offsets`), None if that is not known."""
+
+    type: str
+    start: int
+    end: int
+    text: str
+    start_char: int | None
+    end_char: int | None
+    task: str
+
+
 @dataclass(frozen=True, slots=True)
 class Prediction:
     """A sentence with the predictions of each task.
@@ -82,6 +103,30 @@ class Prediction:
     def words(self) -> tuple[str, ...]:
         """The words of the sentence."""
         return self.sentence.words
+
+    @property
+    def offsets(self) -> Offsets | None:
+        """For each word the characters of the text from its first to behind its last, see :attr:`Sentence.offsets`."""
+        return self.sentence.offsets
+
+    @property
+    def entities(self) -> tuple[Entity, ...]:
+        """The entities of all tasks that find some, as spans."""
+        sentence, places = self.sentence, self.sentence.offsets
+        return tuple(
+            Entity(
+                kind,
+                start,
+                end,
+                sentence.joined(start, end),
+                None if places is None else places[start][0],
+                None if places is None else places[end - 1][1],
+                task,
+            )
+            for task, columns in self.columns.items()
+            if "ner" in columns
+            for kind, start, end in spans(self.labels[task])
+        )
 
     @property
     def sentence_labels(self) -> dict[str, str]:

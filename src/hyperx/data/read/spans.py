@@ -10,9 +10,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
-from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
+
+if TYPE_CHECKING:
+    from hyperx.data.read.sentence import Sentence
 
 _OPENS, _INSIDE, _CLOSES = frozenset("BSU"), frozenset("IMEL"), frozenset("SUEL")
 _NONE = "O"

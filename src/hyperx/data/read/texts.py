@@ -11,7 +11,7 @@ from itertools import chain, groupby, islice
 from hyperx.data.read.base import TEXT, Request, read_each_line
 from hyperx.data.read.lines import FaultyLine, Line, check_word, whole, without_ends
 from hyperx.data.read.rows import RowReader
-from hyperx.data.read.segmentation import is_visible, sentence_pieces, text_sentence
+from hyperx.data.read.segmentation import is_visible, offsets_in, sentence_pieces, text_sentence
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError
 
@@ -27,10 +27,16 @@ _LONGEST_FIELD = 2**31 - 1  # more does not fit into a C long everywhere
 def read_raw(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     """Running text, one sentence per line; lines without a visible character are skipped.
 
-    Every run of white space counts as one space; but if a task reads texts, a tab separates two texts, and a line of
-    more, or with an empty one of two, is refused. In training data a line is a passage and stays as it is.
+    The text is the line as it is. If a task reads texts, every run of white space counts as one space, but a tab
+    separates two texts, and a line of more, or with an empty one of two, is refused. In training data a line is a
+    passage.
     """
-    return read_each_line(lines, request, _passage if request.column == TEXT else _sentence)
+    return read_each_line(lines, request, _passage if request.column == TEXT else _line)
+
+
+def _line(line: str, number: int, request: Request) -> Sentence | None:
+    sentence = _sentence(line, number, request)
+    return sentence if sentence is None or "text" in request.reads else replace(sentence, text=line)
 
 
 def _passage(line: str, number: int, request: Request) -> Sentence | None:
@@ -43,7 +49,7 @@ def _passage(line: str, number: int, request: Request) -> Sentence | None:
 def _sentence(line: str, number: int, request: Request) -> Sentence | None:
     texts = line.split("\t") if "text" in request.reads else [line]
     first, *others = [" ".join(text.split()) for text in texts]
-    sentence = text_sentence(first, request.segmenter)
+    sentence = text_sentence(first if request.segmenter is None else texts[0], request.segmenter)
     if others and any(map(is_visible, [first, *others])):
         if sentence is None or not is_visible(others[0]) or len(others) > 1:
             raise DataError(f"expected a text, or two with one tab between them, found {line[:60]!r}")
@@ -54,24 +60,33 @@ def _sentence(line: str, number: int, request: Request) -> Sentence | None:
 def read_text(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     """Running text, which is split into sentences; blank lines, and those that are not UTF-8, separate paragraphs.
 
-    The first sentence of each paragraph has the comment ``# newpar``, and that of the text ``# newdoc``.
+    The first sentence of each paragraph has the comment ``# newpar``, and that of the text ``# newdoc``. Every run of
+    white space counts as one space. Offsets count the characters of the whole text, line ends as they are; behind a
+    line that is not UTF-8 nobody can count, and there are none.
     """
     marks = {"# newdoc": True, "# newpar": True}
+    piece, start, counted = "", 0, True
 
     def sentence_lines() -> Iterator[Line]:
+        nonlocal piece, start, counted
         for apart, group in groupby(lines, lambda line: type(line[1]) is FaultyLine or line[1].isspace()):
             if apart:
                 marks["# newpar"] = True
-                yield from group
+                for number, line in group:
+                    yield number, line
+                    start, counted = start + len(line), counted and type(line) is not FaultyLine
             while own := list(islice(group, MOST_LINES)):
                 number = own[0][0]
                 for piece in sentence_pieces("".join(line for _, line in own), request.language):
                     yield number, " ".join(piece.split())
                     number += piece.count("\n")
+                    start += len(piece)
 
     def marked(line: str, number: int, request: Request) -> Sentence | None:
         if sentence := _sentence(line, number, request):
-            sentence = replace(sentence, comments=tuple(marks))
+            own = offsets_in(piece, sentence.words) if counted else None
+            offsets = own and tuple((start + first, start + last) for first, last in own)
+            sentence = replace(sentence, comments=tuple(marks), offsets=offsets)
             marks.clear()
         return sentence
 
