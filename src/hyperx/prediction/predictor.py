@@ -7,7 +7,7 @@ import logging
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 import torch
@@ -25,6 +25,7 @@ from hyperx.prediction.request import tell_language
 from hyperx.tasks.base import Result, Task
 
 log = logging.getLogger(__name__)
+T = TypeVar("T")
 
 POOL = 32
 """Batches read ahead and sorted by length."""
@@ -96,7 +97,7 @@ class Predictor:
         sentences: Iterable[Sentence],
         *,
         tasks: Sequence[str],
-        language: str,
+        language: str | Iterable[str],
         style: str | None = None,
         confidences: bool = False,
         batch_size: int = 32,
@@ -108,30 +109,41 @@ class Predictor:
             sentences: any number of them, and what stands in the place of those that cannot be read; only a pool is
                 held at a time. If reading fails, those before that are labelled first.
             tasks: the tasks to run, each with its own adapters.
-            language: the language of the sentences.
+            language: the language of the sentences, or that of each: a batch may be of several.
             style: the corpus whose annotation to follow.
             confidences: also give the probability of each label.
             batch_size: windows in a batch; the labels do not depend on it.
             pool: sentences read ahead and sorted by length; by default 32 batches.
         """
-        self.tell_language(language)
-        model = self.model
+        model, one = self.model, language if isinstance(language, str) else None
+        if one is not None:
+            self.tell_language(one)
         with self._working():
             encoder = SubwordEncoder(model.checked_tokenizer(), max_length=model.config.max_length)
-            pairs = {task: TaskLanguagePair(task, language) for task in tasks}
-            adapters = {task: model.adapters([pair], style) for task, pair in pairs.items()}
+            shared = {task: model.adapters([TaskLanguagePair(task, one)], style) for task in tasks if one is not None}
+        each = language if one is None else itertools.repeat(one)
         places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
-        for chunk in _chunks(sentences, pool or POOL * batch_size):
-            whole = [sentence for sentence in chunk if sentence.error is None]
-            self._tell_coverage(encoder, language, [sentence.words for sentence in whole if sentence.words])
+        for chunk in _chunks(zip(sentences, each, strict=False), pool or POOL * batch_size):
+            whole = [sentence for sentence, _ in chunk if sentence.error is None]
+            languages = [code for sentence, code in chunk if sentence.error is None]
+            for code in dict.fromkeys(languages):
+                self.tell_language(code)
+                words = [sentence.words for sentence, other in chunk if other == code and sentence.words]
+                self._tell_coverage(encoder, code, words)
             with self._working():
                 results = {
                     task: iter(
-                        self._labelled(pair, model.tasks[task].windows(encoder, whole), adapters[task], batch_size)
+                        self._labelled(
+                            [TaskLanguagePair(task, code) for code in languages],
+                            model.tasks[task].windows(encoder, whole),
+                            batch_size,
+                            shared.get(task),
+                            style,
+                        )
                     )
-                    for task, pair in pairs.items()
+                    for task in tasks
                 }
-            for sentence in chunk:
+            for sentence, _ in chunk:
                 if sentence.error is not None:
                     yield Prediction.nothing(sentence, places)
                     continue
@@ -169,7 +181,7 @@ class Predictor:
             adapters = self.model.adapters([pair], style)
         while pool := list(itertools.islice(sentences, POOL * batch_size)):
             with self._working():
-                results = self._labelled(pair, pool, adapters, batch_size)
+                results = self._labelled([pair] * len(pool), pool, batch_size, adapters)
             yield from results
 
     @contextmanager
@@ -184,9 +196,15 @@ class Predictor:
                 self.model.train(training)
 
     def _labelled(
-        self, pair: TaskLanguagePair, pool: Sequence[Sequence[Window]], adapters: Adapters | None, batch_size: int
+        self,
+        pairs: Sequence[TaskLanguagePair],
+        pool: Sequence[Sequence[Window]],
+        batch_size: int,
+        adapters: Adapters | None,
+        style: str | None = None,
     ) -> list[Result]:
-        """The results for a pool of sentences, whose windows are sorted by length."""
+        """The results for a pool of sentences, each of its pair of one task, whose windows are sorted by length; the
+        adapters are those of the pair if all have the same."""
         subwords = Subwords.of(self.model.checked_tokenizer())
         places = [(index, place) for index, windows in enumerate(pool) for place in range(len(windows))]
         places.sort(key=lambda item: len(pool[item[0]][item[1]].ids))
@@ -194,18 +212,29 @@ class Predictor:
         lengths = [len(pool[index][place].ids) for index, place in places]
         enough = ENOUGH.get(self.model.word_embeddings.device.type, ENOUGH_ELSEWHERE)
         for rows in batches_alike(lengths, batch_size, enough):
-            batch = places[rows.start : rows.stop]
-            decoded = self._decoded(pair, [pool[index][place] for index, place in batch], adapters, subwords)
+            # Rows of one pair stand together: see `bottleneck_adapter`.
+            batch = sorted(places[rows.start : rows.stop], key=lambda item: pairs[item[0]].language)
+            own, windows = [pairs[index] for index, _ in batch], [pool[index][place] for index, place in batch]
+            decoded = self._decoded(
+                own, windows, adapters or self.model.adapters([*dict.fromkeys(own)], style), subwords
+            )
             for (index, place), part in zip(batch, decoded, strict=True):
                 parts[index][place] = part
-        task, labels = self.model.tasks[pair.task], self.model.config.labels_of(pair)
-        return [task.join(own, windows, labels) for windows, own in zip(pool, parts, strict=True)]
+        labels = {pair: self.model.config.labels_of(pair) for pair in dict.fromkeys(pairs)}
+        return [
+            self.model.tasks[pair.task].join(own, windows, labels[pair])
+            for pair, windows, own in zip(pairs, pool, parts, strict=True)
+        ]
 
     def _decoded(
-        self, pair: TaskLanguagePair, windows: Sequence[Window], adapters: Adapters | None, subwords: Subwords
+        self,
+        pairs: Sequence[TaskLanguagePair],
+        windows: Sequence[Window],
+        adapters: Adapters | None,
+        subwords: Subwords,
     ) -> list[Any]:
         """What the task makes of each window."""
-        task = self.model.tasks[pair.task]
+        task = self.model.tasks[pairs[0].task]
         labels = None
         if task.auxiliary:
             # Such a task draws what to predict: the same for a window in any batch.
@@ -214,13 +243,13 @@ class Predictor:
             labels = task.labels(windows, max(len(window.ids) for window in windows))
         device = self.model.word_embeddings.device
         input_ids, mask, words = (placed(tensor, device) for tensor in pad_windows(windows, subwords.pad))
-        output = self.model(pair, input_ids, mask, labels, words, adapters=adapters)
+        output = self.model(pairs, input_ids, mask, labels, words, adapters=adapters)
         return task.decode(output.logits, windows, labels)
 
 
-def _chunks(sentences: Iterable[Sentence], size: int) -> Iterator[list[Sentence]]:
+def _chunks(sentences: Iterable[T], size: int) -> Iterator[list[T]]:
     """The sentences, some at a time; if reading fails, those before that are given out first."""
-    chunk: list[Sentence] = []
+    chunk: list[T] = []
     try:
         for sentence in sentences:
             chunk.append(sentence)
