@@ -115,7 +115,9 @@ def trained(pair: str, file: Path, output: Path, rate: float, layers: bool) -> H
     model.train()
     for _, rows in zip(range(steps), plan.batches(0), strict=False):
         batch = collate(rows)
-        model(batch.pairs, batch.input_ids, batch.attention_mask, words=batch.words, labels=batch.labels).loss.backward()
+        model(
+            batch.pairs, batch.input_ids, batch.attention_mask, words=batch.words, labels=batch.labels
+        ).loss.backward()
         torch.nn.utils.clip_grad_norm_(learnt, 1.0)
         optimizer.step()
         schedule.step()

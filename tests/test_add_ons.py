@@ -22,7 +22,7 @@ from hyperx import add_on_file
 from hyperx.cli import main
 from hyperx.config import AddOnConfig
 from hyperx.errors import CheckpointError, HyperXError
-from hyperx.method.add_on import PACE, AddOn
+from hyperx.method.add_on import PACE, ROW_PACE, AddOn
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.training.loop import TrainingRun
@@ -75,6 +75,21 @@ def test_the_adapters_are_those_of_the_equations() -> None:
             torch.testing.assert_close(found.down[0, layer], down)
             torch.testing.assert_close(found.up[0, layer], up)
         torch.testing.assert_close(found.up_bias, base.up_bias)
+
+
+def test_the_head_is_changed_for_the_language_alone() -> None:
+    model, plain = tiny_model(), tiny_model()
+    model.learn_language(GERMAN)
+    with torch.no_grad():
+        rows = model.add_ons["de"].rows
+        rows.normal_()
+        counts = [len(model.config.labels[task]) for task in GERMAN.tasks]
+        for task, own in zip(GERMAN.tasks, rows.split(counts), strict=True):
+            plain.heads[task].weight += ROW_PACE * own[:, :-1]
+            plain.heads[task].bias += ROW_PACE * own[:, -1]
+            found = model(f"{task}#de", IDS, MASK).logits
+            torch.testing.assert_close(found, plain(f"{task}#de", IDS, MASK).logits)
+            assert model(f"{task}#en", IDS, MASK).logits.equal(tiny_model()(f"{task}#en", IDS, MASK).logits)
 
 
 def test_other_languages_and_tasks_stay_bit_equal_also_beside_it_in_a_batch() -> None:
@@ -414,7 +429,7 @@ def test_no_more_is_kept_than_helps_on_held_out_sentences(trained: Path, capsys:
     assert share < 1
     every, own = (load_file(name) for name in ("all.addon", "de.addon"))
     for name, tensor in every.items():
-        expected = tensor * share if name in ("shift", "down_out", "up_out") else tensor
+        expected = tensor * share if name in ("shift", "down_out", "up_out", "rows") else tensor
         torch.testing.assert_close(own[name], expected, atol=1e-3, rtol=1e-2)
 
 

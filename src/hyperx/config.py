@@ -449,7 +449,7 @@ class AdaptConfig:
     """Rank of the changes of the language's adapters; 0 only shifts its embedding. By default by the amount of data."""
     max_train_steps: Count | None = None
     """Optimiser steps. By default by the amount of data."""
-    learning_rate: Positive = 1e-2
+    learning_rate: Positive = 2e-2
     """Peak learning rate."""
     batch_size: Count = 16
     """Sentences in a training batch."""

@@ -30,7 +30,7 @@ from hyperx.files import checked, in_home, sha256
 from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters, Rows, non_linearity
 from hyperx.method.adapters import new_adapters
-from hyperx.method.add_on import AddOn, Use
+from hyperx.method.add_on import ROW_PACE, AddOn, Use
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
@@ -125,11 +125,11 @@ class HyperX(nn.Module):
         writer = new_adapters(config, auxiliary, layers=depth, hidden_size=encoder.config.hidden_size)
         self.hypernetwork = writer if isinstance(writer, Hypernetwork) else None
         self.plain_adapters = writer if isinstance(writer, PlainAdapters) else None
-        self.add_ons = Named({canonical(one.language): self._new_add_on(one) for one in config.add_ons})
         self.tasks: Mapping[str, Task] = make_tasks(config.kinds)
         vocabulary, width = self.word_embeddings.shape
         facts = HeadFacts(encoder.config.hidden_size, width, vocabulary, shape, *head_form(encoder.config))
         self.heads = Named({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
+        self.add_ons = Named({canonical(one.language): self._new_add_on(one) for one in config.add_ons})
         # Two activations have weights; those of one are in half precision.
         self.activation = non_linearity("linear" if writer is None else shape.adapter_non_linearity).float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=shape.after_layer_output)
@@ -388,10 +388,15 @@ class HyperX(nn.Module):
             hidden_size=hidden_size,
             adapter_dim=options.adapter_dim,
             rank=config.rank,
-            labels=sum(map(len, config.labels.values())),
+            labels=sum(len(self.config.labels[task]) for task in self._changed_heads(config)),
+            new_labels=sum(map(len, config.labels.values())),
             near=len(languages) if options.relatives and is_new else 0,
         )
         return add_on.to(self.hypernetwork.source.language)
+
+    def _changed_heads(self, config: AddOnConfig) -> list[str]:
+        """The tasks whose heads an add-on changes."""
+        return [task for task in config.tasks if config.rank and getattr(self.heads[task], "takes_rows", False)]
 
     def learn_language(self, config: AddOnConfig, *, anew: bool = True) -> None:
         """Freeze all but a language's add-on, which alone is trained and saved from now on: a new one, which changes
@@ -469,33 +474,42 @@ class HyperX(nn.Module):
         return cast(AddOn, self.add_ons[pair.key[1]]), config.tasks.index(pair.task)
 
     def _logits(self, pairs: Sequence[TaskLanguagePair], given: HeadInput) -> Any:
-        """The logits of a task's rows. Pairs with labels of their own have more; others have -inf there, if a batch
-        mixes them."""
+        """The logits of a task's rows, of which those of add-ons have heads of their own. Pairs with more labels have more;
+        others have -inf there, if a batch mixes them."""
         head, by_pair = self.heads[pairs[0].task], dict[TaskLanguagePair, list[int]]()
         distinct = {*pairs} if self.config.add_ons else ()
-        further = {pair: rows for pair in distinct if (rows := self._further(pair)) is not None}
-        if not further:
+        changed = {pair: rows for pair in distinct if (rows := self._rows(pair)) is not None}
+        if not changed:
             return head(given)
         for row, pair in enumerate(pairs):
             by_pair.setdefault(pair, []).append(row)
         parts = []
         for pair, own in by_pair.items():
             words = None if given.words is None else _part(given.words, own)
-            parts.append(head(replace(given, hidden=_part(given.hidden, own), words=words, rows=further.get(pair))))
+            parts.append(head(replace(given, hidden=_part(given.hidden, own), words=words, rows=changed.get(pair))))
         most = max(part.shape[-1] for part in parts)
         whole = [nn.functional.pad(part, (0, most - part.shape[-1]), value=-torch.inf) for part in parts]
         order = torch.tensor([row for own in by_pair.values() for row in own]).argsort()
         return torch.cat(whole)[placed(order, given.hidden.device)]
 
-    def _further(self, pair: TaskLanguagePair) -> Tensor | None:
-        """Weights and bias of a pair's labels that its head lacks ``[n, h + 1]``."""
+    def _rows(self, pair: TaskLanguagePair) -> Tensor | None:
+        """What a pair's add-on adds to the weights and biases of its head ``[labels, h + 1]``."""
         config = self.config.add_on_of(pair)
-        if config is None or pair.task not in config.labels:
+        if config is None or not getattr(self.heads[pair.task], "takes_rows", False):
             return None
-        before = [len(labels) for task, labels in config.labels.items()]
-        place = list(config.labels).index(pair.task)
-        rows = cast(Tensor, self.add_ons[pair.key[1]].rows)
-        return rows[sum(before[:place]) : sum(before[: place + 1])]
+        add_on, heads = cast(AddOn, self.add_ons[pair.key[1]]), self._changed_heads(config)
+        if not heads and pair.task not in config.labels:
+            return None
+        parts = []
+        for rows, counts in (
+            (add_on.rows, {task: len(self.config.labels[task]) for task in heads}),
+            (add_on.new_rows, {task: len(labels) for task, labels in config.labels.items()}),
+        ):
+            own = dict(zip(counts, rows.split([*counts.values()]), strict=True))
+            parts.append(own.get(pair.task, rows[:0]))
+        if not heads:
+            parts[0] = add_on.new_rows.new_zeros(len(self.config.labels[pair.task]), parts[1].shape[1])
+        return ROW_PACE * torch.cat(parts)
 
     def adapters(self, pairs: Sequence[TaskLanguagePair], style: str | None = None) -> Adapters | None:
         """The adapters of K distinct pairs for all layers, generated or plain; None if the model has none.

@@ -4,7 +4,7 @@
 
     e_lang <- e_lang + shift             the same for all of its tasks
     D      <- D + A_D B_D                for each of its tasks and each layer, of rank r; U likewise
-    logits <- [logits ; R x + r]         for labels that the model lacks
+    logits <- [logits ; 0] + R x + r     with rows for the labels of a linear head, and for those that the model lacks
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from hyperx.method.adapter import AdapterWeights
 
 PACE = 10.0
 """The shift is learnt in units of this: an embedding's entries are about 1, those of a projection a tenth of that."""
+ROW_PACE = 0.25
+"""And the rows in units of this (experiment 21)."""
 
 
 class AddOn(nn.Module):
@@ -31,7 +33,8 @@ class AddOn(nn.Module):
         hidden_size: hidden size h of the encoder.
         adapter_dim: bottleneck size b.
         rank: rank r of the changes; 0 for the shift alone.
-        labels: number of labels of all its tasks that the model lacks.
+        labels: number of labels of all its tasks whose rows of a linear head it changes.
+        new_labels: number of labels of all its tasks that the model lacks.
         near: number G of the model's languages, if it weighs them by how similar they are to one that it lacks; else 0.
     """
 
@@ -45,6 +48,7 @@ class AddOn(nn.Module):
         adapter_dim: int,
         rank: int,
         labels: int,
+        new_labels: int,
         near: int,
     ) -> None:
         super().__init__()
@@ -55,6 +59,7 @@ class AddOn(nn.Module):
         self.up_in = nn.Parameter(torch.randn(tasks, layers, rank, b) * b**-0.5)
         self.up_out = nn.Parameter(torch.zeros(tasks, layers, h, rank))
         self.rows = nn.Parameter(torch.zeros(labels, h + 1))
+        self.new_rows = nn.Parameter(torch.zeros(new_labels, h + 1))
         # A fact, kept since what is learnt is a change of what the language read then.
         self.near = nn.Parameter(torch.zeros(near), requires_grad=False)
 
@@ -66,7 +71,7 @@ class AddOn(nn.Module):
     @torch.no_grad()
     def weaken(self, strength: float) -> None:
         """Keep a share of the shift and of the changes; labels that the model lacks stay as they are."""
-        for own in (self.shift, self.down_out, self.up_out):
+        for own in (self.shift, self.down_out, self.up_out, self.rows):
             own.mul_(strength)
 
     @property

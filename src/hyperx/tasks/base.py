@@ -50,7 +50,8 @@ class HeadInput:
         embeddings: the encoder's word embeddings ``[V, E]``.
         labels: the labels, in the form of the task, if there are any; on the device of the hidden states, except for
             tasks that count them (:attr:`Task.counts_labels`).
-        rows: weights and bias of labels that the head lacks ``[n, h + 1]``, which a linear head takes.
+        rows: what is added to weights and biases of a linear head ``[n, h + 1]``, with rows for labels that it lacks
+            behind its own.
     """
 
     hidden: Tensor
@@ -59,12 +60,12 @@ class HeadInput:
     labels: Tensor | None = None
     rows: Tensor | None = None
 
-    def further(self, logits: Tensor, states: Tensor) -> Tensor:
-        """A linear head's logits ``[..., labels]`` with those of the labels that it lacks, for what it reads
-        ``[..., h]``."""
+    def changed(self, logits: Tensor, states: Tensor) -> Tensor:
+        """A linear head's logits ``[..., labels]`` with what the rows add, for what it reads ``[..., h]``."""
         if self.rows is None:
             return logits
-        return torch.cat([logits, nn.functional.linear(states, self.rows[:, :-1], self.rows[:, -1])], dim=-1)
+        added = nn.functional.linear(states, self.rows[:, :-1], self.rows[:, -1])
+        return nn.functional.pad(logits, (0, len(self.rows) - logits.shape[-1])) + added
 
 
 @dataclass(frozen=True, slots=True)

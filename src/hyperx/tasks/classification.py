@@ -28,7 +28,7 @@ class MeanHead(nn.Linear):
         if given.words is None:
             raise HyperXError("classification needs the text's subwords: pass words, [B, T], -1 for special ones")
         means = text_means(given.hidden, given.words)
-        return given.further(super().forward(means), means)
+        return given.changed(super().forward(means), means)
 
 
 def text_means(hidden: Tensor, words: Tensor) -> Tensor:

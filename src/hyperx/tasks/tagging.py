@@ -29,7 +29,7 @@ class LinearHead(nn.Linear):
     takes_rows = True
 
     def forward(self, given: HeadInput) -> Tensor:  # type: ignore[override]
-        return given.further(super().forward(given.hidden), given.hidden)
+        return given.changed(super().forward(given.hidden), given.hidden)
 
 
 class TaggingTask(Task):
