@@ -4,9 +4,10 @@
     python benchmarks/few_shot.py --data_folder DATA --output few.jsonl --split test      # to report: other languages
     python benchmarks/few_shot.py --output few.jsonl --show test
 
-Sentences are drawn from a cell's train split; the scores are of its dev or test split. Rows that the output has already are not
-run again. The methods: *zero-shot*; *add-on*, what ``hyperx adapt`` does; *adapter*, a plain adapter of this pair and the task's head,
-which start from what the model reads for it; *fine-tuning*, the encoder's layers and the head, with the same adapter as it is.
+Sentences are drawn from a cell's train split; the scores are of its dev or test split. Rows that the output has
+already are not run again. The methods: *zero-shot*; *add-on*, what ``hyperx adapt`` does; *adapter*, a plain adapter of
+this pair and the task's head, which start from what the model reads for it; *fine-tuning*, the encoder's layers and the
+head, with the same adapter as it is.
 """
 
 from __future__ import annotations
@@ -79,7 +80,7 @@ def add_on(pair: str, file: Path, output: Path, rate: float, changed: dict[str, 
 
 
 def trained(pair: str, file: Path, output: Path, rate: float, layers: bool) -> HyperX:
-    """The model with the encoder's layers trained, or with a plain adapter in place of the generated one; and the head."""
+    """The model with the head trained and the encoder's layers, or a plain adapter in place of the generated one."""
     named = options_of(pair, file, output, rate, {}) | {"pairs": (pair,), "train": (file,)}
     named["label_map"] = tuple(f"{key}={value}" for key, value in named.get("label_map", {}).items())
     adaptation = plan_adaptation(AdaptConfig(**named))
@@ -95,7 +96,7 @@ def trained(pair: str, file: Path, output: Path, rate: float, layers: bool) -> H
         parts = {name: torch.nn.Parameter(part.detach().clone()) for name, part in parts.items()}
     model.heads[key.task].requires_grad_(True)
     own = replace(start, **parts)
-    model.adapters = lambda pairs, style=None: own  # type: ignore[method-assign]
+    model.adapters = lambda *_: own  # type: ignore[method-assign]
     learnt = [*model.parameters(), *parts.values()]
     learnt = [one for one in learnt if one.requires_grad]
     count = sum(split.sentence_count for split in data.train_splits)

@@ -388,15 +388,16 @@ class HyperX(nn.Module):
             hidden_size=hidden_size,
             adapter_dim=options.adapter_dim,
             rank=config.rank,
-            labels=sum(len(self.config.labels[task]) for task in self._changed_heads(config)),
-            new_labels=sum(map(len, config.labels.values())),
+            labels=[self._changed_labels(config, task) for task in config.tasks],
             near=len(languages) if options.relatives and is_new else 0,
         )
         return add_on.to(self.hypernetwork.source.language)
 
-    def _changed_heads(self, config: AddOnConfig) -> list[str]:
-        """The tasks whose heads an add-on changes."""
-        return [task for task in config.tasks if config.rank and getattr(self.heads[task], "takes_rows", False)]
+    def _changed_labels(self, config: AddOnConfig, task: str) -> tuple[int, int]:
+        """How many labels of a task's linear head an add-on changes, and how many it has that the model lacks."""
+        new = len(config.labels.get(task, ()))
+        linear = getattr(self.heads[task], "takes_rows", False) and (config.rank or new)
+        return len(self.config.labels[task]) if linear else 0, new
 
     def learn_language(self, config: AddOnConfig, *, anew: bool = True) -> None:
         """Freeze all but a language's add-on, which alone is trained and saved from now on: a new one, which changes
@@ -474,11 +475,11 @@ class HyperX(nn.Module):
         return cast(AddOn, self.add_ons[pair.key[1]]), config.tasks.index(pair.task)
 
     def _logits(self, pairs: Sequence[TaskLanguagePair], given: HeadInput) -> Any:
-        """The logits of a task's rows, of which those of add-ons have heads of their own. Pairs with more labels have more;
-        others have -inf there, if a batch mixes them."""
+        """The logits of a task's rows. What an add-on changes of the head is its pair's own; pairs with fewer labels
+        than others of a batch have -inf there."""
         head, by_pair = self.heads[pairs[0].task], dict[TaskLanguagePair, list[int]]()
-        distinct = {*pairs} if self.config.add_ons else ()
-        changed = {pair: rows for pair in distinct if (rows := self._rows(pair)) is not None}
+        uses = {pair: use for pair in ({*pairs} if self.config.add_ons else ()) if (use := self._use(pair))}
+        changed = {pair: ROW_PACE * rows for pair, (add_on, task) in uses.items() if len(rows := add_on.rows[task])}
         if not changed:
             return head(given)
         for row, pair in enumerate(pairs):
@@ -491,25 +492,6 @@ class HyperX(nn.Module):
         whole = [nn.functional.pad(part, (0, most - part.shape[-1]), value=-torch.inf) for part in parts]
         order = torch.tensor([row for own in by_pair.values() for row in own]).argsort()
         return torch.cat(whole)[placed(order, given.hidden.device)]
-
-    def _rows(self, pair: TaskLanguagePair) -> Tensor | None:
-        """What a pair's add-on adds to the weights and biases of its head ``[labels, h + 1]``."""
-        config = self.config.add_on_of(pair)
-        if config is None or not getattr(self.heads[pair.task], "takes_rows", False):
-            return None
-        add_on, heads = cast(AddOn, self.add_ons[pair.key[1]]), self._changed_heads(config)
-        if not heads and pair.task not in config.labels:
-            return None
-        parts = []
-        for rows, counts in (
-            (add_on.rows, {task: len(self.config.labels[task]) for task in heads}),
-            (add_on.new_rows, {task: len(labels) for task, labels in config.labels.items()}),
-        ):
-            own = dict(zip(counts, rows.split([*counts.values()]), strict=True))
-            parts.append(own.get(pair.task, rows[:0]))
-        if not heads:
-            parts[0] = add_on.new_rows.new_zeros(len(self.config.labels[pair.task]), parts[1].shape[1])
-        return ROW_PACE * torch.cat(parts)
 
     def adapters(self, pairs: Sequence[TaskLanguagePair], style: str | None = None) -> Adapters | None:
         """The adapters of K distinct pairs for all layers, generated or plain; None if the model has none.

@@ -33,8 +33,7 @@ class AddOn(nn.Module):
         hidden_size: hidden size h of the encoder.
         adapter_dim: bottleneck size b.
         rank: rank r of the changes; 0 for the shift alone.
-        labels: number of labels of all its tasks whose rows of a linear head it changes.
-        new_labels: number of labels of all its tasks that the model lacks.
+        labels: for each task how many labels of its linear head it changes, and how many it has that the model lacks.
         near: number G of the model's languages, if it weighs them by how similar they are to one that it lacks; else 0.
     """
 
@@ -47,8 +46,7 @@ class AddOn(nn.Module):
         hidden_size: int,
         adapter_dim: int,
         rank: int,
-        labels: int,
-        new_labels: int,
+        labels: Sequence[tuple[int, int]],
         near: int,
     ) -> None:
         super().__init__()
@@ -58,8 +56,8 @@ class AddOn(nn.Module):
         self.down_out = nn.Parameter(torch.zeros(tasks, layers, b, rank))
         self.up_in = nn.Parameter(torch.randn(tasks, layers, rank, b) * b**-0.5)
         self.up_out = nn.Parameter(torch.zeros(tasks, layers, h, rank))
-        self.rows = nn.Parameter(torch.zeros(labels, h + 1))
-        self.new_rows = nn.Parameter(torch.zeros(new_labels, h + 1))
+        self.labels = labels
+        self.rows = nn.ParameterList(torch.zeros(sum(counts), h + 1) for counts in labels)
         # A fact, kept since what is learnt is a change of what the language read then.
         self.near = nn.Parameter(torch.zeros(near), requires_grad=False)
 
@@ -71,7 +69,8 @@ class AddOn(nn.Module):
     @torch.no_grad()
     def weaken(self, strength: float) -> None:
         """Keep a share of the shift and of the changes; labels that the model lacks stay as they are."""
-        for own in (self.shift, self.down_out, self.up_out, self.rows):
+        heads = [rows[:known] for rows, (known, _) in zip(self.rows, self.labels, strict=True)]
+        for own in (self.shift, self.down_out, self.up_out, *heads):
             own.mul_(strength)
 
     @property
