@@ -19,16 +19,16 @@ import torch
 from safetensors.torch import load_file
 
 from hyperx import checkpoint
+from hyperx.card import card
 from hyperx.cli import main
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.locate.spec import DataRecord
-from hyperx.evaluation.card import card
-from hyperx.files import write_json, write_text
+from hyperx.files import write_text
 from hyperx.languages import canonical, known_languages
 from hyperx.packing import in_8_bits
+from hyperx.sharing import fill
 from hyperx.typology import similarities
 
-ENTRY = ("group", "sentences", "style", "measures", "repeats")
 LICENCE = """## Licence
 
 CC BY-SA 4.0, as most of the data. The encoder, multilingual-e5-small, is not in the file; it is under the MIT licence.
@@ -73,13 +73,7 @@ def make(run: Path, name: str, options: list[str]) -> None:
     folder = checkpoint.READY_MADE / name
     shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(parents=True)
-    for file in (checkpoint.CONFIG, checkpoint.WEIGHTS):
-        shutil.copyfile(whole / file, folder / file)
-    spec = replace(record.spec, folder=Path("data"))
-    write_json(folder / checkpoint.DATA, replace(record, spec=spec, data=()).to_json())
-    results = json.loads(scored.read_text(encoding="utf-8"))
-    entries = {pair: {key: entry[key] for key in ENTRY} for pair, entry in results["pairs"].items()}
-    write_json(folder / checkpoint.RESULTS, {"split": "test", "averages": results["averages"], "pairs": entries})
+    fill(whole, folder)
     write_text(folder / checkpoint.CARD, f"{card(whole, name)}\n{LICENCE}")
     size = sum(path.stat().st_size for path in folder.iterdir())
     print(f"{folder}: {size / 1e6:.2f} MB")

@@ -13,6 +13,7 @@ from hyperx.checkpoint import WEIGHTS
 from hyperx.config import AddOnConfig, ModelConfig
 from hyperx.errors import CheckpointError, HyperXError
 from hyperx.files import checked, sha256
+from hyperx.hub import Access, Address, fetched
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
 
@@ -76,12 +77,28 @@ def read_header(path: Path) -> AddOnHeader:
         raise CheckpointError(str(error)) from None
 
 
-def add_on_problems(paths: Sequence[Path], settings: ModelConfig, folder: Path) -> list[str]:
-    """What keeps files of add-ons from being read beside the checkpoint in a folder, which has these settings."""
-    problems, weights, of = [], sha256(folder / WEIGHTS) if paths else "", dict[str, Path]()
+def located(path: Path, access: Access = Access()) -> Path:
+    """The file that a path means: where there is none, it may be one of the hub, such as ``owner/name/gsw.addon``,
+    which is fetched; a CheckpointError says why it cannot be had."""
+    address = None if path.exists() else Address.read(path)
+    if address is None or address.file is None:
+        return path
+    file = fetched(address, [address.file], access) / address.file
+    if not file.is_file():
+        raise CheckpointError(f"{address.repo} on the hub has no {address.file}; see its card for what it has")
+    return file
+
+
+def checked_add_ons(
+    paths: Sequence[Path], settings: ModelConfig, folder: Path, problems: list[str]
+) -> tuple[Path, ...]:
+    """Files of add-ons, those of the hub in its cache. What keeps them from being read beside the checkpoint in a
+    folder, which has these settings, is added to ``problems``."""
+    files, weights, of = [], sha256(folder / WEIGHTS) if paths else "", dict[str, Path]()
     for path in paths:
         try:
-            header = read_header(path)
+            files.append(located(path))
+            header = read_header(files[-1])
         except CheckpointError as error:
             problems.append(f"--add_on: {error}")
             continue
@@ -90,7 +107,7 @@ def add_on_problems(paths: Sequence[Path], settings: ModelConfig, folder: Path) 
         if language in of:
             problems.append(f"--add_on: {of[language]} and {path} are both of {language}; name one of them")
         of[language] = path
-    return problems
+    return tuple(files)
 
 
 def misfits(path: Path, header: AddOnHeader, settings: ModelConfig, weights: str) -> Iterator[str]:

@@ -26,6 +26,7 @@ from hyperx import files
 from hyperx.config import ModelConfig
 from hyperx.errors import CheckpointError, HyperXError, itemised, listing
 from hyperx.files import write_json
+from hyperx.hub import Access, Address, fetched, is_fetched
 from hyperx.packing import unpacked
 from hyperx.pairs import TaskLanguagePair
 
@@ -40,9 +41,16 @@ CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", 
 ENCODER = "encoder"
 INSIDE = f"./{ENCODER}"
 """How a configuration names an encoder that is stored in the checkpoint's own folder, and so moves with it."""
-OPTIONS, BEST = "options.json", "best.json"
+OPTIONS, BEST, RUN = "options.json", "best.json", "run.json"
 LOG, LOCK, TRIAL = "log.jsonl", ".lock", "checkpoint-trial"
-RESULTS, CARD = "results.json", "card.md"
+RESULTS, CARD, README = "results.json", "card.md", "README.md"
+SHARED = (
+    CONFIG, WEIGHTS, DATA, OPTIONS, RUN, RESULTS, README,
+    *(f"{ENCODER}/{name}" for name in (
+        "config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "special_tokens_map.json",
+    )),
+)  # fmt: skip
+"""The files of a checkpoint on the hub; no others are written there, and no others fetched."""
 OWN = ("checkpoint-*", BEST, LOG)
 """What a run writes into its output folder."""
 READY_MADE, DEFAULT = Path(__file__).with_name("models"), "default"
@@ -60,6 +68,19 @@ class Best:
     checkpoint: str
     average: float | None = None
     of: str = "all"
+
+
+@dataclass(frozen=True)
+class Run:
+    """What training took: the device, the number of processes and seconds, those before interruptions included."""
+
+    device: str
+    processes: int
+    seconds: float
+
+    def __str__(self) -> str:
+        long = f"{self.seconds / 60:.0f} minutes" if self.seconds >= 90 else f"{self.seconds:.0f} seconds"
+        return f"{long} on {f'{self.processes} times ' * (self.processes > 1)}{self.device}"
 
 
 # Folders --------------------------------------------------------------------------------------------------------------
@@ -141,10 +162,15 @@ def ready_made() -> dict[str, Path]:
     return {path.name: path for path in folders}
 
 
-def resolve(folder: Path | None) -> Path:
+def read_only(folder: Path | None) -> bool:
+    """Whether a checkpoint is of the package or of the hub's cache, so that nothing is written into its folder."""
+    return folder is not None and (folder in ready_made().values() or is_fetched(folder))
+
+
+def resolve(folder: Path | None, access: Access = Access()) -> Path:
     """The checkpoint that a folder means: the folder itself, or the best checkpoint of an output folder, else its last.
-    Where there is no such folder, a ready-made model of that name; None and ``default`` are the default one. Raises a
-    CheckpointError if there is none."""
+    Where there is no such folder, a ready-made model of that name, else one of the hub, which is fetched; None and
+    ``default`` are the default one. Raises a CheckpointError if there is none."""
     own = ready_made()
     if folder is None or (str(folder) == DEFAULT and not folder.exists()):
         if not own:
@@ -168,7 +194,17 @@ def resolve(folder: Path | None) -> Path:
     what = "holds no checkpoint" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
     models = f", or a ready-made model ({', '.join(own)})" if own else ""
     expected = f"expected a folder with {CONFIG}, or one with checkpoint-<step> folders{models}"
-    raise CheckpointError(f"{folder} {what}: {expected}")
+    address = None if folder.exists() else Address.read(folder)
+    if address is None or address.file is not None:
+        raise CheckpointError(f"{folder} {what}: {expected}, or a model of the hub, OWNER/NAME")
+    try:
+        folder = fetched(address, SHARED, access)
+    except CheckpointError as error:
+        raise CheckpointError(f"{folder} {what}: {expected}, or a model of the hub, but {error}") from error
+    if missing := [name for name in (CONFIG, WEIGHTS) if not (folder / name).is_file()]:
+        lacks = f"has no {' and no '.join(missing)}"
+        raise CheckpointError(f"{address.repo} on the hub is no model of Hyper-X: it {lacks}; name one that has them")
+    return folder
 
 
 def read_scores(folder: Path, measures: Mapping[str, str]) -> dict[tuple[str, str], tuple[str, float]]:

@@ -418,8 +418,8 @@ class AdaptConfig:
     """
 
     folder: Path | None = None
-    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
-    ready-made model."""
+    """A checkpoint folder, an output folder, whose best checkpoint is used, a name of hyperx models, or a model of
+    the hub (owner/name or owner/name@revision). By default the ready-made model."""
     config: Path | None = None
     """A YAML file with the same options as name: value, and the table 'data'. The command line overrides it."""
     pairs: tuple[str, ...] = ()
@@ -483,8 +483,8 @@ class EvaluateConfig:
     """
 
     eval_ckpt: Path | None = None
-    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
-    ready-made model."""
+    """A checkpoint folder, an output folder, whose best checkpoint is used, a name of hyperx models, or a model of
+    the hub (owner/name or owner/name@revision). By default the ready-made model."""
     config: Path | None = None
     """A YAML file with the same options. The command line overrides it."""
     test_task_language_pairs: tuple[str, ...] = ()
@@ -526,8 +526,8 @@ class PredictConfig:
     """
 
     checkpoint: Path | None = None
-    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
-    ready-made model."""
+    """A checkpoint folder, an output folder, whose best checkpoint is used, a name of hyperx models, or a model of
+    the hub (owner/name or owner/name@revision). By default the ready-made model."""
     config: Path | None = None
     """A YAML file with the same options. The command line overrides it."""
     tasks: tuple[str, ...] = ()
@@ -540,7 +540,8 @@ class PredictConfig:
     """Corpus whose annotation to follow, such as: wikiann; one of those that the model's training data named. By
     default that of the pair's own training data, or what all corpora of the task have in common."""
     add_on: tuple[Path, ...] = ()
-    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint."""
+    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint; of the hub as
+    owner/name/gsw.addon."""
     input: Path | None = None
     """File to read; by default standard input."""
     output: Path | None = None
@@ -595,6 +596,35 @@ class CompressConfig:
     """Files of hyperx adapt, to be merged into the new checkpoint; with --bits 32 that is all that is done."""
     model_name_or_path: str | None = None
     """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PushConfig:
+    """Share a checkpoint on the Hugging Face hub: the model, add-ons, and a card made from the run.
+
+    Log in with 'hf auth login' before, or set HF_TOKEN. No path of this machine, no state of training, no log is sent.
+    For example:
+
+    hyperx push runs/first ada/first --private
+    """
+
+    folder: Path | None = None
+    """A checkpoint folder, or an output folder, whose best checkpoint is used."""
+    repo: str | None = None
+    """The repository, owner/name; it is made if there is none."""
+    add_on: tuple[Path, ...] = ()
+    """Files of hyperx adapt, named *.addon, with what was learnt of languages beside this checkpoint."""
+    private: bool = False
+    """Make a new repository private. One that is there stays as it is."""
+    revision: str | None = None
+    """The branch to write to; it is made if there is none. By default main."""
+    message: str | None = None
+    """The message of the commit."""
+    license: str | None = None
+    """The licence of the model by the hub's name, such as cc-by-sa-4.0. By default that of all training data, if the
+    data table names it for every pair; 'other' if there are several."""
+    model_name_or_path: str | None = None
+    """The encoder's name on the hub, if training read it from a local folder."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

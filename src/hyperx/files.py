@@ -30,6 +30,15 @@ def in_home(path: str | Path) -> Path:
     return Path(path)
 
 
+def placeless(path: str | Path, folder: Path | None = None) -> str:
+    """A path without what is known of this machine by it: relative to a folder that it is in, else its name alone;
+    relative ones that stay below where they start are left as they are."""
+    place = os.path.normpath(in_home(path))
+    if folder is not None and Path(place).is_relative_to(folder):
+        return Path(place).relative_to(folder).as_posix()
+    return Path(place).name if Path(place).is_absolute() or place.startswith(("..", "~")) else Path(place).as_posix()
+
+
 def missing_encoder(name: str | Path) -> str | None:
     """That an encoder's name is neither a path that exists nor, if it is a text, one that the hub may have; or None."""
     on_hub = isinstance(name, str) and re.fullmatch(r"(?!\.)[\w.-]+(/[\w.-]+)?(?<!\.bin)", name)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import shutil
+import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -27,6 +29,7 @@ from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.files import checked, in_home, sha256
+from hyperx.hub import Access
 from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters, Rows, non_linearity
 from hyperx.method.adapters import new_adapters
@@ -143,26 +146,38 @@ class HyperX(nn.Module):
         *,
         encoder: str | Path | None = None,
         add_ons: str | Path | Iterable[str | Path] = (),
+        revision: str | None = None,
+        cache_dir: str | Path | None = None,
+        token: str | bool | None = None,
+        local_files_only: bool = False,
     ) -> HyperX:
         """Load a checkpoint around its encoder, in evaluation mode.
 
         Args:
             folder: a checkpoint, or an output folder, whose best checkpoint is used; or the name of a ready-made model
-                (``hyperx models``), by default the package's default one.
+                (``hyperx models``), by default the package's default one; or a model of the hub, ``owner/name`` or
+                ``owner/name@revision``. What is on this machine goes first.
             encoder: where the encoder is now, if it has moved since training.
             add_ons: files of add-ons, see :meth:`load_add_on`.
+            revision: of a model of the hub: a branch, a tag or a commit.
+            cache_dir: the hub's cache, if it is another one.
+            token: for the hub, if it is another one than that of the environment or of ``hf auth login``.
+            local_files_only: only look into the hub's cache.
 
         Raises:
-            CheckpointError: if the checkpoint or an add-on is incomplete or does not fit, or the encoder is another.
+            CheckpointError: if the checkpoint or an add-on is incomplete or does not fit, cannot be fetched, or the
+                encoder is another.
             EncoderError: if the encoder cannot be loaded.
         """
-        path = checkpoint.resolve(None if folder is None else _path("folder", folder))
+        access = Access(revision=revision, cache_dir=cache_dir, token=token, local_files_only=local_files_only)
+        path = checkpoint.resolve(None if folder is None else _path("folder", folder), access)
+        access = replace(access, revision=None)
         config = checkpoint.read_config(path)
         tensors = checkpoint.read_tensors(path)
         if encoder is not None:
             _path("encoder", encoder)
         name = os.fspath(encoder or config.encoder)
-        loaded = _same_encoder(name, config, path)
+        loaded = _same_encoder(name, config, path, access)
         if Path(name) != (path / checkpoint.ENCODER).resolve():  # only one inside may have come without a tokenizer
             loaded.checked_tokenizer()
         model = cls(loaded.model, replace(config, encoder=loaded.name))
@@ -170,7 +185,7 @@ class HyperX(nn.Module):
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
         model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
         for file in [add_ons] if isinstance(add_ons, str | Path) else add_ons:
-            model.load_add_on(file)
+            model.load_add_on(add_on_file.located(_path("add_ons", file), access))
         return model.eval()
 
     @property
@@ -225,6 +240,65 @@ class HyperX(nn.Module):
         if other := sorted({one.name for one in inside} - {checkpoint.CONFIG, checkpoint.WEIGHTS}):
             raise CheckpointError(f"{path} holds {listing(other, most=3)}, which would be lost; name a new folder")
         checkpoint.write_folder(path, partial(self.save_files, bits=bits, encoder_bits=encoder_bits))
+
+    def push_to_hub(
+        self,
+        repo_id: str,
+        *,
+        add_ons: str | Path | Iterable[str | Path] = (),
+        commit_message: str | None = None,
+        private: bool = False,
+        revision: str | None = None,
+        token: str | bool | None = None,
+        license: str | None = None,
+        bits: int = 32,
+        encoder_bits: int | None = None,
+    ) -> str:
+        """Write the model, and a card made from what its checkpoint records, into a repository of the hub.
+
+        The scores of its checkpoint are told if the weights are still the same. ``hyperx push`` writes a checkpoint as
+        it is.
+
+        Args:
+            repo_id: ``owner/name``; it is made if there is none.
+            add_ons: files of add-ons of the weights that are written, named ``*.addon``.
+            commit_message, private, revision, token: as of the Hugging Face libraries; ``revision`` is a branch.
+            license: that of the model, by the hub's name; by default that of all training data, if it is one and known.
+            bits, encoder_bits: see :meth:`save_pretrained`.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            CheckpointError: if an add-on is damaged, or one of another model.
+            HyperXError: if the repository cannot be written, with the reason.
+        """
+        from hyperx import sharing
+
+        with tempfile.TemporaryDirectory() as name:
+            staged, before = Path(name), self.folder
+            self.save_files(staged, bits=bits, encoder_bits=encoder_bits)
+            inside = before is not None and Path(self.config.encoder) == (before / checkpoint.ENCODER).resolve()
+            if before is not None:
+                same = sha256(before / checkpoint.WEIGHTS) == sha256(staged / checkpoint.WEIGHTS)
+                told = (checkpoint.DATA, checkpoint.OPTIONS, checkpoint.RUN, *[checkpoint.RESULTS] * same)
+                for path in (before / name for name in told):
+                    if path.is_file():
+                        shutil.copyfile(path, staged / path.name)
+            if before is not None and inside:
+                shutil.copytree(before / checkpoint.ENCODER, staged / checkpoint.ENCODER)
+            files = [add_ons] if isinstance(add_ons, str | Path) else add_ons
+            return sharing.push(
+                staged,
+                repo_id,
+                add_ons=[add_on_file.located(_path("add_ons", file)) for file in files],
+                encoder=checkpoint.INSIDE if inside else None,
+                licence=license,
+                private=private,
+                revision=revision,
+                message=commit_message,
+                token=token,
+            )
 
     def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
         """Load weights, which must have exactly these names (by default those of :meth:`trained_names`); raises a
@@ -421,12 +495,12 @@ class HyperX(nn.Module):
         the same language before. All other languages stay as they are.
 
         Args:
-            file: what ``hyperx adapt`` wrote.
+            file: what ``hyperx adapt`` wrote, here or on the hub (``owner/name/gsw.addon``).
 
         Raises:
             CheckpointError: if the file is damaged, no add-on, or one of another model.
         """
-        path = _path("file", file)
+        path = add_on_file.located(_path("file", file))
         header, tensors = add_on_file.read_header(path), add_on_file.read_tensors(path)
         for problem in add_on_file.misfits(path, header, self.config, self._weights()):
             raise CheckpointError(problem)
@@ -664,9 +738,9 @@ def _path(name: str, value: str | os.PathLike[str]) -> Path:
     return in_home(os.fspath(value))
 
 
-def _same_encoder(name: str, config: ModelConfig, trained: object) -> LoadedEncoder:
+def _same_encoder(name: str, config: ModelConfig, trained: object, access: Access = Access()) -> LoadedEncoder:
     """The encoder in a place; raises a CheckpointError if what was trained was trained on a different one."""
-    loaded = load_encoder(name)
+    loaded = load_encoder(name, access)
     if loaded.content_hash != config.encoder_hash:
         raise CheckpointError(
             f"{trained} was trained on the encoder {config.encoder!r} with content {config.encoder_hash[:12]}; "

@@ -18,6 +18,7 @@ from hyperx.config import (
     ImportConfig,
     LanguagesConfig,
     ModelsConfig,
+    PushConfig,
     TrainConfig,
 )
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, problem_list
@@ -109,16 +110,16 @@ def compress(arguments: Sequence[str]) -> None:
     start_logging()
     from hyperx import checkpoint
 
-    folder, output = _checked_folders(config)
+    folder, output, add_ons = _checked_folders(config)
     from hyperx.model import HyperX
 
-    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path, add_ons=config.add_on)
+    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path, add_ons=add_ons)
     if config.rank is not None:
         model.compress(config.rank)
 
     def fill(staged: Path) -> None:
         model.save_files(staged, bits=config.bits, encoder_bits=config.encoder_bits)
-        for name in (checkpoint.DATA, checkpoint.OPTIONS):  # what its card tells
+        for name in (checkpoint.DATA, checkpoint.OPTIONS, checkpoint.RUN):  # what its card tells
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, staged / name)
 
@@ -136,10 +137,11 @@ def compress(arguments: Sequence[str]) -> None:
     print(f"Compressed. Evaluate it with: hyperx evaluate --eval_ckpt {output}")
 
 
-def _checked_folders(config: CompressConfig) -> tuple[Path, Path]:
-    """The checkpoint and the folder to write; raises a ConfigError with all that is wrong with the options."""
+def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ...]]:
+    """The checkpoint, the folder to write, and the files of add-ons; raises a ConfigError with all that is
+    wrong with the options."""
     from hyperx import checkpoint
-    from hyperx.add_on_file import add_on_problems
+    from hyperx.add_on_file import checked_add_ons
 
     problems, folder, output = value_problems(config), config.folder or Path(), config.output or Path()
     if config.output is None:
@@ -157,7 +159,7 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path]:
     try:
         folder = checkpoint.resolve(folder)
         settings, sizes = checkpoint.read_config(folder), checkpoint.read_sizes(folder)
-        problems += add_on_problems(config.add_on, settings, folder)
+        add_ons = checked_add_ons(config.add_on, settings, folder, problems)
     except CheckpointError as error:
         raise ConfigError([str(error), *problems]) from None
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
@@ -169,7 +171,7 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path]:
         problems.append("--encoder_bits: the encoder's layers were not trained; leave it out")
     if problems:
         raise ConfigError(problems)
-    return folder, output
+    return folder, output, add_ons
 
 
 def languages(arguments: Sequence[str]) -> None:
@@ -262,13 +264,9 @@ def models(arguments: Sequence[str]) -> None:
     from hyperx import checkpoint
 
     for name in names:
-        folder = checkpoint.resolve(Path(name))
-        if (folder / checkpoint.CARD).is_file():
-            print((folder / checkpoint.CARD).read_text(encoding="utf-8"))
-        else:
-            from hyperx.evaluation.card import card
+        from hyperx.card import card
 
-            print(card(folder, name))
+        print(card(checkpoint.resolve(Path(name)), name))
     rows = []
     for name, folder in checkpoint.ready_made().items() if not names else ():
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
@@ -278,6 +276,39 @@ def models(arguments: Sequence[str]) -> None:
         print_table("Ready-made models, the default one last", header, rows, text_columns=len(header))
     elif not names:
         print_text("No model comes with this package. Train one: hyperx train --help")
+
+
+def push(arguments: Sequence[str]) -> None:
+    """Write a checkpoint into a repository of the hub, and say how others use it."""
+    config = parse(PushConfig, arguments, "push")
+    start_logging()
+    from hyperx import checkpoint
+    from hyperx.add_on_file import checked_add_ons
+
+    problems = value_problems(config)
+    if config.folder is None or config.repo is None:
+        raise ConfigError(["name a checkpoint, or the output folder of a run, and a repository, OWNER/NAME", *problems])
+    try:
+        folder = checkpoint.resolve(config.folder)
+        add_ons = checked_add_ons(config.add_on, checkpoint.read_config(folder), folder, problems)
+    except CheckpointError as error:
+        raise ConfigError([str(error), *problems]) from None
+    if problems:
+        raise ConfigError(problems)
+    from hyperx import sharing
+
+    address = sharing.push(
+        folder,
+        config.repo,
+        add_ons=add_ons,
+        encoder=config.model_name_or_path,
+        licence=config.license,
+        private=config.private,
+        revision=config.revision,
+        message=config.message,
+    )
+    name = config.repo if config.revision is None else f"{config.repo}@{config.revision}"
+    print(f"Pushed: {address}\nUse it with: hyperx predict --checkpoint {name} --language LANGUAGE")
 
 
 def import_published(arguments: Sequence[str]) -> None:

@@ -25,6 +25,7 @@ from hyperx.config import (
     LanguagesConfig,
     ModelsConfig,
     PredictConfig,
+    PushConfig,
 )
 from hyperx.options import flat, made, meant, option_types
 from hyperx.tables import folded
@@ -32,14 +33,15 @@ from hyperx.tables import folded
 Config = TypeVar("Config")
 TABLE = "data"
 """The option that stands in files only."""
-POSITIONAL: dict[type[Any], str] = {
-    LanguagesConfig: "words",
-    ModelsConfig: "names",
-    ImportConfig: "folder",
-    CompressConfig: "folder",
-    AdaptConfig: "folder",
+POSITIONAL: dict[type[Any], tuple[str, ...]] = {
+    LanguagesConfig: ("words",),
+    ModelsConfig: ("names",),
+    ImportConfig: ("folder",),
+    CompressConfig: ("folder",),
+    AdaptConfig: ("folder",),
+    PushConfig: ("folder", "repo"),
 }
-"""Options whose values stand without their name, by dataclass."""
+"""Options whose values stand without their name, by dataclass; of several each has one."""
 REQUIRED: dict[type[Any], set[str]] = {
     AdaptConfig: {"output"},
     DataOptions: {"train_task_language_pairs"},
@@ -47,6 +49,7 @@ REQUIRED: dict[type[Any], set[str]] = {
     PredictConfig: {"checkpoint", "language"},
     CompressConfig: {"folder", "output"},
     ImportConfig: {"folder", "output"},
+    PushConfig: {"folder", "repo"},
 }
 """Options that must be given, on the command line or in a file, by dataclass; missing ones are reported with others."""
 
@@ -64,12 +67,16 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
 def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> dict[str, Any]:
     """What a command line gives, by option: a text, a list of texts for a list, or a truth value for a flag. Of several
     the last one counts. What is wrong is added to ``problems``."""
-    types, values = option_types(kind), dict[str, Any]()
-    names = types.keys() - {TABLE, POSITIONAL.get(kind)}
+    types, values, positional = option_types(kind), dict[str, Any](), POSITIONAL.get(kind, ())
+    names = types.keys() - {TABLE, *positional}
     switches = {f"no_{name}": name for name in names if types[name] is bool}
     for option, given in grouped(words):
-        name = option.removeprefix("--").replace("-", "_") if option else POSITIONAL.get(kind)
-        if name is None:
+        name = option.removeprefix("--").replace("-", "_") if option else next(iter(positional), None)
+        if not option and len(positional) > 1:
+            values |= zip(positional, given, strict=False)
+            if over := given[len(positional) :]:
+                problems.append(f"expected {' and '.join(positional)}; found also {' '.join(over)!r}")
+        elif name is None:
             problems.append(f"{' '.join(given)!r} belongs to no option; options begin with --")
         elif option and not (option.startswith("--") and name in (*names, *switches)):
             near = meant(option, [*names, *switches])
@@ -131,7 +138,7 @@ def show_help(kind: type[Any], command: str) -> None:
             if hint is bool:
                 usage = f"--{name}, --no_{name}" if value else f"--{name}"
             else:
-                usage = ("" if name == POSITIONAL.get(kind) else f"--{name} ") + _placeholder(hint, value)
+                usage = ("" if name in POSITIONAL.get(kind, ()) else f"--{name} ") + _placeholder(hint, value)
             if name in required:
                 default = "(required)"
             elif value is None or value == ():

@@ -8,13 +8,14 @@ import shutil
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TextIO
 
 from tqdm import tqdm
 
 from hyperx import checkpoint
-from hyperx.add_on_file import add_on_problems
+from hyperx.add_on_file import checked_add_ons
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import PredictConfig
 from hyperx.data.read.base import Request
@@ -44,8 +45,7 @@ def predict(arguments: Sequence[str]) -> None:
     """Tag a stream, each sentence as soon as it is labelled."""
     config = parse(PredictConfig, arguments, "predict")
     start_logging()
-    if problems := option_problems(config):
-        raise ConfigError(problems)
+    config = checked(config)
     tell_formats(config)
     faults, count = FirstFaults(most=5), 0
 
@@ -82,8 +82,9 @@ def predict(arguments: Sequence[str]) -> None:
         log.warning("%s holds no sentence: %s", config.input or "<stdin>", what)
 
 
-def option_problems(config: PredictConfig) -> list[str]:
-    """All that is wrong with the options, before weights or PyTorch are loaded."""
+def checked(config: PredictConfig) -> PredictConfig:
+    """The options, with the folder of the checkpoint and files of add-ons in place of names; or a ConfigError with all
+    that is wrong with them, before weights or PyTorch are loaded."""
     problems = [*value_problems(config), *format_problems(config)]
     tasks = tuple(dict.fromkeys(config.tasks))
     problems += [f"--tasks: {name!r} is named twice" for name in tasks if config.tasks.count(name) > 1]
@@ -99,8 +100,8 @@ def option_problems(config: PredictConfig) -> list[str]:
         folder = checkpoint.resolve(config.checkpoint)
         settings = checkpoint.read_config(folder)
     except CheckpointError as error:
-        return [*problems, f"--checkpoint: {error}"]
-    problems += add_on_problems(config.add_on, settings, folder)
+        raise ConfigError([*problems, f"--checkpoint: {error}"]) from None
+    config = replace(config, checkpoint=folder, add_on=checked_add_ons(config.add_on, settings, folder, problems))
     if missing := missing_encoder(config.model_name_or_path or settings.encoder):
         problems.append(f"--model_name_or_path: {missing}")
     problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tasks)]
@@ -110,7 +111,9 @@ def option_problems(config: PredictConfig) -> list[str]:
         code = getattr(config, option)
         if code is not None and (problem := language_problem(settings, code)):
             problems.append(f"--{option}: {problem}")
-    return problems
+    if problems:
+        raise ConfigError(problems)
+    return config
 
 
 def predictions_of(

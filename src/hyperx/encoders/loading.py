@@ -21,13 +21,13 @@ from hyperx.encoders.families import LAYOUTS
 from hyperx.encoders.masked_lm import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
 from hyperx.errors import EncoderError, did_you_mean, listing
 from hyperx.files import in_home, missing_encoder
+from hyperx.hub import SECONDS, Access
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from hyperx.encoders.families import Encoder
 
-_HUB_SECONDS = 10.0
 _DESCRIPTION = ["*.json", "*.txt", "*.model"]
 _TOKENIZER_FILES = [
     "tokenizer.json", "vocab.txt", "vocab.json", "sentencepiece.bpe.model", "spiece.model", "spm.model",
@@ -64,7 +64,7 @@ class LoadedEncoder:
         return self.tokenizer
 
 
-def load_encoder(name: str | Path) -> LoadedEncoder:
+def load_encoder(name: str | Path, access: Access = Access()) -> LoadedEncoder:
     """Load an encoder (``embedded``; the path of its file or of a Hugging Face folder; or a model of the hub) with its
     tokenizer, if it has one. Never runs code or reads pickles that come with it.
 
@@ -78,7 +78,7 @@ def load_encoder(name: str | Path) -> LoadedEncoder:
         file = find_embedded_file() if name == EMBEDDED else path
         model, tokenizer, content_hash = load_embedded(file)
         return LoadedEncoder(lasting, content_hash, model, tokenizer, EMBEDDED_HEAD_LAYER)
-    folder = encoder_folder(name)
+    folder = encoder_folder(name, access=access)
     with _quiet():
         whole = _load_model(folder)
     own = load_tokenizer(folder) if has_tokenizer(folder) else None
@@ -99,7 +99,7 @@ def weights_hash(weights: Mapping[str, npt.NDArray[Any]]) -> str:
     return f"sha256:{digest.hexdigest()}"
 
 
-def encoder_folder(name: str | Path, *, weights: bool = True) -> Path:
+def encoder_folder(name: str | Path, *, weights: bool = True, access: Access = Access()) -> Path:
     """The folder of an encoder, which is that of the hub's cache for a model of the hub. Without ``weights``, only its
     configuration and tokenizer are fetched from the hub; with them, an EncoderError if there are none."""
     if str(name) == EMBEDDED:
@@ -109,7 +109,7 @@ def encoder_folder(name: str | Path, *, weights: bool = True) -> Path:
         if folder.is_file() or missing_encoder(name):
             raise EncoderError(f"{name}: expected an encoder, found no such folder. {_ELSE}")
         files = [*_DESCRIPTION, SAFE_WEIGHTS_NAME, "model-*.safetensors"] if weights else _DESCRIPTION
-        folder = _download(str(name), files)
+        folder = _download(str(name), files, access)
     if weights and not (folder / "config.json").is_file():
         raise EncoderError(f"{folder}: expected an encoder's folder, found no config.json in it. {_ELSE}")
     if weights and not any((folder / file).is_file() for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
@@ -123,14 +123,24 @@ def encoder_folder(name: str | Path, *, weights: bool = True) -> Path:
     return folder
 
 
-def _download(name: str, files: list[str]) -> Path:
+def _download(name: str, files: list[str], access: Access) -> Path:
     """The model's folder in the hub's cache, from a single call, so that it fails at once without a network."""
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
 
     try:
         # Sub-folders of hub models hold other formats (onnx, openvino), which are not read here.
-        return Path(snapshot_download(name, etag_timeout=_HUB_SECONDS, allow_patterns=files, ignore_patterns=["*/*"]))
+        return Path(
+            snapshot_download(
+                name,
+                cache_dir=access.cache_dir,
+                token=access.token,
+                local_files_only=access.local_files_only,
+                etag_timeout=SECONDS,
+                allow_patterns=files,
+                ignore_patterns=["*/*"],
+            )
+        )
     except LocalEntryNotFoundError as error:
         problem = f"found no such local folder, and the hub cannot be reached ({_first_line(error)})."
         advice = f"Without a network, use {EMBEDDED} or a local folder."

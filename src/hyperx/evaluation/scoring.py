@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from tqdm.auto import tqdm
 
 from hyperx import checkpoint
-from hyperx.add_on_file import add_on_problems
+from hyperx.add_on_file import checked_add_ons
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
 from hyperx.data.locate.places import DataPlaces, content_hash
 from hyperx.data.locate.spec import DataRecord, language_of
@@ -69,22 +69,23 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
             raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
         if missing := missing_encoder(config.model_name_or_path or settings.encoder):
             problems.append(f"--model_name_or_path: {missing}")
-        problems += add_on_problems(config.add_on, settings, folder)
+        config = replace(config, add_on=checked_add_ons(config.add_on, settings, folder, problems))
     for pair in pairs:
         if problem := task_problem(settings, pair.task):
             problems.append(f"--test_task_language_pairs: {pair}: {problem}")
     record = DataRecord(data_spec(kinds_of(settings.kinds), DataOptions(), {}))
-    # A model in memory may have been saved alone.
-    if folder is not None and (model is None or (folder / checkpoint.DATA).is_file()):
+    # A model in memory, or one of the hub, may have been saved alone.
+    alone = model is not None or checkpoint.read_only(folder)
+    if folder is not None and (not alone or (folder / checkpoint.DATA).is_file()):
         record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
     data = _find_data(config, record, pairs, settings, problems)
     for pair in pairs:
         if not problems and not data.places.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
     path, weights = None, ""
-    # The results of a ready-made model are those of its card: its folder is not written into.
-    alone = not config.add_on and folder not in checkpoint.ready_made().values()
-    output = config.output or (folder if alone else None)
+    # The results of a ready-made model, or one of the hub, are those of its card.
+    own = None if config.add_on or checkpoint.read_only(folder) else folder
+    output = config.output or own
     if model is None and folder is not None and output is not None:
         path = output / (checkpoint.RESULTS if config.split == "test" else f"results_{config.split}.json")
         parts = [path for path in (folder / checkpoint.WEIGHTS, *config.add_on) if path.is_file()]

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from hyperx import checkpoint
-from hyperx.add_on_file import add_on_problems, read_header
+from hyperx.add_on_file import checked_add_ons, read_header
 from hyperx.config import AdaptConfig, AddOnConfig, DataOptions, ModelConfig, ModelOptions, TrainConfig, TrainingOptions
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.files import missing_encoder
@@ -56,9 +56,10 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
     pairs = _pairs(config, settings, problems)
     problems += _model_problems(config, settings, pairs)
     if config.add_on is not None:
-        problems += add_on_problems([config.add_on], settings, folder)
-        with suppress(CheckpointError):  # told with the others
-            settings = settings.with_add_on(read_header(config.add_on).add_on)
+        for file in checked_add_ons([config.add_on], settings, folder, problems):
+            config = replace(config, add_on=file)
+            with suppress(CheckpointError):  # told with the others
+                settings = settings.with_add_on(read_header(file).add_on)
     earlier = settings.add_on_for(pairs[0].language) if pairs else None
     if earlier is not None:
         problems += _earlier_problems(config, earlier, pairs)

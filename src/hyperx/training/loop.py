@@ -153,6 +153,7 @@ class TrainingRun:
         self.random: dict[str, torch.Tensor] | None = None
         """The random state before the step under way, if that has several batches."""
         self.scoreless = ""
+        self.started, self.seconds_before = time.monotonic(), 0.0
 
     def begin(self, *, tells: bool = True) -> None:
         """Make sure that checkpoints can be saved, claim the folder, resume if asked; and tell what is trained."""
@@ -422,6 +423,10 @@ class TrainingRun:
         counts = {str(pair): split.sentence_count for pair, split in splits}
         write_json(folder / checkpoint.DATA, replace(self.data.plan.record, sentences=counts).to_json())
         write_json(folder / checkpoint.OPTIONS, lasting_options(self.config))
+        cpu = f"{torch.get_num_threads()} threads of a CPU"
+        device = torch.cuda.get_device_name() if self.accelerator.device.type == "cuda" else cpu
+        took = round(self.seconds_before + time.monotonic() - self.started, 1)
+        write_json(folder / checkpoint.RUN, asdict(checkpoint.Run(device, self.accelerator.num_processes, took)))
         checkpoint.save_state(folder, state)
 
     def _name_best(self) -> None:
@@ -470,6 +475,8 @@ class TrainingRun:
             torch.set_rng_state(random["cpu"])
             if "cuda" in random and device.type == "cuda":
                 torch.cuda.set_rng_state(random["cuda"], device)
+            if (last / checkpoint.RUN).is_file():
+                self.seconds_before = checkpoint.read_json(last / checkpoint.RUN, checkpoint.Run).seconds
             log.info("resuming from %s", last)
         else:
             log.warning("--resume: %s has no checkpoint yet; starting from the beginning", self.output_dir)

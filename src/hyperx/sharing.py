@@ -1,0 +1,145 @@
+"""What of a checkpoint leaves this machine, without its paths; and a model on the Hugging Face hub."""
+
+from __future__ import annotations
+
+import json
+import logging
+import shutil
+import tempfile
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, get_args
+
+from hyperx import checkpoint
+from hyperx.add_on_file import misfits, read_header
+from hyperx.card import model_card
+from hyperx.config import TrainConfig
+from hyperx.data.locate.places import SPLIT_NAMES, Hub
+from hyperx.data.locate.spec import DataRecord
+from hyperx.errors import CheckpointError
+from hyperx.files import checked, placeless, sha256, write_json, write_text
+from hyperx.hub import ADD_ON, upload
+from hyperx.options import option_types
+
+log = logging.getLogger(__name__)
+
+SCORES = ("group", "sentences", "style", "measures", "repeats")
+"""What is shared of the results of a pair."""
+_PLACES = {"_name_or_path", "name_or_path", "tokenizer_file"}
+"""Where the libraries note the paths of an encoder that is stored in a checkpoint."""
+
+
+def push(
+    folder: Path,
+    repo: str,
+    *,
+    add_ons: Sequence[Path] = (),
+    encoder: str | None = None,
+    licence: str | None = None,
+    private: bool = False,
+    revision: str | None = None,
+    message: str | None = None,
+    token: str | bool | None = None,
+) -> str:
+    """Write a checkpoint, add-ons and a model card into a repository of the hub, as one commit.
+
+    Args:
+        folder: the checkpoint.
+        repo: ``owner/name``; it is made if there is none.
+        add_ons: files of add-ons of this checkpoint.
+        encoder: the encoder's name on the hub, if training read it from a local folder.
+        licence: that of the model, by the hub's name; by default that of all training data, if it is one and known.
+        private: whether a new repository is private.
+        revision: the branch, which is made if there is none.
+        message: of the commit.
+        token: for the hub, if it is another one than that of the environment or of ``hf auth login``.
+
+    Returns:
+        The address of the commit.
+
+    Raises:
+        CheckpointError: if a file is missing, damaged, or an add-on of another model.
+        HyperXError: if the repository cannot be written, with the reason.
+    """
+    settings, weights = checkpoint.read_config(folder), sha256(folder / checkpoint.WEIGHTS)
+    headers = {path: read_header(path) for path in add_ons}
+    for path, header in headers.items():
+        for problem in misfits(path, header, settings, weights):
+            raise CheckpointError(problem)
+        if path.suffix != ADD_ON:
+            raise CheckpointError(f"{path}: expected an add-on whose name ends in {ADD_ON}; rename it")
+    with tempfile.TemporaryDirectory() as name:
+        staged = Path(name)
+        fill(folder, staged, encoder=encoder)
+        told = json.loads((staged / checkpoint.CONFIG).read_text(encoding="utf-8"))["encoder"]
+        if told not in (settings.encoder, encoder, checkpoint.INSIDE):
+            name_it = "whoever loads the model must name theirs. Name one of the hub: --model_name_or_path"
+            log.warning("the encoder is a local folder, of which only the name %r is told; %s", told, name_it)
+        for path in add_ons:
+            shutil.copyfile(path, staged / path.name)
+        names = {path.name: header.add_on for path, header in headers.items()}
+        write_text(staged / checkpoint.README, model_card(folder, repo, names, encoder=encoder, licence=licence))
+        return upload(
+            staged, repo, replaced=checkpoint.SHARED, private=private, revision=revision, message=message, token=token
+        )
+
+
+def fill(folder: Path, target: Path, *, encoder: str | None = None) -> None:
+    """Write what of a checkpoint others can use into an existing folder: no path of this machine, no state of training,
+    no log.
+
+    Args:
+        folder: the checkpoint.
+        target: the folder.
+        encoder: the name by which others find the encoder; by default that of training, of a path the last part.
+    """
+    config = checkpoint.read_json(folder / checkpoint.CONFIG, dict[str, Any])
+    own = config["encoder"] if config["encoder"] == checkpoint.INSIDE else placeless(config["encoder"])
+    write_json(target / checkpoint.CONFIG, {**config, "encoder": encoder or own})
+    shutil.copyfile(folder / checkpoint.WEIGHTS, target / checkpoint.WEIGHTS)
+    if (folder / checkpoint.RUN).is_file():
+        shutil.copyfile(folder / checkpoint.RUN, target / checkpoint.RUN)
+    for path in (folder / name for name in checkpoint.SHARED if name.startswith(f"{checkpoint.ENCODER}/")):
+        if path.is_file():
+            (target / checkpoint.ENCODER).mkdir(exist_ok=True)
+            place = target / checkpoint.ENCODER / path.name
+            if path.suffix == ".json" and path.name != "tokenizer.json":
+                value = checkpoint.read_json(path, dict[str, Any])
+                write_json(place, {key: one for key, one in value.items() if key not in _PLACES})
+            else:
+                shutil.copyfile(path, place)
+    if (folder / checkpoint.DATA).is_file():
+        record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
+        table = {name: _shared_entry(entry, record.spec.folder) for name, entry in record.spec.table.items()}
+        spec = replace(record.spec, folder=Path("data"), table=table)
+        data = tuple(one for one in record.data if all(map(_on_hub, one.splits.values())))
+        write_json(target / checkpoint.DATA, replace(record, spec=spec, data=data).to_json())
+    if (folder / checkpoint.OPTIONS).is_file():
+        types, options = option_types(TrainConfig), dict[str, str]()
+        for name, told in checkpoint.read_json(folder / checkpoint.OPTIONS, dict[str, str]).items():
+            if name in types and name != "data":  # which the record has
+                is_path = Path in (types[name], *get_args(types[name])) or name == "model_name_or_path"
+                options[name] = placeless(told) if is_path else told
+        write_json(target / checkpoint.OPTIONS, options)
+    if (folder / checkpoint.RESULTS).is_file():
+        results = checkpoint.read_json(folder / checkpoint.RESULTS, dict[str, Any])
+        entries = checked(results.get("pairs"), dict[str, dict[str, Any]], folder / checkpoint.RESULTS)
+        pairs = {pair: {key: entry.get(key) for key in SCORES} for pair, entry in entries.items()}
+        write_json(target / checkpoint.RESULTS, {"split": "test", "averages": results.get("averages"), "pairs": pairs})
+
+
+def _on_hub(place: object) -> bool:
+    return isinstance(place, Hub) and not Path(place.hub.name).is_absolute()
+
+
+def _shared_entry(entry: Any, folder: Path) -> Any:
+    """An entry of the data table, of its paths only what is below the folder of data, or the name."""
+    if isinstance(entry, str):
+        return placeless(entry, folder)
+    if isinstance(entry, Sequence):
+        return [_shared_entry(one, folder) for one in entry]
+    if not isinstance(entry, Mapping):
+        return entry
+    named = {*SPLIT_NAMES, "folder", "hub", "name"}
+    return {key: _shared_entry(value, folder) if key in named else value for key, value in entry.items()}
