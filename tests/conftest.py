@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from hub import Hub, running
 from hyperx.cli import main
 from hyperx.files import CACHE_VARIABLE
 
@@ -89,6 +90,23 @@ def trained(train_once: Callable[..., Path], base: list[str]) -> Path:
     options = ["--max_train_steps", "60", "--eval_steps", "20", "--save_steps", "20", "--logging_steps", "10"]
     rates = ["--learning_rate", "3e-2", "--languages", "en", "tr", "--save_total_limit", "None"]
     return train_once(*base, *options, *rates)
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
+    """A hub on this machine in place of the real one, with an empty cache; Ada is logged in."""
+    from huggingface_hub import constants
+
+    with running() as hub:
+        file = f"{hub.address}/{{repo_id}}/resolve/{{revision}}/{{filename}}"
+        monkeypatch.setattr(constants, "HUGGINGFACE_CO_URL_TEMPLATE", file)
+        monkeypatch.setattr(constants, "ENDPOINT", hub.address)
+        monkeypatch.setattr(constants, "HF_HUB_OFFLINE", False)
+        monkeypatch.setattr(constants, "HF_HUB_DISABLE_XET", True)
+        monkeypatch.setattr(constants, "HF_HUB_CACHE", str(tmp_path / "hub"))
+        monkeypatch.setattr(constants, "HF_TOKEN_PATH", str(tmp_path / "token"))
+        monkeypatch.setenv("HF_TOKEN", "hf_ada")
+        yield hub
 
 
 @pytest.fixture

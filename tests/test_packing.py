@@ -228,6 +228,7 @@ def test_a_small_checkpoint_answers_as_the_original(
         WEIGHTS,
         "data.json",
         "options.json",
+        "run.json",
     }
     gold, found = tags(trained, data, capsys), tags(isolated / "small", data, capsys)
     every = [

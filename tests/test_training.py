@@ -108,7 +108,7 @@ def test_a_run_writes_checkpoints_the_best_and_a_log(trained: Path) -> None:
     step = max(averages, key=lambda step: (averages[step], step))
     assert best(trained) == {"checkpoint": f"checkpoint-{step}", "average": max(averages.values()), "of": "all"}
     files = {path.name for path in (trained / "checkpoint-60").iterdir()}
-    assert files == {"hyperx.json", "model.safetensors", "data.json", "options.json", "state.pt"}
+    assert files == {"hyperx.json", "model.safetensors", "data.json", "options.json", "run.json", "state.pt"}
     assert {path.name for path in trained.iterdir()} == {"best.json", "log.jsonl"} | {
         f"checkpoint-{step}" for step in (20, 40, 60)
     }

@@ -154,18 +154,20 @@ def reason(error: BaseException, repo: str, revision: str | None, *, writes: boo
         return f"there is no token on this machine; {_LOG_IN}"
     if 403 in status:
         return f"your token may not {'write to' if writes else 'read'} {repo}; use one that may, or ask its owner"
-    if 401 in status and writes:
-        return f"the hub asks who you are, or does not know your token; {_LOG_IN}"
-    if among(errors.RepositoryNotFoundError):
-        return f"the hub has no {repo} that you may see; check its name, and if it is private {_LOG_IN}"
-    if 401 in status:
+    if any("Invalid credentials" in str(one) for one in found):
         return f"the hub does not know your token; {_LOG_IN}"
+    if 401 in status and writes:
+        return f"the hub asks who you are; {_LOG_IN}"
+    if among(errors.RepositoryNotFoundError) or 401 in status:
+        return f"the hub has no {repo} that you may see; check its name, and if it is private {_LOG_IN}"
     if among(errors.LocalEntryNotFoundError) and len(found) == 1:
         return f"{repo} is not in the hub's cache{_at(revision)}, and only the cache was to be asked (local_files_only)"
-    first = next(iter(str(found[-1]).strip().splitlines()), type(found[-1]).__name__).rstrip(".")
-    if status == {None} and not among(ValueError):
-        return f"the hub cannot be reached ({first}); check the network, or name a local folder"
-    return first
+    told = next((one for one in found if isinstance(one, errors.HfHubHTTPError)), found[-1])
+    words = f"{type(told).__name__} {' '.join(str(told).split())}".rstrip(".")
+    # The HTTP library is another one in other versions.
+    if among(ConnectionError) or "TransportError" in {kind.__name__ for one in found for kind in type(one).__mro__}:
+        return f"the hub cannot be reached ({words}); check the network, or name a local folder"
+    return words
 
 
 def _at(revision: str | None) -> str:

@@ -74,8 +74,8 @@ def push(
         fill(folder, staged, encoder=encoder)
         told = json.loads((staged / checkpoint.CONFIG).read_text(encoding="utf-8"))["encoder"]
         if told not in (settings.encoder, encoder, checkpoint.INSIDE):
-            name_it = "whoever loads the model must name theirs. Name one of the hub: --model_name_or_path"
-            log.warning("the encoder is a local folder, of which only the name %r is told; %s", told, name_it)
+            name_it = "whoever loads the model must name theirs, unless you name one of the hub (--model_name_or_path)"
+            log.warning("the encoder is a local folder, of which only the name %r is told: %s", told, name_it)
         for path in add_ons:
             shutil.copyfile(path, staged / path.name)
         names = {path.name: header.add_on for path, header in headers.items()}

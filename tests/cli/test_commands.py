@@ -21,6 +21,7 @@ from hyperx.config import (
     LanguagesConfig,
     ModelsConfig,
     PredictConfig,
+    PushConfig,
     TrainConfig,
 )
 from hyperx.options import flat, option_types
@@ -34,9 +35,10 @@ CONFIGS: dict[str, type[Any]] = {
     "languages": LanguagesConfig,
     "compress": CompressConfig,
     "models": ModelsConfig,
+    "push": PushConfig,
     "import-published": ImportConfig,
 }
-IN_FILES_ONLY, WITHOUT_A_NAME = "data", ("words", "names", "folder")
+IN_FILES_ONLY, WITHOUT_A_NAME = "data", ("words", "names", "folder", "repo")
 
 
 def test_the_package_runs_as_a_module_and_has_a_version(

@@ -23,6 +23,7 @@ from hyperx.config import (
     ImportConfig,
     ModelOptions,
     PredictConfig,
+    PushConfig,
     SamplingOptions,
     TrainConfig,
     TrainingOptions,
@@ -47,7 +48,7 @@ PUBLISHED_DEFAULTS = {
 }  # fmt: skip
 """The options of the published training program and their defaults; its encoder must be named."""
 IN_FILES_ONLY = {"data"}
-WITHOUT_A_NAME = {"folder"}
+WITHOUT_A_NAME = {"folder", "repo"}
 PUBLISHED_NAMES = {*PUBLISHED_DEFAULTS, "model_name_or_path"}
 
 
@@ -221,6 +222,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "`hyperx evaluate`": ("evaluate", EvaluateConfig),
     "`hyperx predict`": ("predict", PredictConfig),
     "`hyperx compress`": ("compress", CompressConfig),
+    "`hyperx push`": ("push", PushConfig),
     "`hyperx import-published`": ("import-published", ImportConfig),
 }
 """The tables of docs/options.md by the headings above them."""
