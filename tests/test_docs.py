@@ -16,6 +16,7 @@ import torch
 
 import hyperx
 import toy
+from hub import Hub
 from hyperx.cli import main
 from hyperx.tasks.registry import JSON_KEYS, KINDS
 
@@ -45,15 +46,16 @@ def test_the_code_of_the_readme_runs(capsys: pytest.CaptureFixture[str]) -> None
 
 
 @pytest.mark.usefixtures("first")
-def test_the_code_of_the_how_tos_runs(tmp_path: Path) -> None:
+def test_the_code_of_the_how_tos_runs(hub: Hub) -> None:
     names: dict[str, Any] = {}
-    _serve, _publish = running(DOCS / "how-to.md", names)
+    _serve, _share = running(DOCS / "how-to.md", names)
     assert [answer["ner"][0] for answer in names["answers"]] == ["B-PER", "B-PER"]
     assert names["model"].config.languages == ("en", "tr")
-    assert {path.name for path in (tmp_path / "published").iterdir()} == {"hyperx.json", "model.safetensors"}
+    assert hub.repos["ada/small"].private
+    assert hub.repos["ada/small"].messages[-1] == "In 8 bits"
 
 
-@pytest.mark.usefixtures("first")
+@pytest.mark.usefixtures("first", "hub")
 @pytest.mark.parametrize("command", COMMANDS, ids=lambda command: "-".join(command[:1]))
 def test_the_commands_of_the_how_tos_are_understood(
     command: list[str], base: list[str], data: Path, tmp_path: Path
@@ -67,9 +69,14 @@ def test_the_commands_of_the_how_tos_are_understood(
     if command[0] == "adapt":
         command = ["adapt", "runs/first", *command[1:]]
     elif "--add_on" in command:
-        command = [*command, "--checkpoint", "runs/first", "--input", "text.txt"]
         few = ["--pairs", "pos#gsw", "--train", "few.conllu", "--output", "gsw.addon", "--max_train_steps", "1"]
         assert main(["adapt", "runs/first", *few, *toy.QUIET]) == 0
+        own = [] if "ada/first" in command else ["--checkpoint", "runs/first"]
+        command = [*command, *([*own, "--input", "text.txt"] if command[0] == "predict" else [])]
+    if any(word.startswith("ada/first") for word in command[2:]) and command[0] != "push":
+        added = ["--add_on", "gsw.addon"] if "--add_on" in command else []
+        assert main(["push", "runs/first", "ada/first", *added]) == 0
+        command = [*command, *base[:2]]
     more = {"train": run, "predict": toy.QUIET, "adapt": [*toy.QUIET, "--max_train_steps", "1"]}
     assert main([*command, *more.get(command[0], [])]) == 0
 

@@ -289,6 +289,15 @@ def test_every_command_takes_a_model_of_the_hub_and_leaves_the_cache_alone(
     assert sorted(path.name for path in folder.iterdir()) == before
 
 
+def test_the_encoder_may_be_told_by_its_name_on_the_hub(hub: Hub, model: HyperX, small: Path) -> None:
+    hub.new("ada/encoder", {path.name: path.read_bytes() for path in small.iterdir()})
+    assert main(["push", str(model.folder), "ada/tiny", "--model_name_or_path", "ada/encoder"]) == 0
+    again = HyperX.from_pretrained("ada/tiny")
+    assert again.config.encoder == "ada/encoder"
+    assert same(model, again)
+    assert ModelCard(hub.repos["ada/tiny"].files()["README.md"].decode()).data.base_model == "ada/encoder"
+
+
 def test_pushing_again_replaces_what_is_known_and_leaves_the_rest(hub: Hub, model: HyperX) -> None:
     old = {"results.json": b"{}", "data.json": b"{}", "notes.md": b"mine", "de.addon": b"an add-on"}
     hub.new("ada/tiny", old)

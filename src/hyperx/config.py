@@ -602,7 +602,8 @@ class CompressConfig:
 class PushConfig:
     """Share a checkpoint on the Hugging Face hub: the model, add-ons, and a card made from the run.
 
-    Log in with 'hf auth login' before, or set HF_TOKEN. No path of this machine, no state of training, no log is sent.
+    Log in with 'hf auth login' before, or set HF_TOKEN. No path, state or log of this machine is sent.
+
     For example:
 
     hyperx push runs/first ada/first --private
