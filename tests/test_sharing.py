@@ -252,6 +252,9 @@ def test_a_run_is_pushed_without_a_path_of_this_machine(
     kept = json.loads((best / "results.json").read_text())["pairs"]
     assert scores["pos#tr", "accuracy"] == round(kept["pos#tr"]["measures"]["accuracy"], 4)
     assert {pair for pair, _ in scores} == {*kept}
+    assert {one.dataset_name for one in card.data.eval_results if one.dataset_config == "pos#tr"} == {
+        "pos/tr/test.conllu"
+    }
     for words in ("| ner/en/train.tsv | ner#en |", "Trained with: max_train_steps 60", "It took ", " of a CPU."):
         assert words in card.text
     # Of others it is used by its name alone.
@@ -486,7 +489,7 @@ def failing(hub: Hub) -> None:
         (gated, None, "ada/model is gated: ask for access at http"),
         (other_model, None, "ada/model on the hub is no model of Hyper-X: it has no hyperx.json"),
         (gone, None, "the hub cannot be reached ("),
-        (failing, None, "Internal Server Error"),
+        (failing, None, "the hub has a fault of its own, status 500; try again later"),
     ],
 )
 def test_why_a_model_cannot_be_had(
@@ -508,7 +511,7 @@ def test_why_a_model_cannot_be_had(
         (None, "hf_eve", "ada/model cannot be written: your token may not write to ada/model"),
         (other_model, "hf_eve", "your token may not write to ada/model"),
         (gone, "hf_ada", "the hub cannot be reached ("),
-        (failing, "hf_ada", "Internal Server Error"),
+        (failing, "hf_ada", "the hub has a fault of its own, status 500"),
     ],
 )
 def test_why_a_model_cannot_be_pushed(

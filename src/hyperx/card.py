@@ -270,8 +270,10 @@ def _results(folder: Path, settings: ModelConfig) -> Iterator[dict[str, Any]]:
     with suppress(OSError, ValueError, LookupError, AttributeError):
         for name, entry in json.loads((folder / checkpoint.RESULTS).read_text(encoding="utf-8"))["pairs"].items():
             sources[TaskLanguagePair.parse(name).key] = entry.get("source")
+    recorded = (folder / checkpoint.DATA).is_file()
+    data = checkpoint.read_json(folder / checkpoint.DATA, DataRecord).spec.folder if recorded else None
     for (task, code), (group, value) in entries.items():
-        place, hub = _placeless(sources[task, code]) if sources.get((task, code)) else ("", None)
+        place, hub = _placeless(sources[task, code], data) if sources.get((task, code)) else ("", None)
         words = kinds_of(settings.kinds)[task].reads == "words"
         place = place or f"test data of {_language(code)}"
         yield {

@@ -162,6 +162,8 @@ def reason(error: BaseException, repo: str, revision: str | None, *, writes: boo
         return f"the hub has no {repo} that you may see; check its name, and if it is private {_LOG_IN}"
     if among(errors.LocalEntryNotFoundError) and len(found) == 1:
         return f"{repo} is not in the hub's cache{_at(revision)}, and only the cache was to be asked (local_files_only)"
+    if faults := {one for one in status if one is not None and one >= 500}:
+        return f"the hub has a fault of its own, status {', '.join(map(str, faults))}; try again later"
     told = next((one for one in found if isinstance(one, errors.HfHubHTTPError)), found[-1])
     words = f"{type(told).__name__} {' '.join(str(told).split())}".rstrip(".")
     # The HTTP library is another one in other versions.

@@ -79,7 +79,10 @@ def push(
         for path in add_ons:
             shutil.copyfile(path, staged / path.name)
         names = {path.name: header.add_on for path, header in headers.items()}
-        write_text(staged / checkpoint.README, model_card(folder, repo, names, encoder=encoder, licence=licence))
+        card = model_card(folder, repo, names, encoder=encoder, licence=licence)
+        if "\nlicense: " not in card:
+            log.warning("the card tells no licence, as that of some training data is not known; name one (--license)")
+        write_text(staged / checkpoint.README, card)
         return upload(
             staged, repo, replaced=checkpoint.SHARED, private=private, revision=revision, message=message, token=token
         )
