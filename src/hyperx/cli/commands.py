@@ -64,7 +64,7 @@ def adapt(arguments: Sequence[str]) -> None:
         print_table(f"Scores on {learnt.measured_on}", ["pair", "learnt from", "before", "after"], rows)
     if learnt.strength < 1:
         told = f"{learnt.strength:.0%} of what was learnt is kept" if learnt.strength else "nothing of it is kept"
-        print_text(f"{told}: so its loss on held-out sentences is lowest. More sentences teach more")
+        print_text(f"{told}, as all of it is worse on held-out sentences. More sentences teach more")
     worse = [pair for pair, (before, after) in learnt.scores.items() if (before or 0) > (after or 0)]
     if worse:
         print_text(f"note: {', '.join(worse)} is worse after it: give it more sentences, or leave it out of --pairs")

@@ -10,13 +10,11 @@ from pathlib import Path
 from statistics import fmean
 from typing import cast
 
-import torch
 from accelerate import Accelerator
 from transformers import set_seed
 
 from hyperx import checkpoint
 from hyperx.config import AdaptConfig, AddOnConfig
-from hyperx.data.batch.windows import Subwords
 from hyperx.encoders.families import disable_attention_dropout
 from hyperx.errors import DataError, HyperXError
 from hyperx.evaluation.scores import evaluate_pairs
@@ -27,7 +25,6 @@ from hyperx.model import HyperX
 from hyperx.options import flat
 from hyperx.plan.adaptation import Adaptation
 from hyperx.plan.data import RunData, prepare
-from hyperx.training.collate import Collator
 from hyperx.training.loop import TrainingRun, make_accelerator
 from hyperx.training.resuming import check_same
 
@@ -37,6 +34,8 @@ EVALUATIONS = 10
 """How often a run is scored on dev data."""
 STRENGTHS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of what was learnt that are tried on held-out sentences."""
+AS_GOOD = 0.015
+"""How far the score of the largest share that is kept may be below the best: a few sentences tell no less apart."""
 MOST_IN_FOLDS = 200
 """Labelled sentences up to which some are held out in turn by default: more would take minutes."""
 
@@ -81,14 +80,19 @@ def adapt(adaptation: Adaptation) -> Adapted:
         if model.config.add_on_for(language) is not None:
             start = folder / "start.addon"
             model.save_add_on(language, start)
-        scores, measured_on = dict[str, list[list[float]]](), "dev data"
-        losses = dict.fromkeys(STRENGTHS if start is None else STRENGTHS[:1], 0.0)
+        # By pair, those before (None) and with a share of what was learnt.
+        scores, measured_on = dict[str, dict[float | None, list[float]]](), "dev data"
+        strengths = STRENGTHS if start is None else STRENGTHS[:1]
 
-        def score(data: RunData, when: int) -> None:
+        def score(data: RunData, strength: float | None) -> None:
             size = options.per_device_eval_batch_size
             for one in evaluate_pairs(model, data.eval_splits, batch_size=size, places=data.plan.data):
-                own = scores.setdefault(str(one.pair), [[], []])
-                own[when] += [] if one.value is None else [one.value]
+                own = scores.setdefault(str(one.pair), {}).setdefault(strength, [])
+                own += [] if one.value is None else [one.value]
+
+        def mean(strength: float | None) -> float:
+            values = [fmean(own[strength]) for own in scores.values() if own.get(strength)]
+            return fmean(values) if values else 0.0
 
         def learn(data: RunData, name: str, start: Path | None) -> Path:
             done = folder / f"{name}.addon"
@@ -101,40 +105,37 @@ def adapt(adaptation: Adaptation) -> Adapted:
             model.load_add_on(file)
             cast(AddOn, model.add_ons[canonical(language)]).weaken(strength)
 
-        parts, best = list[tuple[RunData, Path]](), 1.0
+        best = 1.0
         for number in range(1, config.rounds + 1):
             data = prepare(replace(plan, add_ons=() if start is None else (start,)))
             if number == 1:
-                score(data, 0)
+                score(data, None)
                 for fold, folds in _folds(config, data):
                     measured_on = f"{folds} parts held out in turn"
                     part = _fold(data, fold, folds)
                     _go_back(model, language, start)
-                    score(part, 0)
+                    score(part, None)
                     done = learn(replace(part, eval_splits={}), f"fold-{fold + 1}", start)
-                    parts.append((part, done))
-                    for strength in losses:
+                    for strength in strengths:
                         stand_at(done, strength)
-                        losses[strength] += _loss(model, part, accelerator.device)
-                best = min(losses, key=lambda strength: losses[strength])
-                for part, done in parts:
-                    stand_at(done, best)
-                    score(part, 1)
+                        score(part, strength)
+                    highest = max(map(mean, strengths))
+                    best = max(strength for strength in strengths if mean(strength) >= highest - AS_GOOD)
                 _go_back(model, language, start)
             start = learn(data, f"round-{number}", start)
             if best < 1:
                 stand_at(start, best)
                 start = folder / "kept.addon"
                 model.save_add_on(language, start)
-        score(data, 1)
+        score(data, best)
         add_on = model.config.add_on_for(language)
         assert start is not None
         assert add_on is not None
         start.replace(adaptation.output)
     shutil.rmtree(folder, ignore_errors=True)
     means = {
-        pair: (fmean(before) if before else None, fmean(after) if after else None)
-        for pair, (before, after) in scores.items()
+        pair: (fmean(own[None]) if own.get(None) else None, fmean(own[best]) if own.get(best) else None)
+        for pair, own in scores.items()
     }
     return Adapted(model.eval(), adaptation.output, add_on, means, measured_on, best)
 
@@ -164,27 +165,6 @@ def _fold(data: RunData, fold: int, folds: int) -> RunData:
     ]
     held_out = dict(zip(data.plan.trained_pairs, (held for _, held in splits), strict=True))
     return replace(data, train_splits=[rest for rest, _ in splits], eval_splits=held_out)
-
-
-@torch.inference_mode()
-def _loss(model: HyperX, data: RunData, device: torch.device) -> float:
-    """The mean loss of held-out sentences, a batch weighing as much as it has windows."""
-    plan, total = data.plan, 0.0
-    collate = Collator(
-        pairs=list(data.eval_splits),
-        splits=list(data.eval_splits.values()),
-        tasks=plan.tasks,
-        labels=data.labels,
-        subwords=Subwords.of(data.encoder.checked_tokenizer()),
-    )
-    rows = [(number, row) for number, split in enumerate(collate.splits) for row in range(len(split))]
-    size = plan.config.training.per_device_eval_batch_size
-    for start in range(0, len(rows), size):
-        batch = collate(rows[start : start + size]).to(device)
-        words = {"words": batch.words, "labels": batch.labels}
-        loss = model.eval()(batch.pairs, batch.input_ids, batch.attention_mask, **words).loss
-        total += float(loss) * len(batch.pairs) / len(rows)
-    return total
 
 
 def _check_same(adaptation: Adaptation, folder: Path) -> None:
