@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from hyperx.api import adapt as adapt
     from hyperx.api import evaluate as evaluate
+    from hyperx.api import export as export
     from hyperx.api import predict as predict
     from hyperx.api import train as train
     from hyperx.config import AddOnConfig as AddOnConfig
@@ -47,7 +48,7 @@ __version__ = "0.2.0"
 
 # Importing a model imports torch and transformers, which `import hyperx` and `hyperx --help` should not wait for.
 _NAMES = {
-    "hyperx.api": "adapt evaluate predict train",
+    "hyperx.api": "adapt evaluate export predict train",
     "hyperx.config": "AddOnConfig ArchitectureOptions DataOptions EvaluateConfig HypernetworkOptions ModelConfig "
     "ModelOptions SamplingOptions TrainConfig TrainingOptions",
     "hyperx.data.batch.windows": "Window",

@@ -6,14 +6,16 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperx.config import AdaptConfig, EvaluateConfig, TrainConfig
+from hyperx.config import AdaptConfig, EvaluateConfig, ExportConfig, TrainConfig
 from hyperx.errors import ConfigError, not_expected
+from hyperx.exporting.facts import checked_export
 from hyperx.options import flat, made
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:
     from hyperx.data.read.sentence import Prediction
     from hyperx.evaluation.scores import Evaluation
+    from hyperx.exporting.running import ExportedModel
     from hyperx.model import HyperX
 
 
@@ -114,11 +116,35 @@ def evaluate(model: HyperX | str | Path, pairs: str | Sequence[str] = (), **opti
     return evaluate_checkpoint(made(EvaluateConfig, options), model)
 
 
+def export(model: HyperX | str | Path | None = None, **options: Any) -> Path:
+    """Write pairs of a model as files that run without this library, each pair with its adapters as numbers; returns
+    their folder.
+
+    For example::
+
+        hyperx.export(pairs=["ner#tr", "pos#tr"], format="onnx", output="tr-onnx")
+
+    Args:
+        model: a model, or a checkpoint, by default the ready-made model.
+        options: the options of ``hyperx export`` by their names.
+
+    Raises:
+        ConfigError: all problems with the options.
+        CheckpointError: if there is no checkpoint, or it does not fit its encoder.
+    """
+    from hyperx.exporting.writing import export_pairs
+    from hyperx.model import HyperX
+
+    loaded = model if isinstance(model, HyperX) else None
+    config = made(ExportConfig, options if loaded else {"folder": model, **options})
+    return export_pairs(checked_export(config, None if loaded is None else loaded.config), loaded)
+
+
 def predict(
     texts: Iterable[str | Iterable[str]],
     *,
     language: str,
-    model: HyperX | str | Path | None = None,
+    model: HyperX | ExportedModel | str | Path | None = None,
     task: str | Iterable[str] | None = None,
     text_pairs: Iterable[str] | None = None,
     like: str | None = None,
@@ -126,11 +152,13 @@ def predict(
     confidences: bool = False,
     batch_size: int = 32,
 ) -> list[Prediction]:
-    """Label texts or their words by a model, or by the checkpoint in a folder, which is loaded for this call, or by
-    default by the ready-made one. The other arguments are those of :meth:`hyperx.HyperX.predict`."""
+    """Label texts or their words by a model, or by the checkpoint or the exported pairs in a folder, which are loaded
+    for this call, or by default by the ready-made model. The other arguments are those of
+    :meth:`hyperx.HyperX.predict`."""
+    from hyperx.exporting.running import ExportedModel, load_model
     from hyperx.model import HyperX
 
-    loaded = model if isinstance(model, HyperX) else HyperX.from_pretrained(model)
+    loaded = model if isinstance(model, HyperX | ExportedModel) else load_model(model)
     return loaded.predict(
         texts,
         task=task,

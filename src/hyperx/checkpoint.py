@@ -51,6 +51,8 @@ SHARED = (
     )),
 )  # fmt: skip
 """The files of a checkpoint on the hub; no others are written there, and no others fetched."""
+EXPORTED = "export.json"
+"""What a folder that ``hyperx export`` wrote has in place of weights."""
 OWN = ("checkpoint-*", BEST, LOG)
 """What a run writes into its output folder."""
 READY_MADE, DEFAULT = Path(__file__).with_name("models"), "default"
@@ -302,9 +304,12 @@ def save_model(folder: Path, config: ModelConfig, tensors: Mapping[str, Tensor])
         raise OSError(f"{WEIGHTS} cannot be written: {error}") from error
 
 
-def read_config(folder: Path) -> ModelConfig:
+def read_config(folder: Path, *, exported: bool = False) -> ModelConfig:
     """The configuration of a saved model; an encoder inside the folder is named by its current path. Raises a
-    CheckpointError if the file is missing, damaged or of another format version."""
+    CheckpointError if the file is missing, damaged or of another format version, or, unless such may be, if the folder
+    holds exported pairs."""
+    if not exported and (folder / EXPORTED).is_file():
+        raise CheckpointError(f"{folder} holds exported pairs, for predict alone; name the checkpoint that they are of")
     value = read_json(folder / CONFIG, dict[str, Any])
     if value.pop("format", None) != FORMAT:
         raise CheckpointError(f"{folder / CONFIG}: expected a checkpoint of format {FORMAT}; it is of another version")

@@ -32,6 +32,7 @@ SamplingStrategy = Literal["temperature", "size_proportional", "uniform"]
 InputFormat = Literal["raw", "text", "jsonl", "tokens", "columns", "conllu"]
 OutputFormat = Literal["conllu", "jsonl", "columns"]
 OnError = Literal["stop", "skip", "empty"]
+ExportFormat = Literal["onnx", "torch", "adapters"]
 
 Count = Annotated[int, Field(ge=1)]
 Rank = Annotated[int, Field(ge=0, le=1024)]
@@ -626,6 +627,33 @@ class PushConfig:
     data table names it for every pair; 'other' if there are several."""
     model_name_or_path: str | None = None
     """The encoder's name on the hub, if training read it from a local folder."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExportConfig:
+    """Write pairs of a checkpoint as files that run without this library, their adapters as numbers.
+
+    For example:
+
+    hyperx export runs/first --pairs ner#tr pos#tr --output tr-onnx
+    """
+
+    folder: Path | None = None
+    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
+    ready-made model."""
+    pairs: tuple[str, ...] = ()
+    """The pairs to export, trained or not, such as: ner#tr pos#tr. All are in one model, and an input chooses."""
+    format: ExportFormat = "onnx"
+    """'onnx': a file for ONNX Runtime (needs the extra onnx). 'torch': a file for PyTorch alone, read by
+    torch.export.load. 'adapters': an encoder, and an adapter for each pair, for the library adapters."""
+    output: Path | None = None
+    """A new folder. hyperx predict runs onnx and torch from it."""
+    bits: int = 32
+    """8: most matrix products in whole numbers, adapters in 16 bits (onnx only); 32: as PyTorch computes them."""
+    add_on: tuple[Path, ...] = ()
+    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

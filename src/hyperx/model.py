@@ -37,7 +37,7 @@ from hyperx.method.add_on import ROW_PACE, AddOn, Use
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.predictor import Predictor, Turn
+from hyperx.prediction.predictor import PairModel, Predictor, Turn
 from hyperx.prediction.request import (
     default_tasks,
     language_problem,
@@ -349,7 +349,7 @@ class HyperX(nn.Module):
         return {"input_ids": ids, "attention_mask": mask, "words": words}
 
     def predict(
-        self,
+        self: PairModel,
         texts: Iterable[str | Iterable[str]],
         *,
         task: str | Iterable[str] | None = (),
@@ -549,23 +549,25 @@ class HyperX(nn.Module):
         return cast(AddOn, self.add_ons[pair.key[1]]), config.tasks.index(pair.task)
 
     def _logits(self, pairs: Sequence[TaskLanguagePair], given: HeadInput) -> Any:
-        """The logits of a task's rows. What an add-on changes of the head is its pair's own; pairs with fewer labels
-        than others of a batch have -inf there."""
-        head, by_pair = self.heads[pairs[0].task], dict[TaskLanguagePair, list[int]]()
-        uses = {pair: use for pair in ({*pairs} if self.config.add_ons else ()) if (use := self._use(pair))}
-        changed = {pair: ROW_PACE * rows for pair, (add_on, task) in uses.items() if len(rows := add_on.rows[task])}
-        if not changed:
-            return head(given)
-        for row, pair in enumerate(pairs):
-            by_pair.setdefault(pair, []).append(row)
-        parts = []
-        for pair, own in by_pair.items():
-            words = None if given.words is None else _part(given.words, own)
-            parts.append(head(replace(given, hidden=_part(given.hidden, own), words=words, rows=changed.get(pair))))
-        most = max(part.shape[-1] for part in parts)
-        whole = [nn.functional.pad(part, (0, most - part.shape[-1]), value=-torch.inf) for part in parts]
-        order = torch.tensor([row for own in by_pair.values() for row in own]).argsort()
-        return torch.cat(whole)[placed(order, given.hidden.device)]
+        """The logits of a task's rows. What an add-on changes of the head is its pair's own."""
+        task, distinct = pairs[0].task, [*dict.fromkeys(pairs)] if self.config.add_ons else []
+        if (added := self.head_rows(task, distinct)) is not None:
+            places = torch.tensor([distinct.index(pair) for pair in pairs])
+            given = replace(given, rows=added[placed(places, given.hidden.device)])
+        return self.heads[task](given)
+
+    def head_rows(self, task: str, pairs: Sequence[TaskLanguagePair]) -> Tensor | None:
+        """What add-ons add to the weights and biases of a task's head for K pairs ``[K, labels, h + 1]``; None if they
+        add nothing. The bias is -inf at labels that only others of the pairs have."""
+        uses = [self._use(pair) if pair.task == task else None for pair in pairs]
+        own = [None if use is None else ROW_PACE * use[0].rows[use[1]] for use in uses]
+        some = [rows for rows in own if rows is not None and len(rows)]
+        if not some:
+            return None
+        nothing, most = torch.zeros_like(some[0][: len(self.config.labels[task])]), max(map(len, some))
+        added = [nothing if rows is None or not len(rows) else rows for rows in own]
+        lacking = nn.functional.pad(nothing.new_zeros(most, nothing.shape[1] - 1), (0, 1), value=-torch.inf)
+        return torch.stack([torch.cat([rows, lacking[len(rows) :]]) for rows in added])
 
     def adapters(self, pairs: Sequence[TaskLanguagePair], style: str | None = None) -> Adapters | None:
         """The adapters of K distinct pairs for all layers, generated or plain; None if the model has none.

@@ -19,6 +19,7 @@ from hyperx.config import (
     CompressConfig,
     DataOptions,
     EvaluateConfig,
+    ExportConfig,
     HypernetworkOptions,
     ImportConfig,
     ModelOptions,
@@ -223,6 +224,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "`hyperx predict`": ("predict", PredictConfig),
     "`hyperx compress`": ("compress", CompressConfig),
     "`hyperx push`": ("push", PushConfig),
+    "`hyperx export`": ("export", ExportConfig),
     "`hyperx import-published`": ("import-published", ImportConfig),
 }
 """The tables of docs/options.md by the headings above them."""

@@ -21,6 +21,7 @@ COMMANDS = {
     "check": "read and count the data of a run and list every problem, without training",
     "compress": "write a checkpoint in few bytes",
     "push": "share a checkpoint on the Hugging Face hub, with a card made from the run",
+    "export": "write pairs of a checkpoint as ONNX, or for PyTorch or the library adapters alone",
     "languages": "list the languages of Universal Dependencies and WikiANN, and their treebanks",
     "models": "list the ready-made models, and print their cards",
     "import-published": "convert a checkpoint of the published program",

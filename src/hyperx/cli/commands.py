@@ -15,6 +15,7 @@ from hyperx.config import (
     CheckConfig,
     CompressConfig,
     EvaluateConfig,
+    ExportConfig,
     ImportConfig,
     LanguagesConfig,
     ModelsConfig,
@@ -172,6 +173,22 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ..
     if problems:
         raise ConfigError(problems)
     return folder, output, add_ons
+
+
+def export(arguments: Sequence[str]) -> None:
+    """Write pairs without the hypernetwork, and say how they are used."""
+    config = parse(ExportConfig, arguments, "export")
+    start_logging()
+    from hyperx.exporting.facts import checked_export
+
+    config = checked_export(config)
+    from hyperx.exporting.writing import export_pairs
+
+    output, pair = export_pairs(config), TaskLanguagePair.parse(config.pairs[0])
+    size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
+    words = ["hyperx", "predict", "--checkpoint", str(output), "--tasks", pair.task, "--language", pair.language]
+    use = "" if config.format == "adapters" else f" Use it with: {shlex.join(words)}"
+    print(f"Exported, {size / 1e6:.1f} MB.{use}")
 
 
 def languages(arguments: Sequence[str]) -> None:

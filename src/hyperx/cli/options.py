@@ -21,6 +21,7 @@ from hyperx.config import (
     CompressConfig,
     DataOptions,
     EvaluateConfig,
+    ExportConfig,
     ImportConfig,
     LanguagesConfig,
     ModelsConfig,
@@ -40,6 +41,7 @@ POSITIONAL: dict[type[Any], tuple[str, ...]] = {
     CompressConfig: ("folder",),
     AdaptConfig: ("folder",),
     PushConfig: ("folder", "repo"),
+    ExportConfig: ("folder",),
 }
 """Options whose values stand without their name, by dataclass; of several each has one."""
 REQUIRED: dict[type[Any], set[str]] = {
@@ -48,6 +50,7 @@ REQUIRED: dict[type[Any], set[str]] = {
     EvaluateConfig: {"eval_ckpt"},
     PredictConfig: {"checkpoint", "language"},
     CompressConfig: {"folder", "output"},
+    ExportConfig: {"pairs", "output"},
     ImportConfig: {"folder", "output"},
     PushConfig: {"folder", "repo"},
 }

@@ -98,12 +98,17 @@ def checked(config: PredictConfig) -> PredictConfig:
         problems.append(f"--output: expected a file, found the folder {config.output}")
     try:
         folder = checkpoint.resolve(config.checkpoint)
-        settings = checkpoint.read_config(folder)
+        settings = checkpoint.read_config(folder, exported=True)
     except CheckpointError as error:
         raise ConfigError([*problems, f"--checkpoint: {error}"]) from None
-    config = replace(config, checkpoint=folder, add_on=checked_add_ons(config.add_on, settings, folder, problems))
-    if missing := missing_encoder(config.model_name_or_path or settings.encoder):
-        problems.append(f"--model_name_or_path: {missing}")
+    config = replace(config, checkpoint=folder)
+    if (folder / checkpoint.EXPORTED).is_file():
+        given = [one for one in ("add_on", "model_name_or_path") if getattr(config, one)]
+        problems += [f"--{one}: {folder} holds exported pairs; give it to hyperx export" for one in given]
+    else:
+        config = replace(config, add_on=checked_add_ons(config.add_on, settings, folder, problems))
+        if missing := missing_encoder(config.model_name_or_path or settings.encoder):
+            problems.append(f"--model_name_or_path: {missing}")
     problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tasks)]
     known = tasks if all(task in settings.kinds for task in tasks) else ()
     problems += [f"--style: {problem}" for problem in style_problems(settings, config.style, known)]
@@ -122,12 +127,14 @@ def predictions_of(
     """The model's predictions for the sentences of the input, one by one, and what stands for those that it lacks. A
     ConfigError if the output's format cannot hold all labels, or the answer line by line."""
     from hyperx.device import pick_device
+    from hyperx.exporting.running import load_model
     from hyperx.model import HyperX
     from hyperx.prediction.predictor import Predictor
 
     assert config.language is not None
-    model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path, add_ons=config.add_on)
-    model.to(pick_device(no_cuda=config.no_cuda))
+    model = load_model(config.checkpoint, encoder=config.model_name_or_path, add_ons=config.add_on)
+    if isinstance(model, HyperX):
+        model.to(pick_device(no_cuda=config.no_cuda))
     tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
     read = config.like or config.language
     predictor.tell_language(read)

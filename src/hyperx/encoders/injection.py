@@ -10,7 +10,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar, cast
@@ -115,9 +115,13 @@ class Injection:
         """
         for layer in self.layers:
             _take_pass_along(layer)
-        with _inside(_Pass(self, None if weights is None else weights.layers(), rows)):
+        with self.adapting(None if weights is None else weights.layers(), rows):
             states: Tensor = encoder(**inputs).last_hidden_state
         return states
+
+    def adapting(self, weights: Sequence[Adapters] | None, rows: Rows | None) -> AbstractContextManager[None]:
+        """A block in which this thread's calls of the encoder have these adapters, given layer by layer."""
+        return _inside(_Pass(self, weights, rows))
 
     def _adapt(self, index: int, _module: nn.Module, _inputs: Any, output: Any) -> Any:
         running = _current.running

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 
 from hyperx.config import ArchitectureOptions, DataOptions
@@ -49,8 +50,8 @@ class HeadInput:
         embeddings: the encoder's word embeddings ``[V, E]``.
         labels: the labels, in the form of the task, if there are any; on the device of the hidden states, except for
             tasks that count them (:attr:`Task.counts_labels`).
-        rows: what is added to weights and biases of a linear head ``[n, h + 1]``, with rows for labels that it lacks
-            behind its own.
+        rows: what is added to weights and biases of a linear head for each row of the batch ``[B, n, h + 1]``, with
+            those of labels that it lacks behind its own.
     """
 
     hidden: Tensor
@@ -63,8 +64,9 @@ class HeadInput:
         """A linear head's logits ``[..., labels]`` with what the rows add, for what it reads ``[..., h]``."""
         if self.rows is None:
             return logits
-        added = nn.functional.linear(states, self.rows[:, :-1], self.rows[:, -1])
-        return nn.functional.pad(logits, (0, len(self.rows) - logits.shape[-1])) + added
+        with_bias = nn.functional.pad(states, (0, 1), value=1.0)
+        added = torch.einsum("b...h,bnh->b...n", with_bias, self.rows.to(states.dtype))
+        return nn.functional.pad(logits, (0, added.shape[-1] - logits.shape[-1])) + added
 
 
 @dataclass(frozen=True, slots=True)

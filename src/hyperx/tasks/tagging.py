@@ -52,7 +52,7 @@ class TaggingTask(Task):
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
         """The labels of the words of all windows, in order."""
-        scores = np.concatenate(parts)
+        scores = np.concatenate(parts)[:, : len(labels)]  # other languages of the batch may have more
         best = self.best(scores, labels)
         probabilities = np.exp(scores[np.arange(len(best)), best], dtype=np.float64)
         return Result(tuple(labels[label] for label in best.tolist()), tuple(probabilities.tolist()))

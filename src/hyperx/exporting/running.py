@@ -1,0 +1,121 @@
+"""Exported pairs as a model that predicts."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from hyperx import checkpoint
+from hyperx.data.batch.windows import FastTokenizer
+from hyperx.encoders.loading import load_tokenizer
+from hyperx.errors import CheckpointError, HyperXError, listing
+from hyperx.exporting.facts import FORMAT, ONNX, PROGRAM, ExportFacts, runtime
+from hyperx.exporting.fixed import ARCS, RELATIONS
+from hyperx.files import in_home
+from hyperx.model import HyperX, ModelOutput
+from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction.predictor import Turn
+from hyperx.tasks.base import Task
+from hyperx.tasks.registry import make_tasks
+from hyperx.tasks.tagging import TaggingTask
+
+
+class ExportedModel:
+    """What ``hyperx export`` wrote for ONNX Runtime or PyTorch, for prediction. Runs on the CPU.
+
+    Args:
+        folder: the exported folder.
+
+    Raises:
+        CheckpointError: if it is damaged, or holds something else.
+        HyperXError: if ONNX Runtime is needed and not installed.
+    """
+
+    training = False
+    expected = ""
+
+    def __init__(self, folder: Path) -> None:
+        facts = checkpoint.read_json(folder / checkpoint.EXPORTED, ExportFacts)
+        if facts.format != FORMAT:
+            found = f"{FORMAT}, found {facts.format}; export it again"
+            raise CheckpointError(f"{folder}: expected an export of format {found}")
+        self.config = checkpoint.read_config(folder, exported=True)
+        self.tasks: Mapping[str, Task] = make_tasks(self.config.kinds)
+        self.turn, self.told = Turn(), set[str]()
+        self.tokenizer = load_tokenizer(folder)
+        self.indices = {TaskLanguagePair.parse(name).key: index for index, name in enumerate(facts.pairs)}
+        self.word_embeddings = torch.empty(0)  # for their device
+        path = folder / (ONNX if (folder / ONNX).exists() else PROGRAM)
+        library = runtime() if path.name == ONNX else None
+        try:
+            if library is None:
+                self.run: Any = torch.export.load(path).module()
+            else:
+                options = library.SessionOptions()
+                options.intra_op_num_threads = torch.get_num_threads()
+                self.session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+                self.run = self._run_session
+        except Exception as error:  # both libraries raise many kinds for a damaged or missing file
+            raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}. Export it again") from None
+
+    def _run_session(self, **inputs: Tensor) -> dict[str, Tensor]:
+        taken = [one.name for one in self.session.get_inputs()]  # without trees some are not needed
+        values = self.session.run(None, {name: inputs[name].numpy() for name in taken})
+        names = [one.name for one in self.session.get_outputs()]
+        return {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}
+
+    def __call__(
+        self,
+        pairs: Sequence[TaskLanguagePair],
+        input_ids: Tensor,
+        attention_mask: Tensor,
+        _labels: Tensor | None = None,
+        words: Tensor | None = None,
+        **_: object,
+    ) -> ModelOutput:
+        """Run a batch of one task, see :meth:`hyperx.HyperX.forward`."""
+        name = pairs[0].task
+        if words is None or isinstance(self.tasks[name], TaggingTask):
+            words = torch.full_like(input_ids, -1)
+        index = torch.tensor([self.indices[pair.key] for pair in pairs])
+        outputs = self.run(input_ids=input_ids, attention_mask=attention_mask, words=words, pair=index)
+        logits: Any = outputs.get(name)
+        if logits is None:  # a parser's, as its task decodes them
+            root, relations = self.config.labels[name].index("root"), outputs[name + RELATIONS]
+            logits = SimpleNamespace(possible=outputs[name + ARCS], relations=lambda: relations, root=root)
+        return ModelOutput(torch.empty(0), logits)
+
+    def adapters(self, pairs: Sequence[TaskLanguagePair], _style: str | None = None) -> None:
+        """Nothing: adapters are in the file. Raises a HyperXError if those of a pair are not."""
+        if missing := [str(pair) for pair in pairs if pair.key not in self.indices]:
+            has = listing(["#".join(key) for key in self.indices], most=20)
+            raise HyperXError(f"the exported model has no {missing[0]}; it has {has}. Name tasks, or export it too")
+
+    predict = HyperX.predict
+
+    def made_of(self, _language: str) -> str:
+        """What a language without training data reads, in words."""
+        return "what the model read for it when it was exported"
+
+    def checked_tokenizer(self) -> FastTokenizer:
+        """The tokenizer."""
+        return self.tokenizer
+
+    def train(self, mode: bool = True) -> None:
+        """Nothing: such a model only predicts."""
+
+
+def load_model(
+    folder: str | Path | None, *, encoder: str | None = None, add_ons: Sequence[Path] = ()
+) -> HyperX | ExportedModel:
+    """A checkpoint (see :meth:`hyperx.HyperX.from_pretrained`), or exported pairs."""
+    if isinstance(folder, str | Path):  # else it is the ready-made model, or refused
+        folder = checkpoint.resolve(in_home(folder))
+        if (folder / checkpoint.EXPORTED).is_file():
+            return ExportedModel(folder)
+    return HyperX.from_pretrained(folder, encoder=encoder, add_ons=add_ons)
