@@ -242,3 +242,11 @@ def test_only_the_tasks_that_are_named_are_predicted(trained: Path) -> None:
     assert [token.pos_ for token in doc] == [""] * 3
     assert doc[0]._.pos_confidence is None
     assert not doc.has_annotation("DEP")
+
+
+def test_spacy_may_ask_for_a_model_that_is_not_read_yet() -> None:
+    """As spacy.load does, for some orders of a set: of what it asks for, the model may come first."""
+    component = spacy.blank("en", meta={"components": ["hyperx"]}).add_pipe("hyperx")
+    assert not hasattr(component, "model")
+    with pytest.raises(HyperXError, match="the model is still to be read"):
+        component.model  # noqa: B018

@@ -36,6 +36,10 @@ Found = Sequence[tuple[Span, Sequence[Token], Sequence[Any]]]
 """The sentences of a document, those of their tokens that are words, and what a task says of each word."""
 
 
+class _NotRead(HyperXError, AttributeError):
+    """Also what Python's ``hasattr`` expects: spaCy asks a component that is not read yet whether it has a model."""
+
+
 def _lowest(span: Span) -> float | None:
     return min((token._.ner_confidence for token in span if token._.ner_confidence is not None), default=None)
 
@@ -109,7 +113,7 @@ class HyperXComponent(Pipe):
     def model(self) -> "HyperX":
         """The model, such as to move it: ``nlp.get_pipe("hyperx").model.to("cuda")``."""
         if self._model is None:
-            raise HyperXError(f"{self.name}: the model is still to be read, with spacy.load or nlp.from_disk")
+            raise _NotRead(f"{self.name}: the model is still to be read, with spacy.load or nlp.from_disk")
         return self._model
 
     def __call__(self, doc: Doc) -> Doc:
