@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal
 from pydantic import ConfigDict, Field
 
 from hyperx.languages import canonical
-from hyperx.pairs import Group, TaskLanguagePair
+from hyperx.pairs import Group, TaskLanguagePair, group_of
 
 # All activations of the Hugging Face library, and all of its schedules that need no further argument.
 Activation = Literal[
@@ -38,6 +38,11 @@ Count = Annotated[int, Field(ge=1)]
 Rank = Annotated[int, Field(ge=0, le=1024)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
+COOLEST, HOTTEST = 0.05, 20.0
+"""The bounds of temperatures of confidences."""
+Temperature = Annotated[float, Field(ge=COOLEST, le=HOTTEST)]
+Trained = Literal["seen", "zero_shot"]
+"""Whether a pair was trained on with labels."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,6 +159,8 @@ class ModelConfig:
     max_length: int = 256
     add_ons: tuple[AddOnConfig, ...] = ()
     """What it has learnt of single languages beside its own weights."""
+    temperatures: Mapping[str, Mapping[Trained, Temperature]] = field(default_factory=dict)
+    """By task by what its logits are divided for confidences, where that was fitted (``hyperx calibrate``)."""
     trained_inside: tuple[str, ...] | None = None
     """Names of the encoder's own parameters that the checkpoint holds; None before it is saved."""
 
@@ -190,6 +197,15 @@ class ModelConfig:
         """The configuration with one more, in place of that of the same language."""
         others = (one for one in self.add_ons if canonical(one.language) != canonical(add_on.language))
         return replace(self, add_ons=(*others, add_on))
+
+    def trained(self, pair: TaskLanguagePair) -> Trained:
+        """Which of its task's temperatures a pair has."""
+        return "seen" if group_of(pair, self.labelled_pairs) == "seen" else "zero_shot"
+
+    def temperature(self, pair: TaskLanguagePair) -> float:
+        """By what a pair's logits are divided for its confidences; where none was fitted as for seen pairs, else 1."""
+        own = self.temperatures.get(pair.task, {})
+        return own.get(self.trained(pair), own.get("seen", 1.0))
 
     def labels_of(self, pair: TaskLanguagePair) -> tuple[str, ...]:
         """The labels that a pair's logits are of."""
@@ -511,8 +527,46 @@ class EvaluateConfig:
     add_on: tuple[Path, ...] = ()
     """Files of hyperx adapt, with what was learnt of languages beside this checkpoint. Results are then only shown,
     unless --output names a folder for them."""
+    calibration: bool = False
+    """Also show how far confidences are from the share of what is right, before and after hyperx calibrate."""
     no_cuda: bool = False
     """Evaluate on the CPU even if there is a GPU."""
+    disable_progress_bar: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CalibrateConfig:
+    """Fit confidences on dev data, so that of labels with confidence 0.8 about 80 % are right.
+
+    Labels stay as they are. Pairs without training data are fitted apart, if some have dev data.
+
+    For example:
+
+    hyperx calibrate runs/first
+    """
+
+    folder: Path | None = None
+    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
+    ready-made model."""
+    config: Path | None = None
+    """A YAML file with the same options, and the table 'data'. The command line overrides it."""
+    output: Path | None = None
+    """A new folder for a calibrated copy; by default the checkpoint's own configuration gets the temperatures. A
+    ready-made model is never written into: it needs this."""
+    test_task_language_pairs: tuple[str, ...] = ()
+    """Pairs to fit on. By default those that hyperx evaluate would score on the dev split."""
+    max_eval_samples: Count | None = 200
+    """Use at most this many sentences per pair, starting from the first."""
+    data_folder: Path | None = None
+    """Folder of the data, laid out as for training; by default the folder used then. Its files come before data
+    elsewhere that training read."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Table of data, as for training; it comes before all that the checkpoint records."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
+    no_cuda: bool = False
+    """Run on the CPU even if there is a GPU."""
     disable_progress_bar: bool = False
     """No progress bar."""
 

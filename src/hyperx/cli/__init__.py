@@ -19,6 +19,7 @@ COMMANDS = {
     "predict": "tag text with a checkpoint",
     "adapt": "learn a language from a few sentences, beside a checkpoint that stays as it is",
     "check": "read and count the data of a run and list every problem, without training",
+    "calibrate": "fit confidences to the share of labels that are right",
     "compress": "write a checkpoint in few bytes",
     "push": "share a checkpoint on the Hugging Face hub, with a card made from the run",
     "export": "write pairs of a checkpoint as ONNX, or for PyTorch or the library adapters alone",

@@ -12,6 +12,7 @@ from hyperx import packing
 from hyperx.cli.options import parse, start_logging
 from hyperx.config import (
     AdaptConfig,
+    CalibrateConfig,
     CheckConfig,
     CompressConfig,
     EvaluateConfig,
@@ -86,6 +87,21 @@ def evaluate(arguments: Sequence[str]) -> None:
     if scores.tables is not None:
         others = f", with the scores of {scores.others} other pairs from before" if scores.others else ""
         print(f"Scores by label are in {scores.tables}{others}")
+
+
+def calibrate(arguments: Sequence[str]) -> None:
+    """Fit the temperatures of a checkpoint's confidences, and print them."""
+    config = parse(CalibrateConfig, arguments, "calibrate")
+    start_logging()
+    from hyperx.evaluation.calibration import calibrate
+
+    folder, fits = calibrate(config)
+    rows = [[task, group, f"{count:,}", *(f"{one:.3f}" for one in numbers)] for task, group, count, *numbers in fits]
+    header = ["task", "group", "labels", "temperature", "NLL before", "after"]
+    print_table("Temperatures, fitted on dev data", header, rows, text_columns=2)
+    if all(group == "seen" for _, group, *_ in fits):
+        print_text("note: pairs without training data use the same; name dev data of some to fit theirs")
+    print(f"Calibrated: {folder}. See how far it holds with: hyperx evaluate --eval_ckpt {folder} --calibration")
 
 
 def check(arguments: Sequence[str]) -> None:

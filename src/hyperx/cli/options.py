@@ -18,6 +18,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from hyperx.config import (
     AdaptConfig,
+    CalibrateConfig,
     CompressConfig,
     DataOptions,
     EvaluateConfig,
@@ -40,6 +41,7 @@ POSITIONAL: dict[type[Any], tuple[str, ...]] = {
     ImportConfig: ("folder",),
     CompressConfig: ("folder",),
     AdaptConfig: ("folder",),
+    CalibrateConfig: ("folder",),
     PushConfig: ("folder", "repo"),
     ExportConfig: ("folder",),
 }

@@ -6,7 +6,8 @@ import itertools
 import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ import hyperx
 from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.locate.places import DataPlaces, short_place
 from hyperx.errors import HyperXError
+from hyperx.evaluation.calibration import expected_calibration_error
 from hyperx.files import taking_turns, write_json, write_text
 from hyperx.model import HyperX
 from hyperx.pairs import AVERAGE_NAMES, GROUPS, UNTRAINED, TaskLanguagePair, group_of, macro_averages
@@ -22,6 +24,8 @@ from hyperx.tables import markdown_table
 from hyperx.tasks.base import Scores, Task
 
 log = logging.getLogger(__name__)
+CALIBRATION_ERRORS = ("uncalibrated_ece", "ece")
+"""Measures of tasks with confidences: the expected calibration error without temperatures, and with the model's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,14 +83,22 @@ def evaluate_pairs(
     for pair, split in splits.items():
         task, again = model.tasks[pair.task], (repeats or {}).get(pair, ())
         style = None if places is None else model.config.style(pair.task, places.corpus(pair))
-        results = predictor.results(pair, split.by_sentence(), batch_size=batch_size, style=style)
+        results = [*predictor.results(pair, split.by_sentence(), batch_size=batch_size, style=style)]
         gold, predicted = task.gold(split), [result.labels for result in results]
         fresh = [index for index in range(len(gold)) if index not in again]
         without = None
         if again and fresh:
             without = task.score([gold[index] for index in fresh], [predicted[index] for index in fresh])
         trained = task.name in model.config.trained_tasks
-        yield PairScores(pair, task, task.score(gold, predicted), len(gold), len(again), without, trained, style)
+        confidences = [result.uncalibrated for result in results], [result.confidences for result in results]
+        errors = {
+            name: expected_calibration_error([*chain.from_iterable(map(task.outcomes, gold, predicted, own))])
+            for name, own in zip(CALIBRATION_ERRORS, confidences, strict=True)
+            if None not in own
+        }
+        scores = task.score(gold, predicted)
+        scores = replace(scores, measures={**scores.measures, **errors})
+        yield PairScores(pair, task, scores, len(gold), len(again), without, trained, style)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
@@ -99,6 +111,7 @@ class Evaluation:
         data_folder: the folder of local data, which tables leave out of paths.
         tables: the file with the scores by label, and those of earlier evaluations; None if none was written.
         others: the number of other pairs in that file, scored earlier.
+        calibration: whether tables show calibration errors.
     """
 
     scores: tuple[PairScores, ...]
@@ -106,6 +119,7 @@ class Evaluation:
     data_folder: Path | None = None
     tables: Path | None = None
     others: int = 0
+    calibration: bool = False
 
     def __iter__(self) -> Iterator[PairScores]:
         return iter(self.scores)
@@ -150,12 +164,13 @@ class Evaluation:
         order, rows = (*GROUPS, UNTRAINED), []
         for score in sorted(self, key=lambda score: order.index(self.group(score))):
             group, without = self.group(score), score.without_repeats
-            for measure in (score.task.measure, *score.task.further_measures):
+            errors = [name for name in CALIBRATION_ERRORS if self.calibration and name in score.scores.measures]
+            for measure in (score.task.measure, *score.task.further_measures, *errors):
                 value = shown(score, score.scores.measures[measure])
                 row = [str(score.pair), AVERAGE_NAMES.get(group, group), f"{score.sentences:,}", measure, value]
                 if repeated:
                     row.append(f"{score.repeats:,}" if score.repeats else "")
-                    row.append("" if without is None else shown(score, without.measures[measure]))
+                    row.append("" if without is None else shown(score, without.measures.get(measure)))
                 if limited:
                     row.append("" if score.limit is None else f"{score.limit:,}")
                 if placed:
@@ -280,4 +295,4 @@ def _evaluation(new: Evaluation, entries: Mapping[str, Any], tasks: Mapping[str,
                 limit=entry["max_eval_samples"],
             )
         )
-    return Evaluation(tuple(scores), new.labelled, new.data_folder)
+    return Evaluation(tuple(scores), new.labelled, new.data_folder, calibration=new.calibration)

@@ -29,6 +29,7 @@ from hyperx.tasks.registry import kinds_of
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:
+    from hyperx.data.batch.store import EncodedSplit
     from hyperx.evaluation.scores import Evaluation
     from hyperx.model import HyperX
 
@@ -48,40 +49,8 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
         DataError: if data of a requested pair is missing or malformed.
     """
-    problems = [*value_problems(config), *path_problems(flat(config))]
-    pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems)
-    if config.data_folder is not None and not config.data_folder.is_dir():
-        problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
-    folder: Path | None
-    if model is not None:
-        folder, settings = model.folder, model.config
-        if config.output is not None:
-            problems.append("--output: the results of a model are only returned; evaluate the folder of a checkpoint")
-        if config.add_on:
-            problems.append("--add_on: a model in memory reads its own; see its load_add_on")
-    else:
-        try:
-            folder = checkpoint.resolve(config.eval_ckpt)
-            settings = checkpoint.read_config(folder)
-        except CheckpointError as error:
-            if not problems:
-                raise
-            raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
-        if missing := missing_encoder(config.model_name_or_path or settings.encoder):
-            problems.append(f"--model_name_or_path: {missing}")
-        config = replace(config, add_on=checked_add_ons(config.add_on, settings, folder, problems))
-    for pair in pairs:
-        if problem := task_problem(settings, pair.task):
-            problems.append(f"--test_task_language_pairs: {pair}: {problem}")
-    record = DataRecord(data_spec(kinds_of(settings.kinds), DataOptions(), {}))
-    # A model in memory, or one of the hub, may have been saved alone.
-    alone = model is not None or checkpoint.read_only(folder)
-    if folder is not None and (not alone or (folder / checkpoint.DATA).is_file()):
-        record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
-    data = _find_data(config, record, pairs, settings, problems)
-    for pair in pairs:
-        if not problems and not data.places.has(pair, config.split):
-            problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
+    problems = value_problems(config)
+    folder, config, data = find_data(config, problems, model)
     path, weights = None, ""
     # The results of a ready-made model, or one of the hub, are those of its card.
     own = None if config.add_on or checkpoint.read_only(folder) else folder
@@ -120,6 +89,48 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         log.warning("the results cannot be written into %s: %s; they are only shown", path.parent, error.strerror)
         return scores
     return replace(scores, tables=path.with_suffix(".md"), others=len(every) - len(scores))
+
+
+def find_data(
+    config: EvaluateConfig, problems: list[str], model: HyperX | None = None
+) -> tuple[Path | None, EvaluateConfig, _Data]:
+    """The checkpoint, if there is one, the options with the places of add-ons, and the data to score; what is wrong
+    with the options is added to problems, and raised if there is no checkpoint."""
+    problems += path_problems(flat(config))
+    pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems)
+    if config.data_folder is not None and not config.data_folder.is_dir():
+        problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
+    folder: Path | None
+    if model is not None:
+        folder, settings = model.folder, model.config
+        if config.output is not None:
+            problems.append("--output: the results of a model are only returned; evaluate the folder of a checkpoint")
+        if config.add_on:
+            problems.append("--add_on: a model in memory reads its own; see its load_add_on")
+    else:
+        try:
+            folder = checkpoint.resolve(config.eval_ckpt)
+            settings = checkpoint.read_config(folder)
+        except CheckpointError as error:
+            if not problems:
+                raise
+            raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
+        if missing := missing_encoder(config.model_name_or_path or settings.encoder):
+            problems.append(f"--model_name_or_path: {missing}")
+        config = replace(config, add_on=checked_add_ons(config.add_on, settings, folder, problems))
+    for pair in pairs:
+        if problem := task_problem(settings, pair.task):
+            problems.append(f"--test_task_language_pairs: {pair}: {problem}")
+    record = DataRecord(data_spec(kinds_of(settings.kinds), DataOptions(), {}))
+    # A model in memory, or one of the hub, may have been saved alone.
+    alone = model is not None or checkpoint.read_only(folder)
+    if folder is not None and (not alone or (folder / checkpoint.DATA).is_file()):
+        record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
+    data = _find_data(config, record, pairs, settings, problems)
+    for pair in pairs:
+        if not problems and not data.places.has(pair, config.split):
+            problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
+    return folder, config, data
 
 
 class _Data(NamedTuple):
@@ -205,7 +216,39 @@ def _find_data(
 def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
     """Score the requested pairs, or else all pairs of the model that have data; log scores that mean something else."""
     from hyperx.evaluation.scores import Evaluation, evaluate_pairs, scoreless
-    from hyperx.plan.data import UNDEFINED, SplitLoader, label_notes
+    from hyperx.plan.data import UNDEFINED
+
+    split, labelled = config.split, model.config.labelled_pairs
+    silent = config.disable_progress_bar or None  # None: no bar without a terminal
+    splits, repeats = read_splits(config, model, data)
+    evaluated = evaluate_pairs(
+        model,
+        splits,
+        batch_size=config.per_device_eval_batch_size,
+        repeats=repeats,
+        places=data.places,
+    )
+    scores = tuple(
+        replace(score, place=data.places.record(score.pair, split), limit=config.max_eval_samples)
+        for score in tqdm(evaluated, total=len(splits), desc="evaluating", unit="pair", disable=silent)
+    )
+    for score in scores:
+        if score.value is None:
+            log.warning(UNDEFINED, score.pair, split)
+        elif not score.trained:
+            log.warning("%s: its task was not trained: its head is random, and the score is in no average", score.pair)
+    # Without training data a score of 0 is a result.
+    if told := scoreless([score for score in scores if group_of(score.pair, labelled) == "seen"]):
+        log.warning(told)
+    return Evaluation(scores, labelled, data.folder, calibration=config.calibration)
+
+
+def read_splits(
+    config: EvaluateConfig, model: HyperX, data: _Data
+) -> tuple[dict[TaskLanguagePair, EncodedSplit], dict[TaskLanguagePair, set[int]]]:
+    """The gold data of what is to be scored, and of seen pairs the indices of sentences that training read too; logs
+    what is unlike what was asked for."""
+    from hyperx.plan.data import SplitLoader, label_notes
     from hyperx.prediction.predictor import Predictor
 
     split, labelled, asked = config.split, model.config.labelled_pairs, bool(config.test_task_language_pairs)
@@ -219,7 +262,8 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
         if gone and (asked or pair.task in model.config.trained_tasks):
             log.warning("%s is skipped: it had data at training time, but none was found now", pair)
     wanted = data.named if asked else [pair for pair in data.places.pairs if data.places.has(pair, split)]
-    splits, repeats = {}, {}
+    splits: dict[TaskLanguagePair, EncodedSplit] = {}
+    repeats: dict[TaskLanguagePair, set[int]] = {}
     for pair in tqdm(wanted, desc="reading data", unit="pair", disable=silent, leave=False):
         task = model.tasks[pair.task]
         try:
@@ -242,23 +286,4 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
         raise DataError(f"no pair of the model has data in the {split} split; name --data_folder")
     for language in dict.fromkeys(pair.language for pair in splits):
         Predictor(model).tell_language(language)
-    evaluated = evaluate_pairs(
-        model,
-        splits,
-        batch_size=config.per_device_eval_batch_size,
-        repeats=repeats,
-        places=data.places,
-    )
-    scores = tuple(
-        replace(score, place=data.places.record(score.pair, split), limit=config.max_eval_samples)
-        for score in tqdm(evaluated, total=len(splits), desc="evaluating", unit="pair", disable=silent)
-    )
-    for score in scores:
-        if score.value is None:
-            log.warning(UNDEFINED, score.pair, split)
-        elif not score.trained:
-            log.warning("%s: its task was not trained: its head is random, and the score is in no average", score.pair)
-    # Without training data a score of 0 is a result.
-    if told := scoreless([score for score in scores if group_of(score.pair, labelled) == "seen"]):
-        log.warning(told)
-    return Evaluation(scores, labelled, data.folder)
+    return splits, repeats

@@ -10,8 +10,6 @@ from dataclasses import replace
 from functools import cached_property
 from typing import Any
 
-import numpy as np
-
 from hyperx import checkpoint
 from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.locate.held_out import HeldOutText
@@ -28,9 +26,6 @@ from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
 
 log = logging.getLogger(__name__)
-
-LEAST_PROBABILITY = 1e-12
-"""A label that decoding chose because of its neighbours may have a probability of 0."""
 
 
 class SelfLabeller:
@@ -60,18 +55,17 @@ class SelfLabeller:
         return model.to(pick_device(no_cuda=self.plan.config.training.no_cuda))
 
     def _labelled(self, pair: TaskLanguagePair, task: Task, apart: HeldOutText) -> Iterator[Sentence]:
-        """The sentences with the highest mean logarithm of the labels' probabilities, in their order."""
+        """The sentences with the highest confidence, in their order."""
         sentences = list(itertools.islice(self._sentences(pair, task, apart), self.options.self_train_samples))
         if not sentences:
             raise DataError(f"{raw_text_of(pair)}: expected text to label, found none")
         predictor = Predictor(self._model)
         labelled = list(predictor.predict(sentences, tasks=[task.name], language=pair.language, confidences=True))
-        probabilities: list[Any] = [one.confidences[task.name] for one in labelled if one.confidences]
-        means = [float(np.mean(np.log(np.maximum(own, LEAST_PROBABILITY)))) for own in probabilities]
+        means = [one.confidence(task.name) or 0.0 for one in labelled]
         order = sorted(range(len(means)), key=lambda index: -means[index])
         chosen = sorted(order[: math.ceil(self.options.self_train_share * len(means))])
         told = "%s: training on %d of %d raw sentences as %s labels them, mean label probability at least %.2f"
-        least = math.exp(min(means[index] for index in chosen))
+        least = min(means[index] for index in chosen)
         log.info(told, pair, len(chosen), len(labelled), self.teacher, least)
         for prediction in (labelled[index] for index in chosen):
             # A label of the whole text is in no column of words.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import logging
 import threading
@@ -234,8 +235,9 @@ class Predictor:
         subwords: Subwords,
     ) -> list[Any]:
         """What the task makes of each window."""
-        task = self.model.tasks[pairs[0].task]
-        labels = None
+        task, labels = copy.copy(self.model.tasks[pairs[0].task]), None
+        temperatures = {pair: self.model.config.temperature(pair) for pair in dict.fromkeys(pairs)}
+        task.temperatures = torch.tensor([temperatures[pair] for pair in pairs])
         if task.auxiliary:
             # Such a task draws what to predict: the same for a window in any batch.
             draws = [np.random.default_rng((window.sentence, window.start)) for window in windows]

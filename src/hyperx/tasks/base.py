@@ -72,10 +72,11 @@ class HeadInput:
 @dataclass(frozen=True, slots=True)
 class Result:
     """The model's prediction for one sentence: labels in the form of the task, a tuple with one for each word or one
-    for all, and in the same form the probability of each."""
+    for all; and in the same form the probability of each at the task's temperature, and at 1."""
 
     labels: Any
     confidences: Any = None
+    uncalibrated: Any = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,8 @@ class Task(ABC):
     reading their number from a GPU would mean waiting for it."""
     starts_from_masked_lm: ClassVar[bool] = False
     """Whether its head starts from the encoder's own masked-LM head, if there is one."""
+    temperatures: Tensor = torch.ones(1)
+    """By what the logits of each row of a batch are divided for confidences ``[B]``; labels do not depend on it."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name, facts = name or self.kind, KINDS[self.kind]
@@ -189,6 +192,29 @@ class Task(ABC):
         labels = [sentence[self.columns[0]] for sentence in split.annotation()]
         return labels if self.reads == "words" else [label for (label,) in labels]
 
+    # Confidences ------------------------------------------------------------------------------------------------------
+
+    def log_probabilities(self, logits: Tensor) -> Tensor:
+        """Those at temperature 1, by which labels are chosen, and at that of each row, for confidences (Guo et al.
+        2017): ``[B, ..., classes]`` to ``[2, B, ..., classes]``, in 32 bits."""
+        logits = logits.float()
+        rows = self.temperatures.to(logits.device).reshape(-1, *[1] * (logits.dim() - 1))
+        return torch.stack([logits, logits / rows]).log_softmax(dim=-1)
+
+    def decisions(self, logits: Any, labels: Tensor, names: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """What a temperature is fitted on, given the label set's names: for each classifier of the head the logits at
+        what is labelled in a batch ``[n, classes]``, and the right classes ``[n]``. By default what the cross-entropy
+        is of; nothing if the loss is another."""
+        return [labelled(logits, labels)] if type(self).loss is Task.loss else []
+
+    def outcomes(self, gold: Any, labels: Any, confidences: Any) -> list[tuple[float, bool]]:
+        """Of each part of one sentence that a confidence is for, this confidence and whether the part is right: by
+        default of each word that has a gold label, or of the text."""
+        if self.reads == "text":
+            return [(confidences, labels == gold)]
+        rows = zip(gold, labels, confidences, strict=True)
+        return [(sure, found == wanted) for wanted, found, sure in rows if wanted != self.no_label]
+
     @abstractmethod
     def score(self, gold: Sequence[Any], predicted: Sequence[Any]) -> Scores:
         """Measure predicted against gold labels, sentence by sentence."""
@@ -197,6 +223,12 @@ class Task(ABC):
         """Whether gold data leaves the main measure undefined, such as the F1 of entities where there is none."""
         gold = () if self.auxiliary else self.gold(split)
         return not self.auxiliary and self.score(gold, gold).measures[self.measure] is None
+
+
+def labelled(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    """The logits ``[n, classes]`` and classes ``[n]`` at the positions of ``[..., classes]`` that are not ignored."""
+    kept = labels.flatten() != IGNORED
+    return logits.float().flatten(0, -2)[kept], labels.flatten()[kept]
 
 
 def cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -57,14 +57,14 @@ class TextClassification(Task):
         return torch.tensor([int(window.targets[self.column][0]) for window in windows])
 
     def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
-        """The probabilities of each window's labels."""
-        return list(logits.float().softmax(dim=-1).cpu().numpy())
+        """The probabilities of each window's labels ``[2, labels]``."""
+        return list(self.log_probabilities(logits).exp().transpose(0, 1).cpu().numpy())
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
         """The label with the highest mean probability over the windows."""
         probabilities = np.stack(parts).astype(np.float64).mean(axis=0)
-        best = int(probabilities.argmax())
-        return Result(labels[best], float(probabilities[best]))
+        best = int(probabilities[0].argmax())
+        return Result(labels[best], float(probabilities[1, best]), float(probabilities[0, best]))
 
     def score(self, gold: Sequence[str], predicted: Sequence[str]) -> Scores:
         """Accuracy and macro F1 over all labels that occur or are predicted; precision, recall and F1 of each."""

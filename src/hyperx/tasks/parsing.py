@@ -16,7 +16,7 @@ from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.batch.windows import IGNORED, Window, padded
 from hyperx.data.read.labels import NO_LABEL, UD_RELATIONS
 from hyperx.errors import HyperXError
-from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, cross_entropy, scores_by_label
+from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, cross_entropy, labelled, scores_by_label
 from hyperx.tasks.trees import best_tree
 
 log = logging.getLogger(__name__)
@@ -187,17 +187,23 @@ class DependencyParsing(Task):
             rows.append(arcs)
         return padded(rows, IGNORED)
 
+    def decisions(self, logits: ParserLogits, labels: Tensor, names: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Of each word the head, and the relation to the right head."""
+        heads, relations = labels.unbind(dim=-1)
+        return [labelled(logits.possible, heads), labelled(logits.relations_to(heads.clamp(min=0)), relations)]
+
     def decode(self, logits: ParserLogits, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
-        """For each owned word the log-probability of each head, and that and the id of the best relation to it."""
-        arcs = logits.possible.log_softmax(dim=-1).cpu().numpy()
-        relations = logits.relations().float().log_softmax(dim=-1)
+        """For each owned word the log-probabilities of each head, and those and the id of the best relation to it."""
+        relations = self.log_probabilities(logits.relations())
         relations[..., logits.root] = -torch.inf  # no word but the root of the tree has it
-        certain, best = (tensor.cpu().numpy() for tensor in relations.max(dim=-1))
+        numbers = relations[:1].argmax(dim=-1)
+        certain = relations.gather(-1, numbers.expand(2, *numbers.shape[1:])[..., None]).squeeze(-1)
+        arrays = [tensor.cpu().numpy() for tensor in (self.log_probabilities(logits.possible), certain, numbers)]
         parts = []
         for row, window in enumerate(windows):
             words = window.word_range
             own = slice(window.start - words.start, window.stop - words.start)
-            parts.append(tuple(scores[row, own, : len(words) + 1] for scores in (arcs, certain, best)))
+            parts.append(tuple(array[:, row, own, : len(words) + 1] for array in arrays))
         return parts
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
@@ -205,19 +211,21 @@ class DependencyParsing(Task):
         count = windows[-1].stop
         if count > LONG_SENTENCE:
             log.warning("a sentence of %d words takes long to parse: a tree is of one sentence, not of a text", count)
-        arcs = np.full((count, count + 1), OUT_OF_SIGHT)
-        relations, certain = np.zeros(arcs.shape, dtype=np.int64), np.zeros(arcs.shape)
-        for (scores, log_probabilities, best), window in zip(parts, windows, strict=True):
+        arcs = np.full((2, count, count + 1), OUT_OF_SIGHT)
+        relations, certain = np.zeros(arcs.shape[1:], dtype=np.int64), np.zeros(arcs.shape)
+        for (scores, log_probabilities, (best,)), window in zip(parts, windows, strict=True):
             own = np.arange(window.start, window.stop)[:, None]
             heads = np.array([0, *(word + 1 for word in window.word_range)])
-            arcs[own, heads] = np.maximum(scores, OUT_OF_SIGHT)
-            relations[own, heads], certain[own, heads] = best, log_probabilities
-        tree = best_tree(arcs)
+            arcs[:, own, heads] = np.maximum(scores, OUT_OF_SIGHT)
+            relations[own, heads], certain[:, own, heads] = best, log_probabilities
+        tree = best_tree(arcs[0])
         chosen = np.arange(count), tree
         root = labels.index(ROOT)
         numbers = np.where(tree == 0, root, relations[chosen])
         result = tuple(Arc(int(head), labels[number]) for head, number in zip(tree, numbers, strict=True))
-        return Result(result, tuple(np.exp(arcs[chosen] + np.where(tree == 0, 0.0, certain[chosen])).tolist()))
+        chosen_of_both = slice(None), *chosen
+        plain, calibrated = np.exp(arcs[chosen_of_both] + np.where(tree == 0, 0.0, certain[chosen_of_both])).tolist()
+        return Result(result, tuple(calibrated), tuple(plain))
 
     def gold(self, split: EncodedSplit) -> list[tuple[Arc, ...]]:
         return [tuple(map(Arc, columns["head"], columns["deprel"])) for columns in split.annotation()]

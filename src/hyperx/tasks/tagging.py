@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from hyperx.config import DataOptions
 from hyperx.data.batch.windows import IGNORED, Ints, Window
 from hyperx.data.read.labels import NO_LABEL, UPOS_TAGS
-from hyperx.data.read.spans import spans
+from hyperx.data.read.spans import span_confidence, spans
 from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, precision_recall_f1, scores_by_label
 
 Floats = NDArray[np.floating[Any]]
@@ -46,16 +46,16 @@ class TaggingTask(Task):
         return torch.from_numpy(labels)
 
     def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
-        """The log-probability of each label at each owned word ``[words, labels]``."""
-        scores = logits.float().log_softmax(dim=-1).cpu().numpy()
-        return [scores[row][window.first_subwords] for row, window in enumerate(windows)]
+        """The log-probabilities of each label at each owned word ``[2, words, labels]``."""
+        scores = self.log_probabilities(logits).cpu().numpy()
+        return [scores[:, row][:, window.first_subwords] for row, window in enumerate(windows)]
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
         """The labels of the words of all windows, in order."""
-        scores = np.concatenate(parts)[:, : len(labels)]  # other languages of the batch may have more
-        best = self.best(scores, labels)
-        probabilities = np.exp(scores[np.arange(len(best)), best], dtype=np.float64)
-        return Result(tuple(labels[label] for label in best.tolist()), tuple(probabilities.tolist()))
+        scores = np.concatenate(parts, axis=1)[..., : len(labels)]  # other languages of the batch may have more
+        best = self.best(scores[0], labels)
+        plain, calibrated = np.exp(scores[:, np.arange(len(best)), best], dtype=np.float64).tolist()
+        return Result(tuple(labels[label] for label in best.tolist()), tuple(calibrated), tuple(plain))
 
     def best(self, scores: Floats, labels: Sequence[str]) -> Ints:
         """The label of each word ``[words]``, given the log-probabilities of all ``[words, labels]``."""
@@ -107,6 +107,17 @@ class NamedEntities(TaggingTask):
     def best(self, scores: Floats, labels: Sequence[str]) -> Ints:
         """The most probable sequence in which every I- continues an entity of its type: another I- is in no span."""
         return best_path(scores, bio_moves(tuple(labels)))
+
+    def decisions(self, logits: Any, labels: Tensor, names: Sequence[str]) -> list[tuple[Tensor, Tensor]]:
+        """Each word that is in an entity, or would be: the many others would decide the temperature by themselves."""
+        ((scores, right),) = super().decisions(logits, labels, names)
+        inside = (right != names.index("O")) | (scores.argmax(dim=-1) != names.index("O"))
+        return [(scores[inside], right[inside])]
+
+    def outcomes(self, gold: Any, labels: Any, confidences: Any) -> list[tuple[float, bool]]:
+        """Of each predicted entity."""
+        right = spans(gold)
+        return [(span_confidence(confidences[one[1] : one[2]]), one in right) for one in spans(labels)]
 
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
         """Span F1, precision and recall (type and both ends must agree), which are undefined if gold has no span, and

@@ -30,8 +30,10 @@ def lasting_options(config: TrainConfig) -> dict[str, str]:
 
 
 def lasting_settings(config: ModelConfig) -> dict[str, Any]:
-    """What of a model's configuration must stay the same: not where its encoder is, which its content identifies."""
-    return {name: value for name, value in config.to_json().items() if name not in ("encoder", "trained_inside")}
+    """What of a model's configuration must stay the same: not where its encoder is, which its content identifies, nor
+    how its confidences are calibrated."""
+    left_out = ("encoder", "temperatures", "trained_inside")
+    return {name: value for name, value in config.to_json().items() if name not in left_out}
 
 
 def fingerprint(data: RunData, processes: int) -> dict[str, int | str]:

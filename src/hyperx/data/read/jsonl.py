@@ -110,9 +110,10 @@ class JsonlWriter(Writer):
 
     Written are ``sent_id``, ``text``, ``text_pair``, ``words``, and if known ``space_after``, ``start_char`` and
     ``end_char``, the labels under each task's name, ``entities`` if entities were predicted (type, start and exclusive
-    end in words from 0, text, the same in characters if known, and the task if there are several), and ``confidence``
-    by task if requested. For a line without a sentence ``words`` and labels are empty, or null for a label of the whole
-    sentence, and ``error`` says why it could not be read.
+    end in words from 0, text, the same in characters if known, and the task if there are several), and if requested
+    ``confidence`` by task, and of each entity, and ``sentence_confidence`` by task. For a line without a sentence
+    ``words`` and labels are empty, or null for a label of the whole sentence, and ``error`` says why it could not be
+    read.
     """
 
     def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
@@ -150,8 +151,11 @@ class JsonlWriter(Writer):
                 }
                 for one in prediction.entities
             ]
-            for one in row["entities"] if len(span_tasks) == 1 else ():
-                del one["task"]
+            for one in row["entities"]:
+                if len(span_tasks) == 1:
+                    del one["task"]
+                if "confidence" in one:
+                    one["confidence"] = round(one["confidence"], _DIGITS)
         if sentence.error:
             row["error"] = sentence.error
         if prediction.confidences is not None:
@@ -159,4 +163,7 @@ class JsonlWriter(Writer):
                 task: [round(float(one), _DIGITS) for one in values] if columns[task] else round(float(values), _DIGITS)
                 for task, values in prediction.confidences.items()
             }
+            whole = {task: prediction.confidence(task) for task in columns if columns[task]}
+            if told := {task: round(one, _DIGITS) for task, one in whole.items() if one is not None}:
+                row["sentence_confidence"] = told
         return json.dumps(row, ensure_ascii=False, allow_nan=False) + "\n"

@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from statistics import fmean
 from typing import Any, NamedTuple
 
-from hyperx.data.read.spans import spans
+from hyperx.data.read.spans import span_confidence, spans
 
 Offsets = tuple[tuple[int, int], ...]
 """For each word the place in a text of its first character and of that behind its last."""
 Places = Mapping[str, Iterable[str]]
 """For each task the columns of words that it gives, none for a task that labels whole sentences."""
+LEAST_PROBABILITY = 1e-12
+"""A label that decoding chose because of its neighbours may have a probability of 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +74,7 @@ class Sentence:
 
 class Entity(NamedTuple):
     """An entity that a task found: the words from ``start`` to ``end`` (exclusive), and the same in characters of the
-    text (see :attr:`Sentence.offsets`), None if that is not known."""
+    text (see :attr:`Sentence.offsets`), None if that is not known; and its confidence, None if not requested."""
 
     type: str
     start: int
@@ -79,6 +83,7 @@ class Entity(NamedTuple):
     start_char: int | None
     end_char: int | None
     task: str
+    confidence: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,6 +127,7 @@ class Prediction:
                 None if places is None else places[start][0],
                 None if places is None else places[end - 1][1],
                 task,
+                None if self.confidences is None else span_confidence(self.confidences[task][start:end]),
             )
             for task, columns in self.columns.items()
             if "ner" in columns
@@ -132,6 +138,14 @@ class Prediction:
     def sentence_labels(self) -> dict[str, str]:
         """The labels of the tasks that label whole sentences."""
         return {task: label for task, label in self.labels.items() if not self.columns[task]}
+
+    def confidence(self, task: str) -> float | None:
+        """That of a task's labels of the whole sentence or tree: the geometric mean of those of its words, or that of
+        the text's label. None if confidences were not requested, or there is no word."""
+        values = None if self.confidences is None else self.confidences[task]
+        if values is None or not self.columns[task]:
+            return values
+        return math.exp(fmean(math.log(max(one, LEAST_PROBABILITY)) for one in values)) if values else None
 
     @classmethod
     def nothing(cls, gap: Sentence, places: Places) -> Prediction:

@@ -54,6 +54,11 @@ def spans(tags: Sequence[str]) -> list[tuple[str, int, int]]:
     return own
 
 
+def span_confidence(confidences: Sequence[float]) -> float:
+    """The confidence of a span: the least of its words' (docs/experiments.md, number 22, compares others)."""
+    return min(confidences)
+
+
 def map_types(tags: Sequence[str], label_map: Mapping[str, str]) -> tuple[str, ...]:
     """BIO tags with types renamed, or dropped if mapped to O; other types stay."""
 

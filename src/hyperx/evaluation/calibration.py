@@ -1,0 +1,127 @@
+"""How far confidences are from the share of what is right, and the temperatures that bring them nearer."""
+
+from __future__ import annotations
+
+import math
+import os
+import shutil
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+from tqdm.auto import tqdm
+
+from hyperx import checkpoint
+from hyperx.config import COOLEST, HOTTEST, CalibrateConfig, EvaluateConfig, Trained
+from hyperx.errors import ConfigError, DataError
+from hyperx.evaluation.scoring import find_data, read_splits
+from hyperx.files import read_json, write_json
+from hyperx.options import value_problems
+
+# PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
+if TYPE_CHECKING:
+    from torch import Tensor
+
+Decision: TypeAlias = "tuple[Tensor, Tensor]"
+"""Logits ``[n, classes]`` and the right classes ``[n]``."""
+BINS = 15
+"""Number of bins of equal width."""
+
+
+def expected_calibration_error(outcomes: Sequence[tuple[float, bool]]) -> float | None:
+    """The expected calibration error (Guo et al. 2017, equation 3): over bins of equal width, each with its upper end,
+    the mean distance of the mean confidence from the share of what is right, weighted by the bins' sizes. Outcomes are
+    confidences, and whether what they are of is right; None if there are none."""
+    gaps = [0.0] * BINS
+    for sure, right in outcomes:
+        gaps[min(max(math.ceil(sure * BINS), 1), BINS) - 1] += sure - right
+    return sum(map(abs, gaps)) / len(outcomes) if outcomes else None
+
+
+def negative_log_likelihood(decisions: Sequence[Decision], temperature: float) -> float:
+    """The mean negative log-likelihood of the right classes ``[n]`` under logits ``[n, classes]`` divided by a
+    temperature, over all decisions."""
+    from torch.nn.functional import cross_entropy
+
+    total = sum(cross_entropy(logits / temperature, right, reduction="sum").item() for logits, right in decisions)
+    return float(total / sum(len(right) for _, right in decisions))
+
+
+def fitted_temperature(decisions: Sequence[Decision]) -> float:
+    """The temperature with the least negative log-likelihood, by ternary search: as that is convex in the inverse of
+    the temperature, it has one minimum."""
+    low, high = math.log(COOLEST), math.log(HOTTEST)
+    while high - low > 1e-3:
+        third = (high - low) / 3
+        costs = [negative_log_likelihood(decisions, math.exp(place)) for place in (low + third, high - third)]
+        low, high = (low, high - third) if costs[0] <= costs[1] else (low + third, high)
+    return round(math.exp((low + high) / 2), 4)
+
+
+def calibrate(config: CalibrateConfig) -> tuple[Path, list[tuple[Any, ...]]]:
+    """Fit temperatures and write them into the checkpoint's configuration, or into that of a copy; those of tasks and
+    groups without data stay.
+
+    Returns:
+        The folder that has them now, and of each task and group on how many labels it was fitted, the temperature, and
+        the mean negative log-likelihood of the right labels before and after.
+
+    Raises:
+        ConfigError: all problems with the options.
+        CheckpointError: if there is no checkpoint, or it does not fit its encoder.
+        DataError: if data of a requested pair is missing or malformed, or none has confidences.
+    """
+    given = {name: getattr(config, name) for name in config.__slots__ if name not in ("folder", "output")}
+    folder, output, problems = checkpoint.resolve(config.folder), config.output, value_problems(config)
+    _, options, data = find_data(EvaluateConfig(**given, eval_ckpt=folder, split="dev"), problems)
+    if output is None and (checkpoint.read_only(folder) or not os.access(folder, os.W_OK)):
+        problems.append(f"--output: {folder.name} is not written into; name a new folder for a calibrated copy")
+    elif output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
+        problems.append(f"--output: {output} exists already; name a new folder")
+    if problems:
+        raise ConfigError(problems)
+    import torch
+
+    from hyperx.data.batch.windows import Subwords, pad_windows
+    from hyperx.device import pick_device, placed
+    from hyperx.model import HyperX
+
+    device = pick_device(no_cuda=config.no_cuda)
+    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path).to(device).eval()
+    pad, size = Subwords.of(model.checked_tokenizer()).pad, options.per_device_eval_batch_size
+    found = defaultdict[tuple[str, Trained], list[Decision]](list)
+    silent = config.disable_progress_bar or None  # None: no bar without a terminal
+    for pair, split in tqdm(read_splits(options, model, data)[0].items(), "labelling", unit="pair", disable=silent):
+        task, known = model.tasks[pair.task], model.config.labels_of(pair)
+        if task.auxiliary:
+            continue
+        none = task.no_label or ""  # what is not among the model's labels is left out
+        names = {column: tuple(one if one in known else none for one in had) for column, had in split.names.items()}
+        split, own = replace(split, names=names).numbered(known, none), found[pair.task, model.config.trained(pair)]
+        with torch.inference_mode():
+            adapters = model.adapters([pair], model.config.style(pair.task, data.places.corpus(pair)))
+            for start in range(0, len(split), size):
+                windows = [split.window(index) for index in range(start, min(start + size, len(split)))]
+                ids, mask, words = (placed(tensor, device) for tensor in pad_windows(windows, pad))
+                logits = model(pair, ids, mask, words=words, adapters=adapters).logits
+                own += task.decisions(logits, placed(task.labels(windows, ids.shape[1]), device), known)
+    temperatures, fits = {name: {**old} for name, old in model.config.temperatures.items()}, list[tuple[Any, ...]]()
+    for (name, group), decisions in found.items():
+        if count := sum(len(right) for _, right in decisions):
+            fitted = temperatures.setdefault(name, {})[group] = fitted_temperature(decisions)
+            fits.append((name, group, count, fitted, *(negative_log_likelihood(decisions, one) for one in (1, fitted))))
+    if not fits:
+        raise DataError("expected dev data with labels of a task that has confidences; found none")
+    settings = read_json(folder / checkpoint.CONFIG, dict[str, Any]) | {"temperatures": temperatures}
+
+    def fill(staged: Path) -> None:
+        shutil.copytree(folder, staged, ignore=shutil.ignore_patterns(checkpoint.STATE), dirs_exist_ok=True)
+        write_json(staged / checkpoint.CONFIG, settings)
+
+    if output is None:
+        write_json(folder / checkpoint.CONFIG, settings)
+    else:
+        checkpoint.write_folder(output, fill)
+    return output or folder, fits
