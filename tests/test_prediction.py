@@ -152,8 +152,9 @@ def test_json_lines_hold_labels_entities_and_confidences(predict: Says) -> None:
     (found,) = rows(predict(" ".join(WORDS), *options, "--confidence"))
     assert found["words"] == WORDS
     assert found["ner"] == ["O", "O", "B-PER", "I-PER", "O"]
-    assert found["entities"] == [{"type": "PER", "start": 2, "end": 4, "text": "Ada Lovelace"}]
-    assert found["confidence"].keys() == {"ner", "pos"}
+    sure = min(found["confidence"]["ner"][2:4])
+    assert found["entities"] == [{"type": "PER", "start": 2, "end": 4, "text": "Ada Lovelace", "confidence": sure}]
+    assert found["confidence"].keys() == found["sentence_confidence"].keys() == {"ner", "pos"}
     assert all(0 < value <= 1 for values in found["confidence"].values() for value in values)
     assert len(found["confidence"]["pos"]) == len(WORDS)
     assert "confidence" not in rows(predict(" ".join(WORDS), *options))[0]

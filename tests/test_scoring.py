@@ -77,7 +77,8 @@ def majority(language: str, seed: int, count: int) -> float:
 def test_all_pairs_of_the_model_by_default(ckpt: Path, capsys: pytest.CaptureFixture[str]) -> None:
     """No option says where the data is, and the working folder has none."""
     assert evaluate(ckpt) == 0
-    measures = {"ner": ("precision", "recall", "f1", "accuracy"), "pos": ("accuracy",)}
+    errors = ("ece", "uncalibrated_ece")
+    measures = {"ner": ("precision", "recall", "f1", "accuracy", *errors), "pos": ("accuracy", *errors)}
     assert results(ckpt).keys() == {
         f"test_{task}:{language}_{measure}"
         for task in measures

@@ -14,6 +14,7 @@ from hyperx.cli import COMMANDS, main
 from hyperx.cli.options import help_texts
 from hyperx.config import (
     AdaptConfig,
+    CalibrateConfig,
     CheckConfig,
     CompressConfig,
     EvaluateConfig,
@@ -34,6 +35,7 @@ CONFIGS: dict[str, type[Any]] = {
     "predict": PredictConfig,
     "check": CheckConfig,
     "languages": LanguagesConfig,
+    "calibrate": CalibrateConfig,
     "compress": CompressConfig,
     "export": ExportConfig,
     "models": ModelsConfig,

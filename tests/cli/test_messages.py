@@ -77,6 +77,8 @@ REFUSED = {
     "predict --checkpoint RUN --language en --tasks ner ner": "'ner' is named twice",
     "predict --checkpoint RUN --language en --input none.txt": "--input: cannot read none.txt",
     "predict --checkpoint RUN --language en --output .": "--output: expected a file",
+    "calibrate nowhere": "nowhere does not exist",
+    "calibrate RUN --output .": "--output: . exists already",
     "compress": "name a checkpoint or the output folder of a run",
     "compress nowhere --output new": "nowhere does not exist",
     "compress RUN --output . --encoder_bits 2": "--encoder_bits: the encoder's layers were not trained; leave it out",

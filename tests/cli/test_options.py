@@ -15,6 +15,7 @@ from hyperx.config import (
     PUBLISHED,
     AdaptConfig,
     ArchitectureOptions,
+    CalibrateConfig,
     CheckConfig,
     CompressConfig,
     DataOptions,
@@ -159,7 +160,17 @@ def test_merged_keys_may_stand_again(file: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "kind", [TrainConfig, AdaptConfig, CheckConfig, EvaluateConfig, PredictConfig, CompressConfig, ImportConfig]
+    "kind",
+    [
+        TrainConfig,
+        AdaptConfig,
+        CheckConfig,
+        EvaluateConfig,
+        CalibrateConfig,
+        PredictConfig,
+        CompressConfig,
+        ImportConfig,
+    ],
 )
 def test_the_home_folder_stands_for_a_tilde_in_every_path(
     kind: type[Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
@@ -222,6 +233,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "`hyperx adapt`": ("adapt", AdaptConfig),
     "`hyperx evaluate`": ("evaluate", EvaluateConfig),
     "`hyperx predict`": ("predict", PredictConfig),
+    "`hyperx calibrate`": ("calibrate", CalibrateConfig),
     "`hyperx compress`": ("compress", CompressConfig),
     "`hyperx push`": ("push", PushConfig),
     "`hyperx export`": ("export", ExportConfig),

@@ -134,7 +134,7 @@ def test_a_text_with_line_ends_stays_one_comment() -> None:
 
 
 def test_jsonl() -> None:
-    confidences = {"pos": (0.123456,) * 6, "ner": (1.0,) * 6}
+    confidences = {"pos": (0.123456,) * 6, "ner": (1.0, 0.5, 0.25, 1.0, 1.0, 1.0)}
     first, second = written(
         "jsonl",
         predicted(PARIS, {"pos": POS, "ner": NER}, confidences),
@@ -147,10 +147,11 @@ def test_jsonl() -> None:
         "pos": list(POS),
         "ner": list(NER),
         "entities": [
-            {"type": "LOC", "start": 1, "end": 3, "text": "New York"},
-            {"type": "PER", "start": 4, "end": 5, "text": "Ana"},
+            {"type": "LOC", "start": 1, "end": 3, "text": "New York", "confidence": 0.25},  # the least of its words
+            {"type": "PER", "start": 4, "end": 5, "text": "Ana", "confidence": 1.0},
         ],
-        "confidence": {"pos": [0.1235] * 6, "ner": [1.0] * 6},
+        "confidence": {"pos": [0.1235] * 6, "ner": [1.0, 0.5, 0.25, 1.0, 1.0, 1.0]},
+        "sentence_confidence": {"pos": 0.1235, "ner": 0.7071},  # the geometric means: (1/8) ** (1/6)
     }
     assert second == '{"words": ["Größe", "我"], "pos": ["NOUN", "X"]}'
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -56,6 +58,18 @@ def test_the_windows_probabilities_are_averaged() -> None:
     first = MOOD.join(MOOD.decode(shares[:1].log(), windows[:1], None), windows[:1], LABELS)
     assert (first.labels, first.confidences) == ("bad", pytest.approx(0.6))
     assert MOOD.annotation("fair") == {}
+
+
+def test_a_temperature_changes_confidences_alone() -> None:
+    """The label stays that of the highest mean at temperature 1, although at 0.1 another one's mean is higher."""
+    shares = torch.tensor([[0.55, 0.45, 0.0], [0.55, 0.45, 0.0], [0.05, 0.35, 0.6]])
+    cool, windows = copy.copy(MOOD), [window(4)] * 3
+    cool.temperatures = torch.full((3,), 0.1)
+    result = cool.join(cool.decode(shares.log() + 5, windows, None), windows, LABELS)
+    cooled = (shares**10 / (shares**10).sum(dim=1, keepdim=True)).mean(dim=0)
+    assert LABELS.index(result.labels) == shares.mean(dim=0).argmax() != cooled.argmax()
+    assert result.confidences == pytest.approx(float(cooled[LABELS.index(result.labels)]))
+    assert result.uncalibrated == pytest.approx(float(shares.mean(dim=0).max()))
 
 
 @exact

@@ -219,8 +219,10 @@ def test_nothing_but_the_root_is_called_root(parser: HyperX) -> None:
         assert [arc.relation == "root" for arc in arcs] == [arc.head == 0 for arc in arcs]
 
 
-def test_a_confidence_is_that_of_the_arc_times_that_of_its_relation(parser: HyperX) -> None:
+@pytest.mark.parametrize("temperature", [1.0, 2.5])
+def test_a_confidence_is_that_of_the_arc_times_that_of_its_relation(parser: HyperX, temperature: float) -> None:
     unsure = copy.deepcopy(parser)
+    unsure.config = replace(unsure.config, temperatures={"dep": {"seen": temperature}})
     with torch.no_grad():
         unsure.heads["dep"].relations.weight.mul_(0.01)  # so that `root`, which no word may have, has its share
     windows = list(SubwordEncoder(tiny_tokenizer(), max_length=20).windows([["bad", "cab", "a", "de", "e"]]))
@@ -229,10 +231,11 @@ def test_a_confidence_is_that_of_the_arc_times_that_of_its_relation(parser: Hype
     ids, words = (torch.from_numpy(numbers).long()[None] for numbers in (window.ids, window.words))
     with torch.no_grad():
         logits = unsure("dep#en", ids, None, words=words).logits
-        (arcs,), (relations,) = logits.arcs.softmax(dim=-1), logits.relations().softmax(dim=-1)
-    for word, (arc, confidence) in enumerate(zip(result.labels, result.confidences, strict=True)):
-        relation = relations[word, arc.head, LABELS.index(arc.relation)] if arc.head else 1
-        assert confidence == pytest.approx(float(arcs[word, arc.head] * relation), rel=1e-4)
+    for confidences, by in ((result.confidences, temperature), (result.uncalibrated, 1.0)):
+        (arcs,), (relations,) = ((scores.detach() / by).softmax(dim=-1) for scores in (logits.arcs, logits.relations()))
+        for word, (arc, confidence) in enumerate(zip(result.labels, confidences, strict=True)):
+            relation = relations[word, arc.head, LABELS.index(arc.relation)].item() if arc.head else 1
+            assert confidence == pytest.approx(arcs[word, arc.head].item() * relation, rel=1e-4)
 
 
 def test_windows_are_joined_to_one_tree() -> None:
@@ -246,7 +249,7 @@ def test_windows_are_joined_to_one_tree() -> None:
             arcs[word - own.start, parent] = -0.1
         if own.start == 0:
             arcs[1, 3] = -0.5
-        parts.append((arcs, np.full(arcs.shape, -0.5), np.full(arcs.shape, 3)))
+        parts.append((np.stack([arcs] * 2), np.full((2, *arcs.shape), -0.5), np.full((1, *arcs.shape), 3)))
     result = DEP.join(parts, windows, LABELS)
     # Two words want to be the root; the first window knows another head for its own, at less cost than any other.
     assert [arc.head for arc in result.labels] == [2, 3, 0, 3, 4]
@@ -256,7 +259,7 @@ def test_windows_are_joined_to_one_tree() -> None:
 
 def test_arcs_that_no_window_shows_are_the_last_resort() -> None:
     windows = [window([0], 0, 1), window([1], 1, 2)]
-    parts = [(np.array([[-0.1, -9.0]]), np.full((1, 2), -0.5), np.full((1, 2), 3))] * 2
+    parts = [(np.array([[[-0.1, -9.0]]] * 2), np.full((2, 1, 2), -0.5), np.full((1, 1, 2), 3))] * 2
     result = DEP.join(parts, windows, LABELS)
     assert sorted(arc.head for arc in result.labels) in ([0, 1], [0, 2])
     assert min(result.confidences) == pytest.approx(np.exp(OUT_OF_SIGHT))
@@ -266,7 +269,8 @@ def test_a_text_in_place_of_a_sentence_is_named(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("hyperx.tasks.parsing.LONG_SENTENCE", 1)
-    parts = [(np.array([[-0.1, -9.0, -9.0], [-9.0, -0.1, -9.0]]), np.zeros((2, 3)), np.full((2, 3), 3))]
+    arcs = np.array([[[-0.1, -9.0, -9.0], [-9.0, -0.1, -9.0]]] * 2)
+    parts = [(arcs, np.zeros(arcs.shape), np.full((1, 2, 3), 3))]
     DEP.join(parts, [window([0, 1], 0, 2)], LABELS)
     assert "a sentence of 2 words takes long to parse" in caplog.text
 

@@ -232,7 +232,7 @@ def is_bio(tags: Sequence[str]) -> bool:
 @given(st.lists(st.lists(st.integers(-4, 0), min_size=7, max_size=7), min_size=1, max_size=3))
 def test_entities_are_the_best_well_formed_labels(rows: list[list[int]]) -> None:
     """Against all sequences of labels. Small whole numbers: some sequences are equally good."""
-    scores = np.array(rows, dtype=np.float32)
+    scores = np.array([rows] * 2, dtype=np.float32)
     found = NER.join([scores], [], LABELS)
     assert is_bio(found.labels)
     sequences = itertools.product(range(len(LABELS)), repeat=len(rows))
@@ -249,15 +249,15 @@ def test_well_formed_labels_are_found_as_they_are_over_windows(tags: list[str], 
     for word, (before, tag) in enumerate(itertools.pairwise(("O", *tags))):
         tags[word] = tag if is_bio([before.replace("I-", "B-"), tag]) else tag.replace("I-", "B-")
     scores = np.log(np.where(np.array(tags)[:, None] == np.array(LABELS), 0.4, 0.1))
-    parts = [part for part in (scores[:cut], scores[cut:]) if len(part)]
+    parts = [np.stack([part] * 2) for part in (scores[:cut], scores[cut:]) if len(part)]
     assert NER.join(parts, [], LABELS).labels == tuple(tags)
 
 
 def test_an_entity_is_mended_by_what_is_most_probable() -> None:
     """Labels that no sentence can have, taken one by one: PER continued as ORG, and an I- at the beginning."""
-    scores = np.full((2, 7), -9.0)
-    scores[0, LABELS.index("B-PER")], scores[0, LABELS.index("B-ORG")] = -0.5, -0.6
-    scores[1, LABELS.index("I-ORG")], scores[1, LABELS.index("I-PER")] = -0.1, -0.8
+    scores = np.full((2, 2, 7), -9.0)
+    scores[:, 0, LABELS.index("B-PER")], scores[:, 0, LABELS.index("B-ORG")] = -0.5, -0.6
+    scores[:, 1, LABELS.index("I-ORG")], scores[:, 1, LABELS.index("I-PER")] = -0.1, -0.8
     assert NER.join([scores], [], LABELS).labels == ("B-ORG", "I-ORG")
-    assert NER.join([scores[1:]], [], LABELS).labels == ("O",)
+    assert NER.join([scores[:, 1:]], [], LABELS).labels == ("O",)
     assert POS.join([scores], [], LABELS).labels == ("B-PER", "I-ORG")
