@@ -61,6 +61,7 @@ def test_the_commands_of_the_how_tos_are_understood(
     command: list[str], base: list[str], data: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "text.txt").write_text("Ada Lovelace sees London.\n")
+    (tmp_path / "mixed.jsonl").write_text('{"text": "Ada sees London.", "language": "tr"}\n')
     folder = Path(shutil.copytree(data, tmp_path / "data"))
     shutil.copytree(folder / "ner" / "en", folder / "ner" / "sw")
     for name in ("few", "dev"):

@@ -588,7 +588,9 @@ class PredictConfig:
     tasks: tuple[str, ...] = ()
     """Tasks to run, such as: ner pos. By default all tasks of the model that were trained."""
     language: str | None = None
-    """Language of the text, in any standard code. One that the model was not trained on is tagged zero-shot."""
+    """Language of the text, in any standard code. One that the model was not trained on is tagged zero-shot. 'auto':
+    detect that of each line, or paragraph of 'text' (needs the package py3langid, which knows 139). In JSON lines an
+    object may name its own as language; this is that of all others."""
     like: str | None = None
     """A language to tag the text as, such as a related one that the model was trained on; by default its own."""
     style: str | None = None
@@ -626,6 +628,49 @@ class PredictConfig:
     """Run on the CPU even if there is a GPU."""
     disable_progress_bar: bool = False
     """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ServeConfig:
+    """Answer HTTP requests with the predictions of a checkpoint. Needs the packages of the extra serve.
+
+    For example:
+
+    hyperx serve runs/first --language auto --port 8000
+    """
+
+    folder: Path | None = None
+    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
+    ready-made model."""
+    config: Path | None = None
+    """A YAML file with the same options. The command line overrides it."""
+    host: str = "127.0.0.1"
+    """Address to listen at. By default only this machine can connect; 0.0.0.0 lets others, best through a proxy."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 8000
+    """Port to listen at; 0 chooses a free one, which the log names."""
+    workers: Count = 1
+    """Processes, each with the model in its memory, which share the processors; one is enough on a GPU."""
+    tasks: tuple[str, ...] = ()
+    """Tasks to predict where a request names none. By default all tasks of the model that were trained."""
+    language: str | None = None
+    """Language of requests that name none; 'auto': detect it (needs the package py3langid). By default they are
+    refused."""
+    add_on: tuple[Path, ...] = ()
+    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint."""
+    batch_size: Count = 32
+    """Most sentences that a pass of the model takes, of all requests that wait; the answers do not depend on it."""
+    max_bytes: Count = 262_144
+    """Largest body of a request; a larger one is refused with 413."""
+    max_sentences: Count = 256
+    """Most sentences of a request; more are refused with 413."""
+    max_held: Count = 1024
+    """Most sentences that wait or are being predicted, of all requests; beyond that requests are refused with 503."""
+    timeout: Positive = 30
+    """Seconds in which a body must have come (else 408), and then its answer be ready (else 503)."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
+    no_cuda: bool = False
+    """Run on the CPU even if there is a GPU."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

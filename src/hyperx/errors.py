@@ -6,15 +6,12 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-if TYPE_CHECKING:
-    from pydantic import ValidationError
+from typing import Any
 
 MISSING = object()
 EXPECTED = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text", "path": "a path",
-    "tuple": "names", "dict": "a table", "missing": "a value",
+    "tuple": "names", "dict": "a table", "model": "an object", "missing": "a value",
     "greater_than_equal": "{ge:.10g} or more", "greater_than": "more than {gt:.10g}",
     "less_than_equal": "at most {le:.10g}", "less_than": "less than {lt:.10g}",
 }  # fmt: skip
@@ -90,20 +87,20 @@ def problem_list(place: str, problems: Sequence[str]) -> str:
 
 
 def faults_of(
-    error: ValidationError,
+    errors: Iterable[Mapping[str, Any]],
     label: Callable[[tuple[int | str, ...]], str],
     known: Mapping[Any, Sequence[str]] | None = None,
 ) -> list[str]:
     """What pydantic found: what is expected, what is found and what may be meant.
 
     Args:
-        error: all that it found.
+        errors: all that it found, as its ``errors()`` lists them.
         label: the place in words by its path; what has one label is told in one line.
         known: the keys that may stand at a path.
     """
     faults: dict[str, tuple[Any, list[str]]] = {}
     lines = []
-    for fault in error.errors(include_url=False):
+    for fault in errors:
         path, kind, text = fault["loc"], fault["type"], fault["msg"].removeprefix("Input should be ")
         if kind in ("extra_forbidden", "unexpected_keyword_argument"):
             keys = (known or {}).get(path[:-1], ())

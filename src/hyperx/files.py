@@ -110,7 +110,7 @@ def checked(value: Any, kind: type[T], place: object) -> T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        problems = faults_of(error, lambda path: ".".join(map(str, path)) or "all of it")
+        problems = faults_of(error.errors(), lambda path: ".".join(map(str, path)) or "all of it")
         raise HyperXError(itemised(f"{place} is not as Hyper-X writes it", problems)) from None
 
 

@@ -6,7 +6,7 @@ import difflib
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, lru_cache
 from pathlib import Path
 
 # Codes that the standards prefer but few use -> the common code of the same language.
@@ -66,7 +66,7 @@ def known_languages() -> Mapping[str, Language]:
     return languages
 
 
-@cache
+@lru_cache(maxsize=10_000)  # a server is asked for anything
 def canonical(code: str) -> str:
     """The canonical code of a language: `tr` for `tur`, `tr-TR` and `tr_tr`, without script and region.
 
@@ -93,7 +93,7 @@ def canonical(code: str) -> str:
     return _SAME_LANGUAGE.get(standard, standard)
 
 
-@cache
+@lru_cache(maxsize=10_000)
 def is_language(code: str) -> bool:
     """Whether a code names a language in ISO 639, BCP 47, UD or Wikipedia."""
     known = canonical(code)

@@ -160,7 +160,7 @@ def _fitting(
     try:
         return dict(create_model("Options", __config__=settings, **fields_of).model_validate(dict(values)))  # type: ignore[call-overload]
     except ValidationError as error:
-        problems += faults_of(error, lambda path: f"{place}{path[0]}")
+        problems += faults_of(error.errors(), lambda path: f"{place}{path[0]}")
         return {}
 
 

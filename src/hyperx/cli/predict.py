@@ -9,6 +9,7 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
+from itertools import tee
 from pathlib import Path
 from typing import IO, TextIO
 
@@ -17,8 +18,9 @@ from tqdm import tqdm
 from hyperx import checkpoint
 from hyperx.add_on_file import checked_add_ons
 from hyperx.cli.options import parse, start_logging
-from hyperx.config import PredictConfig
+from hyperx.config import PredictConfig, ServeConfig
 from hyperx.data.read.base import Request
+from hyperx.data.read.detection import AUTO, detection_problem
 from hyperx.data.read.formats import (
     OUTPUT_FORMATS,
     format_problems,
@@ -30,7 +32,7 @@ from hyperx.data.read.formats import (
     tell_formats,
 )
 from hyperx.data.read.lines import FirstFaults
-from hyperx.data.read.sentence import Prediction
+from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, itemised
 from hyperx.files import missing_encoder
 from hyperx.languages import canonical
@@ -86,39 +88,53 @@ def checked(config: PredictConfig) -> PredictConfig:
     """The options, with the folder of the checkpoint and files of add-ons in place of names; or a ConfigError with all
     that is wrong with them, before weights or PyTorch are loaded."""
     problems = [*value_problems(config), *format_problems(config)]
-    tasks = tuple(dict.fromkeys(config.tasks))
-    problems += [f"--tasks: {name!r} is named twice" for name in tasks if config.tasks.count(name) > 1]
-    if config.language is None:
-        problems.append("--language: name the language of the text, such as de")
+    if config.language is None and input_format(config.input, config.input_format) != "jsonl":
+        problems.append("--language: name the language of the text, such as de, or auto to detect it")
+    if config.like == AUTO:
+        problems.append("--like: name a language that the model was trained on; --language is what is detected")
     if config.input is not None and config.input.is_dir():
         problems.append(f"--input: expected a file, found the folder {config.input}; name a file in it")
     elif config.input is not None and not config.input.exists():
         problems.append(f"--input: cannot read {config.input}: No such file or directory")
     if config.output is not None and config.output.is_dir():
         problems.append(f"--output: expected a file, found the folder {config.output}")
+    folder, add_ons = checked_model(config, config.checkpoint, problems)
+    if problems:
+        raise ConfigError(problems)
+    return replace(config, checkpoint=folder, add_on=add_ons)
+
+
+def checked_model(
+    config: PredictConfig | ServeConfig, named: Path | None, problems: list[str]
+) -> tuple[Path | None, tuple[Path, ...]]:
+    """The folder of a checkpoint and the files of add-ons; what is wrong with what is asked of the model is added to
+    problems."""
+    tasks, add_ons = tuple(dict.fromkeys(config.tasks)), tuple(config.add_on)
+    problems += [f"--tasks: {name!r} is named twice" for name in tasks if config.tasks.count(name) > 1]
+    if problem := detection_problem(config.language):
+        problems.append(f"--language: {problem}")
     try:
-        folder = checkpoint.resolve(config.checkpoint)
+        folder = checkpoint.resolve(named)
         settings = checkpoint.read_config(folder, exported=True)
     except CheckpointError as error:
-        raise ConfigError([*problems, f"--checkpoint: {error}"]) from None
-    config = replace(config, checkpoint=folder)
+        problems.append(f"--checkpoint: {error}")
+        return named, add_ons
     if (folder / checkpoint.EXPORTED).is_file():
         given = [one for one in ("add_on", "model_name_or_path") if getattr(config, one)]
         problems += [f"--{one}: {folder} holds exported pairs; give it to hyperx export" for one in given]
     else:
-        config = replace(config, add_on=checked_add_ons(config.add_on, settings, folder, problems))
+        add_ons = checked_add_ons(config.add_on, settings, folder, problems)
         if missing := missing_encoder(config.model_name_or_path or settings.encoder):
             problems.append(f"--model_name_or_path: {missing}")
     problems += [f"--tasks: {problem}" for problem in prediction_problems(settings, tasks)]
-    known = tasks if all(task in settings.kinds for task in tasks) else ()
-    problems += [f"--style: {problem}" for problem in style_problems(settings, config.style, known)]
+    if isinstance(config, PredictConfig):
+        known = tasks if all(task in settings.kinds for task in tasks) else ()
+        problems += [f"--style: {problem}" for problem in style_problems(settings, config.style, known)]
     for option in ("language", "like"):
-        code = getattr(config, option)
-        if code is not None and (problem := language_problem(settings, code)):
+        code = getattr(config, option, None)
+        if code not in (None, AUTO) and (problem := language_problem(settings, code)):
             problems.append(f"--{option}: {problem}")
-    if problems:
-        raise ConfigError(problems)
-    return config
+    return folder, add_ons
 
 
 def predictions_of(
@@ -131,36 +147,55 @@ def predictions_of(
     from hyperx.model import HyperX
     from hyperx.prediction.predictor import Predictor
 
-    assert config.language is not None
     model = load_model(config.checkpoint, encoder=config.model_name_or_path, add_ons=config.add_on)
     if isinstance(model, HyperX):
         model.to(pick_device(no_cuda=config.no_cuda))
     tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
-    read = config.like or config.language
-    predictor.tell_language(read)
-    for add_on in model.config.add_ons:
-        if config.add_on and canonical(add_on.language) != canonical(read):
-            log.warning("the add-on of %s is not used: the text is tagged as %s", add_on.language, read)
+    given = input_format(config.input, config.input_format)
+    # One language for all, unless sentences have their own.
+    one = config.like or (None if config.language == AUTO or given == "jsonl" else config.language)
+    if one is not None:
+        predictor.tell_language(one)
+    for add_on in model.config.add_ons if one is not None else ():
+        if config.add_on and canonical(add_on.language) != canonical(one):
+            log.warning("the add-on of %s is not used: the text is tagged as %s", add_on.language, one)
     places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
-    labels = {task: model.config.labels_of(TaskLanguagePair(task, read)) for task in tasks}
+    read = [one or config.language or AUTO, *(add_on.language for add_on in model.config.add_ons if one is None)]
+    labels = {
+        task: tuple(
+            dict.fromkeys(label for code in read for label in model.config.labels_of(TaskLanguagePair(task, code)))
+        )
+        for task in tasks
+    }
     if problems := label_problems(config, places, labels):
         raise ConfigError(problems)
-    given = input_format(config.input, config.input_format)
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
     request = Request(
         str(config.input or "<stdin>"),
         on_fault=on_fault,
         reads={model.tasks[task].reads for task in tasks},
-        language=config.language,
+        language=config.language or "",
         word_column=config.word_column,
         fills=config.on_error == "empty",
         aligns=config.align,
     )
     lines = surely_raw(stream) if given == "raw" and config.input_format is None else stream
+
+    def check(sentence: Sentence) -> None:
+        writer.check(sentence, places)
+        code, problem = sentence.language or config.language, None
+        if code is None:
+            problem = "expected the code of a language in language, found none; --language names one for all"
+        elif code != config.language:
+            problem = language_problem(model.config, code)
+        if problem:
+            raise DataError(problem, path=sentence.origin, line=sentence.lines[0])
+
+    sentences, again = tee(read_input(lines, given, request, check))
     return predictor.predict(
-        read_input(lines, given, request, lambda sentence: writer.check(sentence, places)),
+        sentences,
         tasks=tasks,
-        language=read,
+        language=one or (sentence.language or str(config.language) for sentence in again),
         style=config.style,
         confidences=config.confidence,
         batch_size=config.batch_size,

@@ -80,7 +80,7 @@ def kinds_of(names: Mapping[str, str]) -> dict[str, Kind]:
 # Names of tasks -------------------------------------------------------------------------------------------------------
 
 JSON_KEYS = frozenset({"sent_id", "text", "text_pair", "words", "space_after", "entities", "confidence", "error"})
-JSON_KEYS |= {"start_char", "end_char", "sentence_confidence"}
+JSON_KEYS |= {"start_char", "end_char", "sentence_confidence", "language"}
 """The keys of predicted JSON lines other than the tasks' names, which have the labels."""
 
 

@@ -134,7 +134,7 @@ def read_entry(place: str, value: object, column: str, problems: list[str]) -> E
         def label(path: tuple[int | str, ...]) -> str:
             return ", ".join([place, *map(str, path[:-2] if path[-1:] == ("[key]",) else path)])
 
-        problems += faults_of(error, label, known)
+        problems += faults_of(error.errors(), label, known)
         return None
     if entry.folder and entry.hub:
         problems.append(f"{place}: found both folder and hub; keep one, and name single splits beside it")

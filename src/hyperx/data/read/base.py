@@ -5,12 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from functools import cached_property
 
+from hyperx.data.read.detection import AUTO, detected
 from hyperx.data.read.lines import LINE_BREAKS, Line, OnFault, stop, whole, without_ends
 from hyperx.data.read.segmentation import WordSegmenter, word_segmenter
 from hyperx.data.read.sentence import Places, Prediction, Sentence
 from hyperx.errors import DataError
+from hyperx.languages import canonical
 
 TEXT = "text"
 """The column of tasks that read raw text: no annotation, but the sentence's own text."""
@@ -30,7 +31,8 @@ class Request:
         names: our names of columns and keys -> those of the data, if they are unusual.
         reads: whether tasks need ``words``, ``text`` or both. Without ``words`` running text is not segmented; with
             ``text`` a tab separates two texts of a line.
-        language: the language of running text.
+        language: the language of running text; if it is :data:`~hyperx.data.read.detection.AUTO`, that which each line
+            or paragraph is detected to be in. In JSON lines an object may name another.
         word_column: the column of the words in columns, counted from 1; by default it is told by sure signs.
         fills: give out a gap in the place of a sentence that cannot be read; by default it is left out.
         aligns: give out a gap for every blank line too, where a sentence is a line.
@@ -46,10 +48,15 @@ class Request:
     fills: bool = False
     aligns: bool = False
 
-    @cached_property
-    def segmenter(self) -> WordSegmenter | None:
-        """What cuts running text into words, if they are needed."""
-        return word_segmenter(self.language) if self.column is None and "words" in self.reads else None
+    def language_of(self, text: str) -> str | None:
+        """The language of a text, if it is to be detected, so that it is the sentence's own."""
+        return detected(text) if self.language == AUTO else None
+
+    def segmenter(self, own: str | None) -> WordSegmenter | None:
+        """What cuts running text into words, if they are needed, given the text's own language if it has one."""
+        return (
+            word_segmenter(canonical(own or self.language)) if self.column is None and "words" in self.reads else None
+        )
 
     def gap(self, fault: DataError, text: str | None) -> Iterator[Sentence]:
         """Report a fault; after that, what stands in the place of its sentence, if anything should."""

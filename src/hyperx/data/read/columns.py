@@ -194,7 +194,8 @@ class ColumnsWriter(Writer):
             pair = [] if sentence.text_pair is None else [sentence.text_pair]
             texts = [sentence.raw_text, *pair, *prediction.sentence_labels.values()]
             return "\t".join(LINE_BREAKS.sub(" ", text) for text in texts) + "\n"
-        comments = label_comments(prediction)
+        comments = [] if sentence.language is None else [f"# language = {sentence.language}"]
+        comments += label_comments(prediction)
         if comments:  # without a label of the whole sentence, only words and tags, as in training data
             comments = [*pair_comment(sentence), *comments]
         return "\n".join([*comments, *rows, "\n"])

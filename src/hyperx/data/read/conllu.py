@@ -238,6 +238,8 @@ def _comments(sentence: Sentence, rows: Sequence[Sequence[str]], number: int) ->
         new.append(f"# text = {LINE_BREAKS.sub(' ', own)}")
     if comment_value(given, "text_pair") is None:
         new += pair_comment(sentence)
+    if sentence.language and comment_value(given, "language") is None:
+        new.append(f"# language = {sentence.language}")
     return [*given[:place], *new, *given[place:]]
 
 

@@ -6,6 +6,7 @@ import itertools
 import logging
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -131,6 +132,8 @@ def read_input(
         DataError: with file and line, if the text is not in this format and the request does not go on behind that.
     """
     for sentence in INPUT_FORMATS[input_format](decoded_lines(stream, request.origin), request):
+        if sentence.language is None and sentence.error is None and (own := request.language_of(sentence.raw_text)):
+            sentence = replace(sentence, language=own)  # of words, which nothing needs to know before
         try:
             if check is not None and sentence.error is None:
                 check(sentence)

@@ -11,6 +11,7 @@ from typing import Any
 from hyperx.data.read.base import Request, Writer, no_characters, read_each_line
 from hyperx.data.read.blocks import comment_value
 from hyperx.data.read.conllu import text_of_words
+from hyperx.data.read.detection import AUTO, detected
 from hyperx.data.read.lines import Line, check_length, stands_on_a_line
 from hyperx.data.read.rows import NAMES, RowReader
 from hyperx.data.read.segmentation import offsets_in, text_sentence
@@ -28,34 +29,44 @@ def read_jsonl(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     Read are ``words`` or ``tokens``, which stay as they are, or ``text``, and ``text_pair`` for two texts; annotation,
     all under any of :data:`~hyperx.data.read.rows.NAMES`; and in prediction ``space_after``, ``start_char`` and
     ``end_char``, and ``sent_id``, or else ``id``. All other keys are skipped. In prediction words are read if a task
-    needs them, or if there is no text.
+    needs them, or if there is no text. ``language`` is that of the object, if it is not that of all.
     """
     rows = RowReader(request, in_file=True)
 
-    def sentence_of(line: str, number: int, request: Request) -> Sentence | None:
-        if not line.strip():
-            return None
-        row = _json_object(line)
-        sentence = rows.sentence(row, number)
-        if request.column is not None:
-            check_length(len(sentence.words))
-            return sentence
-        comments = _sent_id(row)
-        if sentence.words:
-            spaces, offsets = _space_after(row, len(sentence.words)), _offsets(row, sentence)
-            return replace(sentence, space_after=spaces, offsets=offsets, comments=comments)
-        own = text_sentence(sentence.raw_text, request.segmenter) or sentence
-        numbers = (number,) * max(len(own.words), 1)
-        return replace(
-            sentence,
-            words=own.words,
-            lines=numbers,
-            space_after=own.space_after,
-            offsets=own.offsets,
-            comments=comments,
-        )
+    def sentence_of(line: str, number: int, _: Request) -> Sentence | None:
+        return object_sentence(_json_object(line), rows, number) if line.strip() else None
 
     return read_each_line(lines, request, sentence_of)
+
+
+def object_sentence(row: Mapping[str, Any], rows: RowReader, number: int | None = None) -> Sentence:
+    """The sentence of an object, given its line in a file; raises a DataError, without a place, if it has none."""
+    sentence, request = rows.sentence(row, number), rows.request
+    if request.column is not None:
+        check_length(len(sentence.words))
+        return sentence
+    language, comments = _language(row, request, sentence), _sent_id(row)
+    if sentence.words:
+        spaces, offsets = _space_after(row, len(sentence.words)), _offsets(row, sentence)
+        return replace(sentence, space_after=spaces, offsets=offsets, language=language, comments=comments)
+    own = text_sentence(sentence.raw_text, request.segmenter(language)) or sentence
+    return replace(
+        sentence,
+        words=own.words,
+        lines=() if number is None else (number,) * max(len(own.words), 1),
+        space_after=own.space_after,
+        offsets=own.offsets,
+        language=language,
+        comments=comments,
+    )
+
+
+def _language(row: Mapping[str, Any], request: Request, sentence: Sentence) -> str | None:
+    """The language that an object names, or that of its text if it is to be detected; None if it is that of all."""
+    own = row.get("language")
+    if own is not None and not (isinstance(own, str) and own.strip()):
+        raise DataError(f"expected the code of a language in language, found {own!r:.40}; write one, or leave it out")
+    return detected(sentence.raw_text) if own == AUTO else own or request.language_of(sentence.raw_text)
 
 
 def _json_object(line: str) -> dict[str, Any]:
@@ -108,12 +119,12 @@ def _sent_id(row: Mapping[str, Any]) -> tuple[str, ...]:
 class JsonlWriter(Writer):
     """Writes JSON lines.
 
-    Written are ``sent_id``, ``text``, ``text_pair``, ``words``, and if known ``space_after``, ``start_char`` and
-    ``end_char``, the labels under each task's name, ``entities`` if entities were predicted (type, start and exclusive
-    end in words from 0, text, the same in characters if known, and the task if there are several), and if requested
-    ``confidence`` by task, and of each entity, and ``sentence_confidence`` by task. For a line without a sentence
-    ``words`` and labels are empty, or null for a label of the whole sentence, and ``error`` says why it could not be
-    read.
+    Written are ``sent_id``, ``text``, ``text_pair``, ``language`` if the sentence has its own, ``words``, and if known
+    ``space_after``, ``start_char`` and ``end_char``, the labels under each task's name, ``entities`` if entities were
+    predicted (type, start and exclusive end in words from 0, text, the same in characters if known, and the task if
+    there are several), and if requested ``confidence`` by task, and of each entity, and ``sentence_confidence`` by
+    task. For a line without a sentence ``words`` and labels are empty, or null for a label of the whole sentence, and
+    ``error`` says why it could not be read.
     """
 
     def label_problems(self, places: Places, labels: Mapping[str, Iterable[str]]) -> list[str]:
@@ -133,6 +144,7 @@ class JsonlWriter(Writer):
             "sent_id": comment_value(sentence.comments, "sent_id"),
             "text": sentence.text,
             "text_pair": sentence.text_pair,
+            "language": sentence.language,
             "words": words,
             "space_after": sentence.space_after,
         }

@@ -119,7 +119,7 @@ def _whole(chunk: str) -> list[str]:
     return [chunk]
 
 
-@lru_cache(maxsize=16)
+@lru_cache(maxsize=64)
 def word_segmenter(language: str) -> WordSegmenter:
     """The segmenter of a language that all of a process share; those of the last languages are kept."""
     return WordSegmenter(language)

@@ -36,6 +36,7 @@ class Sentence:
             not known, or is another.
         comments: comment lines of CoNLL-U and columns, without the line end.
         rows: in prediction the columns of every line of CoNLL-U that is no comment: words, ranges and empty nodes.
+        language: its own language, if the data says it or it was detected.
         error: what stands in the place of a sentence: why it cannot be read, or nothing for a blank line. None if this
             is a sentence.
     """
@@ -50,6 +51,7 @@ class Sentence:
     offsets: Offsets | None = None
     comments: tuple[str, ...] = ()
     rows: tuple[Sequence[str], ...] = ()
+    language: str | None = None
     error: str | None = None
 
     @property

@@ -35,7 +35,7 @@ def read_raw(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
 
 
 def _line(line: str, number: int, request: Request) -> Sentence | None:
-    sentence = _sentence(line, number, request)
+    sentence = _sentence(line, number, request, request.language_of(line))
     return sentence if sentence is None or "text" in request.reads else replace(sentence, text=line)
 
 
@@ -46,15 +46,17 @@ def _passage(line: str, number: int, request: Request) -> Sentence | None:
     return Sentence((), lines=(number,), origin=request.origin, text=line)
 
 
-def _sentence(line: str, number: int, request: Request) -> Sentence | None:
+def _sentence(line: str, number: int, request: Request, language: str | None) -> Sentence | None:
     texts = line.split("\t") if "text" in request.reads else [line]
     first, *others = [" ".join(text.split()) for text in texts]
-    sentence = text_sentence(first if request.segmenter is None else texts[0], request.segmenter)
+    segmenter = request.segmenter(language)
+    sentence = text_sentence(first if segmenter is None else texts[0], segmenter)
     if others and any(map(is_visible, [first, *others])):
         if sentence is None or not is_visible(others[0]) or len(others) > 1:
             raise DataError(f"expected a text, or two with one tab between them, found {line[:60]!r}")
         sentence = replace(sentence, text_pair=others[0])
-    return sentence and replace(sentence, lines=(number,) * max(len(sentence.words), 1), origin=request.origin)
+    lines = (number,) * max(len(sentence.words), 1) if sentence else ()
+    return sentence and replace(sentence, lines=lines, origin=request.origin, language=language)
 
 
 def read_text(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
@@ -66,9 +68,10 @@ def read_text(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     """
     marks = {"# newdoc": True, "# newpar": True}
     piece, start, counted = "", 0, True
+    language: str | None = None
 
     def sentence_lines() -> Iterator[Line]:
-        nonlocal piece, start, counted
+        nonlocal piece, start, counted, language
         for apart, group in groupby(lines, lambda line: type(line[1]) is FaultyLine or line[1].isspace()):
             if apart:
                 marks["# newpar"] = True
@@ -76,14 +79,15 @@ def read_text(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
                     yield number, line
                     start, counted = start + len(line), counted and type(line) is not FaultyLine
             while own := list(islice(group, MOST_LINES)):
-                number = own[0][0]
-                for piece in sentence_pieces("".join(line for _, line in own), request.language):
+                number, text = own[0][0], "".join(line for _, line in own)
+                language = request.language_of(text)
+                for piece in sentence_pieces(text, language or request.language):
                     yield number, " ".join(piece.split())
                     number += piece.count("\n")
                     start += len(piece)
 
     def marked(line: str, number: int, request: Request) -> Sentence | None:
-        if sentence := _sentence(line, number, request):
+        if sentence := _sentence(line, number, request, language):
             own = offsets_in(piece, sentence.words) if counted else None
             offsets = own and tuple((start + first, start + last) for first, last in own)
             sentence = replace(sentence, comments=tuple(marks), offsets=offsets)
