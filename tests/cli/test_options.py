@@ -27,6 +27,7 @@ from hyperx.config import (
     PredictConfig,
     PushConfig,
     SamplingOptions,
+    ServeConfig,
     TrainConfig,
     TrainingOptions,
 )
@@ -168,6 +169,7 @@ def test_merged_keys_may_stand_again(file: Path) -> None:
         EvaluateConfig,
         CalibrateConfig,
         PredictConfig,
+        ServeConfig,
         CompressConfig,
         ImportConfig,
     ],
@@ -234,6 +236,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "`hyperx evaluate`": ("evaluate", EvaluateConfig),
     "`hyperx predict`": ("predict", PredictConfig),
     "`hyperx calibrate`": ("calibrate", CalibrateConfig),
+    "`hyperx serve`": ("serve", ServeConfig),
     "`hyperx compress`": ("compress", CompressConfig),
     "`hyperx push`": ("push", PushConfig),
     "`hyperx export`": ("export", ExportConfig),

@@ -17,6 +17,7 @@ COMMANDS = {
     "train": "train one hypernetwork on task–language pairs",
     "evaluate": "score a checkpoint on any pairs, including those without training data",
     "predict": "tag text with a checkpoint",
+    "serve": "answer HTTP requests with a checkpoint",
     "adapt": "learn a language from a few sentences, beside a checkpoint that stays as it is",
     "check": "read and count the data of a run and list every problem, without training",
     "calibrate": "fit confidences to the share of labels that are right",
@@ -79,7 +80,8 @@ def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing errors that a user can fix without a traceback."""
     try:
         with ending_at_once(command):
-            module = importlib.import_module(f"hyperx.cli.{'predict' if command == 'predict' else 'commands'}")
+            own = command if command in ("predict", "serve") else "commands"
+            module = importlib.import_module(f"hyperx.cli.{own}")
             getattr(module, command.replace("-", "_"))(list(arguments))
             sys.stdout.flush()
     except HyperXError as error:

@@ -28,6 +28,7 @@ from hyperx.config import (
     ModelsConfig,
     PredictConfig,
     PushConfig,
+    ServeConfig,
 )
 from hyperx.options import flat, made, meant, option_types
 from hyperx.tables import folded
@@ -44,6 +45,7 @@ POSITIONAL: dict[type[Any], tuple[str, ...]] = {
     CalibrateConfig: ("folder",),
     PushConfig: ("folder", "repo"),
     ExportConfig: ("folder",),
+    ServeConfig: ("folder",),
 }
 """Options whose values stand without their name, by dataclass; of several each has one."""
 REQUIRED: dict[type[Any], set[str]] = {

@@ -1,0 +1,55 @@
+"""``hyperx serve``."""
+
+from __future__ import annotations
+
+import copy
+import importlib.util
+import os
+from collections.abc import Sequence
+from tempfile import TemporaryDirectory
+
+from hyperx.cli.options import parse, start_logging
+from hyperx.cli.predict import model_problems
+from hyperx.config import ServeConfig
+from hyperx.errors import ConfigError
+from hyperx.options import value_problems
+
+PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
+
+
+def serve(arguments: Sequence[str]) -> None:
+    """Answer requests until the process is asked to end, and then those that it holds."""
+    config = parse(ServeConfig, arguments, "serve")
+    start_logging()
+    problems = [*value_problems(config), *model_problems(config, config.folder)]
+    if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
+        problems.append(f'serving needs {", ".join(missing)}: pip install "hyperx-nlp[serve]"')
+    if config.max_sentences > config.max_held:
+        problems.append(
+            f"--max_held: expected at least --max_sentences, {config.max_sentences}; found {config.max_held}"
+        )
+    if problems:
+        raise ConfigError(problems)
+    import uvicorn
+    from uvicorn.config import LOGGING_CONFIG
+
+    log_config = copy.deepcopy(LOGGING_CONFIG)
+    log_config["loggers"]["hyperx"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
+    with TemporaryDirectory(prefix="hyperx-metrics-") as folder:
+        if config.workers > 1:
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+        from hyperx.serving.app import OPTIONS, written
+
+        os.environ[OPTIONS] = written(config)
+        uvicorn.run(
+            "hyperx.serving.app:app_of_environment",
+            factory=True,
+            host=config.host,
+            port=config.port,
+            workers=config.workers,
+            log_config=log_config,
+            access_log=False,
+            timeout_keep_alive=75,  # longer than a proxy keeps its connections
+            timeout_graceful_shutdown=int(config.timeout) + 5,
+            timeout_worker_healthcheck=60,  # while a worker imports, it does not say that it is well
+        )
