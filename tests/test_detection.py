@@ -81,7 +81,7 @@ def test_the_language_of_each_line_or_paragraph_is_detected(tagged: Run) -> None
     assert [row["language"] for row in tagged(lines, "--language", "auto", end=".jsonl")] == ["de", "tr", "az"]
 
 
-def test_conllu_says_the_language_and_keeps_it(tagged: Run, trained: Path, tmp_path: Path) -> None:
+def test_conllu_says_the_language_and_keeps_it(trained: Path, tmp_path: Path) -> None:
     pytest.importorskip("py3langid")
     options = ["--checkpoint", str(trained), *toy.QUIET, "--language", "auto"]
     (tmp_path / "in.txt").write_text(f"{GERMAN}\n{TURKISH}\n", encoding="utf-8")

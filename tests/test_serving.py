@@ -296,7 +296,10 @@ def test_the_interface_is_as_it_is_described(case: schemathesis.Case) -> None:
     case.call_and_validate(excluded_checks=[positive_data_acceptance])
 
 
-def test_problems_with_the_options(trained: Any, capsys: pytest.CaptureFixture[str]) -> None:
+def test_problems_with_the_options(
+    trained: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("hyperx.cli.serve.PACKAGES", ("fastapi", "no_such_package"))
     options = ["--max_held", "9", "--language", "englsh", "--tasks", "dep", "--port", "70000", "--add_on", "none"]
     assert main(["serve", str(trained), *options]) == 1
     told = capsys.readouterr().err
@@ -304,4 +307,5 @@ def test_problems_with_the_options(trained: Any, capsys: pytest.CaptureFixture[s
         assert expected in told
     assert "--tasks: the model has no task 'dep'" in told
     assert "--add_on: " in told
+    assert 'serving needs no_such_package: pip install "hyperx-nlp[serve]"' in told
     assert "--port: expected at most 65535" in told

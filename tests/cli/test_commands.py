@@ -24,6 +24,7 @@ from hyperx.config import (
     ModelsConfig,
     PredictConfig,
     PushConfig,
+    ServeConfig,
     TrainConfig,
 )
 from hyperx.options import flat, option_types
@@ -33,6 +34,7 @@ CONFIGS: dict[str, type[Any]] = {
     "adapt": AdaptConfig,
     "evaluate": EvaluateConfig,
     "predict": PredictConfig,
+    "serve": ServeConfig,
     "check": CheckConfig,
     "languages": LanguagesConfig,
     "calibrate": CalibrateConfig,

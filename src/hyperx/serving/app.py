@@ -14,22 +14,18 @@ from functools import lru_cache
 from typing import Annotated, Any
 
 import torch
-from anyio import fail_after
 from fastapi import Body, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.multiprocess import MultiProcessCollector
-from pydantic import BaseModel, ConfigDict, Field
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 import hyperx
 from hyperx import checkpoint
 from hyperx.config import ServeConfig
 from hyperx.data.read import base
-from hyperx.data.read.detection import AUTO
 from hyperx.data.read.jsonl import JsonlWriter, object_sentence
 from hyperx.data.read.lines import check_length
 from hyperx.data.read.rows import RowReader
@@ -41,141 +37,13 @@ from hyperx.model import HyperX
 from hyperx.options import made
 from hyperx.prediction.predictor import Predictor
 from hyperx.prediction.request import language_problem, predicted_tasks, style_problems
+from hyperx.serving.form import Answer, Answers, Fault, Item, Many, One, Options
+from hyperx.serving.limits import SECONDS, Limits, Refused, refusal
 from hyperx.serving.queue import Job, Queue
 
 OPTIONS = "HYPERX_SERVE"
 """The variable of the environment that has the options as JSON, for the processes that uvicorn starts."""
-SECONDS = (0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 50)
 FAILED = "the server failed; its log says why"
-Language = Annotated[str, Field(max_length=35, examples=["tr", AUTO])]
-
-
-class Item(BaseModel):
-    """A sentence: its text, which is split into words, or its words; text_pair is for tasks that read two texts."""
-
-    model_config = ConfigDict(extra="forbid", strict=True, use_attribute_docstrings=True)
-
-    text: str | None = None
-    text_pair: str | None = None
-    words: list[str] | None = Field(default=None, min_length=1)
-    space_after: list[bool] | None = None
-    sent_id: int | str | None = None
-    language: Language | None = None
-    """Any code of ISO 639 or BCP 47, or auto; by default that of the request, or of the server."""
-
-
-class Options(BaseModel):
-    """What is asked of the model: its tasks, by default all; a language to tag as; a corpus whose annotation to follow;
-    and whether to give the probability of each label."""
-
-    model_config = ConfigDict(extra="forbid", strict=True)
-
-    tasks: list[str] = Field(default=[], max_length=64)
-    like: Language | None = None
-    style: str | None = None
-    confidence: bool = False
-
-
-class One(Item, Options):
-    """A sentence, with what is asked of the model."""
-
-
-class Many(Options):
-    """Sentences, of any languages, with what is asked of the model."""
-
-    language: Language | None = None
-    sentences: list[Item] = Field(min_length=1)
-
-
-class Answer(BaseModel):
-    """A line of `hyperx predict --output_format jsonl`: also the labels, under the name of each task."""
-
-    model_config = ConfigDict(extra="allow")
-
-    sent_id: str | None = None
-    text: str | None = None
-    text_pair: str | None = None
-    language: str
-    words: list[str] | None = None
-    space_after: list[bool] | None = None
-    start_char: list[int] | None = None
-    end_char: list[int] | None = None
-    entities: list[dict[str, Any]] | None = None
-    confidence: dict[str, Any] | None = None
-
-
-class Answers(BaseModel):
-    """An answer to each sentence, in order."""
-
-    sentences: list[Answer]
-
-
-class Fault(BaseModel):
-    """What was expected, what was found, and what to do."""
-
-    error: str
-
-
-class Refused(HyperXError):
-    """A request that is not answered, with its status."""
-
-    def __init__(self, status: int, message: str) -> None:
-        self.status = status
-        super().__init__(message)
-
-
-def refusal(error: Exception) -> JSONResponse:
-    """The response to an error."""
-    status = getattr(error, "status", 422)
-    headers = {503: {"Retry-After": "1"}, 408: {"Connection": "close"}}.get(status)
-    return JSONResponse({"error": str(error)}, status, headers)
-
-
-class Limits:
-    """Reads a body whole, within its size and time, before the application sees the request; counts requests."""
-
-    def __init__(self, app: ASGIApp, config: ServeConfig, registry: CollectorRegistry) -> None:
-        self.app, self.config = app, config
-        self.count = Counter("hyperx_requests", "Requests answered", ["path", "status"], registry=registry)
-        self.seconds = Histogram(
-            "hyperx_request_seconds", "Time from the first byte", ["path"], registry=registry, buckets=SECONDS
-        )
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer a request."""
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        start, body, most = time.perf_counter(), bytearray(), self.config.max_bytes
-
-        async def counted(message: Message) -> None:
-            if message["type"] == "http.response.start":
-                path = getattr(scope.get("route"), "path", "other")
-                self.count.labels(path, message["status"]).inc()
-                self.seconds.labels(path).observe(time.perf_counter() - start)
-            await send(message)
-
-        try:
-            with fail_after(self.config.timeout):
-                more = True
-                while more:
-                    message = await receive()
-                    if message["type"] == "http.disconnect":
-                        return None
-                    body += message.get("body", b"")
-                    more = message.get("more_body", False)
-                    if len(body) > most:
-                        raise Refused(413, f"expected a body of at most {most:,} bytes; send fewer sentences at a time")
-        except TimeoutError:
-            late = Refused(408, f"expected the whole body within {self.config.timeout:g} s, found {len(body):,} bytes")
-            return await refusal(late)(scope, receive, counted)
-        except Refused as error:
-            return await refusal(error)(scope, receive, counted)
-        first: list[Message] = [{"type": "http.request", "body": bytes(body), "more_body": False}]
-
-        async def replay() -> Message:
-            return first.pop() if first else await receive()
-
-        return await self.app(scope, replay, counted)
 
 
 class Server:
