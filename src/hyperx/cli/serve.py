@@ -6,10 +6,11 @@ import copy
 import importlib.util
 import os
 from collections.abc import Sequence
+from dataclasses import replace
 from tempfile import TemporaryDirectory
 
 from hyperx.cli.options import parse, start_logging
-from hyperx.cli.predict import model_problems
+from hyperx.cli.predict import checked_model
 from hyperx.config import ServeConfig
 from hyperx.errors import ConfigError
 from hyperx.options import value_problems
@@ -21,7 +22,9 @@ def serve(arguments: Sequence[str]) -> None:
     """Answer requests until the process is asked to end, and then those that it holds."""
     config = parse(ServeConfig, arguments, "serve")
     start_logging()
-    problems = [*value_problems(config), *model_problems(config, config.folder)]
+    problems = value_problems(config)
+    folder, add_ons = checked_model(config, config.folder, problems)
+    config = replace(config, folder=folder, add_on=add_ons)
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         problems.append(f'serving needs {", ".join(missing)}: pip install "hyperx-nlp[serve]"')
     if config.max_sentences > config.max_held:
@@ -35,9 +38,9 @@ def serve(arguments: Sequence[str]) -> None:
 
     log_config = copy.deepcopy(LOGGING_CONFIG)
     log_config["loggers"]["hyperx"] = {"handlers": ["default"], "level": "INFO", "propagate": False}
-    with TemporaryDirectory(prefix="hyperx-metrics-") as folder:
+    with TemporaryDirectory(prefix="hyperx-metrics-") as metrics:
         if config.workers > 1:
-            os.environ["PROMETHEUS_MULTIPROC_DIR"] = folder
+            os.environ["PROMETHEUS_MULTIPROC_DIR"] = metrics
         from hyperx.serving.app import OPTIONS, written
 
         os.environ[OPTIONS] = written(config)
