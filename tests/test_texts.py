@@ -160,7 +160,8 @@ def test_a_table_names_columns_and_maps_labels(encoder: Path, tmp_path: Path, ca
     assert json.loads((tmp_path / "run/checkpoint-1/hyperx.json").read_text())["labels"] == {"mood": ["bad", "good"]}
     assert main(["evaluate", "--eval_ckpt", "run", "--split", "dev", *toy.QUIET]) == 0
     results = json.loads((tmp_path / "run/checkpoint-1/results_dev.json").read_text())
-    assert {name for name in results if ":" in name} == {"dev_mood:en_accuracy", "dev_mood:en_macro_f1"}
+    measures = ("accuracy", "macro_f1", "ece", "uncalibrated_ece")
+    assert {name for name in results if ":" in name} == {f"dev_mood:en_{measure}" for measure in measures}
     assert "unknown to the model" not in caplog.text
 
 
