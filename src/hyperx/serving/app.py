@@ -203,7 +203,7 @@ BATCH: dict[str, Any] = {
 def create_app(config: ServeConfig, model: HyperX | None = None) -> FastAPI:
     """The application, with a model that is loaded now unless it is given."""
     server = Server(config, model)
-    folder = "a model in memory" if model is not None else str(checkpoint.resolve(config.folder))
+    folder = "a model in memory" if model is not None else checkpoint.resolve(config.folder).name
     statuses = {
         400: "no JSON", 408: "the body was too slow", 413: "too large", 422: "what cannot be predicted",
         503: "too much is held, or there was no answer in time: try again after Retry-After seconds",
