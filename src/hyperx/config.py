@@ -746,7 +746,7 @@ class ExportConfig:
     """'onnx': a file for ONNX Runtime (needs the extra onnx). 'torch': a file for PyTorch alone, read by
     torch.export.load. 'adapters': an encoder, and an adapter for each pair, for the library adapters."""
     output: Path | None = None
-    """A new folder. hyperx predict runs onnx and torch from it."""
+    """A new folder. hyperx predict runs onnx from it."""
     bits: int = 32
     """8: most matrix products in whole numbers, adapters in 16 bits (onnx only); 32: as PyTorch computes them."""
     add_on: tuple[Path, ...] = ()

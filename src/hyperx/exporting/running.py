@@ -1,4 +1,7 @@
-"""Exported pairs as a model that predicts."""
+"""Exported pairs as a model that predicts: those for ONNX Runtime.
+
+A program of PyTorch may hold pickles, which run code when they are loaded: whoever trusts one loads it with PyTorch.
+"""
 
 from __future__ import annotations
 
@@ -26,14 +29,14 @@ from hyperx.tasks.tagging import TaggingTask
 
 
 class ExportedModel:
-    """What ``hyperx export`` wrote for ONNX Runtime or PyTorch, for prediction. Runs on the CPU.
+    """What ``hyperx export`` wrote for ONNX Runtime, for prediction. Runs on the CPU.
 
     Args:
         folder: the exported folder.
 
     Raises:
         CheckpointError: if it is damaged, or holds something else.
-        HyperXError: if ONNX Runtime is needed and not installed.
+        HyperXError: if ONNX Runtime is not installed.
     """
 
     training = False
@@ -50,20 +53,20 @@ class ExportedModel:
         self.tokenizer = load_tokenizer(folder)
         self.indices = {TaskLanguagePair.parse(name).key: index for index, name in enumerate(facts.pairs)}
         self.word_embeddings = torch.empty(0)  # for their device
-        path = folder / (ONNX if (folder / ONNX).exists() else PROGRAM)
-        library = runtime() if path.name == ONNX else None
+        path = folder / ONNX
+        if (folder / PROGRAM).exists():
+            what = "a program of PyTorch, which may run code when it is loaded: load it with torch.export.load yourself"
+            raise CheckpointError(f"{folder} holds {what}, or export with --format onnx")
+        library = runtime()
         try:
-            if library is None:
-                self.run: Any = torch.export.load(path).module()
-            else:
-                options = library.SessionOptions()
-                options.intra_op_num_threads = torch.get_num_threads()
-                self.session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-                self.run = self._run_session
-        except Exception as error:  # both libraries raise many kinds for a damaged or missing file
+            options = library.SessionOptions()
+            options.intra_op_num_threads = torch.get_num_threads()
+            self.session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        except Exception as error:  # the library raises many kinds for a damaged or missing file
             raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}. Export it again") from None
 
-    def _run_session(self, **inputs: Tensor) -> dict[str, Tensor]:
+    def run(self, **inputs: Tensor) -> dict[str, Tensor]:
+        """The outputs of the file for its inputs, see docs/export.md."""
         taken = [one.name for one in self.session.get_inputs()]  # without trees some are not needed
         values = self.session.run(None, {name: inputs[name].numpy() for name in taken})
         names = [one.name for one in self.session.get_outputs()]
