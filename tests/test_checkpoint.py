@@ -23,7 +23,7 @@ from hyperx.files import write_json
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.model import HyperX
 from hyperx.plan.model import apply_freezing
-from tiny import LABELS, model_config, randomise, tiny_batch, tiny_bert, tiny_tokenizer
+from tiny import LABELS, model_config, randomise, tiny_batch, write_tiny_bert
 
 SHAPE = HypernetworkOptions(
     adapter_dim=4,
@@ -39,10 +39,7 @@ PAIRS = ["ner#en", "pos#de"]
 @pytest.fixture(scope="module")
 def encoder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a tiny BERT and its tokenizer."""
-    folder = tmp_path_factory.mktemp("encoders") / "encoder"
-    tiny_bert(layers=2).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
+    return write_tiny_bert(tmp_path_factory.mktemp("encoders") / "encoder")
 
 
 def new_model(encoder: Path, *, seed: int = 1, **fields: Any) -> HyperX:
@@ -169,9 +166,7 @@ def test_output_folder_stands_for_its_best_checkpoint(encoder: Path, tmp_path: P
 
 
 def test_moved_encoder_is_named(encoder: Path, saved: Path, tmp_path: Path) -> None:
-    copy = tmp_path / "elsewhere"
-    tiny_bert(layers=2).save_pretrained(copy)
-    tiny_tokenizer().save_pretrained(copy)
+    copy = write_tiny_bert(tmp_path / "elsewhere")
     edit(saved, lambda value: value.update(encoder=str(tmp_path / "gone")))
     with pytest.raises(HyperXError, match="gone"):
         HyperX.from_pretrained(saved)
@@ -181,8 +176,7 @@ def test_moved_encoder_is_named(encoder: Path, saved: Path, tmp_path: Path) -> N
 
 def test_another_encoder_is_refused(saved: Path, tmp_path: Path) -> None:
     other = tmp_path / "other"
-    tiny_bert(layers=2, seed=9).save_pretrained(other)
-    tiny_tokenizer().save_pretrained(other)
+    write_tiny_bert(other, seed=9)
     with pytest.raises(CheckpointError, match=r"was trained on the encoder .* with content .*--model_name_or_path"):
         HyperX.from_pretrained(saved, encoder=str(other))
 

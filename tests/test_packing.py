@@ -21,7 +21,7 @@ from hyperx.encoders.loading import load_encoder
 from hyperx.errors import CheckpointError, HyperXError
 from hyperx.model import HyperX
 from hyperx.packing import LEVELS, in_2_bits, in_8_bits, packed, restored, unpacked
-from tiny import model_config, randomise, tiny_batch, tiny_bert, tiny_tokenizer
+from tiny import model_config, randomise, tiny_batch, write_tiny_bert
 
 WEIGHTS = "model.safetensors"
 IDS, MASK = tiny_batch([6, 4], vocabulary=16)
@@ -101,9 +101,7 @@ def test_of_what_was_trained_the_change_is_stored() -> None:
 @pytest.fixture
 def model(tmp_path: Path) -> HyperX:
     """A model whose encoder's layers were trained."""
-    tiny_bert(layers=2).save_pretrained(tmp_path / "encoder")
-    tiny_tokenizer().save_pretrained(tmp_path / "encoder")
-    loaded = load_encoder(tmp_path / "encoder")
+    loaded = load_encoder(write_tiny_bert(tmp_path / "encoder"))
     config = model_config(
         encoder=str(tmp_path / "encoder"),
         encoder_hash=loaded.content_hash,

@@ -32,7 +32,7 @@ from hyperx.files import placeless
 from hyperx.hub import Address
 from hyperx.model import HyperX
 from hyperx.sharing import fill
-from tiny import randomise, tiny_batch, tiny_bert, tiny_model, tiny_tokenizer
+from tiny import randomise, tiny_batch, tiny_model, write_tiny_bert
 
 IDS, MASK = tiny_batch([6, 4], vocabulary=16)
 PAIRS = ["ner#en", "pos#de"]
@@ -41,10 +41,7 @@ PAIRS = ["ner#en", "pos#de"]
 @pytest.fixture(scope="module")
 def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny encoder."""
-    folder = tmp_path_factory.mktemp("encoders") / "small"
-    tiny_bert(layers=2).save_pretrained(folder)
-    tiny_tokenizer().save_pretrained(folder)
-    return folder
+    return write_tiny_bert(tmp_path_factory.mktemp("encoders") / "small")
 
 
 @pytest.fixture

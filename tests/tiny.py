@@ -46,6 +46,13 @@ def tiny_bert(*, layers: int = 3, seed: int = 0) -> BertModel:
     return BertModel(config, add_pooling_layer=False).eval()
 
 
+def write_tiny_bert(folder: Path, *, seed: int = 0) -> Path:
+    """A folder with the tiny BERT of two layers and its tokenizer."""
+    tiny_bert(layers=2, seed=seed).save_pretrained(folder)
+    tiny_tokenizer().save_pretrained(folder)
+    return folder
+
+
 def tiny_encoder(
     family: str, *, layers: int = 2, seed: int = 0, dropout: float = 0.0, attention_dropout: float = 0.0, **fields: Any
 ) -> PreTrainedModel:

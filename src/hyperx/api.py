@@ -132,12 +132,16 @@ def export(model: HyperX | str | Path | None = None, **options: Any) -> Path:
         ConfigError: all problems with the options.
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
     """
-    from hyperx.exporting.writing import export_pairs
-    from hyperx.model import HyperX
+    loaded = None
+    if not isinstance(model, str | Path | None):
+        from hyperx.model import HyperX
 
-    loaded = model if isinstance(model, HyperX) else None
+        loaded = model if isinstance(model, HyperX) else None
     config = made(ExportConfig, options if loaded else {"folder": model, **options})
-    return export_pairs(checked_export(config, None if loaded is None else loaded.config), loaded)
+    config = checked_export(config, None if loaded is None else loaded.config)
+    from hyperx.exporting.writing import export_pairs
+
+    return export_pairs(config, loaded)
 
 
 def predict(

@@ -30,6 +30,9 @@ from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair
 from hyperx.tables import print_table, print_text
 
+PLOTS = (".png", ".svg")
+"""Endings of the files that --plot draws."""
+
 
 def train(arguments: Sequence[str]) -> None:
     """Train and say what to do next."""
@@ -211,6 +214,8 @@ def languages(arguments: Sequence[str]) -> None:
     """Print the table of languages; raises a HyperXError if none is called by the words."""
     config = parse(LanguagesConfig, arguments, "languages")
     words = config.words
+    if config.plot is not None and config.plot.suffix not in PLOTS:
+        raise ConfigError([f"--plot: expected a file {' or '.join(PLOTS)}; found {config.plot}"])
     if config.checkpoint is not None:
         _print_languages_of(config, config.checkpoint)
         return
@@ -242,8 +247,6 @@ def _print_languages_of(config: LanguagesConfig, folder: Path) -> None:
     from hyperx.evaluation import kinship
     from hyperx.model import HyperX
 
-    if plot is not None and plot.suffix not in kinship.FORMATS:
-        raise ConfigError([f"--plot: expected a file {' or '.join(kinship.FORMATS)}; found {plot}"])
     model = HyperX.from_pretrained(path, encoder=config.model_name_or_path)
     settings, known, counts = model.config, known_languages(), dict[tuple[str, str], str]()
     shown = config.task or next(iter(settings.kinds))

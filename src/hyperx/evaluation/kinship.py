@@ -13,7 +13,6 @@ from hyperx.languages import canonical, known_languages
 from hyperx.model import HyperX
 
 MISSING = '--plot: needs the package matplotlib: pip install "hyperx-nlp[plots]"'
-FORMATS = (".png", ".svg")
 
 
 def similar_adapters(model: HyperX, task: str) -> tuple[list[str], Tensor]:

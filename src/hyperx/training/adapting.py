@@ -119,8 +119,8 @@ def adapt(adaptation: Adaptation) -> Adapted:
                     for strength in strengths:
                         stand_at(done, strength)
                         score(part, strength)
-                    highest = max(map(mean, strengths))
-                    best = max(strength for strength in strengths if mean(strength) >= highest - AS_GOOD)
+                highest = max(map(mean, strengths))
+                best = max(strength for strength in strengths if mean(strength) >= highest - AS_GOOD)
                 _go_back(model, language, start)
             start = learn(data, f"round-{number}", start)
             if best < 1:
