@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 import torch
@@ -53,9 +51,9 @@ def test_a_batch_has_one_label_a_window() -> None:
 def test_the_windows_probabilities_are_averaged() -> None:
     shares = torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.5, 0.4], [0.2, 0.5, 0.3]])
     windows = [window(4)] * 3
-    result = MOOD.join(MOOD.decode(shares.log() + 5, windows, None), windows, LABELS)
+    result = MOOD.join(MOOD.decode(shares.log() + 5, windows, None, torch.ones(3)), windows, LABELS)
     assert (result.labels, result.confidences) == ("fair", pytest.approx(1.3 / 3))
-    first = MOOD.join(MOOD.decode(shares[:1].log(), windows[:1], None), windows[:1], LABELS)
+    first = MOOD.join(MOOD.decode(shares[:1].log(), windows[:1], None, torch.ones(1)), windows[:1], LABELS)
     assert (first.labels, first.confidences) == ("bad", pytest.approx(0.6))
     assert MOOD.annotation("fair") == {}
 
@@ -63,9 +61,8 @@ def test_the_windows_probabilities_are_averaged() -> None:
 def test_a_temperature_changes_confidences_alone() -> None:
     """The label stays that of the highest mean at temperature 1, although at 0.1 another one's mean is higher."""
     shares = torch.tensor([[0.55, 0.45, 0.0], [0.55, 0.45, 0.0], [0.05, 0.35, 0.6]])
-    cool, windows = copy.copy(MOOD), [window(4)] * 3
-    cool.temperatures = torch.full((3,), 0.1)
-    result = cool.join(cool.decode(shares.log() + 5, windows, None), windows, LABELS)
+    windows = [window(4)] * 3
+    result = MOOD.join(MOOD.decode(shares.log() + 5, windows, None, torch.full((3,), 0.1)), windows, LABELS)
     cooled = (shares**10 / (shares**10).sum(dim=1, keepdim=True)).mean(dim=0)
     assert LABELS.index(result.labels) == shares.mean(dim=0).argmax() != cooled.argmax()
     assert result.confidences == pytest.approx(float(cooled[LABELS.index(result.labels)]))

@@ -213,7 +213,7 @@ def test_perplexity_by_hand() -> None:
     logits = torch.log(torch.tensor([[0.5, 0.5, 0, 0], [0.25, 0.25, 0.25, 0.25], [0.125, 0.375, 0.25, 0.25]]))
     labels = torch.tensor([[IGNORED, 0, 2], [IGNORED, IGNORED, 0], [IGNORED, IGNORED, IGNORED]])
     windows = [window([6, 6]), window([6, 6], start=2), window([6, 6], sentence=1)]
-    parts = MLM.decode(logits, windows, labels)
+    parts = MLM.decode(logits, windows, labels, torch.ones(3))
     assert [count for _, count in parts] == [2, 1, 0]
     assert [loss for loss, _ in parts] == pytest.approx([math.log(8), math.log(8), 0], abs=1e-6)
     results = [MLM.join(parts[:2], windows[:2], ()), MLM.join(parts[2:], windows[2:], ())]

@@ -122,7 +122,8 @@ def test_trees_are_decoded_outside_of_mixed_precision() -> None:
             short = made(HeadInput(hidden, WORDS, torch.zeros(9, SIZE)))
         assert short.dependents.dtype == torch.bfloat16
         long = replace(short, dependents=short.dependents.float(), heads=short.heads.float())
-        for found, expected in zip(DEP.decode(short, windows, None), DEP.decode(long, windows, None), strict=True):
+        decoded = [DEP.decode(logits, windows, None, torch.ones(2)) for logits in (short, long)]
+        for found, expected in zip(*decoded, strict=True):
             for one, other in zip(found, expected, strict=True):
                 np.testing.assert_array_equal(one, other)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import itertools
 import logging
 import threading
@@ -235,9 +234,8 @@ class Predictor:
         subwords: Subwords,
     ) -> list[Any]:
         """What the task makes of each window."""
-        task, labels = copy.copy(self.model.tasks[pairs[0].task]), None
+        task, labels = self.model.tasks[pairs[0].task], None
         temperatures = {pair: self.model.config.temperature(pair) for pair in dict.fromkeys(pairs)}
-        task.temperatures = torch.tensor([temperatures[pair] for pair in pairs])
         if task.auxiliary:
             # Such a task draws what to predict: the same for a window in any batch.
             draws = [np.random.default_rng((window.sentence, window.start)) for window in windows]
@@ -246,7 +244,7 @@ class Predictor:
         device = self.model.word_embeddings.device
         input_ids, mask, words = (placed(tensor, device) for tensor in pad_windows(windows, subwords.pad))
         output = self.model(pairs, input_ids, mask, labels, words, adapters=adapters)
-        return task.decode(output.logits, windows, labels)
+        return task.decode(output.logits, windows, labels, torch.tensor([temperatures[pair] for pair in pairs]))
 
 
 def _chunks(sentences: Iterable[T], size: int) -> Iterator[list[T]]:

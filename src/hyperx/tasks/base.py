@@ -117,8 +117,6 @@ class Task(ABC):
     reading their number from a GPU would mean waiting for it."""
     starts_from_masked_lm: ClassVar[bool] = False
     """Whether its head starts from the encoder's own masked-LM head, if there is one."""
-    temperatures: Tensor = torch.ones(1)
-    """By what the logits of each row of a batch are divided for confidences ``[B]``; labels do not depend on it."""
 
     def __init__(self, name: str | None = None) -> None:
         self.name, facts = name or self.kind, KINDS[self.kind]
@@ -176,8 +174,9 @@ class Task(ABC):
     # Prediction and evaluation ----------------------------------------------------------------------------------------
 
     @abstractmethod
-    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
-        """What :meth:`join` needs of each window; labels are given only if :attr:`auxiliary`."""
+    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None, temperatures: Tensor) -> list[Any]:
+        """What :meth:`join` needs of each window; labels are given only if :attr:`auxiliary`. The temperature of each
+        row ``[B]`` is for confidences alone: no label depends on it."""
 
     @abstractmethod
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
@@ -194,11 +193,12 @@ class Task(ABC):
 
     # Confidences ------------------------------------------------------------------------------------------------------
 
-    def log_probabilities(self, logits: Tensor) -> Tensor:
-        """Those at temperature 1, by which labels are chosen, and at that of each row, for confidences (Guo et al.
-        2017): ``[B, ..., classes]`` to ``[2, B, ..., classes]``, in 32 bits."""
+    @staticmethod
+    def log_probabilities(logits: Tensor, temperatures: Tensor) -> Tensor:
+        """Those at temperature 1, by which labels are chosen, and at that of each row ``[B]``, for confidences (Guo et
+        al. 2017): ``[B, ..., classes]`` to ``[2, B, ..., classes]``, in 32 bits."""
         logits = logits.float()
-        rows = self.temperatures.to(logits.device).reshape(-1, *[1] * (logits.dim() - 1))
+        rows = temperatures.to(logits.device).reshape(-1, *[1] * (logits.dim() - 1))
         return torch.stack([logits, logits / rows]).log_softmax(dim=-1)
 
     def decisions(self, logits: Any, labels: Tensor, names: Sequence[str]) -> list[tuple[Tensor, Tensor]]:

@@ -56,9 +56,9 @@ class TextClassification(Task):
         """Label ids ``[B]``."""
         return torch.tensor([int(window.targets[self.column][0]) for window in windows])
 
-    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
+    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None, temperatures: Tensor) -> list[Any]:
         """The probabilities of each window's labels ``[2, labels]``."""
-        return list(self.log_probabilities(logits).exp().transpose(0, 1).cpu().numpy())
+        return list(self.log_probabilities(logits, temperatures).exp().transpose(0, 1).cpu().numpy())
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
         """The label with the highest mean probability over the windows."""

@@ -97,7 +97,7 @@ class MaskedLanguageModelling(Task):
         """The ids to predict at their places ``[B, T]``."""
         return padded([window.targets["asked"] for window in windows], IGNORED, length)
 
-    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
+    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None, temperatures: Tensor) -> list[Any]:
         """For each window the sum of the negative log-likelihoods, and their number."""
         assert labels is not None
         asked = labels != IGNORED

@@ -192,13 +192,16 @@ class DependencyParsing(Task):
         heads, relations = labels.unbind(dim=-1)
         return [labelled(logits.possible, heads), labelled(logits.relations_to(heads.clamp(min=0)), relations)]
 
-    def decode(self, logits: ParserLogits, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
+    def decode(
+        self, logits: ParserLogits, windows: Sequence[Window], labels: Tensor | None, temperatures: Tensor
+    ) -> list[Any]:
         """For each owned word the log-probabilities of each head, and those and the id of the best relation to it."""
-        relations = self.log_probabilities(logits.relations())
+        relations = self.log_probabilities(logits.relations(), temperatures)
         relations[..., logits.root] = -torch.inf  # no word but the root of the tree has it
         numbers = relations[:1].argmax(dim=-1)
         certain = relations.gather(-1, numbers.expand(2, *numbers.shape[1:])[..., None]).squeeze(-1)
-        arrays = [tensor.cpu().numpy() for tensor in (self.log_probabilities(logits.possible), certain, numbers)]
+        arcs = self.log_probabilities(logits.possible, temperatures)
+        arrays = [tensor.cpu().numpy() for tensor in (arcs, certain, numbers)]
         parts = []
         for row, window in enumerate(windows):
             words = window.word_range

@@ -45,9 +45,9 @@ class TaggingTask(Task):
             row[window.first_subwords] = window.targets[self.column][window.start : window.stop]
         return torch.from_numpy(labels)
 
-    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None) -> list[Any]:
+    def decode(self, logits: Any, windows: Sequence[Window], labels: Tensor | None, temperatures: Tensor) -> list[Any]:
         """The log-probabilities of each label at each owned word ``[2, words, labels]``."""
-        scores = self.log_probabilities(logits).cpu().numpy()
+        scores = self.log_probabilities(logits, temperatures).cpu().numpy()
         return [scores[:, row][:, window.first_subwords] for row, window in enumerate(windows)]
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
