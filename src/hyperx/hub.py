@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from hyperx.config import PushConfig
 from hyperx.errors import CheckpointError, HyperXError
 
 # The library is imported where it is needed: what is on this machine is found without waiting for it.
@@ -95,25 +96,11 @@ def is_fetched(folder: Path) -> bool:
     return folder.parent.name == "snapshots" and folder.parent.parent.name.startswith("models--")
 
 
-def upload(
-    folder: Path,
-    repo: str,
-    *,
-    replaced: Sequence[str],
-    private: bool = False,
-    revision: str | None = None,
-    message: str | None = None,
-    token: str | bool | None = None,
-) -> str:
-    """Write the files of a folder into a repository, which is made if there is none, as one commit.
-
-    Args:
-        replaced: names of files that are deleted there if the folder lacks them.
-        revision: the branch, which is made if there is none.
-
-    Returns:
-        The address of the commit. Raises a HyperXError with the reason if it cannot be written.
-    """
+def upload(folder: Path, config: PushConfig, *, replaced: Sequence[str], token: str | bool | None = None) -> str:
+    """Write the files of a folder into the repository that the options name, as one commit, and delete those of the
+    names ``replaced`` that the folder lacks. Returns the address of the commit; a HyperXError has the reason if it
+    cannot be written."""
+    repo, revision = config.repo or "", config.revision
     if not re.fullmatch(_REPO, repo, re.ASCII):
         raise HyperXError(f"expected a repository of the hub, OWNER/NAME; found {repo!r}")
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
@@ -121,13 +108,13 @@ def upload(
     own = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     api = HfApi(token=token, library_name="hyperx")
     try:
-        api.create_repo(repo, private=private or None, exist_ok=True)
+        api.create_repo(repo, private=config.private or None, exist_ok=True)
         if revision is not None and not revision.startswith("refs/"):
             api.create_branch(repo, branch=revision, exist_ok=True)
         left = {*api.list_repo_files(repo, revision=revision)} & {*replaced} - {*own}
         added = [CommitOperationAdd(name, path) for name, path in own.items()]
         deleted = [CommitOperationDelete(name) for name in sorted(left)]
-        message = message or "Upload a model of Hyper-X"
+        message = config.message or "Upload a model of Hyper-X"
         return api.create_commit(repo, [*added, *deleted], commit_message=message, revision=revision).commit_url
     except Exception as error:
         raise HyperXError(f"{repo} cannot be written: {reason(error, repo, revision, writes=True)}") from error

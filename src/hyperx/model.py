@@ -17,7 +17,7 @@ from torch import Tensor, nn
 
 import hyperx
 from hyperx import add_on_file, checkpoint, packing, typology
-from hyperx.config import AddOnConfig, EncoderPart, ModelConfig
+from hyperx.config import AddOnConfig, EncoderPart, ModelConfig, PushConfig
 from hyperx.data.batch.windows import FastTokenizer, SubwordEncoder, Subwords, pad_windows
 from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.sentence import Prediction
@@ -288,17 +288,17 @@ class HyperX(nn.Module):
             if before is not None and inside:
                 shutil.copytree(before / checkpoint.ENCODER, staged / checkpoint.ENCODER)
             files = [add_ons] if isinstance(add_ons, str | Path) else add_ons
-            return sharing.push(
-                staged,
-                repo_id,
-                add_ons=[add_on_file.located(_path("add_ons", file)) for file in files],
-                encoder=checkpoint.INSIDE if inside else None,
-                licence=license,
+            config = PushConfig(
+                folder=staged,
+                repo=repo_id,
+                add_on=tuple(add_on_file.located(_path("add_ons", file)) for file in files),
+                model_name_or_path=checkpoint.INSIDE if inside else None,
+                license=license,
                 private=private,
                 revision=revision,
                 message=commit_message,
-                token=token,
             )
+            return sharing.push(config, token=token)
 
     def load_tensors(self, tensors: Mapping[str, Tensor], names: Sequence[str] | None = None) -> None:
         """Load weights, which must have exactly these names (by default those of :meth:`trained_names`); raises a

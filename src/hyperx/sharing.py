@@ -14,7 +14,7 @@ from typing import Any, get_args
 from hyperx import checkpoint
 from hyperx.add_on_file import misfits, read_header
 from hyperx.card import model_card
-from hyperx.config import TrainConfig
+from hyperx.config import PushConfig, TrainConfig
 from hyperx.data.locate.places import SPLIT_NAMES, Hub
 from hyperx.data.locate.spec import DataRecord
 from hyperx.errors import CheckpointError
@@ -30,29 +30,11 @@ _PLACES = {"_name_or_path", "name_or_path", "tokenizer_file"}
 """Where the libraries note the paths of an encoder that is stored in a checkpoint."""
 
 
-def push(
-    folder: Path,
-    repo: str,
-    *,
-    add_ons: Sequence[Path] = (),
-    encoder: str | None = None,
-    licence: str | None = None,
-    private: bool = False,
-    revision: str | None = None,
-    message: str | None = None,
-    token: str | bool | None = None,
-) -> str:
+def push(config: PushConfig, *, token: str | bool | None = None) -> str:
     """Write a checkpoint, add-ons and a model card into a repository of the hub, as one commit.
 
     Args:
-        folder: the checkpoint.
-        repo: ``owner/name``; it is made if there is none.
-        add_ons: files of add-ons of this checkpoint.
-        encoder: the encoder's name on the hub, if training read it from a local folder.
-        licence: that of the model, by the hub's name; by default that of all training data, if it is one and known.
-        private: whether a new repository is private.
-        revision: the branch, which is made if there is none.
-        message: of the commit.
+        config: what to write, and where; ``folder`` is the checkpoint itself, and add-ons are files here.
         token: for the hub, if it is another one than that of the environment or of ``hf auth login``.
 
     Returns:
@@ -62,8 +44,9 @@ def push(
         CheckpointError: if a file is missing, damaged, or an add-on of another model.
         HyperXError: if the repository cannot be written, with the reason.
     """
+    folder, repo, encoder = config.folder or Path(), config.repo or "", config.model_name_or_path
     settings, weights = checkpoint.read_config(folder), sha256(folder / checkpoint.WEIGHTS)
-    headers = {path: read_header(path) for path in add_ons}
+    headers = {path: read_header(path) for path in config.add_on}
     for path, header in headers.items():
         for problem in misfits(path, header, settings, weights):
             raise CheckpointError(problem)
@@ -76,16 +59,14 @@ def push(
         if told not in (settings.encoder, encoder, checkpoint.INSIDE):
             name_it = "whoever loads the model must name theirs, unless you name one of the hub (--model_name_or_path)"
             log.warning("the encoder is a local folder, of which only the name %r is told: %s", told, name_it)
-        for path in add_ons:
+        for path in headers:
             shutil.copyfile(path, staged / path.name)
         names = {path.name: header.add_on for path, header in headers.items()}
-        card = model_card(folder, repo, names, encoder=encoder, licence=licence)
+        card = model_card(folder, repo, names, encoder=encoder, licence=config.license)
         if "\nlicense: " not in card:
             log.warning("the card tells no licence, as that of some training data is not known; name one (--license)")
         write_text(staged / checkpoint.README, card)
-        return upload(
-            staged, repo, replaced=checkpoint.SHARED, private=private, revision=revision, message=message, token=token
-        )
+        return upload(staged, config, replaced=checkpoint.SHARED, token=token)
 
 
 def fill(folder: Path, target: Path, *, encoder: str | None = None) -> None:

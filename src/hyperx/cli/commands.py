@@ -6,6 +6,7 @@ import shlex
 import shutil
 from collections import Counter
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 from hyperx import packing
@@ -333,16 +334,7 @@ def push(arguments: Sequence[str]) -> None:
         raise ConfigError(problems)
     from hyperx import sharing
 
-    address = sharing.push(
-        folder,
-        config.repo,
-        add_ons=add_ons,
-        encoder=config.model_name_or_path,
-        licence=config.license,
-        private=config.private,
-        revision=config.revision,
-        message=config.message,
-    )
+    address = sharing.push(replace(config, folder=folder, add_on=add_ons))
     name = config.repo if config.revision is None else f"{config.repo}@{config.revision}"
     print(f"Pushed: {address}\nUse it with: hyperx predict --checkpoint {name} --language LANGUAGE")
 
