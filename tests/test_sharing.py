@@ -11,7 +11,6 @@ import re
 import shutil
 import subprocess
 import sys
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -476,55 +475,51 @@ def failing(hub: Hub) -> None:
     hub.fault = 500
 
 
-@pytest.mark.parametrize(
-    ("prepare", "token", "told"),
-    [
-        (None, "hf_eve", "the hub has no ada/model that you may see; check its name, and if it is private log in"),
-        (private, None, "the hub has no ada/model that you may see"),
-        (private, "hf_eve", "the hub has no ada/model that you may see"),
-        (private, "hf_wrong", "the hub does not know your token; log in with `hf auth login`, or set HF_TOKEN"),
-        (gated, None, "ada/model is gated: ask for access at http"),
-        (other_model, None, "ada/model on the hub is no model of Hyper-X: it has no hyperx.json"),
-        (gone, None, "the hub cannot be reached ("),
-        (failing, None, "the hub has a fault of its own, status 500; try again later"),
-    ],
-)
-def test_why_a_model_cannot_be_had(
-    hub: Hub, monkeypatch: pytest.MonkeyPatch, prepare: Callable[[Hub], None] | None, token: str | None, told: str
-) -> None:
+@pytest.fixture
+def asked_by(request: pytest.FixtureRequest, hub: Hub, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The hub as it is prepared, if it is, and the token of who asks it, if there is one."""
+    prepare, token = request.param
     monkeypatch.setenv("HF_TOKEN", token or "")
     if prepare:
         prepare(hub)
-    with pytest.raises(CheckpointError) as caught:
+
+
+@pytest.mark.parametrize(
+    ("asked_by", "told"),
+    [
+        ((None, "hf_eve"), "the hub has no ada/model that you may see; check its name, and if it is private log in"),
+        ((private, None), "the hub has no ada/model that you may see"),
+        ((private, "hf_eve"), "the hub has no ada/model that you may see"),
+        ((private, "hf_wrong"), "the hub does not know your token; log in with `hf auth login`, or set HF_TOKEN"),
+        ((gated, None), "ada/model is gated: ask for access at http"),
+        ((other_model, None), "ada/model on the hub is no model of Hyper-X: it has no hyperx.json"),
+        ((gone, None), "the hub cannot be reached ("),
+        ((failing, None), "the hub has a fault of its own, status 500; try again later"),
+    ],
+    indirect=["asked_by"],
+)
+@pytest.mark.usefixtures("asked_by")
+def test_why_a_model_cannot_be_had(told: str) -> None:
+    with pytest.raises(CheckpointError, match=re.escape(told)):
         HyperX.from_pretrained("ada/model")
-    assert told in str(caught.value)
 
 
 @pytest.mark.parametrize(
-    ("prepare", "token", "told"),
+    ("asked_by", "told"),
     [
-        (None, None, "the hub asks who you are; log in with `hf auth login`, or set HF_TOKEN"),
-        (None, "hf_wrong", "the hub does not know your token; log in"),
-        (None, "hf_eve", "ada/model cannot be written: your token may not write to ada/model"),
-        (other_model, "hf_eve", "your token may not write to ada/model"),
-        (gone, "hf_ada", "the hub cannot be reached ("),
-        (failing, "hf_ada", "the hub has a fault of its own, status 500"),
+        ((None, None), "the hub asks who you are; log in with `hf auth login`, or set HF_TOKEN"),
+        ((None, "hf_wrong"), "the hub does not know your token; log in"),
+        ((None, "hf_eve"), "ada/model cannot be written: your token may not write to ada/model"),
+        ((other_model, "hf_eve"), "your token may not write to ada/model"),
+        ((gone, "hf_ada"), "the hub cannot be reached ("),
+        ((failing, "hf_ada"), "the hub has a fault of its own, status 500"),
     ],
+    indirect=["asked_by"],
 )
-def test_why_a_model_cannot_be_pushed(
-    hub: Hub,
-    model: HyperX,
-    monkeypatch: pytest.MonkeyPatch,
-    prepare: Callable[[Hub], None] | None,
-    token: str | None,
-    told: str,
-) -> None:
-    monkeypatch.setenv("HF_TOKEN", token or "")
-    if prepare:
-        prepare(hub)
-    with pytest.raises(HyperXError) as caught:
+@pytest.mark.usefixtures("asked_by")
+def test_why_a_model_cannot_be_pushed(model: HyperX, told: str) -> None:
+    with pytest.raises(HyperXError, match=re.escape(told)):
         model.push_to_hub("ada/model")
-    assert told in str(caught.value)
 
 
 @pytest.mark.usefixtures("isolated")
