@@ -45,6 +45,14 @@ def missing_encoder(name: str | Path) -> str | None:
     return None if on_hub or in_home(name).exists() else f"{name}: expected an encoder, found no such file or folder"
 
 
+def not_new(folder: Path | None) -> str | None:
+    """That a folder to be written is not named, or there already and not empty; None if it can be written."""
+    if folder is None:
+        return "name a new folder"
+    taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
+    return f"{folder} exists already; name a new folder" if taken else None
+
+
 def is_utf8(value: Any) -> bool:
     """Whether all text and paths in a value are UTF-8, so that JSON files can hold them."""
     with contextlib.suppress(UnicodeEncodeError):

@@ -25,7 +25,7 @@ from hyperx.config import (
     TrainConfig,
 )
 from hyperx.errors import CheckpointError, ConfigError, HyperXError, problem_list
-from hyperx.files import missing_encoder
+from hyperx.files import missing_encoder, not_new
 from hyperx.languages import Language, canonical, is_language, known_languages
 from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair
@@ -164,11 +164,9 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ..
     from hyperx import checkpoint
     from hyperx.add_on_file import checked_add_ons
 
-    problems, folder, output = value_problems(config), config.folder or Path(), config.output or Path()
-    if config.output is None:
-        problems.append("--output: name a new folder for the small checkpoint")
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        problems.append(f"--output: {output} exists already; name a new folder")
+    problems = value_problems(config)
+    if problem := not_new(config.output):
+        problems.append(f"--output: {problem}")
     if config.bits not in packing.BITS:
         problems.append(f"--bits: expected 8 or 32; found {config.bits}")
     if config.encoder_bits not in (None, *packing.ENCODER_BITS):
@@ -178,7 +176,7 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ..
     if config.folder is None:
         raise ConfigError(["name a checkpoint or the output folder of a run", *problems])
     try:
-        folder = checkpoint.resolve(folder)
+        folder = checkpoint.resolve(config.folder)
         settings, sizes = checkpoint.read_config(folder), checkpoint.read_sizes(folder)
         add_ons = checked_add_ons(config.add_on, settings, folder, problems)
     except CheckpointError as error:
@@ -192,7 +190,7 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ..
         problems.append("--encoder_bits: the encoder's layers were not trained; leave it out")
     if problems:
         raise ConfigError(problems)
-    return folder, output, add_ons
+    return folder, config.output or Path(), add_ons
 
 
 def export(arguments: Sequence[str]) -> None:

@@ -17,7 +17,7 @@ from hyperx import checkpoint
 from hyperx.config import COOLEST, HOTTEST, CalibrateConfig, EvaluateConfig, Trained
 from hyperx.errors import ConfigError, DataError
 from hyperx.evaluation.scoring import find_data, read_splits
-from hyperx.files import read_json, write_json
+from hyperx.files import not_new, read_json, write_json
 from hyperx.options import value_problems
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
@@ -78,8 +78,8 @@ def calibrate(config: CalibrateConfig) -> tuple[Path, list[tuple[Any, ...]]]:
     _, options, data = find_data(EvaluateConfig(**given, eval_ckpt=folder, split="dev"), problems)
     if output is None and (checkpoint.read_only(folder) or not os.access(folder, os.W_OK)):
         problems.append(f"--output: {folder.name} is not written into; name a new folder for a calibrated copy")
-    elif output is not None and output.exists() and (not output.is_dir() or any(output.iterdir())):
-        problems.append(f"--output: {output} exists already; name a new folder")
+    elif output is not None and (problem := not_new(output)):
+        problems.append(f"--output: {problem}")
     if problems:
         raise ConfigError(problems)
     import torch

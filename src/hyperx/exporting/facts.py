@@ -11,7 +11,7 @@ from hyperx import checkpoint
 from hyperx.add_on_file import checked_add_ons
 from hyperx.config import ExportConfig, ModelConfig
 from hyperx.errors import CheckpointError, ConfigError, HyperXError
-from hyperx.files import missing_encoder
+from hyperx.files import missing_encoder, not_new
 from hyperx.options import value_problems
 from hyperx.packing import BITS
 from hyperx.pairs import TaskLanguagePair
@@ -52,11 +52,9 @@ def runtime() -> Any:
 def checked_export(config: ExportConfig, settings: ModelConfig | None = None) -> ExportConfig:
     """The options, with the places of files; raises a ConfigError with all that is wrong with them, before weights or
     PyTorch are loaded. Of a model that is loaded already the settings are given."""
-    problems, output = value_problems(config), config.output
-    if output is None:
-        problems.append("--output: name a new folder")
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        problems.append(f"--output: {output} exists already; name a new folder")
+    problems = value_problems(config)
+    if problem := not_new(config.output):
+        problems.append(f"--output: {problem}")
     if config.bits not in BITS:
         problems.append(f"--bits: expected 8 or 32; found {config.bits}")
     elif config.bits == 8 and config.format != "onnx":

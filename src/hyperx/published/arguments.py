@@ -16,6 +16,7 @@ from typing import Any
 from hyperx.config import PUBLISHED, ArchitectureOptions, HypernetworkOptions, ImportConfig
 from hyperx.data.read.labels import UD_RELATIONS
 from hyperx.errors import CheckpointError, ConfigError, itemised
+from hyperx.files import not_new
 from hyperx.languages import language_problems
 from hyperx.options import made, option_types, value_problems
 from hyperx.pairs import TaskLanguagePair
@@ -115,10 +116,8 @@ def checked_options(config: ImportConfig) -> tuple[Path, Path]:
         hint = f"; name one of the checkpoints in it, such as {max(inner)[1]}" if inner else ""
         what = f"has no {ARGUMENTS}" if folder.is_dir() else "is no folder"
         problems.append(f"{folder} {what}: expected a checkpoint of the published program{hint}")
-    if config.output is None:
-        problems.append("--output: name a new folder for the checkpoint")
-    elif output.exists() and (not output.is_dir() or any(output.iterdir())):
-        problems.append(f"--output: {output} exists already; name a new folder")
+    if problem := not_new(config.output):
+        problems.append(f"--output: {problem}")
     if problems:
         raise ConfigError(problems)
     return folder, output
