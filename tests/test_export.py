@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import logging
 import os
 import shutil
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -23,7 +25,7 @@ from hyperx.cli import main
 from hyperx.config import AddOnConfig
 from hyperx.data.read.sentence import Sentence
 from hyperx.encoders.loading import load_tokenizer
-from hyperx.exporting import facts
+from hyperx.exporting import facts, writing
 from hyperx.exporting.fixed import SmallEmbedding, in_blocks
 from hyperx.exporting.running import ExportedModel
 from hyperx.model import HyperX
@@ -308,6 +310,19 @@ def test_adapters_are_where_the_library_looks_for_them(norms: bool, tmp_path: Pa
         assert tuple(sorted(numbers, key=numbers.__getitem__)) == model.config.labels[pair.partition("#")[0]]
         for hook in hooks:
             hook.remove()
+
+
+def test_others_are_heard_while_it_writes(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, tmp_path: Path
+) -> None:
+    def write(*_: object) -> None:
+        logging.getLogger("other").warning("heard")
+        warnings.warn("heard", stacklevel=1)
+
+    monkeypatch.setattr(writing, "write_adapters", lambda folder, *_: write((folder / "encoder").mkdir()))
+    with pytest.warns(UserWarning, match="heard"):
+        hyperx.export(with_tokenizer(tiny_model()), pairs=PAIRS[:1], format="adapters", output=tmp_path / "out")
+    assert "heard" in caplog.messages
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

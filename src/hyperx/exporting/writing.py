@@ -74,15 +74,16 @@ def export_pairs(config: ExportConfig, model: HyperX | None = None) -> Path:
         path, known = place / "tokenizer_config.json", {"tokenizer_class": "PreTrainedTokenizerFast"}
         write_json(path, json.loads(path.read_text(encoding="utf-8")) | known)
 
-    training, device, logs = model.training, model.word_embeddings.device, logging.root.manager.disable
+    training, device, exporter = model.training, model.word_embeddings.device, logging.getLogger("torch.onnx")
+    level = exporter.level
     try:
         model.eval().cpu()
-        logging.disable(logging.WARNING)  # PyTorch and ONNX Runtime tell much of how they export
+        exporter.setLevel(logging.ERROR)  # it tells of packages that it does not need
         with torch.no_grad(), warnings.catch_warnings():
-            warnings.simplefilter("ignore")
+            warnings.filterwarnings("ignore", module="torch|copyreg|onnx")  # of how they call one another
             checkpoint.write_folder(output, fill)
     finally:
-        logging.disable(logs)
+        exporter.setLevel(level)
         model.train(training).to(device)
     return output
 
@@ -114,8 +115,10 @@ def write_program(folder: Path, model: HyperX, pairs: Sequence[TaskLanguagePair]
         return
     runtime()
     from onnxruntime.quantization import QuantType, quantize_dynamic
+    from onnxruntime.quantization.quant_utils import add_pre_process_metadata
 
     graph = written.model_proto
+    add_pre_process_metadata(graph)  # else it advises what the exporter has done
     dimensions = {one.name: len(one.dims) for one in graph.graph.initializer}
     # What ends a feed-forward block loses by far the most; and a stack of matrices has no kernel.
     linear = {module: repr(name) for name, module in fixed.named_modules() if isinstance(module, nn.Linear)}
