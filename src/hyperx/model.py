@@ -610,10 +610,14 @@ class HyperX(nn.Module):
         shares = (weights / weights.sum()).tolist()
         return {languages[row]: shares[row] for row in weights.argsort(descending=True).tolist() if shares[row] > 0}
 
-    def most_of(self, pair: TaskLanguagePair) -> str:
-        """The greatest of the shares of what a pair reads, in words."""
-        shares = list(self.reads(pair).items())[:NEAREST]
-        return ", ".join(f"{name} {share:.0%}" for name, share in shares)
+    def shares(self, language: str, tasks: Iterable[str]) -> str:
+        """The greatest of the shares of what tasks read in a language, in words: ``pos dep: de 31%, nl 15%; ner: de 50%
+        ...``; nothing if the model has no hypernetwork."""
+        of: dict[str, list[str]] = {}
+        for task in tasks:
+            shares = [*self.reads(TaskLanguagePair(task, language)).items()][:NEAREST]
+            of.setdefault(", ".join(f"{name} {share:.0%}" for name, share in shares), []).append(task)
+        return "; ".join(f"{' '.join(own)}: {shares}" for shares, own in of.items() if shares)
 
     def made_of(self, language: str) -> str:
         """What a language without training data reads, in words."""
@@ -623,13 +627,9 @@ class HyperX(nn.Module):
         absent = canonical(language) not in map(canonical, self.config.languages)
         if absent and typology.data_folder() is None:
             return f"the mean of the trained languages; {typology.WEIGHS}"
-        tasks: dict[str, list[str]] = {}
-        for task in default_tasks(self.config):
-            pair = TaskLanguagePair(task, language)
-            if self.config.add_on_of(pair) is None:
-                told = f"{len(self.reads(pair))} languages, most of {self.most_of(pair)}"
-                tasks.setdefault(told, []).append(task)
-        return "a mean: " + "; ".join(f"for {' and '.join(own)} of {text}" for text, own in tasks.items())
+        has = self.config.add_on_of
+        tasks = [task for task in default_tasks(self.config) if has(TaskLanguagePair(task, language)) is None]
+        return f"a mean, the greatest shares for {self.shares(language, tasks)}"
 
     @never_compiled
     def _similar(self, pairs: Sequence[TaskLanguagePair]) -> Tensor | None:

@@ -269,11 +269,7 @@ def _print_languages_of(config: LanguagesConfig, folder: Path) -> None:
     header, rows = ["code", "language", "trained on", f"nearest in {shown}", "reads, where it was not"], []
     for code in sorted(wanted, key=lambda code: not any(language == code for _, language in counts)):
         trained = [f"{task} {counts[task, code]}" for task in settings.kinds if (task, code) in counts]
-        means: dict[str, list[str]] = {}
-        for task in settings.kinds:
-            if (task, code) not in counts and (most := model.most_of(TaskLanguagePair(task, code))):
-                means.setdefault(most, []).append(task)
-        reads = "; ".join(f"{' '.join(tasks)}: {most}" for most, tasks in means.items())
+        reads = model.shares(code, [task for task in settings.kinds if (task, code) not in counts])
         nearest = ", ".join(f"{compared[other]} {similarity[place, other]:.2f}" for place, other in near.get(code, ()))
         name = known[code].name if code in known else ""
         rows.append([own.get(code, code), name, ", ".join(trained), nearest, reads])
