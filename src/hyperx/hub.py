@@ -103,19 +103,17 @@ def upload(folder: Path, config: PushConfig, *, replaced: Sequence[str], token: 
     repo, revision = config.repo or "", config.revision
     if not re.fullmatch(_REPO, repo, re.ASCII):
         raise HyperXError(f"expected a repository of the hub, OWNER/NAME; found {repo!r}")
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi
+    from huggingface_hub import HfApi
 
-    own = {path.relative_to(folder).as_posix(): path for path in sorted(folder.rglob("*")) if path.is_file()}
     api = HfApi(token=token, library_name="hyperx")
     try:
         api.create_repo(repo, private=config.private or None, exist_ok=True)
         if revision is not None and not revision.startswith("refs/"):
             api.create_branch(repo, branch=revision, exist_ok=True)
-        left = {*api.list_repo_files(repo, revision=revision)} & {*replaced} - {*own}
-        added = [CommitOperationAdd(name, path) for name, path in own.items()]
-        deleted = [CommitOperationDelete(name) for name in sorted(left)]
         message = config.message or "Upload a model of Hyper-X"
-        return api.create_commit(repo, [*added, *deleted], commit_message=message, revision=revision).commit_url
+        return api.upload_folder(
+            repo_id=repo, folder_path=folder, commit_message=message, revision=revision, delete_patterns=[*replaced]
+        ).commit_url
     except Exception as error:
         raise HyperXError(f"{repo} cannot be written: {reason(error, repo, revision, writes=True)}") from error
 
