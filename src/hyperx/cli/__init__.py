@@ -9,6 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from typing import get_type_hints
 
 from hyperx.errors import HyperXError, UsageError, did_you_mean
 from hyperx.interruption import ending_at_once
@@ -81,8 +82,12 @@ def run(command: str, arguments: Sequence[str]) -> int:
     try:
         with ending_at_once(command):
             own = command if command in ("predict", "serve") else "commands"
-            module = importlib.import_module(f"hyperx.cli.{own}")
-            getattr(module, command.replace("-", "_"))(list(arguments))
+            work = getattr(importlib.import_module(f"hyperx.cli.{own}"), command.replace("-", "_"))
+            from hyperx.cli.options import parse, start_logging
+
+            config = parse(get_type_hints(work)["config"], arguments, command)
+            start_logging()
+            work(config)
             sys.stdout.flush()
     except HyperXError as error:
         from hyperx.tables import print_text

@@ -1,16 +1,15 @@
-"""The commands. Libraries that take long to load are imported once the options are checked: messages do not wait."""
+"""The commands, each with its options. Libraries that take long to load are imported once the options are checked:
+messages do not wait."""
 
 from __future__ import annotations
 
 import shlex
 import shutil
 from collections import Counter
-from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
 from hyperx import packing
-from hyperx.cli.options import parse, start_logging
 from hyperx.config import (
     AdaptConfig,
     CalibrateConfig,
@@ -35,10 +34,8 @@ PLOTS = (".png", ".svg")
 """Endings of the files that --plot draws."""
 
 
-def train(arguments: Sequence[str]) -> None:
+def train(config: TrainConfig) -> None:
     """Train and say what to do next."""
-    config = parse(TrainConfig, arguments, "train")
-    start_logging()
     from hyperx import checkpoint
     from hyperx.plan.options import plan_run
 
@@ -52,10 +49,8 @@ def train(arguments: Sequence[str]) -> None:
         print(f"Not trained, as no training pair has the task: {', '.join(untrained)}")
 
 
-def adapt(arguments: Sequence[str]) -> None:
+def adapt(config: AdaptConfig) -> None:
     """Learn a language beside a checkpoint, and print what it changed."""
-    config = parse(AdaptConfig, arguments, "adapt")
-    start_logging()
     from hyperx.plan.adaptation import plan_adaptation
 
     adaptation = plan_adaptation(config)
@@ -80,10 +75,8 @@ def adapt(arguments: Sequence[str]) -> None:
     print(f"Learnt: {learnt.output} ({size}). Use it with: {shlex.join(words)}")
 
 
-def evaluate(arguments: Sequence[str]) -> None:
+def evaluate(config: EvaluateConfig) -> None:
     """Score a checkpoint and print the table."""
-    config = parse(EvaluateConfig, arguments, "evaluate")
-    start_logging()
     from hyperx.evaluation.scoring import evaluate_checkpoint
 
     scores = evaluate_checkpoint(config)
@@ -93,10 +86,8 @@ def evaluate(arguments: Sequence[str]) -> None:
         print(f"Scores by label are in {scores.tables}{others}")
 
 
-def calibrate(arguments: Sequence[str]) -> None:
+def calibrate(config: CalibrateConfig) -> None:
     """Fit the temperatures of a checkpoint's confidences, and print them."""
-    config = parse(CalibrateConfig, arguments, "calibrate")
-    start_logging()
     from hyperx.evaluation.calibration import calibrate
 
     folder, fits = calibrate(config)
@@ -108,10 +99,8 @@ def calibrate(arguments: Sequence[str]) -> None:
     print(f"Calibrated: {folder}. See how far it holds with: hyperx evaluate --eval_ckpt {folder} --calibration")
 
 
-def check(arguments: Sequence[str]) -> None:
+def check(config: CheckConfig) -> None:
     """Count the data of a run and list its problems; raises a HyperXError if there are any."""
-    config = parse(CheckConfig, arguments, "check")
-    start_logging()
     from hyperx.plan.options import plan_run
     from hyperx.plan.report import inspect_data
 
@@ -125,10 +114,8 @@ def check(arguments: Sequence[str]) -> None:
     print_text(f"No problems{notes}. Start training with the same options: hyperx train")
 
 
-def compress(arguments: Sequence[str]) -> None:
+def compress(config: CompressConfig) -> None:
     """Write a checkpoint in few bytes, and print how many its parts take before and after."""
-    config = parse(CompressConfig, arguments, "compress")
-    start_logging()
     from hyperx import checkpoint
 
     folder, output, add_ons = _checked_folders(config)
@@ -193,10 +180,8 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ..
     return folder, config.output or Path(), add_ons
 
 
-def export(arguments: Sequence[str]) -> None:
+def export(config: ExportConfig) -> None:
     """Write pairs without the hypernetwork, and say how they are used."""
-    config = parse(ExportConfig, arguments, "export")
-    start_logging()
     from hyperx.exporting.facts import checked_export
 
     config = checked_export(config)
@@ -209,9 +194,8 @@ def export(arguments: Sequence[str]) -> None:
     print(f"Exported, {size / 1e6:.1f} MB.{use}")
 
 
-def languages(arguments: Sequence[str]) -> None:
+def languages(config: LanguagesConfig) -> None:
     """Print the table of languages; raises a HyperXError if none is called by the words."""
-    config = parse(LanguagesConfig, arguments, "languages")
     words = config.words
     if config.plot is not None and config.plot.suffix not in PLOTS:
         raise ConfigError([f"--plot: expected a file {' or '.join(PLOTS)}; found {config.plot}"])
@@ -289,30 +273,27 @@ def _is_called(language: Language, word: str) -> bool:
     return any(word.lower() in name.lower() for name in names)
 
 
-def models(arguments: Sequence[str]) -> None:
+def models(config: ModelsConfig) -> None:
     """Print the table of ready-made models, or cards; raises a HyperXError if there is no such model."""
-    names = parse(ModelsConfig, arguments, "models").names
     from hyperx import checkpoint
 
-    for name in names:
+    for name in config.names:
         from hyperx.card import card
 
         print(card(checkpoint.resolve(Path(name)), name))
     rows = []
-    for name, folder in checkpoint.ready_made().items() if not names else ():
+    for name, folder in checkpoint.ready_made().items() if not config.names else ():
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
         rows.append([name, checkpoint.read_config(folder).trained_on, f"{size:.1f} MB", str(folder)])
     if rows:
         header = ["name", "trained on", "size", "folder"]
         print_table("Ready-made models, the default one last", header, rows, text_columns=len(header))
-    elif not names:
+    elif not config.names:
         print_text("No model comes with this package. Train one: hyperx train --help")
 
 
-def push(arguments: Sequence[str]) -> None:
+def push(config: PushConfig) -> None:
     """Write a checkpoint into a repository of the hub, and say how others use it."""
-    config = parse(PushConfig, arguments, "push")
-    start_logging()
     from hyperx import checkpoint
     from hyperx.add_on_file import checked_add_ons
 
@@ -333,10 +314,8 @@ def push(arguments: Sequence[str]) -> None:
     print(f"Pushed: {address}\nUse it with: hyperx predict --checkpoint {name} --language LANGUAGE")
 
 
-def import_published(arguments: Sequence[str]) -> None:
+def import_published(config: ImportConfig) -> None:
     """Import and say what to do next."""
-    config = parse(ImportConfig, arguments, "import-published")
-    start_logging()
     from hyperx.published.arguments import checked_options
 
     checked_options(config)

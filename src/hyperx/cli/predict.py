@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import tee
@@ -17,7 +17,6 @@ from tqdm import tqdm
 
 from hyperx import checkpoint
 from hyperx.add_on_file import checked_add_ons
-from hyperx.cli.options import parse, start_logging
 from hyperx.config import PredictConfig, ServeConfig
 from hyperx.data.read.base import Request
 from hyperx.data.read.detection import AUTO, detection_problem
@@ -43,10 +42,8 @@ from hyperx.prediction.request import language_problem, predicted_tasks, predict
 log = logging.getLogger(__name__)
 
 
-def predict(arguments: Sequence[str]) -> None:
+def predict(config: PredictConfig) -> None:
     """Tag a stream, each sentence as soon as it is labelled."""
-    config = parse(PredictConfig, arguments, "predict")
-    start_logging()
     config = checked(config)
     tell_formats(config)
     faults, count = FirstFaults(most=5), 0

@@ -5,11 +5,9 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
-from collections.abc import Sequence
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 
-from hyperx.cli.options import parse, start_logging
 from hyperx.cli.predict import checked_model
 from hyperx.config import ServeConfig
 from hyperx.errors import ConfigError
@@ -18,10 +16,8 @@ from hyperx.options import value_problems
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 
 
-def serve(arguments: Sequence[str]) -> None:
+def serve(config: ServeConfig) -> None:
     """Answer requests until the process is asked to end, and then those that it holds."""
-    config = parse(ServeConfig, arguments, "serve")
-    start_logging()
     problems = value_problems(config)
     folder, add_ons = checked_model(config, config.folder, problems)
     config = replace(config, folder=folder, add_on=add_ons)
