@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,8 @@ class Address:
 
 
 def fetched(address: Address, names: Sequence[str], access: Access) -> Path:
-    """The folder in the hub's cache with those of the named files that a repository has; nothing else is fetched.
+    """The folder in the hub's cache with those of the named files (or patterns) that a repository has; nothing else is
+    fetched.
 
     Raises:
         CheckpointError: if it cannot be had, with the reason and what to do, or a file is none of the repository's own.
@@ -70,10 +71,7 @@ def fetched(address: Address, names: Sequence[str], access: Access) -> Path:
         folder = Path(
             snapshot_download(
                 address.repo,
-                revision=revision,
-                cache_dir=access.cache_dir,
-                token=access.token,
-                local_files_only=access.local_files_only,
+                **asdict(replace(access, revision=revision)),
                 allow_patterns=[*names],
                 etag_timeout=SECONDS,
                 library_name="hyperx",
@@ -83,11 +81,10 @@ def fetched(address: Address, names: Sequence[str], access: Access) -> Path:
     except Exception as error:  # a lost connection is an exception of the HTTP library, which differs by version
         raise CheckpointError(reason(error, address.repo, revision)) from error
     cache = folder.parents[2].resolve()  # its files are links to what repositories share there
-    for path in map(folder.joinpath, names):
-        if path.is_symlink() or path.exists():
-            real = path.resolve()
-            if not (real.is_file() and real.is_relative_to(cache)):
-                raise CheckpointError(f"{path} is no regular file of the hub's cache; delete {folder}, and try again")
+    for path in (path for name in names for path in folder.glob(name)):
+        real = path.resolve()
+        if not (real.is_file() and real.is_relative_to(cache)):
+            raise CheckpointError(f"{path} is no regular file of the hub's cache; delete {folder}, and try again")
     return folder
 
 
@@ -122,7 +119,10 @@ def reason(error: BaseException, repo: str, revision: str | None, *, writes: boo
     """Why the hub or its cache does not give something, or does not take it, and what to do, in one line."""
     from huggingface_hub import constants, errors
 
-    found, address = [*_causes(error)], f"{constants.ENDPOINT}/{repo}"
+    found, address = [error], f"{constants.ENDPOINT}/{repo}"
+    while (cause := found[-1].__cause__) is not None:
+        found.append(cause)
+    at = "" if revision is None else f" at revision {revision}"
     status = {getattr(getattr(one, "response", None), "status_code", None) for one in found}
 
     def among(*kinds: type[BaseException]) -> bool:
@@ -131,7 +131,7 @@ def reason(error: BaseException, repo: str, revision: str | None, *, writes: boo
     if among(errors.GatedRepoError):
         return f"{repo} is gated: ask for access at {address}, then {_LOG_IN}"
     if among(errors.OfflineModeIsEnabled):
-        need = "the hub is not asked" if writes else f"{repo} is not in the hub's cache{_at(revision)}"
+        need = "the hub is not asked" if writes else f"{repo} is not in the hub's cache{at}"
         return f"{need}, as HF_HUB_OFFLINE is set; unset it to go online"
     if among(errors.RevisionNotFoundError):
         return f"{repo} has no revision {revision}; name a branch, a tag or a commit of {address}"
@@ -146,7 +146,7 @@ def reason(error: BaseException, repo: str, revision: str | None, *, writes: boo
     if among(errors.RepositoryNotFoundError) or 401 in status:
         return f"the hub has no {repo} that you may see; check its name, and if it is private {_LOG_IN}"
     if among(errors.LocalEntryNotFoundError) and len(found) == 1:
-        return f"{repo} is not in the hub's cache{_at(revision)}, and only the cache was to be asked (local_files_only)"
+        return f"{repo} is not in the hub's cache{at}, and only the cache was to be asked (local_files_only)"
     if faults := {one for one in status if one is not None and one >= 500}:
         return f"the hub has a fault of its own, status {', '.join(map(str, faults))}; try again later"
     told = next((one for one in found if isinstance(one, errors.HfHubHTTPError)), found[-1])
@@ -155,14 +155,3 @@ def reason(error: BaseException, repo: str, revision: str | None, *, writes: boo
     if among(ConnectionError) or "TransportError" in {kind.__name__ for one in found for kind in type(one).__mro__}:
         return f"the hub cannot be reached ({words}); check the network, or name a local folder"
     return words
-
-
-def _at(revision: str | None) -> str:
-    return "" if revision is None else f" at revision {revision}"
-
-
-def _causes(error: BaseException | None) -> Iterator[BaseException]:
-    """An exception and those that it was raised from."""
-    while error is not None:
-        yield error
-        error = error.__cause__

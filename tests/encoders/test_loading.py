@@ -199,7 +199,7 @@ def test_missing_weights_pickles_and_slow_tokenizers_are_refused(folder: Path, m
 @pytest.mark.parametrize("name", ["./absent", "/absent/x", "a/b/c", "~nobody-here/x", "absent.bin", "", Path("a/b")])
 def test_absent_paths_never_ask_the_hub(name: str | Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setattr(loading, "_download", lambda _: pytest.fail("asked the hub"))
+    monkeypatch.setattr(loading, "fetched", lambda *_: pytest.fail("asked the hub"))
     with pytest.raises(EncoderError, match="expected"):
         load_encoder(name)
 
@@ -245,7 +245,7 @@ def test_a_connection_lost_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -
         raise Exception("peer closed the connection")  # as HTTP libraries have it: no OSError
 
     monkeypatch.setattr("huggingface_hub.snapshot_download", lose)
-    with pytest.raises(EncoderError, match="could not be fetched from the hub: peer closed the connection"):
+    with pytest.raises(EncoderError, match=r"could not be fetched from the hub: .*peer closed the connection"):
         load_encoder("someone/encoder")
 
 

@@ -19,9 +19,9 @@ from hyperx.device import not_finite
 from hyperx.encoders.embedded import EMBEDDED, EMBEDDED_HEAD_LAYER, find_embedded_file, load_embedded
 from hyperx.encoders.families import LAYOUTS
 from hyperx.encoders.masked_lm import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-from hyperx.errors import EncoderError, did_you_mean, listing
+from hyperx.errors import CheckpointError, EncoderError, did_you_mean, listing
 from hyperx.files import in_home, missing_encoder
-from hyperx.hub import SECONDS, Access
+from hyperx.hub import Access, Address, fetched
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
@@ -109,7 +109,12 @@ def encoder_folder(name: str | Path, *, weights: bool = True, access: Access = A
         if folder.is_file() or missing_encoder(name):
             raise EncoderError(f"{name}: expected an encoder, found no such folder. {_ELSE}")
         files = [*_DESCRIPTION, SAFE_WEIGHTS_NAME, "model-*.safetensors"] if weights else _DESCRIPTION
-        folder = _download(str(name), files, access)
+        try:
+            folder = fetched(Address(str(name)), files, access)
+        except CheckpointError as error:
+            problem = f"found no such local folder, and it could not be fetched from the hub: {error}"
+            hint = did_you_mean(str(name), [EMBEDDED])
+            raise EncoderError(f"{name}: {problem}.{hint} {_ELSE}") from error
     if weights and not (folder / "config.json").is_file():
         raise EncoderError(f"{folder}: expected an encoder's folder, found no config.json in it. {_ELSE}")
     if weights and not any((folder / file).is_file() for file in (SAFE_WEIGHTS_NAME, SAFE_WEIGHTS_INDEX_NAME)):
@@ -121,35 +126,6 @@ def encoder_folder(name: str | Path, *, weights: bool = True, access: Access = A
             ' AutoModel.from_pretrained(a).save_pretrained(b); T.from_pretrained(a).save_pretrained(b)"'
         )
     return folder
-
-
-def _download(name: str, files: list[str], access: Access) -> Path:
-    """The model's folder in the hub's cache, from a single call, so that it fails at once without a network."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError, RepositoryNotFoundError
-
-    try:
-        # Sub-folders of hub models hold other formats (onnx, openvino), which are not read here.
-        return Path(
-            snapshot_download(
-                name,
-                cache_dir=access.cache_dir,
-                token=access.token,
-                local_files_only=access.local_files_only,
-                etag_timeout=SECONDS,
-                allow_patterns=files,
-                ignore_patterns=["*/*"],
-            )
-        )
-    except LocalEntryNotFoundError as error:
-        problem = f"found no such local folder, and the hub cannot be reached ({_first_line(error)})."
-        advice = f"Without a network, use {EMBEDDED} or a local folder."
-        raise EncoderError(f"{name}: {problem}{did_you_mean(name, [EMBEDDED])} {advice}") from error
-    except RepositoryNotFoundError as error:
-        problem = "found neither such a local folder nor such a model on the hub (a private one needs: hf auth login)."
-        raise EncoderError(f"{name}: {problem}{did_you_mean(name, [EMBEDDED])} {_ELSE}") from error
-    except Exception as error:  # including a lost connection, an exception of the HTTP library
-        raise EncoderError(f"{name}: could not be fetched from the hub: {_first_line(error)}. {_ELSE}") from error
 
 
 def _first_line(error: BaseException) -> str:
