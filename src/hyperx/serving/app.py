@@ -11,10 +11,10 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import asdict, replace
 from functools import lru_cache
-from typing import Annotated, Any
+from typing import Any
 
 import torch
-from fastapi import Body, FastAPI, Request
+from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -44,6 +44,10 @@ from hyperx.serving.queue import Job, Queue
 OPTIONS = "HYPERX_SERVE"
 """The variable of the environment that has the options as JSON, for the processes that uvicorn starts."""
 FAILED = "the server failed; its log says why"
+REFUSALS = {
+    400: "no JSON", 408: "the body was too slow", 413: "too large", 422: "what cannot be predicted",
+    503: "too much is held, or there was no answer in time: try again after Retry-After seconds",
+}  # fmt: skip
 
 
 class Server:
@@ -185,31 +189,12 @@ class Server:
         return generate_latest(registry)
 
 
-EXAMPLES: dict[str, Any] = {
-    "text": {"value": {"text": "Mustafa Kemal dün Ankara’da yeni bir kitap okudu.", "language": "tr"}},
-    "words": {"value": {"words": ["Ada", "liest", "."], "language": "de", "tasks": ["pos"], "confidence": True}},
-}
-BATCH: dict[str, Any] = {
-    "two languages": {
-        "value": {
-            "sentences": [{"text": "Angela Merkel wohnt in Berlin."}, {"text": "Ada kitap okudu.", "language": "tr"}],
-            "language": "de",
-            "tasks": ["ner"],
-        }
-    },
-}
-
-
 def create_app(config: ServeConfig, model: HyperX | None = None) -> FastAPI:
     """The application, with a model that is loaded now unless it is given."""
     server = Server(config, model)
     folder = "a model in memory" if model is not None else checkpoint.resolve(config.folder).name
-    statuses = {
-        400: "no JSON", 408: "the body was too slow", 413: "too large", 422: "what cannot be predicted",
-        503: "too much is held, or there was no answer in time: try again after Retry-After seconds",
-    }  # fmt: skip
     refusals: dict[int | str, dict[str, Any]] = {
-        status: {"model": Fault, "description": text} for status, text in statuses.items()
+        status: {"model": Fault, "description": text} for status, text in REFUSALS.items()
     }
     # The pages of documentation would be scripts of another host.
     app = FastAPI(title="Hyper-X", version=hyperx.__version__, docs_url=None, redoc_url=None, lifespan=server.running)
@@ -244,13 +229,13 @@ def create_app(config: ServeConfig, model: HyperX | None = None) -> FastAPI:
         return JSONResponse({"error": "\n".join(faults)}, 422)
 
     @app.post("/predict", response_model=Answer, responses=refusals)
-    async def predict(sentence: Annotated[One, Body(openapi_examples=EXAMPLES)], request: Request) -> Response:
+    async def predict(sentence: One, request: Request) -> Response:
         """Predict the labels of a sentence."""
         (line,) = await server.answer([sentence], sentence, None, request)
         return Response(line, media_type="application/json")
 
     @app.post("/predict/batch", response_model=Answers, responses=refusals)
-    async def predict_batch(batch: Annotated[Many, Body(openapi_examples=BATCH)], request: Request) -> Response:
+    async def predict_batch(batch: Many, request: Request) -> Response:
         """Predict the labels of sentences, of one language or several."""
         lines = await server.answer(batch.sentences, batch, batch.language, request)
         return Response('{"sentences": [' + ", ".join(map(str.rstrip, lines)) + "]}\n", media_type="application/json")

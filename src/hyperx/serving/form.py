@@ -9,6 +9,10 @@ from pydantic import BaseModel, ConfigDict, Field
 from hyperx.data.read.detection import AUTO
 
 Language = Annotated[str, Field(max_length=35, examples=["tr", AUTO])]
+EXAMPLES: list[Any] = [
+    {"text": "Mustafa Kemal dün Ankara’da yeni bir kitap okudu.", "language": "tr"},
+    {"words": ["Ada", "liest", "."], "language": "de", "tasks": ["pos"], "confidence": True},
+]
 
 
 class Item(BaseModel):
@@ -40,9 +44,15 @@ class Options(BaseModel):
 class One(Item, Options):
     """A sentence, with what is asked of the model."""
 
+    model_config = ConfigDict(json_schema_extra={"examples": EXAMPLES})
+
 
 class Many(Options):
     """Sentences, of any languages, with what is asked of the model."""
+
+    model_config = ConfigDict(
+        json_schema_extra={"examples": [{"sentences": [{"text": "Ada liest."}, EXAMPLES[0]], "language": "de"}]}
+    )
 
     language: Language | None = None
     sentences: list[Item] = Field(min_length=1)
