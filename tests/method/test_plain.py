@@ -15,7 +15,7 @@ from hyperx.method.adapter import AdapterWeights
 from hyperx.method.hypernetwork import PUBLISHED_STD
 from hyperx.method.plain import PlainAdapters
 from hyperx.model import HyperX
-from hyperx.prediction.request import tell_language
+from hyperx.prediction.predictor import Predictor
 from tiny import randomise, tiny_batch, tiny_bert, tiny_model
 
 SHARINGS = sorted(get_args(AdapterSharing))
@@ -166,5 +166,5 @@ def test_other_spellings_are_the_same_language() -> None:
 def test_a_language_without_data_is_told(caplog: pytest.LogCaptureFixture) -> None:
     model = tiny_model(adapters="language")
     with caplog.at_level(logging.INFO, "hyperx"):
-        tell_language(model.config, "de", model.made_of)
+        Predictor(model).tell_language("de")
     assert "no training pair had de" in caplog.text

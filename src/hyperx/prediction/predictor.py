@@ -21,7 +21,7 @@ from hyperx.errors import HyperXError
 from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters
 from hyperx.pairs import TaskLanguagePair
-from hyperx.prediction.request import tell_language
+from hyperx.prediction.request import default_tasks, language_problem, predictable
 from hyperx.tasks.base import Result, Task
 
 log = logging.getLogger(__name__)
@@ -83,14 +83,29 @@ class Predictor:
         self.model = model
 
     def tell_language(self, language: str) -> None:
-        """Log once if a language has no trained weights of its own; raises a HyperXError if the code names none."""
-        if language not in self.model.told:
-            tell_language(self.model.config, language, self.model.made_of)
-            self.model.told.add(language)
-            config, add_on = self.model.config, self.model.config.add_on_for(language)
-            unseen = canonical(language) not in config.trained_languages and add_on is None
-            if unseen and (known := self.model.expected):
-                log.info("in languages without training data it scored: %s", known)
+        """Log once if a language has no trained weights of its own, and what it reads, in words; raises a HyperXError
+        if the code names no language."""
+        if language in self.model.told:
+            return
+        config, made_of = self.model.config, self.model.made_of
+        if problem := language_problem(config, language):
+            raise HyperXError(problem)
+        self.model.told.add(language)
+        tasks = {task for task, own in config.trained_keys if own == canonical(language)}
+        add_on, predicted = config.add_on_for(language), predictable(config)
+        if add_on is not None:
+            learnt = ", ".join(f"{pair} ({count:,})" for pair, count in add_on.pairs.items())
+            log.info("%s reads its add-on, which learnt these pairs from so many sentences: %s", language, learnt)
+            if {*add_on.tasks} >= {*default_tasks(config)}:
+                return
+        if canonical(language) not in map(canonical, config.languages):
+            log.warning("language %s is new to the model: it reads %s", language, made_of(language))
+        elif not tasks:
+            log.info("no training pair had %s: it reads %s", language, made_of(language))
+        elif config.architecture.adapters == "hypernetwork" and predicted and tasks.isdisjoint(predicted):
+            log.info("%s was trained on raw text only: it reads the mean of the languages with labels", language)
+        if not tasks and add_on is None and (known := self.model.expected):
+            log.info("in languages without training data it scored: %s", known)
 
     def predict(
         self,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -88,27 +88,6 @@ def predicted_tasks(config: ModelConfig, names: Sequence[str] = ()) -> tuple[str
         else:
             log.info("%s: not predicted", what)
     return tuple(names) or default_tasks(config)
-
-
-def tell_language(config: ModelConfig, language: str, made_of: Callable[[str], str]) -> None:
-    """Log if a language has no trained weights of its own, and what it reads, in words; raises a HyperXError if the
-    code names no language."""
-    if problem := language_problem(config, language):
-        raise HyperXError(problem)
-    if (add_on := config.add_on_for(language)) is not None:
-        learnt = ", ".join(f"{pair} ({count:,})" for pair, count in add_on.pairs.items())
-        log.info("%s reads its add-on, which learnt these pairs from so many sentences: %s", language, learnt)
-        if {*add_on.tasks} >= {*default_tasks(config)}:
-            return
-    if canonical(language) not in map(canonical, config.languages):
-        log.warning("language %s is new to the model: it reads %s", language, made_of(language))
-        return
-    tasks = {task for task, own in config.trained_keys if own == canonical(language)}
-    predicted = predictable(config)
-    if not tasks:
-        log.info("no training pair had %s: it reads %s", language, made_of(language))
-    elif config.architecture.adapters == "hypernetwork" and predicted and tasks.isdisjoint(predicted):
-        log.info("%s was trained on raw text only: it reads the mean of the languages with labels", language)
 
 
 def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[str]) -> list[Sentence]:
