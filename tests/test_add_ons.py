@@ -21,10 +21,12 @@ import toy
 from hyperx import add_on_file
 from hyperx.cli import main
 from hyperx.config import AddOnConfig
+from hyperx.data.read.sentence import Sentence
 from hyperx.errors import CheckpointError, HyperXError
 from hyperx.method.add_on import PACE, ROW_PACE, AddOn
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
+from hyperx.prediction.predictor import Predictor
 from hyperx.training.loop import TrainingRun
 from tiny import randomise, tiny_batch, tiny_model
 
@@ -185,6 +187,40 @@ def test_a_file_is_small_and_read_again(written: tuple[Path, Path]) -> None:
         assert once("ner#de", IDS, MASK).logits.equal(plain("ner#de", IDS, MASK).logits)
     assert once.config == plain.config
     assert {tensor.dtype for tensor in load_file(file).values()} == {torch.float16}
+
+
+def test_kept_adapters_are_those_that_the_model_would_generate(
+    written: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To the bit, also after an add-on came or went."""
+    model, generate, asked = HyperX.from_pretrained(written[0]), HyperX.adapters, list[str]()
+    monkeypatch.setattr(
+        HyperX, "adapters", lambda own, pairs, *style: (asked.extend(map(str, pairs)), generate(own, pairs, *style))[1]
+    )
+    keeping = Predictor(model, kept=3)
+
+    def predicted(predictor: Predictor, language: str) -> list[Any]:
+        sentences, asked[:] = [Sentence(("Ada", "sees", "London")), Sentence(("cat",))], []
+        found = predictor.predict(sentences, tasks=["pos", "ner"], language=language, confidences=True)
+        return [(one.labels, one.confidences) for one in found]
+
+    def changes(language: str, generated: list[str]) -> list[Any]:
+        found = predicted(keeping, language)
+        assert asked == generated
+        assert found == predicted(Predictor(model), language)
+        return found
+
+    plain = changes("de", ["pos#de", "ner#de"])
+    assert changes("de", []) == plain
+    model.load_add_on(written[1])
+    added = changes("de", ["pos#de", "ner#de"])
+    assert added != plain
+    changes("en", ["pos#en", "ner#en"])
+    assert changes("de", ["pos#de", "ner#de"]) == added  # those least recently used went
+    model.remove_add_on("de")
+    assert changes("de", ["pos#de", "ner#de"]) == plain
+    model.load_add_on(written[1])
+    assert changes("de", ["pos#de", "ner#de"]) == added
 
 
 def test_it_may_be_merged_into_a_checkpoint(written: tuple[Path, Path], tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import logging
 import threading
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import lru_cache
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
@@ -77,10 +78,23 @@ class PairModel(Protocol):
 
 class Predictor:
     """Labels sentences with a model, of which nothing changes: it is in evaluation mode only while it works. Threads
-    take turns, pool by pool."""
+    take turns, pool by pool.
 
-    def __init__(self, model: PairModel) -> None:
-        self.model = model
+    Args:
+        model: the model.
+        kept: of how many pairs adapters are kept for later calls; only for a model that is not trained meanwhile.
+    """
+
+    def __init__(self, model: PairModel, *, kept: int = 0) -> None:
+        self.model, self._config = model, model.config
+        self._adapters = lru_cache(kept)(lambda pair, style: model.adapters([pair], style))
+
+    def _adapters_of(self, pair: TaskLanguagePair, style: str | None) -> Adapters | None:
+        """The adapters of a pair."""
+        if self.model.config is not self._config:  # an add-on came or went
+            self._config = self.model.config
+            self._adapters.cache_clear()
+        return self._adapters(pair, style)
 
     def tell_language(self, language: str) -> None:
         """Log once if a language has no trained weights of its own, and what it reads, in words; raises a HyperXError
@@ -135,7 +149,7 @@ class Predictor:
             self.tell_language(one)
         with self._working():
             encoder = SubwordEncoder(model.checked_tokenizer(), max_length=model.config.max_length)
-            shared = {task: model.adapters([TaskLanguagePair(task, one)], style) for task in tasks if one is not None}
+            shared = {task: self._adapters_of(TaskLanguagePair(task, one), style) for task in tasks if one is not None}
         each = language if one is None else itertools.repeat(one)
         places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
         for chunk in _chunks(zip(sentences, each, strict=False), pool or POOL * batch_size):
@@ -193,7 +207,7 @@ class Predictor:
         """The results of a pair for sentences given as windows, in order; for evaluation, which reads windows."""
         sentences = iter(sentences)
         with self._working():
-            adapters = self.model.adapters([pair], style)
+            adapters = self._adapters_of(pair, style)
         while pool := list(itertools.islice(sentences, POOL * batch_size)):
             with self._working():
                 results = self._labelled([pair] * len(pool), pool, batch_size, adapters)

@@ -43,6 +43,8 @@ from hyperx.serving.queue import Job, Queue
 
 OPTIONS = "HYPERX_SERVE"
 """The variable of the environment that has the options as JSON, for the processes that uvicorn starts."""
+KEPT = 12
+"""Of how many pairs adapters are kept; those of the ready-made model have 2 MB, of a base-sized one some 20."""
 FAILED = "the server failed; its log says why"
 REFUSALS = {
     400: "no JSON", 408: "the body was too slow", 413: "too large", 422: "what cannot be predicted",
@@ -59,12 +61,14 @@ class Server:
     """
 
     def __init__(self, config: ServeConfig, model: HyperX | None = None) -> None:
+        kept = KEPT if model is None else 0  # of another's model nobody knows whether it is trained
         if model is None:
             model = HyperX.from_pretrained(config.folder, encoder=config.model_name_or_path, add_ons=config.add_on)
             model.to(pick_device(no_cuda=config.no_cuda))
         if config.workers > 1:
             torch.set_num_threads(max(1, torch.get_num_threads() // config.workers))
-        self.config, self.model, self.predictor, self.writer = config, model, Predictor(model), JsonlWriter()
+        self.config, self.model, self.writer = config, model, JsonlWriter()
+        self.predictor = Predictor(model, kept=kept)
         self.asked = lru_cache(maxsize=256)(self._asked)  # what it logs is logged once
         self.asked(config.tasks, None)
         self.held = 0
