@@ -291,7 +291,7 @@ class HyperX(nn.Module):
             config = PushConfig(
                 folder=staged,
                 repo=repo_id,
-                add_on=tuple(add_on_file.located(_path("add_ons", file)) for file in files),
+                add_on=tuple(_path("add_ons", file) for file in files),
                 model_name_or_path=checkpoint.INSIDE if inside else None,
                 license=license,
                 private=private,

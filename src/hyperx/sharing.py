@@ -12,13 +12,13 @@ from pathlib import Path
 from typing import Any, get_args
 
 from hyperx import checkpoint
-from hyperx.add_on_file import misfits, read_header
+from hyperx.add_on_file import checked_add_ons, read_header
 from hyperx.card import model_card
 from hyperx.config import PushConfig, TrainConfig
 from hyperx.data.locate.places import SPLIT_NAMES, Hub
 from hyperx.data.locate.spec import DataRecord
 from hyperx.errors import CheckpointError
-from hyperx.files import checked, placeless, sha256, write_json, write_text
+from hyperx.files import checked, placeless, write_json, write_text
 from hyperx.hub import ADD_ON, upload
 from hyperx.options import option_types
 
@@ -34,7 +34,7 @@ def push(config: PushConfig, *, token: str | bool | None = None) -> str:
     """Write a checkpoint, add-ons and a model card into a repository of the hub, as one commit.
 
     Args:
-        config: what to write, and where; ``folder`` is the checkpoint itself, and add-ons are files here.
+        config: what to write, and where; ``folder`` is the checkpoint itself.
         token: for the hub, if it is another one than that of the environment or of ``hf auth login``.
 
     Returns:
@@ -45,13 +45,12 @@ def push(config: PushConfig, *, token: str | bool | None = None) -> str:
         HyperXError: if the repository cannot be written, with the reason.
     """
     folder, repo, encoder = config.folder or Path(), config.repo or "", config.model_name_or_path
-    settings, weights = checkpoint.read_config(folder), sha256(folder / checkpoint.WEIGHTS)
-    headers = {path: read_header(path) for path in config.add_on}
-    for path, header in headers.items():
-        for problem in misfits(path, header, settings, weights):
-            raise CheckpointError(problem)
-        if path.suffix != ADD_ON:
-            raise CheckpointError(f"{path}: expected an add-on whose name ends in {ADD_ON}; rename it")
+    settings, problems = checkpoint.read_config(folder), list[str]()
+    add_ons = checked_add_ons(config.add_on, settings, folder, problems)
+    names = [path for path in add_ons if path.suffix != ADD_ON]
+    problems += [f"--add_on: {path}: expected an add-on whose name ends in {ADD_ON}; rename it" for path in names]
+    if problems:
+        raise CheckpointError("\n".join(problems))
     with tempfile.TemporaryDirectory() as name:
         staged = Path(name)
         fill(folder, staged, encoder=encoder)
@@ -59,10 +58,10 @@ def push(config: PushConfig, *, token: str | bool | None = None) -> str:
         if told not in (settings.encoder, encoder, checkpoint.INSIDE):
             name_it = "whoever loads the model must name theirs, unless you name one of the hub (--model_name_or_path)"
             log.warning("the encoder is a local folder, of which only the name %r is told: %s", told, name_it)
-        for path in headers:
+        for path in add_ons:
             shutil.copyfile(path, staged / path.name)
-        names = {path.name: header.add_on for path, header in headers.items()}
-        card = model_card(folder, repo, names, encoder=encoder, licence=config.license)
+        told_of = {path.name: read_header(path).add_on for path in add_ons}
+        card = model_card(folder, repo, told_of, encoder=encoder, licence=config.license)
         if "\nlicense: " not in card:
             log.warning("the card tells no licence, as that of some training data is not known; name one (--license)")
         write_text(staged / checkpoint.README, card)

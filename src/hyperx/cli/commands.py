@@ -294,22 +294,11 @@ def models(config: ModelsConfig) -> None:
 
 def push(config: PushConfig) -> None:
     """Write a checkpoint into a repository of the hub, and say how others use it."""
-    from hyperx import checkpoint
-    from hyperx.add_on_file import checked_add_ons
-
-    problems = value_problems(config)
     if config.folder is None or config.repo is None:
-        raise ConfigError(["name a checkpoint, or the output folder of a run, and a repository, OWNER/NAME", *problems])
-    try:
-        folder = checkpoint.resolve(config.folder)
-        add_ons = checked_add_ons(config.add_on, checkpoint.read_config(folder), folder, problems)
-    except CheckpointError as error:
-        raise ConfigError([str(error), *problems]) from None
-    if problems:
-        raise ConfigError(problems)
-    from hyperx import sharing
+        raise ConfigError(["name a checkpoint, or the output folder of a run, and a repository, OWNER/NAME"])
+    from hyperx import checkpoint, sharing
 
-    address = sharing.push(replace(config, folder=folder, add_on=add_ons))
+    address = sharing.push(replace(config, folder=checkpoint.resolve(config.folder)))
     name = config.repo if config.revision is None else f"{config.repo}@{config.revision}"
     print(f"Pushed: {address}\nUse it with: hyperx predict --checkpoint {name} --language LANGUAGE")
 
