@@ -335,7 +335,13 @@ def test_problems_with_the_options_are_told_together(isolated: Path, capsys: pyt
     assert main(["export", "--pairs", *pairs, "--format", "torch", "--bits", "8", "--output", "full"]) == 1
     err = " ".join(capsys.readouterr().err.split())
     assert "6 problems" in err
-    for told in ("full exists already", "8 needs --format onnx", "ner#tur is named twice", "no task 'nre'", "'xx'"):
+    for told in (
+        "full exists already",
+        "8 needs --format onnx",
+        "ner#tur is the same pair as ner#tr",
+        "no task 'nre'",
+        "'xx'",
+    ):
         assert told in err
     assert main(["export", "--output", "new"]) == 1
     assert "name the pairs to export" in capsys.readouterr().err

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import fmean
 from typing import Literal, get_args
@@ -68,3 +68,18 @@ def macro_averages(
         for name in (group, "all") if group == "seen" else (group, "zero_shot", "all"):
             groups.setdefault(name, []).append(value)
     return {name: fmean(groups[name]) for name in AVERAGE_NAMES if name in groups}
+
+
+def parse_pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
+    """Parse pairs; two spellings of one pair are a problem."""
+    pairs: dict[tuple[str, str], TaskLanguagePair] = {}
+    for name in names:
+        try:
+            pair = TaskLanguagePair.parse(name)
+        except HyperXError as error:
+            problems.append(f"{option}: {error}")
+            continue
+        if pair.key in pairs:
+            problems.append(f"{option}: {pair} is the same pair as {pairs[pair.key]}; name it once")
+        pairs.setdefault(pair.key, pair)
+    return tuple(pairs.values())

@@ -22,8 +22,8 @@ from hyperx.data.locate.spec import DataRecord, language_of
 from hyperx.errors import CheckpointError, ConfigError, DataError, listing
 from hyperx.files import in_home, missing_encoder
 from hyperx.options import flat, value_problems
-from hyperx.pairs import TaskLanguagePair, group_of
-from hyperx.plan.options import data_spec, parse_pairs, path_problems
+from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
+from hyperx.plan.options import data_spec, path_problems
 from hyperx.prediction.request import task_problem
 from hyperx.tasks.registry import kinds_of
 

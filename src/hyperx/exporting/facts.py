@@ -14,7 +14,7 @@ from hyperx.errors import CheckpointError, ConfigError, HyperXError
 from hyperx.files import missing_encoder, not_new
 from hyperx.options import value_problems
 from hyperx.packing import BITS
-from hyperx.pairs import TaskLanguagePair
+from hyperx.pairs import parse_pairs
 from hyperx.prediction.request import language_problem, prediction_problems
 
 FORMAT = 1
@@ -75,18 +75,9 @@ def checked_export(config: ExportConfig, settings: ModelConfig | None = None) ->
         problems.append("folder, --add_on, --model_name_or_path: the model is loaded already; leave them out")
     if not config.pairs:
         problems.append("--pairs: name the pairs to export, such as: ner#tr pos#tr")
-    keys = set[tuple[str, str]]()
-    for name in config.pairs:
-        try:
-            pair = TaskLanguagePair.parse(name)
-        except HyperXError as error:
-            problems.append(f"--pairs: {error}")
-            continue
-        found = [f"{pair} is named twice"] if pair.key in keys else []
-        found += [*prediction_problems(settings, [pair.task])]
-        found += filter(None, [language_problem(settings, pair.language)])
-        problems += [f"--pairs: {one}" for one in found]
-        keys.add(pair.key)
+    for pair in parse_pairs(config.pairs, "--pairs", problems):
+        found = [*prediction_problems(settings, [pair.task]), language_problem(settings, pair.language)]
+        problems += [f"--pairs: {one}" for one in found if one]
     shape = settings.architecture
     if config.format == "adapters" and (shape.adapters in ("none", "stacked") or shape.after_layer_output):
         has = "stand behind whole layers" if shape.after_layer_output else f"are {shape.adapters}"

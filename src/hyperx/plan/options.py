@@ -22,11 +22,12 @@ from hyperx.data.locate.places import DataPlaces
 from hyperx.data.locate.spec import DataRecord, DataSpec, language_of
 from hyperx.data.locate.table import recorded_entry
 from hyperx.data.read.spans import type_problem
-from hyperx.errors import CheckpointError, ConfigError, HyperXError, did_you_mean
+from hyperx.errors import CheckpointError, ConfigError, did_you_mean
 from hyperx.files import is_utf8, missing_encoder
 from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of
+from hyperx.pairs import parse_pairs as parse_pairs
 from hyperx.plan.warm_start import WarmStart
 from hyperx.tasks.registry import KINDS, RAW_TEXT, Kind, kinds_of, make_tasks, read_kinds
 
@@ -232,21 +233,6 @@ def _value_problems(config: TrainConfig) -> Iterator[str]:
     elif shape.conditional_layer_norm and not shape.has_norms:
         norms = "--add_layer_norm_after_adapter or --add_layer_norm_before_adapter"
         yield f"--conditional_layer_norm has no norm to generate; add {norms}"
-
-
-def parse_pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
-    """Parse pairs; two spellings of one pair are a problem."""
-    pairs: dict[tuple[str, str], TaskLanguagePair] = {}
-    for name in names:
-        try:
-            pair = TaskLanguagePair.parse(name)
-        except HyperXError as error:
-            problems.append(f"{option}: {error}")
-            continue
-        if pair.key in pairs:
-            problems.append(f"{option}: {pair} is the same pair as {pairs[pair.key]}; name it once")
-        pairs.setdefault(pair.key, pair)
-    return tuple(pairs.values())
 
 
 def _name_problems(plan: Plan, pairs: Iterable[TaskLanguagePair]) -> Iterator[str]:
