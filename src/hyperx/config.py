@@ -631,6 +631,40 @@ class PredictConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProbeConfig:
+    """Rank the trained languages by how well a text of another one is tagged as if it was of theirs.
+
+    Agreement is the share of labels that most of them give: what most agree on is often right.
+
+    For example:
+
+    hyperx probe --checkpoint runs/first --language gsw --input text.txt
+    """
+
+    checkpoint: Path | None = None
+    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
+    ready-made model."""
+    config: Path | None = None
+    """A YAML file with the same options. The command line overrides it."""
+    tasks: tuple[str, ...] = ()
+    """Tasks whose languages to rank, such as: ner pos. By default all tasks of the model that were trained."""
+    language: str | None = None
+    """Language of the text, in any standard code."""
+    input: Path | None = None
+    """File with some text of it; by default standard input."""
+    input_format: InputFormat | None = None
+    """As of hyperx predict: by default by extension, else 'raw', a text per line."""
+    samples: Count = 25
+    """Sentences to label, starting from the first."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
+    no_cuda: bool = False
+    """Run on the CPU even if there is a GPU."""
+    disable_progress_bar: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """Answer HTTP requests with the predictions of a checkpoint. Needs the packages of the extra serve.
 

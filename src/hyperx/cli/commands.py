@@ -3,10 +3,13 @@ messages do not wait."""
 
 from __future__ import annotations
 
+import itertools
 import shlex
 import shutil
+import sys
 from collections import Counter
-from dataclasses import replace
+from contextlib import nullcontext
+from dataclasses import fields, replace
 from pathlib import Path
 
 from hyperx import packing
@@ -20,10 +23,13 @@ from hyperx.config import (
     ImportConfig,
     LanguagesConfig,
     ModelsConfig,
+    PredictConfig,
+    ProbeConfig,
     PushConfig,
     TrainConfig,
 )
-from hyperx.errors import CheckpointError, ConfigError, HyperXError, problem_list
+from hyperx.data.read.detection import AUTO
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, problem_list
 from hyperx.files import missing_encoder, not_new
 from hyperx.languages import Language, canonical, is_language, known_languages
 from hyperx.options import value_problems
@@ -192,6 +198,39 @@ def export(config: ExportConfig) -> None:
     words = ["hyperx", "predict", "--checkpoint", str(output), "--tasks", pair.task, "--language", pair.language]
     use = "" if config.format == "adapters" else f" Use it with: {shlex.join(words)}"
     print(f"Exported, {size / 1e6:.1f} MB.{use}")
+
+
+def probe(config: ProbeConfig) -> None:
+    """Print the trained languages by how well a text is labelled as if it was of theirs, for each task."""
+    from hyperx.cli.predict import checked
+
+    shared = {one.name: getattr(config, one.name) for one in fields(config) if one.name != "samples"}
+    given = checked(PredictConfig(**shared))
+    if given.language in (None, AUTO):
+        raise ConfigError(["--language: name the language of the text, such as gsw"])
+    from hyperx.data.read.base import Request
+    from hyperx.data.read.formats import input_format, read_input
+    from hyperx.device import pick_device
+    from hyperx.model import HyperX
+    from hyperx.prediction.probing import probe
+    from hyperx.prediction.request import predicted_tasks
+
+    model = HyperX.from_pretrained(given.checkpoint, encoder=config.model_name_or_path)
+    model.to(pick_device(no_cuda=config.no_cuda))
+    tasks = predicted_tasks(model.config, config.tasks)
+    origin = str(config.input or "<stdin>")
+    request = Request(origin, reads={model.tasks[task].reads for task in tasks}, language=given.language)
+    with nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb") as stream:
+        read = read_input(stream, input_format(config.input, config.input_format), request)
+        sentences = list(itertools.islice(read, config.samples))
+    if not sentences:
+        raise DataError("expected text, found no sentence", path=origin)
+    for task in tasks:
+        hidden = config.disable_progress_bar or None
+        suited = probe(model, sentences, task=task, language=given.language, disable_progress_bar=hidden)
+        rows = [[one.language, f"{one.agreement:.1%}", f"{one.confidence:.1%}"] for one in suited]
+        print_table(f"{task} of {len(sentences)}", ["tagged as", "agreement", "confidence"], rows)
+    print_text(f"Tag as the first with: hyperx predict --language {given.language} --like LANGUAGE")
 
 
 def languages(config: LanguagesConfig) -> None:

@@ -13,8 +13,8 @@ from hyperx.config import AdaptConfig, AddOnConfig, DataOptions, ModelConfig, Mo
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.files import missing_encoder
 from hyperx.options import value_problems
-from hyperx.pairs import TaskLanguagePair
-from hyperx.plan.options import Plan, output_problems, parse_pairs, plan_run, raw_text_of
+from hyperx.pairs import TaskLanguagePair, parse_pairs
+from hyperx.plan.options import Plan, output_problems, plan_run, raw_text_of
 from hyperx.plan.warm_start import WarmStart
 from hyperx.prediction.request import default_tasks, prediction_problems
 

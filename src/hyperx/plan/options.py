@@ -26,8 +26,7 @@ from hyperx.errors import CheckpointError, ConfigError, did_you_mean
 from hyperx.files import is_utf8, missing_encoder
 from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
 from hyperx.options import flat, value_problems
-from hyperx.pairs import TaskLanguagePair, group_of
-from hyperx.pairs import parse_pairs as parse_pairs
+from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
 from hyperx.plan.warm_start import WarmStart
 from hyperx.tasks.registry import KINDS, RAW_TEXT, Kind, kinds_of, make_tasks, read_kinds
 
