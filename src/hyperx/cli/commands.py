@@ -230,7 +230,7 @@ def probe(config: ProbeConfig) -> None:
         suited = probe(model, sentences, task=task, language=given.language, disable_progress_bar=hidden)
         rows = [[one.language, f"{one.agreement:.1%}", f"{one.confidence:.1%}"] for one in suited]
         print_table(f"{task} of {len(sentences)}", ["tagged as", "agreement", "confidence"], rows)
-    print_text(f"Tag as the first with: hyperx predict --language {given.language} --like LANGUAGE")
+    print_text(f"Where {given.language} is not the first, tag it as that one: hyperx predict --like LANGUAGE ...")
 
 
 def languages(config: LanguagesConfig) -> None:
