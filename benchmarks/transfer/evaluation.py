@@ -14,18 +14,15 @@ from tqdm.auto import tqdm
 from hyperx import HyperX, checkpoint
 from hyperx.data.locate.places import DataPlaces
 from hyperx.data.locate.spec import DataRecord
-from hyperx.data.read.spans import spans
 from hyperx.device import pick_device
 from hyperx.errors import ConfigError
+from hyperx.evaluation.bootstrap import Counts, score
 from hyperx.pairs import TaskLanguagePair, group_of
 from hyperx.plan.data import SplitLoader
 from hyperx.prediction.predictor import Predictor
 from hyperx.tasks.base import Task
 
 BATCH = 32
-
-Counts = NDArray[np.int32]
-"""Number of correct, predicted and gold items of every sentence ``[sentences, 3]``."""
 
 
 @dataclass(frozen=True)
@@ -51,13 +48,6 @@ class CellScore:
         return float(score(self.counts[~self.in_train].sum(axis=0)))
 
 
-def score(counts: NDArray[Any]) -> NDArray[np.float64]:
-    """``2 correct / (predicted + gold)`` of sums ``[..., 3]``: the F1 of spans, and the accuracy if as many items are
-    predicted as are gold."""
-    right, found, wanted = np.moveaxis(np.asarray(counts, dtype=np.float64), -1, 0)
-    return np.asarray(2 * right / np.maximum(found + wanted, 1), dtype=np.float64)
-
-
 def check_countable(task: Task) -> None:
     """Check that a task can be scored sentence by sentence; raises a ConfigError if not."""
     if task.measure not in ("f1", "accuracy"):
@@ -67,16 +57,7 @@ def check_countable(task: Task) -> None:
 def count(task: Task, gold: Sequence[Any], predicted: Sequence[Any]) -> Counts:
     """Count a task's results, sentence by sentence. Errors as for :func:`check_countable`."""
     check_countable(task)
-    counts = []
-    for right, answer in zip(gold, predicted, strict=True):
-        if task.measure == "f1":
-            wanted, found = set(spans(right)), set(spans(answer))
-            counts.append((len(wanted & found), len(found), len(wanted)))
-        elif isinstance(right, str):
-            counts.append((int(right == answer), 1, 1))
-        else:
-            counts.append((sum(a == b for a, b in zip(right, answer, strict=True)), len(right), len(right)))
-    return np.array(counts, dtype=np.int32).reshape(-1, 3)
+    return np.array([*map(task.counts, gold, predicted)], dtype=np.int32).reshape(-1, 3)
 
 
 def evaluate(folder: Path, pairs: Sequence[TaskLanguagePair], split: str, limit: int | None) -> list[CellScore]:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy import stats
 
 from hyperx.errors import DataError, did_you_mean
+from hyperx.evaluation.bootstrap import LEVEL, Counts, difference
 from hyperx.pairs import AVERAGE_NAMES, GROUPS
 from hyperx.tables import markdown_table
 
-from .bootstrap import difference, mean_interval
-from .evaluation import Counts
 from .results import Results, Stage, found_rates
 
 INTRODUCTION = """# Transfer
@@ -33,6 +35,23 @@ STAGES: dict[Stage, tuple[str, str]] = {
     "curve": ("curves", "dev data while training"),
 }
 """How the names of files with plots and data begin, and what headings say, by stage."""
+
+
+@dataclass(frozen=True)
+class Mean:
+    """A mean over seeds, and half the width of its interval, which one seed does not have."""
+
+    value: float
+    half: float | None
+
+
+def mean_interval(values: Sequence[float]) -> Mean:
+    """Mean and Student's t interval: ``mean ± t s / sqrt(n)``."""
+    mean = sum(values) / len(values)
+    if len(values) < 2:
+        return Mean(mean, None)
+    spread = float(np.std(values, ddof=1)) / math.sqrt(len(values))
+    return Mean(mean, float(stats.t.ppf((1 + LEVEL) / 2, len(values) - 1)) * spread)
 
 
 @dataclass(frozen=True)

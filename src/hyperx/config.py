@@ -572,6 +572,81 @@ class CalibrateConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReportConfig:
+    """Tell of a training run on one page: curves, scores, adapters, errors, confidences, sizes. Needs the extra report.
+
+    Predicts part of the dev data for it; what the run or the data lacks is left out, as the page says.
+
+    For example:
+
+    hyperx report runs/first --output first.html
+    """
+
+    folder: Path | None = None
+    """The output folder of a run, a checkpoint folder, a name of hyperx models, or a model of the hub (owner/name or
+    owner/name@revision). By default the ready-made model."""
+    config: Path | None = None
+    """A YAML file with the same options, and the table 'data'. The command line overrides it."""
+    output: Path = Path("report.html")
+    """The page: one file, which needs no network. One that is there is replaced."""
+    pictures: Path | None = None
+    """Also write every picture into this folder, as PNG and as SVG."""
+    test_task_language_pairs: tuple[str, ...] = ()
+    """Pairs to predict. By default those that hyperx evaluate would score on this split."""
+    split: Literal["test", "dev", "train"] = "dev"
+    """The split to predict."""
+    max_eval_samples: Count | None = 200
+    """Use at most this many sentences per pair, starting from the first."""
+    data_folder: Path | None = None
+    """Folder of the data, laid out as for training; by default the folder used then. Its files come before data
+    elsewhere that training read."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Table of data, as for training; it comes before all that the checkpoint records."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
+    no_cuda: bool = False
+    """Run on the CPU even if there is a GPU."""
+    disable_progress_bar: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CompareConfig:
+    """Score runs side by side: every pair, averages, and the differences to the first. Needs the extra report.
+
+    Differences have the 95 % interval of the paired bootstrap over sentences. It does not tell how far runs differ that
+    were trained with other seeds.
+
+    For example:
+
+    hyperx compare runs/first runs/second --output both.md
+    """
+
+    folders: tuple[Path, ...] = ()
+    """Two or more: output folders of runs, checkpoint folders, names of hyperx models, or models of the hub. The others
+    are compared with the first."""
+    config: Path | None = None
+    """A YAML file with the same options, and the table 'data'. The command line overrides it."""
+    output: Path | None = None
+    """Also write the table into this file, .csv, .md or .html."""
+    test_task_language_pairs: tuple[str, ...] = ()
+    """Pairs to score. By default those that hyperx evaluate would score for every one of the runs."""
+    split: Literal["test", "dev", "train"] = "test"
+    """The split to score."""
+    max_eval_samples: Count | None = None
+    """Use at most this many sentences per pair, starting from the first."""
+    data_folder: Path | None = None
+    """Folder of the data, laid out as for training; by default the folder that each run used. Its files come before
+    data elsewhere that training read."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Table of data, as for training; it comes before all that the checkpoints record."""
+    no_cuda: bool = False
+    """Run on the CPU even if there is a GPU."""
+    disable_progress_bar: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PredictConfig:
     """Tag text from a file or standard input, for any pair of the model.
 

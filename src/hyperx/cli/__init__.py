@@ -17,6 +17,8 @@ from hyperx.interruption import ending_at_once
 COMMANDS = {
     "train": "train one hypernetwork on task–language pairs",
     "evaluate": "score a checkpoint on any pairs, including those without training data",
+    "report": "tell of a run on one page: curves, scores, adapters, errors, confidences",
+    "compare": "score runs side by side, with intervals of their differences",
     "predict": "tag text with a checkpoint",
     "serve": "answer HTTP requests with a checkpoint",
     "adapt": "learn a language from a few sentences, beside a checkpoint that stays as it is",

@@ -17,6 +17,7 @@ from hyperx.config import (
     AdaptConfig,
     CalibrateConfig,
     CheckConfig,
+    CompareConfig,
     CompressConfig,
     EvaluateConfig,
     ExportConfig,
@@ -26,6 +27,7 @@ from hyperx.config import (
     PredictConfig,
     ProbeConfig,
     PushConfig,
+    ReportConfig,
     TrainConfig,
 )
 from hyperx.data.read.detection import AUTO
@@ -90,6 +92,27 @@ def evaluate(config: EvaluateConfig) -> None:
     if scores.tables is not None:
         others = f", with the scores of {scores.others} other pairs from before" if scores.others else ""
         print(f"Scores by label are in {scores.tables}{others}")
+
+
+def report(config: ReportConfig) -> None:
+    """Write the page of a run, and say where it is."""
+    from hyperx.reporting.report import report
+
+    drawn, size = report(config), config.output.stat().st_size / 1000
+    told = "" if config.pictures is None else f" Its {drawn} pictures are in {config.pictures}, as PNG and SVG."
+    print(f"Report: {config.output} ({size:.0f} kB). Open it in a browser.{told}")
+
+
+def compare(config: CompareConfig) -> None:
+    """Score runs side by side and print the table."""
+    from hyperx.reporting.comparing import compare
+
+    header, rows, left_out = compare(config)
+    print_table(f"Scores on the {config.split} split", header, rows, text_columns=2)
+    if left_out:
+        print_text(f"note: not every run has a score of {', '.join(left_out)}")
+    if config.output is not None:
+        print(f"The table is in {config.output}")
 
 
 def calibrate(config: CalibrateConfig) -> None:

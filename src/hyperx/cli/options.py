@@ -19,6 +19,7 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 from hyperx.config import (
     AdaptConfig,
     CalibrateConfig,
+    CompareConfig,
     CompressConfig,
     DataOptions,
     EvaluateConfig,
@@ -28,6 +29,7 @@ from hyperx.config import (
     ModelsConfig,
     PredictConfig,
     PushConfig,
+    ReportConfig,
     ServeConfig,
 )
 from hyperx.options import flat, made, meant, option_types
@@ -46,6 +48,8 @@ POSITIONAL: dict[type[Any], tuple[str, ...]] = {
     PushConfig: ("folder", "repo"),
     ExportConfig: ("folder",),
     ServeConfig: ("folder",),
+    ReportConfig: ("folder",),
+    CompareConfig: ("folders",),
 }
 """Options whose values stand without their name, by dataclass; of several each has one."""
 REQUIRED: dict[type[Any], set[str]] = {
@@ -57,6 +61,7 @@ REQUIRED: dict[type[Any], set[str]] = {
     ExportConfig: {"pairs", "output"},
     ImportConfig: {"folder", "output"},
     PushConfig: {"folder", "repo"},
+    CompareConfig: {"folders"},
 }
 """Options that must be given, on the command line or in a file, by dataclass; missing ones are reported with others."""
 

@@ -6,7 +6,7 @@ import math
 import os
 import shutil
 from collections import defaultdict
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias
@@ -30,14 +30,22 @@ BINS = 15
 """Number of bins of equal width."""
 
 
-def expected_calibration_error(outcomes: Sequence[tuple[float, bool]]) -> float | None:
-    """The expected calibration error (Guo et al. 2017, equation 3): over bins of equal width, each with its upper end,
-    the mean distance of the mean confidence from the share of what is right, weighted by the bins' sizes. Outcomes are
-    confidences, and whether what they are of is right; None if there are none."""
-    gaps = [0.0] * BINS
+def reliability(outcomes: Iterable[tuple[float, bool]]) -> list[tuple[int, float, float]]:
+    """Of each bin of equal width, with its upper end, that has outcomes: their number, the mean confidence, and the
+    share of what is right. Outcomes are confidences, and whether what they are of is right."""
+    bins = [[0.0, 0.0, 0.0] for _ in range(BINS)]
     for sure, right in outcomes:
-        gaps[min(max(math.ceil(sure * BINS), 1), BINS) - 1] += sure - right
-    return sum(map(abs, gaps)) / len(outcomes) if outcomes else None
+        own = bins[min(max(math.ceil(sure * BINS), 1), BINS) - 1]
+        own[:] = own[0] + 1, own[1] + sure, own[2] + right
+    return [(int(count), sure / count, right / count) for count, sure, right in bins if count]
+
+
+def expected_calibration_error(outcomes: Iterable[tuple[float, bool]]) -> float | None:
+    """The expected calibration error (Guo et al. 2017, equation 3): the mean distance of the mean confidence from the
+    share of what is right over the bins of :func:`reliability`, weighted by their sizes; None without outcomes."""
+    bins = reliability(outcomes)
+    gaps = sum(count * abs(sure - right) for count, sure, right in bins)
+    return gaps / sum(count for count, *_ in bins) if bins else None
 
 
 def negative_log_likelihood(decisions: Sequence[Decision], temperature: float) -> float:

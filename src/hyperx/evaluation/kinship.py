@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
@@ -10,7 +12,12 @@ from torch import Tensor
 from hyperx.device import placed
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.languages import canonical, known_languages
+from hyperx.method.adapter import AdapterStack
 from hyperx.model import HyperX
+from hyperx.pairs import TaskLanguagePair
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 MISSING = '--plot: needs the package matplotlib: pip install "hyperx-nlp[plots]"'
 
@@ -38,6 +45,20 @@ def similar_adapters(model: HyperX, task: str) -> tuple[list[str], Tensor]:
     return [languages[row] for row in rows], read @ read.T
 
 
+def adapter_similarity(model: HyperX, pairs: Sequence[TaskLanguagePair]) -> Tensor | None:
+    """How alike the adapters of K distinct pairs are in each of L layers, the cosines of all their weights' differences
+    from the mean of the pairs ``[L, K, K]``; None if the model has no adapters."""
+    with torch.inference_mode():
+        adapters, layers = model.eval().adapters(pairs), list[Tensor]()
+    for layer in () if adapters is None else adapters.layers():
+        parts = layer.parts if isinstance(layer, AdapterStack) else (layer,)
+        weights = [own.flatten(1) for one in parts for own in (one.down, one.down_bias, one.up, one.up_bias)]
+        flat = torch.cat(weights, dim=1).float().cpu()
+        flat = torch.nn.functional.normalize(flat - flat.mean(dim=0), dim=1)
+        layers.append(flat @ flat.T)
+    return torch.stack(layers) if layers else None
+
+
 def language_map(similarity: Tensor) -> Tensor:
     """A place for each of N languages ``[N, 2]``, by classical scaling: distances are as near as two dimensions permit
     to ``sqrt(2 - 2 similarity)``, those between the unit vectors that have these cosines."""
@@ -50,17 +71,10 @@ def language_map(similarity: Tensor) -> Tensor:
     return torch.as_tensor(places)
 
 
-def draw_map(languages: list[str], similarity: Tensor, task: str, file: Path) -> None:
-    """Draw the map of languages.
+def language_figure(languages: list[str], similarity: Tensor, task: str) -> Figure:
+    """The map of languages as a figure of matplotlib, which must be there."""
+    from matplotlib.figure import Figure
 
-    Raises:
-        ConfigError: if matplotlib is not installed.
-        OSError: if the file cannot be written.
-    """
-    try:
-        from matplotlib.figure import Figure
-    except ImportError:
-        raise ConfigError([MISSING]) from None
     figure = Figure(figsize=(9, 6.5), layout="constrained")
     axes, places = figure.subplots(), language_map(similarity)
     known = known_languages()
@@ -71,4 +85,18 @@ def draw_map(languages: list[str], similarity: Tensor, task: str, file: Path) ->
     axes.set_title(f"Languages with like adapters of {task} are near each other")
     axes.set_axis_off()
     axes.set_aspect("equal", "datalim")
+    return figure
+
+
+def draw_map(languages: list[str], similarity: Tensor, task: str, file: Path) -> None:
+    """Draw the map of languages.
+
+    Raises:
+        ConfigError: if matplotlib is not installed.
+        OSError: if the file cannot be written.
+    """
+    try:
+        figure = language_figure(languages, similarity, task)
+    except ImportError:
+        raise ConfigError([MISSING]) from None
     figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)

@@ -21,11 +21,19 @@ from hyperx.model import HyperX
 from hyperx.pairs import AVERAGE_NAMES, GROUPS, UNTRAINED, TaskLanguagePair, group_of, macro_averages
 from hyperx.prediction.predictor import Predictor
 from hyperx.tables import markdown_table
-from hyperx.tasks.base import Scores, Task
+from hyperx.tasks.base import Result, Scores, Task
 
 log = logging.getLogger(__name__)
 CALIBRATION_ERRORS = ("uncalibrated_ece", "ece")
 """Measures of tasks with confidences: the expected calibration error without temperatures, and with the model's."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answers:
+    """The gold labels of the sentences of a pair, in the form of its task, and what the model answered."""
+
+    gold: list[Any]
+    results: list[Result]
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +51,7 @@ class PairScores:
         style: the corpus whose annotation was followed, if it was not that of the pair's training data or the mean.
         place: where the data is, as :meth:`~hyperx.data.locate.places.DataPlaces.record` gives it, if that is known.
         limit: the largest number of sentences that were to be scored; None for all.
+        answers: what was scored, if it was to be kept.
     """
 
     pair: TaskLanguagePair
@@ -55,6 +64,7 @@ class PairScores:
     style: str | None = None
     place: Mapping[str, Any] | None = None
     limit: int | None = None
+    answers: Answers | None = None
 
     @property
     def value(self) -> float | None:
@@ -69,6 +79,7 @@ def evaluate_pairs(
     batch_size: int,
     repeats: Mapping[TaskLanguagePair, Collection[int]] | None = None,
     places: DataPlaces | None = None,
+    keep_answers: bool = False,
 ) -> Iterator[PairScores]:
     """Score the gold data of pairs one by one; the scores do not depend on the batch size.
 
@@ -78,6 +89,7 @@ def evaluate_pairs(
         batch_size: windows in a batch.
         repeats: for each pair the indices of the sentences that also occur in its training split.
         places: where the data is; the style of its corpus is followed, if the task has learnt it.
+        keep_answers: whether scores keep what they are of.
     """
     predictor = Predictor(model)
     for pair, split in splits.items():
@@ -98,7 +110,8 @@ def evaluate_pairs(
         }
         scores = task.score(gold, predicted)
         scores = replace(scores, measures={**scores.measures, **errors})
-        yield PairScores(pair, task, scores, len(gold), len(again), without, trained, style)
+        answers = Answers(gold, results) if keep_answers else None
+        yield PairScores(pair, task, scores, len(gold), len(again), without, trained, style, answers=answers)
 
 
 @dataclass(frozen=True, slots=True, repr=False)

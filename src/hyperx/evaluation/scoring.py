@@ -80,7 +80,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     if model is None:
         model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path, add_ons=config.add_on)
         model.to(pick_device(no_cuda=config.no_cuda))
-    scores = _scored(config, model, data)
+    scores = score_data(config, model, data)
     if path is None:
         return scores
     try:
@@ -213,7 +213,7 @@ def _find_data(
     return _Data(places, trained, named, spec.folder)
 
 
-def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
+def score_data(config: EvaluateConfig, model: HyperX, data: _Data, *, keep_answers: bool = False) -> Evaluation:
     """Score the requested pairs, or else all pairs of the model that have data; log scores that mean something else."""
     from hyperx.evaluation.scores import Evaluation, evaluate_pairs, scoreless
     from hyperx.plan.data import UNDEFINED
@@ -227,6 +227,7 @@ def _scored(config: EvaluateConfig, model: HyperX, data: _Data) -> Evaluation:
         batch_size=config.per_device_eval_batch_size,
         repeats=repeats,
         places=data.places,
+        keep_answers=keep_answers,
     )
     scores = tuple(
         replace(score, place=data.places.record(score.pair, split), limit=config.max_eval_samples)

@@ -215,6 +215,15 @@ class Task(ABC):
         rows = zip(gold, labels, confidences, strict=True)
         return [(sure, found == wanted) for wanted, found, sure in rows if wanted != self.no_label]
 
+    def counts(self, gold: Any, labels: Any) -> tuple[int, int, int] | None:
+        """The numbers of right, predicted and gold items of one sentence, if the main measure of several is ``2 right /
+        (predicted + gold)`` of their sums; by default those of an accuracy, and None for another measure."""
+        if self.measure != "accuracy":
+            return None
+        words = [(gold, labels)] if self.reads == "text" else zip(gold, labels, strict=True)
+        right = [found == wanted for wanted, found in words if wanted != self.no_label]
+        return sum(right), len(right), len(right)
+
     @abstractmethod
     def score(self, gold: Sequence[Any], predicted: Sequence[Any]) -> Scores:
         """Measure predicted against gold labels, sentence by sentence."""

@@ -233,6 +233,11 @@ class DependencyParsing(Task):
     def gold(self, split: EncodedSplit) -> list[tuple[Arc, ...]]:
         return [tuple(map(Arc, columns["head"], columns["deprel"])) for columns in split.annotation()]
 
+    def counts(self, gold: Any, labels: Any) -> tuple[int, int, int]:
+        """Those of the words that have a relation."""
+        right = [arc == other for arc, other in zip(gold, labels, strict=True) if arc.relation != NO_LABEL]
+        return sum(right), len(right), len(right)
+
     def score(self, gold: Sequence[Sequence[Arc]], predicted: Sequence[Sequence[Arc]]) -> Scores:
         """UAS over all words and LAS over those with a relation, as the CoNLL 2018 shared task counts them, and each
         relation's F1."""

@@ -119,6 +119,11 @@ class NamedEntities(TaggingTask):
         right = spans(gold)
         return [(span_confidence(confidences[one[1] : one[2]]), one in right) for one in spans(labels)]
 
+    def counts(self, gold: Any, labels: Any) -> tuple[int, int, int]:
+        """Those of entities."""
+        wanted, found = set(spans(gold)), set(spans(labels))
+        return len(wanted & found), len(found), len(wanted)
+
     def score(self, gold: Sequence[Sequence[str]], predicted: Sequence[Sequence[str]]) -> Scores:
         """Span F1, precision and recall (type and both ends must agree), which are undefined if gold has no span, and
         accuracy over words."""

@@ -1,0 +1,98 @@
+"""A run as one page: what there is of it becomes sections, and what there is not is told."""
+
+from __future__ import annotations
+
+import importlib.util
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from hyperx import checkpoint
+from hyperx.config import CompareConfig, EvaluateConfig, ReportConfig
+from hyperx.errors import CheckpointError, ConfigError, DataError
+from hyperx.evaluation.scoring import find_data, score_data
+from hyperx.files import placeless, write_text
+from hyperx.options import value_problems
+from hyperx.reporting.page import page
+
+PACKAGES = ("jinja2", "matplotlib", "scipy")
+"""What the extra ``report`` brings."""
+
+
+def data_to_score(config: ReportConfig | CompareConfig, folder: Path | None, problems: list[str]) -> tuple[Any, ...]:
+    """The checkpoint, and what :func:`score_data` takes beside the model; raises a ConfigError with all problems."""
+    output, shared = config.output, {*config.__slots__} & {*EvaluateConfig.__slots__} - {"config", "output"}
+    problems += value_problems(config)
+    if output is not None and (output.is_dir() or not output.parent.is_dir()):
+        what = "that is a folder" if output.is_dir() else f"there is no folder {output.parent}"
+        problems.append(f"--output: expected a file; found {output}: {what}")
+    if lacking := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
+        problems.append(f'{", ".join(lacking)} not found; the extra has it: pip install "hyperx-nlp[report]"')
+    own = EvaluateConfig(eval_ckpt=folder, **{name: getattr(config, name) for name in shared})
+    found = find_data(own, problems)
+    if problems:
+        raise ConfigError(problems)
+    return found
+
+
+def read_log(path: Path) -> Iterator[tuple[str, float, float]]:
+    """The name, step and value of all that a run has logged; nothing if there is no such file."""
+    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), start=1):
+        try:
+            values = json.loads(line)
+            step = float(values.pop("step"))
+            yield from [(name, step, float(value)) for name, value in values.items() if value is not None]
+        except (AttributeError, LookupError, TypeError, ValueError) as error:
+            what = "expected an object with a step and numbers, as training writes it"
+            raise CheckpointError(f"{path}:{number}: {what}; found {line[:60]!r}") from error
+
+
+def report(config: ReportConfig) -> int:
+    """Write the page of a run, and its pictures if a folder is named for them; returns how many there are.
+
+    Raises:
+        ConfigError: all problems with the options.
+        CheckpointError: if there is no checkpoint, it does not fit its encoder, or the run's log is damaged.
+        DataError: if data that the options name is missing or malformed.
+    """
+    problems = []
+    if config.pictures is not None and config.pictures.exists() and not config.pictures.is_dir():
+        problems.append(f"--pictures: expected a folder; {config.pictures} is a file")
+    folder, options, data = data_to_score(config, config.folder, problems)
+    log = list(read_log(folder.parent / checkpoint.LOG))
+    from hyperx.device import pick_device
+    from hyperx.model import HyperX
+    from hyperx.reporting import sections as make
+
+    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
+    model.to(pick_device(no_cuda=config.no_cuda))
+    evaluation, missing = None, list[str]()
+    try:
+        evaluation = score_data(options, model, data, keep_answers=True)
+    except DataError as error:
+        if config.test_task_language_pairs or config.data_folder or config.data:
+            raise
+        missing.append(f"What predictions would tell: {error}.")
+    sections = [*make.scores(folder, model, evaluation), *make.curves(log, model), *make.adapters(model, evaluation)]
+    if evaluation is not None:
+        sections += make.predictions(evaluation, data.places, config.split)
+    sections.append(make.sizes(folder))
+    titles = {
+        "Scores": "predictions or results",
+        "Learning curves": checkpoint.LOG,
+        "Adapters": "adapters of two pairs",
+    }
+    told = {section.title for section in sections}
+    missing += [f"{title}: the run has no {what}." for title, what in titles.items() if title not in told]
+    scored = 0 if evaluation is None else sum(score.sentences for score in evaluation)
+    facts = {"Trained on": model.config.trained_on, "Encoder": placeless(model.config.encoder)}
+    facts["Scored here"] = f"{scored:,} sentences of the {config.split} split"
+    name = (config.folder or folder).resolve().name
+    write_text(config.output, page(f"Run {name}", sections, facts=facts, missing=missing))
+    drawn = [picture for section in sections for picture in section.pictures]
+    if config.pictures is not None:
+        config.pictures.mkdir(parents=True, exist_ok=True)
+        for picture in drawn:
+            picture.save(config.pictures)
+    return len(drawn)

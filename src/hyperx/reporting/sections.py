@@ -1,0 +1,210 @@
+"""The sections of a run's page: each function gives those that there are facts for."""
+
+from __future__ import annotations
+
+import itertools
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from hyperx import checkpoint
+from hyperx.data.locate.places import DataPlaces
+from hyperx.evaluation import kinship
+from hyperx.evaluation.calibration import expected_calibration_error, reliability
+from hyperx.evaluation.scores import Answers, Evaluation
+from hyperx.languages import known_languages
+from hyperx.model import HyperX
+from hyperx.pairs import AVERAGE_NAMES, TaskLanguagePair, group_of
+from hyperx.reporting.page import OUT, ROW, Section, Table, Word
+from hyperx.reporting.pictures import Picture, heat_map, lines
+from hyperx.tasks.base import Task
+
+MOST_PAIRS, MOST_LABELS, MOST_WORDS, WORST, FEWEST = 40, 14, 30, 2, 10
+"""Pairs of a picture, labels of a table, words of a sentence, sentences of a pair; outcomes of a point of a curve."""
+
+
+def scores(folder: Path, model: HyperX, evaluation: Evaluation | None) -> Iterator[Section]:
+    """The scores by language and task; without predictions those of earlier evaluations."""
+    tasks = [name for name, task in model.tasks.items() if not task.auxiliary]
+    if evaluation is None:
+        scores = checkpoint.read_scores(folder, {task: model.tasks[task].measure for task in tasks})
+        text, tables = "From the results beside the checkpoint.", []
+    else:
+        own = [(score.pair, evaluation.group(score), score.value) for score in evaluation if score.pair.task in tasks]
+        scores = {pair.key: (group, value) for pair, group, value in own if value is not None}
+        text, tables = "", [Table(*evaluation.table(), text_columns=2)]
+    if not scores:
+        return
+    languages, known = list(dict.fromkeys(language for _, language in scores)), known_languages()
+    values = {(languages.index(code), tasks.index(task)): 100 * own[1] for (task, code), own in scores.items()}
+    picture = heat_map(
+        "scores",
+        f"{', '.join(f'{task}: {model.tasks[task].measure}' for task in tasks)}. Framed without training data.",
+        [known[code].name if code in known else code for code in languages],
+        tasks,
+        values,
+        span=(min(values.values()) // 10 * 10, 100),
+        framed=[place for place, (group, _) in zip(values, scores.values(), strict=True) if group != "seen"],
+    )
+    yield Section("Scores", text, [picture], tables)
+
+
+def curves(log: Sequence[tuple[str, float, float]], model: HyperX) -> Iterator[Section]:
+    """The loss, and the scores on dev data of groups and of each task's pairs, by step."""
+    series = defaultdict[str, dict[str, list[tuple[float, float]]]](lambda: defaultdict(list))
+    for name, step, value in log:
+        label = name.removeprefix("dev_")
+        task, is_pair, _ = label.partition("#")
+        if name == "loss":
+            series["loss"][name].append((step, value))
+        elif label in AVERAGE_NAMES:
+            series["averages"][AVERAGE_NAMES[label]].append((step, 100 * value))
+        elif is_pair and task in model.tasks:
+            series[task][label].append((step, value if model.tasks[task].auxiliary else 100 * value))
+    pictures = []
+    for name, own in series.items():
+        pairs = [TaskLanguagePair.parse(label) for label in own if "#" in label]
+        dashed = [str(pair) for pair in pairs if group_of(pair, model.config.labelled_pairs) != "seen"]
+        where = "while training" if name == "loss" else "on dev data" + "; dashed without training data" * bool(dashed)
+        measure = model.tasks[name].measure if name in model.tasks else name
+        pictures.append(lines(f"curves-{name}", f"{name} {where}.", own, ("step", measure), dashed=dashed))
+    if pictures:
+        yield Section("Learning curves", pictures=pictures)
+
+
+def adapters(model: HyperX, evaluation: Evaluation | None) -> Iterator[Section]:
+    """The maps of languages, and how alike the adapters of pairs are."""
+    pictures, tasks = list[Picture](), [name for name, task in model.tasks.items() if not task.auxiliary]
+    for task in tasks:
+        languages, similarity = kinship.similar_adapters(model, task)
+        if len(languages) > 2:
+            figure = kinship.language_figure(languages, similarity, task)
+            pictures.append(Picture(f"map-{task}", f"The languages that {task} was trained in.", figure))
+    every = [*model.config.labelled_pairs, *(() if evaluation is None else (score.pair for score in evaluation))]
+    pairs = sorted({pair.key: pair for pair in every if pair.task in tasks}.values())[:MOST_PAIRS]
+    alike = kinship.adapter_similarity(model, pairs) if len(pairs) > 1 else None
+    if alike is not None:
+        names, rows = [*map(str, pairs)], range(len(pairs))
+        both = {(row, column): alike[:, row, column].mean().item() for row in rows for column in rows}
+        near = {row: [o for o in rows if o != row and pairs[o].task == pairs[row].task] for row in rows}
+        layers = {
+            (row, layer): own[row, near[row]].mean().item()
+            for layer, own in enumerate(alike)
+            for row in rows
+            if near[row]
+        }
+        style: dict[str, Any] = {"span": (-1, 1), "colours": "coolwarm", "form": "{:.1f}"}
+        text = "How alike the adapters of two pairs are: cosines, less the mean of all, over all layers."
+        pictures.append(heat_map("adapters", text, names, names, both, **style))
+        text = "How alike a pair's adapters are to others of its task, by layer from the lowest."
+        columns = [str(layer + 1) for layer in range(len(alike))]
+        pictures.append(heat_map("adapters-layers", text, names, columns, layers, **style))
+    if pictures:
+        yield Section("Adapters", pictures=pictures)
+
+
+def predictions(evaluation: Evaluation, places: DataPlaces, split: str) -> Iterator[Section]:
+    """Confusions, reliability and the worst sentences."""
+    tables, pictures, sentences = list[Table](), list[Picture](), dict[str, list[tuple[str, list[Word]]]]()
+    outcomes = defaultdict[tuple[Task, str], list[tuple[float, bool]]](list)
+    confused = defaultdict[Task, Counter[tuple[str, str]]](Counter)
+    for score in evaluation:
+        task, group, answers = score.task, AVERAGE_NAMES.get(evaluation.group(score), "untrained"), score.answers
+        if answers is None or task.auxiliary:
+            continue
+        for gold, result in zip(answers.gold, answers.results, strict=True):
+            if result.confidences is not None:
+                outcomes[task, group] += task.outcomes(gold, result.labels, result.confidences)
+            confused[task].update(zip(_labels(task, gold), _labels(task, result.labels), strict=True))
+        if shown := list(_worst(score.pair, task, answers, places, split)):
+            sentences[f"{score.pair}, {group}"] = shown
+    for task, counts in confused.items():
+        tables.append(_confusions(task, counts))
+        curves = {
+            f"{group}, ECE {100 * (expected_calibration_error(own) or 0):.1f}": [
+                (100 * sure, 100 * right) for count, sure, right in reliability(own) if count >= FEWEST
+            ]
+            for (other, group), own in outcomes.items()
+            if other is task
+        }
+        if curves := {name: points for name, points in curves.items() if points}:
+            text = f"{task.name}: above the line more is right than the confidence says."
+            pictures.append(lines(f"reliability-{task.name}", text, curves, ("confidence", "right"), diagonal=True))
+    text = "Rows are gold labels, columns predicted ones, of those with the most errors. Colours are shares of the row."
+    yield Section("Confusions", text, tables=tables)
+    text = f"In percent; points of fewer than {FEWEST} labels are left out. ECE is the expected calibration error."
+    yield Section("Confidences", text, pictures)
+    text = (
+        f"Most errors in up to {MOST_WORDS} words. Below a word is its gold label, and the predicted one if it differs."
+    )
+    yield Section("Worst sentences", text, sentences=sentences)
+
+
+def _labels(task: Task, labels: Any) -> Sequence[str]:
+    """The label of each word, or of the text."""
+    columns = task.annotation(labels)
+    return [*map(str, columns[task.columns[-1]])] if columns else [str(labels)]
+
+
+def _confusions(task: Task, counts: Mapping[tuple[str, str], int]) -> Table:
+    """How often a label was predicted for another."""
+    wrong, total = Counter[str](), Counter[str]()
+    counts = {both: count for both, count in counts.items() if both[0] != task.no_label}
+    for (gold, found), count in counts.items():
+        total[gold] += count
+        wrong.update({gold: count * (gold != found), found: count * (gold != found)})
+    kept = sorted(label for label, _ in wrong.most_common(MOST_LABELS))
+    places = {
+        (kept.index(a), kept.index(b) + 1): count / total[a] for (a, b), count in counts.items() if {a, b} <= {*kept}
+    }
+    rows = [[gold, *(f"{n:,}" if (n := counts.get((gold, found))) else "" for found in kept)] for gold in kept]
+    return Table(["", *kept], rows, title=task.name, shares=places)
+
+
+def _worst(
+    pair: TaskLanguagePair, task: Task, answers: Answers, places: DataPlaces, split: str
+) -> Iterator[tuple[str, list[Word]]]:
+    """The sentences of a pair with the most errors, read again for their words."""
+    errors = Counter[int]()
+    for index, (gold, result) in enumerate(zip(answers.gold, answers.results, strict=True)):
+        if len(_labels(task, gold)) <= MOST_WORDS and (counts := task.counts(gold, result.labels)):
+            errors[index] = counts[1] + counts[2] - 2 * counts[0]
+    worst = {index for index, count in errors.most_common(WORST) if count}
+    for index, sentence in enumerate(itertools.islice(places.read(pair, split), max(worst, default=-1) + 1)):
+        if index in worst:
+            gold, found = answers.gold[index], answers.results[index].labels
+            texts, trees = sentence.words, "head" in task.columns
+            if task.reads == "text":
+                texts, gold, found = (
+                    (" / ".join(filter(None, [sentence.raw_text, sentence.text_pair])),),
+                    [gold],
+                    [found],
+                )
+            right = [one == other for one, other in zip(gold, found, strict=True)]
+            arcs = [_arcs([arc.head for arc in tree]) for tree in (gold, found)] if trees else None
+            columns = [_labels(task, labels) for labels in (answers.gold[index], answers.results[index].labels)]
+            rows = zip(texts, *columns, right, zip(*arcs, strict=True) if arcs else [None] * len(texts), strict=True)
+            yield f"{right.count(False)} of {len(right)} wrong", [Word(*row) for row in rows]
+
+
+def _arcs(heads: Sequence[int]) -> list[str]:
+    """For each word the path of an SVG from its row to that of its head, which is as far out as they are apart; of the
+    root a line straight out."""
+    longest, paths = max((abs(head - word) for word, head in enumerate(heads, start=1) if head), default=1), []
+    for word, head in enumerate(heads, start=1):
+        start, end = (round((number - 0.5) * ROW) for number in (word, head))
+        out, aim = round(12 + (OUT - 14) * abs(head - word) / longest), end + (4 if end < start else -4)
+        paths.append(f"M0 {start}C{out} {start} {out} {aim} 2 {aim}" if head else f"M0 {start}H{OUT - 4}")
+    return paths
+
+
+def sizes(folder: Path) -> Section:
+    """Bytes of the checkpoint's parts, and how long training took, if that is recorded."""
+    count = Counter[str]()
+    for name, (size, *_) in checkpoint.read_sizes(folder).items():
+        count[name.partition(".")[0].replace("_", " ")] += size
+    told = folder / checkpoint.RUN
+    text = f"Training took {checkpoint.read_json(told, checkpoint.Run)}." if told.is_file() else "No time is recorded."
+    rows = [[part, f"{size / 1e6:,.2f}"] for part, size in [*count.items(), ("all", count.total())]]
+    return Section("Sizes and times", text, tables=[Table(["part", "MB"], rows)])
