@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test quickstart docs bench bench-gpu lint format wheel constraints clean
+.PHONY: help install test test-browser quickstart docs bench bench-gpu lint format wheel constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -25,6 +25,11 @@ $(INSTALLED): pyproject.toml constraints.txt
 # One thread for each of the test processes: more would only wait for each other.
 test: $(INSTALLED) ## run the tests
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(WORKERS)
+
+# `make test` leaves them out; without a browser they are skipped.
+test-browser: $(INSTALLED) ## open pages in headless Chromium (apt-get install chromium)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
 
 quickstart: $(INSTALLED) ## train on the sample corpus, evaluate, tag a sentence: a few minutes, no network
 	. $(BIN)/activate && sh examples/quickstart.sh
@@ -57,7 +62,7 @@ wheel: $(INSTALLED) ## build the wheel into dist/
 constraints: $(INSTALLED) ## pin again what pyproject.toml asks for
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
 	cp constraints.txt $(VENV)/constraints.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --group dev --group docs --group build \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --group browser --group dev --group docs --group build \
 		--no-header --no-annotate --output-file $(VENV)/constraints.txt pyproject.toml
 	{ grep '^#' constraints.txt; cat $(VENV)/constraints.txt; } > $(VENV)/constraints.new
 	mv $(VENV)/constraints.new constraints.txt

@@ -92,6 +92,26 @@ def trained(train_once: Callable[..., Path], base: list[str]) -> Path:
     return train_once(*base, *options, *rates)
 
 
+@pytest.fixture(scope="session")
+def strange(train_once: Callable[..., Path], encoder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run on labels and words that would be markup, of trees and of texts, which has learnt little."""
+    import toy
+
+    folder = tmp_path_factory.mktemp("strange")
+    for split, count in (("train", 30), ("dev", 20)):
+        sentences, kind = toy.sentences("en", count, 1), f"B-{toy.HOSTILE}"
+        toy.write_dep(folder / "dep" / "en" / f"{split}.conllu", sentences)
+        entities = [[(toy.HOSTILE, tag, label if label == "O" else kind) for _, tag, label in one] for one in sentences]
+        toy.write_ner(folder / "ner" / "en" / f"{split}.tsv", entities)
+        texts = [f"{toy.HOSTILE} {index % 3}\t{toy.HOSTILE if index % 2 else '$x$'}\n" for index in range(count)]
+        path = folder / "mood" / "en" / f"{split}.tsv"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text("".join(["text\tlabel\n", *texts]))
+    options = ["--model_name_or_path", str(encoder), "--data_folder", str(folder), *toy.SHAPE, *toy.QUIET]
+    tasks = ["--tasks", "dep", "ner", "mood=cls", "--train_task_language_pairs", "dep#en", "ner#en", "mood#en"]
+    return train_once(*options, *tasks, "--max_train_steps", "2", "--eval_steps", "1", "--logging_steps", "1")
+
+
 @pytest.fixture
 def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
     """A hub on this machine in place of the real one, with an empty cache; Ada is logged in."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -27,13 +27,22 @@ from hyperx.files import CACHE_VARIABLE
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.data import SplitLoader
 from hyperx.tasks.registry import make_tasks
-from transfer import bootstrap, evaluation, runs
+from transfer import evaluation, runs
 from transfer.__main__ import main, read_changes
 from transfer.experiment import Experiment
 from transfer.methods import METHODS, method
 from transfer.results import Results, Row, found_rates
 from transfer.runs import Run, phase_options, phases, train_once
-from transfer.tables import Comparison, all_tables, cells_data, comparisons, curve_data, update_page
+from transfer.tables import (
+    Comparison,
+    Mean,
+    all_tables,
+    cells_data,
+    comparisons,
+    curve_data,
+    mean_interval,
+    update_page,
+)
 
 Patch, Out = pytest.MonkeyPatch, pytest.CaptureFixture[str]
 
@@ -341,7 +350,7 @@ def test_rendering_gives_tables_plots_and_a_page(done: Path, rendered: str) -> N
 
 
 def test_scores_without_what_stands_in_train_are_those_of_the_other_sentences(done: Path) -> None:
-    right, in_train = words(np.array([1, 0, 1, 1])), np.array([True, False, False, True])
+    right, in_train = np.array([[1, 1, 1], [0, 1, 1], [1, 1, 1], [1, 1, 1]]), np.array([True, False, False, True])
     pair = TaskLanguagePair("pos", "en")
     assert evaluation.CellScore(pair, "accuracy", right, in_train).score_without == 0.5
     assert evaluation.CellScore(pair, "accuracy", right, ~in_train).score_without == 1
@@ -411,83 +420,19 @@ def test_the_experiments_have_their_cells(shared: Path, name: str) -> None:
 # Counts and statistics ------------------------------------------------------------------------------------------------
 
 
-def test_counts_give_the_scores_of_the_tasks() -> None:
-    draw = np.random.default_rng(0)
-    tasks = make_tasks({"ner": "ner", "pos": "pos"})
-    labels = {"ner": ["O", "B-PER", "I-PER", "B-LOC"], "pos": ["NOUN", "VERB"]}
-    for name, task in tasks.items():
-        gold, predicted = ([tuple(draw.choice(labels[name], size=n)) for n in range(1, 40)] for _ in range(2))
-        counts = evaluation.count(task, gold, predicted)
-        assert counts.shape == (39, 3)
-        assert float(evaluation.score(counts.sum(axis=0))) == pytest.approx(
-            task.score(gold, predicted).measures[task.measure]
-        )
-
-
 def test_other_tasks_are_refused() -> None:
     with pytest.raises(ConfigError, match="dep: the suite scores tasks by f1 or accuracy; found one with las"):
         evaluation.check_countable(make_tasks({"dep": "dep"})["dep"])
 
 
-def words(right: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """The counts of sentences of one word each."""
-    return np.stack([right, np.ones_like(right), np.ones_like(right)], axis=-1).astype(np.int32)
-
-
-def test_a_paired_bootstrap_of_one_cell_is_that_of_its_differences() -> None:
-    draw = np.random.default_rng(1)
-    one = draw.random(400) < 0.8
-    other = np.where(draw.random(400) < 0.1, ~one, one)
-    found = bootstrap.difference([{"pos#en": words(one)}], [{"pos#en": words(other)}], resamples=4000)
-    differences = one.astype(float) - other
-    known = stats.bootstrap(
-        (differences,), np.mean, n_resamples=4000, method="percentile", rng=np.random.default_rng(5)
-    )
-    assert found.value == pytest.approx(differences.mean())
-    assert found.low == pytest.approx(known.confidence_interval.low, abs=0.006)
-    assert found.high == pytest.approx(known.confidence_interval.high, abs=0.006)
-    # 1.96 standard errors on both sides; methods that were not paired would have an interval twice as wide.
-    error = differences.std(ddof=1) / 20
-    assert found.high - found.low == pytest.approx(2 * 1.96 * error, rel=0.1)
-    alone = np.sqrt((one.var() + other.var()) / 400)
-    assert found.high - found.low < 0.7 * 2 * 1.96 * alone
-
-
-def test_equal_methods_differ_by_nothing() -> None:
-    counts = [{"pos#en": words(np.arange(30) % 3 > 0), "ner#de": words(np.arange(20) % 2)} for _ in range(3)]
-    assert bootstrap.difference(counts, counts, resamples=100) == bootstrap.Difference(0.0, 0.0, 0.0)
-
-
-def test_cells_count_alike_and_seeds_are_resampled() -> None:
-    # Every sentence of a cell has the same outcome, so that seeds alone are left to vary.
-    def cells(*scores: float) -> list[Mapping[str, Any]]:
-        large, small = (lambda score, n: words(np.full(n, round(score)))), 10
-        return [{"a": large(score, 1000), "b": large(score, small)} for score in scores]
-
-    zero = cells(0, 0, 0, 0)
-    found = bootstrap.difference(cells(1, 0, 0, 1), zero, resamples=3000)
-    assert found.value == pytest.approx(0.5)
-    # Binomial of four draws: 0 and 1 have a chance of 1/16 each, more than 2.5 %.
-    assert (found.low, found.high) == (0.0, 1.0)
-    mixed = [{"a": words(np.ones(1000)), "b": words(np.zeros(10))}]
-    assert bootstrap.difference(mixed, cells(0), resamples=100).value == pytest.approx(0.5)
-
-
-def test_what_cannot_be_resampled_stays() -> None:
-    one, other = [{"a": words(np.ones(1))}], [{"a": words(np.zeros(1))}]
-    assert bootstrap.difference(one, other) == bootstrap.Difference(1.0, 1.0, 1.0)
-    with pytest.raises(ValueError, match="same shape"):
-        bootstrap.difference(one, [{"a": words(np.ones(2))}])
-
-
 def test_the_mean_over_seeds_has_the_interval_of_students_t() -> None:
     values = [0.7, 0.74, 0.75]
-    mean = bootstrap.mean_interval(values)
+    mean = mean_interval(values)
     known = stats.ttest_1samp(values, 0).confidence_interval(0.95)
     assert mean.half is not None
     assert (mean.value - mean.half, mean.value + mean.half) == pytest.approx((known.low, known.high))
-    assert bootstrap.mean_interval([0.5]) == bootstrap.Mean(0.5, None)
-    assert bootstrap.mean_interval([0.5, 0.5]) == bootstrap.Mean(0.5, 0.0)
+    assert mean_interval([0.5]) == Mean(0.5, None)
+    assert mean_interval([0.5, 0.5]) == Mean(0.5, 0.0)
 
 
 # Errors ---------------------------------------------------------------------------------------------------------------

@@ -31,6 +31,8 @@ VERBS = ["sees", "likes", "finds", "takes", "shows", "moves"]
 PEOPLE = [("Ada", "Lovelace"), ("Alan", "Turing"), ("Grace", "Hopper")]
 PLACES = ["London", "Berlin", "Ankara"]
 PUNCTUATION = [".", "!"]
+HOSTILE = "<script>alert(1)</script>"
+"""What would be markup, as a word or a label of a stranger's file."""
 ORDERS = {"en": "NVN", "de": "NNV", "tr": "VNN"}
 """The order of nouns and verb in each language."""
 

@@ -94,12 +94,12 @@ def adapters(model: HyperX, evaluation: Evaluation | None) -> Iterator[Section]:
             for row in rows
             if near[row]
         }
-        style: dict[str, Any] = {"span": (-1, 1), "colours": "coolwarm", "form": "{:.1f}"}
         text = "How alike the adapters of two pairs are: cosines, less the mean of all, over all layers."
-        pictures.append(heat_map("adapters", text, names, names, both, **style))
+        pictures.append(heat_map("adapters", text, names, names, both, span=(-1, 1), colours="coolwarm", form="{:.1f}"))
         text = "How alike a pair's adapters are to others of its task, by layer from the lowest."
         columns = [str(layer + 1) for layer in range(len(alike))]
-        pictures.append(heat_map("adapters-layers", text, names, columns, layers, **style))
+        span = min(layers.values(), default=0), 1
+        pictures.append(heat_map("adapters-layers", text, names, columns, layers, span=span, form="{:.2f}"))
     if pictures:
         yield Section("Adapters", pictures=pictures)
 
@@ -191,10 +191,10 @@ def _worst(
 def _arcs(heads: Sequence[int]) -> list[str]:
     """For each word the path of an SVG from its row to that of its head, which is as far out as they are apart; of the
     root a line straight out."""
-    longest, paths = max((abs(head - word) for word, head in enumerate(heads, start=1) if head), default=1), []
+    paths = []
     for word, head in enumerate(heads, start=1):
         start, end = (round((number - 0.5) * ROW) for number in (word, head))
-        out, aim = round(12 + (OUT - 14) * abs(head - word) / longest), end + (4 if end < start else -4)
+        out, aim = round(14 + (OUT - 16) * abs(head - word) / len(heads)), end + (4 if end < start else -4)
         paths.append(f"M0 {start}C{out} {start} {out} {aim} 2 {aim}" if head else f"M0 {start}H{OUT - 4}")
     return paths
 
