@@ -173,7 +173,7 @@ def test_a_run_differs_from_itself_by_nothing(trained: Path, compare: Callable[.
 
 
 def test_problems_with_runs_and_their_data(
-    trained: Path, brief: Path, data: Path, compare: Callable[..., str], tmp_path: Path
+    trained: Path, brief: Path, data: Path, encoder: Path, compare: Callable[..., str], tmp_path: Path
 ) -> None:
     assert "name two or more runs, each once; found none" in compare(status=1)
     told = compare(trained, trained, "--output", "none/table.pdf", status=1)
@@ -192,3 +192,8 @@ def test_problems_with_runs_and_their_data(
     told = compare(trained, folder, status=1)
     assert "pos#tr: the runs would be scored on other data of their own; name data for all of them with" in told
     assert "pos#tr" in compare(trained, folder, "--data_folder", data)
+    Path("own.yaml").write_text("test_task_language_pairs: ner#en\nsplit: dev\n")
+    told = compare(trained, folder, "--config", "own.yaml", "--model_name_or_path", encoder)
+    assert "Scores on the dev split" in told
+    assert "ner#en" in told
+    assert "pos#tr" not in told

@@ -108,6 +108,15 @@ def test_the_page_tells_what_the_model_does(trained: Path, report: Callable[...,
     assert Path("page.html").read_bytes() == before
 
 
+def test_options_choose_what_is_predicted(trained: Path, encoder: Path, report: Callable[..., str]) -> None:
+    Path("own.yaml").write_text("split: test\noutput: own.html\n")
+    options = ["--test_task_language_pairs", "pos#tr", "ner#tr", "--max_eval_samples", "5"]
+    report(trained, "--config", "own.yaml", *options, "--model_name_or_path", encoder)
+    page = Page(Path("own.html"))
+    assert "10 sentences of the test split" in page.text
+    assert [row[:3] for row in page.tables[0][1:3]] == [["pos#tr", "seen", "5"], ["ner#tr", "new pair", "5"]]
+
+
 def test_texts_of_strangers_stay_text(strange: Path, report: Callable[..., str]) -> None:
     report(strange, "--output", "page.html")
     page = Page(Path("page.html"))

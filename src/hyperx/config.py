@@ -573,9 +573,9 @@ class CalibrateConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ReportConfig:
-    """Tell of a training run on one page: curves, scores, adapters, errors, confidences, sizes. Needs the extra report.
+    """Tell of a run on one page: curves, scores, adapters, errors, sizes. Needs the extra report.
 
-    Predicts part of the dev data for it; what the run or the data lacks is left out, as the page says.
+    Part of the dev data is predicted for it. What the run or its data lacks is left out, as it says.
 
     For example:
 
@@ -612,10 +612,9 @@ class ReportConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CompareConfig:
-    """Score runs side by side: every pair, averages, and the differences to the first. Needs the extra report.
+    """Score runs side by side, with the differences to the first. Needs the extra report.
 
-    Differences have the 95 % interval of the paired bootstrap over sentences. It does not tell how far runs differ that
-    were trained with other seeds.
+    Differences have 95 % intervals by the paired bootstrap over sentences, not over training seeds.
 
     For example:
 
@@ -640,6 +639,8 @@ class CompareConfig:
     data elsewhere that training read."""
     data: Mapping[str, Any] = field(default_factory=dict)
     """Table of data, as for training; it comes before all that the checkpoints record."""
+    model_name_or_path: str | None = None
+    """Where the encoder of all runs is now, if it has moved since training; another encoder is refused."""
     no_cuda: bool = False
     """Run on the CPU even if there is a GPU."""
     disable_progress_bar: bool = False

@@ -16,6 +16,7 @@ from hyperx.config import (
     AdaptConfig,
     CalibrateConfig,
     CheckConfig,
+    CompareConfig,
     CompressConfig,
     EvaluateConfig,
     ExportConfig,
@@ -25,6 +26,7 @@ from hyperx.config import (
     PredictConfig,
     ProbeConfig,
     PushConfig,
+    ReportConfig,
     ServeConfig,
     TrainConfig,
 )
@@ -44,9 +46,11 @@ CONFIGS: dict[str, type[Any]] = {
     "export": ExportConfig,
     "models": ModelsConfig,
     "push": PushConfig,
+    "report": ReportConfig,
+    "compare": CompareConfig,
     "import-published": ImportConfig,
 }
-IN_FILES_ONLY, WITHOUT_A_NAME = "data", ("words", "names", "folder", "repo")
+IN_FILES_ONLY, WITHOUT_A_NAME = "data", ("words", "names", "folder", "folders", "repo")
 
 
 def test_the_package_runs_as_a_module_and_has_a_version(

@@ -17,6 +17,7 @@ from hyperx.config import (
     ArchitectureOptions,
     CalibrateConfig,
     CheckConfig,
+    CompareConfig,
     CompressConfig,
     DataOptions,
     EvaluateConfig,
@@ -27,6 +28,7 @@ from hyperx.config import (
     PredictConfig,
     ProbeConfig,
     PushConfig,
+    ReportConfig,
     SamplingOptions,
     ServeConfig,
     TrainConfig,
@@ -52,7 +54,7 @@ PUBLISHED_DEFAULTS = {
 }  # fmt: skip
 """The options of the published training program and their defaults; its encoder must be named."""
 IN_FILES_ONLY = {"data"}
-WITHOUT_A_NAME = {"folder", "repo"}
+WITHOUT_A_NAME = {"folder", "folders", "repo"}
 PUBLISHED_NAMES = {*PUBLISHED_DEFAULTS, "model_name_or_path"}
 
 
@@ -169,6 +171,8 @@ def test_merged_keys_may_stand_again(file: Path) -> None:
         CheckConfig,
         EvaluateConfig,
         CalibrateConfig,
+        ReportConfig,
+        CompareConfig,
         PredictConfig,
         ServeConfig,
         CompressConfig,
@@ -235,6 +239,8 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "Training": ("train", TrainingOptions),
     "`hyperx adapt`": ("adapt", AdaptConfig),
     "`hyperx evaluate`": ("evaluate", EvaluateConfig),
+    "`hyperx report`": ("report", ReportConfig),
+    "`hyperx compare`": ("compare", CompareConfig),
     "`hyperx predict`": ("predict", PredictConfig),
     "`hyperx probe`": ("probe", ProbeConfig),
     "`hyperx calibrate`": ("calibrate", CalibrateConfig),

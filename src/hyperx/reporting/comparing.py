@@ -51,7 +51,7 @@ def compare(config: CompareConfig) -> tuple[list[str], list[list[str]], list[str
 
     runs, labelled, silent = [], [], config.disable_progress_bar or None  # None: no bar without a terminal
     for folder, options, data in found:
-        model = HyperX.from_pretrained(folder)
+        model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
         model.to(pick_device(no_cuda=config.no_cuda))
         run = score_data(options, model, data, keep_answers=True)
         runs.append({score.pair.key: score for score in run if score.trained and not score.task.auxiliary})
