@@ -71,18 +71,17 @@ def language_map(similarity: Tensor) -> Tensor:
     return torch.as_tensor(places)
 
 
-def language_figure(languages: list[str], similarity: Tensor, task: str) -> Figure:
-    """The map of languages as a figure of matplotlib, which must be there."""
+def language_figure(languages: list[str], similarity: Tensor, *, size: tuple[float, float]) -> Figure:
+    """The map of languages as a figure of matplotlib, which must be there, of a size in inches."""
     from matplotlib.figure import Figure
 
-    figure = Figure(figsize=(9, 6.5), layout="constrained")
+    figure = Figure(figsize=size, layout="constrained")
     axes, places = figure.subplots(), language_map(similarity)
     known = known_languages()
     axes.scatter(places[:, 0], places[:, 1], s=14)
     for code, place in zip(languages, places.tolist(), strict=True):
         name = known[canonical(code)].name if canonical(code) in known else code
         axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", fontsize=8)
-    axes.set_title(f"Languages with like adapters of {task} are near each other")
     axes.set_axis_off()
     axes.set_aspect("equal", "datalim")
     return figure
@@ -96,7 +95,8 @@ def draw_map(languages: list[str], similarity: Tensor, task: str, file: Path) ->
         OSError: if the file cannot be written.
     """
     try:
-        figure = language_figure(languages, similarity, task)
+        figure = language_figure(languages, similarity, size=(9, 6.5))
     except ImportError:
         raise ConfigError([MISSING]) from None
+    figure.axes[0].set_title(f"Languages with like adapters of {task} are near each other")
     figure.savefig(file, dpi=150, metadata={"Date": None} if file.suffix == ".svg" else None)

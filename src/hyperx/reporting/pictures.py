@@ -21,7 +21,7 @@ INK, MARK = "#010203", "#e07b39"
 COLOURS = ("#2a9d8f", "#e07b39", "#7b6fd0", "#c2518f", "#6a994e", "#3d8bcf", "#b58900", "#8a8f98")
 """Colours of lines that are seen on white and on black."""
 MOST_NAMED = 16
-"""Lines of a picture that a legend names."""
+"""Lines that a legend names, and columns whose cells have their numbers."""
 STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",  # text stays text
     "svg.hashsalt": "hyperx",  # the same picture has the same bytes
@@ -100,17 +100,19 @@ def heat_map(
 ) -> Picture:
     """Values by row and column, coloured over a span; cells without one stay empty, and some have a frame."""
     with rc_context(STYLE):
-        figure = Figure(figsize=(1.6 + 0.42 * len(columns), 0.9 + 0.24 * len(rows)), layout="constrained")
+        many = len(columns) > MOST_NAMED
+        size = 1.6 + (0.22 if many else 0.42) * len(columns), 0.9 + 0.24 * len(rows)
+        figure = Figure(figsize=size, layout="constrained")
         axes, every = figure.subplots(), [range(len(rows)), range(len(columns))]
         cells = [[values.get((row, column), float("nan")) for column in every[1]] for row in every[0]]
         image = axes.imshow(cells, vmin=span[0], vmax=span[1], cmap=colours, aspect="auto")
-        for (row, column), value in values.items():
+        for (row, column), value in () if many else values.items():
             red, green, blue, _ = image.to_rgba(np.array(value))
             ink = "#000000" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "#ffffff"
             axes.text(column, row, form.format(value), ha="center", va="center", color=ink, fontsize=7)
         for row, column in framed:
             axes.add_patch(Rectangle((column - 0.44, row - 0.4), 0.88, 0.8, fill=False, color=MARK, linewidth=1.6))
-        axes.set_xticks(every[1], columns, rotation=60 if max(map(len, columns)) > 4 else 0)
+        axes.set_xticks(every[1], columns, rotation=90 if many else 60 if max(map(len, columns)) > 4 else 0)
         axes.set_yticks(every[0], rows)
         axes.tick_params(length=0, labeltop=True, labelbottom=False)
         axes.spines[:].set_visible(False)

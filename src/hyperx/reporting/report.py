@@ -88,7 +88,8 @@ def report(config: ReportConfig) -> int:
     scored = 0 if evaluation is None else sum(score.sentences for score in evaluation)
     facts = {"Trained on": model.config.trained_on, "Encoder": placeless(model.config.encoder)}
     facts["Scored here"] = f"{scored:,} sentences of the {config.split} split"
-    name = (config.folder or folder).resolve().name
+    ready = folder in checkpoint.ready_made().values()
+    name = folder.name if ready or config.folder is None else config.folder.resolve().name
     write_text(config.output, page(f"Run {name}", sections, facts=facts, missing=missing))
     drawn = [picture for section in sections for picture in section.pictures]
     if config.pictures is not None:

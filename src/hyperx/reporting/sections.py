@@ -8,6 +8,8 @@ from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from matplotlib import rc_context
+
 from hyperx import checkpoint
 from hyperx.data.locate.places import DataPlaces
 from hyperx.evaluation import kinship
@@ -17,7 +19,7 @@ from hyperx.languages import known_languages
 from hyperx.model import HyperX
 from hyperx.pairs import AVERAGE_NAMES, TaskLanguagePair, group_of
 from hyperx.reporting.page import OUT, ROW, Section, Table, Word
-from hyperx.reporting.pictures import Picture, heat_map, lines
+from hyperx.reporting.pictures import STYLE, Picture, heat_map, lines
 from hyperx.tasks.base import Task
 
 MOST_PAIRS, MOST_LABELS, MOST_WORDS, WORST, FEWEST = 40, 14, 30, 2, 10
@@ -36,12 +38,14 @@ def scores(folder: Path, model: HyperX, evaluation: Evaluation | None) -> Iterat
         text, tables = "", [Table(*evaluation.table(), text_columns=2)]
     if not scores:
         return
-    languages, known = list(dict.fromkeys(language for _, language in scores)), known_languages()
+    known = known_languages()
+    names = {code: known[code].name if code in known else code for _, code in scores}
+    languages = sorted(names, key=names.__getitem__)
     values = {(languages.index(code), tasks.index(task)): 100 * own[1] for (task, code), own in scores.items()}
     picture = heat_map(
         "scores",
         f"{', '.join(f'{task}: {model.tasks[task].measure}' for task in tasks)}. Framed without training data.",
-        [known[code].name if code in known else code for code in languages],
+        [names[code] for code in languages],
         tasks,
         values,
         span=(min(values.values()) // 10 * 10, 100),
@@ -79,10 +83,13 @@ def adapters(model: HyperX, evaluation: Evaluation | None) -> Iterator[Section]:
     for task in tasks:
         languages, similarity = kinship.similar_adapters(model, task)
         if len(languages) > 2:
-            figure = kinship.language_figure(languages, similarity, task)
-            pictures.append(Picture(f"map-{task}", f"The languages that {task} was trained in.", figure))
+            text = f"The languages that {task} was trained in: those with like adapters are near each other."
+            with rc_context(STYLE):
+                figure = kinship.language_figure(languages, similarity, size=(6, 4.6))
+            pictures.append(Picture(f"map-{task}", text, figure))
     every = [*model.config.labelled_pairs, *(() if evaluation is None else (score.pair for score in evaluation))]
-    pairs = sorted({pair.key: pair for pair in every if pair.task in tasks}.values())[:MOST_PAIRS]
+    pairs = sorted({pair.key: pair for pair in every if pair.task in tasks}.values())
+    pairs = pairs[:: -(-len(pairs) // MOST_PAIRS) or 1]
     alike = kinship.adapter_similarity(model, pairs) if len(pairs) > 1 else None
     if alike is not None:
         names, rows = [*map(str, pairs)], range(len(pairs))
