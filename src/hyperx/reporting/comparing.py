@@ -61,9 +61,7 @@ def compare(config: CompareConfig) -> tuple[list[str], list[list[str]], list[str
         raise DataError(f"the runs have no pair with {config.split} data in common")
     counts = [{key: _counts(run[key], runs[0][key]) for key in common} for run in runs]
     groups = {key: group_of(runs[0][key].pair, labelled[0]) for key in common}
-    parts: list[tuple[str, str, list[tuple[str, str]]]] = [
-        (str(runs[0][key].pair), groups[key], [key]) for key in common
-    ]
+    parts = [(str(runs[0][key].pair), str(groups[key]), [key]) for key in common]
     for group in AVERAGE_NAMES:
         own = [key for key in common if groups[key] in {"zero_shot": GROUPS[1:], "all": GROUPS}.get(group, [group])]
         parts += [("macro average", group, own)] if own else []

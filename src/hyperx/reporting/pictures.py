@@ -91,29 +91,29 @@ def heat_map(
     text: str,
     rows: Sequence[str],
     columns: Sequence[str],
-    values: Mapping[tuple[int, int], float],
+    values: Sequence[Sequence[float]],
     *,
-    span: tuple[float, float],
+    span: tuple[float, float] = (-1, 1),
     framed: Collection[tuple[int, int]] = (),
     colours: str = "YlGnBu",
     form: str = "{:.0f}",
 ) -> Picture:
-    """Values by row and column, coloured over a span; cells without one stay empty, and some have a frame."""
+    """Values of cells by row and column, coloured over a span; those of NaN stay empty, and some have a frame."""
+    many = len(columns) > MOST_NAMED
+    size = 1.6 + (0.22 if many else 0.42) * len(columns), 0.9 + 0.24 * len(rows)
     with rc_context(STYLE):
-        many = len(columns) > MOST_NAMED
-        size = 1.6 + (0.22 if many else 0.42) * len(columns), 0.9 + 0.24 * len(rows)
         figure = Figure(figsize=size, layout="constrained")
-        axes, every = figure.subplots(), [range(len(rows)), range(len(columns))]
-        cells = [[values.get((row, column), float("nan")) for column in every[1]] for row in every[0]]
-        image = axes.imshow(cells, vmin=span[0], vmax=span[1], cmap=colours, aspect="auto")
-        for (row, column), value in () if many else values.items():
-            red, green, blue, _ = image.to_rgba(np.array(value))
-            ink = "#000000" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "#ffffff"
-            axes.text(column, row, form.format(value), ha="center", va="center", color=ink, fontsize=7)
+        axes = figure.subplots()
+        image = axes.imshow(values, vmin=span[0], vmax=span[1], cmap=colours, aspect="auto")
+        for (row, column), value in np.ndenumerate(np.array(values)):
+            if not many and not np.isnan(value):
+                red, green, blue, _ = image.to_rgba(np.array(value))
+                ink = "#000000" if 0.3 * red + 0.6 * green + 0.1 * blue > 0.5 else "#ffffff"
+                axes.text(column, row, form.format(value), ha="center", va="center", color=ink, fontsize=7)
         for row, column in framed:
             axes.add_patch(Rectangle((column - 0.44, row - 0.4), 0.88, 0.8, fill=False, color=MARK, linewidth=1.6))
-        axes.set_xticks(every[1], columns, rotation=90 if many else 60 if max(map(len, columns)) > 4 else 0)
-        axes.set_yticks(every[0], rows)
+        axes.set_xticks(range(len(columns)), columns, rotation=90 if many else 60 if max(map(len, columns)) > 4 else 0)
+        axes.set_yticks(range(len(rows)), rows)
         axes.tick_params(length=0, labeltop=True, labelbottom=False)
         axes.spines[:].set_visible(False)
     return Picture(name, text, figure)

@@ -38,7 +38,8 @@ def data_to_score(config: ReportConfig | CompareConfig, folder: Path | None, pro
 
 def read_log(path: Path) -> Iterator[tuple[str, float, float]]:
     """The name, step and value of all that a run has logged; nothing if there is no such file."""
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines() if path.is_file() else (), start=1):
+    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    for number, line in enumerate(text.splitlines(), start=1):
         try:
             values = json.loads(line)
             step = float(values.pop("step"))
@@ -78,11 +79,7 @@ def report(config: ReportConfig) -> int:
     if evaluation is not None:
         sections += make.predictions(evaluation, data.places, config.split)
     sections.append(make.sizes(folder))
-    titles = {
-        "Scores": "predictions or results",
-        "Learning curves": checkpoint.LOG,
-        "Adapters": "adapters of two pairs",
-    }
+    titles = {"Scores": "predictions or results", "Learning curves": checkpoint.LOG, "Adapters": "two pairs with any"}
     told = {section.title for section in sections}
     missing += [f"{title}: the run has no {what}." for title, what in titles.items() if title not in told]
     scored = 0 if evaluation is None else sum(score.sentences for score in evaluation)

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import itertools
 from collections import Counter, defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import torch
 from matplotlib import rc_context
 
 from hyperx import checkpoint
@@ -40,16 +41,18 @@ def scores(folder: Path, model: HyperX, evaluation: Evaluation | None) -> Iterat
         return
     known = known_languages()
     names = {code: known[code].name if code in known else code for _, code in scores}
-    languages = sorted(names, key=names.__getitem__)
-    values = {(languages.index(code), tasks.index(task)): 100 * own[1] for (task, code), own in scores.items()}
+    cells = [[(task, code) for task in tasks] for code in sorted(names, key=names.__getitem__)]
+    values = [[100 * scores[key][1] if key in scores else float("nan") for key in row] for row in cells]
     picture = heat_map(
         "scores",
         f"{', '.join(f'{task}: {model.tasks[task].measure}' for task in tasks)}. Framed without training data.",
-        [names[code] for code in languages],
+        [names[row[0][1]] for row in cells],
         tasks,
         values,
-        span=(min(values.values()) // 10 * 10, 100),
-        framed=[place for place, (group, _) in zip(values, scores.values(), strict=True) if group != "seen"],
+        span=(100 * min(value for _, value in scores.values()) // 10 * 10, 100),
+        framed=[
+            (i, j) for i, row in enumerate(cells) for j, key in enumerate(row) if scores.get(key, ["seen"])[0] != "seen"
+        ],
     )
     yield Section("Scores", text, [picture], tables)
 
@@ -92,21 +95,15 @@ def adapters(model: HyperX, evaluation: Evaluation | None) -> Iterator[Section]:
     pairs = pairs[:: -(-len(pairs) // MOST_PAIRS) or 1]
     alike = kinship.adapter_similarity(model, pairs) if len(pairs) > 1 else None
     if alike is not None:
-        names, rows = [*map(str, pairs)], range(len(pairs))
-        both = {(row, column): alike[:, row, column].mean().item() for row in rows for column in rows}
-        near = {row: [o for o in rows if o != row and pairs[o].task == pairs[row].task] for row in rows}
-        layers = {
-            (row, layer): own[row, near[row]].mean().item()
-            for layer, own in enumerate(alike)
-            for row in rows
-            if near[row]
-        }
+        names, layers = [*map(str, pairs)], [str(layer + 1) for layer in range(len(alike))]
         text = "How alike the adapters of two pairs are: cosines, less the mean of all, over all layers."
-        pictures.append(heat_map("adapters", text, names, names, both, span=(-1, 1), colours="coolwarm", form="{:.1f}"))
+        whole = alike.mean(dim=0).tolist()
+        pictures.append(heat_map("adapters", text, names, names, whole, colours="coolwarm", form="{:.1f}"))
+        others = torch.tensor([[one != other and one.task == other.task for other in pairs] for one in pairs])
+        own = ((alike * others).sum(dim=2) / others.sum(dim=1)).T
         text = "How alike a pair's adapters are to others of its task, by layer from the lowest."
-        columns = [str(layer + 1) for layer in range(len(alike))]
-        span = min(layers.values(), default=0), 1
-        pictures.append(heat_map("adapters-layers", text, names, columns, layers, span=span, form="{:.2f}"))
+        span = float(own.nan_to_num(1).min()), 1
+        pictures.append(heat_map("adapters-layers", text, names, layers, own.tolist(), span=span, form="{:.2f}"))
     if pictures:
         yield Section("Adapters", pictures=pictures)
 
@@ -138,13 +135,13 @@ def predictions(evaluation: Evaluation, places: DataPlaces, split: str) -> Itera
         if curves := {name: points for name, points in curves.items() if points}:
             text = f"{task.name}: above the line more is right than the confidence says."
             pictures.append(lines(f"reliability-{task.name}", text, curves, ("confidence", "right"), diagonal=True))
+    if not confused:
+        return
     text = "Rows are gold labels, columns predicted ones, of those with the most errors. Colours are shares of the row."
     yield Section("Confusions", text, tables=tables)
     text = f"In percent; points of fewer than {FEWEST} labels are left out. ECE is the expected calibration error."
     yield Section("Confidences", text, pictures)
-    text = (
-        f"Most errors in up to {MOST_WORDS} words. Below a word is its gold label, and the predicted one if it differs."
-    )
+    text = f"Most errors in up to {MOST_WORDS} words. Below a word its gold label, and the predicted one if it differs."
     yield Section("Worst sentences", text, sentences=sentences)
 
 
@@ -181,18 +178,16 @@ def _worst(
     for index, sentence in enumerate(itertools.islice(places.read(pair, split), max(worst, default=-1) + 1)):
         if index in worst:
             gold, found = answers.gold[index], answers.results[index].labels
-            texts, trees = sentence.words, "head" in task.columns
+            columns, texts = [_labels(task, gold), _labels(task, found)], sentence.words
             if task.reads == "text":
-                texts, gold, found = (
-                    (" / ".join(filter(None, [sentence.raw_text, sentence.text_pair])),),
-                    [gold],
-                    [found],
-                )
+                gold, found = [gold], [found]
+                texts = (" / ".join(filter(None, [sentence.raw_text, sentence.text_pair])),)
             right = [one == other for one, other in zip(gold, found, strict=True)]
-            arcs = [_arcs([arc.head for arc in tree]) for tree in (gold, found)] if trees else None
-            columns = [_labels(task, labels) for labels in (answers.gold[index], answers.results[index].labels)]
-            rows = zip(texts, *columns, right, zip(*arcs, strict=True) if arcs else [None] * len(texts), strict=True)
-            yield f"{right.count(False)} of {len(right)} wrong", [Word(*row) for row in rows]
+            arcs: Iterable[tuple[str, str] | None] = [None] * len(texts)
+            if "head" in task.columns:
+                arcs = zip(*(_arcs([arc.head for arc in tree]) for tree in (gold, found)), strict=True)
+            words = [Word(*row) for row in zip(texts, *columns, right, arcs, strict=True)]
+            yield f"{right.count(False)} of {len(right)} wrong", words
 
 
 def _arcs(heads: Sequence[int]) -> list[str]:
