@@ -9,14 +9,21 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import numpy as np
 import pytest
+import torch
 
 import hyperx
 import toy
 from hyperx import checkpoint
 from hyperx.cli import main
+from hyperx.evaluation import kinship
+from hyperx.method.adapter import AdapterStack
+from hyperx.pairs import TaskLanguagePair
 from hyperx.reporting import report as reporting
+from hyperx.reporting import sections
 from hyperx.reporting.pictures import lines
+from tiny import tiny_model
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -165,6 +172,40 @@ def test_the_worst_sentences_are_those_with_most_errors(strange: Path, report: C
 def plain(tree: list[tuple[int, str]]) -> list[tuple[int, str]]:
     """A tree with universal relations."""
     return [(head, relation.partition(":")[0]) for head, relation in tree]
+
+
+@pytest.mark.parametrize("adapters", ["hypernetwork", "stacked"])
+def test_adapters_are_as_alike_as_their_weights(adapters: str) -> None:
+    model = tiny_model(trained_pairs=("pos#en", "pos#tr", "pos#de", "ner#en"), adapters=adapters)
+    pairs = [TaskLanguagePair(*name.split("#")) for name in ("pos#en", "pos#tr", "pos#de", "ner#en", "ner#de")]
+    with torch.no_grad():
+        for parameter in model.parameters():  # up-projections are zero before training
+            parameter += 0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(1))
+    found = kinship.adapter_similarity(model, pairs)
+    assert found is not None
+    each = [model.adapters([pair]) for pair in pairs]
+    for layer, own in enumerate(found.double()):
+        rows = []
+        for one in each:
+            parts = one.parts if isinstance(one, AdapterStack) else [one]
+            values = [
+                getattr(part, name)[0, layer] for part in parts for name in ("down", "down_bias", "up", "up_bias")
+            ]
+            rows.append(np.concatenate([value.detach().double().numpy().ravel() for value in values]))
+        rows = [row - np.mean(rows, axis=0) for row in rows]
+        wanted = [[a @ b / np.linalg.norm(a) / np.linalg.norm(b) for b in rows] for a in rows]
+        assert own.numpy() == pytest.approx(np.array(wanted), abs=1e-3)
+
+
+def test_texts_of_pictures_have_the_colour_of_the_page() -> None:
+    """Those of maps too; only the numbers in coloured cells have colours of their own."""
+    (section,) = sections.adapters(tiny_model(trained_pairs=("pos#en", "pos#tr", "pos#de")), None)
+    pictures = {picture.name: picture for picture in section.pictures}
+    assert list(pictures) == ["map-pos", "adapters", "adapters-layers"]
+    texts = re.findall("<text[^>]*>([^<]*)<", pictures["map-pos"].svg())
+    coloured = re.findall('<text style="[^"]*fill: currentColor', pictures["map-pos"].svg())
+    assert sorted(texts) == ["English", "German", "Turkish"]
+    assert len(coloured) == 3
 
 
 def test_what_a_checkpoint_lacks_is_told(trained: Path, data: Path, report: Callable[..., str]) -> None:

@@ -83,6 +83,12 @@ def test_nothing_is_wider_than_the_window(page: Path, opened: Open, width: int) 
     shown = opened(page, width=width)
     shown.locator("details").evaluate_all("all => all.forEach(one => one.open = true)")
     assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    # Arcs are drawn for rows of one height, whatever the words are.
+    words = shown.locator(".tree td:not(:has(svg))")
+    words.evaluate_all("all => all.forEach(one => one.textContent = 'a long relation or word '.repeat(3))")
+    assert shown.evaluate("document.documentElement.scrollWidth") <= width
+    heights = shown.locator(".tree tr").evaluate_all("all => all.map(one => one.getBoundingClientRect().height)")
+    assert set(heights) <= {26}
 
 
 def test_dark_mode_changes_background_and_ink(page: Path, opened: Open) -> None:
