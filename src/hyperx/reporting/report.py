@@ -20,8 +20,10 @@ PACKAGES = ("jinja2", "matplotlib", "scipy")
 """What the extra ``report`` brings."""
 
 
-def data_to_score(config: ReportConfig | CompareConfig, folder: Path | None, problems: list[str]) -> tuple[Any, ...]:
-    """The checkpoint, and what :func:`score_data` takes beside the model; raises a ConfigError with all problems."""
+def data_to_score(
+    config: ReportConfig | CompareConfig, folder: Path | None, problems: list[str]
+) -> tuple[Path, Any, Any]:
+    """The checkpoint, and what :func:`score_data` takes: options and data. Raises a ConfigError with all problems."""
     output, shared = config.output, {*config.__slots__} & {*EvaluateConfig.__slots__} - {"config", "output"}
     problems += value_problems(config)
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
@@ -30,10 +32,11 @@ def data_to_score(config: ReportConfig | CompareConfig, folder: Path | None, pro
     if lacking := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         problems.append(f'{", ".join(lacking)} not found; the extra has it: pip install "hyperx-nlp[report]"')
     own = EvaluateConfig(eval_ckpt=folder, **{name: getattr(config, name) for name in shared})
-    found = find_data(own, problems)
+    found, own, data = find_data(own, problems)
     if problems:
         raise ConfigError(problems)
-    return found
+    assert found is not None  # as no model was given
+    return found, own, data
 
 
 def read_log(path: Path) -> Iterator[tuple[str, float, float]]:
@@ -61,7 +64,8 @@ def report(config: ReportConfig) -> int:
     if config.pictures is not None and config.pictures.exists() and not config.pictures.is_dir():
         problems.append(f"--pictures: expected a folder; {config.pictures} is a file")
     folder, options, data = data_to_score(config, config.folder, problems)
-    log = list(read_log(folder.parent / checkpoint.LOG))
+    in_run = folder in checkpoint.checkpoints(folder.parent)
+    log = list(read_log(folder.parent / checkpoint.LOG)) if in_run else []
     from hyperx.device import pick_device
     from hyperx.model import HyperX
     from hyperx.reporting import sections as make
