@@ -741,6 +741,47 @@ class ProbeConfig:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SuggestConfig:
+    """Choose the sentences of a text whose labels would teach most, and write them labelled, for people to correct.
+
+    What the model is least sure of comes first, word by word, and no sentence is much like one before it.
+
+    For example:
+
+    hyperx suggest --pairs ner#sw --input raw.txt --output swahili.jsonl
+    """
+
+    folder: Path | None = None
+    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
+    ready-made model."""
+    config: Path | None = None
+    """A YAML file with the same options. The command line overrides it."""
+    pairs: tuple[str, ...] = ()
+    """Tasks to label in one language, such as: ner#sw; several, such as pos#sw dep#sw, for .conllu."""
+    input: Path | None = None
+    """File with the text; by default standard input."""
+    input_format: InputFormat | None = None
+    """As of hyperx predict: by default by extension, else 'raw', a text per line."""
+    add_on: tuple[Path, ...] = ()
+    """Files of hyperx adapt, with what was learnt before."""
+    labelled: tuple[Path, ...] = ()
+    """Files that are labelled already, whose sentences are left out."""
+    pool: Count = 10_000
+    """Sentences to choose from, starting from the first."""
+    samples: Count = 100
+    """Sentences to choose."""
+    output: Path | None = None
+    """File to write: .jsonl for Doccano, .json for Label Studio, .conllu for INCEpTION; hyperx adapt --train reads what
+    they export."""
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
+    no_cuda: bool = False
+    """Run on the CPU even if there is a GPU."""
+    disable_progress_bar: bool = False
+    """No progress bar."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServeConfig:
     """Answer HTTP requests with the predictions of a checkpoint. Needs the packages of the extra serve.
 

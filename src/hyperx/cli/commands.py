@@ -8,9 +8,11 @@ import shlex
 import shutil
 import sys
 from collections import Counter
+from collections.abc import Collection
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from hyperx import packing
 from hyperx.config import (
@@ -28,6 +30,7 @@ from hyperx.config import (
     ProbeConfig,
     PushConfig,
     ReportConfig,
+    SuggestConfig,
     TrainConfig,
 )
 from hyperx.data.read.detection import AUTO
@@ -35,8 +38,12 @@ from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, 
 from hyperx.files import missing_encoder, not_new
 from hyperx.languages import Language, canonical, is_language, known_languages
 from hyperx.options import value_problems
-from hyperx.pairs import TaskLanguagePair
+from hyperx.pairs import TaskLanguagePair, parse_pairs
 from hyperx.tables import print_table, print_text
+
+if TYPE_CHECKING:
+    from hyperx.data.read.sentence import Sentence
+    from hyperx.model import HyperX
 
 PLOTS = (".png", ".svg")
 """Endings of the files that --plot draws."""
@@ -231,29 +238,86 @@ def probe(config: ProbeConfig) -> None:
     given = checked(PredictConfig(**shared))
     if given.language in (None, AUTO):
         raise ConfigError(["--language: name the language of the text, such as gsw"])
-    from hyperx.data.read.base import Request
-    from hyperx.data.read.formats import input_format, read_input
-    from hyperx.device import pick_device
-    from hyperx.model import HyperX
     from hyperx.prediction.probing import probe
-    from hyperx.prediction.request import predicted_tasks
 
-    model = HyperX.from_pretrained(given.checkpoint, encoder=config.model_name_or_path)
-    model.to(pick_device(no_cuda=config.no_cuda))
-    tasks = predicted_tasks(model.config, config.tasks)
-    origin = str(config.input or "<stdin>")
-    request = Request(origin, reads={model.tasks[task].reads for task in tasks}, language=given.language)
-    with nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb") as stream:
-        read = read_input(stream, input_format(config.input, config.input_format), request)
-        sentences = list(itertools.islice(read, config.samples))
-    if not sentences:
-        raise DataError("expected text, found no sentence", path=origin)
+    model, tasks, sentences = _read(given, config.samples)
     for task in tasks:
         hidden = config.disable_progress_bar or None
         suited = probe(model, sentences, task=task, language=given.language, disable_progress_bar=hidden)
         rows = [[one.language, f"{one.agreement:.1%}", f"{one.confidence:.1%}"] for one in suited]
         print_table(f"{task} of {len(sentences)}", ["tagged as", "agreement", "confidence"], rows)
     print_text(f"Where {given.language} is not the first, tag it as that one: hyperx predict --like LANGUAGE ...")
+
+
+def _read(
+    config: PredictConfig, most: int, without: Collection[object] = ()
+) -> tuple[HyperX, tuple[str, ...], list[Sentence]]:
+    """The model, its tasks, and the first sentences of the input without those that have such words, or such a text;
+    raises a DataError if there is none."""
+    from hyperx.data.read.base import Request
+    from hyperx.data.read.formats import input_format, read_input
+    from hyperx.device import pick_device
+    from hyperx.model import HyperX
+    from hyperx.prediction.request import predicted_tasks
+
+    model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path, add_ons=config.add_on)
+    model.to(pick_device(no_cuda=config.no_cuda))
+    tasks = predicted_tasks(model.config, config.tasks)
+    origin = str(config.input or "<stdin>")
+    request = Request(origin, reads={model.tasks[task].reads for task in tasks}, language=str(config.language))
+    with nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb") as stream:
+        read = read_input(stream, input_format(config.input, config.input_format), request)
+        new = (one for one in read if (one.words or one.raw_text) not in without)
+        sentences = list(itertools.islice(new, most))
+    if not sentences:
+        raise DataError("expected text, found no sentence", path=origin)
+    return model, tasks, sentences
+
+
+def suggest(config: SuggestConfig) -> None:
+    """Write the sentences whose labels would teach most, labelled, and say how to go on."""
+    from hyperx import checkpoint
+    from hyperx.cli.predict import checked, open_output
+    from hyperx.data.read.formats import SUGGESTED, endings, read_file
+    from hyperx.tasks.registry import kinds_of
+
+    problems, output = list[str](), config.output or Path()
+    pairs, ending = parse_pairs(config.pairs, "--pairs", problems), output.suffix.lower()
+    if len({pair.key[1] for pair in pairs}) != 1:
+        problems.append("--pairs: name a pair, such as ner#sw, or several of one language")
+    if ending not in SUGGESTED or (len(pairs) > 1 and ending != ".conllu"):
+        problems.append(f"--output: name a file that ends in {' or '.join(SUGGESTED)}; for several pairs .conllu")
+    elif output.exists():
+        problems.append(f"--output: {output} exists already; name a new file")
+    if problems:
+        raise ConfigError(problems)
+    shared = {
+        name: getattr(config, name) for name in ("input", "input_format", "add_on", "model_name_or_path", "no_cuda")
+    }
+    given = checked(
+        PredictConfig(
+            checkpoint=config.folder, tasks=tuple(pair.task for pair in pairs), language=pairs[0].language, **shared
+        )
+    )
+    kinds = kinds_of(checkpoint.read_config(checkpoint.resolve(given.checkpoint)).kinds)
+    if unfit := [task for task in given.tasks if ending not in endings(kinds[task].column)]:
+        fit = [one for one in SUGGESTED if one in endings(kinds[unfit[0]].column)]
+        raise ConfigError([f"--output: {output} cannot hold {unfit[0]}; name a file that ends in {' or '.join(fit)}"])
+    files = [read_file(path, kinds[given.tasks[0]].column, language=pairs[0].language) for path in config.labelled]
+    known = {one.words or one.raw_text for one in itertools.chain(*files)}
+    from hyperx.prediction.suggesting import suggest
+
+    model, tasks, sentences = _read(given, config.pool, known)
+    hidden = config.disable_progress_bar or None
+    chosen = suggest(
+        model, sentences, tasks=tasks, language=pairs[0].language, samples=config.samples, disable_progress_bar=hidden
+    )
+    with open_output(output) as target:
+        target.write(SUGGESTED[ending](chosen, tasks[0]))
+    print_text(
+        f"Chosen: {len(chosen)} of {len(sentences):,} sentences, {output}. When people have corrected them: hyperx "
+        f"adapt --pairs {' '.join(map(str, pairs))} --train EXPORT --output {pairs[0].language}.addon"
+    )
 
 
 def languages(config: LanguagesConfig) -> None:

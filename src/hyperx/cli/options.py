@@ -31,6 +31,7 @@ from hyperx.config import (
     PushConfig,
     ReportConfig,
     ServeConfig,
+    SuggestConfig,
 )
 from hyperx.options import flat, made, meant, option_types
 from hyperx.tables import folded
@@ -50,6 +51,7 @@ POSITIONAL: dict[type[Any], tuple[str, ...]] = {
     ServeConfig: ("folder",),
     ReportConfig: ("folder",),
     CompareConfig: ("folders",),
+    SuggestConfig: ("folder",),
 }
 """Options whose values stand without their name, by dataclass; of several each has one."""
 REQUIRED: dict[type[Any], set[str]] = {
@@ -62,6 +64,7 @@ REQUIRED: dict[type[Any], set[str]] = {
     ImportConfig: {"folder", "output"},
     PushConfig: {"folder", "repo"},
     CompareConfig: {"folders"},
+    SuggestConfig: {"pairs", "output"},
 }
 """Options that must be given, on the command line or in a file, by dataclass; missing ones are reported with others."""
 

@@ -47,7 +47,8 @@ class Files:
         return [file_fingerprint(path) for path in self.files]
 
     def parts(self, _split: str, data: PairData, on_fault: OnFault) -> Parts:
-        return ((str(path), read_file(path, data.column, on_fault, data.columns)) for path in self.files)
+        facts = (data.column, on_fault, data.columns, data.pair.language)
+        return ((str(path), read_file(path, *facts)) for path in self.files)
 
 
 @dataclass(frozen=True, slots=True)
@@ -244,7 +245,7 @@ class DataPlaces:
     def fingerprint(self, pair: TaskLanguagePair, split: str) -> Any:
         """A JSON value that changes whenever the result of `read` may."""
         data, place = self._split(pair, split)
-        return [split, place.fingerprint(), data.column, dict(data.label_map), dict(data.columns)]
+        return [split, place.fingerprint(), data.column, dict(data.label_map), dict(data.columns), pair.key[1]]
 
     def _split(self, pair: TaskLanguagePair, split: str) -> tuple[PairData, Place]:
         if pair not in self:

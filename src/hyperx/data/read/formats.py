@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import logging
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -16,7 +16,8 @@ from hyperx.data.read.columns import ColumnsWriter, read_columns
 from hyperx.data.read.conllu import ConlluWriter, read_conllu
 from hyperx.data.read.jsonl import JsonlWriter, read_jsonl
 from hyperx.data.read.lines import OnFault, decoded_lines, file_lines, stop
-from hyperx.data.read.sentence import Sentence
+from hyperx.data.read.sentence import Prediction, Sentence
+from hyperx.data.read.standoff import doccano_text, label_studio_text, read_label_studio
 from hyperx.data.read.texts import read_csv, read_raw, read_text, read_tokens, read_tsv
 from hyperx.errors import ConfigError, DataError
 
@@ -52,6 +53,7 @@ _FILES: tuple[tuple[tuple[str, ...], Reader, frozenset[str]], ...] = (
     ((".tsv",), read_tsv, frozenset({LABEL})),
     ((".csv",), read_csv, frozenset({LABEL})),
     ((".jsonl",), read_jsonl, frozenset({LABEL})),
+    ((".json",), read_label_studio, _TAGS | {LABEL}),
 )
 
 # The extensions that tell the format of what prediction reads and writes.
@@ -91,7 +93,7 @@ def format_problem(path: Path, column: str) -> str | None:
 
 
 def read_file(
-    path: str | Path, column: str, on_fault: OnFault = stop, names: Mapping[str, str] | None = None
+    path: str | Path, column: str, on_fault: OnFault = stop, names: Mapping[str, str] | None = None, language: str = ""
 ) -> Iterator[Sentence]:
     """Stream a file's sentences in the format that its extension and the column determine: see :class:`Request`.
 
@@ -107,7 +109,7 @@ def read_file(
         is_empty = False
         on_fault(fault)
 
-    for sentence in chosen(file_lines(path), Request(str(path), column, note, names or {})):
+    for sentence in chosen(file_lines(path), Request(str(path), column, note, names or {}, language=language)):
         is_empty = False
         yield sentence
     if is_empty:
@@ -141,6 +143,19 @@ def read_input(
             yield from request.gap(fault, sentence.raw_text)
         else:
             yield sentence
+
+
+def conllu_text(predictions: Sequence[Prediction], _task: str) -> str:
+    """Predictions as CoNLL-U; raises a DataError for a word that it cannot hold."""
+    for one in predictions:
+        OUTPUT_FORMATS["conllu"].check(one.sentence, one.columns)
+    return "".join(OUTPUT_FORMATS["conllu"].render(one, number) for number, one in enumerate(predictions, start=1))
+
+
+SUGGESTED: dict[str, Callable[[Sequence[Prediction], str], str]] = {
+    ".jsonl": doccano_text, ".json": label_studio_text, ".conllu": conllu_text
+}  # fmt: skip
+"""By ending of a file what it holds of predictions of a task, for tools of annotation."""
 
 
 def input_format(path: Path | None, asked: InputFormat | None) -> InputFormat:

@@ -16,6 +16,7 @@ from hyperx.data.read.lines import Line, check_length, stands_on_a_line
 from hyperx.data.read.rows import NAMES, RowReader
 from hyperx.data.read.segmentation import offsets_in, text_sentence
 from hyperx.data.read.sentence import Offsets, Places, Prediction, Sentence
+from hyperx.data.read.standoff import word_row
 from hyperx.errors import DataError
 
 _DIGITS = 4
@@ -27,9 +28,10 @@ def read_jsonl(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
     """JSON lines.
 
     Read are ``words`` or ``tokens``, which stay as they are, or ``text``, and ``text_pair`` for two texts; annotation,
-    all under any of :data:`~hyperx.data.read.rows.NAMES`; and in prediction ``space_after``, ``start_char`` and
-    ``end_char``, and ``sent_id``, or else ``id``. All other keys are skipped. In prediction words are read if a task
-    needs them, or if there is no text. ``language`` is that of the object, if it is not that of all.
+    all under any of :data:`~hyperx.data.read.rows.NAMES`, or as :func:`~hyperx.data.read.standoff.word_row` has it; and
+    in prediction ``space_after``, ``start_char`` and ``end_char``, and ``sent_id``, or else ``id``. All other keys are
+    skipped. In prediction words are read if a task needs them, or if there is no text. ``language`` is that of the
+    object, if it is not that of all.
     """
     rows = RowReader(request, in_file=True)
 
@@ -41,7 +43,8 @@ def read_jsonl(lines: Iterable[Line], request: Request) -> Iterator[Sentence]:
 
 def object_sentence(row: Mapping[str, Any], rows: RowReader, number: int | None = None) -> Sentence:
     """The sentence of an object, given its line in a file; raises a DataError, without a place, if it has none."""
-    sentence, request = rows.sentence(row, number), rows.request
+    request = rows.request
+    sentence = rows.sentence(row if request.column is None else word_row(row, request), number)
     if request.column is not None:
         check_length(len(sentence.words))
         return sentence

@@ -171,6 +171,8 @@ class RowReader:
         if ours == LABEL and isinstance(value, int):
             # Of labels that are yes or no, JSON has the words true and false; Python's begin with a capital letter.
             value = str(value).lower() if isinstance(value, bool) else str(value)
+        if ours == LABEL and isinstance(value, list) and len(value) == 1:  # as tools for annotation have it
+            (value,) = value
         label = value.strip() if ours == LABEL and isinstance(value, str) else value
         if isinstance(label, str) and is_visible(label) and (ours != LABEL or stands_on_a_line(label)):
             return label
