@@ -110,7 +110,12 @@ def test_what_is_suggested_is_corrected_and_learnt(
 
 
 def test_several_tasks_stand_in_one_file_of_conllu(words: list[str]) -> None:
-    assert main([*words, "--pairs", "pos#de", "ner#de", "--output", "few.conllu", "--pool", "3"]) == 0
+    assert (
+        main(
+            [*words, "--pairs", "pos#de", "ner#de", "--output", "few.conllu", "--pool", "3", "--input_format", "tokens"]
+        )
+        == 0
+    )
     file = Path("few.conllu").absolute()
     assert file.read_text(encoding="utf-8").count("# sent_id") == 3
     # By its own labels the model is right.

@@ -28,6 +28,7 @@ from hyperx.config import (
     PushConfig,
     ReportConfig,
     ServeConfig,
+    SuggestConfig,
     TrainConfig,
 )
 from hyperx.options import flat, option_types
@@ -39,6 +40,7 @@ CONFIGS: dict[str, type[Any]] = {
     "predict": PredictConfig,
     "serve": ServeConfig,
     "probe": ProbeConfig,
+    "suggest": SuggestConfig,
     "check": CheckConfig,
     "languages": LanguagesConfig,
     "calibrate": CalibrateConfig,

@@ -31,6 +31,7 @@ from hyperx.config import (
     ReportConfig,
     SamplingOptions,
     ServeConfig,
+    SuggestConfig,
     TrainConfig,
     TrainingOptions,
 )
@@ -243,6 +244,7 @@ TABLES: dict[str, tuple[str, type[Any]]] = {
     "`hyperx compare`": ("compare", CompareConfig),
     "`hyperx predict`": ("predict", PredictConfig),
     "`hyperx probe`": ("probe", ProbeConfig),
+    "`hyperx suggest`": ("suggest", SuggestConfig),
     "`hyperx calibrate`": ("calibrate", CalibrateConfig),
     "`hyperx serve`": ("serve", ServeConfig),
     "`hyperx compress`": ("compress", CompressConfig),

@@ -76,14 +76,11 @@ def test_what_a_tool_gives_back_has_the_words_and_labels_that_it_got(
     column = data.draw(st.sampled_from(["upos", "ner"]))
     predictions = []
     for words in data.draw(st.lists(WORDS, min_size=1, max_size=4)):
-        tags = [data.draw(st.sampled_from(["NOUN", "VERB"])) for _ in words]
-        if column == "ner":
-            tags = [data.draw(st.sampled_from(["O", "B-PER", "B-LOC", "I-PER"])) for _ in words]
-            tags = [
-                "O" if tag == "I-PER" and not tags[max(place - 1, 0)].endswith("PER") else tag
-                for place, tag in enumerate(tags)
-            ]
-            tags = [tag.replace("I-", "B-") if not place else tag for place, tag in enumerate(tags)]
+        tags = list[str]()
+        for _ in words:
+            known = ["NOUN", "VERB"] if column == "upos" else ["O", "B-PER", "B-LOC"]
+            known += ["I-" + tags[-1][2:]] if tags and tags[-1][1:2] == "-" else []
+            tags.append(data.draw(st.sampled_from(known)))
         # With the text as it was, or one that is not made of the words, or none.
         space = data.draw(st.sampled_from([" ", "", "  "]))
         text = data.draw(st.sampled_from([space.join(words), None, "other"]))
@@ -128,9 +125,7 @@ def test_labels_of_texts(tmp_path: Path) -> None:
     tasks = [{"data": {"text": "a b", "text_pair": "c"}, "annotations": [{"result": result}]}]
     (found,) = read(tmp_path / "a.json", tasks, "label")
     assert (found.raw_text, found.text_pair, found.columns["label"]) == ("a b", "c", ("bad",))
-    with pytest.raises(
-        DataError, match=r"b\.jsonl, line 1: expected a label, a word or an integer, found \['a', 'b'\]"
-    ):
+    with pytest.raises(DataError, match=r"b\.jsonl:1: expected a label, a word or an integer, found \['a', 'b'\]"):
         read(tmp_path / "b.jsonl", [{"text": "a b", "label": ["a", "b"]}], "label")
 
 
