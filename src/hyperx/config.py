@@ -742,9 +742,9 @@ class ProbeConfig:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuggestConfig:
-    """Choose the sentences of a text whose labels would teach most, and write them labelled, for people to correct.
+    """Choose sentences of a text that the model is unsure of, and write them labelled, for people to correct.
 
-    What the model is least sure of comes first, word by word, and no sentence is much like one before it.
+    The most uncertain come first, by the mean of their words, and none is much like one before it.
 
     For example:
 

@@ -192,12 +192,12 @@ def test_hub_by_the_table(tmp_path: Path) -> None:
 
 
 def test_all_problems_come_together(tmp_path: Path) -> None:
-    put(tmp_path, "ner/de/train.json")
+    put(tmp_path, "ner/de/train.xml")
     found = problems(tmp_path, "nre#tr", "ner#xx", "ner#de", "ner#fr", table={"ner#fr": "none", "ner": "x"})
     assert len(found) == 5
     assert "expected one of pos, ner, dep, mood, mlm, cls. Did you mean 'ner'?" in found[1]
     assert "has no default for the language 'xx'; put files at" in found[2]
-    assert "found train.json" in found[3]
+    assert "found train.xml" in found[3]
     assert "data table, ner#fr: expected a folder, found none at" in found[4]
 
 
@@ -217,8 +217,8 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
         ({"dev": []}, r"dev: expected a file, a list of files, or rows in memory; found \[\]"),
         ({"dev": [3]}, r"dev: expected a file, a list of files, or rows in memory; found \[3\]"),
         (
-            {"dev": "a.json"},
-            "dev: expected a file that ends in .conllu.*, which can hold ner; found 'a.json'; rename",
+            {"dev": "a.xml"},
+            "dev: expected a file that ends in .conllu.*, which can hold ner; found 'a.xml'; rename",
         ),
         ({"folder": "empty"}, "expected files in .* found nothing"),
         ({"folder": "two"}, "found dev.bio and dev.tsv for dev in"),
@@ -246,7 +246,7 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
 )
 def test_table_values(tmp_path: Path, value: object, message: str) -> None:
     (tmp_path / "empty").mkdir()
-    files = ["a.tsv", "a.json", "two/dev.bio", "two/dev.tsv", "good/dev.tsv"]
+    files = ["a.tsv", "a.xml", "two/dev.bio", "two/dev.tsv", "good/dev.tsv"]
     for name in [*files, "two_treebanks/de_a-ud-dev.conllu", "two_treebanks/de_b-ud-dev.conllu"]:
         put(tmp_path, name)
     with pytest.raises(ConfigError, match=message):
@@ -423,7 +423,7 @@ def test_columns_and_maps_are_checked(tmp_path: Path, name: str, value: dict[str
 def test_texts_have_no_default_data(tmp_path: Path) -> None:
     assert "mood/tr, and the task has no default data set; put files at" in problem(tmp_path, "mood#tr")
     put(tmp_path, "mood/tr/test.conllu", TREE)
-    expected = "expected a file that ends in .tsv, .csv, .jsonl, which can hold label; found 'test.conllu'"
+    expected = "expected a file that ends in .tsv, .csv, .jsonl, .json, which can hold label; found 'test.conllu'"
     assert expected in problem(tmp_path, "mood#tr")
 
 

@@ -23,7 +23,7 @@ COMMANDS = {
     "serve": "answer HTTP requests with a checkpoint",
     "adapt": "learn a language from a few sentences, beside a checkpoint that stays as it is",
     "probe": "rank the languages as which a text of another one is labelled best",
-    "suggest": "choose the sentences whose labels would teach most, for people to correct",
+    "suggest": "choose sentences that the model is unsure of and label them, for people to correct",
     "check": "read and count the data of a run and list every problem, without training",
     "calibrate": "fit confidences to the share of labels that are right",
     "compress": "write a checkpoint in few bytes",

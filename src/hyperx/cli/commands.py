@@ -275,7 +275,7 @@ def _read(
 
 
 def suggest(config: SuggestConfig) -> None:
-    """Write the sentences whose labels would teach most, labelled, and say how to go on."""
+    """Write sentences that the model is unsure of, labelled, and say how to go on."""
     from hyperx import checkpoint
     from hyperx.cli.predict import checked, open_output
     from hyperx.data.read.formats import SUGGESTED, endings, read_file

@@ -1,4 +1,4 @@
-"""Which unlabelled sentences teach most once people have labelled them."""
+"""Which unlabelled sentences a model is unsure of, for people to label."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def suggest(
     samples: int,
     disable_progress_bar: bool | None = True,
 ) -> list[Prediction]:
-    """The predictions for the sentences that people should label, those that teach most first.
+    """The predictions for the sentences that people should label, in the order in which they are chosen.
 
     The uncertainty of a sentence is the mean of 1 - p over its labels of all tasks and :data:`PRIOR` others, of p the
     probability of a label; :func:`chosen` says how the sentences are taken.
