@@ -95,7 +95,7 @@ def test_what_is_suggested_is_corrected_and_learnt(
     words: list[str], trained: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main([*words, "--pairs", "ner#gsw", "--output", "few.json", "--samples", "2"]) == 0
-    assert "Chosen: 2 of 4 sentences, few.json" in " ".join(capsys.readouterr().out.split())
+    assert "Chosen: 2 of 4 sentences, in few.json" in " ".join(capsys.readouterr().out.split())
     tasks = json.loads(Path("few.json").read_text(encoding="utf-8"))
     label = {"value": {"start": 0, "end": 3, "text": tasks[0]["data"]["text"][:3], "labels": ["PER"]}, "type": "labels"}
     export = [{"id": 1, "data": one["data"], "annotations": [{"result": [label]}]} for one in tasks[:1]]

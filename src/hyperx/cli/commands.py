@@ -314,10 +314,10 @@ def suggest(config: SuggestConfig) -> None:
     )
     with open_output(output) as target:
         target.write(SUGGESTED[ending](chosen, tasks[0]))
-    print_text(
-        f"Chosen: {len(chosen)} of {len(sentences):,} sentences, {output}. When people have corrected them: hyperx "
-        f"adapt --pairs {' '.join(map(str, pairs))} --train EXPORT --output {pairs[0].language}.addon"
-    )
+    where = [] if config.folder is None else [str(config.folder)]
+    words = ["hyperx", "adapt", *where, "--pairs", *map(str, pairs), "--train", "EXPORT", "--output", "NEW.addon"]
+    print_text(f"Chosen: {len(chosen)} of {len(sentences):,} sentences, in {output}. Corrected, they teach more:")
+    print(shlex.join(words))
 
 
 def languages(config: LanguagesConfig) -> None:
