@@ -316,7 +316,7 @@ def suggest(config: SuggestConfig) -> None:
         target.write(SUGGESTED[ending](chosen, tasks[0]))
     where = [] if config.folder is None else [str(config.folder)]
     words = ["hyperx", "adapt", *where, "--pairs", *map(str, pairs), "--train", "EXPORT", "--output", "NEW.addon"]
-    print_text(f"Chosen: {len(chosen)} of {len(sentences):,} sentences, in {output}. Corrected, they teach more:")
+    print_text(f"Chosen: {len(chosen)} of {len(sentences):,} sentences, in {output}. Correct them, and learn:")
     print(shlex.join(words))
 
 
