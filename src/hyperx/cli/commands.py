@@ -7,7 +7,6 @@ import itertools
 import shlex
 import shutil
 import sys
-from collections import Counter
 from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
@@ -122,9 +121,9 @@ def calibrate(config: CalibrateConfig) -> None:
     folder, fits = calibrate(config)
     rows = [[task, group, f"{count:,}", *(f"{one:.3f}" for one in numbers)] for task, group, count, *numbers in fits]
     header = ["task", "group", "labels", "temperature", "NLL before", "after"]
-    print_table("Temperatures, fitted on dev data", header, rows, text_columns=2)
+    print_table(f"Temperatures, fitted on {config.split} data", header, rows, text_columns=2)
     if all(group == "seen" for _, group, *_ in fits):
-        print_text("note: pairs without training data use the same; name dev data of some to fit theirs")
+        print_text("note: pairs without training data use the same; name data of some to fit theirs")
     print(f"Calibrated: {folder}. See how far it holds with: hyperx evaluate --eval_ckpt {folder} --calibration")
 
 
@@ -161,10 +160,8 @@ def compress(config: CompressConfig) -> None:
                 shutil.copyfile(folder / name, staged / name)
 
     checkpoint.write_folder(output, fill)
-    before, after = Counter[str](), Counter[str]()
+    before, after = checkpoint.part_sizes(folder), checkpoint.part_sizes(output)
     for place, count in ((folder, before), (output, after)):
-        for name, (size, *_) in checkpoint.read_sizes(place).items():
-            count[name.partition(".")[0].replace("_", " ")] += size
         count["all"] = (place / checkpoint.WEIGHTS).stat().st_size
     rows = [
         [part, f"{before[part]:,}", f"{size:,}", f"{size / before[part]:.1%}" if before[part] else ""]

@@ -142,15 +142,16 @@ def show_help(kind: type[Any], command: str) -> None:
     sections: dict[str, Any] = {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
     for title, section in {"": kind, **sections}.items():
         print(f"\n{title} options: {inspect.getdoc(section)}\n" if title else "\noptions:\n")
-        defaults, texts, required = flat(section()), help_texts(section), REQUIRED.get(section, ())
-        for name, hint in get_type_hints(section).items():
-            if name in sections or name == TABLE:
+        defaults, hints, texts = flat(section()), get_type_hints(section), help_texts(section)
+        positional, required = POSITIONAL.get(section, ()), REQUIRED.get(section, ())
+        for name in dict.fromkeys((*positional, *texts)):
+            if name == TABLE:
                 continue
-            value = defaults[name]
+            hint, value = hints[name], defaults[name]
             if hint is bool:
                 usage = f"--{name}, --no_{name}" if value else f"--{name}"
             else:
-                usage = ("" if name in POSITIONAL.get(kind, ()) else f"--{name} ") + _placeholder(hint, value)
+                usage = ("" if name in positional else f"--{name} ") + _placeholder(hint, value)
             if name in required:
                 default = "(required)"
             elif value is None or value == ():
@@ -173,14 +174,15 @@ def _placeholder(hint: Any, default: Any) -> str:
 
 
 def help_texts(kind: type[Any]) -> dict[str, str]:
-    """The text below each field of a dataclass, as one line, including the fields of its base classes."""
+    """The text below each field of a dataclass, as one line: of its own fields, then of those of its base classes. A
+    field without text has that of a base."""
     texts: dict[str, str] = {}
-    for owner in reversed([parent for parent in kind.__mro__ if is_dataclass(parent)]):
+    for owner in filter(is_dataclass, kind.__mro__):
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
         assert isinstance(tree, ast.ClassDef)
         for field, below in pairwise(tree.body):
             if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(field.target, ast.Name):
-                texts[field.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
+                texts.setdefault(field.target.id, " ".join(str(ast.literal_eval(below.value)).split()))
     return texts
 
 

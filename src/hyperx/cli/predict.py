@@ -139,14 +139,10 @@ def predictions_of(
 ) -> Iterator[Prediction]:
     """The model's predictions for the sentences of the input, one by one, and what stands for those that it lacks. A
     ConfigError if the output's format cannot hold all labels, or the answer line by line."""
-    from hyperx.device import pick_device
     from hyperx.exporting.running import load_model
-    from hyperx.model import HyperX
     from hyperx.prediction.predictor import Predictor
 
-    model = load_model(config.checkpoint, encoder=config.model_name_or_path, add_ons=config.add_on)
-    if isinstance(model, HyperX):
-        model.to(pick_device(no_cuda=config.no_cuda))
+    model = load_model(config.checkpoint, config, config.add_on)
     tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
     given = input_format(config.input, config.input_format)
     # One language for all, unless sentences have their own.
