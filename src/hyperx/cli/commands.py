@@ -6,8 +6,6 @@ from __future__ import annotations
 import itertools
 import shlex
 import shutil
-import sys
-from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 
@@ -30,8 +28,8 @@ from hyperx.config import (
     TrainConfig,
 )
 from hyperx.data.read.detection import AUTO
-from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, problem_list
-from hyperx.files import missing_encoder, not_new
+from hyperx.errors import ConfigError, DataError, HyperXError, problem_list
+from hyperx.files import not_new
 from hyperx.languages import Language, canonical, is_language, known_languages
 from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair
@@ -175,7 +173,7 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ..
     """The checkpoint, the folder to write, and the files of add-ons; raises a ConfigError with all that is
     wrong with the options."""
     from hyperx import checkpoint
-    from hyperx.add_on_file import checked_add_ons
+    from hyperx.add_on_file import checked_checkpoint
 
     problems = value_problems(config)
     if problem := not_new(config.output):
@@ -188,16 +186,10 @@ def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ..
         problems.append("--bits: with 32 alone nothing becomes smaller; use 8, or name --rank or --encoder_bits")
     if config.folder is None:
         raise ConfigError(["name a checkpoint or the output folder of a run", *problems])
-    try:
-        folder = checkpoint.resolve(config.folder)
-        settings, sizes = checkpoint.read_config(folder), checkpoint.read_sizes(folder)
-        add_ons = checked_add_ons(config.add_on, settings, folder, problems)
-    except CheckpointError as error:
-        raise ConfigError([str(error), *problems]) from None
-    if missing := missing_encoder(config.model_name_or_path or settings.encoder):
-        problems.append(f"--model_name_or_path: {missing}")
+    folder, settings, add_ons = checked_checkpoint(config.folder, config, problems, config.add_on)
     if config.rank is not None and settings.incompressible:
         problems.append(f"--rank: {settings.incompressible}; leave it out")
+    sizes = checkpoint.read_sizes(folder)
     layers = any(dimensions > 1 for name, (_, dimensions, _) in sizes.items() if name.startswith("encoder."))
     if config.encoder_bits is not None and not layers:
         problems.append("--encoder_bits: the encoder's layers were not trained; leave it out")
@@ -222,7 +214,7 @@ def export(config: ExportConfig) -> None:
 
 def probe(config: ProbeConfig) -> None:
     """Print the trained languages by how well a text is labelled as if it was of theirs, for each task."""
-    from hyperx.cli.predict import checked
+    from hyperx.cli.predict import checked, opened
 
     shared = {one.name: getattr(config, one.name) for one in fields(config) if one.name != "samples"}
     given = checked(PredictConfig(**shared))
@@ -230,24 +222,20 @@ def probe(config: ProbeConfig) -> None:
         raise ConfigError(["--language: name the language of the text, such as gsw"])
     from hyperx.data.read.base import Request
     from hyperx.data.read.formats import input_format, read_input
-    from hyperx.device import pick_device
-    from hyperx.model import HyperX
+    from hyperx.model import load
     from hyperx.prediction.probing import probe
     from hyperx.prediction.request import predicted_tasks
 
-    model = HyperX.from_pretrained(given.checkpoint, encoder=config.model_name_or_path)
-    model.to(pick_device(no_cuda=config.no_cuda))
+    model, origin = load(given.checkpoint, config), str(config.input or "<stdin>")
     tasks = predicted_tasks(model.config, config.tasks)
-    origin = str(config.input or "<stdin>")
     request = Request(origin, reads={model.tasks[task].reads for task in tasks}, language=given.language)
-    with nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb") as stream:
+    with opened(config.input) as stream:
         read = read_input(stream, input_format(config.input, config.input_format), request)
         sentences = list(itertools.islice(read, config.samples))
     if not sentences:
         raise DataError("expected text, found no sentence", path=origin)
     for task in tasks:
-        hidden = config.disable_progress_bar or None
-        suited = probe(model, sentences, task=task, language=given.language, disable_progress_bar=hidden)
+        suited = probe(model, sentences, task=task, language=given.language, disable_progress_bar=config.silent)
         rows = [[one.language, f"{one.agreement:.1%}", f"{one.confidence:.1%}"] for one in suited]
         print_table(f"{task} of {len(sentences)}", ["tagged as", "agreement", "confidence"], rows)
     print_text(f"Where {given.language} is not the first, tag it as that one: hyperx predict --like LANGUAGE ...")

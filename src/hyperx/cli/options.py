@@ -18,19 +18,14 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from hyperx.config import (
     AdaptConfig,
-    CalibrateConfig,
     CompareConfig,
     CompressConfig,
     DataOptions,
-    EvaluateConfig,
     ExportConfig,
     ImportConfig,
-    LanguagesConfig,
-    ModelsConfig,
     PredictConfig,
+    ProbeConfig,
     PushConfig,
-    ReportConfig,
-    ServeConfig,
 )
 from hyperx.options import flat, made, meant, option_types
 from hyperx.tables import folded
@@ -38,25 +33,13 @@ from hyperx.tables import folded
 Config = TypeVar("Config")
 TABLE = "data"
 """The option that stands in files only."""
-POSITIONAL: dict[type[Any], tuple[str, ...]] = {
-    LanguagesConfig: ("words",),
-    ModelsConfig: ("names",),
-    ImportConfig: ("folder",),
-    CompressConfig: ("folder",),
-    AdaptConfig: ("folder",),
-    CalibrateConfig: ("folder",),
-    PushConfig: ("folder", "repo"),
-    ExportConfig: ("folder",),
-    ServeConfig: ("folder",),
-    ReportConfig: ("folder",),
-    CompareConfig: ("folders",),
-}
-"""Options whose values stand without their name, by dataclass; of several each has one."""
+POSITIONAL = {"folder", "folders", "names", "repo", "words"}
+"""Options whose values stand without their name; of several that a command has each has one."""
 REQUIRED: dict[type[Any], set[str]] = {
     AdaptConfig: {"output"},
     DataOptions: {"train_task_language_pairs"},
-    EvaluateConfig: {"eval_ckpt"},
-    PredictConfig: {"checkpoint", "language"},
+    PredictConfig: {"language"},
+    ProbeConfig: {"language"},
     CompressConfig: {"folder", "output"},
     ExportConfig: {"pairs", "output"},
     ImportConfig: {"folder", "output"},
@@ -79,7 +62,8 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
 def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> dict[str, Any]:
     """What a command line gives, by option: a text, a list of texts for a list, or a truth value for a flag. Of several
     the last one counts. What is wrong is added to ``problems``."""
-    types, values, positional = option_types(kind), dict[str, Any](), POSITIONAL.get(kind, ())
+    types, values = option_types(kind), dict[str, Any]()
+    positional = [name for name in types if name in POSITIONAL]
     names = types.keys() - {TABLE, *positional}
     switches = {f"no_{name}": name for name in names if types[name] is bool}
     for option, given in grouped(words):
@@ -143,15 +127,15 @@ def show_help(kind: type[Any], command: str) -> None:
     for title, section in {"": kind, **sections}.items():
         print(f"\n{title} options: {inspect.getdoc(section)}\n" if title else "\noptions:\n")
         defaults, hints, texts = flat(section()), get_type_hints(section), help_texts(section)
-        positional, required = POSITIONAL.get(section, ()), REQUIRED.get(section, ())
-        for name in dict.fromkeys((*positional, *texts)):
+        required = REQUIRED.get(section, ())
+        for name in sorted(texts, key=lambda name: name not in POSITIONAL):
             if name == TABLE:
                 continue
             hint, value = hints[name], defaults[name]
             if hint is bool:
                 usage = f"--{name}, --no_{name}" if value else f"--{name}"
             else:
-                usage = ("" if name in positional else f"--{name} ") + _placeholder(hint, value)
+                usage = ("" if name in POSITIONAL else f"--{name} ") + _placeholder(hint, value)
             if name in required:
                 default = "(required)"
             elif value is None or value == ():

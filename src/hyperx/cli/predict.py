@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import tee
 from pathlib import Path
@@ -55,12 +55,8 @@ def predict(config: PredictConfig) -> None:
         faults(fault)
 
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
-    hidden = config.disable_progress_bar or config.output is None or None  # None: only in a terminal
-    try:
-        opened = nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb")
-    except OSError as error:
-        raise HyperXError(f"--input: cannot read {config.input}: {error.strerror}") from None
-    with opened as stream:
+    hidden = True if config.output is None else config.silent
+    with opened(config.input) as stream:
         for written in () if config.output is None else (config.output, partial_of(config.output)):
             with suppress(OSError):  # an input without a file descriptor
                 if written.is_file() and os.path.samestat(written.stat(), os.fstat(stream.fileno())):
@@ -132,6 +128,14 @@ def checked_model(
         if code not in (None, AUTO) and (problem := language_problem(settings, code)):
             problems.append(f"--{option}: {problem}")
     return folder, add_ons
+
+
+def opened(path: Path | None) -> AbstractContextManager[IO[bytes]]:
+    """The input: a file, or standard input, which stays open."""
+    try:
+        return nullcontext(sys.stdin.buffer) if path is None else path.open("rb")
+    except OSError as error:
+        raise HyperXError(f"--input: cannot read {path}: {error.strerror}") from None
 
 
 def predictions_of(

@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from tqdm.auto import tqdm
 
 from hyperx import checkpoint
-from hyperx.add_on_file import checked_add_ons
+from hyperx.add_on_file import checked_checkpoint
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig, ScoringOptions
 from hyperx.data.locate.places import DataPlaces, content_hash
 from hyperx.data.locate.spec import DataRecord, language_of
-from hyperx.errors import CheckpointError, ConfigError, DataError, listing
-from hyperx.files import in_home, missing_encoder
+from hyperx.errors import ConfigError, DataError, listing
+from hyperx.files import in_home
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
 from hyperx.plan.options import data_spec, path_problems
@@ -121,16 +121,7 @@ def find_data(
     if model is not None:
         folder, settings = model.folder, model.config
     else:
-        try:
-            folder = checkpoint.resolve(named)
-            settings = checkpoint.read_config(folder)
-        except CheckpointError as error:
-            if not problems:
-                raise
-            raise ConfigError([str(error), *problems]) from None
-        if missing := missing_encoder(config.model_name_or_path or settings.encoder):
-            problems.append(f"--model_name_or_path: {missing}")
-        add_ons = checked_add_ons(add_ons, settings, folder, problems)
+        folder, settings, add_ons = checked_checkpoint(named, config, problems, add_ons)
     for pair in pairs:
         if problem := task_problem(settings, pair.task):
             problems.append(f"--test_task_language_pairs: {pair}: {problem}")

@@ -109,8 +109,8 @@ def adapters(model: HyperX, evaluation: Evaluation | None) -> Iterator[Section]:
 
 def predictions(evaluation: Evaluation, places: DataPlaces, split: str) -> Iterator[Section]:
     """Confusions, reliability and the worst sentences."""
-    tables, pictures, sentences = list[Table](), list[Picture](), dict[str, list[tuple[str, list[Word]]]]()
-    outcomes = defaultdict[tuple[Task, str], list[tuple[float, bool]]](list)
+    pictures, sentences = list[Picture](), dict[str, list[tuple[str, list[Word]]]]()
+    outcomes = defaultdict[Task, defaultdict[str, list[tuple[float, bool]]]](lambda: defaultdict(list))
     confused = defaultdict[Task, Counter[tuple[str, str]]](Counter)
     for score in evaluation:
         task, group = score.task, evaluation.group(score)
@@ -119,26 +119,23 @@ def predictions(evaluation: Evaluation, places: DataPlaces, split: str) -> Itera
             continue
         for gold, result in score.answers:
             if result.confidences is not None:
-                outcomes[task, group] += task.outcomes(gold, result.labels, result.confidences)
+                outcomes[task][group] += task.outcomes(gold, result.labels, result.confidences)
             confused[task].update(zip(_labels(task, gold), _labels(task, result.labels), strict=True))
         if shown := list(_worst(score, places, split)):
             sentences[f"{score.pair}, {group}"] = shown
-    for task, counts in confused.items():
-        tables.append(_confusions(task, counts))
-        curves = {
-            f"{group}, ECE {100 * (expected_calibration_error(own) or 0):.1f}": [
-                (100 * sure, 100 * right) for count, sure, right in reliability(own) if count >= FEWEST
-            ]
-            for (other, group), own in outcomes.items()
-            if other is task
-        }
-        if curves := {name: points for name, points in curves.items() if points}:
+    for task in confused:
+        curves = {}
+        for group, own in outcomes[task].items():
+            points = [(100 * sure, 100 * right) for count, sure, right in reliability(own) if count >= FEWEST]
+            if points:
+                curves[f"{group}, ECE {100 * (expected_calibration_error(own) or 0):.1f}"] = points
+        if curves:
             text = f"{task.name}: above the line more is right than the confidence says."
             pictures.append(lines(f"reliability-{task.name}", text, curves, ("confidence", "right"), diagonal=True))
     if not confused:
         return
     text = "Rows are gold labels, columns predicted ones, of those with the most errors. Colours are shares of the row."
-    yield Section("Confusions", text, tables=tables)
+    yield Section("Confusions", text, tables=[_confusions(task, counts) for task, counts in confused.items()])
     text = f"In percent; points of fewer than {FEWEST} labels are left out. ECE is the expected calibration error."
     yield Section("Confidences", text, pictures)
     text = f"Most errors in up to {MOST_WORDS} words. Below a word its gold label, and the predicted one if it differs."
