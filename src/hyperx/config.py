@@ -563,8 +563,8 @@ class EvaluateConfig(AddOnFiles, ScoringOptions):
     """A checkpoint folder, an output folder, whose best checkpoint is used, a name of hyperx models, or a model of
     the hub (owner/name or owner/name@revision). By default the ready-made model."""
     output: Path | None = None
-    """Folder for results.json and results.md, where results of other pairs are kept. By default the checkpoint; with
-    --add_on results are then only shown."""
+    """Folder for results.json and results.md, where results of other pairs are kept. By default the checkpoint, but
+    with --add_on none: results are then only shown."""
     calibration: bool = False
     """Also show how far confidences are from the share of what is right, before and after hyperx calibrate."""
 

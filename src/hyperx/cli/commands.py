@@ -143,8 +143,28 @@ def check(config: CheckConfig) -> None:
 def compress(config: CompressConfig) -> None:
     """Write a checkpoint in few bytes, and print how many its parts take before and after."""
     from hyperx import checkpoint
+    from hyperx.add_on_file import checked_checkpoint
 
-    folder, output, add_ons = _checked_folders(config)
+    problems, output = value_problems(config), config.output or Path()
+    if problem := not_new(config.output):
+        problems.append(f"--output: {problem}")
+    if config.bits not in packing.BITS:
+        problems.append(f"--bits: expected 8 or 32; found {config.bits}")
+    if config.encoder_bits not in (None, *packing.ENCODER_BITS):
+        problems.append(f"--encoder_bits: expected 2, 8 or 32; found {config.encoder_bits}")
+    if config.bits == 32 and config.rank is None and config.encoder_bits in (None, 32) and not config.add_on:
+        problems.append("--bits: with 32 alone nothing becomes smaller; use 8, or name --rank or --encoder_bits")
+    if config.folder is None:
+        raise ConfigError(["name a checkpoint or the output folder of a run", *problems])
+    folder, settings, add_ons = checked_checkpoint(config.folder, config, problems, config.add_on)
+    if config.rank is not None and settings.incompressible:
+        problems.append(f"--rank: {settings.incompressible}; leave it out")
+    sizes = checkpoint.read_sizes(folder)
+    layers = any(dimensions > 1 for name, (_, dimensions, _) in sizes.items() if name.startswith("encoder."))
+    if config.encoder_bits is not None and not layers:
+        problems.append("--encoder_bits: the encoder's layers were not trained; leave it out")
+    if problems:
+        raise ConfigError(problems)
     from hyperx.model import HyperX
 
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path, add_ons=add_ons)
@@ -167,35 +187,6 @@ def compress(config: CompressConfig) -> None:
     ]
     print_table(f"Bytes of {output / checkpoint.WEIGHTS}", ["part", "before", "after", "of before"], rows)
     print(f"Compressed. Evaluate it with: hyperx evaluate --eval_ckpt {output}")
-
-
-def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ...]]:
-    """The checkpoint, the folder to write, and the files of add-ons; raises a ConfigError with all that is
-    wrong with the options."""
-    from hyperx import checkpoint
-    from hyperx.add_on_file import checked_checkpoint
-
-    problems = value_problems(config)
-    if problem := not_new(config.output):
-        problems.append(f"--output: {problem}")
-    if config.bits not in packing.BITS:
-        problems.append(f"--bits: expected 8 or 32; found {config.bits}")
-    if config.encoder_bits not in (None, *packing.ENCODER_BITS):
-        problems.append(f"--encoder_bits: expected 2, 8 or 32; found {config.encoder_bits}")
-    if config.bits == 32 and config.rank is None and config.encoder_bits in (None, 32) and not config.add_on:
-        problems.append("--bits: with 32 alone nothing becomes smaller; use 8, or name --rank or --encoder_bits")
-    if config.folder is None:
-        raise ConfigError(["name a checkpoint or the output folder of a run", *problems])
-    folder, settings, add_ons = checked_checkpoint(config.folder, config, problems, config.add_on)
-    if config.rank is not None and settings.incompressible:
-        problems.append(f"--rank: {settings.incompressible}; leave it out")
-    sizes = checkpoint.read_sizes(folder)
-    layers = any(dimensions > 1 for name, (_, dimensions, _) in sizes.items() if name.startswith("encoder."))
-    if config.encoder_bits is not None and not layers:
-        problems.append("--encoder_bits: the encoder's layers were not trained; leave it out")
-    if problems:
-        raise ConfigError(problems)
-    return folder, config.output or Path(), add_ons
 
 
 def export(config: ExportConfig) -> None:

@@ -80,7 +80,7 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     from hyperx.evaluation.scores import add_results
     from hyperx.model import load
 
-    model = model or load(folder, config, data.add_ons)
+    model = load(folder, config, data.add_ons) if model is None else model
     scores = replace(score_data(config, model, data), calibration=config.calibration)
     if path is None:
         return scores

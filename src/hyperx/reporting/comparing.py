@@ -79,11 +79,8 @@ def compare(config: CompareConfig) -> tuple[list[str], list[list[str]], list[str
     header += [cell for folder in folders[1:] for cell in (str(folder), "difference", "from", "to")]
     if config.output is not None:
         write_text(config.output, _written(config.output.suffix, header, rows))
-    return (
-        header,
-        rows,
-        [*dict.fromkeys(str(one.pair) for own in scores for key, one in own.items() if key not in first)],
-    )
+    left_out = dict.fromkeys(str(one.pair) for own in scores for key, one in own.items() if key not in first)
+    return header, rows, [*left_out]
 
 
 def _counts(score: PairScores, first: PairScores) -> Counts | None:

@@ -76,9 +76,8 @@ def report(config: ReportConfig) -> int:
     scored = 0 if evaluation is None else sum(score.sentences for score in evaluation)
     facts = {"Trained on": model.config.trained_on, "Encoder": placeless(model.config.encoder)}
     facts["Scored here"] = f"{scored:,} sentences of the {config.split} split"
-    ready = folder in checkpoint.ready_made().values()
-    name = folder.name if ready or config.folder is None else config.folder.resolve().name
-    write_text(config.output, page(f"Run {name}", sections, facts=facts, missing=missing))
+    named = folder if folder in checkpoint.ready_made().values() else (config.folder or folder).resolve()
+    write_text(config.output, page(f"Run {named.name}", sections, facts=facts, missing=missing))
     drawn = [picture for section in sections for picture in section.pictures]
     if config.pictures is not None:
         config.pictures.mkdir(parents=True, exist_ok=True)
