@@ -90,17 +90,18 @@ def located(path: Path, access: Access = Access()) -> Path:
 
 
 def checked_checkpoint(
-    named: Path | None, place: EncoderPlace, problems: list[str], add_ons: Sequence[Path] = ()
+    named: Path | None, place: EncoderPlace, problems: list[str], add_ons: Sequence[Path] = (), option: str = ""
 ) -> tuple[Path, ModelConfig, tuple[Path, ...]]:
     """The checkpoint that options name, its settings, and the files of add-ons; what keeps these or the encoder from
-    being read is added to ``problems``. Without a checkpoint, a CheckpointError, or a ConfigError with all problems."""
+    being read is added to ``problems``. Without a checkpoint, a CheckpointError, or a ConfigError with all problems, in
+    which an option that names it may be told."""
     try:
         folder = checkpoint.resolve(named)
         settings = checkpoint.read_config(folder)
     except CheckpointError as error:
         if not problems:
             raise
-        raise ConfigError([str(error), *problems]) from None
+        raise ConfigError([f"{option}{error}", *problems]) from None
     if missing := missing_encoder(place.model_name_or_path or settings.encoder):
         problems.append(f"--model_name_or_path: {missing}")
     return folder, settings, checked_add_ons(add_ons, settings, folder, problems)

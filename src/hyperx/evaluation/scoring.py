@@ -121,7 +121,8 @@ def find_data(
     if model is not None:
         folder, settings = model.folder, model.config
     else:
-        folder, settings, add_ons = checked_checkpoint(named, config, problems, add_ons)
+        option = "--eval_ckpt: " if isinstance(config, EvaluateConfig) else ""
+        folder, settings, add_ons = checked_checkpoint(named, config, problems, add_ons, option)
     for pair in pairs:
         if problem := task_problem(settings, pair.task):
             problems.append(f"--test_task_language_pairs: {pair}: {problem}")
