@@ -192,7 +192,9 @@ def test_data_may_be_given(ckpt: Path, data: Path, calibrate: Callable[..., str]
     # What was fitted before stays, where there is no new data.
     calibrate(str(ckpt), "--test_task_language_pairs", "pos#tr", "--data_folder", str(data), "--max_eval_samples", "5")
     assert settings(ckpt)["temperatures"]["pos"]["zero_shot"] == temperatures["pos"]["zero_shot"]
-    assert settings(ckpt)["temperatures"]["pos"]["seen"] != 1
+    assert (seen := settings(ckpt)["temperatures"]["pos"]["seen"]) != 1
+    assert "fitted on test data" in calibrate(str(ckpt), "--test_task_language_pairs", "pos#tr", "--split", "test")
+    assert settings(ckpt)["temperatures"]["pos"]["seen"] != seen
 
 
 def test_a_ready_made_model_is_copied(

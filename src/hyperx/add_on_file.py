@@ -9,10 +9,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from hyperx.checkpoint import WEIGHTS
-from hyperx.config import AddOnConfig, ModelConfig
-from hyperx.errors import CheckpointError, HyperXError
-from hyperx.files import checked, sha256
+from hyperx import checkpoint
+from hyperx.config import AddOnConfig, EncoderPlace, ModelConfig
+from hyperx.errors import CheckpointError, ConfigError, HyperXError
+from hyperx.files import checked, missing_encoder, sha256
 from hyperx.hub import Access, Address, fetched
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
@@ -89,12 +89,30 @@ def located(path: Path, access: Access = Access()) -> Path:
     return file
 
 
+def checked_checkpoint(
+    named: Path | None, place: EncoderPlace, problems: list[str], add_ons: Sequence[Path] = (), option: str = ""
+) -> tuple[Path, ModelConfig, tuple[Path, ...]]:
+    """The checkpoint that options name, its settings, and the files of add-ons; what keeps these or the encoder from
+    being read is added to ``problems``. Without a checkpoint, a CheckpointError, or a ConfigError with all problems, in
+    which an option that names it may be told."""
+    try:
+        folder = checkpoint.resolve(named)
+        settings = checkpoint.read_config(folder)
+    except CheckpointError as error:
+        if not problems:
+            raise
+        raise ConfigError([f"{option}{error}", *problems]) from None
+    if missing := missing_encoder(place.model_name_or_path or settings.encoder):
+        problems.append(f"--model_name_or_path: {missing}")
+    return folder, settings, checked_add_ons(add_ons, settings, folder, problems)
+
+
 def checked_add_ons(
     paths: Sequence[Path], settings: ModelConfig, folder: Path, problems: list[str]
 ) -> tuple[Path, ...]:
     """Files of add-ons, those of the hub in its cache. What keeps them from being read beside the checkpoint in a
     folder, which has these settings, is added to ``problems``."""
-    files, weights, of = [], sha256(folder / WEIGHTS) if paths else "", dict[str, Path]()
+    files, weights, of = [], sha256(folder / checkpoint.WEIGHTS) if paths else "", dict[str, Path]()
     for path in paths:
         try:
             files.append(located(path))

@@ -67,6 +67,7 @@ def adapt(**options: Any) -> HyperX:
 
     Raises:
         ConfigError: all problems with the options, before any model is loaded.
+        CheckpointError: if there is no checkpoint.
         DataError: if data is missing or malformed.
     """
     config = made(AdaptConfig, options)

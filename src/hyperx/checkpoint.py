@@ -12,6 +12,7 @@ import logging
 import os
 import shutil
 import tempfile
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -349,6 +350,14 @@ def read_sizes(folder: Path) -> dict[str, tuple[int, int, str]]:
             return {name: (end - start, len(shape), kind) for name, (start, end, shape, kind) in parts.items()}
         except (AttributeError, LookupError, TypeError, ValueError) as error:
             raise HyperXError(f"{path} is damaged: {error}") from error
+
+
+def part_sizes(folder: Path) -> Counter[str]:
+    """Bytes of each part of the model in the file of weights, see :func:`read_sizes`."""
+    sizes = Counter[str]()
+    for name, (size, *_) in read_sizes(folder).items():
+        sizes[name.partition(".")[0].replace("_", " ")] += size
+    return sizes
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:

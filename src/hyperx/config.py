@@ -41,6 +41,9 @@ NotNegative = Annotated[float, Field(ge=0)]
 COOLEST, HOTTEST = 0.05, 20.0
 """The bounds of temperatures of confidences."""
 Temperature = Annotated[float, Field(ge=COOLEST, le=HOTTEST)]
+Share = Annotated[float, Field(gt=0, le=1)]
+Seed = Annotated[int, Field(ge=0, le=2**32 - 1)]
+Split = Literal["test", "dev", "train"]
 Trained = Literal["seen", "zero_shot"]
 """Whether a pair was trained on with labels."""
 
@@ -86,11 +89,6 @@ class HypernetworkOptions:
     generator_start: Literal["scaled", "published"] = "scaled"
     """'scaled': the generators' input is normalised to length 1, and the adapters start as the identity. 'published':
     it is not normalised, and all weights start as N(0, 0.01)."""
-
-    @property
-    def has_norms(self) -> bool:
-        """Whether the adapters have layer norms of their own."""
-        return self.add_layer_norm_before_adapter or self.add_layer_norm_after_adapter
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -294,7 +292,7 @@ class DataOptions:
     mlm#de, and the most confidently labelled sentences are trained on. In results these pairs remain zero-shot."""
     self_train_samples: Count = 2000
     """Number of sentences to label for each of these pairs, from the start of the text."""
-    self_train_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    self_train_share: Share = 0.5
     """Fraction of them to train on: the most confident, by the mean log-probability of their labels."""
     eval_task_language_pairs: tuple[str, ...] = ()
     """Pairs to evaluate on (dev split) during training. By default the training pairs that have a dev split."""
@@ -333,8 +331,21 @@ class SamplingOptions:
     """Put sentences of similar length in one batch, to reduce padding."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class TrainingOptions:
+@dataclass(frozen=True, kw_only=True)
+class ProgressOption:
+    """Whether progress is shown."""
+
+    disable_progress_bar: bool = False
+    """No progress bar."""
+
+    @property
+    def silent(self) -> bool | None:
+        """What hides bars; None: where there is no terminal."""
+        return self.disable_progress_bar or None
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingOptions(ProgressOption):
     """The training run."""
 
     output_dir: Path | None = None
@@ -377,7 +388,7 @@ class TrainingOptions:
     """The group of evaluation pairs whose macro average chooses the best checkpoint."""
     early_stopping_patience: Count | None = None
     """Stop after this many evaluations without a better average."""
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 123
+    seed: Seed = 123
     """Random seed of the whole run."""
     fp16: bool = False
     """Use mixed precision if the machine supports it; otherwise log that it does not."""
@@ -389,8 +400,6 @@ class TrainingOptions:
     """Steps between log lines."""
     report_to: Literal["none", "tensorboard", "wandb"] = "none"
     """Also log to TensorBoard or Weights & Biases (the packages tensorboard and wandb)."""
-    disable_progress_bar: bool = False
-    """No progress bar."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -425,8 +434,70 @@ PUBLISHED: dict[str, Any] = {
 """The defaults of the published program that differ."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AdaptConfig:
+# What several commands share. Of a command the help shows what is its own first, then what these have.
+
+
+@dataclass(frozen=True, kw_only=True)
+class CheckpointFolder:
+    """The checkpoint of a command that takes no other folder."""
+
+    folder: Path | None = None
+    """A checkpoint folder, an output folder, whose best checkpoint is used, a name of hyperx models, or a model of
+    the hub (owner/name or owner/name@revision). By default the ready-made model."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AddOnFiles:
+    """What stands beside a checkpoint."""
+
+    add_on: tuple[Path, ...] = ()
+    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint; of the hub as
+    owner/name/gsw.addon."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class EncoderPlace:
+    """Where a checkpoint's encoder is."""
+
+    model_name_or_path: str | None = None
+    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(EncoderPlace):
+    """How a model runs."""
+
+    config: Path | None = None
+    """A YAML file with the same options as name: value, and with the table 'data' for commands that read data. The
+    command line overrides it."""
+    no_cuda: bool = False
+    """Run on the CPU even if there is a GPU."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ScoringOptions(RunOptions, ProgressOption):
+    """The data that a checkpoint is scored on."""
+
+    test_task_language_pairs: tuple[str, ...] = ()
+    """Pairs to score. By default those that training read, those that a table or treebanks (of training or this
+    command) name, and those in the data folder. For other data of the hub and tasks without training, name the pair."""
+    split: Split = "test"
+    """The split to score."""
+    max_eval_samples: Count | None = None
+    """Use at most this many sentences per pair, starting from the first."""
+    data_folder: Path | None = None
+    """Folder of the data, laid out as for training; by default the folder used then. Its files come before data
+    elsewhere that training read. If files of the run's 'data' table have moved, give a new table in a --config file."""
+    data: Mapping[str, Any] = field(default_factory=dict)
+    """Table of data, as for training; it comes before all that the checkpoint records."""
+    treebanks: tuple[str, ...] = ()
+    """UD treebanks to read, such as: en=en_pud, whatever training read. 'hyperx languages' lists them."""
+    per_device_eval_batch_size: Count = 32
+    """Sentences in a batch; the results do not depend on it."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdaptConfig(CheckpointFolder, RunOptions, ProgressOption):
     """Learn a language from a few labelled sentences, or from text, beside a model that stays as it is.
 
     For example:
@@ -434,11 +505,6 @@ class AdaptConfig:
     hyperx adapt default --pairs pos#gsw --train few.conllu --output gsw.addon
     """
 
-    folder: Path | None = None
-    """A checkpoint folder, an output folder, whose best checkpoint is used, a name of hyperx models, or a model of
-    the hub (owner/name or owner/name@revision). By default the ready-made model."""
-    config: Path | None = None
-    """A YAML file with the same options as name: value, and the table 'data'. The command line overrides it."""
     pairs: tuple[str, ...] = ()
     """Tasks of the model in one language, such as: pos#gsw dep#gsw."""
     language: str | None = None
@@ -449,7 +515,7 @@ class AdaptConfig:
     """Files with raw text, in place of labelled sentences: the model labels it, and learns what it is most sure of."""
     text_samples: Count = 2000
     """Sentences of the text that are labelled, from the first."""
-    text_share: Annotated[float, Field(gt=0, le=1)] = 0.5
+    text_share: Share = 0.5
     """Share of them to learn from, those that the model is most sure of."""
     rounds: Count = 1
     """How often the text is labelled, each time by the model with what it has learnt so far."""
@@ -480,18 +546,12 @@ class AdaptConfig:
     """Entity types to read as others or as O, such as: DATE=O."""
     max_train_samples: Count | None = None
     """Use at most this many training sentences per pair."""
-    seed: Annotated[int, Field(ge=0, le=2**32 - 1)] = 123
+    seed: Seed = 123
     """Random seed."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
-    no_cuda: bool = False
-    """Run on the CPU even if there is a GPU."""
-    disable_progress_bar: bool = False
-    """No progress bar."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EvaluateConfig:
+@dataclass(frozen=True, kw_only=True)
+class EvaluateConfig(AddOnFiles, ScoringOptions):
     """Evaluate a checkpoint on task–language pairs, including those without training data.
 
     For example:
@@ -502,41 +562,15 @@ class EvaluateConfig:
     eval_ckpt: Path | None = None
     """A checkpoint folder, an output folder, whose best checkpoint is used, a name of hyperx models, or a model of
     the hub (owner/name or owner/name@revision). By default the ready-made model."""
-    config: Path | None = None
-    """A YAML file with the same options. The command line overrides it."""
-    test_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to evaluate. By default those that training read, those that a table or treebanks (of training or this
-    command) name, and those in the data folder. For other data of the hub and tasks without training, name the pair."""
-    split: Literal["test", "dev", "train"] = "test"
-    """The split to evaluate on."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
-    per_device_eval_batch_size: Count = 32
-    """Sentences in a batch; the results do not depend on it."""
-    max_eval_samples: Count | None = None
-    """Use at most this many sentences per pair, starting from the first."""
-    data_folder: Path | None = None
-    """Folder of the data, laid out as for training; by default the folder used then. Its files come before data
-    elsewhere that training read. If files of the run's 'data' table have moved, give a new table in a --config file."""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    """Table of data, as for training; it comes before all that the checkpoint records."""
-    treebanks: tuple[str, ...] = ()
-    """UD treebanks to read, such as: en=en_pud, whatever training read. 'hyperx languages' lists them."""
     output: Path | None = None
-    """Folder for results.json and results.md; by default the checkpoint. Results of other pairs there are kept."""
-    add_on: tuple[Path, ...] = ()
-    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint. Results are then only shown,
-    unless --output names a folder for them."""
+    """Folder for results.json and results.md, where results of other pairs are kept. By default the checkpoint, but
+    with --add_on none: results are then only shown."""
     calibration: bool = False
     """Also show how far confidences are from the share of what is right, before and after hyperx calibrate."""
-    no_cuda: bool = False
-    """Evaluate on the CPU even if there is a GPU."""
-    disable_progress_bar: bool = False
-    """No progress bar."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalibrateConfig:
+@dataclass(frozen=True, kw_only=True)
+class CalibrateConfig(CheckpointFolder, ScoringOptions):
     """Fit confidences on dev data, so that of labels with confidence 0.8 about 80 % are right.
 
     Labels stay as they are. Pairs without training data are fitted apart, if some have dev data.
@@ -546,33 +580,18 @@ class CalibrateConfig:
     hyperx calibrate runs/first
     """
 
-    folder: Path | None = None
-    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
-    ready-made model."""
-    config: Path | None = None
-    """A YAML file with the same options, and the table 'data'. The command line overrides it."""
     output: Path | None = None
     """A new folder for a calibrated copy; by default the checkpoint's own configuration gets the temperatures. A
     ready-made model is never written into: it needs this."""
     test_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to fit on. By default those that hyperx evaluate would score on the dev split."""
+    """Pairs to fit on. By default those that hyperx evaluate would score on this split."""
+    split: Split = "dev"
+    """The split to fit on. Judge confidences on another one."""
     max_eval_samples: Count | None = 200
-    """Use at most this many sentences per pair, starting from the first."""
-    data_folder: Path | None = None
-    """Folder of the data, laid out as for training; by default the folder used then. Its files come before data
-    elsewhere that training read."""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    """Table of data, as for training; it comes before all that the checkpoint records."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
-    no_cuda: bool = False
-    """Run on the CPU even if there is a GPU."""
-    disable_progress_bar: bool = False
-    """No progress bar."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReportConfig:
+@dataclass(frozen=True, kw_only=True)
+class ReportConfig(CheckpointFolder, ScoringOptions):
     """Tell of a run on one page: curves, scores, adapters, errors, sizes. Needs the extra report.
 
     Part of the dev data is predicted for it. What the run or its data lacks is left out, as it says.
@@ -582,36 +601,16 @@ class ReportConfig:
     hyperx report runs/first --output first.html
     """
 
-    folder: Path | None = None
-    """The output folder of a run, a checkpoint folder, a name of hyperx models, or a model of the hub (owner/name or
-    owner/name@revision). By default the ready-made model."""
-    config: Path | None = None
-    """A YAML file with the same options, and the table 'data'. The command line overrides it."""
     output: Path = Path("report.html")
     """The page: one file, which needs no network. One that is there is replaced."""
     pictures: Path | None = None
     """Also write every picture into this folder, as PNG and as SVG."""
-    test_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to predict. By default those that hyperx evaluate would score on this split."""
-    split: Literal["test", "dev", "train"] = "dev"
-    """The split to predict."""
+    split: Split = "dev"
     max_eval_samples: Count | None = 200
-    """Use at most this many sentences per pair, starting from the first."""
-    data_folder: Path | None = None
-    """Folder of the data, laid out as for training; by default the folder used then. Its files come before data
-    elsewhere that training read."""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    """Table of data, as for training; it comes before all that the checkpoint records."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
-    no_cuda: bool = False
-    """Run on the CPU even if there is a GPU."""
-    disable_progress_bar: bool = False
-    """No progress bar."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompareConfig:
+@dataclass(frozen=True, kw_only=True)
+class CompareConfig(ScoringOptions):
     """Score runs side by side, with the differences to the first. Needs the extra report.
 
     Differences have 95 % intervals by the paired bootstrap over sentences, not over training seeds.
@@ -624,31 +623,12 @@ class CompareConfig:
     folders: tuple[Path, ...] = ()
     """Two or more: output folders of runs, checkpoint folders, names of hyperx models, or models of the hub. The others
     are compared with the first."""
-    config: Path | None = None
-    """A YAML file with the same options, and the table 'data'. The command line overrides it."""
     output: Path | None = None
     """Also write the table into this file, .csv, .md or .html."""
-    test_task_language_pairs: tuple[str, ...] = ()
-    """Pairs to score. By default those that hyperx evaluate would score for every one of the runs."""
-    split: Literal["test", "dev", "train"] = "test"
-    """The split to score."""
-    max_eval_samples: Count | None = None
-    """Use at most this many sentences per pair, starting from the first."""
-    data_folder: Path | None = None
-    """Folder of the data, laid out as for training; by default the folder that each run used. Its files come before
-    data elsewhere that training read."""
-    data: Mapping[str, Any] = field(default_factory=dict)
-    """Table of data, as for training; it comes before all that the checkpoints record."""
-    model_name_or_path: str | None = None
-    """Where the encoder of all runs is now, if it has moved since training; another encoder is refused."""
-    no_cuda: bool = False
-    """Run on the CPU even if there is a GPU."""
-    disable_progress_bar: bool = False
-    """No progress bar."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PredictConfig:
+@dataclass(frozen=True, kw_only=True)
+class PredictConfig(AddOnFiles, RunOptions, ProgressOption):
     """Tag text from a file or standard input, for any pair of the model.
 
     For example:
@@ -659,8 +639,6 @@ class PredictConfig:
     checkpoint: Path | None = None
     """A checkpoint folder, an output folder, whose best checkpoint is used, a name of hyperx models, or a model of
     the hub (owner/name or owner/name@revision). By default the ready-made model."""
-    config: Path | None = None
-    """A YAML file with the same options. The command line overrides it."""
     tasks: tuple[str, ...] = ()
     """Tasks to run, such as: ner pos. By default all tasks of the model that were trained."""
     language: str | None = None
@@ -672,9 +650,6 @@ class PredictConfig:
     style: str | None = None
     """Corpus whose annotation to follow, such as: wikiann; one of those that the model's training data named. By
     default that of the pair's own training data, or what all corpora of the task have in common."""
-    add_on: tuple[Path, ...] = ()
-    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint; of the hub as
-    owner/name/gsw.addon."""
     input: Path | None = None
     """File to read; by default standard input."""
     output: Path | None = None
@@ -698,16 +673,10 @@ class PredictConfig:
     """Also write the probability of each label (jsonl only)."""
     batch_size: Count = 32
     """Sentences in a batch; the result does not depend on it."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
-    no_cuda: bool = False
-    """Run on the CPU even if there is a GPU."""
-    disable_progress_bar: bool = False
-    """No progress bar."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ProbeConfig:
+@dataclass(frozen=True, kw_only=True)
+class ProbeConfig(RunOptions, ProgressOption):
     """Rank the trained languages by how well a text of another one is tagged as if it was of theirs.
 
     Agreement is the share of labels that most of them give: what most agree on is often right.
@@ -720,8 +689,6 @@ class ProbeConfig:
     checkpoint: Path | None = None
     """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
     ready-made model."""
-    config: Path | None = None
-    """A YAML file with the same options. The command line overrides it."""
     tasks: tuple[str, ...] = ()
     """Tasks whose languages to rank, such as: ner pos. By default all tasks of the model that were trained."""
     language: str | None = None
@@ -732,16 +699,10 @@ class ProbeConfig:
     """As of hyperx predict: by default by extension, else 'raw', a text per line."""
     samples: Count = 25
     """Sentences to label, starting from the first."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
-    no_cuda: bool = False
-    """Run on the CPU even if there is a GPU."""
-    disable_progress_bar: bool = False
-    """No progress bar."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class SuggestConfig:
+@dataclass(frozen=True, kw_only=True)
+class SuggestConfig(CheckpointFolder, AddOnFiles, RunOptions, ProgressOption):
     """Choose sentences of a text that the model is unsure of, and write them labelled, for people to correct.
 
     The most uncertain come first, by the mean of their words, and none is much like one before it.
@@ -751,19 +712,12 @@ class SuggestConfig:
     hyperx suggest --pairs ner#sw --input raw.txt --output swahili.jsonl
     """
 
-    folder: Path | None = None
-    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
-    ready-made model."""
-    config: Path | None = None
-    """A YAML file with the same options. The command line overrides it."""
     pairs: tuple[str, ...] = ()
     """Tasks to label in one language, such as: ner#sw; several, such as pos#sw dep#sw, for .conllu."""
     input: Path | None = None
     """File with the text; by default standard input."""
     input_format: InputFormat | None = None
     """As of hyperx predict: by default by extension, else 'raw', a text per line."""
-    add_on: tuple[Path, ...] = ()
-    """Files of hyperx adapt, with what was learnt before."""
     labelled: tuple[Path, ...] = ()
     """Files that are labelled already, whose sentences are left out."""
     pool: Count = 10_000
@@ -773,16 +727,10 @@ class SuggestConfig:
     output: Path | None = None
     """File to write: .jsonl for Doccano, .json for Label Studio, .conllu for INCEpTION; hyperx adapt --train reads what
     they export."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
-    no_cuda: bool = False
-    """Run on the CPU even if there is a GPU."""
-    disable_progress_bar: bool = False
-    """No progress bar."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ServeConfig:
+@dataclass(frozen=True, kw_only=True)
+class ServeConfig(CheckpointFolder, AddOnFiles, RunOptions):
     """Answer HTTP requests with the predictions of a checkpoint. Needs the packages of the extra serve.
 
     For example:
@@ -790,11 +738,6 @@ class ServeConfig:
     hyperx serve runs/first --language auto --port 8000
     """
 
-    folder: Path | None = None
-    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
-    ready-made model."""
-    config: Path | None = None
-    """A YAML file with the same options. The command line overrides it."""
     host: str = "127.0.0.1"
     """Address to listen at. By default only this machine can connect; 0.0.0.0 lets others, best through a proxy."""
     port: Annotated[int, Field(ge=0, le=65535)] = 8000
@@ -806,8 +749,6 @@ class ServeConfig:
     language: str | None = None
     """Language of requests that name none; 'auto': detect it (needs the package py3langid). By default they are
     refused."""
-    add_on: tuple[Path, ...] = ()
-    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint."""
     batch_size: Count = 32
     """Most sentences that a pass of the model takes, of all requests that wait; the answers do not depend on it."""
     max_bytes: Count = 262_144
@@ -818,14 +759,10 @@ class ServeConfig:
     """Most sentences that wait or are being predicted, of all requests; beyond that requests are refused with 503."""
     timeout: Positive = 30
     """Seconds in which a body must have come (else 408), and then its answer be ready (else 503)."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
-    no_cuda: bool = False
-    """Run on the CPU even if there is a GPU."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CompressConfig:
+@dataclass(frozen=True, kw_only=True)
+class CompressConfig(EncoderPlace):
     """Write a checkpoint in few bytes, which all commands read as they read the original.
 
     For example:
@@ -845,11 +782,9 @@ class CompressConfig:
     """If the encoder's layers were trained: bits of what changed in their matrices, 2, 8 or 32; by default as bits."""
     add_on: tuple[Path, ...] = ()
     """Files of hyperx adapt, to be merged into the new checkpoint; with --bits 32 that is all that is done."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class PushConfig:
     """Share a checkpoint on the Hugging Face hub: the model, add-ons, and a card made from the run.
 
@@ -879,8 +814,8 @@ class PushConfig:
     """The encoder's name on the hub, if training read it from a local folder."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ExportConfig:
+@dataclass(frozen=True, kw_only=True)
+class ExportConfig(CheckpointFolder, AddOnFiles, EncoderPlace):
     """Write pairs of a checkpoint as files that run without this library, their adapters as numbers.
 
     For example:
@@ -888,9 +823,6 @@ class ExportConfig:
     hyperx export runs/first --pairs ner#tr pos#tr --output tr-onnx
     """
 
-    folder: Path | None = None
-    """A checkpoint folder, an output folder, whose best checkpoint is used, or a name of hyperx models. By default the
-    ready-made model."""
     pairs: tuple[str, ...] = ()
     """The pairs to export, trained or not, such as: ner#tr pos#tr. All are in one model, and an input chooses."""
     format: ExportFormat = "onnx"
@@ -900,13 +832,9 @@ class ExportConfig:
     """A new folder. hyperx predict runs onnx from it."""
     bits: int = 32
     """8: most matrix products in whole numbers, adapters in 16 bits (onnx only); 32: as PyTorch computes them."""
-    add_on: tuple[Path, ...] = ()
-    """Files of hyperx adapt, with what was learnt of languages beside this checkpoint."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class CheckConfig(TrainConfig):
     """Read all data that a training run would read, count it and list every problem; nothing is trained.
 
@@ -916,8 +844,8 @@ class CheckConfig(TrainConfig):
     """
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class LanguagesConfig:
+@dataclass(frozen=True, kw_only=True)
+class LanguagesConfig(EncoderPlace):
     """List the languages that Universal Dependencies or WikiANN has data for, with their treebanks.
 
     With a checkpoint: list its languages, what it was trained on, and what it reads where it was not.
@@ -937,11 +865,9 @@ class LanguagesConfig:
     file, .png or .svg. Needs the package matplotlib."""
     task: str | None = None
     """The task whose adapters are compared, in the table's nearest languages and the map. By default the first."""
-    model_name_or_path: str | None = None
-    """Where the checkpoint's encoder is now, if it has moved since training; another encoder is refused."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelsConfig:
     """List the ready-made models, or print the card of a model: its data, its scores and its limits.
 
@@ -954,7 +880,7 @@ class ModelsConfig:
     """Models whose cards to print, or checkpoints. By default all ready-made models are listed."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ImportConfig:
     """Convert a checkpoint of the published program (2022) to one with the same outputs. No code in it is run.
 

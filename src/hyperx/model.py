@@ -17,11 +17,11 @@ from torch import Tensor, nn
 
 import hyperx
 from hyperx import add_on_file, checkpoint, packing, typology
-from hyperx.config import AddOnConfig, EncoderPart, ModelConfig, PushConfig
+from hyperx.config import AddOnConfig, EncoderPart, ModelConfig, PushConfig, RunOptions
 from hyperx.data.batch.windows import FastTokenizer, SubwordEncoder, Subwords, pad_windows
 from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.sentence import Prediction
-from hyperx.device import placed
+from hyperx.device import pick_device, placed
 from hyperx.encoders.dropout import use_fast_dropout
 from hyperx.encoders.families import encoder_layers, keep_layers, norm_modules, prepared_mask, unroll_shared_layers
 from hyperx.encoders.injection import Injection, never_compiled, not_compiled
@@ -731,6 +731,12 @@ class HyperX(nn.Module):
                     raise HyperXError(f"labels: expected label ids in the form of {task}; found {found}") from error
                 loss = part if loss is None else loss + part
         return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
+
+
+def load(folder: str | Path | None, options: RunOptions, add_ons: Sequence[Path] = ()) -> HyperX:
+    """A checkpoint on the device and with the encoder that options name; errors as :meth:`HyperX.from_pretrained`."""
+    model = HyperX.from_pretrained(folder, encoder=options.model_name_or_path, add_ons=add_ons)
+    return model.to(pick_device(no_cuda=options.no_cuda))
 
 
 def _path(name: str, value: str | os.PathLike[str]) -> Path:

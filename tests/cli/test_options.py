@@ -265,7 +265,7 @@ def option_rows(command: str, kind: type[Any]) -> list[tuple[str, ...]]:
     """What docs/options.md says of the options of a dataclass: name, help, default and, in training, published one."""
     preset, rows = options("--preset", "published"), []
     for name, text in help_texts(kind).items():
-        if name in IN_FILES_ONLY | WITHOUT_A_NAME or name not in kind.__slots__:
+        if name in IN_FILES_ONLY | WITHOUT_A_NAME:
             continue
         field = next(field for field in fields(kind) if field.name == name)
         if field.default_factory is not MISSING:

@@ -6,10 +6,7 @@ from __future__ import annotations
 import itertools
 import shlex
 import shutil
-import sys
-from collections import Counter
 from collections.abc import Collection
-from contextlib import nullcontext
 from dataclasses import fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -34,8 +31,8 @@ from hyperx.config import (
     TrainConfig,
 )
 from hyperx.data.read.detection import AUTO
-from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, problem_list
-from hyperx.files import missing_encoder, not_new
+from hyperx.errors import ConfigError, DataError, HyperXError, problem_list
+from hyperx.files import not_new
 from hyperx.languages import Language, canonical, is_language, known_languages
 from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair, parse_pairs
@@ -129,9 +126,9 @@ def calibrate(config: CalibrateConfig) -> None:
     folder, fits = calibrate(config)
     rows = [[task, group, f"{count:,}", *(f"{one:.3f}" for one in numbers)] for task, group, count, *numbers in fits]
     header = ["task", "group", "labels", "temperature", "NLL before", "after"]
-    print_table("Temperatures, fitted on dev data", header, rows, text_columns=2)
+    print_table(f"Temperatures, fitted on {config.split} data", header, rows, text_columns=2)
     if all(group == "seen" for _, group, *_ in fits):
-        print_text("note: pairs without training data use the same; name dev data of some to fit theirs")
+        print_text("note: pairs without training data use the same; name data of some to fit theirs")
     print(f"Calibrated: {folder}. See how far it holds with: hyperx evaluate --eval_ckpt {folder} --calibration")
 
 
@@ -153,8 +150,28 @@ def check(config: CheckConfig) -> None:
 def compress(config: CompressConfig) -> None:
     """Write a checkpoint in few bytes, and print how many its parts take before and after."""
     from hyperx import checkpoint
+    from hyperx.add_on_file import checked_checkpoint
 
-    folder, output, add_ons = _checked_folders(config)
+    problems, output = value_problems(config), config.output or Path()
+    if problem := not_new(config.output):
+        problems.append(f"--output: {problem}")
+    if config.bits not in packing.BITS:
+        problems.append(f"--bits: expected 8 or 32; found {config.bits}")
+    if config.encoder_bits not in (None, *packing.ENCODER_BITS):
+        problems.append(f"--encoder_bits: expected 2, 8 or 32; found {config.encoder_bits}")
+    if config.bits == 32 and config.rank is None and config.encoder_bits in (None, 32) and not config.add_on:
+        problems.append("--bits: with 32 alone nothing becomes smaller; use 8, or name --rank or --encoder_bits")
+    if config.folder is None:
+        raise ConfigError(["name a checkpoint or the output folder of a run", *problems])
+    folder, settings, add_ons = checked_checkpoint(config.folder, config, problems, config.add_on)
+    if config.rank is not None and settings.incompressible:
+        problems.append(f"--rank: {settings.incompressible}; leave it out")
+    sizes = checkpoint.read_sizes(folder)
+    layers = any(dimensions > 1 for name, (_, dimensions, _) in sizes.items() if name.startswith("encoder."))
+    if config.encoder_bits is not None and not layers:
+        problems.append("--encoder_bits: the encoder's layers were not trained; leave it out")
+    if problems:
+        raise ConfigError(problems)
     from hyperx.model import HyperX
 
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path, add_ons=add_ons)
@@ -168,10 +185,8 @@ def compress(config: CompressConfig) -> None:
                 shutil.copyfile(folder / name, staged / name)
 
     checkpoint.write_folder(output, fill)
-    before, after = Counter[str](), Counter[str]()
+    before, after = checkpoint.part_sizes(folder), checkpoint.part_sizes(output)
     for place, count in ((folder, before), (output, after)):
-        for name, (size, *_) in checkpoint.read_sizes(place).items():
-            count[name.partition(".")[0].replace("_", " ")] += size
         count["all"] = (place / checkpoint.WEIGHTS).stat().st_size
     rows = [
         [part, f"{before[part]:,}", f"{size:,}", f"{size / before[part]:.1%}" if before[part] else ""]
@@ -179,41 +194,6 @@ def compress(config: CompressConfig) -> None:
     ]
     print_table(f"Bytes of {output / checkpoint.WEIGHTS}", ["part", "before", "after", "of before"], rows)
     print(f"Compressed. Evaluate it with: hyperx evaluate --eval_ckpt {output}")
-
-
-def _checked_folders(config: CompressConfig) -> tuple[Path, Path, tuple[Path, ...]]:
-    """The checkpoint, the folder to write, and the files of add-ons; raises a ConfigError with all that is
-    wrong with the options."""
-    from hyperx import checkpoint
-    from hyperx.add_on_file import checked_add_ons
-
-    problems = value_problems(config)
-    if problem := not_new(config.output):
-        problems.append(f"--output: {problem}")
-    if config.bits not in packing.BITS:
-        problems.append(f"--bits: expected 8 or 32; found {config.bits}")
-    if config.encoder_bits not in (None, *packing.ENCODER_BITS):
-        problems.append(f"--encoder_bits: expected 2, 8 or 32; found {config.encoder_bits}")
-    if config.bits == 32 and config.rank is None and config.encoder_bits in (None, 32) and not config.add_on:
-        problems.append("--bits: with 32 alone nothing becomes smaller; use 8, or name --rank or --encoder_bits")
-    if config.folder is None:
-        raise ConfigError(["name a checkpoint or the output folder of a run", *problems])
-    try:
-        folder = checkpoint.resolve(config.folder)
-        settings, sizes = checkpoint.read_config(folder), checkpoint.read_sizes(folder)
-        add_ons = checked_add_ons(config.add_on, settings, folder, problems)
-    except CheckpointError as error:
-        raise ConfigError([str(error), *problems]) from None
-    if missing := missing_encoder(config.model_name_or_path or settings.encoder):
-        problems.append(f"--model_name_or_path: {missing}")
-    if config.rank is not None and settings.incompressible:
-        problems.append(f"--rank: {settings.incompressible}; leave it out")
-    layers = any(dimensions > 1 for name, (_, dimensions, _) in sizes.items() if name.startswith("encoder."))
-    if config.encoder_bits is not None and not layers:
-        problems.append("--encoder_bits: the encoder's layers were not trained; leave it out")
-    if problems:
-        raise ConfigError(problems)
-    return folder, config.output or Path(), add_ons
 
 
 def export(config: ExportConfig) -> None:
@@ -242,8 +222,7 @@ def probe(config: ProbeConfig) -> None:
 
     model, tasks, sentences = _read(given, config.samples)
     for task in tasks:
-        hidden = config.disable_progress_bar or None
-        suited = probe(model, sentences, task=task, language=given.language, disable_progress_bar=hidden)
+        suited = probe(model, sentences, task=task, language=given.language, disable_progress_bar=config.silent)
         rows = [[one.language, f"{one.agreement:.1%}", f"{one.confidence:.1%}"] for one in suited]
         print_table(f"{task} of {len(sentences)}", ["tagged as", "agreement", "confidence"], rows)
     print_text(f"Where {given.language} is not the first, tag it as that one: hyperx predict --like LANGUAGE ...")
@@ -254,18 +233,16 @@ def _read(
 ) -> tuple[HyperX, tuple[str, ...], list[Sentence]]:
     """The model, its tasks, and the first sentences of the input without those that have such words, or such a text;
     raises a DataError if there is none."""
+    from hyperx.cli.predict import opened
     from hyperx.data.read.base import Request
     from hyperx.data.read.formats import input_format, read_input
-    from hyperx.device import pick_device
-    from hyperx.model import HyperX
+    from hyperx.model import load
     from hyperx.prediction.request import predicted_tasks
 
-    model = HyperX.from_pretrained(config.checkpoint, encoder=config.model_name_or_path, add_ons=config.add_on)
-    model.to(pick_device(no_cuda=config.no_cuda))
+    model, origin = load(config.checkpoint, config, config.add_on), str(config.input or "<stdin>")
     tasks = predicted_tasks(model.config, config.tasks)
-    origin = str(config.input or "<stdin>")
     request = Request(origin, reads={model.tasks[task].reads for task in tasks}, language=str(config.language))
-    with nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb") as stream:
+    with opened(config.input) as stream:
         read = read_input(stream, input_format(config.input, config.input_format), request)
         new = (one for one in read if (one.words or one.raw_text) not in without)
         sentences = list(itertools.islice(new, most))
@@ -308,9 +285,13 @@ def suggest(config: SuggestConfig) -> None:
     from hyperx.prediction.suggesting import suggest
 
     model, tasks, sentences = _read(given, config.pool, known)
-    hidden = config.disable_progress_bar or None
     chosen = suggest(
-        model, sentences, tasks=tasks, language=pairs[0].language, samples=config.samples, disable_progress_bar=hidden
+        model,
+        sentences,
+        tasks=tasks,
+        language=pairs[0].language,
+        samples=config.samples,
+        disable_progress_bar=config.silent,
     )
     with open_output(output) as target:
         target.write(SUGGESTED[ending](chosen, tasks[0]))

@@ -18,19 +18,14 @@ from typing import Any, Literal, TypeVar, get_args, get_origin, get_type_hints
 
 from hyperx.config import (
     AdaptConfig,
-    CalibrateConfig,
     CompareConfig,
     CompressConfig,
     DataOptions,
-    EvaluateConfig,
     ExportConfig,
     ImportConfig,
-    LanguagesConfig,
-    ModelsConfig,
     PredictConfig,
+    ProbeConfig,
     PushConfig,
-    ReportConfig,
-    ServeConfig,
     SuggestConfig,
 )
 from hyperx.options import flat, made, meant, option_types
@@ -39,26 +34,13 @@ from hyperx.tables import folded
 Config = TypeVar("Config")
 TABLE = "data"
 """The option that stands in files only."""
-POSITIONAL: dict[type[Any], tuple[str, ...]] = {
-    LanguagesConfig: ("words",),
-    ModelsConfig: ("names",),
-    ImportConfig: ("folder",),
-    CompressConfig: ("folder",),
-    AdaptConfig: ("folder",),
-    CalibrateConfig: ("folder",),
-    PushConfig: ("folder", "repo"),
-    ExportConfig: ("folder",),
-    ServeConfig: ("folder",),
-    ReportConfig: ("folder",),
-    CompareConfig: ("folders",),
-    SuggestConfig: ("folder",),
-}
-"""Options whose values stand without their name, by dataclass; of several each has one."""
+POSITIONAL = {"folder", "folders", "names", "repo", "words"}
+"""Options whose values stand without their name; of several that a command has each has one."""
 REQUIRED: dict[type[Any], set[str]] = {
     AdaptConfig: {"output"},
     DataOptions: {"train_task_language_pairs"},
-    EvaluateConfig: {"eval_ckpt"},
-    PredictConfig: {"checkpoint", "language"},
+    PredictConfig: {"language"},
+    ProbeConfig: {"language"},
     CompressConfig: {"folder", "output"},
     ExportConfig: {"pairs", "output"},
     ImportConfig: {"folder", "output"},
@@ -82,7 +64,8 @@ def parse(kind: type[Config], arguments: Sequence[str], command: str) -> Config:
 def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> dict[str, Any]:
     """What a command line gives, by option: a text, a list of texts for a list, or a truth value for a flag. Of several
     the last one counts. What is wrong is added to ``problems``."""
-    types, values, positional = option_types(kind), dict[str, Any](), POSITIONAL.get(kind, ())
+    types, values = option_types(kind), dict[str, Any]()
+    positional = [name for name in types if name in POSITIONAL]
     names = types.keys() - {TABLE, *positional}
     switches = {f"no_{name}": name for name in names if types[name] is bool}
     for option, given in grouped(words):
@@ -145,15 +128,16 @@ def show_help(kind: type[Any], command: str) -> None:
     sections: dict[str, Any] = {name: hint for name, hint in get_type_hints(kind).items() if is_dataclass(hint)}
     for title, section in {"": kind, **sections}.items():
         print(f"\n{title} options: {inspect.getdoc(section)}\n" if title else "\noptions:\n")
-        defaults, texts, required = flat(section()), help_texts(section), REQUIRED.get(section, ())
-        for name, hint in get_type_hints(section).items():
-            if name in sections or name == TABLE:
+        defaults, hints, texts = flat(section()), get_type_hints(section), help_texts(section)
+        required = REQUIRED.get(section, ())
+        for name in sorted(texts, key=lambda name: name not in POSITIONAL):
+            if name == TABLE:
                 continue
-            value = defaults[name]
+            hint, value = hints[name], defaults[name]
             if hint is bool:
                 usage = f"--{name}, --no_{name}" if value else f"--{name}"
             else:
-                usage = ("" if name in POSITIONAL.get(kind, ()) else f"--{name} ") + _placeholder(hint, value)
+                usage = ("" if name in POSITIONAL else f"--{name} ") + _placeholder(hint, value)
             if name in required:
                 default = "(required)"
             elif value is None or value == ():
@@ -176,14 +160,15 @@ def _placeholder(hint: Any, default: Any) -> str:
 
 
 def help_texts(kind: type[Any]) -> dict[str, str]:
-    """The text below each field of a dataclass, as one line, including the fields of its base classes."""
+    """The text below each field of a dataclass, as one line: of its own fields, then of those of its base classes. A
+    field without text has that of a base."""
     texts: dict[str, str] = {}
-    for owner in reversed([parent for parent in kind.__mro__ if is_dataclass(parent)]):
+    for owner in filter(is_dataclass, kind.__mro__):
         (tree,) = ast.parse(textwrap.dedent(inspect.getsource(owner))).body
         assert isinstance(tree, ast.ClassDef)
         for field, below in pairwise(tree.body):
             if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(field.target, ast.Name):
-                texts[field.target.id] = " ".join(str(ast.literal_eval(below.value)).split())
+                texts.setdefault(field.target.id, " ".join(str(ast.literal_eval(below.value)).split()))
     return texts
 
 

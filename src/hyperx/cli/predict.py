@@ -7,7 +7,7 @@ import os
 import shutil
 import sys
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, nullcontext, suppress
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import tee
 from pathlib import Path
@@ -55,12 +55,8 @@ def predict(config: PredictConfig) -> None:
         faults(fault)
 
     writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
-    hidden = config.disable_progress_bar or config.output is None or None  # None: only in a terminal
-    try:
-        opened = nullcontext(sys.stdin.buffer) if config.input is None else config.input.open("rb")
-    except OSError as error:
-        raise HyperXError(f"--input: cannot read {config.input}: {error.strerror}") from None
-    with opened as stream:
+    hidden = True if config.output is None else config.silent
+    with opened(config.input) as stream:
         for written in () if config.output is None else (config.output, partial_of(config.output)):
             with suppress(OSError):  # an input without a file descriptor
                 if written.is_file() and os.path.samestat(written.stat(), os.fstat(stream.fileno())):
@@ -134,19 +130,23 @@ def checked_model(
     return folder, add_ons
 
 
+def opened(path: Path | None) -> AbstractContextManager[IO[bytes]]:
+    """The input: a file, or standard input, which stays open."""
+    try:
+        return nullcontext(sys.stdin.buffer) if path is None else path.open("rb")
+    except OSError as error:
+        raise HyperXError(f"--input: cannot read {path}: {error.strerror}") from None
+
+
 def predictions_of(
     config: PredictConfig, stream: IO[bytes], on_fault: Callable[[DataError], None]
 ) -> Iterator[Prediction]:
     """The model's predictions for the sentences of the input, one by one, and what stands for those that it lacks. A
     ConfigError if the output's format cannot hold all labels, or the answer line by line."""
-    from hyperx.device import pick_device
     from hyperx.exporting.running import load_model
-    from hyperx.model import HyperX
     from hyperx.prediction.predictor import Predictor
 
-    model = load_model(config.checkpoint, encoder=config.model_name_or_path, add_ons=config.add_on)
-    if isinstance(model, HyperX):
-        model.to(pick_device(no_cuda=config.no_cuda))
+    model = load_model(config.checkpoint, config, config.add_on)
     tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
     given = input_format(config.input, config.input_format)
     # One language for all, unless sentences have their own.

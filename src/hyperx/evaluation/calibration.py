@@ -14,11 +14,10 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 from tqdm.auto import tqdm
 
 from hyperx import checkpoint
-from hyperx.config import COOLEST, HOTTEST, CalibrateConfig, EvaluateConfig, Trained
+from hyperx.config import COOLEST, HOTTEST, CalibrateConfig, Trained
 from hyperx.errors import ConfigError, DataError
 from hyperx.evaluation.scoring import find_data, read_splits
 from hyperx.files import not_new, read_json, write_json
-from hyperx.options import value_problems
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:
@@ -81,9 +80,8 @@ def calibrate(config: CalibrateConfig) -> tuple[Path, list[tuple[Any, ...]]]:
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
         DataError: if data of a requested pair is missing or malformed, or none has confidences.
     """
-    given = {name: getattr(config, name) for name in config.__slots__ if name not in ("folder", "output")}
-    folder, output, problems = checkpoint.resolve(config.folder), config.output, value_problems(config)
-    _, options, data = find_data(EvaluateConfig(**given, eval_ckpt=folder, split="dev"), problems)
+    folder, output, problems = checkpoint.resolve(config.folder), config.output, list[str]()
+    data = find_data(config, folder, problems)
     if output is None and (checkpoint.read_only(folder) or not os.access(folder, os.W_OK)):
         problems.append(f"--output: {folder.name} is not written into; name a new folder for a calibrated copy")
     elif output is not None and (problem := not_new(output)):
@@ -93,15 +91,15 @@ def calibrate(config: CalibrateConfig) -> tuple[Path, list[tuple[Any, ...]]]:
     import torch
 
     from hyperx.data.batch.windows import Subwords, pad_windows
-    from hyperx.device import pick_device, placed
-    from hyperx.model import HyperX
+    from hyperx.device import placed
+    from hyperx.model import load
 
-    device = pick_device(no_cuda=config.no_cuda)
-    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path).to(device).eval()
-    pad, size = Subwords.of(model.checked_tokenizer()).pad, options.per_device_eval_batch_size
+    model = load(folder, config)
+    device, size = model.word_embeddings.device, config.per_device_eval_batch_size
+    pad = Subwords.of(model.checked_tokenizer()).pad
     found = defaultdict[tuple[str, Trained], list[Decision]](list)
-    silent = config.disable_progress_bar or None  # None: no bar without a terminal
-    for pair, split in tqdm(read_splits(options, model, data)[0].items(), "labelling", unit="pair", disable=silent):
+    splits, _ = read_splits(config, model, data)
+    for pair, split in tqdm(splits.items(), "labelling", unit="pair", disable=config.silent):
         task, known = model.tasks[pair.task], model.config.labels_of(pair)
         if task.auxiliary:
             continue
@@ -121,7 +119,7 @@ def calibrate(config: CalibrateConfig) -> tuple[Path, list[tuple[Any, ...]]]:
             fitted = temperatures.setdefault(name, {})[group] = fitted_temperature(decisions)
             fits.append((name, group, count, fitted, *(negative_log_likelihood(decisions, one) for one in (1, fitted))))
     if not fits:
-        raise DataError("expected dev data with labels of a task that has confidences; found none")
+        raise DataError(f"expected {config.split} data with labels of a task that has confidences; found none")
     settings = read_json(folder / checkpoint.CONFIG, dict[str, Any]) | {"temperatures": temperatures}
 
     def fill(staged: Path) -> None:

@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import hyperx
 from hyperx.data.batch.store import EncodedSplit
@@ -26,14 +26,8 @@ from hyperx.tasks.base import Result, Scores, Task
 log = logging.getLogger(__name__)
 CALIBRATION_ERRORS = ("uncalibrated_ece", "ece")
 """Measures of tasks with confidences: the expected calibration error without temperatures, and with the model's."""
-
-
-@dataclass(frozen=True, slots=True)
-class Answers:
-    """The gold labels of the sentences of a pair, in the form of its task, and what the model answered."""
-
-    gold: list[Any]
-    results: list[Result]
+Answer: TypeAlias = tuple[Any, Result]
+"""The gold labels of a sentence, in the form of its task, and what the model answered."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +45,7 @@ class PairScores:
         style: the corpus whose annotation was followed, if it was not that of the pair's training data or the mean.
         place: where the data is, as :meth:`~hyperx.data.locate.places.DataPlaces.record` gives it, if that is known.
         limit: the largest number of sentences that were to be scored; None for all.
-        answers: what was scored, if it was to be kept.
+        answers: of each sentence what was scored, if that was to be kept.
     """
 
     pair: TaskLanguagePair
@@ -64,7 +58,7 @@ class PairScores:
     style: str | None = None
     place: Mapping[str, Any] | None = None
     limit: int | None = None
-    answers: Answers | None = None
+    answers: Sequence[Answer] = ()
 
     @property
     def value(self) -> float | None:
@@ -110,7 +104,7 @@ def evaluate_pairs(
         }
         scores = task.score(gold, predicted)
         scores = replace(scores, measures={**scores.measures, **errors})
-        answers = Answers(gold, results) if keep_answers else None
+        answers = [*zip(gold, results, strict=True)] if keep_answers else ()
         yield PairScores(pair, task, scores, len(gold), len(again), without, trained, style, answers=answers)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
@@ -15,12 +15,12 @@ from typing import TYPE_CHECKING, NamedTuple
 from tqdm.auto import tqdm
 
 from hyperx import checkpoint
-from hyperx.add_on_file import checked_add_ons
-from hyperx.config import DataOptions, EvaluateConfig, ModelConfig
+from hyperx.add_on_file import checked_checkpoint
+from hyperx.config import DataOptions, EvaluateConfig, ModelConfig, ScoringOptions
 from hyperx.data.locate.places import DataPlaces, content_hash
 from hyperx.data.locate.spec import DataRecord, language_of
-from hyperx.errors import CheckpointError, ConfigError, DataError, listing
-from hyperx.files import in_home, missing_encoder
+from hyperx.errors import ConfigError, DataError, listing
+from hyperx.files import in_home
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
 from hyperx.plan.options import data_spec, path_problems
@@ -49,15 +49,19 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
         DataError: if data of a requested pair is missing or malformed.
     """
-    problems = value_problems(config)
-    folder, config, data = find_data(config, problems, model)
-    path, weights = None, ""
+    problems, path, weights = list[str](), None, ""
+    if model is not None and config.output is not None:
+        problems.append("--output: the results of a model are only returned; evaluate the folder of a checkpoint")
+    if model is not None and config.add_on:
+        problems.append("--add_on: a model in memory reads its own; see its load_add_on")
+    data = find_data(config, config.eval_ckpt, problems, model, config.add_on)
+    folder = data.checkpoint
     # The results of a ready-made model, or one of the hub, are those of its card.
     own = None if config.add_on or checkpoint.read_only(folder) else folder
     output = config.output or own
     if model is None and folder is not None and output is not None:
         path = output / (checkpoint.RESULTS if config.split == "test" else f"results_{config.split}.json")
-        parts = [path for path in (folder / checkpoint.WEIGHTS, *config.add_on) if path.is_file()]
+        parts = [path for path in (folder / checkpoint.WEIGHTS, *data.add_ons) if path.is_file()]
         weights = " ".join(map(content_hash, parts))
         try:
             path.parent.mkdir(parents=True, exist_ok=True)
@@ -73,14 +77,11 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
                 problems.append(f"--output: expected a folder for the results; {path}: {error.strerror}")
     if problems:
         raise ConfigError(problems)
-    from hyperx.device import pick_device
     from hyperx.evaluation.scores import add_results
-    from hyperx.model import HyperX
+    from hyperx.model import load
 
-    if model is None:
-        model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path, add_ons=config.add_on)
-        model.to(pick_device(no_cuda=config.no_cuda))
-    scores = score_data(config, model, data)
+    model = load(folder, config, data.add_ons) if model is None else model
+    scores = replace(score_data(config, model, data), calibration=config.calibration)
     if path is None:
         return scores
     try:
@@ -91,33 +92,37 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     return replace(scores, tables=path.with_suffix(".md"), others=len(every) - len(scores))
 
 
+class Data(NamedTuple):
+    """Where the data to score and that of training is; the pairs that must be scored, as options name them; the folder
+    of local data; the checkpoint, which a model in memory may lack, and the files of its add-ons."""
+
+    places: DataPlaces
+    trained: DataPlaces
+    named: tuple[TaskLanguagePair, ...]
+    folder: Path
+    checkpoint: Path | None
+    add_ons: tuple[Path, ...] = ()
+
+
 def find_data(
-    config: EvaluateConfig, problems: list[str], model: HyperX | None = None
-) -> tuple[Path | None, EvaluateConfig, _Data]:
-    """The checkpoint, if there is one, the options with the places of add-ons, and the data to score; what is wrong
-    with the options is added to problems, and raised if there is no checkpoint."""
-    problems += path_problems(flat(config))
+    config: ScoringOptions,
+    named: Path | None,
+    problems: list[str],
+    model: HyperX | None = None,
+    add_ons: Sequence[Path] = (),
+) -> Data:
+    """The data to score, of the checkpoint that is named or of a model in memory; what is wrong with the options is
+    added to problems, and raised if there is no checkpoint."""
+    problems += [*value_problems(config), *path_problems(flat(config))]
     pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems)
     if config.data_folder is not None and not config.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
     folder: Path | None
     if model is not None:
         folder, settings = model.folder, model.config
-        if config.output is not None:
-            problems.append("--output: the results of a model are only returned; evaluate the folder of a checkpoint")
-        if config.add_on:
-            problems.append("--add_on: a model in memory reads its own; see its load_add_on")
     else:
-        try:
-            folder = checkpoint.resolve(config.eval_ckpt)
-            settings = checkpoint.read_config(folder)
-        except CheckpointError as error:
-            if not problems:
-                raise
-            raise ConfigError([f"--eval_ckpt: {error}", *problems]) from None
-        if missing := missing_encoder(config.model_name_or_path or settings.encoder):
-            problems.append(f"--model_name_or_path: {missing}")
-        config = replace(config, add_on=checked_add_ons(config.add_on, settings, folder, problems))
+        option = "--eval_ckpt: " if isinstance(config, EvaluateConfig) else ""
+        folder, settings, add_ons = checked_checkpoint(named, config, problems, add_ons, option)
     for pair in pairs:
         if problem := task_problem(settings, pair.task):
             problems.append(f"--test_task_language_pairs: {pair}: {problem}")
@@ -126,30 +131,20 @@ def find_data(
     alone = model is not None or checkpoint.read_only(folder)
     if folder is not None and (not alone or (folder / checkpoint.DATA).is_file()):
         record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
-    data = _find_data(config, record, pairs, settings, problems)
+    data = Data(*_find_data(config, record, pairs, settings, problems), folder, tuple(add_ons))
     for pair in pairs:
         if not problems and not data.places.has(pair, config.split):
             problems.append(f"--test_task_language_pairs: {pair} has no {config.split} split")
-    return folder, config, data
-
-
-class _Data(NamedTuple):
-    """Where the data to score and that of training is; the pairs that must be scored, as options name them; and the
-    folder of local data."""
-
-    places: DataPlaces
-    trained: DataPlaces
-    named: tuple[TaskLanguagePair, ...]
-    folder: Path
+    return data
 
 
 def _find_data(
-    config: EvaluateConfig,
+    config: ScoringOptions,
     record: DataRecord,
     pairs: tuple[TaskLanguagePair, ...],
     settings: ModelConfig,
     problems: list[str],
-) -> _Data:
+) -> tuple[DataPlaces, DataPlaces, tuple[TaskLanguagePair, ...], Path]:
     """The data that the options name, else what the checkpoint records, else what is there now.
 
     Data that is not there is a problem if the options name it; other pairs may lack data. The hub is asked only for
@@ -210,16 +205,15 @@ def _find_data(
     for entry in now.treebanks:
         if not any((task, language_of(entry)) in keys for task in now.treebank_tasks):
             log.warning("--treebanks: %s is of no pair to evaluate; it is not read", entry)
-    return _Data(places, trained, named, spec.folder)
+    return places, trained, named, spec.folder
 
 
-def score_data(config: EvaluateConfig, model: HyperX, data: _Data, *, keep_answers: bool = False) -> Evaluation:
+def score_data(config: ScoringOptions, model: HyperX, data: Data, *, keep_answers: bool = False) -> Evaluation:
     """Score the requested pairs, or else all pairs of the model that have data; log scores that mean something else."""
     from hyperx.evaluation.scores import Evaluation, evaluate_pairs, scoreless
     from hyperx.plan.data import UNDEFINED
 
     split, labelled = config.split, model.config.labelled_pairs
-    silent = config.disable_progress_bar or None  # None: no bar without a terminal
     splits, repeats = read_splits(config, model, data)
     evaluated = evaluate_pairs(
         model,
@@ -231,7 +225,7 @@ def score_data(config: EvaluateConfig, model: HyperX, data: _Data, *, keep_answe
     )
     scores = tuple(
         replace(score, place=data.places.record(score.pair, split), limit=config.max_eval_samples)
-        for score in tqdm(evaluated, total=len(splits), desc="evaluating", unit="pair", disable=silent)
+        for score in tqdm(evaluated, total=len(splits), desc="evaluating", unit="pair", disable=config.silent)
     )
     for score in scores:
         if score.value is None:
@@ -241,11 +235,11 @@ def score_data(config: EvaluateConfig, model: HyperX, data: _Data, *, keep_answe
     # Without training data a score of 0 is a result.
     if told := scoreless([score for score in scores if group_of(score.pair, labelled) == "seen"]):
         log.warning(told)
-    return Evaluation(scores, labelled, data.folder, calibration=config.calibration)
+    return Evaluation(scores, labelled, data.folder)
 
 
 def read_splits(
-    config: EvaluateConfig, model: HyperX, data: _Data
+    config: ScoringOptions, model: HyperX, data: Data
 ) -> tuple[dict[TaskLanguagePair, EncodedSplit], dict[TaskLanguagePair, set[int]]]:
     """The gold data of what is to be scored, and of seen pairs the indices of sentences that training read too; logs
     what is unlike what was asked for."""
@@ -253,7 +247,6 @@ def read_splits(
     from hyperx.prediction.predictor import Predictor
 
     split, labelled, asked = config.split, model.config.labelled_pairs, bool(config.test_task_language_pairs)
-    silent = config.disable_progress_bar or None  # None: no bar without a terminal
     loader, train_loader = (
         SplitLoader(places, model.tasks, model.checked_tokenizer(), max_length=model.config.max_length)
         for places in (data.places, data.trained)
@@ -265,7 +258,7 @@ def read_splits(
     wanted = data.named if asked else [pair for pair in data.places.pairs if data.places.has(pair, split)]
     splits: dict[TaskLanguagePair, EncodedSplit] = {}
     repeats: dict[TaskLanguagePair, set[int]] = {}
-    for pair in tqdm(wanted, desc="reading data", unit="pair", disable=silent, leave=False):
+    for pair in tqdm(wanted, desc="reading data", unit="pair", disable=config.silent, leave=False):
         task = model.tasks[pair.task]
         try:
             splits[pair] = loader.load(pair, split).first(config.max_eval_samples)

@@ -7,11 +7,10 @@ import os
 from dataclasses import dataclass, replace
 from typing import Any
 
-from hyperx import checkpoint
-from hyperx.add_on_file import checked_add_ons
+from hyperx.add_on_file import checked_checkpoint
 from hyperx.config import ExportConfig, ModelConfig
-from hyperx.errors import CheckpointError, ConfigError, HyperXError
-from hyperx.files import missing_encoder, not_new
+from hyperx.errors import ConfigError, HyperXError
+from hyperx.files import not_new
 from hyperx.options import value_problems
 from hyperx.packing import BITS
 from hyperx.pairs import parse_pairs
@@ -62,15 +61,8 @@ def checked_export(config: ExportConfig, settings: ModelConfig | None = None) ->
     if config.format == "onnx" and not all(map(importlib.util.find_spec, ("onnx", "onnxruntime", "onnxscript"))):
         problems.append(f"--format onnx {MISSING}")
     if settings is None:
-        try:
-            folder = checkpoint.resolve(config.folder)
-            settings = checkpoint.read_config(folder)
-            add_ons = checked_add_ons(config.add_on, settings, folder, problems)
-        except CheckpointError as error:
-            raise ConfigError([*problems, str(error)]) from None
+        folder, settings, add_ons = checked_checkpoint(config.folder, config, problems, config.add_on)
         config = replace(config, folder=folder, add_on=add_ons)
-        if missing := missing_encoder(config.model_name_or_path or settings.encoder):
-            problems.append(f"--model_name_or_path: {missing}")
     elif config.folder or config.add_on or config.model_name_or_path:
         problems.append("folder, --add_on, --model_name_or_path: the model is loaded already; leave them out")
     if not config.pairs:

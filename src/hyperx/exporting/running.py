@@ -14,13 +14,14 @@ import torch
 from torch import Tensor
 
 from hyperx import checkpoint
+from hyperx.config import RunOptions
 from hyperx.data.batch.windows import FastTokenizer
 from hyperx.encoders.loading import load_tokenizer
 from hyperx.errors import CheckpointError, HyperXError, listing
 from hyperx.exporting.facts import FORMAT, ONNX, PROGRAM, ExportFacts, runtime
 from hyperx.exporting.fixed import ARCS, RELATIONS
 from hyperx.files import in_home
-from hyperx.model import HyperX, ModelOutput
+from hyperx.model import HyperX, ModelOutput, load
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Turn
 from hyperx.tasks.base import Task
@@ -114,11 +115,11 @@ class ExportedModel:
 
 
 def load_model(
-    folder: str | Path | None, *, encoder: str | None = None, add_ons: Sequence[Path] = ()
+    folder: str | Path | None, options: RunOptions | None = None, add_ons: Sequence[Path] = ()
 ) -> HyperX | ExportedModel:
-    """A checkpoint (see :meth:`hyperx.HyperX.from_pretrained`), or exported pairs."""
+    """A checkpoint (see :func:`hyperx.model.load`), by default on the CPU, or exported pairs."""
     if isinstance(folder, str | Path):  # else it is the ready-made model, or refused
         folder = checkpoint.resolve(in_home(folder))
         if (folder / checkpoint.EXPORTED).is_file():
             return ExportedModel(folder)
-    return HyperX.from_pretrained(folder, encoder=encoder, add_ons=add_ons)
+    return load(folder, options or RunOptions(no_cuda=True), add_ons)

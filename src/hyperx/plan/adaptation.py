@@ -7,11 +7,9 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from hyperx import checkpoint
-from hyperx.add_on_file import checked_add_ons, read_header
+from hyperx.add_on_file import checked_checkpoint, read_header
 from hyperx.config import AdaptConfig, AddOnConfig, DataOptions, ModelConfig, ModelOptions, TrainConfig, TrainingOptions
 from hyperx.errors import CheckpointError, ConfigError
-from hyperx.files import missing_encoder
 from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair, parse_pairs
 from hyperx.plan.options import Plan, output_problems, plan_run, raw_text_of
@@ -48,18 +46,14 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
         problems.append(f"--output: {output} exists already; name a new file")
     elif state.is_dir() and any(state.iterdir()) and not config.resume:
         problems.append(f"--output: {state} is left of a run: go on with --resume, or delete it to start anew")
-    try:
-        folder = checkpoint.resolve(config.folder)
-        settings = checkpoint.read_config(folder)
-    except CheckpointError as error:
-        raise ConfigError([*problems, str(error)]) from None
+    before = () if config.add_on is None else (config.add_on,)
+    folder, settings, add_ons = checked_checkpoint(config.folder, config, problems, before)
     pairs = _pairs(config, settings, problems)
-    problems += _model_problems(config, settings, pairs)
-    if config.add_on is not None:
-        for file in checked_add_ons([config.add_on], settings, folder, problems):
-            config = replace(config, add_on=file)
-            with suppress(CheckpointError):  # told with the others
-                settings = settings.with_add_on(read_header(file).add_on)
+    problems += _model_problems(settings, pairs)
+    for file in add_ons:
+        config = replace(config, add_on=file)
+        with suppress(CheckpointError):  # told with the others
+            settings = settings.with_add_on(read_header(file).add_on)
     earlier = settings.add_on_for(pairs[0].language) if pairs else None
     if earlier is not None:
         problems += _earlier_problems(config, earlier, pairs)
@@ -148,15 +142,13 @@ def _pairs(config: AdaptConfig, settings: ModelConfig, problems: list[str]) -> t
     return pairs
 
 
-def _model_problems(config: AdaptConfig, settings: ModelConfig, pairs: tuple[TaskLanguagePair, ...]) -> list[str]:
+def _model_problems(settings: ModelConfig, pairs: tuple[TaskLanguagePair, ...]) -> list[str]:
     """What keeps a model from learning pairs beside its weights."""
     problems = []
     adapters = settings.architecture.adapters
     if adapters != "hypernetwork":
         needs = "a language is learnt beside it as a change of what a hypernetwork writes"
         problems.append(f"the checkpoint's adapters are {adapters}; {needs}")
-    if missing := missing_encoder(config.model_name_or_path or settings.encoder):
-        problems.append(f"--model_name_or_path: {missing}")
     problems += [f"--pairs: {problem}" for problem in prediction_problems(settings, [pair.task for pair in pairs])]
     untrained = {pair.task for pair in pairs if pair.task in settings.kinds} - settings.trained_tasks
     problems += [f"--pairs: the model's head of {task} was never trained; train it first" for task in untrained]

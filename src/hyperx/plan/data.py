@@ -116,7 +116,7 @@ def prepare(plan: Plan) -> RunData:
     if problems:
         raise ConfigError(problems)
     loader = SplitLoader(plan.data, tasks, encoder.checked_tokenizer(), max_length=options.max_length)
-    silent = plan.config.training.disable_progress_bar or None  # None: no bar without a terminal
+    silent = plan.config.training.silent
     jobs = [(pair, "train") for pair in plan.train_pairs] + [(pair, "dev") for pair in plan.eval_pairs]
     limits = {"train": options.max_train_samples, "dev": options.max_eval_samples}
     bar = tqdm(jobs, desc="reading data", unit="split", disable=silent, leave=False)

@@ -229,7 +229,9 @@ def _value_problems(config: TrainConfig) -> Iterator[str]:
     if shape.conditional_layer_norm and adapters != "hypernetwork":
         nothing = f"with --adapters {adapters} nothing generates norms; leave one of them out"
         yield f"--conditional_layer_norm: {nothing}"
-    elif shape.conditional_layer_norm and not shape.has_norms:
+    elif shape.conditional_layer_norm and not (
+        shape.add_layer_norm_before_adapter or shape.add_layer_norm_after_adapter
+    ):
         norms = "--add_layer_norm_after_adapter or --add_layer_norm_before_adapter"
         yield f"--conditional_layer_norm has no norm to generate; add {norms}"
 

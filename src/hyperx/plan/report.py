@@ -40,8 +40,7 @@ def inspect_data(plan: Plan) -> DataReport:
     report = DataReport()
     local = (pair for pair in plan.data.pairs if not plan.data.from_hub(pair))
     pairs = dict.fromkeys([*plan.train_pairs, *plan.eval_pairs, *local])
-    silent = plan.config.training.disable_progress_bar or None
-    for pair in tqdm(pairs, desc="reading data", unit="pair", disable=silent):
+    for pair in tqdm(pairs, desc="reading data", unit="pair", disable=plan.config.training.silent):
         train = _inspect(plan, pair, "train", report) if pair in plan.train_pairs else set()
         for split in SPLITS[1:]:
             _inspect(plan, pair, split, report, train)

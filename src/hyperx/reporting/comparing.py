@@ -12,12 +12,12 @@ import numpy as np
 from tqdm.auto import tqdm
 
 from hyperx.config import CompareConfig
-from hyperx.errors import DataError
-from hyperx.evaluation.scoring import score_data
+from hyperx.errors import ConfigError, DataError
+from hyperx.evaluation.scoring import find_data, score_data
 from hyperx.files import write_text
-from hyperx.pairs import AVERAGE_NAMES, GROUPS, group_of
+from hyperx.pairs import AVERAGE_NAMES, GROUPS
 from hyperx.reporting.page import Section, Table, page
-from hyperx.reporting.report import data_to_score
+from hyperx.reporting.report import output_problems
 from hyperx.tables import markdown_table
 
 if TYPE_CHECKING:
@@ -39,38 +39,36 @@ def compare(config: CompareConfig) -> tuple[list[str], list[list[str]], list[str
         CheckpointError: if there is no checkpoint, or it does not fit its encoder.
         DataError: if data is missing or malformed, or the runs have no pair or other data in common.
     """
-    problems, folders = list[str](), config.folders
+    problems, folders = [*output_problems(config.output)], config.folders
     if len({*folders}) < max(len(folders), 2):
         problems.append(f"name two or more runs, each once; found {' '.join(map(str, folders)) or 'none'}")
     if config.output is not None and config.output.suffix not in ENDINGS:
         problems.append(f"--output: expected a file {', '.join(ENDINGS)}; found {config.output}")
-    found = [data_to_score(config, folder, problems) for folder in folders or [None]]
-    from hyperx.device import pick_device
+    found = [(folder, find_data(config, folder, problems)) for folder in folders or [None]]
+    if problems:
+        raise ConfigError([*dict.fromkeys(problems)])
     from hyperx.evaluation.bootstrap import difference
-    from hyperx.model import HyperX
+    from hyperx.model import load
 
-    runs, labelled, silent = [], [], config.disable_progress_bar or None  # None: no bar without a terminal
-    for folder, options, data in found:
-        model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
-        model.to(pick_device(no_cuda=config.no_cuda))
-        run = score_data(options, model, data, keep_answers=True)
-        runs.append({score.pair.key: score for score in run if score.trained and not score.task.auxiliary})
-        labelled.append(run.labelled)
-    common = [key for key in runs[0] if all(key in run and run[key].value is not None for run in runs)]
-    if not common:
+    runs = [score_data(config, load(folder, config), data, keep_answers=True) for folder, data in found]
+    scores = [{one.pair.key: one for one in run if one.trained and not one.task.auxiliary} for run in runs]
+    first = {
+        key: one for key, one in scores[0].items() if all(key in own and own[key].value is not None for own in scores)
+    }
+    if not first:
         raise DataError(f"the runs have no pair with {config.split} data in common")
-    counts = [{key: _counts(run[key], runs[0][key]) for key in common} for run in runs]
-    groups = {key: group_of(runs[0][key].pair, labelled[0]) for key in common}
-    parts = [(str(runs[0][key].pair), str(groups[key]), [key]) for key in common]
+    groups = {key: runs[0].group(one) for key, one in first.items()}
+    parts = [(str(one.pair), groups[key], [key]) for key, one in first.items()]
     for group in AVERAGE_NAMES:
-        own = [key for key in common if groups[key] in {"zero_shot": GROUPS[1:], "all": GROUPS}.get(group, [group])]
-        parts += [("macro average", group, own)] if own else []
-    rows = []
-    for name, group, keys in tqdm(parts, "resampling", disable=silent):
-        values = [100 * fmean(run[key].value or 0 for key in keys) for run in runs]
+        among = {"zero_shot": GROUPS[1:], "all": GROUPS}.get(group, (group,))
+        if keys := [key for key in first if groups[key] in among]:
+            parts.append(("macro average", group, keys))
+    counts, rows = [{str(key): _counts(own[key], one) for key, one in first.items()} for own in scores], []
+    for name, group, keys in tqdm(parts, "resampling", disable=config.silent):
+        values = [100 * fmean(own[key].value or 0 for key in keys) for own in scores]
         row = [name, AVERAGE_NAMES[group], f"{values[0]:.1f}"]
         for value, numbers in zip(values[1:], counts[1:], strict=True):
-            cells = [{str(key): n for key in keys if (n := one[key]) is not None} for one in (numbers, counts[0])]
+            cells = [{key: n for key in map(str, keys) if (n := one[key]) is not None} for one in (numbers, counts[0])]
             ends = ["", ""]
             if len(cells[0]) == len(keys):
                 interval = difference(cells[:1], cells[1:])
@@ -79,22 +77,19 @@ def compare(config: CompareConfig) -> tuple[list[str], list[list[str]], list[str
         rows.append(row)
     header = ["pair", "group", str(folders[0])]
     header += [cell for folder in folders[1:] for cell in (str(folder), "difference", "from", "to")]
-    left_out = {str(score.pair): None for run in runs for key, score in run.items() if key not in common}
     if config.output is not None:
         write_text(config.output, _written(config.output.suffix, header, rows))
-    return header, rows, list(left_out)
+    left_out = dict.fromkeys(str(one.pair) for own in scores for key, one in own.items() if key not in first)
+    return header, rows, [*left_out]
 
 
 def _counts(score: PairScores, first: PairScores) -> Counts | None:
     """The counts of each sentence; None if the measure is not of such. Raises a DataError if the gold data of the first
     run is another."""
-    assert score.answers is not None
-    assert first.answers is not None
-    if score.answers.gold != first.answers.gold:
+    if [gold for gold, _ in score.answers] != [gold for gold, _ in first.answers]:
         what = "the runs would be scored on other data of their own"
         raise DataError(f"{score.pair}: {what}; name data for all of them with --data_folder, or other pairs")
-    answers = zip(score.answers.gold, score.answers.results, strict=True)
-    numbers = [score.task.counts(gold, result.labels) for gold, result in answers]
+    numbers = [score.task.counts(gold, result.labels) for gold, result in score.answers]
     return None if None in numbers else np.array(numbers, dtype=np.int32)
 
 

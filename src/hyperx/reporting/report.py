@@ -6,37 +6,25 @@ import importlib.util
 import json
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 
 from hyperx import checkpoint
-from hyperx.config import CompareConfig, EvaluateConfig, ReportConfig
+from hyperx.config import ReportConfig
 from hyperx.errors import CheckpointError, ConfigError, DataError
 from hyperx.evaluation.scoring import find_data, score_data
 from hyperx.files import placeless, write_text
-from hyperx.options import value_problems
 from hyperx.reporting.page import page
 
 PACKAGES = ("jinja2", "matplotlib", "scipy")
 """What the extra ``report`` brings."""
 
 
-def data_to_score(
-    config: ReportConfig | CompareConfig, folder: Path | None, problems: list[str]
-) -> tuple[Path, Any, Any]:
-    """The checkpoint, and what :func:`score_data` takes: options and data. Raises a ConfigError with all problems."""
-    output, shared = config.output, {*config.__slots__} & {*EvaluateConfig.__slots__} - {"config", "output"}
-    problems += value_problems(config)
+def output_problems(output: Path | None) -> Iterator[str]:
+    """Why a file cannot be made: where it would be, or for lack of packages."""
     if output is not None and (output.is_dir() or not output.parent.is_dir()):
         what = "that is a folder" if output.is_dir() else f"there is no folder {output.parent}"
-        problems.append(f"--output: expected a file; found {output}: {what}")
+        yield f"--output: expected a file; found {output}: {what}"
     if lacking := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
-        problems.append(f'{", ".join(lacking)} not found; the extra has it: pip install "hyperx-nlp[report]"')
-    own = EvaluateConfig(eval_ckpt=folder, **{name: getattr(config, name) for name in shared})
-    found, own, data = find_data(own, problems)
-    if problems:
-        raise ConfigError(problems)
-    assert found is not None  # as no model was given
-    return found, own, data
+        yield f'{", ".join(lacking)} not found; the extra has it: pip install "hyperx-nlp[report]"'
 
 
 def read_log(path: Path) -> Iterator[tuple[str, float, float]]:
@@ -60,21 +48,20 @@ def report(config: ReportConfig) -> int:
         CheckpointError: if there is no checkpoint, it does not fit its encoder, or the run's log is damaged.
         DataError: if data that the options name is missing or malformed.
     """
-    problems = []
+    folder, problems = checkpoint.resolve(config.folder), [*output_problems(config.output)]
     if config.pictures is not None and config.pictures.exists() and not config.pictures.is_dir():
         problems.append(f"--pictures: expected a folder; {config.pictures} is a file")
-    folder, options, data = data_to_score(config, config.folder, problems)
+    data = find_data(config, folder, problems)
+    if problems:
+        raise ConfigError(problems)
     in_run = folder in checkpoint.checkpoints(folder.parent)
     log = list(read_log(folder.parent / checkpoint.LOG)) if in_run else []
-    from hyperx.device import pick_device
-    from hyperx.model import HyperX
+    from hyperx.model import load
     from hyperx.reporting import sections as make
 
-    model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path)
-    model.to(pick_device(no_cuda=config.no_cuda))
-    evaluation, missing = None, list[str]()
+    model, evaluation, missing = load(folder, config), None, list[str]()
     try:
-        evaluation = score_data(options, model, data, keep_answers=True)
+        evaluation = score_data(config, model, data, keep_answers=True)
     except DataError as error:
         if config.test_task_language_pairs or config.data_folder or config.data:
             raise
@@ -89,9 +76,8 @@ def report(config: ReportConfig) -> int:
     scored = 0 if evaluation is None else sum(score.sentences for score in evaluation)
     facts = {"Trained on": model.config.trained_on, "Encoder": placeless(model.config.encoder)}
     facts["Scored here"] = f"{scored:,} sentences of the {config.split} split"
-    ready = folder in checkpoint.ready_made().values()
-    name = folder.name if ready or config.folder is None else config.folder.resolve().name
-    write_text(config.output, page(f"Run {name}", sections, facts=facts, missing=missing))
+    named = folder if folder in checkpoint.ready_made().values() else (config.folder or folder).resolve()
+    write_text(config.output, page(f"Run {named.name}", sections, facts=facts, missing=missing))
     drawn = [picture for section in sections for picture in section.pictures]
     if config.pictures is not None:
         config.pictures.mkdir(parents=True, exist_ok=True)

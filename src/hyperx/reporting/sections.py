@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -15,7 +14,7 @@ from hyperx import checkpoint
 from hyperx.data.locate.places import DataPlaces
 from hyperx.evaluation import kinship
 from hyperx.evaluation.calibration import expected_calibration_error, reliability
-from hyperx.evaluation.scores import Answers, Evaluation
+from hyperx.evaluation.scores import Evaluation, PairScores
 from hyperx.languages import known_languages
 from hyperx.model import HyperX
 from hyperx.pairs import AVERAGE_NAMES, TaskLanguagePair, group_of
@@ -110,35 +109,33 @@ def adapters(model: HyperX, evaluation: Evaluation | None) -> Iterator[Section]:
 
 def predictions(evaluation: Evaluation, places: DataPlaces, split: str) -> Iterator[Section]:
     """Confusions, reliability and the worst sentences."""
-    tables, pictures, sentences = list[Table](), list[Picture](), dict[str, list[tuple[str, list[Word]]]]()
-    outcomes = defaultdict[tuple[Task, str], list[tuple[float, bool]]](list)
+    pictures, sentences = list[Picture](), dict[str, list[tuple[str, list[Word]]]]()
+    outcomes = defaultdict[Task, defaultdict[str, list[tuple[float, bool]]]](lambda: defaultdict(list))
     confused = defaultdict[Task, Counter[tuple[str, str]]](Counter)
     for score in evaluation:
-        task, group, answers = score.task, AVERAGE_NAMES.get(evaluation.group(score), "untrained"), score.answers
-        if answers is None or task.auxiliary:
+        task, group = score.task, evaluation.group(score)
+        group = AVERAGE_NAMES.get(group, group)
+        if task.auxiliary:
             continue
-        for gold, result in zip(answers.gold, answers.results, strict=True):
+        for gold, result in score.answers:
             if result.confidences is not None:
-                outcomes[task, group] += task.outcomes(gold, result.labels, result.confidences)
+                outcomes[task][group] += task.outcomes(gold, result.labels, result.confidences)
             confused[task].update(zip(_labels(task, gold), _labels(task, result.labels), strict=True))
-        if shown := list(_worst(score.pair, task, answers, places, split)):
+        if shown := list(_worst(score, places, split)):
             sentences[f"{score.pair}, {group}"] = shown
-    for task, counts in confused.items():
-        tables.append(_confusions(task, counts))
-        curves = {
-            f"{group}, ECE {100 * (expected_calibration_error(own) or 0):.1f}": [
-                (100 * sure, 100 * right) for count, sure, right in reliability(own) if count >= FEWEST
-            ]
-            for (other, group), own in outcomes.items()
-            if other is task
-        }
-        if curves := {name: points for name, points in curves.items() if points}:
+    for task in confused:
+        curves = {}
+        for group, own in outcomes[task].items():
+            points = [(100 * sure, 100 * right) for count, sure, right in reliability(own) if count >= FEWEST]
+            if points:
+                curves[f"{group}, ECE {100 * (expected_calibration_error(own) or 0):.1f}"] = points
+        if curves:
             text = f"{task.name}: above the line more is right than the confidence says."
             pictures.append(lines(f"reliability-{task.name}", text, curves, ("confidence", "right"), diagonal=True))
     if not confused:
         return
     text = "Rows are gold labels, columns predicted ones, of those with the most errors. Colours are shares of the row."
-    yield Section("Confusions", text, tables=tables)
+    yield Section("Confusions", text, tables=[_confusions(task, counts) for task, counts in confused.items()])
     text = f"In percent; points of fewer than {FEWEST} labels are left out. ECE is the expected calibration error."
     yield Section("Confidences", text, pictures)
     text = f"Most errors in up to {MOST_WORDS} words. Below a word its gold label, and the predicted one if it differs."
@@ -166,28 +163,28 @@ def _confusions(task: Task, counts: Mapping[tuple[str, str], int]) -> Table:
     return Table(["", *kept], rows, title=task.name, shares=places)
 
 
-def _worst(
-    pair: TaskLanguagePair, task: Task, answers: Answers, places: DataPlaces, split: str
-) -> Iterator[tuple[str, list[Word]]]:
+def _worst(score: PairScores, places: DataPlaces, split: str) -> Iterator[tuple[str, list[Word]]]:
     """The sentences of a pair with the most errors, read again for their words."""
-    errors = Counter[int]()
-    for index, (gold, result) in enumerate(zip(answers.gold, answers.results, strict=True)):
+    task, errors = score.task, Counter[int]()
+    for index, (gold, result) in enumerate(score.answers):
         if len(_labels(task, gold)) <= MOST_WORDS and (counts := task.counts(gold, result.labels)):
             errors[index] = counts[1] + counts[2] - 2 * counts[0]
     worst = {index for index, count in errors.most_common(WORST) if count}
-    for index, sentence in enumerate(itertools.islice(places.read(pair, split), max(worst, default=-1) + 1)):
-        if index in worst:
-            gold, found = answers.gold[index], answers.results[index].labels
-            columns, texts = [_labels(task, gold), _labels(task, found)], sentence.words
-            if task.reads == "text":
-                gold, found = [gold], [found]
-                texts = (" / ".join(filter(None, [sentence.raw_text, sentence.text_pair])),)
-            right = [one == other for one, other in zip(gold, found, strict=True)]
-            arcs: Iterable[tuple[str, str] | None] = [None] * len(texts)
-            if "head" in task.columns:
-                arcs = zip(*(_arcs([arc.head for arc in tree]) for tree in (gold, found)), strict=True)
-            words = [Word(*row) for row in zip(texts, *columns, right, arcs, strict=True)]
-            yield f"{right.count(False)} of {len(right)} wrong", words
+    for index, ((gold, result), sentence) in enumerate(
+        zip(score.answers, places.read(score.pair, split), strict=False)
+    ):
+        if index not in worst:
+            continue
+        found, texts = result.labels, sentence.words
+        columns = [_labels(task, gold), _labels(task, found)]
+        if task.reads == "text":
+            gold, found = [gold], [found]
+            texts = (" / ".join(filter(None, [sentence.raw_text, sentence.text_pair])),)
+        right = [one == other for one, other in zip(gold, found, strict=True)]
+        arcs: Iterable[tuple[str, str] | None] = [None] * len(texts)
+        if "head" in task.columns:
+            arcs = zip(*(_arcs([arc.head for arc in tree]) for tree in (gold, found)), strict=True)
+        yield f"{right.count(False)} of {len(right)} wrong", [*map(Word, texts, *columns, right, arcs)]
 
 
 def _arcs(heads: Sequence[int]) -> list[str]:
@@ -203,10 +200,7 @@ def _arcs(heads: Sequence[int]) -> list[str]:
 
 def sizes(folder: Path) -> Section:
     """Bytes of the checkpoint's parts, and how long training took, if that is recorded."""
-    count = Counter[str]()
-    for name, (size, *_) in checkpoint.read_sizes(folder).items():
-        count[name.partition(".")[0].replace("_", " ")] += size
-    told = folder / checkpoint.RUN
+    count, told = checkpoint.part_sizes(folder), folder / checkpoint.RUN
     text = f"Training took {checkpoint.read_json(told, checkpoint.Run)}." if told.is_file() else "No time is recorded."
     rows = [[part, f"{size / 1e6:,.2f}"] for part, size in [*count.items(), ("all", count.total())]]
     return Section("Sizes and times", text, tables=[Table(["part", "MB"], rows)])

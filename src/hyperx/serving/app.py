@@ -30,10 +30,9 @@ from hyperx.data.read.jsonl import JsonlWriter, object_sentence
 from hyperx.data.read.lines import check_length
 from hyperx.data.read.rows import RowReader
 from hyperx.data.read.sentence import Prediction, Sentence
-from hyperx.device import pick_device
 from hyperx.errors import DataError, HyperXError, faults_of
 from hyperx.languages import canonical
-from hyperx.model import HyperX
+from hyperx.model import HyperX, load
 from hyperx.options import made
 from hyperx.prediction.predictor import Predictor
 from hyperx.prediction.request import language_problem, predicted_tasks, style_problems
@@ -63,8 +62,7 @@ class Server:
     def __init__(self, config: ServeConfig, model: HyperX | None = None) -> None:
         kept = KEPT if model is None else 0  # of another's model nobody knows whether it is trained
         if model is None:
-            model = HyperX.from_pretrained(config.folder, encoder=config.model_name_or_path, add_ons=config.add_on)
-            model.to(pick_device(no_cuda=config.no_cuda))
+            model = load(config.folder, config, config.add_on)
         if config.workers > 1:
             torch.set_num_threads(max(1, torch.get_num_threads() // config.workers))
         self.config, self.model, self.writer = config, model, JsonlWriter()
