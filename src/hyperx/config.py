@@ -709,7 +709,7 @@ class SuggestConfig(CheckpointFolder, AddOnFiles, RunOptions, ProgressOption):
 
     For example:
 
-    hyperx suggest --pairs ner#sw --input raw.txt --output swahili.jsonl
+    hyperx suggest runs/first --pairs ner#sw --input raw.txt --output swahili.jsonl
     """
 
     pairs: tuple[str, ...] = ()
