@@ -762,6 +762,21 @@ class ServeConfig(CheckpointFolder, AddOnFiles, RunOptions):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DemoConfig(CheckpointFolder, AddOnFiles, RunOptions):
+    """Open a page on which a text is labelled, in a language or in two side by side. Needs the extra demo.
+
+    For example:
+
+    hyperx demo runs/first --port 0
+    """
+
+    host: str = "127.0.0.1"
+    """Address to listen at. By default only this machine can connect; 0.0.0.0 lets others."""
+    port: Annotated[int, Field(ge=0, le=65535)] = 7860
+    """Port to listen at; 0 chooses a free one. The address of the page is printed."""
+
+
+@dataclass(frozen=True, kw_only=True)
 class CompressConfig(EncoderPlace):
     """Write a checkpoint in few bytes, which all commands read as they read the original.
 

@@ -21,6 +21,7 @@ COMMANDS = {
     "compare": "score runs side by side, with intervals of their differences",
     "predict": "tag text with a checkpoint",
     "serve": "answer HTTP requests with a checkpoint",
+    "demo": "open a page on which a text is labelled, in two languages side by side",
     "adapt": "learn a language from a few sentences, beside a checkpoint that stays as it is",
     "probe": "rank the languages as which a text of another one is labelled best",
     "suggest": "choose sentences that the model is unsure of and label them, for people to correct",
@@ -85,7 +86,7 @@ def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing errors that a user can fix without a traceback."""
     try:
         with ending_at_once(command):
-            own = command if command in ("predict", "serve") else "commands"
+            own = command if command in ("predict", "serve", "demo") else "commands"
             work = getattr(importlib.import_module(f"hyperx.cli.{own}"), command.replace("-", "_"))
             from hyperx.cli.options import parse, start_logging
 
