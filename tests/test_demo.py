@@ -123,6 +123,7 @@ def test_bad_input_is_told(model: HyperX, text: str, language: str | None, other
 @needs_gradio
 def test_languages_are_detected_named_and_told_of(model: HyperX) -> None:
     pytest.importorskip("py3langid")
+    assert shown(model, "bad cab", "english", "turkish") == shown(model, "bad cab", "en", "tr")
     label, value = shown(model, "Das ist ein Satz über die Häuser in dieser Straße.", demo.AUTO)[0]
     assert (label, value) == ("Adapters of", f"German (de), without training data: {model.made_of('de')}")
 
@@ -156,4 +157,4 @@ def test_problems_with_the_options(capsys: pytest.CaptureFixture[str], monkeypat
     with socket.create_server(("127.0.0.1", 0)) as taken:
         told = refused("--host", "127.0.0.1", "--port", str(taken.getsockname()[1]))
     assert "--port: cannot listen at 127.0.0.1:" in told
-    assert "0 chooses a free one" in told
+    assert "--port 0 chooses a free one" in told

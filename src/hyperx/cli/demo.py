@@ -9,6 +9,7 @@ import unicodedata
 from collections.abc import Iterator, Sequence
 from html import escape
 from typing import TYPE_CHECKING, Any
+from zlib import crc32
 
 from hyperx.cli.predict import checked_model
 from hyperx.config import DemoConfig, ServeConfig
@@ -18,7 +19,6 @@ from hyperx.data.read.sentence import Prediction
 from hyperx.errors import ConfigError, HyperXError
 from hyperx.languages import canonical, known_languages
 from hyperx.options import flat, value_problems
-from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.request import predicted_tasks
 
 if TYPE_CHECKING:
@@ -47,12 +47,13 @@ def demo(config: DemoConfig) -> None:
     folder, add_ons = checked_model(ServeConfig(**flat(config)), config.folder, problems)
     if importlib.util.find_spec("gradio") is None:
         problems.append('the page needs gradio: pip install "hyperx-nlp[demo]"')
-    try:
-        listening = socket.create_server((config.host, config.port)) if not problems else None
-    except OSError as error:
-        problems.append(f"--port: cannot listen at {config.host}:{config.port}: {error.strerror}; 0 chooses a free one")
-    if problems or listening is None:
+    if problems:
         raise ConfigError(problems)
+    try:
+        listening = socket.create_server((config.host, config.port))
+    except OSError as error:
+        what = f"cannot listen at {config.host}:{config.port}: {error.strerror}"
+        raise ConfigError([f"--port: {what}; --port 0 chooses a free one"]) from None
     with listening:
         import gradio as gr
         import uvicorn
@@ -83,7 +84,7 @@ def page(model: HyperX | ExportedModel) -> Blocks:
     tasks, known = predicted_tasks(model.config), sorted((_named(code), code) for code in model.config.languages)
     choices = known if detection_problem(AUTO) else [("detect it", AUTO), *known]
     with (blocks := gr.Blocks(title="Hyper-X", analytics_enabled=False)):
-        gr.Markdown("# Hyper-X\nHow the adapters of a language label a text. Choose languages, or type their codes.")
+        gr.Markdown("# Hyper-X\nHow the adapters of a language label a text. Choose languages, or type names or codes.")
         text = gr.Textbox(EXAMPLES[0][0], label="Text", lines=3)
         with gr.Row():
             language = gr.Dropdown(choices, value=choices[0][1], label="Language", allow_custom_value=True)
@@ -94,7 +95,9 @@ def page(model: HyperX | ExportedModel) -> Blocks:
             try:
                 if len(text) > LONGEST or not is_visible(text):
                     raise HyperXError(f"expected a text of at most {LONGEST:,} characters; found {len(text.strip()):,}")
-                code = detected(text) if language == AUTO else language or ""
+                names = {one.name.lower(): code for code, one in known_languages().items()}
+                named, other = (names.get((one or "").lower(), one or "") for one in (language, other))
+                code = detected(text) if named == AUTO else named
                 parts, seen = sentences(text, code), dict[str, list[Prediction]]()
                 for like in dict.fromkeys((code, other or code)):
                     seen[like] = model.predict(parts, task=tasks, language=code, like=like, confidences=True)
@@ -113,13 +116,11 @@ def page(model: HyperX | ExportedModel) -> Blocks:
                                 gr.HTML(trees(found, task, rtl=rtl), label=task, show_label=True, container=True)
                                 continue
                             marks: list[Any] = [mark for one in found for mark in marked(one, task)]
-                            labels = model.config.labels_of(TaskLanguagePair(task, like))
-                            hues = {label.removeprefix("B-"): 137 * place % 360 for place, label in enumerate(labels)}
-                            hue = {mark: hues.get(mark.rpartition(" ")[0], 0) for _, mark in marks if mark}
-                            colours = {mark: f"hsl({number}, 60%, 40%)" for mark, number in hue.items()}
+                            colours = {mark: _colour(mark) for _, mark in marks if mark}
                             gr.HighlightedText(marks, label=task, color_map=colours, rtl=rtl)
 
-        gr.render([text, language, other], triggers=[blocks.load, button.click, text.submit])(show)
+        triggers = [blocks.load, button.click, text.submit]
+        gr.render([text, language, other], triggers=triggers, trigger_mode="always_last")(show)
         gr.Examples(EXAMPLES, [text, language])
     blocks.queue(max_size=32)
     return blocks
@@ -128,6 +129,11 @@ def page(model: HyperX | ExportedModel) -> Blocks:
 def _named(code: str) -> str:
     language = known_languages().get(canonical(code))
     return code if language is None else f"{language.name} ({code})"
+
+
+def _colour(mark: str) -> str:
+    """That of a label, the same on all pages; with this factor those of common labels are far apart."""
+    return f"hsl({crc32(mark.rpartition(' ')[0].encode()) * 88 % 360}, 60%, 40%)"
 
 
 def marked(one: Prediction, task: str) -> Iterator[tuple[str, str | None]]:
