@@ -84,7 +84,8 @@ def page(model: HyperX | ExportedModel) -> Blocks:
     tasks, known = predicted_tasks(model.config), sorted((_named(code), code) for code in model.config.languages)
     choices = known if detection_problem(AUTO) else [("detect it", AUTO), *known]
     with (blocks := gr.Blocks(title="Hyper-X", analytics_enabled=False)):
-        gr.Markdown("# Hyper-X\nHow the adapters of a language label a text. Choose languages, or type names or codes.")
+        told = "How a language's adapters label a text. Choose languages, or type a name or code and press Tab."
+        gr.Markdown(f"# Hyper-X\n{told}")
         text = gr.Textbox(EXAMPLES[0][0], label="Text", lines=3)
         with gr.Row():
             language = gr.Dropdown(choices, value=choices[0][1], label="Language", allow_custom_value=True)
@@ -159,13 +160,14 @@ def trees(found: Sequence[Prediction], task: str, *, rtl: bool) -> str:
 
     drawn = []
     for one in found:
-        sure = (one.confidences or {})[task]
+        sure, last = (one.confidences or {})[task], len(one.words) - 1
         words = [{"text": word, "tag": f"{own:.0%}"} for word, own in zip(one.words, sure, strict=True)]
-        arcs = [
-            {"start": min(ends), "end": max(ends), "label": escape(name), "dir": ("right", "left")[ends[0] < ends[1]]}
-            for *ends, name in ((word, arc.head - 1, arc.relation) for word, arc in enumerate(one.labels[task]))
-            if ends[1] >= 0
-        ]
-        drawn.append({"words": words, "arcs": arcs, "settings": {"direction": "rtl" if rtl else "ltr"}})
+        arcs = []
+        for word, (head, relation) in enumerate(one.labels[task]):
+            # Mirrored here: displaCy turns the relations of right-to-left trees upside down.
+            ends = (last - word, last - head + 1) if rtl else (word, head - 1)
+            own = {"start": min(ends), "end": max(ends), "dir": "left" if ends[0] < ends[1] else "right"}
+            arcs += [{**own, "label": escape(relation)}] if head else []
+        drawn.append({"words": words[::-1] if rtl else words, "arcs": arcs})
     svg = displacy.render(drawn, style="dep", manual=True, jupyter=False, options=TREES)
     return f'<div style="overflow-x: auto">{svg}</div>'
