@@ -93,6 +93,7 @@ def test_what_would_be_markup_is_text(strange: Path) -> None:
     hostile = replace(found, labels={"dep": tuple(Arc(arc.head, toy.HOSTILE) for arc in arcs)})
     page = Markup(demo.trees([hostile], "dep", rtl=True))
     assert page.texts.count(toy.HOSTILE) == len(arcs) - 1
+    assert [one for one in page.texts if "%" not in one][: len(arcs)] == [*reversed(found.words)]
     assert tree.tags | page.tags == {"div", "svg", "text", "tspan", "g", "path", "textpath"}
     assert not [name for name in tree.names | page.names if name.startswith("on")]
 

@@ -133,6 +133,22 @@ def test_a_sentence_is_seen_as_two_languages_adapters_label_it(
         assert (brightness > 0.5) == ((selector == "body") == (scheme == "light"))
 
 
+def test_languages_are_chosen_with_the_mouse_and_examples_fill_the_form(address: str, opened: Open) -> None:
+    page = opened(address)
+    language = page.get_by_label("Language", exact=True)
+    language.click()
+    page.locator(".options li").nth(3).click()
+    chosen = language.input_value()
+    assert re.fullmatch(r".+ \([\w-]+\)", chosen)
+    page.get_by_role("button", name="Label it").click()
+    page.wait_for_function(
+        "chosen => [...document.querySelectorAll('textarea')].some(one => one.value.startsWith(chosen))", arg=chosen
+    )
+    page.get_by_text("D Chatz schlaft").click()
+    page.wait_for_function("[...document.querySelectorAll('textarea')].some(one => one.value.startsWith('D Chatz'))")
+    assert language.input_value() == "Alemannic (gsw)"
+
+
 def test_bad_input_is_told_on_the_page(address: str, opened: Open) -> None:
     page = opened(address)
     ask(page, "", "German")

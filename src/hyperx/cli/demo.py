@@ -31,6 +31,7 @@ LONGEST = 2_000
 """Characters of a text."""
 EXAMPLES = [["Ada Lovelace was born in London.", "en"], ["D Chatz schlaft z Züri uf em Dach.", "gsw"]]
 CSS = ".dark .token { color: #fff !important } .token .label { text-transform: none }"
+CSS += ".container:not(:focus-within) > .wrap > .options { display: none }"  # which Tab leaves open
 TREES = {
     "distance": 100,
     "arrow_spacing": 10,
