@@ -1,5 +1,5 @@
 """``hyperx demo``: what its page shows is what the model predicts, strangers' texts stay text, and problems are told.
-The page itself is opened by ``tests/browser/test_demo.py``."""
+The page itself is opened by ``tests/browser/test_demo_page.py``."""
 
 from __future__ import annotations
 

@@ -189,10 +189,10 @@ def test_names_of_splits_are_read_in_any_case_and_other_endings_are_named(check:
     assert status == 0
     assert "ner#en │ train │ 2" in told
     assert "ner#en │ dev │ 2" in told
-    status, told = check({"ner/en/train.json": "{}", "ner/en/dev.tsv": tags, "ner/en/dev.md": "x"}, "ner#en")
+    status, told = check({"ner/en/train.xml": "<a>", "ner/en/dev.tsv": tags, "ner/en/dev.md": "x"}, "ner#en")
     assert status == 1
     assert "expected train with the extension .conllu, .tsv" in told
-    assert "ner/en/train.json; rename or convert it" in told
+    assert "ner/en/train.xml; rename or convert it" in told
     assert "dev.md" not in told
 
 

@@ -60,13 +60,9 @@ def demo(config: DemoConfig) -> None:
         import uvicorn
         from fastapi import FastAPI
 
-        from hyperx.device import pick_device
         from hyperx.exporting.running import load_model
-        from hyperx.model import HyperX
 
-        model = load_model(folder, encoder=config.model_name_or_path, add_ons=add_ons)
-        if isinstance(model, HyperX):
-            model.to(pick_device(no_cuda=config.no_cuda))
+        model = load_model(folder, config, add_ons)
         app, theme = FastAPI(openapi_url=None), gr.themes.Default(font="system-ui")
         # No file of more than a byte is taken, as none is of use.
         gr.mount_gradio_app(
