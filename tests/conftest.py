@@ -130,6 +130,20 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Hub]:
 
 
 @pytest.fixture
+def command(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+    """Run a command without progress bars; gives what it prints, or the error."""
+    import toy
+
+    def run(*words: str | Path, status: int = 0) -> str:
+        capsys.readouterr()
+        assert main([*map(str, words), *toy.QUIET]) == status
+        captured = capsys.readouterr()
+        return " ".join((captured.err if status else captured.out).split())
+
+    return run
+
+
+@pytest.fixture
 def error(go: Callable[..., int], capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
     """What a run that is refused says; the module that asks has a fixture ``go``, which trains."""
 

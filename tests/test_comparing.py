@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import shutil
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +16,6 @@ from scipy import stats
 import hyperx
 import toy
 from hyperx import checkpoint
-from hyperx.cli import main
 from hyperx.evaluation import bootstrap
 from hyperx.tasks.parsing import Arc
 from hyperx.tasks.registry import make_tasks
@@ -114,16 +114,9 @@ def brief(train_once: Callable[..., Path], base: list[str]) -> Path:
 
 
 @pytest.fixture
-def compare(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def compare(command: Callable[..., str]) -> Callable[..., str]:
     """Run the command; gives what it prints, or the error."""
-
-    def run(*words: str | Path, status: int = 0) -> str:
-        capsys.readouterr()
-        assert main(["compare", *map(str, words), *toy.QUIET]) == status
-        captured = capsys.readouterr()
-        return " ".join((captured.err if status else captured.out).split())
-
-    return run
+    return partial(command, "compare")
 
 
 def rows(path: Path) -> dict[tuple[str, str], list[str]]:

@@ -6,6 +6,7 @@ import re
 import shutil
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -70,16 +71,9 @@ TITLES = (
 
 
 @pytest.fixture
-def report(capsys: pytest.CaptureFixture[str]) -> Callable[..., str]:
+def report(command: Callable[..., str]) -> Callable[..., str]:
     """Run the command; gives what it prints, or the error."""
-
-    def run(*words: str | Path, status: int = 0) -> str:
-        capsys.readouterr()
-        assert main(["report", *map(str, words), *toy.QUIET]) == status
-        captured = capsys.readouterr()
-        return " ".join((captured.err if status else captured.out).split())
-
-    return run
+    return partial(command, "report")
 
 
 def test_the_page_tells_what_the_model_does(trained: Path, report: Callable[..., str]) -> None:

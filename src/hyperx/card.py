@@ -19,7 +19,7 @@ from hyperx.config import AddOnConfig, ModelConfig
 from hyperx.data.locate.places import DataPlaces, short_place
 from hyperx.data.locate.spec import DataRecord
 from hyperx.files import placeless
-from hyperx.languages import canonical, known_languages
+from hyperx.languages import canonical, language_name
 from hyperx.pairs import AVERAGE_NAMES, GROUPS, TaskLanguagePair
 from hyperx.tables import markdown_table
 from hyperx.tasks.registry import RAW_TEXT, kinds_of, make_tasks
@@ -247,7 +247,7 @@ def _scores(folder: Path, settings: ModelConfig) -> Iterator[str]:
             own_group, value = entries.get((task, code), ("", 0.0))
             shown = f"{100 * value:.1f}"
             cells.append(shown if own_group == "seen" else f"*{shown}*" if own_group else "")
-        rows.append([code, _language(code), *cells])
+        rows.append([code, language_name(code), *cells])
     yield f"In *italics* without training data.\n\n{markdown_table(['', 'language', *header], rows, text_columns=2)}"
 
 
@@ -256,11 +256,6 @@ def _read_scores(folder: Path, settings: ModelConfig) -> tuple[dict[str, str], S
     measures = {name: task.measure for name, task in make_tasks(settings.kinds).items()}
     scores = checkpoint.read_scores(folder, measures)
     return measures, {key: entry for key, entry in scores.items() if entry[0] in GROUPS}
-
-
-def _language(code: str) -> str:
-    language = known_languages().get(code)
-    return code if language is None else language.name
 
 
 def _results(folder: Path, settings: ModelConfig) -> Iterator[dict[str, Any]]:
@@ -275,9 +270,13 @@ def _results(folder: Path, settings: ModelConfig) -> Iterator[dict[str, Any]]:
     for (task, code), (group, value) in entries.items():
         place, hub = _placeless(sources[task, code], data) if sources.get((task, code)) else ("", None)
         words = kinds_of(settings.kinds)[task].reads == "words"
-        place = place or f"test data of {_language(code)}"
+        language = language_name(code)
+        place = place or f"test data of {language}"
         yield {
-            "task": {"type": f"{'token' if words else 'text'}-classification", "name": f"{task} in {_language(code)}"},
+            "task": {
+                "type": f"{'token' if words else 'text'}-classification",
+                "name": f"{task} in {language}",
+            },
             "dataset": {"type": hub or "other", "name": place, "config": f"{task}#{code}", "split": "test"},
             "metrics": [
                 {"type": measures[task], "value": round(value, 4), "name": f"{measures[task]}, {AVERAGE_NAMES[group]}"}

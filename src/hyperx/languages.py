@@ -93,6 +93,12 @@ def canonical(code: str) -> str:
     return _SAME_LANGUAGE.get(standard, standard)
 
 
+def language_name(code: str) -> str:
+    """The English name of a language, or its code if no data of it is known."""
+    language = known_languages().get(canonical(code))
+    return code if language is None else language.name
+
+
 @lru_cache(maxsize=10_000)
 def is_language(code: str) -> bool:
     """Whether a code names a language in ISO 639, BCP 47, UD or Wikipedia."""

@@ -17,7 +17,7 @@ from hyperx.data.read.detection import AUTO, detected, detection_problem
 from hyperx.data.read.segmentation import is_visible, sentences
 from hyperx.data.read.sentence import Prediction
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.languages import canonical, known_languages
+from hyperx.languages import canonical, known_languages, language_name
 from hyperx.options import flat, value_problems
 from hyperx.prediction.request import predicted_tasks
 
@@ -125,8 +125,8 @@ def page(model: HyperX | ExportedModel) -> Blocks:
 
 
 def _named(code: str) -> str:
-    language = known_languages().get(canonical(code))
-    return code if language is None else f"{language.name} ({code})"
+    name = language_name(code)
+    return code if name == code else f"{name} ({code})"
 
 
 def _colour(mark: str) -> str:

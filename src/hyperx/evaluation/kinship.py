@@ -11,7 +11,7 @@ from torch import Tensor
 
 from hyperx.device import placed
 from hyperx.errors import ConfigError, HyperXError
-from hyperx.languages import canonical, known_languages
+from hyperx.languages import canonical, language_name
 from hyperx.method.adapter import AdapterStack
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
@@ -77,11 +77,9 @@ def language_figure(languages: list[str], similarity: Tensor, *, size: tuple[flo
 
     figure = Figure(figsize=size, layout="constrained")
     axes, places = figure.subplots(), language_map(similarity)
-    known = known_languages()
     axes.scatter(places[:, 0], places[:, 1], s=14)
     for code, place in zip(languages, places.tolist(), strict=True):
-        name = known[canonical(code)].name if canonical(code) in known else code
-        axes.annotate(name, place, xytext=(3, 3), textcoords="offset points", fontsize=8)
+        axes.annotate(language_name(code), place, xytext=(3, 3), textcoords="offset points", fontsize=8)
     axes.set_axis_off()
     axes.set_aspect("equal", "datalim")
     return figure

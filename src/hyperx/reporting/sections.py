@@ -15,7 +15,7 @@ from hyperx.data.locate.places import DataPlaces
 from hyperx.evaluation import kinship
 from hyperx.evaluation.calibration import expected_calibration_error, reliability
 from hyperx.evaluation.scores import Evaluation, PairScores
-from hyperx.languages import known_languages
+from hyperx.languages import language_name
 from hyperx.model import HyperX
 from hyperx.pairs import AVERAGE_NAMES, TaskLanguagePair, group_of
 from hyperx.reporting.page import OUT, ROW, Section, Table, Word
@@ -38,8 +38,7 @@ def scores(folder: Path, model: HyperX, evaluation: Evaluation | None) -> Iterat
         text, tables = "", [Table(*evaluation.table(), text_columns=2)]
     if not scores:
         return
-    known = known_languages()
-    names = {code: known[code].name if code in known else code for _, code in scores}
+    names = {code: language_name(code) for _, code in scores}
     cells = [[(task, code) for task in tasks] for code in sorted(names, key=names.__getitem__)]
     values = [[100 * scores[key][1] if key in scores else float("nan") for key in row] for row in cells]
     picture = heat_map(
