@@ -207,7 +207,7 @@ def test_a_ready_made_model_is_copied(
     assert "Calibrated: copy." in calibrate("--output", "copy")
     assert {path.name: path.read_bytes() for path in Path("models/toy-1").iterdir()} == files
     copied = {path.name: path.read_bytes() for path in Path("copy").iterdir()}
-    assert copied.keys() == files.keys() - {"state.pt"}
+    assert copied.keys() == files.keys() - {"state.safetensors"}
     assert {name for name in copied if copied[name] != files[name]} == {"hyperx.json"}
     assert "--output: copy exists already; name a new folder" in calibrate("--output", "copy", status=1)
 

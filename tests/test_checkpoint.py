@@ -6,6 +6,8 @@ import json
 import pickle
 import shutil
 from collections.abc import Callable
+from functools import partial
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +25,7 @@ from hyperx.files import write_json
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.model import HyperX
 from hyperx.plan.model import apply_freezing
+from hyperx.training.loop import Progress, State
 from tiny import LABELS, model_config, randomise, tiny_batch, write_tiny_bert
 
 SHAPE = HypernetworkOptions(
@@ -450,18 +453,46 @@ def test_state_comes_back(tmp_path: Path) -> None:
     optimizer = torch.optim.AdamW(net.parameters())
     sum(parameter.sum() for parameter in net.parameters()).backward()
     optimizer.step()
+    own = optimizer.state_dict()
     state = {
-        "progress": {"step": 3, "best": None},
-        "optimizer": optimizer.state_dict(),
-        "random": torch.get_rng_state(),
+        "progress": {"step": 3, "best": 0.1 + 0.2},
+        "losses": [1 / 3],
+        "moments": own["state"],
+        "groups": own["param_groups"],
+        "scheduler": {"last_epoch": 3, "base_lrs": [1e-3]},
+        "scaler": {},
+        "fingerprint": {"number of processes": 1},
+        "random": {0: {"cpu": torch.get_rng_state()}},
     }
     checkpoint.save_state(tmp_path, state)
-    found = checkpoint.read_state(tmp_path)
-    assert found["progress"] == state["progress"]
-    assert found["random"].equal(state["random"])
-    for index, values in state["optimizer"]["state"].items():
+    found = checkpoint.read_state(tmp_path, State)
+    assert found.progress == Progress(3, 0.1 + 0.2)
+    assert found.losses == [1 / 3]
+    assert found.random[0]["cpu"].equal(torch.get_rng_state())
+    for index, values in own["state"].items():
         for name, value in values.items():
-            assert torch.equal(found["optimizer"]["state"][index][name], value)
+            assert torch.equal(found.moments[index][name], value)
+    new = torch.optim.AdamW(net.parameters())
+    new.load_state_dict({"state": found.moments, "param_groups": found.groups})
+    assert [{**group, "betas": tuple(group["betas"])} for group in new.state_dict()["param_groups"]] == own[
+        "param_groups"
+    ]
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({"progress": {"step": "many"}}, r"progress\.step: expected a whole number; found 'many'"),
+        ({"losses": [{}]}, r"losses\.0: expected a number"),
+        ({"more": 1}, "unknown key 'more'"),
+        ({"random": {"x": {}}}, "random"),
+    ],
+)
+def test_a_state_of_other_types_is_told(tmp_path: Path, change: dict[str, Any], expected: str) -> None:
+    names = ("progress", "losses", "moments", "groups", "scheduler", "scaler", "fingerprint", "random")
+    checkpoint.save_state(tmp_path, {name: [] if name in ("losses", "groups") else {} for name in names} | change)
+    with pytest.raises(CheckpointError, match=f"is not as Hyper-X writes it:\n.*{expected}"):
+        checkpoint.read_state(tmp_path, State)
 
 
 def test_missing_state_is_told(saved: Path, tmp_path: Path) -> None:
@@ -469,12 +500,14 @@ def test_missing_state_is_told(saved: Path, tmp_path: Path) -> None:
     for step in (2, 3):
         shutil.copytree(saved, tmp_path / "run" / f"checkpoint-{step}")
     last, other = tmp_path / "run" / "checkpoint-3", tmp_path / "run" / "checkpoint-2"
-    anew = r"checkpoint-3 cannot be resumed: it has no state\.pt; start anew from its weights with --load_from_ckpt$"
+    anew = r"checkpoint-3 cannot be resumed: it has no state\.safetensors; start anew .* with --load_from_ckpt$"
     with pytest.raises(CheckpointError, match=anew):
-        checkpoint.read_state(last)
+        checkpoint.read_state(last, State)
     checkpoint.save_state(other, {})
-    with pytest.raises(CheckpointError, match=rf"it has no state\.pt\. {other} beside it is whole: .*delete {last}$"):
-        checkpoint.read_state(last)
+    with pytest.raises(
+        CheckpointError, match=rf"it has no state\.safetensors\. {other} beside it is whole: .*delete {last}$"
+    ):
+        checkpoint.read_state(last, State)
 
 
 @pytest.mark.parametrize("error", [OSError(5, "Input/output error"), PermissionError(13, "no"), MemoryError()])
@@ -485,16 +518,17 @@ def test_a_file_that_cannot_be_read_is_not_called_damaged(
         raise error
 
     checkpoint.save_state(saved, {})
-    with monkeypatch.context() as patch:
-        patch.setattr(torch, "load", fail)
-        with pytest.raises(type(error)) as caught:
-            checkpoint.read_state(saved)
-        assert caught.value is error
     monkeypatch.setattr(Path, "open", fail)
-    for read in (checkpoint.read_config, checkpoint.read_tensors, checkpoint.read_sizes):
-        with pytest.raises(type(error)) as caught:
-            read(saved)
-        assert caught.value is error
+    read = (
+        checkpoint.read_config,
+        checkpoint.read_tensors,
+        checkpoint.read_sizes,
+        partial(checkpoint.read_state, kind=State),
+    )
+    for one in read:
+        with pytest.raises(CheckpointError if isinstance(error, OSError) else MemoryError) as caught:
+            one(saved)
+        assert isinstance(error, MemoryError) or f"cannot read {saved}/" in str(caught.value)
 
 
 def test_sizes_are_read_of_whole_files_alone(saved: Path) -> None:
@@ -521,12 +555,12 @@ def test_code_in_a_state_is_not_run(tmp_path: Path, form: str) -> None:
         torch.save({"progress": Attack(made)}, tmp_path / STATE)
     else:
         (tmp_path / STATE).write_bytes(pickle.dumps({"progress": Attack(made)}))
-    with pytest.raises(CheckpointError, match="damaged or not of Hyper-X"):
-        checkpoint.read_state(tmp_path)
+    with pytest.raises(CheckpointError, match="is damaged"):
+        checkpoint.read_state(tmp_path, State)
     assert not made.exists()
     # The attack is real: whoever reads the file with code runs it.
     if form == "torch":
-        torch.load(tmp_path / STATE, weights_only=False)
+        torch.load(BytesIO((tmp_path / STATE).read_bytes()), weights_only=False)
     else:
         pickle.loads((tmp_path / STATE).read_bytes())
     assert made.exists()
@@ -535,5 +569,5 @@ def test_code_in_a_state_is_not_run(tmp_path: Path, form: str) -> None:
 @pytest.mark.parametrize("content", [b"", b"garbage", b"PK\x03\x04"])
 def test_damaged_state_is_told(tmp_path: Path, content: bytes) -> None:
     (tmp_path / STATE).write_bytes(content)
-    with pytest.raises(CheckpointError, match=r"state\.pt is damaged"):
-        checkpoint.read_state(tmp_path)
+    with pytest.raises(CheckpointError, match=r"state\.safetensors is damaged"):
+        checkpoint.read_state(tmp_path, State)

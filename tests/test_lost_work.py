@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 import torch
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 import toy
@@ -291,11 +292,13 @@ def test_weights_that_are_no_numbers_or_of_another_type_are_refused(
 
 def test_a_state_that_is_no_numbers_is_refused(go: Callable[..., int], error: Callable[..., str]) -> None:
     assert go("run", "--max_train_steps", "1") == 0
-    state = torch.load("run/checkpoint-1/state.pt", weights_only=True)
-    state["optimizer"]["state"][2]["exp_avg"][0] = torch.inf
-    torch.save(state, "run/checkpoint-1/state.pt")
+    path = Path("run/checkpoint-1/state.safetensors")
+    with safe_open(path, "pt") as file:
+        state, metadata = {name: file.get_tensor(name) for name in file.keys()}, file.metadata()  # noqa: SIM118
+    state["moments.2.exp_avg"][0] = torch.inf
+    save_file(state, path, metadata)
     message = error("run", "--max_train_steps", "1", "--resume")
-    assert "state.pt is damaged: exp_avg of parameter 2 holds NaN or infinity" in message
+    assert "state.safetensors is damaged: moments.2.exp_avg holds NaN or infinity" in message
 
 
 def test_a_run_that_diverges_between_two_lines_of_the_log_saves_nothing_of_it(

@@ -367,7 +367,7 @@ def test_all_places_in_the_record_of_data_are_scrubbed(trained: Path, tmp_path: 
     options = json.loads((source / "options.json").read_text())
     options |= {"load_from_ckpt": "/secret/run", "data": "{'ner#en': '/secret/ner'}", "of_another_version": "/secret"}
     (source / "options.json").write_text(json.dumps(options))
-    (source / "state.pt").write_bytes(b"state")
+    (source / "state.safetensors").write_bytes(b"state")
     fill(source, target)
     assert "secret" not in "".join(path.read_text() for path in target.glob("*.json"))
     shared = json.loads((target / "data.json").read_text())
@@ -384,7 +384,7 @@ def test_all_places_in_the_record_of_data_are_scrubbed(trained: Path, tmp_path: 
     assert told["load_from_ckpt"] == "run"
     assert told["learning_rate"] == options["learning_rate"]
     assert not {"data", "of_another_version"} & {*told}
-    assert not (target / "state.pt").exists()
+    assert not (target / "state.safetensors").exists()
     card = yaml.safe_load(model_card(source, "ada/run").split("---\n")[1])
     assert card["datasets"] == ["unimelb-nlp/wikiann"]
 
@@ -413,7 +413,7 @@ def test_the_licence_is_that_of_all_data_or_is_not_told(
 def test_only_known_files_are_fetched(hub: Hub, model: HyperX, small: Path) -> None:
     model.push_to_hub("ada/tiny")
     repo = hub.repos["ada/tiny"]
-    more = {"state.pt": b"pickle", "pytorch_model.bin": b"pickle", "code.py": b"evil", "x/hyperx.json": b"{}"}
+    more = {"state.safetensors": b"pickle", "pytorch_model.bin": b"pickle", "code.py": b"evil", "x/hyperx.json": b"{}"}
     repo.commit({**repo.files(), **more, "encoder/tokenizer.py": b"evil"}, "more")
     again = HyperX.from_pretrained("ada/tiny", encoder=small)
     assert again.folder is not None

@@ -108,7 +108,7 @@ def test_a_run_writes_checkpoints_the_best_and_a_log(trained: Path) -> None:
     step = max(averages, key=lambda step: (averages[step], step))
     assert best(trained) == {"checkpoint": f"checkpoint-{step}", "average": max(averages.values()), "of": "all"}
     files = {path.name for path in (trained / "checkpoint-60").iterdir()}
-    assert files == {"hyperx.json", "model.safetensors", "data.json", "options.json", "run.json", "state.pt"}
+    assert files == {"hyperx.json", "model.safetensors", "data.json", "options.json", "run.json", "state.safetensors"}
     assert {path.name for path in trained.iterdir()} == {"best.json", "log.jsonl"} | {
         f"checkpoint-{step}" for step in (20, 40, 60)
     }
@@ -495,7 +495,7 @@ def test_a_kill_while_a_checkpoint_is_written_leaves_the_one_before(
         "write = checkpoint.save_state\n"
         "def killed(folder, state):\n"
         "    if state['progress']['step'] == 3:\n"
-        "        (folder / 'state.pt').write_bytes(b'half')\n"
+        "        (folder / 'state.safetensors').write_bytes(b'half')\n"
         "        os.kill(os.getpid(), signal.SIGKILL)\n"
         "    write(folder, state)\n"
         "checkpoint.save_state = killed\n"

@@ -141,7 +141,7 @@ def model_config(**fields: Any) -> ModelConfig:
     """A configuration with the options of the architecture among its fields."""
     own = {name: fields.pop(name) for name in ArchitectureOptions.__slots__ if name in fields}
     before = fields.get("architecture", ArchitectureOptions(head_layer="last"))
-    return ModelConfig(**(fields | {"architecture": replace(before, **own)}))
+    return ModelConfig(**({"max_length": 32} | fields | {"architecture": replace(before, **own)}))
 
 
 def randomise(model: HyperX, *, seed: int) -> None:

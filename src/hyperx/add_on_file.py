@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 from hyperx import checkpoint
 from hyperx.config import AddOnConfig, EncoderPlace, ModelConfig
 from hyperx.errors import CheckpointError, ConfigError, HyperXError
-from hyperx.files import checked, missing_encoder, sha256
+from hyperx.files import checked, checked_tensors, is_utf8, missing_encoder, sha256
 from hyperx.hub import Access, Address, fetched
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
@@ -43,8 +43,9 @@ def write_add_on(path: Path, header: AddOnHeader, tensors: Mapping[str, Tensor])
     content = save({name: tensor.detach().cpu().half().contiguous() for name, tensor in tensors.items()}, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
+    part.unlink(missing_ok=True)
     try:
-        with part.open("wb") as file:
+        with part.open("xb") as file:  # never through a link
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
@@ -58,10 +59,9 @@ def read_header(path: Path) -> AddOnHeader:
     from safetensors import SafetensorError, safe_open
 
     try:
-        path.open("rb").close()  # safetensors calls a file missing that may not be read
-        with safe_open(path, "np") as file:
+        with safe_open(checked_tensors(path), "np") as file:
             value: Any = json.loads((file.metadata() or {}).get(KEY, "null"))
-        if not isinstance(value, dict) or value.pop("format", None) != FORMAT:
+        if not isinstance(value, dict) or value.pop("format", None) != FORMAT or not is_utf8(value):
             raise CheckpointError(f"{path}: expected an add-on of format {FORMAT}, which hyperx adapt writes")
         header = checked(value, AddOnHeader, path)
         add_on, pairs = header.add_on, [TaskLanguagePair.parse(pair) for pair in header.add_on.pairs]

@@ -18,7 +18,8 @@ from hyperx import checkpoint
 from hyperx.config import AddOnConfig, ModelConfig
 from hyperx.data.locate.places import DataPlaces, short_place
 from hyperx.data.locate.spec import DataRecord
-from hyperx.files import placeless
+from hyperx.errors import CheckpointError, HyperXError
+from hyperx.files import placeless, read_json, read_text
 from hyperx.languages import canonical, language_name
 from hyperx.pairs import AVERAGE_NAMES, GROUPS, TaskLanguagePair
 from hyperx.tables import markdown_table
@@ -78,7 +79,10 @@ def card(
     """
     for own in (checkpoint.CARD, checkpoint.README):
         if (folder / own).is_file():
-            return _FRONT.sub("", (folder / own).read_text(encoding="utf-8")).strip() + "\n"
+            try:
+                return _FRONT.sub("", read_text(folder / own)).strip() + "\n"
+            except (OSError, UnicodeDecodeError) as error:
+                raise CheckpointError(f"{folder / own} cannot be read: {error}") from None
     settings = checkpoint.read_config(folder)
     size = (folder / checkpoint.WEIGHTS).stat().st_size / 1e6
     encoder = encoder or placeless(settings.encoder)
@@ -262,8 +266,8 @@ def _results(folder: Path, settings: ModelConfig) -> Iterator[dict[str, Any]]:
     """The scores as the hub lists them: one entry for each pair."""
     measures, entries = _read_scores(folder, settings)
     sources: dict[tuple[str, str], Any] = {}
-    with suppress(OSError, ValueError, LookupError, AttributeError):
-        for name, entry in json.loads((folder / checkpoint.RESULTS).read_text(encoding="utf-8"))["pairs"].items():
+    with suppress(OSError, LookupError, AttributeError, HyperXError):
+        for name, entry in read_json(folder / checkpoint.RESULTS, dict[str, Any])["pairs"].items():
             sources[TaskLanguagePair.parse(name).key] = entry.get("source")
     recorded = (folder / checkpoint.DATA).is_file()
     data = checkpoint.read_json(folder / checkpoint.DATA, DataRecord).spec.folder if recorded else None

@@ -11,7 +11,6 @@ import json
 import logging
 import os
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
@@ -19,6 +18,7 @@ from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
+from uuid import uuid4
 
 from filelock import FileLock, Timeout
 from safetensors import SafetensorError, safe_open
@@ -38,7 +38,7 @@ T = TypeVar("T")
 if TYPE_CHECKING:
     from torch import Tensor
 
-CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", "state.pt"
+CONFIG, WEIGHTS, DATA, STATE = "hyperx.json", "model.safetensors", "data.json", "state.safetensors"
 ENCODER = "encoder"
 INSIDE = f"./{ENCODER}"
 """How a configuration names an encoder that is stored in the checkpoint's own folder, and so moves with it."""
@@ -124,14 +124,17 @@ def write_folder(folder: Path, fill: Callable[[Path], None]) -> None:
     old = _replaced(folder)
     if folder.exists():
         shutil.rmtree(old, ignore_errors=True)
-    staged = Path(tempfile.mkdtemp(prefix=f".{folder.name}.part-", dir=folder.parent))
+    staged = folder.with_name(f".{folder.name}.part-{uuid4().hex[:8]}")
+    staged.mkdir()
     try:
+        (staged / CONFIG).touch()
+        mode = (staged / CONFIG).stat().st_mode  # as the user's umask has it; safetensors gives its files another
+        (staged / CONFIG).unlink()
         fill(staged)
-        for path in (staged, *staged.rglob("*")):
-            path.chmod(0o755 if path.is_dir() else 0o644)
-            if path.is_file():
-                with path.open("rb") as file:  # a full disk may show only here
-                    os.fsync(file.fileno())
+        for path in filter(Path.is_file, staged.rglob("*")):
+            path.chmod(mode)
+            with path.open("rb") as file:  # a full disk may show only here
+                os.fsync(file.fileno())
         if folder.exists():
             folder.rename(old)
         staged.rename(folder)
@@ -219,9 +222,9 @@ def read_scores(folder: Path, measures: Mapping[str, str]) -> dict[tuple[str, st
         measures: the main measure of each task.
     """
     scores: dict[tuple[str, str], tuple[str, float]] = {}
-    faults = (OSError, ValueError, LookupError, TypeError, AttributeError, RecursionError, HyperXError)
+    faults = (OSError, ArithmeticError, ValueError, LookupError, TypeError, AttributeError, HyperXError)
     with suppress(*faults):
-        for name, entry in json.loads((folder / RESULTS).read_text(encoding="utf-8"))["pairs"].items():
+        for name, entry in files.read_json(folder / RESULTS, dict[str, Any])["pairs"].items():
             pair = TaskLanguagePair.parse(name)
             if (value := entry["measures"][measures[pair.task]]) is not None:
                 scores[pair.key] = entry["group"], float(value)
@@ -265,25 +268,33 @@ def _reading(path: Path) -> Iterator[None]:
     beside it that has this file and is whole, if there is one."""
     folder = path.parent
     try:
-        path.open("rb").close()  # safetensors calls a file missing that may not be read
+        files.opened(path).close()  # safetensors calls a file missing that may not be read
         yield
         return
     except FileNotFoundError:
         lacks = "cannot be resumed" if path.name == STATE else "is not a complete checkpoint"
         what = f"{folder} {lacks}: it has no {path.name}"
+    except OSError as error:
+        what = f"cannot read {path}: {error.strerror or error}"
     except (SafetensorError, NotFiniteError) as error:
         what = f"{path} is damaged: {error}"
     except HyperXError as error:
         what = str(error)
     for other in reversed(checkpoints(folder.parent)):
-        with suppress(OSError, ValueError, SafetensorError):
-            if other.name != folder.name and (other / path.name).is_file():
-                json.loads((other / CONFIG).read_text(encoding="utf-8"))
-                with safe_open(other / WEIGHTS, "np"):
-                    advice = f"name that one, or to --resume from it, delete {folder}"
-                    raise CheckpointError(f"{what}. {other} beside it is whole: {advice}") from None
+        if other.name != folder.name and (other / path.name).is_file() and _is_whole(other):
+            advice = f"name that one, or to --resume from it, delete {folder}"
+            raise CheckpointError(f"{what}. {other} beside it is whole: {advice}") from None
     anew = "; start anew from its weights with --load_from_ckpt" if path.name == STATE else ""
     raise CheckpointError(what + anew) from None
+
+
+def _is_whole(folder: Path) -> bool:
+    try:
+        files.read_json(folder / CONFIG, dict[str, Any])
+        with safe_open(files.checked_tensors(folder / WEIGHTS), "np"):
+            return True
+    except (OSError, SafetensorError, HyperXError):
+        return False
 
 
 def read_json(path: Path, kind: type[T]) -> T:
@@ -309,6 +320,8 @@ def read_config(folder: Path, *, exported: bool = False) -> ModelConfig:
     """The configuration of a saved model; an encoder inside the folder is named by its current path. Raises a
     CheckpointError if the file is missing, damaged or of another format version, or, unless such may be, if the folder
     holds exported pairs."""
+    with _reading(folder / CONFIG):
+        files.check_links(folder)
     if not exported and (folder / EXPORTED).is_file():
         raise CheckpointError(f"{folder} holds exported pairs, for predict alone; name the checkpoint that they are of")
     value = read_json(folder / CONFIG, dict[str, Any])
@@ -328,7 +341,7 @@ def read_tensors(folder: Path) -> dict[str, Tensor]:
 
     faults: list[str] = []
     with _reading(folder / WEIGHTS):
-        tensors = unpacked(load_file(folder / WEIGHTS), faults)
+        tensors = unpacked(load_file(files.checked_tensors(folder / WEIGHTS)), faults)
         if faults:
             raise HyperXError(itemised(f"{folder / WEIGHTS} is damaged", faults))
         _check_finite(tensors)
@@ -339,12 +352,9 @@ def read_sizes(folder: Path) -> dict[str, tuple[int, int, str]]:
     """Bytes, number of dimensions and type of every tensor in the file of weights, by its header; raises a
     CheckpointError if the file is missing or damaged."""
     path = folder / WEIGHTS
-    with _reading(path), path.open("rb") as file:
+    with _reading(path), files.checked_tensors(path).open("rb") as file:
         try:
-            length = int.from_bytes(file.read(8), "little")
-            if length > path.stat().st_size:
-                raise ValueError(f"its header would have {length:,} bytes")
-            header = json.loads(file.read(length))
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
             header.pop("__metadata__", None)
             parts = {name: (*one["data_offsets"], one["shape"], str(one["dtype"])) for name, one in header.items()}
             return {name: (end - start, len(shape), kind) for name, (start, end, shape, kind) in parts.items()}
@@ -361,37 +371,48 @@ def part_sizes(folder: Path) -> Counter[str]:
 
 
 def save_state(folder: Path, state: Mapping[str, Any]) -> None:
-    """Write what resuming needs: tensors, numbers, strings and containers of them; raises a NotFiniteError."""
-    import torch
+    """Write what resuming needs, mappings of numbers, texts, lists and, at any depth, tensors: these by the keys that
+    lead to them, all else as JSON in the header. Raises a NotFiniteError."""
+    from safetensors.torch import save_file
+    from torch import Tensor
 
-    _check_finite(_kept_by_optimizer(state))
+    tensors: dict[str, Tensor] = {}
+
+    def plain(values: Mapping[Any, Any], place: str) -> dict[str, Any]:
+        rest = {}
+        for key, value in values.items():
+            if isinstance(value, Tensor):
+                tensors[f"{place}{key}"] = value.detach().cpu().contiguous()
+            else:
+                rest[str(key)] = plain(value, f"{place}{key}.") if isinstance(value, Mapping) else value
+        return rest
+
+    metadata = {"state": json.dumps(plain(state, ""))}
+    _check_finite(tensors)
     try:
-        torch.save(dict(state), folder / STATE)
-    except RuntimeError as error:
+        save_file(tensors, folder / STATE, metadata=metadata)
+    except SafetensorError as error:
         raise OSError(f"{STATE} cannot be written: {error}") from error
 
 
-def read_state(folder: Path) -> dict[str, Any]:
-    """Read what :func:`save_state` wrote, weights-only: no code in the file is run; raises a CheckpointError if there
-    is none, it holds anything else, or NaN or infinity."""
-    import torch
-
-    with _reading(folder / STATE):
+def read_state(folder: Path, kind: type[T]) -> T:
+    """Read what :func:`save_state` wrote, as a value of a type; raises a CheckpointError if there is none, it holds
+    anything else, or NaN or infinity."""
+    path = folder / STATE
+    with _reading(path), safe_open(files.checked_tensors(path), "pt") as file:
         try:
-            state = dict(torch.load(folder / STATE, map_location="cpu", weights_only=True))
-            kept = _kept_by_optimizer(state)
-        except (OSError, MemoryError):
-            raise
-        except Exception as error:  # torch raises many kinds for a damaged or foreign file
-            raise HyperXError(f"{folder / STATE} is damaged or not of Hyper-X: {error}") from None
-        _check_finite(kept)
-    return state
-
-
-def _kept_by_optimizer(state: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors in an optimiser's state, by a name for messages."""
-    own = state.get("optimizer", {"state": {}})["state"]
-    return {f"{name} of parameter {number}": kept for number, values in own.items() for name, kept in values.items()}
+            state = files.checked(json.loads((file.metadata() or {}).get("state", "null")), dict[str, Any], path)
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+            for name, tensor in tensors.items():
+                *way, last = name.split(".")
+                place: Any = state
+                for key in way:
+                    place = place.setdefault(key, {})
+                place[last] = tensor
+        except (ValueError, RecursionError, AttributeError, TypeError) as error:
+            raise HyperXError(f"{path} is damaged or not of Hyper-X: {error}") from None
+        _check_finite(tensors)
+        return files.checked(state, kind, path)
 
 
 def _check_finite(tensors: Mapping[str, Tensor]) -> None:

@@ -35,7 +35,11 @@ OnError = Literal["stop", "skip", "empty"]
 ExportFormat = Literal["onnx", "torch", "adapters"]
 
 Count = Annotated[int, Field(ge=1)]
+Size = Annotated[int, Field(ge=1, le=2**20)]
+Name = Annotated[str, Field(min_length=1, max_length=1000, pattern=r"^[^\x00-\x1f\x7f-\x9f\u2028\u2029]*$")]
+"""A text that stands on a line and does not steer a terminal."""
 Rank = Annotated[int, Field(ge=0, le=1024)]
+WindowLength = Annotated[int, Field(ge=16)]
 Positive = Annotated[float, Field(gt=0)]
 NotNegative = Annotated[float, Field(ge=0)]
 COOLEST, HOTTEST = 0.05, 20.0
@@ -52,21 +56,21 @@ Trained = Literal["seen", "zero_shot"]
 class HypernetworkOptions:
     """The shape of the hypernetwork and of the adapters."""
 
-    task_embedding_dim: Count = 64
+    task_embedding_dim: Size = 64
     """Size of a task embedding."""
-    language_embedding_dim: Count = 64
+    language_embedding_dim: Size = 64
     """Size of a language embedding."""
-    layer_id_embedding_dim: Count = 64
+    layer_id_embedding_dim: Size = 64
     """Size of a layer embedding; unused without layer ids."""
     condition_to_layer_id: bool = True
     """All layers share one set of generators, told apart by layer embeddings; off: each layer has its own."""
     project_source_embeddings: bool = True
     """Project the source embedding before the generators read it."""
-    source_hidden_dim: Count = 192
+    source_hidden_dim: Size = 192
     """Hidden size of the source projector."""
-    projected_source_embedding_dim: Count = 192
+    projected_source_embedding_dim: Size = 192
     """Output size P of the source projector, which is the input size of every generator."""
-    adapter_dim: Count = 64
+    adapter_dim: Size = 64
     """Bottleneck size b of the adapters."""
     add_layer_norm_before_adapter: bool = False
     """Apply a layer norm to the adapter's input."""
@@ -82,7 +86,7 @@ class HypernetworkOptions:
     relatives: NotNegative = 0.0
     """In such a mean, weigh each language by exp(this times its similarity in family and typology), such as 4; 0: all
     alike. Needs the package lang2vec. Name all languages that you will predict in --languages."""
-    corpus_embedding_dim: Count = 64
+    corpus_embedding_dim: Size = 64
     """Size of a corpus embedding; there are some if the data table names the corpora of training pairs."""
     corpus_dropout: Annotated[float, Field(ge=0, le=1)] = 0.3
     """Probability that a training pair uses the mean of its task's corpora in a step, as pairs of others do."""
@@ -114,12 +118,12 @@ class ArchitectureOptions:
 class AddOnConfig:
     """What an add-on is of: one language of a model."""
 
-    language: str
-    pairs: Mapping[str, int]
+    language: Name
+    pairs: Mapping[Name, int]
     """The pairs that it was trained on, with their numbers of sentences."""
     rank: Rank
     """Rank of the changes of its adapters; 0 if it only shifts the language's embedding."""
-    labels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    labels: Mapping[str, tuple[Name, ...]] = field(default_factory=dict)
     """By task, the labels that the model lacks; they stand behind those of the model."""
     self_trained: bool = False
     """Whether the labels were those that the model predicted."""
@@ -140,21 +144,21 @@ class ModelConfig:
     """``embedded``, a local folder or a hub name; ``./encoder`` in a checkpoint that holds it."""
     encoder_hash: str
     """Content hash of the encoder's own weights."""
-    kinds: Mapping[str, str]
+    kinds: Mapping[Annotated[str, Field(pattern=r"^\w+$")], str]
     """Kind of every task by its name, in order."""
-    labels: Mapping[str, tuple[str, ...]]
+    labels: Mapping[str, tuple[Name, ...]]
     """Label set by task."""
-    languages: tuple[str, ...]
-    trained_pairs: tuple[str, ...] = ()
-    self_trained_pairs: tuple[str, ...] = ()
+    languages: Annotated[tuple[Name, ...], Field(min_length=1)]
+    trained_pairs: tuple[Name, ...] = ()
+    self_trained_pairs: tuple[Name, ...] = ()
     """Those trained on labels that another checkpoint predicted."""
     hypernetwork: HypernetworkOptions = field(default_factory=HypernetworkOptions)
-    corpora: Mapping[str, str] = field(default_factory=dict)
+    corpora: Mapping[Name, Name] = field(default_factory=dict)
     """The corpus that a training pair was trained on, for those whose corpus the data table names."""
-    generator_rank: int | None = None
+    generator_rank: Size | None = None
     """Rank R of a compressed hypernetwork's projections (HyperX.compress); None if they are full."""
     architecture: ArchitectureOptions = field(default_factory=lambda: ArchitectureOptions(head_layer="last"))
-    max_length: int = 256
+    max_length: WindowLength = 256
     add_ons: tuple[AddOnConfig, ...] = ()
     """What it has learnt of single languages beside its own weights."""
     temperatures: Mapping[str, Mapping[Trained, Temperature]] = field(default_factory=dict)
@@ -307,7 +311,7 @@ class DataOptions:
     """Entity types to read as others or as O, such as: DATE=O."""
     entity_types: tuple[str, ...] = ()
     """Entity types of ner, such as: PER ORG LOC. By default those of the training data."""
-    max_length: Annotated[int, Field(ge=16)] = 256
+    max_length: WindowLength = 256
     """Longest window in subwords; longer sentences are covered by overlapping windows."""
     max_train_samples: Count | None = None
     """Use at most this many training sentences per pair."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import re
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -18,8 +19,30 @@ EXPECTED = {
 """Values in words, by the type of pydantic's error or its first word."""
 
 
+_CONTROLS = re.compile(r"[\0-\x08\x0b-\x1f\x7f-\x9f\u2028-\u202e\u2066-\u2069\ud800-\udfff]")
+
+
+def printable(text: str) -> str:
+    """The text with the characters that steer a terminal, or that no file can hold, as Python escapes them."""
+    return _CONTROLS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
 class HyperXError(Exception):
     """Base of every error that a user can cause and fix. The command line prints it without a traceback."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__(printable(message))
+
+
+@contextlib.contextmanager
+def panics_told(what: str) -> Iterator[None]:
+    """Make a panic of the tokenizers library, which is no Exception, an EncoderError: it trusts its tables."""
+    try:
+        yield
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":
+            raise
+        raise EncoderError(f"{what}: the tokenizer's tables are damaged: {error}. Get it again") from error
 
 
 class ConfigError(HyperXError):

@@ -1,19 +1,23 @@
-"""Files and folders: paths with ``~``, content hashes, atomic writing, the cache."""
+"""Files and folders: paths with ``~``, content hashes, reading what strangers wrote, atomic writing, the cache."""
 
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
+import hmac
 import json
 import os
 import re
+import secrets
 import shutil
+import stat
 import tempfile
 import threading
 import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from platformdirs import user_cache_dir
 
@@ -21,10 +25,15 @@ from hyperx.errors import HyperXError, faults_of, itemised
 
 T = TypeVar("T")
 CACHE_VARIABLE = "HYPERX_CACHE"
+MOST_TEXT, MOST_HEADER = 64 << 20, 8 << 20
+"""Largest sizes in bytes of a file of JSON, YAML or the like, and of the header of a file of safetensors."""
 
 
 def in_home(path: str | Path) -> Path:
-    """A path with ``~`` expanded to the home folder; unchanged if there is no such user."""
+    """A path with ``~`` expanded to the home folder; unchanged if there is no such user. A HyperXError if it can be the
+    path of no file."""
+    if "\0" in str(path) or any(len(part.encode(errors="replace")) > 255 for part in Path(path).parts):
+        raise HyperXError(f"expected a path, found what none can be: {str(path)[:60]!r}")
     with contextlib.suppress(RuntimeError):
         return Path(path).expanduser()
     return Path(path)
@@ -66,10 +75,66 @@ def user_cache() -> Path:
     return in_home(os.environ.get(CACHE_VARIABLE) or user_cache_dir("hyperx"))
 
 
+def check_links(folder: Path) -> None:
+    """Raise a HyperXError if a link in a folder, such as a stranger's checkpoint, leads out of it; those of the hub's
+    cache lead to what a repository shares there."""
+    inside = folder.resolve()
+    inside = next((parent for parent in inside.parents if parent.name.startswith("models--")), inside)
+    for path in folder.rglob("*"):
+        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+            raise HyperXError(f"{path}: expected a file in the folder, found a link out of it; copy the file there")
+
+
+def opened(path: Path) -> BinaryIO:
+    """A regular file, open for reading; an OSError if it is none: others are waited for, or have no end."""
+    mode = path.stat().st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise OSError(errno.EINVAL, "it is a pipe or a device, no regular file", str(path))
+    return path.open("rb")
+
+
+def read_text(path: Path) -> str:
+    """The text of a regular file of at most :data:`MOST_TEXT` bytes; an OSError or a UnicodeDecodeError if it has
+    none."""
+    with opened(path) as file:
+        content = file.read(MOST_TEXT + 1)
+    if len(content) > MOST_TEXT:
+        raise OSError(errno.EFBIG, f"it has more than {MOST_TEXT:,} bytes", str(path))
+    return content.decode("utf-8")
+
+
+def checked_tensors(path: Path) -> Path:
+    """The path of a file of safetensors whose header can be read in reasonable time; a HyperXError if it is too long,
+    an OSError if there is no regular file."""
+    with opened(path) as file:
+        length = int.from_bytes(file.read(8), "little")
+    if length > MOST_HEADER:
+        raise HyperXError(
+            f"{path} is damaged: its header would have {length:,} bytes; at most {MOST_HEADER:,} are read"
+        )
+    return path
+
+
+def own_mark(value: Any) -> str:
+    """A mark of a JSON value that only this user can make: a code of its content with a key in the user's cache."""
+    key = user_cache() / "key"
+    with contextlib.suppress(OSError):
+        key.parent.mkdir(parents=True, exist_ok=True)
+        with taking_turns(key.with_name(".key.lock")):
+            if not key.exists():
+                write_text(key, secrets.token_hex(32))
+                key.chmod(0o600)
+    try:
+        secret = read_text(key)
+    except (OSError, UnicodeDecodeError):  # without a cache nothing is known to be the user's own
+        secret = secrets.token_hex(32)
+    return hmac.new(secret.encode(), json.dumps(value, sort_keys=True).encode(), "sha256").hexdigest()
+
+
 def sha256(path: Path) -> str:
-    """The SHA-256 of a file's content, in hexadecimal."""
+    """The SHA-256 of a regular file's content, in hexadecimal."""
     digest = hashlib.sha256()  # hashlib.file_digest needs Python 3.11
-    with path.open("rb") as file:
+    with opened(path) as file:
         while chunk := file.read(1 << 20):
             digest.update(chunk)
     return digest.hexdigest()
@@ -123,11 +188,13 @@ def checked(value: Any, kind: type[T], place: object) -> T:
 
 
 def read_json(path: Path, kind: type[T]) -> T:
-    """A JSON file as a value of a type, see :func:`checked`; a FileNotFoundError if there is none."""
+    """A JSON file as a value of a type, see :func:`checked`; an OSError if there is no regular file."""
     try:
-        value = json.loads(path.read_text(encoding="utf-8"))
+        value = json.loads(read_text(path))
     except (ValueError, RecursionError) as error:
         raise HyperXError(f"{path} is not JSON: {error}") from None
+    if not is_utf8(value):
+        raise HyperXError(f"{path} has half a character (a lone surrogate), which is no Unicode; write it anew")
     return checked(value, kind, path)
 
 
@@ -139,8 +206,10 @@ def write_json(path: Path, value: Any) -> None:
 def write_text(path: Path, text: str) -> None:
     """Write a text file, complete or not at all, even if others write it at the same time."""
     staged = path.with_name(f".{path.name}.part-{os.getpid()}-{threading.get_ident()}")
+    staged.unlink(missing_ok=True)
     try:
-        staged.write_text(text, encoding="utf-8")
+        with staged.open("x", encoding="utf-8") as file:  # never through a link
+            file.write(text)
         staged.replace(path)
     finally:
         staged.unlink(missing_ok=True)

@@ -23,7 +23,14 @@ from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.sentence import Prediction
 from hyperx.device import pick_device, placed
 from hyperx.encoders.dropout import use_fast_dropout
-from hyperx.encoders.families import encoder_layers, keep_layers, norm_modules, prepared_mask, unroll_shared_layers
+from hyperx.encoders.families import (
+    encoder_layers,
+    keep_layers,
+    longest_input,
+    norm_modules,
+    prepared_mask,
+    unroll_shared_layers,
+)
 from hyperx.encoders.injection import Injection, never_compiled, not_compiled
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.encoders.masked_lm import head_form
@@ -134,7 +141,8 @@ class HyperX(nn.Module):
         self.heads = Named({name: task.head(facts, config.labels[name]) for name, task in self.tasks.items()})
         self.add_ons = Named({canonical(one.language): self._new_add_on(one) for one in config.add_ons})
         # Two activations have weights; those of one are in half precision.
-        self.activation = non_linearity("linear" if writer is None else shape.adapter_non_linearity).float()
+        with torch.device("cpu"):  # one of them has constants
+            self.activation = non_linearity("linear" if writer is None else shape.adapter_non_linearity).float()
         self.injection = Injection(encoder, activation=self.activation, after_layer_output=shape.after_layer_output)
         use_fast_dropout(encoder)
         self.train_encoder("all" if writer is None else "norms")
@@ -180,7 +188,13 @@ class HyperX(nn.Module):
         loaded = _same_encoder(name, config, path, access)
         if Path(name) != (path / checkpoint.ENCODER).resolve():  # only one inside may have come without a tokenizer
             loaded.checked_tokenizer()
-        model = cls(loaded.model, replace(config, encoder=loaded.name))
+        if (limit := longest_input(loaded.model)) is not None and config.max_length > limit:
+            found = f"max_length: the encoder reads at most {limit} subwords; found {config.max_length}"
+            raise CheckpointError(f"{path / checkpoint.CONFIG}: {found}")
+        if len(config.add_ons) > len(tensors):
+            raise CheckpointError(f"{path} is damaged: it has {len(config.add_ons)} add-ons and {len(tensors)} tensors")
+        with torch.device("meta"):  # no memory is allocated for what the file has no weights for
+            model = cls(loaded.model, replace(config, encoder=loaded.name))
         model.tokenizer, model.folder = loaded.tokenizer, path
         outside = [name for name, _ in model.named_parameters() if not name.startswith("encoder.")]
         model.load_tensors(tensors, [*outside, *(config.trained_inside or ())])
@@ -310,6 +324,8 @@ class HyperX(nn.Module):
         faults += [f"unexpected: {name}" for name in tensors if name not in expected or name not in own]
         weights = {name: [(own[name], tensor)] for name, tensor in tensors.items() if name in own}
         checkpoint.copy_weights(weights, faults, "the weights do not fit the model")
+        unplaced = {name: tensors[name] for name, parameter in own.items() if parameter.is_meta}
+        self.load_state_dict(unplaced, strict=False, assign=True)
 
     def checked_tokenizer(self) -> FastTokenizer:
         """The encoder's tokenizer; raises a HyperXError if the model has none."""

@@ -6,6 +6,7 @@ import difflib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from itertools import chain
 from pathlib import Path
 from types import NoneType
 from typing import Any, TypeVar, get_args, get_origin, get_type_hints
@@ -15,10 +16,12 @@ from pydantic import ConfigDict, ValidationError, create_model
 
 from hyperx.config import PUBLISHED
 from hyperx.errors import ConfigError, UsageError, faults_of
-from hyperx.files import in_home
+from hyperx.files import in_home, is_utf8, read_text
 
 Config = TypeVar("Config")
 
+MOST_VALUES = 3_000_000
+"""The most values in a file of options."""
 SYNONYMS = {
     "adapter_non_linearity": "activation", "adapters": "no_hypernet", "batch_size": "bs bsz",
     "checkpoint": "model model_path model_dir load run load_from_ckpt", "confidence": "probabilities scores",
@@ -170,7 +173,22 @@ def _joined(value: Any) -> Any:
 
 class OptionLoader(yaml.SafeLoader):
     """Loads YAML with the truth values of YAML 1.2 (in 1.1 the language code ``no`` is one too) and without dates (a
-    revision may look like one), and refuses repeated keys."""
+    revision may look like one), and refuses repeated keys and what few lines make huge by repeating it (``*name``)."""
+
+    def __init__(self, stream: str) -> None:
+        super().__init__(stream)
+        self.sizes: dict[int, int] = {}  # of nodes with all that is in them
+
+    def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
+        """Read a node; raises a YAMLError if it holds itself, or more than a few million values."""
+        again, node = self.check_event(yaml.AliasEvent), super().compose_node(parent, index)
+        if node is not None and not again:
+            inside = [] if isinstance(node.value, str) else node.value
+            parts = chain.from_iterable(inside) if isinstance(node, yaml.MappingNode) else inside
+            self.sizes[id(node)] = 1 + sum(self.sizes[id(part)] for part in parts)
+        if self.sizes.get(id(node), MOST_VALUES) >= MOST_VALUES:
+            raise yaml.YAMLError(f"expected at most {MOST_VALUES:,} values, and none that holds itself; write them out")
+        return node
 
     def compose_mapping_node(self, anchor: Any) -> yaml.MappingNode:
         """Read a mapping; raises a YAMLError that names a repeated key. Merged keys (``<<``) may be repeated."""
@@ -196,11 +214,23 @@ OptionLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|
 def read_yaml(path: Path) -> dict[str, Any]:
     """The lines ``option: value`` of a file; names and values are not checked. Anything else is a ConfigError."""
     try:
-        value = yaml.load(path.read_text(encoding="utf-8"), Loader=OptionLoader)  # a SafeLoader
+        value = yaml.load(read_text(path), Loader=OptionLoader)  # a SafeLoader
+        if not is_utf8(value):
+            raise ValueError("it has half a character (a lone surrogate), which is no Unicode")
     except OSError as error:
         raise ConfigError([f"--config: cannot read {path}: {error.strerror}"]) from None
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise ConfigError([f"--config: {path} is not YAML: {' '.join(str(error).split())}"]) from None
+    except (
+        yaml.YAMLError,
+        ArithmeticError,
+        AttributeError,
+        LookupError,
+        RecursionError,
+        TypeError,
+        ValueError,
+    ) as error:
+        # Scalars that are no value of their tag, such as 0x_, make errors of any kind.
+        told = "too many levels" if isinstance(error, RecursionError) else " ".join(str(error).split())[:300]
+        raise ConfigError([f"--config: {path} is not YAML: {told}"]) from None
     if not isinstance(value, dict | None):
         found = type(value).__name__
         raise ConfigError([f"--config: {path}: expected lines of 'option: value'; found a {found}"])

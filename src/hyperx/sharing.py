@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import shutil
 import tempfile
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, get_args
 
@@ -15,7 +12,6 @@ from hyperx import checkpoint
 from hyperx.add_on_file import checked_add_ons, read_header
 from hyperx.card import model_card
 from hyperx.config import PushConfig, TrainConfig
-from hyperx.data.locate.places import SPLIT_NAMES, Hub
 from hyperx.data.locate.spec import DataRecord
 from hyperx.errors import CheckpointError
 from hyperx.files import checked, placeless, write_json, write_text
@@ -54,7 +50,7 @@ def push(config: PushConfig, *, token: str | bool | None = None) -> str:
     with tempfile.TemporaryDirectory() as name:
         staged = Path(name)
         fill(folder, staged, encoder=encoder)
-        told = json.loads((staged / checkpoint.CONFIG).read_text(encoding="utf-8"))["encoder"]
+        told = checkpoint.read_json(staged / checkpoint.CONFIG, dict[str, Any])["encoder"]
         if told not in (settings.encoder, encoder, checkpoint.INSIDE):
             name_it = "whoever loads the model must name theirs, unless you name one of the hub (--model_name_or_path)"
             log.warning("the encoder is a local folder, of which only the name %r is told: %s", told, name_it)
@@ -94,10 +90,7 @@ def fill(folder: Path, target: Path, *, encoder: str | None = None) -> None:
                 shutil.copyfile(path, place)
     if (folder / checkpoint.DATA).is_file():
         record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
-        table = {name: _shared_entry(entry, record.spec.folder) for name, entry in record.spec.table.items()}
-        spec = replace(record.spec, folder=Path("data"), table=table)
-        data = tuple(one for one in record.data if all(map(_on_hub, one.splits.values())))
-        write_json(target / checkpoint.DATA, replace(record, spec=spec, data=data).to_json())
+        write_json(target / checkpoint.DATA, {**record.placeless().to_json(), "mark": ""})
     if (folder / checkpoint.OPTIONS).is_file():
         types, options = option_types(TrainConfig), dict[str, str]()
         for name, told in checkpoint.read_json(folder / checkpoint.OPTIONS, dict[str, str]).items():
@@ -110,19 +103,3 @@ def fill(folder: Path, target: Path, *, encoder: str | None = None) -> None:
         entries = checked(results.get("pairs"), dict[str, dict[str, Any]], folder / checkpoint.RESULTS)
         pairs = {pair: {key: entry.get(key) for key in SCORES} for pair, entry in entries.items()}
         write_json(target / checkpoint.RESULTS, {"split": "test", "averages": results.get("averages"), "pairs": pairs})
-
-
-def _on_hub(place: object) -> bool:
-    return isinstance(place, Hub) and not Path(place.hub.name).is_absolute()
-
-
-def _shared_entry(entry: Any, folder: Path) -> Any:
-    """An entry of the data table, of its paths only what is below the folder of data, or the name."""
-    if isinstance(entry, str):
-        return placeless(entry, folder)
-    if isinstance(entry, Sequence):
-        return [_shared_entry(one, folder) for one in entry]
-    if not isinstance(entry, Mapping):
-        return entry
-    named = {*SPLIT_NAMES, "folder", "hub", "name"}
-    return {key: _shared_entry(value, folder) if key in named else value for key, value in entry.items()}

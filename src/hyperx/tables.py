@@ -8,6 +8,8 @@ import sys
 import textwrap
 from collections.abc import Sequence
 
+from hyperx.errors import printable
+
 Rows = Sequence[Sequence[str]]
 FILE_WIDTH = 160
 
@@ -31,7 +33,7 @@ def print_table(title: str, header: Sequence[str], rows: Rows, *, text_columns: 
         is_text = index < text_columns or any(letter.isalpha() for cell in cells for letter in cell)
         table.add_column(Text(name), justify="left" if is_text else "right", overflow="fold")
     for row in rows:
-        table.add_row(*map(Text, row))  # literally: a label such as [neutral] is not markup
+        table.add_row(*(Text(printable(cell)) for cell in row))  # a label such as [neutral] is not markup
     console.print(table)
 
 
@@ -41,7 +43,9 @@ def print_text(text: str, *, error: bool = False) -> None:
 
 
 def folded(text: str, *, error: bool = False) -> str:
-    """Lines folded between words, under their beginning, if standard output (or error) is a terminal."""
+    """Lines folded between words, under their beginning, if standard output (or error) is a terminal; what would steer
+    that is escaped."""
+    text = printable(text)
     if not (sys.stderr if error else sys.stdout).isatty():
         return text
     width = shutil.get_terminal_size().columns

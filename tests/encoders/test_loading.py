@@ -114,7 +114,7 @@ def test_words_alone_are_split_as_in_a_text(make: Callable[[], Tokenizer], folde
     """Tokenizers that mark a word's start by the space before it."""
     PreTrainedTokenizerFast(tokenizer_object=make(), unk_token=None).save_pretrained(folder)
     text = make().encode("a a1 b").tokens
-    encoding = load_encoder(folder).tokenizer(["a", "a1", "b"], is_split_into_words=True)
+    encoding: Any = load_tokenizer(folder)(["a", "a1", "b"], is_split_into_words=True)
     assert encoding.tokens() == ["Ġ", *text] == ["Ġ", "a", "Ġ", "a", "1", "Ġ", "b"]
     assert encoding.word_ids() == [0, 0, 1, 1, 1, 2, 2]
 
@@ -162,15 +162,15 @@ def test_of_t5_the_encoder_alone_is_loaded(folder: Path) -> None:
     ("file", "content", "problem"),
     [
         ("config.json", None, "found no config.json"),
-        ("config.json", "{", "the encoder could not be read"),
+        ("config.json", "{", "config.json is not JSON"),
         ("config.json", '{"model_type": "nothing"}', "the encoder could not be read"),
         (
             "config.json",
             '{"model_type": "x", "auto_map": {"AutoConfig": "a.B"}}',
             "is code of its own, which is never run",
         ),
-        ("model.safetensors", "nothing", "the encoder could not be read"),
-        ("tokenizer.json", "nothing", "the tokenizer could not be read"),
+        ("model.safetensors", "nothing", "is damaged: its header would have"),
+        ("tokenizer.json", "nothing", "tokenizer.json is not JSON"),
     ],
 )
 def test_folders_that_are_not_sound(folder: Path, file: str, content: str | None, problem: str) -> None:

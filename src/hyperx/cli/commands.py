@@ -31,7 +31,7 @@ from hyperx.config import (
     TrainConfig,
 )
 from hyperx.data.read.detection import AUTO
-from hyperx.errors import ConfigError, DataError, HyperXError, problem_list
+from hyperx.errors import ConfigError, DataError, HyperXError, printable, problem_list
 from hyperx.files import not_new
 from hyperx.languages import Language, canonical, is_language, known_languages
 from hyperx.options import value_problems
@@ -387,7 +387,7 @@ def models(config: ModelsConfig) -> None:
     for name in config.names:
         from hyperx.card import card
 
-        print(card(checkpoint.resolve(Path(name)), name))
+        print(printable(card(checkpoint.resolve(Path(name)), name)))
     rows = []
     for name, folder in checkpoint.ready_made().items() if not config.names else ():
         size = sum(path.stat().st_size for path in folder.iterdir()) / 1e6

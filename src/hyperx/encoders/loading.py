@@ -16,14 +16,16 @@ import tokenizers
 
 from hyperx.data.batch.windows import FastTokenizer
 from hyperx.device import not_finite
+from hyperx.encoders.checking import check_folder, check_size, check_tokenizer
 from hyperx.encoders.embedded import EMBEDDED, EMBEDDED_HEAD_LAYER, find_embedded_file, load_embedded
 from hyperx.encoders.families import LAYOUTS
 from hyperx.encoders.masked_lm import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
-from hyperx.errors import CheckpointError, EncoderError, did_you_mean, listing
+from hyperx.errors import CheckpointError, EncoderError, did_you_mean, listing, panics_told
 from hyperx.files import in_home, missing_encoder
 from hyperx.hub import Access, Address, fetched
 
 if TYPE_CHECKING:
+    from torch import Tensor
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from hyperx.encoders.families import Encoder
@@ -79,11 +81,16 @@ def load_encoder(name: str | Path, access: Access = Access()) -> LoadedEncoder:
         model, tokenizer, content_hash = load_embedded(file)
         return LoadedEncoder(lasting, content_hash, model, tokenizer, EMBEDDED_HEAD_LAYER)
     folder = encoder_folder(name, access=access)
+    check_folder(folder)
     with _quiet():
         whole = _load_model(folder)
     own = load_tokenizer(folder) if has_tokenizer(folder) else None
     if names := not_finite(whole.state_dict()):
         raise EncoderError(f"{folder}: {listing(names, most=3)} holds NaN or infinity. {_ELSE}")
+    rows = len(cast("Tensor", whole.get_input_embeddings().weight))
+    if own is not None and (largest := max(own.get_vocab().values(), default=0)) >= rows:
+        problem = f"the tokenizer has subwords up to number {largest:,}, the encoder embeddings of {rows:,}"
+        raise EncoderError(f"{folder}: {problem}. Check that they belong together.")
     content_hash = weights_hash({name: tensor.numpy(force=True) for name, tensor in whole.state_dict().items()})
     return LoadedEncoder(lasting, content_hash, whole, own, folder=folder)
 
@@ -144,6 +151,7 @@ def _load_model(folder: Path) -> PreTrainedModel:
         model_class: Any = getattr(transformers, alone) if alone else transformers.MODEL_MAPPING[type(config)]
         if isinstance(model_class, tuple):
             model_class = model_class[0]
+        check_size(folder, config, model_class)
         # No task reads the pooler that BERT-like classes add.
         pooler = "add_pooling_layer" in inspect.signature(model_class).parameters
         options = {"add_pooling_layer": False} if pooler else {}
@@ -173,9 +181,14 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     """The fast tokenizer in a folder that has one, ready for text that is split into words."""
     import transformers
 
+    check_folder(folder)
+    if (folder / "tokenizer.json").is_file():
+        check_tokenizer(folder / "tokenizer.json")
     try:
-        with _quiet():
+        with _quiet(), panics_told(str(folder)):
             tokenizer: Any = transformers.AutoTokenizer.from_pretrained(folder, trust_remote_code=False)
+    except EncoderError:
+        raise
     except Exception as error:
         raise EncoderError(f"{folder}: the tokenizer could not be read: {_first_line(error)}. {_ELSE}") from error
     if not tokenizer.is_fast:
@@ -188,7 +201,7 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     backend: tokenizers.Tokenizer = tokenizer.backend_tokenizer
     given, space = backend.normalizer, tokenizers.normalizers.Prepend(" ")
     orders = iter([[space]] if given is None else [[space, given], [given, space]])
-    while not _splits_words_as_text(backend):
+    while not _splits_words_as_text(backend, folder):
         if (order := next(orders, None)) is None:
             raise EncoderError(
                 f"{folder}: the tokenizer makes other subwords of a word alone than of a word in a text, and a space"
@@ -199,10 +212,11 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
     return cast("PreTrainedTokenizerFast", tokenizer)
 
 
-def _splits_words_as_text(backend: tokenizers.Tokenizer) -> bool:
+def _splits_words_as_text(backend: tokenizers.Tokenizer, folder: Path) -> bool:
     """Whether a word given alone has the subwords that it has inside a text."""
-    alone, text = (backend.encode(text, add_special_tokens=False).ids for text in ("a", "a a"))
-    words = backend.encode(["a", "a"], is_pretokenized=True, add_special_tokens=False).ids
+    with panics_told(str(folder)):
+        alone, text = (backend.encode(text, add_special_tokens=False).ids for text in ("a", "a a"))
+        words = backend.encode(["a", "a"], is_pretokenized=True, add_special_tokens=False).ids
     # A tokenizer without word boundaries encodes the two together differently; then there is nothing to compare.
     return text[: len(alone)] != alone or text[len(alone) :] in ([], words[len(words) // 2 :])
 

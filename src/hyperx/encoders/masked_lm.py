@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import torch
 from safetensors import safe_open
 from torch import Tensor
 
 from hyperx.encoders.families import LAYOUTS, MaskedLMNames
+from hyperx.files import read_json
 
 if TYPE_CHECKING:
     from transformers import PreTrainedConfig
@@ -40,7 +40,7 @@ def read_masked_lm(folder: Path, encoder: Encoder) -> dict[str, Tensor] | None:
     if names is None:
         return None
     if (folder / SAFE_WEIGHTS_INDEX_NAME).is_file():
-        files = json.loads((folder / SAFE_WEIGHTS_INDEX_NAME).read_text(encoding="utf-8"))["weight_map"]
+        files = read_json(folder / SAFE_WEIGHTS_INDEX_NAME, dict[str, Any])["weight_map"]
     else:
         with safe_open(folder / SAFE_WEIGHTS_NAME, "pt") as weights:
             files = dict.fromkeys(weights.keys(), SAFE_WEIGHTS_NAME)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import itertools
-import json
 import logging
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -16,7 +15,7 @@ from hyperx.data.batch.store import EncodedSplit
 from hyperx.data.locate.places import DataPlaces, short_place
 from hyperx.errors import HyperXError
 from hyperx.evaluation.calibration import expected_calibration_error
-from hyperx.files import taking_turns, write_json, write_text
+from hyperx.files import read_json, taking_turns, write_json, write_text
 from hyperx.model import HyperX
 from hyperx.pairs import AVERAGE_NAMES, GROUPS, UNTRAINED, TaskLanguagePair, group_of, macro_averages
 from hyperx.prediction.predictor import Predictor
@@ -244,7 +243,7 @@ def add_results(path: Path, new: Evaluation, tasks: Mapping[str, Task], *, split
     with taking_turns(path.with_name(f".{path.name}.lock")):
         entries, fault = {}, ""
         try:
-            value = json.loads(path.read_text(encoding="utf-8"))
+            value = read_json(path, dict[str, Any])
             if value["checkpoint"] == weights:
                 _evaluation(new, value["pairs"], tasks).page("")  # what can be written again is whole
                 entries = value["pairs"]

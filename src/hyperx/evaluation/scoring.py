@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 import tempfile
 from collections.abc import Iterable, Sequence
@@ -10,7 +9,7 @@ from contextlib import suppress
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from tqdm.auto import tqdm
 
@@ -19,8 +18,8 @@ from hyperx.add_on_file import checked_checkpoint
 from hyperx.config import DataOptions, EvaluateConfig, ModelConfig, ScoringOptions
 from hyperx.data.locate.places import DataPlaces, content_hash
 from hyperx.data.locate.spec import DataRecord, language_of
-from hyperx.errors import ConfigError, DataError, listing
-from hyperx.files import in_home
+from hyperx.errors import ConfigError, DataError, HyperXError, listing
+from hyperx.files import in_home, read_json
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
 from hyperx.plan.options import data_spec, path_problems
@@ -67,9 +66,8 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
             path.parent.mkdir(parents=True, exist_ok=True)
             if config.output:
                 tempfile.TemporaryFile(dir=path.parent).close()
-            with suppress(ValueError, LookupError, TypeError, RecursionError):  # such a file is set aside
-                told = config.output and path.exists()
-                if told and json.loads(path.read_text(encoding="utf-8"))["checkpoint"] != weights:
+            with suppress(LookupError, HyperXError):  # such a file is set aside
+                if config.output and path.exists() and read_json(path, dict[str, Any])["checkpoint"] != weights:
                     other = f"{path} has results of another checkpoint; name a folder for each checkpoint"
                     problems.append(f"--output: {other}")
         except OSError as error:
@@ -131,6 +129,11 @@ def find_data(
     alone = model is not None or checkpoint.read_only(folder)
     if folder is not None and (not alone or (folder / checkpoint.DATA).is_file()):
         record = checkpoint.read_json(folder / checkpoint.DATA, DataRecord)
+        if not record.own:
+            if record.data:
+                told = "%s was written elsewhere: of the files that it names none is read; name the data, such as with "
+                log.warning(told + "--data_folder", folder / checkpoint.DATA)
+            record = record.placeless()
     data = Data(*_find_data(config, record, pairs, settings, problems), folder, tuple(add_ons))
     for pair in pairs:
         if not problems and not data.places.has(pair, config.split):

@@ -68,12 +68,13 @@ class SourceEmbedding(nn.Module):
         table = [list(own) for own in corpora] or [[-1] * len(own) for own in learnt]
         count = 1 + max(map(max, table))
         self.corpus = nn.Parameter(torch.randn(count, corpus_dim)) if count else None
-        self.register_buffer("corpora", torch.tensor(table), persistent=False)
+        # On the CPU even where the parameters have no place yet, as they are about to be read from a file.
+        self.register_buffer("corpora", torch.tensor(table, device="cpu"), persistent=False)
         own_corpora = [[corpus in own for corpus in range(count)] for own in table]
-        self.register_buffer("learnt_corpora", torch.tensor(own_corpora), persistent=False)
+        self.register_buffer("learnt_corpora", torch.tensor(own_corpora, device="cpu"), persistent=False)
         self.layer = nn.Parameter(torch.randn(layers, layer_dim)) if layers else None
         rows = [list(own) if any(own) else [True] * len(own) for own in learnt]
-        self.register_buffer("learnt", torch.tensor(rows), persistent=False)
+        self.register_buffer("learnt", torch.tensor(rows, device="cpu"), persistent=False)
 
     @property
     def size(self) -> int:

@@ -11,7 +11,7 @@ from hyperx import checkpoint
 from hyperx.config import ReportConfig
 from hyperx.errors import CheckpointError, ConfigError, DataError
 from hyperx.evaluation.scoring import find_data, score_data
-from hyperx.files import placeless, write_text
+from hyperx.files import opened, placeless, write_text
 from hyperx.reporting.page import page
 
 PACKAGES = ("jinja2", "matplotlib", "scipy")
@@ -29,13 +29,13 @@ def output_problems(output: Path | None) -> Iterator[str]:
 
 def read_log(path: Path) -> Iterator[tuple[str, float, float]]:
     """The name, step and value of all that a run has logged; nothing if there is no such file."""
-    text = path.read_text(encoding="utf-8", errors="replace") if path.is_file() else ""
+    text = opened(path).read().decode(errors="replace") if path.is_file() else ""
     for number, line in enumerate(text.splitlines(), start=1):
         try:
             values = json.loads(line)
             step = float(values.pop("step"))
             yield from [(name, step, float(value)) for name, value in values.items() if value is not None]
-        except (AttributeError, LookupError, TypeError, ValueError) as error:
+        except (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
             what = "expected an object with a step and numbers, as training writes it"
             raise CheckpointError(f"{path}:{number}: {what}; found {line[:60]!r}") from error
 

@@ -18,6 +18,7 @@ from typing import Any
 import torch
 import torch.distributed
 from accelerate import Accelerator, DistributedDataParallelKwargs
+from pydantic import ConfigDict
 from tqdm.auto import tqdm
 from transformers import set_seed
 
@@ -27,7 +28,7 @@ from hyperx.data.batch.sampling import BatchPlan
 from hyperx.data.batch.windows import Subwords
 from hyperx.device import keep_freed_memory
 from hyperx.encoders.injection import checkpoint_activations
-from hyperx.errors import ConfigError, HyperXError
+from hyperx.errors import CheckpointError, ConfigError, HyperXError
 from hyperx.evaluation.scores import Evaluation, evaluate_pairs, scoreless, shown
 from hyperx.files import write_json, write_text
 from hyperx.model import HyperX
@@ -53,6 +54,22 @@ class Progress:
     best_checkpoint: str | None = None  # the name of its folder
     evaluations_since_best: int = 0
     evaluation_due: bool = False  # the run was interrupted before or in the evaluation of this step
+
+
+@dataclass(kw_only=True)
+class State:
+    """What a checkpoint keeps for resuming beside the weights."""
+
+    __pydantic_config__ = ConfigDict(arbitrary_types_allowed=True, extra="forbid")
+
+    progress: Progress
+    losses: list[float]  # since the last one that was logged
+    moments: dict[int, dict[str, torch.Tensor]]  # of the optimiser, by the number of a parameter
+    groups: list[dict[str, Any]]  # of the optimiser's parameters
+    scheduler: dict[str, Any]
+    scaler: dict[str, Any]
+    fingerprint: dict[str, int | str]
+    random: dict[int, dict[str, torch.Tensor]]  # by process and device
 
 
 def train(config: TrainConfig, plan: Plan | None = None) -> Path:
@@ -185,6 +202,8 @@ class TrainingRun:
             checkpoint.write_folder(folder, partial(self._fill, save_model=trial, state=state))
             shutil.rmtree(folder)
             for path in (self.output_dir / checkpoint.BEST, self.output_dir / checkpoint.LOG):
+                if path.is_symlink():
+                    raise OSError(f"{path} is a link; delete it")
                 if path.exists():
                     path.open("a").close()
             free = shutil.disk_usage(self.output_dir).free
@@ -394,20 +413,21 @@ class TrainingRun:
         for device, states in gathered.items():
             states[self.accelerator.process_index] = own[device]
             self._reduced(states)
-        random = [{device: states[one].clone() for device, states in gathered.items()} for one in range(processes)]
+        random = {one: {device: states[one].clone() for device, states in gathered.items()} for one in range(processes)}
         if not self.accelerator.is_main_process:
             return
         if not (folder / checkpoint.CONFIG).is_file():
+            optimizer, scaler = self.optimizer.state_dict(), self.accelerator.scaler
             state = {
                 "progress": asdict(self.progress),
                 "losses": [loss.item() for loss in self.losses],
-                "optimizer": self.optimizer.state_dict(),
+                "moments": optimizer["state"],
+                "groups": optimizer["param_groups"],
                 "scheduler": self.scheduler.state_dict(),
+                "scaler": {} if scaler is None else scaler.state_dict(),
                 "fingerprint": self.fingerprint,
                 "random": random,
             }
-            if self.accelerator.scaler is not None:
-                state["scaler"] = self.accelerator.scaler.state_dict()
             with self._writing():
                 try:
                     checkpoint.write_folder(
@@ -462,19 +482,22 @@ class TrainingRun:
         if saved := checkpoint.checkpoints(self.output_dir):
             last, then = saved[-1], lasting_settings(checkpoint.read_config(saved[-1]))
             check_same(then, lasting_settings(self.bare_model.config), "setting")
-            state = checkpoint.read_state(last)
-            check_same(state.get("fingerprint", {}), self.fingerprint, "data")
+            state = checkpoint.read_state(last, State)
+            check_same(state.fingerprint, self.fingerprint, "data")
             self.bare_model.load_tensors(checkpoint.read_tensors(last))
-            self.optimizer.load_state_dict(state["optimizer"])
-            self.scheduler.load_state_dict(state["scheduler"])
-            if "scaler" in state and self.accelerator.scaler is not None:
-                self.accelerator.scaler.load_state_dict(state["scaler"])
-            self.progress = Progress(**state["progress"])
-            self.losses = [torch.tensor(loss, device=device) for loss in state["losses"]]
-            random = state["random"][self.accelerator.process_index]
-            torch.set_rng_state(random["cpu"])
-            if "cuda" in random and device.type == "cuda":
-                torch.cuda.set_rng_state(random["cuda"], device)
+            try:
+                self.optimizer.load_state_dict({"state": state.moments, "param_groups": state.groups})
+                self.scheduler.load_state_dict(state.scheduler)
+                if state.scaler and self.accelerator.scaler is not None:
+                    self.accelerator.scaler.load_state_dict(state.scaler)
+                random = state.random[self.accelerator.process_index]
+                torch.set_rng_state(random["cpu"])
+                if "cuda" in random and device.type == "cuda":
+                    torch.cuda.set_rng_state(random["cuda"], device)
+            except (LookupError, RuntimeError, TypeError, ValueError) as error:
+                raise CheckpointError(f"{last / checkpoint.STATE} does not fit this run: {error}") from error
+            self.progress = state.progress
+            self.losses = [torch.tensor(loss, device=device) for loss in state.losses]
             if (last / checkpoint.RUN).is_file():
                 self.seconds_before = checkpoint.read_json(last / checkpoint.RUN, checkpoint.Run).seconds
             log.info("resuming from %s", last)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from tokenizers import Encoding
 from torch import Tensor
 
-from hyperx.errors import EncoderError
+from hyperx.errors import EncoderError, panics_told
 
 IGNORED = -100
 """The label id of a position that has no label: the value that the Hugging Face library uses."""
@@ -112,6 +112,7 @@ class SubwordEncoder:
         self.spaces = [piece for space in SPACES if (piece := self.backend.token_to_id(space)) is not None]
         self.unknown: int = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else tokenizer.pad_token_id
         self.max_length = max_length
+        self.name = str(tokenizer.name_or_path)
         self.templates = {1: _template(self.backend.encode("a"), 1), 2: _template(self.backend.encode("a", "a"), 2)}
         self.room = max_length - sum(map(len, self.templates[1]))
         self.overlap = self.longest_word = self.room // 4
@@ -153,9 +154,10 @@ class SubwordEncoder:
         if self._remembered > REMEMBERED:
             self._known, self._remembered = {}, 0
         new = list(set(itertools.chain.from_iterable(sentences)).difference(self._known))
-        encodings = self.backend.encode_batch_fast(
-            [[word] for word in new], is_pretokenized=True, add_special_tokens=False
-        )
+        with panics_told(self.name):
+            encodings = self.backend.encode_batch_fast(
+                [[word] for word in new], is_pretokenized=True, add_special_tokens=False
+            )
         for word, encoding in zip(new, encodings, strict=True):
             ids = encoding.ids
             self._known[word] = ids[1:] if self._has_space(ids) and not follows_space(word) else ids
@@ -208,7 +210,8 @@ class SubwordEncoder:
         return windows
 
     def _subwords(self, texts: Sequence[str]) -> list[list[int]]:
-        encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
+        with panics_told(self.name):
+            encodings = self.backend.encode_batch_fast(list(texts), add_special_tokens=False)
         return [encoding.ids or [self.unknown] for encoding in encodings]
 
     def _window(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from hmac import compare_digest
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -20,12 +21,12 @@ from hyperx.data.locate.folders import (
     release_folder,
     splits_of,
 )
-from hyperx.data.locate.places import SPLITS, DataPlaces, Files, Hub, PairData, PairName, Place, Rows
+from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, DataPlaces, Files, Hub, PairData, PairName, Place, Rows
 from hyperx.data.locate.table import Entry, read_entry, recorded_entry
 from hyperx.data.read.base import TEXT
 from hyperx.data.read.hub import LOCAL_ALTERNATIVES, HubData
 from hyperx.errors import ConfigError, HyperXError, did_you_mean
-from hyperx.files import in_home
+from hyperx.files import in_home, own_mark, placeless
 from hyperx.languages import (
     Treebank,
     canonical,
@@ -146,12 +147,43 @@ class DataRecord:
     read: tuple[PairName, ...] = ()
     data: tuple[PairData, ...] = ()
     sentences: Mapping[str, int] = field(default_factory=dict)
+    mark: str = ""
+    """By whom it was written, see :attr:`own`."""
 
     __pydantic_config__ = ConfigDict(extra="forbid")
 
     def to_json(self) -> dict[str, Any]:
-        """A JSON value of which `files.read_json` makes the record again."""
-        return dict(TypeAdapter(DataRecord).dump_python(self, mode="json"))
+        """A JSON value of which `files.read_json` makes the record again, with the user's own mark."""
+        value = TypeAdapter(DataRecord).dump_python(replace(self, mark=""), mode="json")
+        return {**value, "mark": own_mark(value)}
+
+    @property
+    def own(self) -> bool:
+        """Whether this user wrote it. The paths of others are not followed."""
+        return compare_digest(self.to_json()["mark"], self.mark)
+
+    def placeless(self) -> DataRecord:
+        """What of it others may see, and what may be followed of theirs: of paths only what is below the folder of
+        data, and nothing of where the pairs' files are."""
+        table = {name: _placeless(entry, self.spec.folder) for name, entry in self.spec.table.items()}
+        data = tuple(one for one in self.data if all(map(_on_hub, one.splits.values())))
+        return replace(self, spec=replace(self.spec, folder=Path("data"), table=table), data=data)
+
+
+def _on_hub(place: object) -> bool:
+    return isinstance(place, Hub) and not Path(place.hub.name).is_absolute()
+
+
+def _placeless(entry: Any, folder: Path) -> Any:
+    """An entry of the data table, of its paths only what is below the folder of data, or the name."""
+    if isinstance(entry, str):
+        return placeless(entry, folder)
+    if isinstance(entry, Sequence):
+        return [_placeless(one, folder) for one in entry]
+    if not isinstance(entry, Mapping):
+        return entry
+    named = {*SPLIT_NAMES, "folder", "hub", "name"}
+    return {key: _placeless(value, folder) if key in named else value for key, value in entry.items()}
 
 
 def language_of(entry: str) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from hyperx.errors import DataError
+from hyperx.files import opened
 
 Line = tuple[int, str]
 """The number of a line, counted from 1, and the line."""
@@ -69,7 +70,7 @@ def whole(line: str) -> str:
 def file_lines(path: str | Path) -> Iterator[Line]:
     """The lines of a file; raises a DataError if it cannot be opened, and see :func:`decoded_lines`."""
     try:
-        with Path(path).open("rb") as file:
+        with opened(Path(path)) as file:
             yield from decoded_lines(file, path)
     except OSError as error:
         raise DataError(f"expected a readable file, found: {error.strerror or error}", path=path) from error

@@ -160,7 +160,7 @@ class RowReader:
         if ours == "head":
             try:
                 return int(value)
-            except (TypeError, ValueError) as error:
+            except (TypeError, ValueError, OverflowError) as error:
                 raise DataError(f"expected a head (a number from 0), found {value!r:.40}") from error
         names = self.labels.get(self._names[ours], ())
         if names and isinstance(value, int):

@@ -9,6 +9,9 @@ import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from pydantic import ConfigDict, TypeAdapter, ValidationError
+from typing_extensions import TypedDict  # that of Python 3.12, which pydantic asks for
+
 from hyperx.data.read.base import Request
 from hyperx.data.read.labels import NO_LABEL
 from hyperx.data.read.lines import Line, check_length, whole
@@ -24,6 +27,25 @@ _NONE = {"upos": NO_LABEL, "ner": "O"}
 """What a word is whose characters have no label, by column."""
 _KEYS = ("label", "labels", "entities")
 """Where Doccano has spans: now, before, and in projects with relations."""
+
+
+class _Value(TypedDict, total=False):
+    __pydantic_config__ = ConfigDict(extra="allow")  # type: ignore[misc]
+
+    text: str
+    choices: list[str]
+
+
+class _Result(TypedDict, total=False):
+    value: _Value
+
+
+class _Annotation(TypedDict, total=False):
+    was_cancelled: bool | None
+    result: list[_Result]
+
+
+_ANNOTATIONS = TypeAdapter(list[_Annotation])
 
 
 def word_row(row: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
@@ -103,7 +125,12 @@ def _annotated(task: Any) -> dict[str, Any] | None:
     """The data of a task with its annotation as label; None if there is no annotation."""
     match task:
         case {"data": dict(data), "annotations": list(annotations)}:
-            results = [one.get("result", []) for one in annotations if not one.get("was_cancelled")]
+            try:
+                own = _ANNOTATIONS.validate_python(annotations)
+            except ValidationError as error:
+                expected = f"expected annotations with results and their values: {error.errors()[0]['msg']}"
+                raise DataError(f"{expected}, found {json.dumps(annotations)[:60]}") from None
+            results = [one.get("result", []) for one in own if not one.get("was_cancelled")]
             values = [one["value"] for one in results[-1] if "value" in one] if results else []
             choices = [choice for value in values for choice in value.get("choices", ())]
             return {**data, "label": choices or [one for one in values if "labels" in one]} if results else None

@@ -1,0 +1,249 @@
+"""Files of strangers: none hangs, leads out of its folder, chooses code, or takes memory that it does not fill."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import pickle
+import shutil
+import stat
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from safetensors.torch import save
+
+import toy
+from hyperx.cli import main
+from hyperx.config import TrainConfig
+from hyperx.encoders.loading import load_encoder
+from hyperx.errors import CheckpointError, ConfigError, EncoderError, HyperXError
+from hyperx.files import read_json
+from hyperx.model import HyperX
+from hyperx.options import made, read_yaml
+
+pytestmark = pytest.mark.usefixtures("isolated")
+
+Change = Callable[[Path], object]
+
+
+@pytest.fixture
+def ckpt(trained: Path, tmp_path: Path) -> Path:
+    """A checkpoint to be spoilt."""
+    return Path(shutil.copytree(trained / "checkpoint-60", tmp_path / "run" / "checkpoint-60"))
+
+
+def edited(name: str, **values: Any) -> Change:
+    """Set values in a JSON file."""
+
+    def change(folder: Path) -> None:
+        path = folder / name
+        path.write_text(json.dumps(json.loads(path.read_text()) | values))
+
+    return change
+
+
+def replaced(name: str, make: Callable[[Path], object]) -> Change:
+    """Put something else in a file's place."""
+
+    def change(folder: Path) -> None:
+        (folder / name).unlink(missing_ok=True)
+        make(folder / name)
+
+    return change
+
+
+def long_header(path: Path) -> None:
+    path.write_bytes((90_000_000).to_bytes(8, "little") + b'{"' + b"x" * 100)
+
+
+def normaliser(table: bytes) -> Change:
+    """A tokenizer whose normaliser has a table of characters."""
+    value = {"type": "Precompiled", "precompiled_charsmap": base64.b64encode(table).decode()}
+    return edited("tokenizer.json", normalizer={"type": "Sequence", "normalizers": [value]})
+
+
+class Attack:
+    """A pickle that makes a file when it is loaded."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Path.touch, (Path("ran"),)
+
+
+def pickled_part(folder: Path) -> None:
+    (folder / "model.safetensors").unlink()
+    (folder / "x.bin").write_bytes(pickle.dumps(Attack()))
+    index = {"metadata": {}, "weight_map": {"embeddings.word_embeddings.weight": "x.bin"}}
+    (folder / "model.safetensors.index.json").write_text(json.dumps(index))
+
+
+ENCODERS: dict[str, tuple[Change, str]] = {
+    "layers": (edited("config.json", num_hidden_layers=10**6), "num_hidden_layers: expected a number up to 1,000"),
+    "labels": (edited("config.json", num_labels=10**8), "num_labels: expected a number up to 1,000"),
+    "no heads": (edited("config.json", num_attention_heads=-4), "num_attention_heads: expected"),
+    "not a number": (edited("config.json", layer_norm_eps=float("nan")), "layer_norm_eps: expected"),
+    "vocabulary": (edited("config.json", vocab_size=10**10), "config.json describes 320,000"),
+    "pipe": (replaced("config.json", os.mkfifo), "found no config.json"),
+    "device": (replaced("tokenizer.json", lambda path: path.symlink_to("/dev/zero")), "a link out of it"),
+    "header": (replaced("model.safetensors", long_header), "its header would have 90,000,000 bytes"),
+    "empty table": (normaliser(b""), "precompiled_charsmap is damaged"),
+    "huge table": (normaliser(b"\xff\xff\xff\xff" + bytes(60)), "precompiled_charsmap is damaged"),
+    "no text": (normaliser(b"\4\0\0\0" + bytes(4) + b"\xff"), "precompiled_charsmap is damaged"),
+    "no trie": (normaliser(b"\4\0\0\0" + b"\xff" * 4 + b"x"), "the tokenizer's tables are damaged"),
+    "a pickle": (pickled_part, "expected names of files *.safetensors in the folder, found 'x.bin'"),
+}
+
+
+@pytest.mark.parametrize("case", ENCODERS)
+def test_encoders_that_would_hang_crash_or_run_code(encoder: Path, tmp_path: Path, case: str) -> None:
+    change, expected = ENCODERS[case]
+    folder = Path(shutil.copytree(encoder, tmp_path / "encoder"))
+    change(folder)
+    with pytest.raises(EncoderError) as caught:
+        load_encoder(folder)
+    assert expected in str(caught.value)
+    assert not Path("ran").exists()
+
+
+def test_a_tokenizer_of_another_vocabulary_is_refused(encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(encoder, tmp_path / "encoder"))
+    value = json.loads((folder / "tokenizer.json").read_text())
+    value["model"]["vocab"]["far"] = 10**6
+    (folder / "tokenizer.json").write_text(json.dumps(value))
+    with pytest.raises(EncoderError, match="subwords up to number 1,000,000, the encoder embeddings of"):
+        load_encoder(folder)
+
+
+def test_settings_of_an_encoder_choose_no_code(encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(encoder, tmp_path / "encoder"))
+    usual: Any = load_encoder(folder).model.config
+    edited("config.json", attn_implementation="somebody/kernels", quantization_config={"quant_method": "x"})(folder)
+    changed: Any = load_encoder(folder).model.config
+    assert changed._attn_implementation == usual._attn_implementation
+
+
+CHECKPOINTS: dict[str, tuple[Change, str]] = {
+    "windows": (edited("hyperx.json", max_length=-5), "max_length: expected 16 or more; found -5"),
+    "long windows": (edited("hyperx.json", max_length=10**12), "max_length: the encoder reads at most"),
+    "no languages": (edited("hyperx.json", languages=[]), "languages"),
+    "label": (edited("hyperx.json", labels={"ner": ["\x1b]0;x\x07"], "pos": ["A", "B"]}), "labels.ner.0"),
+    "rank": (edited("hyperx.json", generator_rank=-1), "generator_rank: expected 1 or more"),
+    "size": (edited("hyperx.json", hypernetwork={"adapter_dim": 2**20}), "the weights do not fit the model"),
+    "add-ons": (
+        edited("hyperx.json", add_ons=[{"language": "gsw", "pairs": {"ner#gsw": 1}, "rank": 1024}] * 1000),
+        "1000 add-ons and",
+    ),
+    "header": (replaced("model.safetensors", long_header), "its header would have 90,000,000 bytes"),
+    "pipe": (replaced("hyperx.json", os.mkfifo), "expected a folder with hyperx.json"),
+    "no end": (replaced("hyperx.json", lambda path: path.symlink_to("/dev/zero")), "expected a folder with"),
+    "link": (replaced("results.md", lambda path: path.symlink_to("/etc/hostname")), "found a link out of it"),
+    "half a character": (replaced("hyperx.json", lambda path: path.write_text('{"x": "\\ud800"}')), "half a character"),
+}
+
+
+@pytest.mark.parametrize("case", CHECKPOINTS)
+def test_checkpoints_that_would_hang_or_mislead(ckpt: Path, case: str) -> None:
+    change, expected = CHECKPOINTS[case]
+    change(ckpt)
+    with pytest.raises(CheckpointError) as caught:
+        HyperX.from_pretrained(ckpt)
+    assert expected in str(caught.value)
+
+
+def test_results_are_not_written_through_a_link(ckpt: Path, tmp_path: Path) -> None:
+    (tmp_path / "mine").write_text("kept")
+    (tmp_path / "results").mkdir()
+    (tmp_path / "results" / "results.md").symlink_to(tmp_path / "mine")
+    words = ["--eval_ckpt", str(ckpt), "--output", str(tmp_path / "results"), *toy.QUIET]
+    assert main(["evaluate", *words]) == 0
+    assert (tmp_path / "mine").read_text() == "kept"
+    assert "Results" in (tmp_path / "results" / "results.md").read_text()
+
+
+def test_a_log_is_not_written_through_a_link(base: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path("run").mkdir()
+    Path("run/log.jsonl").symlink_to("mine")
+    assert main(["train", *base, "--max_train_steps", "1", "--output_dir", "run", "--resume"]) == 1
+    assert "log.jsonl is a link; delete it" in capsys.readouterr().err
+    assert not Path("mine").exists()
+
+
+@pytest.mark.parametrize(("umask", "modes"), [(0o077, (0o700, 0o600)), (0o022, (0o755, 0o644))])
+def test_folders_have_the_rights_that_the_user_gives(ckpt: Path, umask: int, modes: tuple[int, int]) -> None:
+    model = HyperX.from_pretrained(ckpt)
+    before = os.umask(umask)
+    try:
+        model.save_pretrained("model")
+    finally:
+        os.umask(before)
+    assert {stat.S_IMODE(path.stat().st_mode) for path in Path("model").iterdir()} == {modes[1]}
+    assert stat.S_IMODE(Path("model").stat().st_mode) == modes[0]
+
+
+def test_data_that_a_strangers_checkpoint_names_is_not_read(
+    ckpt: Path, data: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    words = ["evaluate", "--eval_ckpt", str(ckpt), *toy.QUIET]
+    assert main(words) == 0
+    edited("data.json", mark="0" * 64)(ckpt)
+    assert main(words) == 1
+    assert "data.json was written elsewhere: of the files that it names none is read" in caplog.text
+    assert main([*words, "--data_folder", str(data)]) == 0
+
+
+BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(
+    f"a{i}: &a{i} [{','.join([f'*a{i - 1}'] * 10)}]\n" for i in range(1, 12)
+)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        BOMB, "a: &a [*a]\n", "a: 0x_\n", "a: !!bool maybe\n", "a: !!float x\n", "a: !!timestamp x\n", 'a: "\\ud800"\n',
+        f"a: {'1' * 5000}\n", f"a: {'[' * 3000}\n", "a: !!python/object/apply:os.system [touch ran]\n",
+    ],
+)  # fmt: skip
+def test_options_that_are_no_yaml(text: str) -> None:
+    Path("x.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"x\.yaml is not YAML"):
+        read_yaml(Path("x.yaml"))
+
+
+def test_values_may_be_repeated_in_options() -> None:
+    Path("x.yaml").write_text(
+        "data:\n  pos#en: &one {train: x.conllu}\n  pos#de: *one\n  pos#tr: {<<: *one, dev: y.conllu}\n"
+    )
+    table = made(TrainConfig, {"config": Path("x.yaml")}).data.data
+    assert table["pos#de"] == {"train": "x.conllu"}
+    assert table["pos#tr"] == {"train": "x.conllu", "dev": "y.conllu"}
+
+
+def test_messages_do_not_steer_a_terminal(capsys: pytest.CaptureFixture[str]) -> None:
+    name = "\x1b]0;x\x07\u202e\x9b31m"
+    Path(name).write_text("{")
+    with pytest.raises(HyperXError) as caught:
+        read_json(Path(name), dict[str, Any])
+    assert r"\x1b]0;x\x07\u202e\x9b31m is not JSON" in str(caught.value)
+    assert main(["predict", "--checkpoint", "default", "--language", "en", "--input", f"none{name}"]) == 1
+    assert not {"\x1b", "\x07", "\u202e", "\x9b"} & {*capsys.readouterr().err}
+
+
+def test_half_a_character_is_told_with_its_line(ckpt: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    Path("x.jsonl").write_text('{"words": ["a"]}\n{"words": ["\\ud800"]}\n')
+    words = ["predict", "--checkpoint", str(ckpt), "--language", "en", "--input", "x.jsonl", *toy.QUIET]
+    assert main(words) == 1
+    assert "x.jsonl:2: expected a JSON object on one line, found a fault: half a character" in capsys.readouterr().err
+
+
+def test_memory_is_not_taken_before_weights_are_there(ckpt: Path) -> None:
+    """A model of a terabyte, in a configuration alone."""
+    shape = {"adapter_dim": 2**20, "projected_source_embedding_dim": 2**20, "source_hidden_dim": 2**20}
+    edited("hyperx.json", hypernetwork=shape)(ckpt)
+    with pytest.raises(CheckpointError, match="the weights do not fit the model"):
+        HyperX.from_pretrained(ckpt)
+    (ckpt / "model.safetensors").write_bytes(save({"x": torch.ones(1)}))
+    with pytest.raises(CheckpointError, match="the weights do not fit the model"):
+        HyperX.from_pretrained(ckpt)
