@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 INSTALLED := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help install test test-browser quickstart docs bench bench-gpu lint format wheel constraints clean
+.PHONY: help install test test-browser fuzz quickstart docs bench bench-gpu lint format wheel constraints clean
 
 help: ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 20
@@ -30,6 +30,12 @@ test: $(INSTALLED) ## run the tests
 test-browser: $(INSTALLED) ## open pages in headless Chromium (apt-get install chromium)
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group browser
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/browser
+
+# Each reader of files of strangers has its share of MINUTES; what goes wrong is kept in fuzz/.
+MINUTES ?= 10
+fuzz: $(INSTALLED) ## spoil files for every reader, guided by coverage: make fuzz MINUTES=60 (Linux, Python 3.11 or later)
+	$(BIN)/python -m pip install --quiet --constraint constraints.txt --group fuzz
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python tests/fuzz/run.py $(MINUTES)
 
 quickstart: $(INSTALLED) ## train on the sample corpus, evaluate, tag a sentence: a few minutes, no network
 	. $(BIN)/activate && sh examples/quickstart.sh
@@ -62,7 +68,7 @@ wheel: $(INSTALLED) ## build the wheel into dist/
 constraints: $(INSTALLED) ## pin again what pyproject.toml asks for
 	$(BIN)/python -m pip install --quiet --constraint constraints.txt uv
 	cp constraints.txt $(VENV)/constraints.txt
-	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --group browser --group dev --group docs --group build \
+	$(BIN)/uv pip compile --quiet --universal --python-version 3.10 --all-extras --group browser --group fuzz --group dev --group docs --group build \
 		--no-header --no-annotate --output-file $(VENV)/constraints.txt pyproject.toml
 	{ grep '^#' constraints.txt; cat $(VENV)/constraints.txt; } > $(VENV)/constraints.new
 	mv $(VENV)/constraints.new constraints.txt
