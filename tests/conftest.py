@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -15,6 +16,8 @@ from hyperx.files import CACHE_VARIABLE
 
 # No test asks the hub: without a network its libraries try for half a minute.
 os.environ["HF_HUB_OFFLINE"] = "1"
+# The key that marks what a user wrote is of this session alone.
+os.environ["XDG_CONFIG_HOME"] = tempfile.mkdtemp(prefix="hyperx-tests-")
 
 SHARED = Path(__file__).resolve().parents[1] / "../shared"
 

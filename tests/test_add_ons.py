@@ -505,7 +505,7 @@ def test_all_that_is_wrong_is_told_at_once(trained: Path, capsys: pytest.Capture
     assert main(adapt(trained, "--add_on", "few.conllu", "--output", "dev.conllu")) == 1
     told = " ".join(capsys.readouterr().err.split())
     assert "--output: dev.conllu exists already" in told
-    assert "--add_on: few.conllu is no add-on, or damaged" in told
+    assert "--add_on: few.conllu is damaged or no file of safetensors" in told
 
 
 def test_new_entity_types_are_learnt_and_known_in_that_language_alone(

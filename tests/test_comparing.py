@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import json
 import shutil
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -181,7 +182,7 @@ def test_problems_with_runs_and_their_data(
     record = (folder / "data.json").read_text()
     file = str(data / "pos" / "tr" / "test.conllu")
     assert file in record
-    (folder / "data.json").write_text(record.replace(file, str(tmp_path / "other.conllu")))
+    toy.write_record(folder / "data.json", json.loads(record.replace(file, str(tmp_path / "other.conllu"))))
     told = compare(trained, folder, status=1)
     assert "pos#tr: the runs would be scored on other data of their own; name data for all of them with" in told
     assert "pos#tr" in compare(trained, folder, "--data_folder", data)

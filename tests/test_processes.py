@@ -10,6 +10,7 @@ import pytest
 import toy
 from hyperx.checkpoint import read_state
 from hyperx.cli import main
+from hyperx.training.loop import State
 
 PROGRAM = """
 import os, signal, socket, sys
@@ -64,7 +65,7 @@ def test_a_run_of_two_processes_ends_and_resumes_exactly_and_learns_as_one(
     words += ["--no_length_bucketing", "--max_train_steps", "6", "--save_steps", "3", "--logging_steps", "1"]
     found = toy.spawn(["program.py", *words], cwd=isolated, cache=cache_folder)
     assert found.returncode == 0, found.stderr
-    assert read_state(isolated / "whole" / "checkpoint-6")["fingerprint"]["number of processes"] == 2
+    assert read_state(isolated / "whole" / "checkpoint-6", State).fingerprint["number of processes"] == 2
     assert "interrupted after step 4; the last checkpoint is run/checkpoint-4" in found.stderr
     assert "steps: ['checkpoint-3', 'checkpoint-4', 'log.jsonl']" in found.stdout
     assert toy.read_log(isolated / "run") == toy.read_log(isolated / "whole")

@@ -16,8 +16,6 @@ from safetensors.torch import load_file, save_file
 
 import toy
 from hyperx.cli import main
-from hyperx.data.locate.spec import DataRecord
-from hyperx.files import checked
 
 BRIEF = ("--max_train_steps", "1", "--output_dir", "run", "--evaluation_strategy", "no")
 
@@ -162,8 +160,7 @@ def test_what_training_read_from_the_hub_is_scored_from_the_hub(ckpt: Path, capl
     for data in known["data"]:
         if data["pair"] in ("ner#en", "ner#tr"):
             data["splits"] = dict.fromkeys(("train", "dev", "test"), hub)
-    record = checked(known, DataRecord, "data.json")
-    (ckpt / "data.json").write_text(json.dumps(record.to_json()))
+    toy.write_record(ckpt / "data.json", known)
     assert evaluate(ckpt) == 0
     assert "ner#en is skipped, its data cannot be read" in caplog.text
     assert "ner#tr is skipped" not in caplog.text

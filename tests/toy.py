@@ -22,7 +22,8 @@ from safetensors.torch import load_file
 from tokenizers import Tokenizer, models, normalizers, pre_tokenizers, processors
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 
-from hyperx.files import CACHE_VARIABLE
+from hyperx.data.locate.spec import DataRecord
+from hyperx.files import CACHE_VARIABLE, checked
 
 ROOT = Path(__file__).resolve().parents[1]
 
@@ -159,6 +160,11 @@ def write_encoder(folder: Path, *, seed: int = 0, dropout: float = 0.1) -> Path:
         model.embeddings.position_embeddings.weight.data.mul_(0.1)
         model.save_pretrained(folder)
     return folder
+
+
+def write_record(path: Path, value: Any) -> None:
+    """Write where the data of a checkpoint is, as its user would."""
+    path.write_text(json.dumps(checked(value, DataRecord, path).to_json()))
 
 
 def read_log(run: Path | str) -> list[dict[str, Any]]:

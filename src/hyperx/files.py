@@ -19,7 +19,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, BinaryIO, TypeVar
 
-from platformdirs import user_cache_dir
+from platformdirs import user_cache_dir, user_config_dir
 
 from hyperx.errors import HyperXError, faults_of, itemised
 
@@ -109,15 +109,13 @@ def checked_tensors(path: Path) -> Path:
     with opened(path) as file:
         length = int.from_bytes(file.read(8), "little")
     if length > MOST_HEADER:
-        raise HyperXError(
-            f"{path} is damaged: its header would have {length:,} bytes; at most {MOST_HEADER:,} are read"
-        )
+        raise HyperXError(f"{path} is damaged or no file of safetensors: its header would have {length:,} bytes")
     return path
 
 
 def own_mark(value: Any) -> str:
-    """A mark of a JSON value that only this user can make: a code of its content with a key in the user's cache."""
-    key = user_cache() / "key"
+    """A mark of a JSON value that only this user can make: a hash of its content with a key of the user's settings."""
+    key = Path(user_config_dir("hyperx")) / "key"
     with contextlib.suppress(OSError):
         key.parent.mkdir(parents=True, exist_ok=True)
         with taking_turns(key.with_name(".key.lock")):
@@ -126,7 +124,7 @@ def own_mark(value: Any) -> str:
                 key.chmod(0o600)
     try:
         secret = read_text(key)
-    except (OSError, UnicodeDecodeError):  # without a cache nothing is known to be the user's own
+    except (OSError, UnicodeDecodeError):  # without a home nothing is known to be the user's own
         secret = secrets.token_hex(32)
     return hmac.new(secret.encode(), json.dumps(value, sort_keys=True).encode(), "sha256").hexdigest()
 

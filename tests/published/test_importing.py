@@ -313,7 +313,7 @@ ARGUMENTS: list[tuple[dict[str, Any], list[str]]] = [
     ({"train_task_language_pairs": ["ner"]}, ["train_task_language_pairs: ner# is not of the run's"]),
     ({"adapter_dim": True, "condition_to_layer_id": 2}, ["adapter_dim: expected", "condition_to_layer_id: expected"]),
     ({"adapter_dim": 0}, ["adapter_dim: expected", "found 0"]),
-    ({"adapter_dim": 10**30}, ["no model has the sizes of its arguments and its encoder"]),
+    ({"adapter_dim": 10**30}, ["adapter_dim: expected at most 1048576"]),
     ({"adapter_non_linearity": "reluu"}, ["adapter_non_linearity: expected", "Did you mean 'relu'?"]),
     # Arguments of another run than the weights.
     ({"languages": ["en", "tr", "de"]}, [f"missing: {SOURCE}.lang_embeddings.de"]),

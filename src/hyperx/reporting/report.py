@@ -29,8 +29,11 @@ def output_problems(output: Path | None) -> Iterator[str]:
 
 def read_log(path: Path) -> Iterator[tuple[str, float, float]]:
     """The name, step and value of all that a run has logged; nothing if there is no such file."""
-    text = opened(path).read().decode(errors="replace") if path.is_file() else ""
-    for number, line in enumerate(text.splitlines(), start=1):
+    text = b""
+    if path.is_file():
+        with opened(path) as file:
+            text = file.read()
+    for number, line in enumerate(text.decode(errors="replace").splitlines(), start=1):
         try:
             values = json.loads(line)
             step = float(values.pop("step"))

@@ -18,7 +18,6 @@ from hyperx.data.read.segmentation import offsets_in, text_sentence
 from hyperx.data.read.sentence import Offsets, Places, Prediction, Sentence
 from hyperx.data.read.standoff import word_row
 from hyperx.errors import DataError
-from hyperx.files import is_utf8
 
 _DIGITS = 4
 _KEYS_READ = {"tokens", "id", *NAMES["text_pair"]}
@@ -77,8 +76,6 @@ def _json_object(line: str) -> dict[str, Any]:
     """The object of a line; raises a DataError if it has none."""
     try:
         value = json.loads(line, object_pairs_hook=_distinct)
-        if "\\u" in line and not is_utf8(value):
-            raise ValueError("half a character (a lone surrogate such as \\ud800), which is no Unicode")
     except (ValueError, RecursionError) as error:
         raise DataError(f"expected a JSON object on one line, found a fault: {error}") from error
     if not isinstance(value, dict):
