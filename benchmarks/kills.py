@@ -1,7 +1,7 @@
 """Kill training at random moments, and go on each time: ``python benchmarks/kills.py KILLS``.
 
-A small run saves a checkpoint after each step and evaluates after each second one. After every kill its checkpoints must
-be whole, and the run is resumed; in the end its weights must be those of a run that nobody killed.
+A small run saves a checkpoint after each step and evaluates after each second one. After every kill its checkpoints
+must be whole, and the run is resumed; in the end its weights must be those of a run that nobody killed.
 """
 
 from __future__ import annotations
