@@ -266,16 +266,6 @@ def test_arcs_that_no_window_shows_are_the_last_resort() -> None:
     assert min(result.confidences) == pytest.approx(np.exp(OUT_OF_SIGHT))
 
 
-def test_a_text_in_place_of_a_sentence_is_named(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    monkeypatch.setattr("hyperx.tasks.parsing.LONG_SENTENCE", 1)
-    arcs = np.array([[[-0.1, -9.0, -9.0], [-9.0, -0.1, -9.0]]] * 2)
-    parts = [(arcs, np.zeros(arcs.shape), np.full((1, 2, 3), 3))]
-    DEP.join(parts, [window([0, 1], 0, 2)], LABELS)
-    assert "a sentence of 2 words takes long to parse" in caplog.text
-
-
 # Measures ---------------------------------------------------------------------------------------------------------
 
 

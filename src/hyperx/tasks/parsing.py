@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
@@ -19,14 +18,10 @@ from hyperx.errors import HyperXError
 from hyperx.tasks.base import HeadFacts, HeadInput, Result, Scores, Task, cross_entropy, labelled, scores_by_label
 from hyperx.tasks.trees import best_tree
 
-log = logging.getLogger(__name__)
-
 ARC_SIZE, RELATION_SIZE, DROPOUT, SLOPE = 500, 100, 0.33, 0.1
 """Sizes, dropout and negative slope of the projections (Dozat and Manning 2017, table 1)."""
 
 ROOT = "root"
-LONG_SENTENCE = 1_000
-"""Number of words from which finding the best tree, in cubic time, takes seconds."""
 
 OUT_OF_SIGHT = -1e4
 """Score of an arc between words that are never in one window: possible, but the last choice."""
@@ -211,23 +206,22 @@ class DependencyParsing(Task):
 
     def join(self, parts: Sequence[Any], windows: Sequence[Window], labels: Sequence[str]) -> Result:
         """One tree over the whole sentence; the relation is ``root`` for its root and for no other word."""
-        count = windows[-1].stop
-        if count > LONG_SENTENCE:
-            log.warning("a sentence of %d words takes long to parse: a tree is of one sentence, not of a text", count)
-        arcs = np.full((2, count, count + 1), OUT_OF_SIGHT)
-        relations, certain = np.zeros(arcs.shape[1:], dtype=np.int64), np.zeros(arcs.shape)
-        for (scores, log_probabilities, (best,)), window in zip(parts, windows, strict=True):
-            own = np.arange(window.start, window.stop)[:, None]
-            heads = np.array([0, *(word + 1 for word in window.word_range)])
-            arcs[:, own, heads] = np.maximum(scores, OUT_OF_SIGHT)
-            relations[own, heads], certain[:, own, heads] = best, log_probabilities
-        tree = best_tree(arcs[0])
-        chosen = np.arange(count), tree
-        root = labels.index(ROOT)
-        numbers = np.where(tree == 0, root, relations[chosen])
+        count, root = windows[-1].stop, labels.index(ROOT)
+        arcs = np.full((count, count + 1), OUT_OF_SIGHT)
+        shown = [np.array([0, *(word + 1 for word in window.word_range)]) for window in windows]
+        for (scores, _, _), window, heads in zip(parts, windows, shown, strict=True):
+            arcs[window.start : window.stop, heads] = np.maximum(scores[0], OUT_OF_SIGHT)
+        tree = best_tree(arcs)
+        numbers, sure = np.where(tree == 0, root, 0), np.full((2, count), OUT_OF_SIGHT)
+        for (scores, log_probabilities, (best,)), window, heads in zip(parts, windows, shown, strict=True):
+            own, place = np.nonzero(tree[window.start : window.stop, None] == heads)
+            words = window.start + own
+            numbers[words] = np.where(place == 0, root, best[own, place])
+            # The root of the tree has its relation for sure.
+            relation = np.where(place == 0, 0.0, log_probabilities[:, own, place])
+            sure[:, words] = np.maximum(scores[:, own, place], OUT_OF_SIGHT) + relation
+        plain, calibrated = np.exp(sure).tolist()
         result = tuple(Arc(int(head), labels[number]) for head, number in zip(tree, numbers, strict=True))
-        chosen_of_both = slice(None), *chosen
-        plain, calibrated = np.exp(arcs[chosen_of_both] + np.where(tree == 0, 0.0, certain[chosen_of_both])).tolist()
         return Result(result, tuple(calibrated), tuple(plain))
 
     def gold(self, split: EncodedSplit) -> list[tuple[Arc, ...]]:

