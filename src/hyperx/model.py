@@ -378,7 +378,7 @@ class HyperX(nn.Module):
     ) -> list[Prediction]:
         """Label texts or their words, for any of the model's tasks and any language, trained or not.
 
-        Threads may share a model: their calls take turns.
+        Threads may share a model that is not trained meanwhile: their calls take turns.
 
         Args:
             texts: raw texts, which are segmented into words if a task needs them, or sequences of words, in anything
@@ -508,7 +508,8 @@ class HyperX(nn.Module):
 
     def load_add_on(self, file: str | Path) -> None:
         """Read what was learnt of a language beside this model; it takes the place of what the model had learnt so of
-        the same language before. All other languages stay as they are.
+        the same language before. All other languages stay as they are. Threads may predict meanwhile: their calls read
+        it from their next pool of sentences on.
 
         Args:
             file: what ``hyperx adapt`` wrote, here or on the hub (``owner/name/gsw.addon``).
@@ -529,8 +530,9 @@ class HyperX(nn.Module):
         faults += [f"unexpected: {name}" for name in tensors if name not in own]
         copied = {name: [(own[name], tensor.to(own[name].dtype))] for name, tensor in tensors.items() if name in own}
         checkpoint.copy_weights(copied, faults, f"{path} does not fit the model")
-        self.add_ons[canonical(header.add_on.language)] = add_on
-        self.config = self.config.with_add_on(header.add_on)
+        with self.turn:
+            self.add_ons[canonical(header.add_on.language)] = add_on
+            self.config = self.config.with_add_on(header.add_on)
 
     def save_add_on(self, language: str, file: str | Path) -> None:
         """Write what was learnt of a language beside the model's own weights, in 16 bits.
@@ -547,10 +549,11 @@ class HyperX(nn.Module):
         add_on_file.write_add_on(_path("file", file), header, dict(self.add_ons[key].named_parameters()))
 
     def remove_add_on(self, language: str) -> None:
-        """Forget what was learnt of a language beside the model's own weights."""
-        self.add_ons.pop(canonical(language))
-        left = tuple(one for one in self.config.add_ons if canonical(one.language) in self.add_ons)
-        self.config = replace(self.config, add_ons=left)
+        """Forget what was learnt of a language beside the model's own weights; threads may predict meanwhile."""
+        with self.turn:
+            self.add_ons.pop(canonical(language))
+            left = tuple(one for one in self.config.add_ons if canonical(one.language) in self.add_ons)
+            self.config = replace(self.config, add_ons=left)
 
     def _weights(self) -> str:
         """What identifies the weights of the checkpoint that the model comes from."""
@@ -621,7 +624,7 @@ class HyperX(nn.Module):
         if language >= 0 and (bool(source.learnt[task, language]) or not source.mean_for_untrained):
             return {languages[language]: 1.0}
         indices = placed(torch.tensor([[task], [language]]), source.task.device)
-        with torch.inference_mode():
+        with self.turn, torch.inference_mode():
             weights = source.language_weights(indices[0], indices[1], self._similar([pair]))[0]
         shares = (weights / weights.sum()).tolist()
         return {languages[row]: shares[row] for row in weights.argsort(descending=True).tolist() if shares[row] > 0}

@@ -104,7 +104,8 @@ class Predictor:
         config, made_of = self.model.config, self.model.made_of
         if problem := language_problem(config, language):
             raise HyperXError(problem)
-        self.model.told.add(language)
+        if not self._first(language):
+            return
         tasks = {task for task, own in config.trained_keys if own == canonical(language)}
         add_on, predicted = config.add_on_for(language), predictable(config)
         if add_on is not None:
@@ -149,7 +150,6 @@ class Predictor:
             self.tell_language(one)
         with self._working():
             encoder = SubwordEncoder(model.checked_tokenizer(), max_length=model.config.max_length)
-            shared = {task: self._adapters_of(TaskLanguagePair(task, one), style) for task in tasks if one is not None}
         each = language if one is None else itertools.repeat(one)
         places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
         for chunk in _chunks(zip(sentences, each, strict=False), pool or POOL * batch_size):
@@ -166,7 +166,7 @@ class Predictor:
                             [TaskLanguagePair(task, code) for code in languages],
                             model.tasks[task].windows(encoder, whole),
                             batch_size,
-                            shared.get(task),
+                            None if one is None else self._adapters_of(TaskLanguagePair(task, one), style),
                             style,
                         )
                     )
@@ -184,12 +184,17 @@ class Predictor:
                     columns={task: model.tasks[task].annotation(result.labels) for task, result in own.items()},
                 )
 
+    def _first(self, told: str) -> bool:
+        """Whether this is the first to tell something of the model."""
+        with self.model.turn:
+            first = told not in self.model.told
+            self.model.told.add(told)
+        return first
+
     def _tell_coverage(self, encoder: SubwordEncoder, language: str, sentences: Sequence[Sequence[str]]) -> None:
         """Warn once if the encoder's tokenizer hardly knows the first sentences of a language, if they are enough."""
-        told = f"tokenizer: {language}"
-        if told in self.model.told or sum(map(len, sentences[:SAMPLE])) < LEAST_WORDS:
+        if sum(map(len, sentences[:SAMPLE])) < LEAST_WORDS or not self._first(f"tokenizer: {language}"):
             return
-        self.model.told.add(told)
         with self.model.turn:
             unknown, cut = encoder.uncovered(sentences[:SAMPLE])
         if unknown > MOST_UNKNOWN or cut > MOST_CUT:

@@ -20,6 +20,7 @@ Lengths = Callable[[str], Iterable[int]]
 
 LONGEST_CUT = 10_000
 """Most characters that are cut at a time: sudachipy takes 49,149 bytes."""
+_loading = threading.Lock()  # filters of warnings and variables of the environment are the whole process's
 
 # Scripts without spaces between words, as a regular expression's set of characters. Kana come before Han, so that a
 # Japanese line, which has both, is called Japanese.
@@ -76,7 +77,7 @@ def cut_of(line: str, language: str) -> Cut | None:
 def _loaded(extra: str) -> Cut:
     """What cuts by the libraries of an extra; raises a DataError if one is missing."""
     try:
-        with warnings.catch_warnings():
+        with _loading, warnings.catch_warnings():
             warnings.simplefilter("ignore")  # jieba's, of its escapes
             lengths = {"ja": _japanese, "th": _thai, "zh": _chinese}[extra]()
     except ImportError as error:
