@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import os
 import tempfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
@@ -455,7 +456,8 @@ def test_a_split_is_one_file_that_the_library_reads(tmp_path: Path) -> None:
 
 
 def test_writing_holds_little_at_a_time(tmp_path: Path) -> None:
-    """Sentences are read a chunk ahead of what is written, and mapped, not loaded, when they come back."""
+    """Sentences are read a chunk ahead of what is written, and mapped, not loaded, when they come back; also where
+    labels are numbered. A mapping holds no descriptor of the file, of which a process may have a thousand."""
     read, encoded = 0, []
     encoder = SubwordEncoder(tiny_tokenizer(), max_length=16)
 
@@ -472,8 +474,13 @@ def test_writing_holds_little_at_a_time(tmp_path: Path) -> None:
     assert encoded == [(CHUNK * number, CHUNK) for number in range(1, 6)]
     found = read_encoded(tmp_path / "split")
     assert found is not None
-    assert isinstance(found.ids.base, np.memmap | np.ndarray)
     assert found.sentence_count == 5 * CHUNK
+    numbered = found.numbered(["VERB", "NOUN"], None)
+    assert numbered.window(0).targets["upos"].tolist() == [1, 1]
+    assert numbered.targets["upos"] is found.targets["upos"]
+    if Path("/proc/self/maps").exists():
+        assert str(tmp_path / "split") in Path("/proc/self/maps").read_text()
+        assert str(tmp_path / "split") not in [os.path.realpath(one) for one in Path("/proc/self/fd").iterdir()]
 
 
 def test_a_fault_leaves_nothing(tmp_path: Path) -> None:

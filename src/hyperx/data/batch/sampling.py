@@ -77,5 +77,5 @@ class BatchPlan:
         """The windows of a pair, pass after pass."""
         random = np.random.default_rng([self.seed, 1, pair])
         while True:
-            for window in random.permutation(len(self.lengths[pair])):
+            for window in random.permutation(np.arange(len(self.lengths[pair]), dtype=np.int32)):
                 yield pair, int(window)

@@ -10,11 +10,12 @@ import shutil
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from safetensors import SafetensorError, safe_open
 
@@ -27,6 +28,8 @@ log = logging.getLogger(__name__)
 FORMAT_VERSION = 5
 CHUNK = 1000
 """Sentences that are encoded and written together."""
+SMALL = 2**16
+"""Bytes of a file up to which it is read into memory rather than mapped."""
 Offsets = NDArray[np.int64]
 
 
@@ -45,6 +48,7 @@ class EncodedSplit:
             an index into ``names``, for others the number itself.
         target_offsets: where sentence i's numbers begin, and the end ``[sentences + 1]``.
         names: for each column of labels the labels that occur.
+        numbers: for each column that is numbered (:meth:`numbered`) what stands for each index.
     """
 
     ids: Ints
@@ -56,6 +60,7 @@ class EncodedSplit:
     targets: Mapping[str, Ints]
     target_offsets: Offsets
     names: Mapping[str, tuple[str, ...]]
+    numbers: Mapping[str, Ints] = field(default_factory=dict)
 
     def __len__(self) -> int:
         return len(self.sentences)
@@ -76,6 +81,7 @@ class EncodedSplit:
         start, stop, sentence = int(self.starts[index]), int(self.stops[index]), int(self.sentences[index])
         own = slice(self.target_offsets[sentence], self.target_offsets[sentence + 1])
         targets = {column: values[own] for column, values in self.targets.items()}
+        targets |= {column: numbers[targets[column]] for column, numbers in self.numbers.items()}
         return Window(self.ids[part], self.words[part], start, stop, sentence, targets)
 
     def by_sentence(self) -> Iterator[list[Window]]:
@@ -95,13 +101,13 @@ class EncodedSplit:
         ]
 
     def numbered(self, labels: Sequence[str], no_label: str | None) -> EncodedSplit:
-        """The split with labels as their numbers in a task's label set, and :data:`IGNORED` for what is none."""
+        """The split whose windows have labels as their numbers in a task's label set, and :data:`IGNORED` for what is
+        none. What is mapped stays so."""
         numbers = {
             column: np.array([IGNORED if name == no_label else labels.index(name) for name in names], dtype=np.int32)
             for column, names in self.names.items()
         }
-        targets = {c: numbers[c][values] if c in numbers else values for c, values in self.targets.items()}
-        return replace(self, targets=targets)
+        return replace(self, numbers=numbers)
 
     def first(self, sentences: int | None) -> EncodedSplit:
         """The first sentences, at most this many; all of them if None."""
@@ -239,9 +245,15 @@ def read_encoded(path: Path) -> EncodedSplit | None:
         facts = header["__metadata__"]
         if facts.pop("header") != str(json_checksum(header)):
             raise ValueError("expected another checksum of its header")
-        # Not as np.memmap, which costs a Python call for every slice.
-        whole = np.memmap(path, mode="r").view(np.ndarray)[8 + size :]
-        arrays = {}
+        # A mapping of Python's would keep a descriptor of the file; a process may have a thousand of these, and some
+        # 65,000 mappings, so that small files are read instead.
+        total = path.stat().st_size
+        whole = (
+            np.fromfile(path, np.uint8)
+            if total <= SMALL
+            else torch.from_file(str(path), shared=False, size=total, dtype=torch.uint8).numpy()
+        )[8 + size :]
+        arrays = dict[str, Any]()
         for name, crc32 in json.loads(facts["crc32"]).items():
             content = whole[slice(*header[name]["data_offsets"])]
             if zlib.crc32(content.data) != crc32:
