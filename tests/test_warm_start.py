@@ -40,7 +40,7 @@ def started(start: WarmStart, **fields: Any) -> HyperX:
     fresh = replace(start.config, trained_inside=None, trained_pairs=(), generator_rank=None)
     model = HyperX(
         tiny_bert(),
-        start.continued(model_config(**({name: getattr(fresh, name) for name in fresh.__slots__} | fields))),
+        start.continued(model_config(**({name: getattr(fresh, name) for name in fresh.__dataclass_fields__} | fields))),
     )
     randomise(model, seed=77)
     start.load_into(model, model.config)

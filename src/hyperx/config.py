@@ -5,13 +5,14 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field
 
 from hyperx.languages import canonical
-from hyperx.pairs import Group, TaskLanguagePair, group_of
+from hyperx.pairs import Group, TaskLanguagePair
 
 # All activations of the Hugging Face library, and all of its schedules that need no further argument.
 Activation = Literal[
@@ -136,7 +137,7 @@ class AddOnConfig:
         return [TaskLanguagePair.parse(pair).task for pair in self.pairs]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelConfig:
     """The configuration of a model: enough to rebuild it around its encoder."""
 
@@ -168,7 +169,14 @@ class ModelConfig:
 
     __pydantic_config__ = ConfigDict(extra="forbid")  # for what is read from a file
 
-    @property
+    # What follows from the lists of pairs and languages is kept: there may be thousands, and each batch asks.
+
+    @cached_property
+    def places(self) -> dict[str, int]:
+        """The index of each language, by its canonical form."""
+        return {canonical(language): place for place, language in enumerate(self.languages)}
+
+    @cached_property
     def labelled_pairs(self) -> tuple[TaskLanguagePair, ...]:
         """The pairs trained on with labels of their own, not predicted ones: these are seen, all others zero-shot."""
         others = set(self.self_trained_pairs)
@@ -176,7 +184,12 @@ class ModelConfig:
         added = [pair for add_on in self.add_ons if not add_on.self_trained for pair in add_on.pairs]
         return tuple(map(TaskLanguagePair.parse, [*own, *added]))
 
-    @property
+    @cached_property
+    def labelled_keys(self) -> set[tuple[str, str]]:
+        """Task and language, in canonical form, of the labelled pairs."""
+        return {pair.key for pair in self.labelled_pairs}
+
+    @cached_property
     def trained_keys(self) -> set[tuple[str, str]]:
         """Task and language, in canonical form, of the pairs trained on."""
         return {TaskLanguagePair.parse(pair).key for pair in self.trained_pairs}
@@ -202,7 +215,7 @@ class ModelConfig:
 
     def trained(self, pair: TaskLanguagePair) -> Trained:
         """Which of its task's temperatures a pair has."""
-        return "seen" if group_of(pair, self.labelled_pairs) == "seen" else "zero_shot"
+        return "seen" if pair.key in self.labelled_keys else "zero_shot"
 
     def temperature(self, pair: TaskLanguagePair) -> float:
         """By what a pair's logits are divided for its confidences; where none was fitted as for seen pairs, else 1."""
@@ -219,7 +232,7 @@ class ModelConfig:
         learnt = {name for pair, name in self.corpora.items() if TaskLanguagePair.parse(pair).task == task}
         return corpus if corpus in learnt else None
 
-    @property
+    @cached_property
     def trained_tasks(self) -> set[str]:
         """The tasks of the model that some pair has trained; the heads of others are random. All if no pair is known:
         imported runs may not tell theirs."""
@@ -231,7 +244,7 @@ class ModelConfig:
         counts = Counter(task for task, _ in sorted(self.trained_keys))
         return ", ".join(f"{task} in {count}" for task, count in counts.items()) + " languages"
 
-    @property
+    @cached_property
     def trained_languages(self) -> set[str]:
         """The languages of the pairs trained on, in canonical form."""
         return {language for _, language in self.trained_keys}

@@ -470,7 +470,7 @@ class HyperX(nn.Module):
                 raise HyperXError(f"{task}: its head takes no labels beside its own: {', '.join(config.labels[task])}")
         layers, hidden_size = len(encoder_layers(self.encoder)), self.encoder.config.hidden_size
         options, languages = self.config.hypernetwork, self.config.languages
-        is_new = canonical(config.language) not in map(canonical, languages)
+        is_new = canonical(config.language) not in self.config.places
         add_on = AddOn(
             tasks=len(config.pairs),
             language_dim=options.language_embedding_dim,
@@ -641,9 +641,9 @@ class HyperX(nn.Module):
     def made_of(self, language: str) -> str:
         """What a language without training data reads, in words."""
         if self.hypernetwork is None or self.hypernetwork.source.similarity is None:
-            is_new = canonical(language) not in map(canonical, self.config.languages)
+            is_new = canonical(language) not in self.config.places
             return "the mean of the trained languages" if self.hypernetwork and is_new else self.config.stand_in
-        absent = canonical(language) not in map(canonical, self.config.languages)
+        absent = canonical(language) not in self.config.places
         if absent and typology.data_folder() is None:
             return f"the mean of the trained languages; {typology.WEIGHS}"
         has = self.config.add_on_of
@@ -657,7 +657,7 @@ class HyperX(nn.Module):
         similarity = None if self.hypernetwork is None else self.hypernetwork.source.similarity
         if similarity is None:
             return None
-        absent = {pair.key[1] for pair in pairs} - set(map(canonical, self.config.languages))
+        absent = {pair.key[1] for pair in pairs}.difference(self.config.places)
         if not absent:
             return None
         rows = similarity.new_zeros(len(pairs), len(self.config.languages))
@@ -682,9 +682,7 @@ class HyperX(nn.Module):
         problem = task_problem(self.config, pair.task) or language_problem(self.config, pair.language)
         if problem:
             raise HyperXError(problem)
-        known = list(map(canonical, self.config.languages))
-        language = canonical(pair.language)
-        return list(self.tasks).index(pair.task), known.index(language) if language in known else -1
+        return list(self.tasks).index(pair.task), self.config.places.get(canonical(pair.language), -1)
 
     @not_compiled
     def forward(

@@ -113,7 +113,7 @@ class Predictor:
             log.info("%s reads its add-on, which learnt these pairs from so many sentences: %s", language, learnt)
             if {*add_on.tasks} >= {*default_tasks(config)}:
                 return
-        if canonical(language) not in map(canonical, config.languages):
+        if canonical(language) not in config.places:
             log.warning("language %s is new to the model: it reads %s", language, made_of(language))
         elif not tasks:
             log.info("no training pair had %s: it reads %s", language, made_of(language))

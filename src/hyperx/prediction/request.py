@@ -28,7 +28,7 @@ def task_problem(config: ModelConfig, task: str) -> str | None:
 
 def language_problem(config: ModelConfig, language: str) -> str | None:
     """That a code names neither a language of the model nor any other; None if it does."""
-    if canonical(language) in map(canonical, config.languages) or is_language(language):
+    if canonical(language) in config.places or is_language(language):
         return None
     return f"{no_language(language, config.languages)} The model has {listing(config.languages, most=20)}."
 
