@@ -13,6 +13,7 @@ from pydantic import ConfigDict, Field
 
 from hyperx.languages import canonical
 from hyperx.pairs import Group, TaskLanguagePair
+from hyperx.processes import is_main
 
 # All activations of the Hugging Face library, and all of its schedules that need no further argument.
 Activation = Literal[
@@ -358,7 +359,7 @@ class ProgressOption:
     @property
     def silent(self) -> bool | None:
         """What hides bars; None: where there is no terminal."""
-        return self.disable_progress_bar or None
+        return self.disable_progress_bar or not is_main() or None
 
 
 @dataclass(frozen=True, kw_only=True)

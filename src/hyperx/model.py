@@ -6,7 +6,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from statistics import fmean
@@ -74,11 +74,13 @@ class ModelOutput:
         logits: those of the batch's task, in its own form, such as ``[B, T, labels]`` for tags; if rows are of several
             tasks, a mapping from each task to the logits of its rows, in their order.
         loss: if labels are given, the mean of the tasks' losses, each weighted by its share of the rows.
+        losses: of each task what its loss gives, from which this is made.
     """
 
     hidden: Tensor
     logits: Any
     loss: Tensor | None = None
+    losses: Mapping[str, Tensor] = field(default_factory=dict)
 
 
 class Named(nn.ModuleDict):
@@ -730,7 +732,7 @@ class HyperX(nn.Module):
         by_task: dict[str, list[int]] = {}
         for row, pair in enumerate(row_pairs):
             by_task.setdefault(pair.task, []).append(row)
-        given, logits, loss = _labels_by_task(labels, by_task), {}, None
+        given, logits, losses, loss = _labels_by_task(labels, by_task), {}, {}, None
         for task, own in by_task.items():
             wanted = given.get(task)
             if wanted is not None and not self.tasks[task].counts_labels:
@@ -742,12 +744,13 @@ class HyperX(nn.Module):
                 try:
                     if wanted.is_floating_point():
                         raise ValueError("they are no whole numbers")
-                    part = len(own) / len(row_pairs) * self.tasks[task].loss(logits[task], wanted)
+                    losses[task] = self.tasks[task].loss(logits[task], wanted)
+                    part = len(own) / len(row_pairs) * losses[task].sum()
                 except (ValueError, IndexError) as error:
                     found = f"{list(wanted.shape)}, {wanted.dtype}: {error}"
                     raise HyperXError(f"labels: expected label ids in the form of {task}; found {found}") from error
                 loss = part if loss is None else loss + part
-        return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss)
+        return ModelOutput(hidden, logits if len(logits) > 1 else next(iter(logits.values())), loss, losses)
 
 
 def load(folder: str | Path | None, options: RunOptions, add_ons: Sequence[Path] = ()) -> HyperX:

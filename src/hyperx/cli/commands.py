@@ -36,6 +36,7 @@ from hyperx.files import not_new
 from hyperx.languages import Language, canonical, is_language, known_languages
 from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair, parse_pairs
+from hyperx.processes import is_main
 from hyperx.tables import print_table, print_text
 
 if TYPE_CHECKING:
@@ -55,6 +56,8 @@ def train(config: TrainConfig) -> None:
     from hyperx.training.loop import train
 
     output_dir = train(config, plan)
+    if not is_main():
+        return
     print(f"Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt {output_dir}")
     settings = checkpoint.read_config(checkpoint.resolve(output_dir))
     if untrained := [task for task in settings.kinds if task not in settings.trained_tasks]:
@@ -91,7 +94,9 @@ def evaluate(config: EvaluateConfig) -> None:
     """Score a checkpoint and print the table."""
     from hyperx.evaluation.scoring import evaluate_checkpoint
 
-    scores = evaluate_checkpoint(config)
+    scores = evaluate_checkpoint(config, together=True)
+    if not is_main():
+        return
     print_table(f"Scores on the {config.split} split", *scores.table(), text_columns=2)
     if scores.tables is not None:
         others = f", with the scores of {scores.others} other pairs from before" if scores.others else ""

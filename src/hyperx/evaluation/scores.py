@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -19,6 +19,7 @@ from hyperx.files import read_json, taking_turns, write_json, write_text
 from hyperx.model import HyperX
 from hyperx.pairs import AVERAGE_NAMES, GROUPS, UNTRAINED, TaskLanguagePair, group_of, macro_averages
 from hyperx.prediction.predictor import Predictor
+from hyperx.processes import Processes
 from hyperx.tables import markdown_table
 from hyperx.tasks.base import Result, Scores, Task
 
@@ -105,6 +106,26 @@ def evaluate_pairs(
         scores = replace(scores, measures={**scores.measures, **errors})
         answers = [*zip(gold, results, strict=True)] if keep_answers else ()
         yield PairScores(pair, task, scores, len(gold), len(again), without, trained, style, answers=answers)
+
+
+def share(
+    splits: Mapping[TaskLanguagePair, EncodedSplit], processes: Processes
+) -> dict[TaskLanguagePair, EncodedSplit]:
+    """The pairs that this process scores. Each is scored by one, exactly as it would be without others; the largest
+    come first, each to the process with the fewest subwords."""
+    loads, own = [0] * processes.count, dict(splits)
+    for pair, split in sorted(splits.items(), key=lambda item: -len(item[1].ids)):
+        least = loads.index(min(loads))
+        loads[least] += len(split.ids)
+        if least != processes.number:
+            del own[pair]
+    return own
+
+
+def joined(own: Iterable[PairScores], splits: Iterable[TaskLanguagePair], processes: Processes) -> list[PairScores]:
+    """The scores of all processes, in the order of the splits."""
+    scores = {score.pair: score for score in chain(*processes.gathered(list(own)))}
+    return [scores[pair] for pair in splits]
 
 
 @dataclass(frozen=True, slots=True, repr=False)

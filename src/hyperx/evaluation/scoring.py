@@ -24,6 +24,7 @@ from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
 from hyperx.plan.options import data_spec, path_problems
 from hyperx.prediction.request import task_problem
+from hyperx.processes import ALONE, Processes, several
 from hyperx.tasks.registry import kinds_of
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
@@ -35,13 +36,14 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> Evaluation:
+def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None, *, together: bool = False) -> Evaluation:
     """Score a checkpoint and add the results to those in its folder, or in another one; or score a model.
 
     Args:
         config: the options.
         model: a model, whose results are only returned; its data is what it was trained with, if it comes from a
             checkpoint.
+        together: whether all processes of a launcher call this, and share the pairs.
 
     Raises:
         ConfigError: all problems with the options.
@@ -78,9 +80,14 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None) -> 
     from hyperx.evaluation.scores import add_results
     from hyperx.model import load
 
+    processes = ALONE
+    if together and several():
+        from accelerate import PartialState
+
+        processes = Processes(PartialState(cpu=config.no_cuda))
     model = load(folder, config, data.add_ons) if model is None else model
-    scores = replace(score_data(config, model, data), calibration=config.calibration)
-    if path is None:
+    scores = replace(score_data(config, model, data, processes=processes), calibration=config.calibration)
+    if path is None or processes.number:
         return scores
     try:
         every = add_results(path, scores, model.tasks, split=config.split, weights=weights)
@@ -211,24 +218,29 @@ def _find_data(
     return places, trained, named, spec.folder
 
 
-def score_data(config: ScoringOptions, model: HyperX, data: Data, *, keep_answers: bool = False) -> Evaluation:
+def score_data(
+    config: ScoringOptions, model: HyperX, data: Data, *, keep_answers: bool = False, processes: Processes = ALONE
+) -> Evaluation:
     """Score the requested pairs, or else all pairs of the model that have data; log scores that mean something else."""
-    from hyperx.evaluation.scores import Evaluation, evaluate_pairs, scoreless
+    from hyperx.evaluation.scores import Evaluation, evaluate_pairs, joined, scoreless, share
     from hyperx.plan.data import UNDEFINED
 
     split, labelled = config.split, model.config.labelled_pairs
-    splits, repeats = read_splits(config, model, data)
+    with processes.one_first():
+        splits, repeats = read_splits(config, model, data)
+    own = share(splits, processes)
     evaluated = evaluate_pairs(
         model,
-        splits,
+        own,
         batch_size=config.per_device_eval_batch_size,
         repeats=repeats,
         places=data.places,
         keep_answers=keep_answers,
     )
+    bar = tqdm(evaluated, total=len(own), desc="evaluating", unit="pair", disable=config.silent)
     scores = tuple(
         replace(score, place=data.places.record(score.pair, split), limit=config.max_eval_samples)
-        for score in tqdm(evaluated, total=len(splits), desc="evaluating", unit="pair", disable=config.silent)
+        for score in joined(bar, splits, processes)
     )
     for score in scores:
         if score.value is None:

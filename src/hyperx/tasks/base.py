@@ -168,8 +168,14 @@ class Task(ABC):
         label set, and the number T of subwords of the longest row of all tasks."""
 
     def loss(self, logits: Any, labels: Tensor) -> Tensor:
-        """The mean loss over what is labelled in a batch; zero if nothing is. By default the cross-entropy."""
+        """The mean loss over what is labelled in a batch; zero if nothing is. By default the cross-entropy. Of a head
+        with several classifiers the mean of each ``[classifiers]``: their sum is what is trained."""
         return cross_entropy(logits, labels)
+
+    def amounts(self, labels: Tensor) -> list[int]:
+        """Over how many labels each mean of :meth:`loss` is, given those of a batch: where several batches are of one
+        step, the mean is over the labels of all. By default all that are not ignored."""
+        return [int((labels != IGNORED).sum())]
 
     # Prediction and evaluation ----------------------------------------------------------------------------------------
 

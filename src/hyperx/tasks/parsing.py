@@ -162,9 +162,13 @@ class DependencyParsing(Task):
         return ParserHead(hidden_size=size, relations=len(labels), projections=projections, root=labels.index(ROOT))
 
     def loss(self, logits: ParserLogits, labels: Tensor) -> Tensor:
-        """Cross-entropy of the heads, plus that of the relations to the gold heads; each a mean over words."""
+        """Cross-entropy of the heads, and that of the relations to the gold heads; each a mean over words."""
         heads, relations = labels.unbind(dim=-1)
-        return cross_entropy(logits.possible, heads) + cross_entropy(logits.relations_to(heads.clamp(min=0)), relations)
+        of_relations = cross_entropy(logits.relations_to(heads.clamp(min=0)), relations)
+        return torch.stack([cross_entropy(logits.possible, heads), of_relations])
+
+    def amounts(self, labels: Tensor) -> list[int]:
+        return [int(count) for count in (labels != IGNORED).flatten(0, -2).sum(dim=0)]
 
     def labels(self, windows: Sequence[Window], length: int) -> Tensor:
         """Head and relation of each owned word ``[B, W, 2]``, heads counted within the window; ignored if the head is

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import logging
 import math
+import os
 import shutil
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
+from statistics import fmean
 from typing import Any
 
 import torch
-import torch.distributed
 from accelerate import Accelerator, DistributedDataParallelKwargs
 from pydantic import ConfigDict
 from tqdm.auto import tqdm
@@ -29,12 +32,13 @@ from hyperx.data.batch.windows import Subwords
 from hyperx.device import keep_freed_memory
 from hyperx.encoders.injection import checkpoint_activations
 from hyperx.errors import CheckpointError, ConfigError, HyperXError
-from hyperx.evaluation.scores import Evaluation, evaluate_pairs, scoreless, shown
+from hyperx.evaluation.scores import Evaluation, PairScores, evaluate_pairs, joined, scoreless, share, shown
 from hyperx.files import write_json, write_text
 from hyperx.model import HyperX
 from hyperx.plan.data import RunData, prepare
 from hyperx.plan.model import build_model
 from hyperx.plan.options import Plan, plan_run
+from hyperx.processes import ALONE, Processes
 from hyperx.tables import folded
 from hyperx.training.collate import Batch, Collator
 from hyperx.training.optimiser import make_optimizer, make_scheduler, print_modules, total_steps
@@ -84,24 +88,28 @@ def train(config: TrainConfig, plan: Plan | None = None) -> Path:
     options, output_dir = config.training, config.training.output_dir
     assert output_dir is not None
     accelerator = make_accelerator(options)
+    processes = Processes(accelerator)
     with checkpoint.locked(output_dir) if accelerator.is_main_process else nullcontext():
         if options.resume and (saved := checkpoint.checkpoints(output_dir)):
             then = checkpoint.read_json(saved[-1] / checkpoint.OPTIONS, dict[str, str])
             check_same(then, lasting_options(config), "option")
-        with accelerator.main_process_first():
+        with processes.one_first():
             data = prepare(plan)
         set_seed(options.seed)
         model = build_model(data)
         if options.gradient_checkpointing:
             checkpoint_activations(model.encoder)
-        run = TrainingRun(output_dir, accelerator, model, data)
+        run = TrainingRun(output_dir, accelerator, model, data, processes)
         run.begin()
         run.run()
     return output_dir
 
 
 def make_accelerator(options: TrainingOptions) -> Accelerator:
-    """Devices, processes, precision and loggers."""
+    """Devices, processes, precision and loggers; raises a HyperXError if the model is to be shared out."""
+    for name in ("FSDP", "DEEPSPEED", "MEGATRON_LM"):
+        if os.environ.get(f"ACCELERATE_USE_{name}", "false") == "true":
+            raise HyperXError(f"accelerate launch: {name} is not supported: every process holds the whole model")
     precision = "no"
     if options.fp16:
         if torch.cuda.is_available() and not options.no_cuda:
@@ -129,19 +137,22 @@ class TrainingRun:
         accelerator: devices, processes and precision.
         model: the model with its initial weights.
         data: the encoded splits, and the plan of the run.
+        processes: those that train together; by default this one alone.
     """
 
     # Set up -----------------------------------------------------------------------------------------------------------
 
-    def __init__(self, output_dir: Path, accelerator: Accelerator, model: HyperX, data: RunData) -> None:
+    def __init__(
+        self, output_dir: Path, accelerator: Accelerator, model: HyperX, data: RunData, processes: Processes = ALONE
+    ) -> None:
         config = self.config = data.plan.config
         self.output_dir, self.accelerator, self.data = output_dir, accelerator, data
         self.options = options = config.training
-        self.bare_model = model
-        self.fingerprint = fingerprint(data, accelerator.num_processes)
+        self.bare_model, self.processes = model, processes
+        self.fingerprint = fingerprint(data, self.processes.count)
         if accelerator.device.type == "cpu":
             keep_freed_memory()
-        rows = options.per_device_train_batch_size * accelerator.num_processes
+        rows = options.per_device_train_batch_size * self.processes.count
         self.batch_plan = BatchPlan(
             [split.lengths for split in data.train_splits], config.sampling, batch_size=rows, seed=options.seed
         )
@@ -162,9 +173,6 @@ class TrainingRun:
         self.parameters = [parameter for parameter in self.model.parameters() if parameter.requires_grad]
         # The encoder was loaded in evaluation mode; evaluation restores the mode that it found.
         self.model.train()
-        # Processes agree to end over the network of their CPUs, so that no GPU is waited for.
-        several = accelerator.num_processes > 1 and torch.distributed.is_initialized()
-        self.agreement = torch.distributed.new_group(backend="gloo") if several else None
         self.progress = Progress()
         self.losses: list[torch.Tensor] = []
         self.random: dict[str, torch.Tensor] | None = None
@@ -185,10 +193,11 @@ class TrainingRun:
                 shutil.rmtree(self.output_dir / TRACKER, ignore_errors=True)
             self.accelerator.init_trackers(TRACKER, config=lasting_options(self.config))
         # An earlier run is deleted only once this one is sure to begin.
-        with self.accelerator.main_process_first():
+        if main:
             if anew:
                 checkpoint.delete_run(self.output_dir)
             self.output_dir.mkdir(parents=True, exist_ok=True)
+        self.processes.gathered(None)
         if options.resume:
             self._resume()
 
@@ -262,6 +271,7 @@ class TrainingRun:
             raise
         if self.scoreless and main:
             log.warning("%s", self.scoreless)
+        self.processes.gathered(None)  # the last checkpoint is written
         self.accelerator.end_training()
 
     def _run(self, bar: tqdm[Any]) -> None:
@@ -291,48 +301,50 @@ class TrainingRun:
 
     def _end_if_told(self) -> None:
         """Raise Interrupted if this process was asked to end, or any of several, which all end at the same batch."""
-        number = interruption.told()
-        if self.agreement is not None:
-            number = int(self._reduced(torch.tensor(number), torch.distributed.ReduceOp.MAX))
-        if number:
+        if number := max(self.processes.gathered(interruption.told())):
             raise interruption.Interrupted(number)
 
-    def _reduced(self, tensor: torch.Tensor, operation: Any = None) -> torch.Tensor:
-        """Reduce a tensor on the CPU over all processes, in place; by default to its sum.
-
-        For a moment longer a thread of the process group holds the tensor, and needs the interpreter lock to let go of
-        it. The end of a run waits for that thread without releasing the lock, so here it is waited for until it has.
-        """
-        if self.agreement is not None:
-            # Looked up here: some builds of PyTorch have none of this.
-            torch.distributed.all_reduce(tensor, operation or torch.distributed.ReduceOp.SUM, group=self.agreement)
-            while tensor._use_count() > 1:  # type: ignore[attr-defined]
-                time.sleep(1e-4)
-        return tensor
+    def _look(self, *_: Any) -> None:
+        """The same in an evaluation, in which each process has pairs of its own."""
+        if number := self.processes.told(interruption.told()):
+            raise interruption.Interrupted(number)
 
     def _batches(self, start: int) -> Iterator[Batch]:
-        process, processes = self.accelerator.process_index, self.accelerator.num_processes
+        own = slice(self.processes.number, None, self.processes.count)
         for number, rows in enumerate(self.batch_plan.batches(start), start=start):
-            yield self.collate(rows[process::processes], number * processes + process)
+            yield self.collate(rows, number, own)
 
     def _step(self, batches: Iterator[Batch]) -> torch.Tensor:
-        """One optimiser step; returns its mean loss, still on the device.
+        """One optimiser step; returns its loss, still on the device: the mean over processes is that of the step.
+
+        The loss is that of one batch with all rows of the step, however they are shared between processes and batches:
+        of each task its share of the rows, times the mean over all that is labelled.
 
         Nothing here waits for a GPU: Python launches the next step while the GPU computes this one. So no value is read
         back from the device, and Python's work per step is kept small.
         """
         total = torch.zeros((), device=self.accelerator.device)
         several = self.options.gradient_accumulation_steps > 1
+        own = list(itertools.islice(batches, self.options.gradient_accumulation_steps))
+        amounts = itertools.chain(*self.processes.gathered([batch.amounts for batch in own]))
+        whole = sum(amounts, Counter[tuple[str, int]]())
+        # Gradients become means over processes and batches.
+        scale = len(own) * self.processes.count / sum(rows for (_, part), rows in whole.items() if not part)
         # An interrupted step is not saved in part: it is done again, with the same random numbers.
         self.random = random_state(self.accelerator.device) if several else None
-        for number in range(self.options.gradient_accumulation_steps):
+        for number, batch in enumerate(own):
             if number:
                 self._end_if_told()
-            batch = next(batches).to(self.accelerator.device)
+            batch = batch.to(self.accelerator.device)
             with self.accelerator.accumulate(self.model):
-                loss = self.model(
+                losses = self.model(
                     batch.pairs, batch.input_ids, batch.attention_mask, words=batch.words, labels=batch.labels
-                ).loss
+                ).losses
+                loss = torch.zeros_like(total)
+                for task, means in losses.items():
+                    for part, mean in enumerate(means.reshape(-1), start=1):
+                        share_of_mean = batch.amounts[task, part] / max(whole[task, part], 1)
+                        loss = loss + scale * whole[task, 0] * share_of_mean * mean
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients and self.options.max_grad_norm > 0:
                     self.accelerator.clip_grad_norm_(self.parameters, self.options.max_grad_norm)
@@ -344,7 +356,7 @@ class TrainingRun:
         return total / self.options.gradient_accumulation_steps
 
     def _log_losses(self, bar: tqdm[Any]) -> None:
-        mean = self._reduced(torch.stack(self.losses).mean().cpu()).item() / self.accelerator.num_processes
+        mean = fmean(self.processes.gathered(torch.stack(self.losses).mean().item()))
         self.losses.clear()
         if not math.isfinite(mean):
             raise self._diverged(f"the loss is {mean}")
@@ -374,10 +386,16 @@ class TrainingRun:
         Of equal averages the latest counts as best: at first an F1 may stay at 0 for a while.
         """
         progress = self.progress
-        with self.bare_model.register_forward_pre_hook(lambda *_: self._end_if_told()):
-            size = self.options.per_device_eval_batch_size
-            places = self.data.plan.data
-            scores = list(evaluate_pairs(self.bare_model, self.data.eval_splits, batch_size=size, places=places))
+        splits, own = self.data.eval_splits, list[PairScores]()
+        with self.bare_model.register_forward_pre_hook(self._look), suppress(interruption.Interrupted):
+            size, places, mine = (
+                self.options.per_device_eval_batch_size,
+                self.data.plan.data,
+                share(splits, self.processes),
+            )
+            own += evaluate_pairs(self.bare_model, mine, batch_size=size, places=places)
+        self._end_if_told()
+        scores = joined(own, splits, self.processes)
         progress.evaluation_due = False
         averages = Evaluation(tuple(scores), self.bare_model.config.labelled_pairs).averages
         self._log({f"dev_{score.pair}": score.value for score in scores} | {f"dev_{k}": v for k, v in averages.items()})
@@ -408,19 +426,15 @@ class TrainingRun:
         """Write the checkpoint of this step, name the best, delete those beyond the limit."""
         folder = self.output_dir / f"checkpoint-{self.progress.step}"
         # Each process draws random numbers for its own rows.
-        own, processes = self.random or random_state(self.accelerator.device), self.accelerator.num_processes
-        gathered = {device: state.new_zeros(processes, len(state)) for device, state in own.items()}
-        for device, states in gathered.items():
-            states[self.accelerator.process_index] = own[device]
-            self._reduced(states)
-        random = {one: {device: states[one].clone() for device, states in gathered.items()} for one in range(processes)}
+        random = dict(enumerate(self.processes.gathered(self.random or random_state(self.accelerator.device))))
+        losses = self.processes.gathered([loss.item() for loss in self.losses])
         if not self.accelerator.is_main_process:
             return
         if not (folder / checkpoint.CONFIG).is_file():
             optimizer, scaler = self.optimizer.state_dict(), self.accelerator.scaler
             state = {
                 "progress": asdict(self.progress),
-                "losses": [loss.item() for loss in self.losses],
+                "losses": [*itertools.chain(*zip(*losses, strict=True))],
                 "moments": optimizer["state"],
                 "groups": optimizer["param_groups"],
                 "scheduler": self.scheduler.state_dict(),
@@ -446,7 +460,7 @@ class TrainingRun:
         cpu = f"{torch.get_num_threads()} threads of a CPU"
         device = torch.cuda.get_device_name() if self.accelerator.device.type == "cuda" else cpu
         took = round(self.seconds_before + time.monotonic() - self.started, 1)
-        write_json(folder / checkpoint.RUN, asdict(checkpoint.Run(device, self.accelerator.num_processes, took)))
+        write_json(folder / checkpoint.RUN, asdict(checkpoint.Run(device, self.processes.count, took)))
         checkpoint.save_state(folder, state)
 
     def _name_best(self) -> None:
@@ -490,14 +504,15 @@ class TrainingRun:
                 self.scheduler.load_state_dict(state.scheduler)
                 if state.scaler and self.accelerator.scaler is not None:
                     self.accelerator.scaler.load_state_dict(state.scaler)
-                random = state.random[self.accelerator.process_index]
+                random = state.random[self.processes.number]
                 torch.set_rng_state(random["cpu"])
                 if "cuda" in random and device.type == "cuda":
                     torch.cuda.set_rng_state(random["cuda"], device)
             except (LookupError, RuntimeError, TypeError, ValueError) as error:
                 raise CheckpointError(f"{last / checkpoint.STATE} does not fit this run: {error}") from error
             self.progress = state.progress
-            self.losses = [torch.tensor(loss, device=device) for loss in state.losses]
+            own = slice(self.processes.number, None, self.processes.count)
+            self.losses = [torch.tensor(loss, device=device) for loss in state.losses[own]]
             if (last / checkpoint.RUN).is_file():
                 self.seconds_before = checkpoint.read_json(last / checkpoint.RUN, checkpoint.Run).seconds
             log.info("resuming from %s", last)

@@ -1,0 +1,109 @@
+"""The processes that a launcher such as torchrun has started: which one this is, and what all of them agree on."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import pickle
+import sys
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+# PyTorch is imported where it is needed: messages do not wait for it.
+if TYPE_CHECKING:
+    from accelerate import Accelerator, PartialState
+    from torch import Tensor
+
+T = TypeVar("T")
+_COUNT = itertools.count()
+
+
+def several() -> bool:
+    """Whether a launcher has started this process and others."""
+    return os.environ.get("WORLD_SIZE", "1") != "1"
+
+
+def is_main() -> bool:
+    """Whether this is the process that shows and writes what all do."""
+    return not several() or os.environ.get("RANK") == "0"
+
+
+def tells_why() -> bool:
+    """Whether this process says why a command ends: of several the first that has to end, which the others follow.
+    Before they know each other it is the first of each machine."""
+    distributed: Any = sys.modules.get("torch.distributed")
+    if several() and distributed is not None and distributed.is_initialized():
+        try:
+            return bool(_store().compare_set("hyperx ends", "", os.environ["RANK"]).decode() == os.environ["RANK"])
+        except RuntimeError:  # the process that keeps the store has ended, and said why
+            return False
+    return not several() or os.environ.get("LOCAL_RANK") == "0"
+
+
+def _store() -> Any:
+    from torch.distributed.distributed_c10d import _get_default_store
+
+    return _get_default_store()
+
+
+class Processes:
+    """All processes of a command, or this one alone. They agree over the network of CPUs, so that no GPU is waited for.
+    All must call the same in the same order, but for :meth:`told`."""
+
+    def __init__(self, state: Accelerator | PartialState | None = None) -> None:
+        self.number: int = 0 if state is None else state.process_index
+        self.count: int = 1 if state is None else state.num_processes
+        self._group, self._told = None, f"hyperx is told {next(_COUNT)}"
+        if self.count > 1:
+            from torch.distributed import new_group
+
+            self._group = new_group(backend="gloo", timeout=timedelta(days=30))  # one may read data for hours
+
+    def gathered(self, value: T) -> list[T]:
+        """What each process gives."""
+        if self._group is None:
+            return [value]
+        import torch
+
+        own, sizes = pickle.dumps(value), torch.zeros(self.count, dtype=torch.int64)
+        sizes[self.number] = len(own)
+        every = torch.zeros(self.count, int(self._summed(sizes).max()), dtype=torch.uint8)
+        every[self.number, : len(own)] = torch.frombuffer(bytearray(own), dtype=torch.uint8)
+        return [pickle.loads(row.numpy()) for row in self._summed(every)]
+
+    def _summed(self, tensor: Tensor) -> Tensor:
+        """The sum of a tensor over all processes, in place.
+
+        For a moment longer a thread of the process group holds the tensor, and needs the interpreter lock to let go of
+        it. The end of a run waits for that thread without releasing the lock, so here it is waited for until it has.
+        """
+        from torch.distributed import all_reduce
+
+        all_reduce(tensor, group=self._group)
+        while tensor._use_count() > 1:  # type: ignore[attr-defined]
+            time.sleep(1e-4)
+        return tensor
+
+    @contextmanager
+    def one_first(self) -> Iterator[None]:
+        """Let the first process of each machine do something before the others, which find what it has cached."""
+        first = os.environ.get("LOCAL_RANK", "0") == "0"
+        if not first:
+            self.gathered(None)
+        yield
+        if first:
+            self.gathered(None)
+
+    def told(self, number: int) -> int:
+        """The number of the signal that this process was told to end by, or else another one: nobody is waited for."""
+        if self._group is not None and number:
+            _store().set(self._told, str(number))
+        elif self._group is not None and _store().check([self._told]):
+            return int(_store().get(self._told))
+        return number
+
+
+ALONE = Processes()
