@@ -1,10 +1,11 @@
 """How far a run of two processes is from a run of one, as `docs/processes.md` tells.
 
-    python benchmarks/processes.py [--steps 100] [--batch 8] [--double] [--tasks pos mlm]
+    python benchmarks/processes.py [--steps 100] [--batch 8] [--double | --threads] [--tasks pos mlm]
 
 Each kind of task is trained on the sample corpus, in the default encoder, by one process and by two, which share the
 same batches; with one batch in a step and with two. Dropout is off, as each process draws its own. With ``--double``
-all is computed in 64 bits.
+all is computed in 64 bits. ``--threads`` compares one process with another on two threads instead: how far rounding
+alone leads.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ def build(data: RunData, *, double: bool) -> HyperX:
     return model.double() if double else model
 
 
-def launch(words: list[str], processes: int) -> None:
+def launch(words: list[str], processes: int, threads: int = 1) -> None:
     """Run a command in forked processes, as `torchrun` does."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
@@ -49,6 +50,7 @@ def launch(words: list[str], processes: int) -> None:
     for rank in map(str, range(processes)):
         child = os.fork()
         if not child:
+            torch.set_num_threads(threads)
             if processes > 1:
                 os.environ.update(place, RANK=rank, LOCAL_RANK=rank, WORLD_SIZE=str(processes))
             os.dup2(os.open("messages", os.O_WRONLY | os.O_APPEND | os.O_CREAT), 1)
@@ -74,10 +76,10 @@ def compare(tasks: list[str], batches: int, options: argparse.Namespace) -> str:
     words += ["--max_train_steps", str(options.steps), "--save_steps", str(options.steps), "--logging_steps", "1"]
     words += ["--gradient_accumulation_steps", str(batches), "--tasks", *tasks]
     losses, weights = [], []
-    for processes in (1, 2):
-        run = Path(f"run-{processes}")
+    for processes, threads in ((1, 1), (1, 2) if options.threads else (2, 1)):
+        run = Path(f"run-{processes}-{threads}")
         size = ["--per_device_train_batch_size", str(options.batch // processes)]
-        launch([*words, *size, "--output_dir", str(run)], processes)
+        launch([*words, *size, "--output_dir", str(run)], processes, threads)
         losses.append([json.loads(line)["loss"] for line in (run / "log.jsonl").read_text().splitlines()])
         weights.append(load_file(run / f"checkpoint-{options.steps}" / "model.safetensors"))
     of_losses = [abs(one - two) for one, two in zip(*losses, strict=True)]
@@ -92,9 +94,12 @@ if __name__ == "__main__":
     parser.add_argument("--steps", type=int, default=100)
     parser.add_argument("--batch", type=int, default=8, help="sentences of a batch, in all")
     parser.add_argument("--double", action="store_true")
+    parser.add_argument("--threads", action="store_true")
     parser.add_argument("--tasks", nargs="*", help="one row, with these together; by default a row for each kind")
     options = parser.parse_args()
-    torch.set_num_threads(1)
+    if options.double:
+        torch.set_default_dtype(torch.float64)
+        torch.Tensor.float = torch.Tensor.double  # type: ignore[method-assign]
     loop.build_model = lambda data: build(data, double=options.double)
     print("| tasks | batches | loss: first step | largest of all | loss at the end | weights | largest weight |")
     print("| --- | ---: | ---: | ---: | ---: | ---: | ---: |", flush=True)
