@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
+import logging
 import os
 import pickle
 import sys
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 T = TypeVar("T")
-_COUNT = itertools.count()
+_TOLD = "hyperx is told to end by the signal"
 
 
 def several() -> bool:
@@ -27,20 +27,39 @@ def several() -> bool:
 
 
 def is_main() -> bool:
-    """Whether this is the process that shows and writes what all do."""
+    """Whether this process shows and writes what all do."""
     return not several() or os.environ.get("RANK") == "0"
 
 
-def tells_why() -> bool:
-    """Whether this process says why a command ends: of several the first that has to end, which the others follow.
-    Before they know each other it is the first of each machine."""
+@contextmanager
+def together() -> Iterator[None]:
+    """Let the main process show what all do; and if they have to end, the first that knows say why."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    if not is_main():
+        logging.disable()
+        os.dup2(nowhere, 1)
+    if several():
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each advises what no batch of several tasks can do
+    try:
+        yield
+    except BaseException:
+        if several() and not _tells_why():
+            os.dup2(nowhere, 2)
+        raise
+    finally:
+        os.close(nowhere)
+
+
+def _tells_why() -> bool:
     distributed: Any = sys.modules.get("torch.distributed")
-    if several() and distributed is not None and distributed.is_initialized():
+    if distributed is not None and distributed.is_initialized():
         try:
             return bool(_store().compare_set("hyperx ends", "", os.environ["RANK"]).decode() == os.environ["RANK"])
         except RuntimeError:  # the process that keeps the store has ended, and said why
             return False
-    return not several() or os.environ.get("LOCAL_RANK") == "0"
+    if os.environ.get("LOCAL_RANK") != "0":
+        time.sleep(10)  # usually the first of the machine finds the same, and the launcher ends this one meanwhile
+    return True
 
 
 def _store() -> Any:
@@ -50,20 +69,19 @@ def _store() -> Any:
 
 
 class Processes:
-    """All processes of a command, or this one alone. They agree over the network of CPUs, so that no GPU is waited for.
-    All must call the same in the same order, but for :meth:`told`."""
+    """All processes of a command, or this one alone. They agree over the network of CPUs: no GPU is waited for."""
 
     def __init__(self, state: Accelerator | PartialState | None = None) -> None:
         self.number: int = 0 if state is None else state.process_index
         self.count: int = 1 if state is None else state.num_processes
-        self._group, self._told = None, f"hyperx is told {next(_COUNT)}"
+        self._group = None
         if self.count > 1:
             from torch.distributed import new_group
 
             self._group = new_group(backend="gloo", timeout=timedelta(days=30))  # one may read data for hours
 
     def gathered(self, value: T) -> list[T]:
-        """What each process gives."""
+        """What each process gives; all wait for it."""
         if self._group is None:
             return [value]
         import torch
@@ -98,11 +116,11 @@ class Processes:
             self.gathered(None)
 
     def told(self, number: int) -> int:
-        """The number of the signal that this process was told to end by, or else another one: nobody is waited for."""
-        if self._group is not None and number:
-            _store().set(self._told, str(number))
-        elif self._group is not None and _store().check([self._told]):
-            return int(_store().get(self._told))
+        """The signal that this process was told to end by, or any other: none is waited for."""
+        if self.count > 1 and number:
+            _store().set(_TOLD, str(number))
+        elif self.count > 1 and _store().check([_TOLD]):
+            return int(_store().get(_TOLD))
         return number
 
 

@@ -9,11 +9,12 @@ import os
 import signal
 import sys
 from collections.abc import Sequence
+from contextlib import nullcontext
 from typing import get_type_hints
 
 from hyperx.errors import HyperXError, UsageError, did_you_mean
 from hyperx.interruption import ending_at_once
-from hyperx.processes import is_main, several, tells_why
+from hyperx.processes import together
 
 COMMANDS = {
     "train": "train one hypernetwork on task–language pairs",
@@ -55,8 +56,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     words = list(sys.argv[1:] if arguments is None else arguments)
     codecs.register_error("hyperx", _in_ascii)
     os.environ.setdefault("PYDANTIC_DISABLE_PLUGINS", "1")  # it would look through all installed packages for some
-    if several():
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # each process would advise what heads cannot have
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper) and stream.errors in ("strict", "backslashreplace"):
             stream.reconfigure(errors="hyperx")
@@ -87,35 +86,28 @@ def _in_ascii(error: UnicodeError) -> tuple[str | bytes, int]:
 
 def run(command: str, arguments: Sequence[str]) -> int:
     """Run one command, printing errors that a user can fix without a traceback."""
-    alone = command not in ("train", "evaluate", "adapt")  # others leave the processes of a launcher to each other
     try:
-        with ending_at_once(command):
+        # Other commands do not work together: each process of a launcher is one of its own.
+        with together() if command in ("train", "evaluate", "adapt") else nullcontext(), ending_at_once(command):
             own = command if command in ("predict", "serve", "demo") else "commands"
             work = getattr(importlib.import_module(f"hyperx.cli.{own}"), command.replace("-", "_"))
             from hyperx.cli.options import parse, start_logging
 
             config = parse(get_type_hints(work)["config"], arguments, command)
-            start_logging(alone or is_main())
+            start_logging()
             work(config)
             sys.stdout.flush()
     except HyperXError as error:
         from hyperx.tables import print_text
 
-        if alone or tells_why():
-            print_text(f"hyperx {command}: {error}", error=True)
+        print_text(f"hyperx {command}: {error}", error=True)
         return 2 if isinstance(error, UsageError) else 1
     except BrokenPipeError:  # the reader of the output is gone (`| head`): buffered output has nowhere to go
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except OSError as error:  # a full disk, or no permission, wherever it is noticed
-        if alone or tells_why():
-            print(f"hyperx {command}: {error}", file=sys.stderr)
+        print(f"hyperx {command}: {error}", file=sys.stderr)
         return 1
     except KeyboardInterrupt as error:
-        if alone or tells_why():
-            print(f"hyperx {command}: interrupted", file=sys.stderr)
+        print(f"hyperx {command}: interrupted", file=sys.stderr)
         return 128 + int(getattr(error, "number", signal.SIGINT))
-    except Exception:
-        if alone or tells_why():
-            raise
-        return 1
     return 0

@@ -56,7 +56,7 @@ def train(config: TrainConfig) -> None:
     from hyperx.training.loop import train
 
     output_dir = train(config, plan)
-    if not is_main():
+    if not is_main():  # another machine may not see the folder
         return
     print(f"Trained. Evaluate it on all pairs with: hyperx evaluate --eval_ckpt {output_dir}")
     settings = checkpoint.read_config(checkpoint.resolve(output_dir))
@@ -95,8 +95,6 @@ def evaluate(config: EvaluateConfig) -> None:
     from hyperx.evaluation.scoring import evaluate_checkpoint
 
     scores = evaluate_checkpoint(config, together=True)
-    if not is_main():
-        return
     print_table(f"Scores on the {config.split} split", *scores.table(), text_columns=2)
     if scores.tables is not None:
         others = f", with the scores of {scores.others} other pairs from before" if scores.others else ""

@@ -172,9 +172,8 @@ def help_texts(kind: type[Any]) -> dict[str, str]:
     return texts
 
 
-def start_logging(shown: bool = True) -> None:
-    """Show the package's log on standard error, folded for a terminal, where progress bars make way for it;
-    not where another process shows its own."""
+def start_logging() -> None:
+    """Show the package's log on standard error, folded for a terminal, where progress bars make way for it."""
     from tqdm import tqdm
 
     class AboveBars(logging.StreamHandler[Any]):
@@ -189,4 +188,4 @@ def start_logging(shown: bool = True) -> None:
     handler.setFormatter(logging.Formatter("%(asctime)s %(message)s", "%X"))
     logger = logging.getLogger("hyperx")
     logger.handlers[:] = [handler]
-    logger.setLevel(logging.INFO if shown else logging.CRITICAL)
+    logger.setLevel(logging.INFO)

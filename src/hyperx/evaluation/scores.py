@@ -111,15 +111,9 @@ def evaluate_pairs(
 def share(
     splits: Mapping[TaskLanguagePair, EncodedSplit], processes: Processes
 ) -> dict[TaskLanguagePair, EncodedSplit]:
-    """The pairs that this process scores. Each is scored by one, exactly as it would be without others; the largest
-    come first, each to the process with the fewest subwords."""
-    loads, own = [0] * processes.count, dict(splits)
-    for pair, split in sorted(splits.items(), key=lambda item: -len(item[1].ids)):
-        least = loads.index(min(loads))
-        loads[least] += len(split.ids)
-        if least != processes.number:
-            del own[pair]
-    return own
+    """The pairs that this process scores, each exactly as if it was alone: the processes take turns, by size."""
+    order = sorted(splits, key=lambda pair: -len(splits[pair].ids))
+    return {pair: splits[pair] for pair in order[processes.number :: processes.count]}
 
 
 def joined(own: Iterable[PairScores], splits: Iterable[TaskLanguagePair], processes: Processes) -> list[PairScores]:

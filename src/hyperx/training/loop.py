@@ -315,10 +315,10 @@ class TrainingRun:
             yield self.collate(rows, number, own)
 
     def _step(self, batches: Iterator[Batch]) -> torch.Tensor:
-        """One optimiser step; returns its loss, still on the device: the mean over processes is that of the step.
+        """One optimiser step; returns its loss, still on the device, of which the mean over processes is to be taken.
 
-        The loss is that of one batch with all rows of the step, however they are shared between processes and batches:
-        of each task its share of the rows, times the mean over all that is labelled.
+        It is that of one batch with all rows of the step, however processes and batches share them: for each task its
+        share of the rows, times the mean over all that is labelled.
 
         Nothing here waits for a GPU: Python launches the next step while the GPU computes this one. So no value is read
         back from the device, and Python's work per step is kept small.
@@ -332,10 +332,9 @@ class TrainingRun:
         scale = len(own) * self.processes.count / sum(rows for (_, part), rows in whole.items() if not part)
         # An interrupted step is not saved in part: it is done again, with the same random numbers.
         self.random = random_state(self.accelerator.device) if several else None
-        for number, batch in enumerate(own):
+        for number, batch in enumerate(one.to(self.accelerator.device) for one in own):
             if number:
                 self._end_if_told()
-            batch = batch.to(self.accelerator.device)
             with self.accelerator.accumulate(self.model):
                 losses = self.model(
                     batch.pairs, batch.input_ids, batch.attention_mask, words=batch.words, labels=batch.labels
@@ -343,8 +342,8 @@ class TrainingRun:
                 loss = torch.zeros_like(total)
                 for task, means in losses.items():
                     for part, mean in enumerate(means.reshape(-1), start=1):
-                        share_of_mean = batch.amounts[task, part] / max(whole[task, part], 1)
-                        loss = loss + scale * whole[task, 0] * share_of_mean * mean
+                        share_of_labels = batch.amounts[task, part] / max(whole[task, part], 1)
+                        loss = loss + scale * whole[task, 0] * share_of_labels * mean
                 self.accelerator.backward(loss)
                 if self.accelerator.sync_gradients and self.options.max_grad_norm > 0:
                     self.accelerator.clip_grad_norm_(self.parameters, self.options.max_grad_norm)
@@ -388,12 +387,8 @@ class TrainingRun:
         progress = self.progress
         splits, own = self.data.eval_splits, list[PairScores]()
         with self.bare_model.register_forward_pre_hook(self._look), suppress(interruption.Interrupted):
-            size, places, mine = (
-                self.options.per_device_eval_batch_size,
-                self.data.plan.data,
-                share(splits, self.processes),
-            )
-            own += evaluate_pairs(self.bare_model, mine, batch_size=size, places=places)
+            size, places = self.options.per_device_eval_batch_size, self.data.plan.data
+            own += evaluate_pairs(self.bare_model, share(splits, self.processes), batch_size=size, places=places)
         self._end_if_told()
         scores = joined(own, splits, self.processes)
         progress.evaluation_due = False
