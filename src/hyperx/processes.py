@@ -42,24 +42,26 @@ def together() -> Iterator[None]:
         os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each advises what no batch of several tasks can do
     try:
         yield
-    except BaseException:
-        if several() and not _tells_why():
+    except BaseException as error:
+        if several() and not _tells_why(error):
             os.dup2(nowhere, 2)
         raise
     finally:
         os.close(nowhere)
 
 
-def _tells_why() -> bool:
+def _tells_why(error: BaseException) -> bool:
     distributed: Any = sys.modules.get("torch.distributed")
     if distributed is not None and distributed.is_initialized():
         try:
             return bool(_store().compare_set("hyperx ends", "", os.environ["RANK"]).decode() == os.environ["RANK"])
         except RuntimeError:  # the process that keeps the store has ended, and said why
             return False
-    if os.environ.get("LOCAL_RANK") != "0":
+    first = os.environ.get("LOCAL_RANK") == "0"
+    if not first and not isinstance(error, KeyboardInterrupt):
         time.sleep(10)  # usually the first of the machine finds the same, and the launcher ends this one meanwhile
-    return True
+        return True
+    return first
 
 
 def _store() -> Any:
