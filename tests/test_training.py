@@ -358,20 +358,20 @@ def test_schedules(name: Scheduler, steps: int, warmup: int | None, expected: li
 
 
 @pytest.mark.parametrize("start", [0, 3])
-def test_processes_share_the_rows_of_every_batch_and_draw_each_their_own(start: int) -> None:
+def test_processes_share_the_rows_of_every_batch(start: int) -> None:
     plan = BatchPlan([np.arange(3, 43)], SamplingOptions(), batch_size=6, seed=1)
 
     def batches(process: int) -> list[Any]:
-        accelerator = SimpleNamespace(process_index=process, num_processes=2)
-        run: Any = SimpleNamespace(batch_plan=plan, collate=lambda *given: given, accelerator=accelerator)
+        processes = SimpleNamespace(number=process, count=2)
+        run: Any = SimpleNamespace(batch_plan=plan, collate=lambda *given: given, processes=processes)
         return list(itertools.islice(training.TrainingRun._batches(run, start), 4))
 
-    first, second = batches(0), batches(1)
-    for (own, _), (others, _), whole in zip(first, second, plan.batches(start), strict=False):
-        assert len(own) == len(others) == 3
-        assert sorted([*own, *others]) == sorted(whole)
-    # What tasks draw for a batch follows from its number: it is another in each process, and goes on when resumed.
-    assert sorted(number for _, number in first + second) == list(range(2 * start, 2 * start + 8))
+    for first, second, whole in zip(batches(0), batches(1), plan.batches(start), strict=False):
+        assert first[:2] == second[:2] == (whole, first[1])
+        assert len(whole[first[2]]) == len(whole[second[2]]) == 3
+        assert sorted([*whole[first[2]], *whole[second[2]]]) == sorted(whole)
+    # What tasks draw for a batch follows from its number, which goes on when resumed.
+    assert [number for _, number, _ in batches(0)] == list(range(start, start + 4))
 
 
 # Resuming -------------------------------------------------------------------------------------------------------------

@@ -377,11 +377,11 @@ class TrainingOptions(ProgressOption):
     num_train_epochs: Positive | None = None
     """Passes over the training data; max_train_steps wins if both are given."""
     per_device_train_batch_size: Count = 32
-    """Sentences in a training batch."""
+    """Sentences in a training batch, of each process if several train."""
     per_device_eval_batch_size: Count = 32
     """Sentences in an evaluation batch."""
     gradient_accumulation_steps: Count = 1
-    """Batches per optimiser step; their losses are averaged."""
+    """Batches per optimiser step, which is that of one batch so many times as large."""
     learning_rate: Positive = 1e-3
     """Peak learning rate."""
     encoder_learning_rate_scale: NotNegative = 0.2

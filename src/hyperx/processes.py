@@ -80,7 +80,7 @@ class Processes:
         if self.count > 1:
             from torch.distributed import new_group
 
-            self._group = new_group(backend="gloo", timeout=timedelta(days=30))  # one may read data for hours
+            self._group = new_group(backend="gloo", timeout=timedelta(hours=12))  # one may read data for long
 
     def gathered(self, value: T) -> list[T]:
         """What each process gives; all wait for it."""
