@@ -34,20 +34,20 @@ def is_main() -> bool:
 @contextmanager
 def together() -> Iterator[None]:
     """Let the main process show what all do; and if they have to end, the first that knows say why."""
+    if not several():
+        yield
+        return
+    os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each advises what no batch of several tasks can do
     nowhere = os.open(os.devnull, os.O_WRONLY)
     if not is_main():
         logging.disable()
         os.dup2(nowhere, 1)
-    if several():
-        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")  # else each advises what no batch of several tasks can do
     try:
         yield
     except BaseException as error:
-        if several() and not _tells_why(error):
+        if not _tells_why(error):
             os.dup2(nowhere, 2)
         raise
-    finally:
-        os.close(nowhere)
 
 
 def _tells_why(error: BaseException) -> bool:
