@@ -28,10 +28,10 @@ from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Predictor
 from hyperx.training.loop import TrainingRun
-from tiny import randomise, tiny_batch, tiny_model
+from tiny import randomise, tiny_batch, tiny_encoder, tiny_model
 
 IDS, MASK = tiny_batch([6, 4])
-GERMAN = AddOnConfig(language="de", pairs={"pos#de": 5, "ner#de": 3}, rank=2)
+GERMAN = AddOnConfig(language="de", pairs={"pos#de": 5, "ner#de": 3}, rank=2, layer_rank=2)
 
 
 def randomised(add_on: AddOn) -> None:
@@ -79,6 +79,36 @@ def test_the_adapters_are_those_of_the_equations() -> None:
         torch.testing.assert_close(found.up_bias, base.up_bias)
 
 
+def test_the_layers_are_changed_by_matrices_of_low_rank() -> None:
+    model, plain = tiny_model(), tiny_model()
+    model.learn_language(GERMAN)
+    add_on, inputs, outputs = model.add_ons["de"], 0, 0
+    with torch.no_grad():
+        add_on.layer_out.normal_()
+        for module in plain.encoder.encoder.layer.modules():
+            if isinstance(module, torch.nn.Linear):
+                into = ROW_PACE * add_on.layer_in[:, inputs : inputs + module.in_features]
+                out = ROW_PACE * add_on.layer_out[outputs : outputs + module.out_features]
+                module.weight += out @ into
+                inputs, outputs = inputs + module.in_features, outputs + module.out_features
+        assert (inputs, outputs) == (add_on.layer_in.shape[1], len(add_on.layer_out))
+        for pair in ("pos#de", "ner#de"):
+            torch.testing.assert_close(model(pair, IDS, MASK).logits, plain(pair, IDS, MASK).logits)
+
+
+@pytest.mark.parametrize("family", ["albert", "deberta-v2", "distilbert", "modernbert", "mt5", "xlm-roberta"])
+def test_the_layers_of_any_family_are_changed_row_by_row(family: str) -> None:
+    model, plain = (make(encoder=tiny_encoder(family)) for make in (learnt, tiny_model))
+    plain.load_state_dict(model.state_dict(), strict=False)
+    ids, mask = tiny_batch([6, 6])
+    with torch.no_grad():
+        mixed = model(["pos#en", "pos#de"], ids, mask).logits
+        assert mixed[:1].equal(plain(["pos#en", "pos#de"], ids, mask).logits[:1])
+        torch.testing.assert_close(mixed[1:], model("pos#de", ids[1:], mask[1:]).logits)
+        without = replace(GERMAN, layer_rank=0)
+        assert not mixed[1:].allclose(learnt(without, encoder=tiny_encoder(family))("pos#de", ids[1:], mask[1:]).logits)
+
+
 def test_the_head_is_changed_for_the_language_alone() -> None:
     model, plain = tiny_model(), tiny_model()
     model.learn_language(GERMAN)
@@ -93,7 +123,7 @@ def test_the_head_is_changed_for_the_language_alone() -> None:
 
 
 def test_other_languages_and_tasks_stay_bit_equal_also_beside_it_in_a_batch() -> None:
-    model, plain = learnt(AddOnConfig(language="de", pairs={"pos#de": 5}, rank=2)), tiny_model()
+    model, plain = learnt(AddOnConfig(language="de", pairs={"pos#de": 5}, rank=2, layer_rank=1)), tiny_model()
     pairs = ["ner#en", "pos#tr", "ner#de", "pos#en"]
     with torch.no_grad():
         for one in pairs:
@@ -121,11 +151,12 @@ def test_only_the_add_on_is_trained() -> None:
     add_on = model.add_ons["de"]
     assert add_on.shift.grad.abs().sum() > 0
     assert add_on.down_out.grad.abs().sum((1, 2, 3)).min() > 0
+    assert add_on.layer_out.grad.abs().sum() > 0
 
 
 def test_a_shift_alone_may_be_stored_in_8_bits_and_in_half_precision(encoder: Path, tmp_path: Path) -> None:
     model = toy_model(encoder, tmp_path / "model")
-    model.learn_language(replace(GERMAN, rank=0))
+    model.learn_language(replace(GERMAN, rank=0, layer_rank=0))
     randomised(model.add_ons["de"])
     model.learns = None
     model.save_pretrained(tmp_path / "small", bits=8)
@@ -256,7 +287,7 @@ def test_damage_is_told(written: tuple[Path, Path], tmp_path: Path) -> None:
     broken: dict[str, Callable[[Path], object]] = {
         "cannot read": lambda path: path.unlink(),
         "is no add-on, or damaged": lambda path: path.write_bytes(file.read_bytes()[:90]),
-        "expected an add-on of format 1": lambda path: save_file(tensors, path),
+        "expected an add-on of format 2": lambda path: save_file(tensors, path),
         "add_on.rank": lambda path: save_file(
             tensors, path, {add_on_file.KEY: header[add_on_file.KEY].replace('"rank": 2', '"rank": -2')}
         ),
@@ -266,7 +297,7 @@ def test_damage_is_told(written: tuple[Path, Path], tmp_path: Path) -> None:
         "is of tasks that the model does not have: dep": lambda path: save_file(
             tensors, path, {add_on_file.KEY: header[add_on_file.KEY].replace("ner#", "dep#")}
         ),
-        "expected matrices of rank 1000": lambda path: save_file(
+        r"expected matrices of ranks \[1000, 2\]": lambda path: save_file(
             tensors, path, {add_on_file.KEY: header[add_on_file.KEY].replace('"rank": 2', '"rank": 1000')}
         ),
         "missing: shift": lambda path: save_file({n: t for n, t in tensors.items() if n != "shift"}, path, header),
@@ -342,7 +373,7 @@ def test_from_python_with_rows_in_memory(isolated: Path, trained: Path) -> None:
         no_cuda=True,
         disable_progress_bar=True,
     )
-    assert model.config.add_ons == (AddOnConfig(language="de", pairs={"ner#de": 5}, rank=4),)
+    assert model.config.add_ons == (AddOnConfig(language="de", pairs={"ner#de": 5}, rank=4, layer_rank=1),)
     assert model.trained_names() == HyperX.from_pretrained(trained, add_ons=["de.addon"]).trained_names()
     assert model.predict([["Ada", "sees"]], task="ner", language="de")[0].labels
 
@@ -367,10 +398,11 @@ def test_going_on_from_an_add_on(trained: Path, capsys: pytest.CaptureFixture[st
     toy.write_ner(Path("few.tsv"), toy.sentences("de", 8, 8))
     table = "data: {'pos#de': {train: few.conllu}, 'ner#de': {train: few.tsv}}\ndata_folder: ."
     Path("data.yaml").write_text(table)
+    ranks = ["--rank", "1", "--layer_rank", "2"]
     first = ["adapt", str(trained), "--config", "data.yaml", "--no_cuda", "--learning_rate", "1e-6"]
-    assert main([*first, "--pairs", "pos#de", "ner#de", "--output", "a", "--rank", "1", "--max_train_steps", "3"]) == 0
+    assert main([*first, "--pairs", "pos#de", "ner#de", "--output", "a", *ranks, "--max_train_steps", "3"]) == 0
     before = load_file("a")
-    assert before["down_in"].shape[2] == 1
+    assert (before["down_in"].shape[2], len(before["layer_in"])) == (1, 2)
     with safe_open("a", "pt") as file:
         header = file.metadata()
     changed = {name: tensor + torch.randn(tensor.shape).half() for name, tensor in before.items()}
@@ -384,17 +416,11 @@ def test_going_on_from_an_add_on(trained: Path, capsys: pytest.CaptureFixture[st
     for name in ("b", "c"):
         for part, tensor in load_file(name).items():
             torch.testing.assert_close(tensor, changed[part], atol=2e-3, rtol=0)
+    both = ["--pairs", "pos#de", "ner#de", "--add_on", "a"]
     refused = {
         "--add_on: a has learnt pos#de ner#de, and goes on with these alone": ["--pairs", "pos#de", "--add_on", "a"],
-        "--rank: --add_on: a has learnt with rank 1; found 2": [
-            "--pairs",
-            "pos#de",
-            "ner#de",
-            "--add_on",
-            "a",
-            "--rank",
-            "2",
-        ],
+        "--rank: --add_on: a has learnt with rank 1; found 2": [*both, "--rank", "2"],
+        "--layer_rank: --add_on: a has learnt with rank 2; found 0": [*both, "--layer_rank", "0"],
     }
     for message, words in refused.items():
         assert main([*first, *words, "--output", "d"]) == 1
@@ -463,7 +489,7 @@ def test_no_more_is_kept_than_helps_on_held_out_sentences(trained: Path, capsys:
     assert share < 1
     every, own = (load_file(name) for name in ("all.addon", "de.addon"))
     for name, tensor in every.items():
-        expected = tensor * share if name in ("shift", "down_out", "up_out", "rows.0") else tensor
+        expected = tensor * share if name in ("shift", "down_out", "up_out", "layer_out", "rows.0") else tensor
         torch.testing.assert_close(own[name], expected, atol=1e-3, rtol=1e-2)
 
 

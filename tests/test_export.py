@@ -210,7 +210,7 @@ def with_labels_of_one_language() -> HyperX:
     model = of_four_tasks(options={"add_layer_norm_before_adapter": True, "add_layer_norm_after_adapter": True})
     pairs = {"ner#de": 5, "sentiment#de": 5}
     added = {"ner": ("B-ORG", "I-ORG"), "sentiment": ("so so",)}
-    model.learn_language(AddOnConfig(language="de", pairs=pairs, rank=2, labels=added))
+    model.learn_language(AddOnConfig(language="de", pairs=pairs, rank=2, layer_rank=1, labels=added))
     randomise(model, seed=3)
     model.learns = None
     return model.eval()
@@ -375,7 +375,7 @@ def test_a_missing_package_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: P
 
 def test_what_was_learnt_of_a_language_is_exported(trained: Path, encoder: Path, tmp_path: Path) -> None:
     model = HyperX.from_pretrained(trained)
-    model.learn_language(AddOnConfig(language="tr", pairs={"ner#tr": 3}, rank=1))
+    model.learn_language(AddOnConfig(language="tr", pairs={"ner#tr": 3}, rank=1, layer_rank=1))
     with torch.no_grad():
         for parameter in model.add_ons["tr"].parameters():
             parameter.normal_(std=0.5, generator=torch.Generator().manual_seed(0))

@@ -20,7 +20,7 @@ from hyperx.pairs import TaskLanguagePair
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 1
+FORMAT = 2
 KEY = "hyperx_add_on"
 
 

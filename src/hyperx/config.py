@@ -125,6 +125,8 @@ class AddOnConfig:
     """The pairs that it was trained on, with their numbers of sentences."""
     rank: Rank
     """Rank of the changes of its adapters; 0 if it only shifts the language's embedding."""
+    layer_rank: Rank = 0
+    """Rank of the changes of the encoder's layers."""
     labels: Mapping[str, tuple[Name, ...]] = field(default_factory=dict)
     """By task, the labels that the model lacks; they stand behind those of the model."""
     self_trained: bool = False
@@ -548,6 +550,8 @@ class AdaptConfig(CheckpointFolder, RunOptions, ProgressOption):
     """What was learnt of the language before: go on from it."""
     rank: Rank | None = None
     """Rank of the changes of the language's adapters; 0 only shifts its embedding. By default by the amount of data."""
+    layer_rank: Rank | None = None
+    """Rank of the changes of the encoder's layers; 0 for none. By default by the amount of labelled data."""
     max_train_steps: Count | None = None
     """Optimiser steps. By default by the amount of data."""
     learning_rate: Positive = 2e-2

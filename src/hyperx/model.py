@@ -31,7 +31,7 @@ from hyperx.encoders.families import (
     prepared_mask,
     unroll_shared_layers,
 )
-from hyperx.encoders.injection import Injection, never_compiled, not_compiled
+from hyperx.encoders.injection import Injection, layer_linears, never_compiled, not_compiled
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.encoders.masked_lm import head_form
 from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
@@ -40,7 +40,7 @@ from hyperx.hub import Access
 from hyperx.languages import canonical
 from hyperx.method.adapter import Adapters, Rows, non_linearity
 from hyperx.method.adapters import new_adapters
-from hyperx.method.add_on import ROW_PACE, AddOn, Use
+from hyperx.method.add_on import ROW_PACE, AddOn, LayerChanges, Use
 from hyperx.method.hypernetwork import Hypernetwork
 from hyperx.method.plain import PlainAdapters
 from hyperx.pairs import TaskLanguagePair
@@ -481,6 +481,8 @@ class HyperX(nn.Module):
             adapter_dim=options.adapter_dim,
             rank=config.rank,
             labels=[self._changed_labels(config, task) for task in config.tasks],
+            linears=[(one.in_features, one.out_features) for one in layer_linears(encoder_layers(self.encoder))],
+            layer_rank=config.layer_rank,
             near=len(languages) if options.relatives and is_new else 0,
         )
         return add_on.to(self.hypernetwork.source.language)
@@ -523,9 +525,9 @@ class HyperX(nn.Module):
         header, tensors = add_on_file.read_header(path), add_on_file.read_tensors(path)
         for problem in add_on_file.misfits(path, header, self.config, self._weights()):
             raise CheckpointError(problem)
-        rank = tensors["down_in"].shape[2:3] if "down_in" in tensors else ()
-        if rank != (header.add_on.rank,):  # before there is room made for it
-            raise CheckpointError(f"{path} is damaged: expected matrices of rank {header.add_on.rank}")
+        ranks = [*tensors.get("down_in", torch.empty(0)).shape[2:3], *tensors.get("layer_in", torch.empty(0)).shape[:1]]
+        if ranks != (wanted := [header.add_on.rank, header.add_on.layer_rank]):  # before there is room made for it
+            raise CheckpointError(f"{path} is damaged: expected matrices of ranks {wanted}, found {ranks}")
         add_on = self._new_add_on(header.add_on)
         own = dict(add_on.named_parameters())
         faults = [f"missing: {name}" for name in own if name not in tensors]
@@ -589,6 +591,14 @@ class HyperX(nn.Module):
         added = [nothing if rows is None or not len(rows) else rows for rows in own]
         lacking = nn.functional.pad(nothing.new_zeros(most, nothing.shape[1] - 1), (0, 1), value=-torch.inf)
         return torch.stack([torch.cat([rows, lacking[len(rows) :]]) for rows in added])
+
+    def layer_changes(self, pairs: Sequence[TaskLanguagePair]) -> LayerChanges | None:
+        """What add-ons change of the encoder's layers for K distinct pairs; None if they change nothing."""
+        uses = [self._use(pair) for pair in pairs] if self.config.add_ons else []
+        changes = LayerChanges.of([None if use is None else use[0] for use in uses])
+        if changes is not None:
+            self.injection.reach_layers()
+        return changes
 
     def adapters(self, pairs: Sequence[TaskLanguagePair], style: str | None = None) -> Adapters | None:
         """The adapters of K distinct pairs for all layers, generated or plain; None if the model has none.
@@ -723,7 +733,7 @@ class HyperX(nn.Module):
             raise HyperXError(f"expected the adapters of {names}; found those of {weights.pairs} pairs")
         inputs = {"input_ids": input_ids, "attention_mask": prepared_mask(self.encoder, input_ids, attention_mask)}
         try:
-            hidden = self.injection.encode(self.encoder, inputs, weights, rows)
+            hidden = self.injection.encode(self.encoder, inputs, weights, rows, self.layer_changes(distinct))
         except IndexError as error:  # of its embeddings; only looked into now, as a look waits for the device
             low, high = int(input_ids.min()), int(input_ids.max())
             expected = f"ids from 0 to {len(self.word_embeddings) - 1}, and no more of them than the encoder reads"

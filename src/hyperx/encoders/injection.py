@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from functools import partial
@@ -22,6 +22,7 @@ from torch.utils.checkpoint import checkpoint
 from hyperx.encoders.families import adapter_points, encoder_layers
 from hyperx.errors import HyperXError
 from hyperx.method.adapter import Adapters, Rows, adapted
+from hyperx.method.add_on import LayerChanges
 
 if TYPE_CHECKING:
     from hyperx.encoders.families import Encoder
@@ -65,6 +66,9 @@ class _Pass:
     injection: Injection
     weights: Sequence[Adapters] | None
     rows: Rows | None
+    changes: LayerChanges | None = None
+    shape: Sequence[int] = ()
+    """Of the batch, ``[B, T]``: some modules work on tables too, which are nobody's own."""
 
 
 class _Current(threading.local):
@@ -85,6 +89,11 @@ def _inside(running: _Pass) -> Iterator[None]:
         _current.running = before
 
 
+def layer_linears(layers: Iterable[nn.Module]) -> list[nn.Linear]:
+    """The linear modules inside an encoder's layers."""
+    return [module for layer in layers for module in layer.modules() if isinstance(module, nn.Linear)]
+
+
 class Injection:
     """The places in an encoder where adapters with this non-linearity are applied: to the output of its feed-forward
     blocks, or of whole layers."""
@@ -97,10 +106,25 @@ class Injection:
         encoder.supports_gradient_checkpointing = True
         for index, point in enumerate(adapter_points(encoder, after_layer_output=after_layer_output)):
             point.register_forward_hook(partial(self._adapt, index))
+        self.reaches_layers = False
+
+    def reach_layers(self) -> None:
+        """Let changes of the layers' linear modules be applied, which costs a little time even where there are none."""
+        inputs = outputs = 0
+        for linear in [] if self.reaches_layers else layer_linears(self.layers):
+            own = slice(inputs, inputs + linear.in_features), slice(outputs, outputs + linear.out_features)
+            linear.register_forward_hook(partial(self._change, own))
+            inputs, outputs = own[0].stop, own[1].stop
+        self.reaches_layers = True
 
     @not_compiled
     def encode(
-        self, encoder: Encoder, inputs: Mapping[str, Tensor | None], weights: Adapters | None, rows: Rows | None
+        self,
+        encoder: Encoder,
+        inputs: Mapping[str, Tensor | None],
+        weights: Adapters | None,
+        rows: Rows | None,
+        changes: LayerChanges | None = None,
     ) -> Tensor:
         """The encoder's last hidden states ``[B, T, h]``, with an adapter in every layer.
 
@@ -109,19 +133,28 @@ class Injection:
             inputs: its inputs.
             weights: the adapters of K pairs in all layers; None to run the encoder as it is.
             rows: the pair of each row of the batch; None if K is 1.
+            changes: those of the layers for the pairs; None if there are none.
 
         Raises:
             HyperXError: if checkpointing is reentrant, which cannot give gradients to the adapters.
         """
         for layer in self.layers:
             _take_pass_along(layer)
-        with self.adapting(None if weights is None else weights.layers(), rows):
+        shape = cast(Tensor, inputs["input_ids"]).shape
+        with self.adapting(None if weights is None else weights.layers(), rows, changes, shape):
             states: Tensor = encoder(**inputs).last_hidden_state
         return states
 
-    def adapting(self, weights: Sequence[Adapters] | None, rows: Rows | None) -> AbstractContextManager[None]:
-        """A block in which this thread's calls of the encoder have these adapters, given layer by layer."""
-        return _inside(_Pass(self, weights, rows))
+    def adapting(
+        self,
+        weights: Sequence[Adapters] | None,
+        rows: Rows | None,
+        changes: LayerChanges | None = None,
+        shape: Sequence[int] = (),
+    ) -> AbstractContextManager[None]:
+        """A block in which this thread's calls of the encoder have these adapters, given layer by layer, and these
+        changes of its layers for inputs of a shape ``[B, T]``."""
+        return _inside(_Pass(self, weights, rows, changes, shape))
 
     def _adapt(self, index: int, _module: nn.Module, _inputs: Any, output: Any) -> Any:
         running = _current.running
@@ -130,6 +163,15 @@ class Injection:
         states = output[0] if isinstance(output, tuple) else output
         states = adapted(states, running.weights[index], running.rows, self.activation)
         return (states, *output[1:]) if isinstance(output, tuple) else states
+
+    def _change(self, own: tuple[slice, slice], _module: nn.Module, inputs: tuple[Tensor], output: Tensor) -> Tensor:
+        running = _current.running
+        if running is None or running.injection is not self or running.changes is None:
+            return output
+        if output.shape[:-1] != running.shape:
+            return output
+        rows = None if running.rows is None else running.rows.pairs
+        return output + running.changes.applied(inputs[0], *own, rows)
 
 
 # Activation checkpointing ---------------------------------------------------------------------------------------------

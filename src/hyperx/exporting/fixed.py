@@ -44,6 +44,7 @@ class FixedPairs(nn.Module):
         with torch.no_grad():
             weights = model.adapters(pairs)
             self.layers = None if weights is None else [_each(layer, kept) for layer in weights.layers()]
+            self.changes = model.layer_changes(pairs)
             self.rows = {task: model.head_rows(task, pairs) for task in self.heads}
 
     def forward(self, input_ids: Tensor, attention_mask: Tensor, words: Tensor, pair: Tensor) -> dict[str, Tensor]:
@@ -57,7 +58,7 @@ class FixedPairs(nn.Module):
                 neither trees nor labels of texts are wanted, which saves their time.
             pair: the index of each row's pair ``[B]``.
         """
-        with self.injection.adapting(self.layers, Rows(pair)):
+        with self.injection.adapting(self.layers, Rows(pair), self.changes, input_ids.shape):
             mask = prepared_mask(self.encoder, input_ids, attention_mask)
             hidden = self.encoder(input_ids=input_ids, attention_mask=mask).last_hidden_state
         # The parser's head asks for the number of words; a graph takes it as a size.

@@ -5,22 +5,24 @@
     e_lang <- e_lang + shift             the same for all of its tasks
     D      <- D + A_D B_D                for each of its tasks and each layer, of rank r; U likewise
     logits <- [logits ; 0] + R x + r     with rows for the labels of a linear head, and for those that the model lacks
+    W      <- W + B A                    for each linear module inside the encoder's layers, of rank s (Hu et al. 2022)
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import pad
 
 from hyperx.method.adapter import AdapterWeights
 
 PACE = 10.0
 """The shift is learnt in units of this: an embedding's entries are about 1, those of a projection a tenth of that."""
 ROW_PACE = 0.25
-"""And the rows in units of this (experiment 21)."""
+"""And the rows, and the changes of the encoder's layers, in units of this (experiments 21 and 25)."""
 
 
 class AddOn(nn.Module):
@@ -34,6 +36,8 @@ class AddOn(nn.Module):
         adapter_dim: bottleneck size b.
         rank: rank r of the changes; 0 for the shift alone.
         labels: for each task how many labels of its linear head it changes, and how many it has that the model lacks.
+        linears: inputs and outputs of the linear modules inside the encoder's layers.
+        layer_rank: rank s of their changes; 0 for none.
         near: number G of the model's languages, if it weighs them by how similar they are to one that it lacks; else 0.
     """
 
@@ -47,6 +51,8 @@ class AddOn(nn.Module):
         adapter_dim: int,
         rank: int,
         labels: Sequence[tuple[int, int]],
+        linears: Sequence[tuple[int, int]],
+        layer_rank: int,
         near: int,
     ) -> None:
         super().__init__()
@@ -58,6 +64,11 @@ class AddOn(nn.Module):
         self.up_out = nn.Parameter(torch.zeros(tasks, layers, h, rank))
         self.labels = labels
         self.rows = nn.ParameterList(torch.zeros(sum(counts), h + 1) for counts in labels)
+        # Of all modules end to end: many small tensors would take more bytes for their names.
+        inputs, outputs = (sum(sizes) if layer_rank else 0 for sizes in zip(*linears, strict=True))
+        scale = torch.cat([torch.full((size,), size**-0.5) for size, _ in linears])[:inputs]
+        self.layer_in = nn.Parameter(torch.randn(layer_rank, inputs) * scale / ROW_PACE)
+        self.layer_out = nn.Parameter(torch.zeros(outputs, layer_rank))
         # A fact, kept since what is learnt is a change of what the language read then.
         self.near = nn.Parameter(torch.zeros(near), requires_grad=False)
 
@@ -70,7 +81,7 @@ class AddOn(nn.Module):
     def weaken(self, strength: float) -> None:
         """Keep a share of the shift and of the changes; labels that the model lacks stay as they are."""
         heads = [rows[:known] for rows, (known, _) in zip(self.rows, self.labels, strict=True)]
-        for own in (self.shift, self.down_out, self.up_out, *heads):
+        for own in (self.shift, self.down_out, self.up_out, self.layer_out, *heads):
             own.mul_(strength)
 
     @property
@@ -88,6 +99,43 @@ class AddOn(nn.Module):
             )
         )
         return replace(weights, down=down, up=up)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class LayerChanges:
+    """The changes of the linear modules inside the encoder's layers for K pairs, all modules end to end.
+
+    Args:
+        inner: ``[K, s, inputs]``.
+        outer: ``[K, outputs, s]``; zero for pairs that change nothing.
+    """
+
+    inner: Tensor
+    outer: Tensor
+
+    @classmethod
+    def of(cls, add_ons: Sequence[AddOn | None]) -> LayerChanges | None:
+        """Those of K pairs, given the add-on that each reads; None if none changes them."""
+        own = [one if one is not None and len(one.layer_in) else None for one in add_ons]
+        some = [one for one in own if one is not None]
+        if not some:
+            return None
+        most, nothing = max(len(one.layer_in) for one in some), some[0].layer_in.new_zeros
+        none = nothing(most, some[0].layer_in.shape[1]), nothing(some[0].layer_out.shape[0], most)
+        inner = [
+            none[0] if one is None else ROW_PACE * pad(one.layer_in, (0, 0, 0, most - len(one.layer_in))) for one in own
+        ]
+        outer = [
+            none[1] if one is None else ROW_PACE * pad(one.layer_out, (0, most - len(one.layer_in))) for one in own
+        ]
+        return cls(torch.stack(inner), torch.stack(outer))
+
+    def applied(self, x: Tensor, inputs: slice, outputs: slice, rows: Tensor | None) -> Tensor:
+        """What is added to the outputs ``[B, T, outputs]`` of a module for its inputs ``x`` ``[B, T, inputs]``, given
+        the pair of each row; None if K is 1."""
+        inner, outer = self.inner[:, :, inputs], self.outer[:, outputs]
+        inner, outer = (inner[0], outer[0]) if rows is None else (inner[rows], outer[rows])
+        return x @ inner.mT @ outer.mT
 
 
 Use = tuple[AddOn, int]

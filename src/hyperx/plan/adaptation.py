@@ -161,5 +161,7 @@ def _earlier_problems(config: AdaptConfig, earlier: AddOnConfig, pairs: tuple[Ta
     if {pair.task for pair in pairs} != set(earlier.tasks):
         learnt = " ".join(earlier.pairs)
         yield f"{place} has learnt {learnt}, and goes on with these alone: name them as --pairs, or learn anew"
-    if config.rank not in (None, earlier.rank):
-        yield f"--rank: {place} has learnt with rank {earlier.rank}; found {config.rank}. Leave it out"
+    for name in ("rank", "layer_rank"):
+        now, then = getattr(config, name), getattr(earlier, name)
+        if now not in (None, then):
+            yield f"--{name}: {place} has learnt with rank {then}; found {now}. Leave it out"

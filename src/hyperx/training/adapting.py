@@ -36,6 +36,9 @@ STRENGTHS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of what was learnt that are tried on held-out sentences."""
 AS_GOOD = 0.015
 """How far the score of the largest share that is kept may be below the best: a few sentences tell no less apart."""
+FEWEST, LAYER_RANK = 5, 1
+"""From how many sentences on more than the embedding's shift is learnt, and the rank of what changes in the encoder's
+layers where labels are not predicted ones."""
 MOST_IN_FOLDS = 200
 """Labelled sentences up to which some are held out in turn by default: more would take minutes."""
 
@@ -217,14 +220,22 @@ def _add_on(adaptation: Adaptation, data: RunData, model: HyperX, known: AddOnCo
     for task, labels in new.items():
         if not getattr(model.heads[task], "takes_rows", False):
             raise DataError(f"{task}: the model does not have the labels {', '.join(labels)}, and its head takes none")
-    rank = adaptation.config.rank
-    rank = default_rank(min(counts.values())) if rank is None else rank
-    return AddOnConfig(language=adaptation.language, pairs=counts, rank=rank, labels=new, self_trained=by_itself)
+    ranks = adaptation.config.rank, adaptation.config.layer_rank
+    default = default_rank(min(counts.values())), 0 if by_itself else LAYER_RANK * (min(counts.values()) >= FEWEST)
+    rank, layer_rank = (own if given is None else given for own, given in zip(default, ranks, strict=True))
+    return AddOnConfig(
+        language=adaptation.language,
+        pairs=counts,
+        rank=rank,
+        layer_rank=layer_rank,
+        labels=new,
+        self_trained=by_itself,
+    )
 
 
 def default_rank(sentences: int) -> int:
     """The rank of the changes of adapters for an amount of data."""
-    return 4 if sentences >= 5 else 0
+    return 4 if sentences >= FEWEST else 0
 
 
 def default_steps(sentences: int, batch_size: int) -> int:
