@@ -191,12 +191,10 @@ def resolve(folder: Path | None, access: Access = Access()) -> Path:
         folder = folder.parent
     if (folder / CONFIG).is_file():
         return folder
-    if (folder / BEST).is_file():
-        best = folder / Path(read_json(folder / BEST, Best).checkpoint).name
-        if (best / CONFIG).is_file():
-            return best
-    if written := checkpoints(folder):
-        return written[-1]
+    written = checkpoints(folder)
+    best = Path(read_json(folder / BEST, Best).checkpoint).name if (folder / BEST).is_file() else ""
+    if written:
+        return next((path for path in written if path.name == best), written[-1])
     what = "holds no checkpoint" if folder.is_dir() else "is a file" if folder.exists() else "does not exist"
     models = f", or a ready-made model ({', '.join(own)})" if own else ""
     expected = f"expected a folder with {CONFIG}, or one with checkpoint-<step> folders{models}"

@@ -81,7 +81,8 @@ def check_links(folder: Path) -> None:
     inside = folder.resolve()
     inside = next((parent for parent in inside.parents if parent.name.startswith("models--")), inside)
     for path in folder.rglob("*"):
-        if path.is_symlink() and not path.resolve().is_relative_to(inside):
+        real = Path(os.path.realpath(path)) if path.is_symlink() else inside  # still a link if it leads to itself
+        if not real.is_relative_to(inside) or real.is_symlink():
             raise HyperXError(f"{path}: expected a file in the folder, found a link out of it; copy the file there")
 
 

@@ -80,7 +80,7 @@ def fetched(address: Address, names: Sequence[str], access: Access) -> Path:
         )
     except Exception as error:  # a lost connection is an exception of the HTTP library, which differs by version
         raise CheckpointError(reason(error, address.repo, revision)) from error
-    cache = folder.parents[2].resolve()  # its files are links to what repositories share there
+    cache = folder.resolve().parents[2]  # its files are links to what repositories share there
     for path in (path for name in names for path in folder.glob(name)):
         real = path.resolve()
         if not (real.is_file() and real.is_relative_to(cache)):

@@ -163,11 +163,11 @@ def test_of_t5_the_encoder_alone_is_loaded(folder: Path) -> None:
     [
         ("config.json", None, "found no config.json"),
         ("config.json", "{", "config.json is not JSON"),
-        ("config.json", '{"model_type": "nothing"}', "the encoder could not be read"),
+        ("config.json", '{"model_type": "nothing"}', "encoders of type 'nothing' are not known"),
         (
             "config.json",
             '{"model_type": "x", "auto_map": {"AutoConfig": "a.B"}}',
-            "is code of its own, which is never run",
+            "code of their own is never run",
         ),
         ("model.safetensors", "nothing", "is damaged: its header would have"),
         ("tokenizer.json", "nothing", "tokenizer.json is not JSON"),

@@ -16,7 +16,7 @@ import tokenizers
 
 from hyperx.data.batch.windows import FastTokenizer
 from hyperx.device import not_finite
-from hyperx.encoders.checking import check_folder, check_size, check_tokenizer
+from hyperx.encoders.checking import check_folder, check_size, check_tokenizer, family_problem
 from hyperx.encoders.embedded import EMBEDDED, EMBEDDED_HEAD_LAYER, find_embedded_file, load_embedded
 from hyperx.encoders.families import LAYOUTS
 from hyperx.encoders.masked_lm import SAFE_WEIGHTS_INDEX_NAME, SAFE_WEIGHTS_NAME
@@ -88,7 +88,7 @@ def load_encoder(name: str | Path, access: Access = Access()) -> LoadedEncoder:
     if names := not_finite(whole.state_dict()):
         raise EncoderError(f"{folder}: {listing(names, most=3)} holds NaN or infinity. {_ELSE}")
     rows = len(cast("Tensor", whole.get_input_embeddings().weight))
-    if own is not None and (largest := max(own.get_vocab().values(), default=0)) >= rows:
+    if own is not None and (largest := _largest_id(own, folder)) >= rows:
         problem = f"the tokenizer has subwords up to number {largest:,}, the encoder embeddings of {rows:,}"
         raise EncoderError(f"{folder}: {problem}. Check that they belong together.")
     content_hash = weights_hash({name: tensor.numpy(force=True) for name, tensor in whole.state_dict().items()})
@@ -146,8 +146,9 @@ def _load_model(folder: Path) -> PreTrainedModel:
 
     try:
         config = transformers.AutoConfig.from_pretrained(folder, trust_remote_code=False)
-        layout = LAYOUTS.get(config.model_type)
-        alone = layout and layout.loads_as
+        if problem := family_problem(config.model_type):  # which an old folder does not name
+            raise ValueError(problem)
+        alone = LAYOUTS[config.model_type].loads_as
         model_class: Any = getattr(transformers, alone) if alone else transformers.MODEL_MAPPING[type(config)]
         if isinstance(model_class, tuple):
             model_class = model_class[0]
@@ -159,11 +160,7 @@ def _load_model(folder: Path) -> PreTrainedModel:
             folder, config=config, dtype="float32", use_safetensors=True, output_loading_info=True, **options
         )
     except Exception as error:  # whatever the libraries raise for a damaged folder
-        problem = f"the encoder could not be read: {_first_line(error)}"
-        if "trust_remote_code" in str(error):  # the library's own message advises running the code
-            version = transformers.__version__
-            problem = f"the encoder is code of its own, which is never run, and transformers {version} does not know it"
-        raise EncoderError(f"{folder}: {problem}. {_ELSE}") from error
+        raise EncoderError(f"{folder}: the encoder could not be read: {_first_line(error)}. {_ELSE}") from error
     if missing := sorted(key for key in info["missing_keys"] if "pooler" not in key):
         raise EncoderError(
             f"{folder}: expected all weights of {type(model).__name__}, missing {len(missing)},"
@@ -197,6 +194,8 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
             " the word of a subword. Where the same vocabulary is to be had as a tokenizer.json of the tokenizers"
             f" library, put it into the folder. {_ELSE}"
         )
+    tokenizer.backend_tokenizer.no_truncation()
+    tokenizer.backend_tokenizer.no_padding()
     # Many tokenizers mark a word's start by the space before it, which a word that is given alone does not have.
     backend: tokenizers.Tokenizer = tokenizer.backend_tokenizer
     given, space = backend.normalizer, tokenizers.normalizers.Prepend(" ")
@@ -210,6 +209,13 @@ def load_tokenizer(folder: Path) -> PreTrainedTokenizerFast:
         backend.normalizer = tokenizers.normalizers.Sequence(order)
         tokenizer.add_prefix_space = True
     return cast("PreTrainedTokenizerFast", tokenizer)
+
+
+def _largest_id(tokenizer: PreTrainedTokenizerFast, folder: Path) -> int:
+    """The largest number of a subword, those that are put around texts among them."""
+    with panics_told(str(folder)):
+        around = [*tokenizer.backend_tokenizer.encode("a").ids, *tokenizer.backend_tokenizer.encode("a", "a").ids]
+    return max([*tokenizer.get_vocab().values(), *around], default=0)
 
 
 def _splits_words_as_text(backend: tokenizers.Tokenizer, folder: Path) -> bool:

@@ -114,6 +114,11 @@ class SubwordEncoder:
         self.max_length = max_length
         self.name = str(tokenizer.name_or_path)
         self.templates = {1: _template(self.backend.encode("a"), 1), 2: _template(self.backend.encode("a", "a"), 2)}
+        around = max(sum(map(len, own)) for own in self.templates.values())
+        if max_length - around < 4:
+            raise EncoderError(
+                f"{self.name}: its {around} subwords around a text leave no room in {max_length} (max_length)"
+            )
         self.room = max_length - sum(map(len, self.templates[1]))
         self.overlap = self.longest_word = self.room // 4
         self.shortened_words = 0
