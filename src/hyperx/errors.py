@@ -7,9 +7,12 @@ import difflib
 import re
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-MISSING = object()
+if TYPE_CHECKING:
+    from pydantic import ValidationError
+
+MISSING, MOST_FAULTS = object(), 1000
 EXPECTED = {
     "int": "a whole number", "float": "a number", "bool": "true or false", "string": "a text", "path": "a path",
     "tuple": "names", "dict": "a table", "model": "an object", "missing": "a value",
@@ -107,6 +110,13 @@ def problem_list(place: str, problems: Sequence[str]) -> str:
     """All problems with the options or the data."""
     count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
     return itemised(f"{count} with the {place}", problems, most=len(problems))
+
+
+def listed(error: ValidationError) -> Sequence[Mapping[str, Any]]:
+    """What pydantic found; of very much, as each value takes a kilobyte, only how much it is."""
+    if (count := error.error_count()) <= MOST_FAULTS:
+        return error.errors()  # type: ignore[return-value]
+    return [{"loc": ("values",), "type": "", "msg": f"at most {MOST_FAULTS:,} of another kind", "input": count}]
 
 
 def faults_of(

@@ -21,12 +21,13 @@ from typing import Any, BinaryIO, TypeVar
 
 from platformdirs import user_cache_dir, user_config_dir
 
-from hyperx.errors import HyperXError, faults_of, itemised
+from hyperx.errors import HyperXError, faults_of, itemised, listed
 
 T = TypeVar("T")
 CACHE_VARIABLE = "HYPERX_CACHE"
-MOST_TEXT, MOST_HEADER = 64 << 20, 8 << 20
-"""Largest sizes in bytes of a file of JSON, YAML or the like, and of the header of a file of safetensors."""
+MOST_TEXT, MOST_VALUES, MOST_HEADER = 64 << 20, 8 << 20, 8 << 20
+"""Largest sizes in bytes of a text, of JSON that becomes values, which take twenty times as much memory, and of the
+header of a file of safetensors."""
 
 
 def in_home(path: str | Path) -> Path:
@@ -94,13 +95,12 @@ def opened(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-def read_text(path: Path) -> str:
-    """The text of a regular file of at most :data:`MOST_TEXT` bytes; an OSError or a UnicodeDecodeError if it has
-    none."""
+def read_text(path: Path, most: int = MOST_TEXT) -> str:
+    """The text of a regular file of at most so many bytes; an OSError or a UnicodeDecodeError if it has none."""
     with opened(path) as file:
-        content = file.read(MOST_TEXT + 1)
-    if len(content) > MOST_TEXT:
-        raise OSError(errno.EFBIG, f"it has more than {MOST_TEXT:,} bytes", str(path))
+        content = file.read(most + 1)
+    if len(content) > most:
+        raise OSError(errno.EFBIG, f"it has more than {most:,} bytes", str(path))
     return content.decode("utf-8")
 
 
@@ -182,17 +182,18 @@ def checked(value: Any, kind: type[T], place: object) -> T:
     try:
         return TypeAdapter(kind).validate_python(value)
     except ValidationError as error:
-        problems = faults_of(error.errors(), lambda path: ".".join(map(str, path)) or "all of it")
+        problems = faults_of(listed(error), lambda path: ".".join(map(str, path)) or "all of it")
         raise HyperXError(itemised(f"{place} is not as Hyper-X writes it", problems)) from None
 
 
 def read_json(path: Path, kind: type[T]) -> T:
     """A JSON file as a value of a type, see :func:`checked`; an OSError if there is no regular file."""
     try:
-        value = json.loads(read_text(path))
+        value = json.loads(read_text(path, MOST_VALUES))
+        is_whole = is_utf8(value)
     except (ValueError, RecursionError) as error:
         raise HyperXError(f"{path} is not JSON: {error}") from None
-    if not is_utf8(value):
+    if not is_whole:
         raise HyperXError(f"{path} has half a character (a lone surrogate), which is no Unicode; write it anew")
     return checked(value, kind, path)
 

@@ -15,7 +15,7 @@ import yaml
 from pydantic import ConfigDict, ValidationError, create_model
 
 from hyperx.config import PUBLISHED
-from hyperx.errors import ConfigError, UsageError, faults_of
+from hyperx.errors import ConfigError, UsageError, faults_of, listed
 from hyperx.files import in_home, is_utf8, read_text
 
 Config = TypeVar("Config")
@@ -163,7 +163,7 @@ def _fitting(
     try:
         return dict(create_model("Options", __config__=settings, **fields_of).model_validate(dict(values)))  # type: ignore[call-overload]
     except ValidationError as error:
-        problems += faults_of(error.errors(), lambda path: f"{place}{path[0]}")
+        problems += faults_of(listed(error), lambda path: f"{place}{path[0]}")
         return {}
 
 

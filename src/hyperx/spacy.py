@@ -9,7 +9,7 @@ from itertools import accumulate, groupby
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
-from zipfile import ZipFile
+from zipfile import BadZipFile, ZipFile
 
 import numpy as np
 from spacy.attrs import DEP, HEAD
@@ -208,7 +208,13 @@ class HyperXComponent(Pipe):
     def from_bytes(self, data: bytes, **_: Any) -> "HyperXComponent":
         """Load what :meth:`to_bytes` gave."""
         with TemporaryDirectory() as folder:
-            ZipFile(BytesIO(data)).extractall(folder)
+            try:
+                archive = ZipFile(BytesIO(data))
+                if sum(file.file_size for file in archive.infolist()) > len(data):  # nothing in ours is compressed
+                    raise BadZipFile("its files would be larger than it is")
+                archive.extractall(folder)
+            except (BadZipFile, NotImplementedError, RuntimeError) as error:
+                raise HyperXError(f"{self.name}: expected what to_bytes gave: {error}") from None
             self.from_disk(folder)
         self._packed = data
         return self

@@ -159,7 +159,8 @@ def read_arguments(path: Path) -> dict[str, Any]:
     def is_plain(value: Any) -> bool:
         return all(isinstance(one, str | int | float | None) for one in (value if isinstance(value, list) else [value]))
 
-    return {name: value for name, value in arguments.items() if is_plain(value)}
+    plain = {id(one): is_plain(one) for one in {id(value): value for value in arguments.values()}.values()}
+    return {name: value for name, value in arguments.items() if plain[id(value)]}  # many names may have one list
 
 
 def _interpreted(data: bytes) -> dict[str, Any]:

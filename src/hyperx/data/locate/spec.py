@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from hmac import compare_digest
@@ -165,13 +166,21 @@ class DataRecord:
     def placeless(self) -> DataRecord:
         """What of it others may see, and what may be followed of theirs: of paths only what is below the folder of
         data, and nothing of where the pairs' files are."""
-        table = {name: _placeless(entry, self.spec.folder) for name, entry in self.spec.table.items()}
-        data = tuple(one for one in self.data if all(map(_on_hub, one.splits.values())))
+        named = {
+            name: entry.get("hub") if isinstance(entry, Mapping) else None for name, entry in self.spec.table.items()
+        }
+        kept = [name for name, hub in named.items() if hub is None or _on_hub(hub)]
+        table = {name: _placeless(self.spec.table[name], self.spec.folder) for name in kept}
+        places = [(one, one.splits.values()) for one in self.data]
+        data = tuple(one for one, own in places if all(isinstance(to, Hub) and _on_hub(to.hub.name) for to in own))
         return replace(self, spec=replace(self.spec, folder=Path("data"), table=table), data=data)
 
 
-def _on_hub(place: object) -> bool:
-    return isinstance(place, Hub) and not Path(place.hub.name).is_absolute()
+def _on_hub(hub: Any) -> bool:
+    """Whether a name, or that in an entry of the table, is of the hub alone: for a folder here, and for a format, whose
+    name has no owner, the library would read files of this machine."""
+    name = str(hub.get("name") if isinstance(hub, Mapping) else hub)
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None and not Path(name).exists()
 
 
 def _placeless(entry: Any, folder: Path) -> Any:

@@ -14,7 +14,7 @@ from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Forgotten, Rows
 from hyperx.data.read.base import LABEL
 from hyperx.data.read.rows import known_names
 from hyperx.data.read.spans import type_problem
-from hyperx.errors import did_you_mean, faults_of
+from hyperx.errors import did_you_mean, faults_of, listed
 
 
 def _expected(what: str) -> PydanticCustomError:
@@ -134,7 +134,7 @@ def read_entry(place: str, value: object, column: str, problems: list[str]) -> E
         def label(path: tuple[int | str, ...]) -> str:
             return ", ".join([place, *map(str, path[:-2] if path[-1:] == ("[key]",) else path)])
 
-        problems += faults_of(error.errors(), label, known)
+        problems += faults_of(listed(error), label, known)
         return None
     if entry.folder and entry.hub:
         problems.append(f"{place}: found both folder and hub; keep one, and name single splits beside it")

@@ -19,7 +19,7 @@ from hyperx.data.read.rows import NAMES, RowReader, checked_words
 from hyperx.data.read.segmentation import offsets_in, word_segmenter
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.data.read.spans import spans, type_problem
-from hyperx.errors import DataError
+from hyperx.errors import DataError, listed
 
 log = logging.getLogger(__name__)
 
@@ -61,6 +61,7 @@ def word_row(row: Mapping[str, Any], request: Request) -> Mapping[str, Any]:
         return row
     given: Any = row.get("words") or getattr(word_segmenter(request.language).segment(text), "words", ())
     words = checked_words(given)
+    check_length(len(words))
     if (places := offsets_in(text, words)) is None:
         raise DataError(f"expected words that the text has one after the other, found others in {text[:40]!r}")
     tags = [_NONE[column]] * len(words)
@@ -128,7 +129,7 @@ def _annotated(task: Any) -> dict[str, Any] | None:
             try:
                 own = _ANNOTATIONS.validate_python(annotations)
             except ValidationError as error:
-                expected = f"expected annotations with results and their values: {error.errors()[0]['msg']}"
+                expected = f"expected annotations with results and their values: {listed(error)[0]['msg']}"
                 raise DataError(f"{expected}, found {json.dumps(annotations)[:60]}") from None
             results = [one.get("result", []) for one in own if not one.get("was_cancelled")]
             values = [one["value"] for one in results[-1] if "value" in one] if results else []

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import re
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import replace
 from itertools import chain, groupby, islice
@@ -160,7 +161,7 @@ def _read_table(rows: Iterator[tuple[int, list[str]]], request: Request) -> Iter
     except DataError as error:
         raise DataError(f"the first line is no header: {error.message}", path=request.origin, line=line) from error
     # A spreadsheet may end every row with empty fields.
-    if twice := next((name for name in header if name.strip() and header.count(name) > 1), None):
+    if twice := next((name for name, count in Counter(header).items() if name.strip() and count > 1), None):
         raise DataError(f"expected a name once in the header, found {twice!r} twice", path=request.origin, line=line)
     for number, values in rows:
         try:
