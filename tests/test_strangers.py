@@ -8,6 +8,7 @@ import os
 import pickle
 import shutil
 import stat
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -17,13 +18,22 @@ import torch
 from safetensors.torch import save
 
 import toy
+from hyperx.checkpoint import resolve
 from hyperx.cli import main
 from hyperx.config import TrainConfig
+from hyperx.data.batch.windows import SubwordEncoder
+from hyperx.data.locate.places import Hub, PairData
+from hyperx.data.locate.spec import DataRecord, DataSpec
+from hyperx.data.read.formats import read_file
+from hyperx.data.read.hub import HubData
+from hyperx.data.read.segmentation import sentence_pieces
 from hyperx.encoders.loading import load_encoder
-from hyperx.errors import CheckpointError, ConfigError, EncoderError, HyperXError
+from hyperx.errors import CheckpointError, ConfigError, DataError, EncoderError, HyperXError
 from hyperx.files import read_json
 from hyperx.model import HyperX
 from hyperx.options import made, read_yaml
+from hyperx.pairs import TaskLanguagePair
+from hyperx.published.arguments import read_arguments
 
 pytestmark = pytest.mark.usefixtures("isolated")
 
@@ -66,6 +76,22 @@ def normaliser(table: bytes) -> Change:
     return edited("tokenizer.json", normalizer={"type": "Sequence", "normalizers": [value]})
 
 
+def rules(**values: Any) -> Change:
+    """A tokenizer with other rules."""
+    return edited("tokenizer.json", **values)
+
+
+def doubling(times: int) -> dict[str, Any]:
+    """A rule that doubles a text so many times."""
+    one = {"type": "Replace", "pattern": {"String": "a"}, "content": "aa"}
+    return {"type": "Sequence", "normalizers": [one] * times}
+
+
+def looped(folder: Path) -> None:
+    (folder / "x").symlink_to("y")
+    (folder / "y").symlink_to("x")
+
+
 class Attack:
     """A pickle that makes a file when it is loaded."""
 
@@ -93,6 +119,23 @@ ENCODERS: dict[str, tuple[Change, str]] = {
     "huge table": (normaliser(b"\xff\xff\xff\xff" + bytes(60)), "precompiled_charsmap is damaged"),
     "no text": (normaliser(b"\4\0\0\0" + bytes(4) + b"\xff"), "precompiled_charsmap is damaged"),
     "no trie": (normaliser(b"\4\0\0\0" + b"\xff" * 4 + b"x"), "the tokenizer's tables are damaged"),
+    "doubling": (rules(normalizer=doubling(40)), "expected rules that leave a text about as long as it is"),
+    "bytes": (
+        rules(pre_tokenizer={"type": "Sequence", "pretokenizers": [{"type": "ByteLevel"}] * 30}),
+        "expected rules that leave a text about as long as it is",
+    ),
+    "a long rule": (rules(post_processor={"type": "ByteLevel", "x": "x" * 20_000}), "a few special subwords around"),
+    "far special": (
+        rules(post_processor={"type": "BertProcessing", "sep": ["[SEP]", 10**9], "cls": ["[CLS]", 2]}),
+        "subwords up to number 1,000,000,000",
+    ),
+    "another family": (
+        edited("config.json", model_type="detr", backbone="a/b"),
+        "encoders of type 'detr' are not known",
+    ),
+    "uses of layers": (edited("config.json", inner_group_num=1000), "inner_group_num: expected a number up to 4"),
+    "an adapter": (replaced("adapter_config.json", lambda path: path.write_text("{}")), "found an adapter of peft"),
+    "a loop": (looped, "found a link out of it"),
     "a pickle": (pickled_part, "expected names of files *.safetensors in the folder, found 'x.bin'"),
 }
 
@@ -115,6 +158,35 @@ def test_a_tokenizer_of_another_vocabulary_is_refused(encoder: Path, tmp_path: P
     (folder / "tokenizer.json").write_text(json.dumps(value))
     with pytest.raises(EncoderError, match="subwords up to number 1,000,000, the encoder embeddings of"):
         load_encoder(folder)
+
+
+def test_what_a_tokenizer_fills_up_or_cuts_is_left_as_it_is(encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(encoder, tmp_path / "encoder"))
+    padding = {"strategy": {"Fixed": 10**12}, "direction": "Right", "pad_to_multiple_of": None, "pad_id": 0}
+    cut = {"direction": "Right", "max_length": 1, "strategy": "LongestFirst", "stride": 0}
+    rules(padding={**padding, "pad_type_id": 0, "pad_token": "[PAD]"}, truncation=cut)(folder)
+    usual, changed = (load_encoder(place).checked_tokenizer().backend_tokenizer for place in (encoder, folder))
+    assert changed.encode("Ada reads").ids == usual.encode("Ada reads").ids
+
+
+def test_special_subwords_leave_room_for_a_text(encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(encoder, tmp_path / "encoder"))
+    special = {"SpecialToken": {"id": "[CLS]", "type_id": 0}}
+    single, pair = ([*[special] * 20, *({"Sequence": {"id": one, "type_id": 0}} for one in own)] for own in ("A", "AB"))
+    known = {"[CLS]": {"id": "[CLS]", "ids": [2], "tokens": ["[CLS]"]}}
+    rules(post_processor={"type": "TemplateProcessing", "single": single, "pair": pair, "special_tokens": known})(
+        folder
+    )
+    tokenizer = load_encoder(folder).checked_tokenizer()
+    with pytest.raises(EncoderError, match=r"20 subwords around a text leave no room in 16"):
+        SubwordEncoder(tokenizer, max_length=16)
+
+
+def test_weights_that_a_configuration_names_are_not_read(encoder: Path, tmp_path: Path) -> None:
+    folder = Path(shutil.copytree(encoder, tmp_path / "encoder"))
+    (folder / "adapter_model.bin").write_bytes(pickle.dumps(Attack()))
+    edited("config.json", transformers_weights="adapter_model.bin")(folder)
+    assert load_encoder(folder).content_hash == load_encoder(encoder).content_hash
 
 
 def test_settings_of_an_encoder_choose_no_code(encoder: Path, tmp_path: Path) -> None:
@@ -140,6 +212,12 @@ CHECKPOINTS: dict[str, tuple[Change, str]] = {
     "pipe": (replaced("hyperx.json", os.mkfifo), "expected a folder with hyperx.json"),
     "no end": (replaced("hyperx.json", lambda path: path.symlink_to("/dev/zero")), "expected a folder with"),
     "link": (replaced("results.md", lambda path: path.symlink_to("/etc/hostname")), "found a link out of it"),
+    "a loop": (looped, "found a link out of it"),
+    "very many faults": (
+        edited("hyperx.json", languages=[1] * 10**5),
+        "values: expected at most 1,000 of another kind",
+    ),
+    "very many values": (replaced("hyperx.json", lambda path: path.write_text(" " * (9 << 20))), "more than 8,388,608"),
     "half a character": (replaced("hyperx.json", lambda path: path.write_text('{"x": "\\ud800"}')), "half a character"),
 }
 
@@ -151,6 +229,14 @@ def test_checkpoints_that_would_hang_or_mislead(ckpt: Path, case: str) -> None:
     with pytest.raises(CheckpointError) as caught:
         HyperX.from_pretrained(ckpt)
     assert expected in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["..", "x" * 5000, "", "\0"])
+def test_the_best_checkpoint_is_one_of_the_run(ckpt: Path, name: str) -> None:
+    for path in filter(Path.is_file, ckpt.iterdir()):
+        shutil.copy(path, ckpt.parent.parent)
+    (ckpt.parent / "best.json").write_text(json.dumps({"checkpoint": name}))
+    assert resolve(ckpt.parent) == ckpt
 
 
 def test_results_are_not_written_through_a_link(ckpt: Path, tmp_path: Path) -> None:
@@ -192,6 +278,51 @@ def test_data_that_a_strangers_checkpoint_names_is_not_read(
     assert main(words) == 1
     assert "data.json was written elsewhere: of the files that it names none is read" in caplog.text
     assert main([*words, "--data_folder", str(data)]) == 0
+
+
+@pytest.mark.parametrize("name", ["../data", "csv", "here/data", "/data", "~/data", "a/b/c"])
+def test_data_of_the_hub_that_a_stranger_names_is_of_the_hub(name: str) -> None:
+    Path("here/data").mkdir(parents=True)
+    pair = TaskLanguagePair("ner", "en")
+    table = {"ner#en": {"hub": name}, "ner#de": {"hub": {"name": name}}, "ner#tr": {"hub": "owner/name"}}
+    spec = DataSpec(Path("data"), {"ner": "ner"}, ["ner"], table)
+    data = [PairData(pair, "ner", {"test": Hub(HubData(own))}) for own in (name, "owner/name")]
+    kept = DataRecord(spec, data=tuple(data)).placeless()
+    assert [*kept.spec.table] == ["ner#tr"]
+    assert kept.data == (data[1],)
+
+
+def columns(path: Path) -> None:
+    path.with_suffix(".csv").write_text(",".join(f"c{number}" for number in range(100_000)) + ",text,label\n")
+
+
+def spans_of_words(path: Path) -> None:
+    spans = [[2 * number, 2 * number + 1, "PER"] for number in range(10_000)]
+    row = {"text": "a " * 10_000, "words": ["a"] * 10_000, "label": spans}
+    path.with_suffix(".jsonl").write_text(json.dumps(row) + "\n")
+
+
+@pytest.mark.parametrize(("write", "column"), [(columns, "label"), (spans_of_words, "ner")])
+def test_long_lines_of_data_are_refused_at_once(write: Change, column: str) -> None:
+    write(Path("x"))
+    before = time.process_time()
+    with pytest.raises(DataError):
+        list(read_file(next(Path().glob("x.*")), column))
+    assert time.process_time() - before < 5  # where time grew with the square of the length, a minute
+
+
+def test_open_quotes_take_little_time() -> None:
+    text = "\u00ab" * 200_000
+    before = time.process_time()
+    assert "".join(sentence_pieces(text, "en")) == text
+    assert time.process_time() - before < 20  # where time grew with the square of the length, a minute
+
+
+def test_lists_of_published_arguments_are_looked_at_once() -> None:
+    names = b"".join(b"\x8c\x05%05xh\x00" % number for number in range(50_000))
+    values = b"\x8c\x01a]q\x00(" + b"N" * 200_000 + b"e" + names
+    Path("x.bin").write_bytes(b"\x80\x04\x8c\x08argparse\x8c\x09Namespace\x93)\x81}(" + values + b"ub.")
+    assert len(read_arguments(Path("x.bin"))) == 50_001
 
 
 BOMB = "a0: &a0 [x,x,x,x,x,x,x,x,x,x]\n" + "".join(

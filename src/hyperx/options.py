@@ -20,8 +20,8 @@ from hyperx.files import in_home, is_utf8, read_text
 
 Config = TypeVar("Config")
 
-MOST_VALUES = 3_000_000
-"""The most values in a file of options."""
+MOST_VALUES, MOST_BYTES = 100_000, 2 << 20
+"""The most values in a file of options, and its largest size: YAML is read slowly."""
 SYNONYMS = {
     "adapter_non_linearity": "activation", "adapters": "no_hypernet", "batch_size": "bs bsz",
     "checkpoint": "model model_path model_dir load run load_from_ckpt", "confidence": "probabilities scores",
@@ -180,13 +180,13 @@ class OptionLoader(yaml.SafeLoader):
         self.sizes: dict[int, int] = {}  # of nodes with all that is in them
 
     def compose_node(self, parent: Any, index: Any) -> yaml.Node | None:
-        """Read a node; raises a YAMLError if it holds itself, or more than a few million values."""
+        """Read a node; raises a YAMLError if it holds itself, or there are too many values."""
         again, node = self.check_event(yaml.AliasEvent), super().compose_node(parent, index)
         if node is not None and not again:
             inside = [] if isinstance(node.value, str) else node.value
             parts = chain.from_iterable(inside) if isinstance(node, yaml.MappingNode) else inside
             self.sizes[id(node)] = 1 + sum(self.sizes[id(part)] for part in parts)
-        if self.sizes.get(id(node), MOST_VALUES) >= MOST_VALUES:
+        if max(len(self.sizes), self.sizes.get(id(node), MOST_VALUES)) >= MOST_VALUES:
             raise yaml.YAMLError(f"expected at most {MOST_VALUES:,} values, and none that holds itself; write them out")
         return node
 
@@ -214,7 +214,7 @@ OptionLoader.add_implicit_resolver("tag:yaml.org,2002:bool", re.compile(r"(true|
 def read_yaml(path: Path) -> dict[str, Any]:
     """The lines ``option: value`` of a file; names and values are not checked. Anything else is a ConfigError."""
     try:
-        value = yaml.load(read_text(path), Loader=OptionLoader)  # a SafeLoader
+        value = yaml.load(read_text(path, MOST_BYTES), Loader=OptionLoader)  # a SafeLoader
         if not is_utf8(value):
             raise ValueError("it has half a character (a lone surrogate), which is no Unicode")
     except OSError as error:

@@ -27,6 +27,9 @@ if TYPE_CHECKING:  # spaCy takes about a second to import on top of torch, and m
 LONGEST_CHUNK = 250
 """Longest run of characters without a space that is cut: spaCy's rules take quadratic time (1 s for 2,000 ``$``)."""
 
+LONGEST_PART = 10_000
+"""Most characters that are split into sentences at a time: sentencex takes quadratic time (5 s for 80,000 ``«``)."""
+
 TOKENS_BEFORE_RELOAD = 2_000_000
 """Tokens after which the rules are reloaded: spaCy keeps some 20 bytes of each token, even in a memory zone."""
 
@@ -160,7 +163,12 @@ def sentence_pieces(text: str, language: str) -> Iterator[str]:
         yield from re.findall(r".*\n|.+", text)
         return
     for paragraph in re.split(r"(\n\s*\n)", text):
-        yield from sentencex.segment(canonical(language), paragraph)
+        start = 0
+        while part := paragraph[start : start + LONGEST_PART]:
+            *own, last = sentencex.segment(canonical(language), part)
+            for piece in own if own and start + len(part) < len(paragraph) else (*own, last):
+                yield piece
+                start += len(piece)
 
 
 def text_sentence(text: str, segmenter: WordSegmenter | None) -> Sentence | None:
