@@ -10,15 +10,18 @@ import shutil
 import stat
 import time
 from collections.abc import Callable
+from io import BytesIO
 from pathlib import Path
 from typing import Any
+from zipfile import ZIP_DEFLATED, ZipFile
 
 import pytest
 import torch
 from safetensors.torch import save
 
+import hyperx
 import toy
-from hyperx.checkpoint import resolve
+from hyperx.checkpoint import read_sizes, resolve
 from hyperx.cli import main
 from hyperx.config import TrainConfig
 from hyperx.data.batch.windows import SubwordEncoder
@@ -29,6 +32,7 @@ from hyperx.data.read.hub import HubData
 from hyperx.data.read.segmentation import sentence_pieces
 from hyperx.encoders.loading import load_encoder
 from hyperx.errors import CheckpointError, ConfigError, DataError, EncoderError, HyperXError
+from hyperx.exporting.running import ExportedModel
 from hyperx.files import read_json
 from hyperx.model import HyperX
 from hyperx.options import made, read_yaml
@@ -237,6 +241,39 @@ def test_the_best_checkpoint_is_one_of_the_run(ckpt: Path, name: str) -> None:
         shutil.copy(path, ckpt.parent.parent)
     (ckpt.parent / "best.json").write_text(json.dumps({"checkpoint": name}))
     assert resolve(ckpt.parent) == ckpt
+
+
+def test_sizes_of_a_header_that_is_too_deep(ckpt: Path) -> None:
+    header = b'{"x":' + b"[" * 100_000
+    (ckpt / "model.safetensors").write_bytes(len(header).to_bytes(8, "little") + header)
+    with pytest.raises(CheckpointError, match=r"model\.safetensors is damaged"):
+        read_sizes(ckpt)
+
+
+def test_exported_models_that_hang_or_cannot_be_run(ckpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    folder = hyperx.export(HyperX.from_pretrained(ckpt), pairs=("ner#en",), output=Path("onnx"))
+    model = ExportedModel(folder)
+    monkeypatch.setitem(model.widths, "ner", 1)
+    with pytest.raises(CheckpointError, match=r"model\.onnx cannot be run: ner has [0-9]+ columns, for 1 labels"):
+        model.predict(["Ada"], language="en", task="ner")
+    (folder / "model.onnx").unlink()
+    os.mkfifo(folder / "model.onnx")
+    with pytest.raises(CheckpointError, match="it is a pipe or a device"):
+        ExportedModel(folder)
+
+
+def test_archives_of_spacy_that_would_fill_the_disk() -> None:
+    pytest.importorskip("spacy")
+    from hyperx.spacy import HyperXComponent
+
+    component, archive = HyperXComponent.__new__(HyperXComponent), BytesIO()
+    component.name = "hyperx"
+    with ZipFile(archive, "w", ZIP_DEFLATED) as packed:
+        packed.writestr("hyperx.json", bytes(10**6))
+    for content in (archive.getvalue(), b"no archive"):
+        with pytest.raises(HyperXError, match="expected what to_bytes gave"):
+            component.from_bytes(content)
 
 
 def test_results_are_not_written_through_a_link(ckpt: Path, tmp_path: Path) -> None:

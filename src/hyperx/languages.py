@@ -129,9 +129,11 @@ def no_language(code: str, known: Iterable[str] = ()) -> str:
 def language_problems(languages: Sequence[str]) -> Iterator[str]:
     """What is wrong in a list of languages: codes that no standard knows, and two codes for the same language."""
     seen: dict[str, str] = {}
+    known, hints = [*filter(is_language, languages)], 20  # what is close is searched for slowly
     for language in languages:
         if not is_language(language):
-            yield no_language(language, filter(is_language, languages))
+            yield no_language(language, known) if hints > 0 else f"{language!r} is no language code"
+            hints -= 1
         elif canonical(language) in seen:
             yield f"{language!r} is the same language as {seen[canonical(language)]!r}"
         seen.setdefault(canonical(language), language)

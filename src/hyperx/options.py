@@ -20,7 +20,7 @@ from hyperx.files import in_home, is_utf8, read_text
 
 Config = TypeVar("Config")
 
-MOST_VALUES, MOST_BYTES = 100_000, 2 << 20
+MOST_VALUES, MOST_BYTES = 30_000, 2 << 20
 """The most values in a file of options, and its largest size: YAML is read slowly."""
 SYNONYMS = {
     "adapter_non_linearity": "activation", "adapters": "no_hypernet", "batch_size": "bs bsz",
@@ -107,7 +107,7 @@ def read_values(kind: type[Any], values: Mapping[str, Any], problems: list[str],
     types, texts, others = option_types(kind), dict[str, Any](), dict[str, Any]()
     for name, value in values.items():
         if name not in types:
-            near = meant(str(name), types)
+            near = meant(str(name), types) if len(problems) < 100 else None  # what is close is searched for slowly
             problems.append(f"{place}there is no option {str(name)!r}." + (f" Did you mean {near!r}?" if near else ""))
             continue
         if isinstance(value, str) and value == "None" and NoneType in get_args(types[name]):

@@ -6,6 +6,7 @@ A program of PyTorch may hold pickles, which run code when they are loaded: whoe
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from math import inf
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -20,7 +21,7 @@ from hyperx.encoders.loading import load_tokenizer
 from hyperx.errors import CheckpointError, HyperXError, listing
 from hyperx.exporting.facts import FORMAT, ONNX, PROGRAM, ExportFacts, runtime
 from hyperx.exporting.fixed import ARCS, RELATIONS
-from hyperx.files import in_home
+from hyperx.files import in_home, opened
 from hyperx.model import HyperX, ModelOutput, load
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.predictor import Turn
@@ -53,15 +54,20 @@ class ExportedModel:
         self.turn, self.told = Turn(), set[str]()
         self.tokenizer = load_tokenizer(folder)
         self.indices = {TaskLanguagePair.parse(name).key: index for index, name in enumerate(facts.pairs)}
+        self.widths = {task: len(labels) for task, labels in self.config.labels.items()}
+        for pair, labels in facts.pairs.items():  # of an add-on there may be more
+            self.widths[pair.partition("#")[0]] = max(self.widths.get(pair.partition("#")[0], 0), len(labels))
         self.word_embeddings = torch.empty(0)  # for their device
-        path = folder / ONNX
+        self.path = path = folder / ONNX
         if (folder / PROGRAM).exists():
             what = "a program of PyTorch, which may run code when it is loaded: load it with torch.export.load yourself"
             raise CheckpointError(f"{folder} holds {what}, or export with --format onnx")
         library = runtime()
         try:
+            opened(path).close()  # the library waits for a pipe
             options = library.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
+            options.log_severity_level = 4  # it prints names of the file as they are
             self.session = library.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         except Exception as error:  # the library raises many kinds for a damaged or missing file
             raise CheckpointError(f"{path} cannot be read: {str(error).splitlines()[0]}. Export it again") from None
@@ -69,9 +75,15 @@ class ExportedModel:
     def run(self, **inputs: Tensor) -> dict[str, Tensor]:
         """The outputs of the file for its inputs, see docs/export.md."""
         taken = [one.name for one in self.session.get_inputs()]  # without trees some are not needed
-        values = self.session.run(None, {name: inputs[name].numpy() for name in taken})
         names = [one.name for one in self.session.get_outputs()]
-        return {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}
+        try:
+            values = self.session.run(None, {name: inputs[name].numpy() for name in taken})
+            for name, value in zip(names, values, strict=True):
+                if value.shape[-1] > self.widths.get(name, inf):  # a label that has no name
+                    raise ValueError(f"{name} has {value.shape[-1]:,} columns, for {self.widths[name]} labels")
+            return {name: torch.from_numpy(value) for name, value in zip(names, values, strict=True)}
+        except Exception as error:  # as above
+            raise CheckpointError(f"{self.path} cannot be run: {str(error).splitlines()[0]}. Export it again") from None
 
     def __call__(
         self,
@@ -90,6 +102,8 @@ class ExportedModel:
         outputs = self.run(input_ids=input_ids, attention_mask=attention_mask, words=words, pair=index)
         logits: Any = outputs.get(name)
         if logits is None:  # a parser's, as its task decodes them
+            if not {name + ARCS, name + RELATIONS} <= {*outputs} or "root" not in self.config.labels[name]:
+                raise CheckpointError(f"{self.path} has no output for {name}. Export it again")
             root, relations = self.config.labels[name].index("root"), outputs[name + RELATIONS]
             logits = SimpleNamespace(possible=outputs[name + ARCS], relations=lambda: relations, root=root)
         return ModelOutput(torch.empty(0), logits)

@@ -113,7 +113,8 @@ class SubwordEncoder:
         self.unknown: int = tokenizer.unk_token_id if tokenizer.unk_token_id is not None else tokenizer.pad_token_id
         self.max_length = max_length
         self.name = str(tokenizer.name_or_path)
-        self.templates = {1: _template(self.backend.encode("a"), 1), 2: _template(self.backend.encode("a", "a"), 2)}
+        with panics_told(self.name):
+            self.templates = {n: _template(self.backend.encode(*"a" * n), n) for n in (1, 2)}
         around = max(sum(map(len, own)) for own in self.templates.values())
         if max_length - around < 4:
             raise EncoderError(
