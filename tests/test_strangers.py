@@ -221,7 +221,10 @@ CHECKPOINTS: dict[str, tuple[Change, str]] = {
         edited("hyperx.json", languages=[1] * 10**5),
         "values: expected at most 1,000 of another kind",
     ),
-    "very many values": (replaced("hyperx.json", lambda path: path.write_text(" " * (9 << 20))), "more than 8,388,608"),
+    "very many values": (
+        replaced("hyperx.json", lambda path: path.write_text(" " * (33 << 20))),
+        "more than 33,554,432",
+    ),
     "half a character": (replaced("hyperx.json", lambda path: path.write_text('{"x": "\\ud800"}')), "half a character"),
 }
 

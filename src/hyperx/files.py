@@ -25,7 +25,7 @@ from hyperx.errors import HyperXError, faults_of, itemised, listed
 
 T = TypeVar("T")
 CACHE_VARIABLE = "HYPERX_CACHE"
-MOST_TEXT, MOST_VALUES, MOST_HEADER = 64 << 20, 8 << 20, 8 << 20
+MOST_TEXT, MOST_VALUES, MOST_HEADER = 64 << 20, 32 << 20, 8 << 20
 """Largest sizes in bytes of a text, of JSON that becomes values, which take twenty times as much memory, and of the
 header of a file of safetensors."""
 

@@ -28,6 +28,7 @@ from transformers import (
 
 from hyperx.data.batch.windows import SubwordEncoder, Subwords
 from hyperx.encoders import loading
+from hyperx.encoders.families import LAYOUTS, EncoderLayout
 from hyperx.encoders.loading import encoder_folder, load_encoder, load_tokenizer
 from hyperx.errors import EncoderError
 
@@ -249,7 +250,10 @@ def test_a_connection_lost_on_the_way_is_told(monkeypatch: pytest.MonkeyPatch) -
         load_encoder("someone/encoder")
 
 
-def test_of_two_classes_for_a_type_of_encoder_the_first_is_loaded(tmp_path: Path) -> None:
+def test_of_two_classes_for_a_type_of_encoder_the_first_is_loaded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(LAYOUTS, "funnel", EncoderLayout(layers="encoder.blocks", feed_forward="ffn"))
     shape = {"block_sizes": [1], "num_decoder_layers": 1, "d_model": 8, "n_head": 2, "d_head": 4, "d_inner": 8}
     FunnelModel(FunnelConfig(vocab_size=10, **shape)).save_pretrained(tmp_path)
     assert isinstance(load_encoder(tmp_path).model, FunnelModel)
