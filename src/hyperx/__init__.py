@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from hyperx.model import HyperX as HyperX
     from hyperx.model import ModelOutput as ModelOutput
     from hyperx.pairs import TaskLanguagePair as TaskLanguagePair
+    from hyperx.pipelines import pipeline as pipeline
     from hyperx.tasks.base import HeadFacts as HeadFacts
     from hyperx.tasks.base import HeadInput as HeadInput
     from hyperx.tasks.base import Result as Result
@@ -58,6 +59,7 @@ _NAMES = {
     "hyperx.evaluation.scores": "Evaluation PairScores",
     "hyperx.model": "HyperX ModelOutput",
     "hyperx.pairs": "TaskLanguagePair",
+    "hyperx.pipelines": "pipeline",
     "hyperx.tasks.base": "HeadFacts HeadInput Result Scores Task",
     "hyperx.tasks.registry": "register_task",
     "hyperx.tasks.tagging": "TaggingTask",
