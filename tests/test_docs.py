@@ -6,6 +6,7 @@ import json
 import re
 import shlex
 import shutil
+import subprocess
 from collections.abc import Iterator
 from functools import partial
 from pathlib import Path
@@ -18,6 +19,7 @@ import hyperx
 import toy
 from hub import Hub
 from hyperx.cli import main
+from hyperx.config import ServeConfig
 from hyperx.tasks.registry import JSON_KEYS, KINDS
 
 DOCS = toy.ROOT / "docs"
@@ -101,6 +103,8 @@ def test_the_code_of_the_page_on_python_runs(encoder: Path, monkeypatch: pytest.
     next(blocks)
     assert names["found"].labels["ner"] == ("B-PER", "I-PER", "O", "B-LOC", "O")
     next(blocks)
+    assert [one["word"] for one in names["pipe"]("Ada Lovelace sees London.")] == ["Ada Lovelace", "London"]
+    next(blocks)
     assert names["model"].config.add_ons == ()
     assert hyperx.HyperX.from_pretrained("runs/with-german").config.add_ons[0].language == "de"
     next(blocks)
@@ -121,6 +125,29 @@ def test_the_code_of_the_page_on_spacy_runs(capsys: pytest.CaptureFixture[str]) 
     shown = re.findall(r"```(\w*)\n(.*?)```", page.read_text(encoding="utf-8"), flags=re.DOTALL)
     assert capsys.readouterr().out == "".join(text for language, text in shown if not language)
     assert names["nlp"].path == Path("pipeline")
+
+
+def test_nginx_takes_the_configuration_of_the_page_on_serving(tmp_path: Path) -> None:
+    (site,) = re.findall(r"```nginx\n(.*?)```", (DOCS / "serving.md").read_text(encoding="utf-8"), flags=re.DOTALL)
+    limits = ServeConfig()
+    assert f"client_max_body_size {limits.max_bytes // 1024}k;" in site
+    assert int(re.findall(r"proxy_read_timeout (\d+)s;", site)[0]) > limits.timeout, (
+        "the server's own refusal comes first"
+    )
+    if not (shutil.which("nginx") and shutil.which("openssl")):
+        pytest.skip("nginx and openssl are not installed")
+    key, certificate = tmp_path / "hyperx.key", tmp_path / "hyperx.pem"
+    made = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=localhost"]
+    subprocess.run([*made, "-keyout", key, "-out", certificate], check=True, capture_output=True)
+    own = site.replace("/etc/ssl", str(tmp_path)).replace("listen 443", f"listen unix:{tmp_path}/socket")
+    assert own.count(str(tmp_path)) == 3
+    folders = "".join(f"{name}_temp_path {tmp_path}/{name};" for name in ("client_body", "proxy"))
+    (tmp_path / "nginx.conf").write_text(
+        f"pid {tmp_path}/pid; error_log {tmp_path}/log; events {{}} http {{ access_log off; {folders}\n{own}}}"
+    )
+    tested = subprocess.run(["nginx", "-t", "-c", tmp_path / "nginx.conf"], capture_output=True, text=True, check=False)
+    assert tested.returncode == 0, tested.stderr
+    assert "[warn]" not in tested.stderr
 
 
 def test_the_readme_is_short() -> None:
