@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import httpx
+import langcodes
 import pytest
 import schemathesis
 import uvicorn
@@ -26,6 +27,7 @@ import toy
 from hyperx.cli import main
 from hyperx.config import ServeConfig
 from hyperx.data.read.jsonl import JsonlWriter
+from hyperx.prediction import predictor
 from hyperx.prediction.predictor import Predictor
 from hyperx.serving.app import create_app
 from hyperx.serving.queue import Job, Queue
@@ -214,6 +216,27 @@ def test_clients_that_are_slow_or_cut_off_hold_nobody_up(model: hyperx.HyperX, g
         assert slow.recv(1000).startswith(b"HTTP/1.1 408")
         slow.close()
         idle.close()
+
+
+def test_clients_that_make_up_codes_fill_no_memory(model: hyperx.HyperX, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (hyperx.languages, predictor):
+        monkeypatch.setattr(module, "KEPT", 20)
+    for kept in ("_PARSE_CACHE", "_INSTANCES"):
+        monkeypatch.setattr(langcodes.Language, kept, {})
+    with serving(model) as client:
+        for number in range(30):
+            codes = {200: f"x-own{number}", 422: f"zz-x-{number}"}
+            for status, code in codes.items():
+                assert client.post("/predict", json={"text": "a bed", "language": code}).status_code == status
+        assert same(
+            client.post("/predict", json={"text": "a", "language": "tur-x-1", "confidence": True}).json()
+            | {"language": "tr"},
+            model,
+            "tr",
+            "a",
+        )
+    assert len(langcodes.Language._PARSE_CACHE) == len(langcodes.Language._INSTANCES) == 20
+    assert len(model.told) <= 20
 
 
 def test_a_pass_that_fails_fails_its_request_only(model: hyperx.HyperX, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -8,6 +8,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache, lru_cache
 from pathlib import Path
+from typing import Any
+
+KEPT = 10_000
+"""Of how many codes something is kept: a server is asked for anything."""
 
 # Codes that the standards prefer but few use -> the common code of the same language.
 _SAME_LANGUAGE = {"fil": "tl", "nb": "no"}
@@ -66,7 +70,15 @@ def known_languages() -> Mapping[str, Language]:
     return languages
 
 
-@lru_cache(maxsize=10_000)  # a server is asked for anything
+class _Few(dict[Any, Any]):
+    """Takes no more entries than :data:`KEPT`: langcodes keeps whatever it was ever asked, in two dictionaries."""
+
+    def __setitem__(self, key: Any, value: Any) -> None:
+        if len(self) < KEPT:
+            super().__setitem__(key, value)
+
+
+@lru_cache(maxsize=KEPT)
 def canonical(code: str) -> str:
     """The canonical code of a language: `tr` for `tur`, `tr-TR` and `tr_tr`, without script and region.
 
@@ -83,6 +95,8 @@ def canonical(code: str) -> str:
     import langcodes
     from langcodes.tag_parser import LanguageTagError
 
+    if not isinstance(langcodes.Language._PARSE_CACHE, _Few):
+        langcodes.Language._PARSE_CACHE, langcodes.Language._INSTANCES = _Few(), _Few()
     try:
         tag = langcodes.Language.get(lowered)
         # In BCP 47, `zh-hak` is `hak`; of a macrolanguage, the predominant member (`arb`) stands for all (`ar`).
@@ -99,7 +113,7 @@ def language_name(code: str) -> str:
     return code if language is None else language.name
 
 
-@lru_cache(maxsize=10_000)
+@lru_cache(maxsize=KEPT)
 def is_language(code: str) -> bool:
     """Whether a code names a language in ISO 639, BCP 47, UD or Wikipedia."""
     known = canonical(code)

@@ -19,7 +19,7 @@ from hyperx.data.batch.windows import FastTokenizer, SubwordEncoder, Subwords, W
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.device import placed
 from hyperx.errors import HyperXError
-from hyperx.languages import canonical
+from hyperx.languages import KEPT, canonical
 from hyperx.method.adapter import Adapters
 from hyperx.pairs import TaskLanguagePair
 from hyperx.prediction.request import default_tasks, language_problem, predictable
@@ -187,8 +187,9 @@ class Predictor:
     def _first(self, told: str) -> bool:
         """Whether this is the first to tell something of the model."""
         with self.model.turn:
-            first = told not in self.model.told
-            self.model.told.add(told)
+            first = told not in self.model.told and len(self.model.told) < KEPT
+            if first:
+                self.model.told.add(told)
         return first
 
     def _tell_coverage(self, encoder: SubwordEncoder, language: str, sentences: Sequence[Sequence[str]]) -> None:
