@@ -62,7 +62,10 @@ def ask(url: str, clients: int, seconds: float, pid: int | None) -> dict[str, fl
             if pid:
                 print(f"{time.strftime('%H:%M:%S')} {memory(pid):,} MB", flush=True)
             with suppress(subprocess.TimeoutExpired):
-                found: dict[str, float] = json.loads(wrk.communicate(timeout=10)[0].splitlines()[-1])
+                out, _ = wrk.communicate(timeout=10)
+                if wrk.returncode:
+                    raise SystemExit(f"wrk failed: is there a server at {url}?")
+                found: dict[str, float] = json.loads(out.splitlines()[-1])
                 return found
 
 
