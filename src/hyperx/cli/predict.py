@@ -6,7 +6,7 @@ import logging
 import os
 import shutil
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from dataclasses import replace
 from itertools import tee
@@ -44,29 +44,27 @@ log = logging.getLogger(__name__)
 
 def predict(config: PredictConfig) -> None:
     """Tag a stream, each sentence as soon as it is labelled."""
-    config = checked(config)
+    config, count = checked(config), 0
     tell_formats(config)
-    faults, count = FirstFaults(most=5), 0
-
-    def note(fault: DataError) -> None:
-        if config.on_error == "stop":
-            message = f"{fault.message} (--on_error skip or empty goes on behind it)"
-            raise DataError(message, path=fault.path, line=fault.line) from fault
-        faults(fault)
-
-    writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
     hidden = True if config.output is None else config.silent
     with opened(config.input) as stream:
         for written in () if config.output is None else (config.output, partial_of(config.output)):
             with suppress(OSError):  # an input without a file descriptor
                 if written.is_file() and os.path.samestat(written.stat(), os.fstat(stream.fileno())):
                     raise ConfigError([f"--output: {written} is the input; it would be overwritten while it is read"])
-        predictions = predictions_of(config, stream, note)
+        labeller = Labeller(config)
+        lines = surely_raw(stream) if labeller.given == "raw" and config.input_format is None else stream
+        predictions = labeller.predictions(labeller.sentences(lines, str(config.input or "<stdin>")))
         with open_output(config.output) as target:
             for count, prediction in enumerate(tqdm(predictions, "tagging", unit=" sentences", disable=hidden), 1):
-                target.write(writer.render(prediction, count))
+                target.write(labeller.writer.render(prediction, count))
                 if at_terminal(config):
                     target.flush()
+    tell_result(config, labeller.faults, count)
+
+
+def tell_result(config: PredictConfig, faults: FirstFaults, count: int) -> None:
+    """Log which sentences cannot be read, and that there was none."""
     if faults.count:
         many = "1 sentence" if faults.count == 1 else f"{faults.count:,} sentences"
         done = "skipped" if config.on_error == "skip" else "written empty"
@@ -77,10 +75,10 @@ def predict(config: PredictConfig) -> None:
         log.warning("%s holds no sentence: %s", config.input or "<stdin>", what)
 
 
-def checked(config: PredictConfig) -> PredictConfig:
+def checked(config: PredictConfig, others: Sequence[str] = ()) -> PredictConfig:
     """The options, with the folder of the checkpoint and files of add-ons in place of names; or a ConfigError with all
-    that is wrong with them, before weights or PyTorch are loaded."""
-    problems = [*value_problems(config), *format_problems(config)]
+    that is wrong with them, and other problems, before weights or PyTorch are loaded."""
+    problems = [*others, *value_problems(config), *format_problems(config)]
     if config.language is None and input_format(config.input, config.input_format) != "jsonl":
         problems.append("--language: name the language of the text, such as de, or auto to detect it")
     if config.like == AUTO:
@@ -138,66 +136,83 @@ def opened(path: Path | None) -> AbstractContextManager[IO[bytes]]:
         raise HyperXError(f"--input: cannot read {path}: {error.strerror}") from None
 
 
-def predictions_of(
-    config: PredictConfig, stream: IO[bytes], on_fault: Callable[[DataError], None]
-) -> Iterator[Prediction]:
-    """The model's predictions for the sentences of the input, one by one, and what stands for those that it lacks. A
-    ConfigError if the output's format cannot hold all labels, or the answer line by line."""
-    from hyperx.exporting.running import load_model
-    from hyperx.prediction.predictor import Predictor
+class Labeller:
+    """A model and what is asked of it, for any number of inputs.
 
-    model = load_model(config.checkpoint, config, config.add_on)
-    tasks, predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
-    given = input_format(config.input, config.input_format)
-    # One language for all, unless sentences have their own.
-    one = config.like or (None if config.language == AUTO or given == "jsonl" else config.language)
-    if one is not None:
-        predictor.tell_language(one)
-    for add_on in model.config.add_ons if one is not None else ():
-        if config.add_on and canonical(add_on.language) != canonical(one):
-            log.warning("the add-on of %s is not used: the text is tagged as %s", add_on.language, one)
-    places = {task: tuple(model.tasks[task].annotation(())) for task in tasks}
-    read = [one or config.language or AUTO, *(add_on.language for add_on in model.config.add_ons if one is None)]
-    labels = {
-        task: tuple(
-            dict.fromkeys(label for code in read for label in model.config.labels_of(TaskLanguagePair(task, code)))
+    Raises a ConfigError if the output's format cannot hold all labels, or the answer line by line.
+    """
+
+    def __init__(self, config: PredictConfig) -> None:
+        from hyperx.exporting.running import load_model
+        from hyperx.prediction.predictor import Predictor
+
+        self.config, self.faults = config, FirstFaults(most=5)
+        self.model = model = load_model(config.checkpoint, config, config.add_on)
+        self.tasks, self.predictor = predicted_tasks(model.config, config.tasks), Predictor(model)
+        self.given = input_format(config.input, config.input_format)
+        self.writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
+        # One language for all, unless sentences have their own.
+        own = config.language == AUTO or self.given == "jsonl"
+        self.one = one = config.like or (None if own else config.language)
+        if one is not None:
+            self.predictor.tell_language(one)
+        for add_on in model.config.add_ons if one is not None else ():
+            if config.add_on and canonical(add_on.language) != canonical(one):
+                log.warning("the add-on of %s is not used: the text is tagged as %s", add_on.language, one)
+        self.places = {task: tuple(model.tasks[task].annotation(())) for task in self.tasks}
+        read = [one or config.language or AUTO, *(add_on.language for add_on in model.config.add_ons if one is None)]
+        labels = {
+            task: tuple(
+                dict.fromkeys(label for code in read for label in model.config.labels_of(TaskLanguagePair(task, code)))
+            )
+            for task in self.tasks
+        }
+        if problems := label_problems(config, self.places, labels):
+            raise ConfigError(problems)
+
+    def note(self, fault: DataError) -> None:
+        """Count a sentence that cannot be read, or raise what is wrong."""
+        if self.config.on_error == "stop":
+            message = f"{fault.message} (--on_error skip or empty goes on behind it)"
+            raise DataError(message, path=fault.path, line=fault.line) from fault
+        self.faults(fault)
+
+    def sentences(self, lines: Iterable[bytes], origin: str, first: int = 1) -> Iterator[Sentence]:
+        """The sentences of lines of an input, and what stands for those that it lacks, given the first one's number."""
+        request = Request(
+            origin,
+            on_fault=self.note,
+            reads={self.model.tasks[task].reads for task in self.tasks},
+            language=self.config.language or "",
+            word_column=self.config.word_column,
+            fills=self.config.on_error == "empty",
+            aligns=self.config.align,
+            first=first,
         )
-        for task in tasks
-    }
-    if problems := label_problems(config, places, labels):
-        raise ConfigError(problems)
-    writer = OUTPUT_FORMATS[output_format(config.output, config.output_format)]
-    request = Request(
-        str(config.input or "<stdin>"),
-        on_fault=on_fault,
-        reads={model.tasks[task].reads for task in tasks},
-        language=config.language or "",
-        word_column=config.word_column,
-        fills=config.on_error == "empty",
-        aligns=config.align,
-    )
-    lines = surely_raw(stream) if given == "raw" and config.input_format is None else stream
+        return read_input(lines, self.given, request, self._check)
 
-    def check(sentence: Sentence) -> None:
-        writer.check(sentence, places)
-        code, problem = sentence.language or config.language, None
+    def _check(self, sentence: Sentence) -> None:
+        self.writer.check(sentence, self.places)
+        code, problem = sentence.language or self.config.language, None
         if code is None:
             problem = "expected the code of a language in language, found none; --language names one for all"
-        elif code != config.language:
-            problem = language_problem(model.config, code)
+        elif code != self.config.language:
+            problem = language_problem(self.model.config, code)
         if problem:
             raise DataError(problem, path=sentence.origin, line=sentence.lines[0])
 
-    sentences, again = tee(read_input(lines, given, request, check))
-    return predictor.predict(
-        sentences,
-        tasks=tasks,
-        language=one or (sentence.language or str(config.language) for sentence in again),
-        style=config.style,
-        confidences=config.confidence,
-        batch_size=config.batch_size,
-        pool=1 if at_terminal(config) else None,
-    )
+    def predictions(self, sentences: Iterable[Sentence]) -> Iterator[Prediction]:
+        """The model's predictions for sentences, one by one."""
+        sentences, again = tee(sentences)
+        return self.predictor.predict(
+            sentences,
+            tasks=self.tasks,
+            language=self.one or (sentence.language or str(self.config.language) for sentence in again),
+            style=self.config.style,
+            confidences=self.config.confidence,
+            batch_size=self.config.batch_size,
+            pool=1 if at_terminal(self.config) else None,
+        )
 
 
 def at_terminal(config: PredictConfig) -> bool:

@@ -36,6 +36,7 @@ class Request:
         word_column: the column of the words in columns, counted from 1; by default it is told by sure signs.
         fills: give out a gap in the place of a sentence that cannot be read; by default it is left out.
         aligns: give out a gap for every blank line too, where a sentence is a line.
+        first: the number of the first line in its file.
     """
 
     origin: str = "<stdin>"
@@ -47,6 +48,7 @@ class Request:
     word_column: int | None = None
     fills: bool = False
     aligns: bool = False
+    first: int = 1
 
     def language_of(self, text: str) -> str | None:
         """The language of a text, if it is to be detected, so that it is the sentence's own."""

@@ -133,7 +133,7 @@ def read_input(
     Raises:
         DataError: with file and line, if the text is not in this format and the request does not go on behind that.
     """
-    for sentence in INPUT_FORMATS[input_format](decoded_lines(stream, request.origin), request):
+    for sentence in INPUT_FORMATS[input_format](decoded_lines(stream, request.origin, request.first), request):
         if sentence.language is None and sentence.error is None and (own := request.language_of(sentence.raw_text)):
             sentence = replace(sentence, language=own)  # of words, which nothing needs to know before
         try:

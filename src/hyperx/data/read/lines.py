@@ -76,9 +76,9 @@ def file_lines(path: str | Path) -> Iterator[Line]:
         raise DataError(f"expected a readable file, found: {error.strerror or error}", path=path) from error
 
 
-def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[Line]:
-    """The lines of an open binary file, one at a time, with their ends; one that is not UTF-8, or has
-    a NUL byte, is a `FaultyLine`.
+def decoded_lines(stream: Iterable[bytes], place: str | Path, first: int = 1) -> Iterator[Line]:
+    """The lines of an open binary file, one at a time, with their ends, numbered from the first one's number; one that
+    is not UTF-8, or has a NUL byte, is a `FaultyLine`.
 
     Only a line feed ends a line: U+2028, form feeds and the like may occur within words. A byte order mark at the
     start is dropped; all else, including zero-width characters, is kept.
@@ -86,7 +86,7 @@ def decoded_lines(stream: Iterable[bytes], place: str | Path) -> Iterator[Line]:
     Raises:
         DataError: if the first line shows that this is no text in UTF-8 at all.
     """
-    for number, raw in enumerate(stream, start=1):
+    for number, raw in enumerate(stream, start=first):
         if number == 1:
             raw = raw.removeprefix(_BYTE_ORDER_MARK)
             if problem := _no_text(raw, place):
