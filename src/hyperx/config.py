@@ -695,6 +695,16 @@ class PredictConfig(AddOnFiles, RunOptions, ProgressOption):
     """Also write the probability of each label (jsonl only)."""
     batch_size: Count = 32
     """Sentences in a batch; the result does not depend on it."""
+    engine: Literal["plain", "ray"] = "plain"
+    """'plain': this process. 'ray': workers of Ray, on this machine or the cluster that RAY_ADDRESS names, for a large
+    --input: lines of text, .jsonl or .parquet; a file, all of a folder, or a pattern in quotes, such as 'in/*.txt'.
+    Rows keep their columns. --output is one .jsonl or .parquet, or with a star parts, such as 'out/*.parquet'. Needs
+    the extra ray."""
+    workers: Count | None = None
+    """Workers of Ray, each with the model in its memory. By default one for each GPU of the cluster, else for each
+    processor."""
+    part_size: Count = 4096
+    """Lines or rows that a worker of Ray takes at a time, and those of a part of the output."""
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -43,7 +43,12 @@ log = logging.getLogger(__name__)
 
 
 def predict(config: PredictConfig) -> None:
-    """Tag a stream, each sentence as soon as it is labelled."""
+    """Tag a stream, each sentence as soon as it is labelled; or a corpus with the workers of Ray."""
+    if config.engine == "ray":
+        from hyperx.cli.cluster import predict_corpus
+
+        predict_corpus(config)
+        return
     config, count = checked(config), 0
     tell_formats(config)
     hidden = True if config.output is None else config.silent
@@ -79,6 +84,9 @@ def checked(config: PredictConfig, others: Sequence[str] = ()) -> PredictConfig:
     """The options, with the folder of the checkpoint and files of add-ons in place of names; or a ConfigError with all
     that is wrong with them, and other problems, before weights or PyTorch are loaded."""
     problems = [*others, *value_problems(config), *format_problems(config)]
+    if config.engine == "plain":
+        own = {"--workers": config.workers is not None, "--part_size": config.part_size != PredictConfig.part_size}
+        problems += [f"{option} is for --engine ray" for option, is_given in own.items() if is_given]
     if config.language is None and input_format(config.input, config.input_format) != "jsonl":
         problems.append("--language: name the language of the text, such as de, or auto to detect it")
     if config.like == AUTO:
