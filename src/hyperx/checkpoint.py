@@ -350,15 +350,14 @@ def read_sizes(folder: Path) -> dict[str, tuple[int, int, str]]:
     """Bytes, number of dimensions and type of every tensor in the file of weights, by its header; raises a
     CheckpointError if the file is missing or damaged."""
     path = folder / WEIGHTS
-    with (
-        _reading(path),
-        safe_open(files.checked_tensors(path), "np"),
-        path.open("rb") as file,
-    ):  # that reads it strictly
-        header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
-        header.pop("__metadata__", None)
-        parts = {name: (*one["data_offsets"], one["shape"], one["dtype"]) for name, one in header.items()}
-        return {name: (end - start, len(shape), kind) for name, (start, end, shape, kind) in parts.items()}
+    with _reading(path), files.checked_tensors(path).open("rb") as file:
+        try:  # not by its library, which loads NumPy
+            header = json.loads(file.read(int.from_bytes(file.read(8), "little")))
+            header.pop("__metadata__", None)
+            parts = {name: (*one["data_offsets"], one["shape"], str(one["dtype"])) for name, one in header.items()}
+            return {name: (int(end - start), len(shape), kind) for name, (start, end, shape, kind) in parts.items()}
+        except (AttributeError, LookupError, RecursionError, TypeError, ValueError) as error:
+            raise HyperXError(f"{path} is damaged: {error}") from error
 
 
 def part_sizes(folder: Path) -> Counter[str]:

@@ -20,7 +20,7 @@ from hyperx.files import in_home, is_utf8, read_text
 
 Config = TypeVar("Config")
 
-MOST_VALUES, MOST_BYTES = 300_000, 16 << 20
+MOST_VALUES, MOST_BYTES = 200_000, 8 << 20
 """The most values in a file of options, and its largest size: YAML is read slowly."""
 SYNONYMS = {
     "adapter_non_linearity": "activation", "adapters": "no_hypernet", "batch_size": "bs bsz",

@@ -39,8 +39,9 @@ AS_GOOD = 0.015
 FEWEST, LAYER_RANK = 5, 1
 """From how many sentences on more than the embedding's shift is learnt, and the rank of what changes in the encoder's
 layers where labels are not predicted ones."""
-MOST_IN_FOLDS = 200
-"""Labelled sentences up to which some are held out in turn by default: more would take minutes."""
+FOLDS = {20: 5, 200: 2}
+"""In how many parts labelled sentences are held out in turn by default, by how many there are at most: few sentences
+tell little in few parts (experiment 25), and many take minutes."""
 
 
 @dataclass(frozen=True)
@@ -154,7 +155,8 @@ def _go_back(model: HyperX, language: str, start: Path | None) -> None:
 def _folds(config: AdaptConfig, data: RunData) -> Iterator[tuple[int, int]]:
     """The number of each part that is held out, and how many there are: none if there is dev data, or no label."""
     counts = [split.sentence_count for split in data.train_splits]
-    folds = 2 * (sum(counts) <= MOST_IN_FOLDS) if config.folds is None else config.folds
+    default = next((folds for most, folds in FOLDS.items() if sum(counts) <= most), 0)
+    folds = default if config.folds is None else config.folds
     folds = min(folds, *counts)
     if folds > 1 and not data.eval_splits and not data.plan.self_train_pairs:
         yield from ((fold, folds) for fold in range(folds))
