@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.nn.functional import pad
 
 from hyperx.method.adapter import AdapterWeights
+from hyperx.method.source import drawn
 
 PACE = 10.0
 """The shift is learnt in units of this: an embedding's entries are about 1, those of a projection a tenth of that."""
@@ -58,16 +59,16 @@ class AddOn(nn.Module):
         super().__init__()
         h, b = hidden_size, adapter_dim
         self.shift = nn.Parameter(torch.zeros(language_dim))
-        self.down_in = nn.Parameter(torch.randn(tasks, layers, rank, h) * h**-0.5)
+        self.down_in = nn.Parameter(drawn(tasks, layers, rank, h) * h**-0.5)
         self.down_out = nn.Parameter(torch.zeros(tasks, layers, b, rank))
-        self.up_in = nn.Parameter(torch.randn(tasks, layers, rank, b) * b**-0.5)
+        self.up_in = nn.Parameter(drawn(tasks, layers, rank, b) * b**-0.5)
         self.up_out = nn.Parameter(torch.zeros(tasks, layers, h, rank))
         self.labels = labels
         self.rows = nn.ParameterList(torch.zeros(sum(counts), h + 1) for counts in labels)
         # Of all modules end to end: many small tensors would take more bytes for their names.
         inputs, outputs = (sum(sizes) if layer_rank else 0 for sizes in zip(*linears, strict=True))
         scale = torch.cat([torch.full((size,), size**-0.5) for size, _ in linears])[:inputs]
-        self.layer_in = nn.Parameter(torch.randn(layer_rank, inputs) * scale / ROW_PACE)
+        self.layer_in = nn.Parameter(drawn(layer_rank, inputs) * scale / ROW_PACE)
         self.layer_out = nn.Parameter(torch.zeros(outputs, layer_rank))
         # A fact, kept since what is learnt is a change of what the language read then.
         self.near = nn.Parameter(torch.zeros(near), requires_grad=False)

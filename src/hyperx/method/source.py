@@ -10,6 +10,12 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 
+def drawn(*size: int) -> Tensor:
+    """Normal random numbers; on the meta device none, where drawing would load a second PyTorch for half a second."""
+    values = torch.empty(*size)
+    return values if values.is_meta else values.normal_()
+
+
 class SourceEmbedding(nn.Module):
     """``[e_task(t) ; e_lang(g) ; e_layer(l)]``, each part learnt, N(0, 1) at the start (Hyper-X, section 2).
 
@@ -61,18 +67,18 @@ class SourceEmbedding(nn.Module):
     ) -> None:
         super().__init__()
         self.dropout, self.corpus_dropout, self.mean_for_untrained = dropout, corpus_dropout, mean_for_untrained
-        self.task = nn.Parameter(torch.randn(len(learnt), task_dim))
-        self.language = nn.Parameter(torch.randn(len(learnt[0]), language_dim))
+        self.task = nn.Parameter(drawn(len(learnt), task_dim))
+        self.language = nn.Parameter(drawn(len(learnt[0]), language_dim))
         self.relatives, square = relatives, (len(learnt[0]), len(learnt[0]))
         self.similarity = nn.Parameter(torch.zeros(square), requires_grad=False) if relatives else None
         table = [list(own) for own in corpora] or [[-1] * len(own) for own in learnt]
         count = 1 + max(map(max, table))
-        self.corpus = nn.Parameter(torch.randn(count, corpus_dim)) if count else None
+        self.corpus = nn.Parameter(drawn(count, corpus_dim)) if count else None
         # On the CPU even where the parameters have no place yet, as they are about to be read from a file.
         self.register_buffer("corpora", torch.tensor(table, device="cpu"), persistent=False)
         own_corpora = [[corpus in own for corpus in range(count)] for own in table]
         self.register_buffer("learnt_corpora", torch.tensor(own_corpora, device="cpu"), persistent=False)
-        self.layer = nn.Parameter(torch.randn(layers, layer_dim)) if layers else None
+        self.layer = nn.Parameter(drawn(layers, layer_dim)) if layers else None
         rows = [list(own) if any(own) else [True] * len(own) for own in learnt]
         self.register_buffer("learnt", torch.tensor(rows, device="cpu"), persistent=False)
 
