@@ -118,11 +118,12 @@ def own_mark(value: Any) -> str:
     """A mark of a JSON value that only this user can make: a hash of its content with a key of the user's settings."""
     key = Path(user_config_dir("hyperx")) / "key"
     with contextlib.suppress(OSError):
-        key.parent.mkdir(parents=True, exist_ok=True)
-        with taking_turns(key.with_name(".key.lock")):
-            if not key.exists():
-                write_text(key, secrets.token_hex(32))
-                key.chmod(0o600)
+        if not key.exists():
+            key.parent.mkdir(parents=True, exist_ok=True)
+            with taking_turns(key.with_name(".key.lock")):
+                if not key.exists():
+                    write_text(key, secrets.token_hex(32))
+                    key.chmod(0o600)
     try:
         secret = read_text(key)
     except (OSError, UnicodeDecodeError):  # without a home nothing is known to be the user's own

@@ -36,9 +36,9 @@ STRENGTHS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of what was learnt that are tried on held-out sentences."""
 AS_GOOD = 0.015
 """How far the score of the largest share that is kept may be below the best: a few sentences tell no less apart."""
-FEWEST, LAYER_RANK = 5, 1
-"""From how many sentences on more than the embedding's shift is learnt, and the rank of what changes in the encoder's
-layers where labels are not predicted ones."""
+FEWEST, RANK, LAYER_RANK = 5, 4, 1
+"""From how many sentences on more than the embedding's shift is learnt, and the ranks of what changes in the adapters
+and, where labels are not predicted ones, in the encoder's layers."""
 FOLDS = {20: 5, 200: 2}
 """In how many parts labelled sentences are held out in turn by default, by how many there are at most: few sentences
 tell little in few parts (experiment 25), and many take minutes."""
@@ -223,7 +223,7 @@ def _add_on(adaptation: Adaptation, data: RunData, model: HyperX, known: AddOnCo
         if not getattr(model.heads[task], "takes_rows", False):
             raise DataError(f"{task}: the model does not have the labels {', '.join(labels)}, and its head takes none")
     ranks = adaptation.config.rank, adaptation.config.layer_rank
-    default = default_rank(min(counts.values())), 0 if by_itself else LAYER_RANK * (min(counts.values()) >= FEWEST)
+    default = (0, 0) if min(counts.values()) < FEWEST else (RANK, 0 if by_itself else LAYER_RANK)
     rank, layer_rank = (own if given is None else given for own, given in zip(default, ranks, strict=True))
     return AddOnConfig(
         language=adaptation.language,
@@ -233,11 +233,6 @@ def _add_on(adaptation: Adaptation, data: RunData, model: HyperX, known: AddOnCo
         labels=new,
         self_trained=by_itself,
     )
-
-
-def default_rank(sentences: int) -> int:
-    """The rank of the changes of adapters for an amount of data."""
-    return 4 if sentences >= FEWEST else 0
 
 
 def default_steps(sentences: int, batch_size: int) -> int:
