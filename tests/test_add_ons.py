@@ -457,6 +457,18 @@ def test_an_interrupted_run_resumes_to_the_same_bits(
 
 
 @pytest.mark.usefixtures("few")
+def test_data_at_fault_leaves_nothing_to_resume(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    few = Path("few.conllu")
+    good = few.read_text()
+    few.write_text("no columns\n\n")
+    assert main(adapt(trained)) == 1
+    assert "few.conllu:1: expected 10 columns" in capsys.readouterr().err
+    assert not Path("de.addon.run").exists()
+    few.write_text(good)
+    assert main(adapt(trained, "--max_train_steps", "1", "--folds", "0")) == 0
+
+
+@pytest.mark.usefixtures("few")
 def test_without_dev_data_sentences_are_held_out_in_turn(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("all.conllu").write_text(Path("few.conllu").read_text() + Path("dev.conllu").read_text())
     words = ["--train", "all.conllu", "--max_train_steps", "60", "--learning_rate", "3e-2", "--seed", "5"]

@@ -92,6 +92,7 @@ def test_what_to_expect_in_a_language_without_training_data(models: Path, caplog
     with caplog.at_level(logging.INFO):
         for _ in range(2):
             model.predict(TEXT, language="fi")
+            model.predict(TEXT, language="sw")
             model.predict(TEXT, language="tr")
     assert caplog.text.count("in languages without training data it scored: pos 70 (2 languages)") == 1
 

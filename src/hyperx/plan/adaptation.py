@@ -7,6 +7,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from hyperx import checkpoint
 from hyperx.add_on_file import checked_checkpoint, read_header
 from hyperx.config import AdaptConfig, AddOnConfig, DataOptions, ModelConfig, ModelOptions, TrainConfig, TrainingOptions
 from hyperx.errors import CheckpointError, ConfigError
@@ -44,7 +45,7 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
         problems.append("--output: name a new file, such as gsw.addon")
     elif output.exists():
         problems.append(f"--output: {output} exists already; name a new file")
-    elif state.is_dir() and any(state.iterdir()) and not config.resume:
+    elif (state / checkpoint.OPTIONS).exists() and not config.resume:
         problems.append(f"--output: {state} is left of a run: go on with --resume, or delete it to start anew")
     before = () if config.add_on is None else (config.add_on,)
     folder, settings, add_ons = checked_checkpoint(config.folder, config, problems, before)

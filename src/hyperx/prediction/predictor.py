@@ -119,7 +119,7 @@ class Predictor:
             log.info("no training pair had %s: it reads %s", language, made_of(language))
         elif config.architecture.adapters == "hypernetwork" and predicted and tasks.isdisjoint(predicted):
             log.info("%s was trained on raw text only: it reads the mean of the languages with labels", language)
-        if not tasks and add_on is None and (known := self.model.expected):
+        if not tasks and add_on is None and (known := self.model.expected) and self._first("expected"):
             log.info("in languages without training data it scored: %s", known)
 
     def predict(

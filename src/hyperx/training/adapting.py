@@ -71,7 +71,7 @@ def adapt(adaptation: Adaptation) -> Adapted:
     if accelerator.num_processes > 1:
         raise HyperXError("hyperx adapt learns in one process; start it without a launcher of several")
     with checkpoint.locked(folder):
-        _check_same(adaptation, folder)
+        made_of = _checked_same(adaptation, folder)
         model = HyperX.from_pretrained(adaptation.folder, encoder=config.model_name_or_path).to(accelerator.device)
         if not plan.config.model.attention_dropout:
             disable_attention_dropout(model.encoder)
@@ -101,7 +101,12 @@ def adapt(adaptation: Adaptation) -> Adapted:
         def learn(data: RunData, name: str, start: Path | None) -> Path:
             done = folder / f"{name}.addon"
             if not done.exists():
-                _learn(adaptation, accelerator, model, _with_amounts(data, folder / name), start, done)
+                run = _begun(adaptation, accelerator, model, _with_amounts(data, folder / name), start)
+                write_json(folder / checkpoint.OPTIONS, made_of)  # from here on there is a run to go on with
+                run.run()
+                model.load_tensors(checkpoint.read_tensors(checkpoint.resolve(folder / name)))
+                model.save_add_on(language, done)
+                model.learns = None
             model.load_add_on(done)  # as it is stored
             return done
 
@@ -172,21 +177,21 @@ def _fold(data: RunData, fold: int, folds: int) -> RunData:
     return replace(data, train_splits=[rest for rest, _ in splits], eval_splits=held_out)
 
 
-def _check_same(adaptation: Adaptation, folder: Path) -> None:
-    """Keep what the run began with, or refuse to resume another one; raises a ConfigError."""
+def _checked_same(adaptation: Adaptation, folder: Path) -> dict[str, str]:
+    """What a run is made of: settings, and hashes of files. A ConfigError if the one in the folder began otherwise."""
     config, path = adaptation.config, folder / checkpoint.OPTIONS
     files = [*config.train, *config.text, *config.dev, *([] if config.add_on is None else [config.add_on])]
     now = {name: str(value) for name, value in flat(config).items() if name not in CHANGEABLE}
     now |= {f"content of {file}": sha256(file) for file in [*files, adaptation.folder / checkpoint.WEIGHTS]}
     if path.exists():
         check_same(checkpoint.read_json(path, dict[str, str]), now, "setting")
-    write_json(path, now)
+    return now
 
 
-def _learn(
-    adaptation: Adaptation, accelerator: Accelerator, model: HyperX, data: RunData, start: Path | None, done: Path
-) -> None:
-    """One round: go on from what was learnt, if there is anything, and write what it is then."""
+def _begun(
+    adaptation: Adaptation, accelerator: Accelerator, model: HyperX, data: RunData, start: Path | None
+) -> TrainingRun:
+    """One round, which goes on from what was learnt, if there is anything."""
     training = data.plan.config.training
     assert training.output_dir is not None
     set_seed(training.seed)
@@ -196,10 +201,7 @@ def _learn(
     model.learn_language(_add_on(adaptation, data, model, known), anew=known is None)
     run = TrainingRun(training.output_dir, accelerator, model, data)
     run.begin(tells=False)
-    run.run()
-    model.load_tensors(checkpoint.read_tensors(checkpoint.resolve(training.output_dir)))
-    model.save_add_on(adaptation.language, done)
-    model.learns = None
+    return run
 
 
 def _add_on(adaptation: Adaptation, data: RunData, model: HyperX, known: AddOnConfig | None) -> AddOnConfig:
