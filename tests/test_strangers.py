@@ -255,11 +255,17 @@ def test_sizes_of_a_header_that_is_too_deep(ckpt: Path) -> None:
 
 def test_exported_models_that_hang_or_cannot_be_run(ckpt: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    onnx = pytest.importorskip("onnx")
     folder = hyperx.export(HyperX.from_pretrained(ckpt), pairs=("ner#en",), output=Path("onnx"))
     model = ExportedModel(folder)
     monkeypatch.setitem(model.widths, "ner", 1)
     with pytest.raises(CheckpointError, match=r"model\.onnx cannot be run: ner has [0-9]+ columns, for 1 labels"):
         model.predict(["Ada"], language="en", task="ner")
+    loop = onnx.helper.make_node("Loop", ["count", "go"], ["out"], body=onnx.helper.make_graph([], "body", [], []))
+    endless = onnx.helper.make_model(onnx.helper.make_graph([loop], "graph", [], []))
+    (folder / "model.onnx").write_bytes(endless.SerializeToString())
+    with pytest.raises(CheckpointError, match="it has a loop"):
+        ExportedModel(folder)
     (folder / "model.onnx").unlink()
     os.mkfifo(folder / "model.onnx")
     with pytest.raises(CheckpointError, match="it is a pipe or a device"):

@@ -5,8 +5,10 @@ A program of PyTorch may hold pickles, which run code when they are loaded: whoe
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from math import inf
+from mmap import ACCESS_READ, mmap
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,6 +30,9 @@ from hyperx.prediction.predictor import Turn
 from hyperx.tasks.base import Task
 from hyperx.tasks.registry import make_tasks
 from hyperx.tasks.tagging import TaggingTask
+
+LOOP = re.compile(rb"[\x00\x04]Loop")
+"""The operation that may never end, with the end of its name's length: no exported model has it."""
 
 
 class ExportedModel:
@@ -64,7 +69,9 @@ class ExportedModel:
             raise CheckpointError(f"{folder} holds {what}, or export with --format onnx")
         library = runtime()
         try:
-            opened(path).close()  # the library waits for a pipe
+            with opened(path) as file, mmap(file.fileno(), 0, access=ACCESS_READ) as content:
+                if LOOP.search(content):
+                    raise ValueError("it has a loop, as no exported model has")
             options = library.SessionOptions()
             options.intra_op_num_threads = torch.get_num_threads()
             options.log_severity_level = 4  # it prints names of the file as they are
