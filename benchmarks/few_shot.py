@@ -7,7 +7,7 @@
 Sentences are drawn from a cell's train split; the scores are of its dev or test split. Rows that the output has
 already are not run again. The methods: *zero-shot*; *add-on*, what ``hyperx adapt`` does; *adapter*, a plain adapter of
 this pair and the task's head, which start from what the model reads for it; *fine-tuning*, the encoder's layers and the
-head, with the same adapter as it is.
+head, with the same adapter as it is; *text*, what ``hyperx adapt --text`` does with the words of the sentences alone.
 """
 
 from __future__ import annotations
@@ -55,22 +55,29 @@ CELLS = {
     },
 }  # fmt: skip
 """The folders of each split's languages, none of which the ready-made model was trained on in the task."""
-RATES = {"add-on": 2e-2, "adapter": 1e-3, "fine-tuning": 1e-4}
+RATES = {"add-on": 2e-2, "text": 2e-2, "adapter": 1e-3, "fine-tuning": 1e-4}
 
 
-def draw(folder: Path, size: int, number: int, into: Path) -> Path:
-    """A file of that many sentences of a train split."""
+def draw(folder: Path, size: int, number: int, into: Path, words_alone: bool) -> Path:
+    """A file of that many sentences of a train split, or a text of their words."""
     (source,) = folder.glob("*train.*")
     sentences = source.read_text(encoding="utf-8").strip().split("\n\n")
     random.Random(number).shuffle(sentences)
-    file = into / f"few{source.suffix}"
-    file.write_text("".join(f"{sentence}\n\n" for sentence in sentences[:size]), encoding="utf-8")
+    file = into / f"few{'.txt' if words_alone else source.suffix}"
+    if words_alone:
+        form = 1 if source.suffix in (".conllu", ".iob2") else 0
+        rows = ([line.split() for line in sentence.splitlines() if line[0] != "#"] for sentence in sentences[:size])
+        lines = (" ".join(row[form] for row in own if form == 0 or row[0].isdecimal()) + "\n" for own in rows)
+        file.write_text("".join(lines), encoding="utf-8")
+    else:
+        file.write_text("".join(f"{sentence}\n\n" for sentence in sentences[:size]), encoding="utf-8")
     return file
 
 
 def options_of(pair: str, file: Path, output: Path, rate: float, changed: dict[str, Any]) -> dict[str, Any]:
     """The options of ``hyperx adapt``."""
-    own = {"pairs": pair, "train": file, "output": output, "learning_rate": rate, "disable_progress_bar": True}
+    kind = "text" if file.suffix == ".txt" else "train"
+    own = {"pairs": pair, kind: file, "output": output, "learning_rate": rate, "disable_progress_bar": True}
     return own | ({"label_map": LABEL_MAP} if pair.startswith("ner#") else {}) | changed
 
 
@@ -159,7 +166,7 @@ def main() -> None:
     parser.add_argument("--output", type=Path, required=True)
     parser.add_argument("--split", choices=CELLS, default="dev")
     parser.add_argument("--cells", nargs="*", help="by default all of the split's")
-    parser.add_argument("--methods", nargs="*", default=["add-on"], choices=["add-on", "adapter", "fine-tuning"])
+    parser.add_argument("--methods", nargs="*", default=["add-on"], choices=[*RATES])
     parser.add_argument("--sizes", nargs="*", type=int, default=[10])
     parser.add_argument("--draws", nargs="*", type=int, default=[1])
     parser.add_argument("--rate", type=float)
@@ -201,12 +208,14 @@ def main() -> None:
                         folder: Path, pair: str = pair, method: str = method, size: int = size, number: int = number,
                         rate: float = rate,
                     ) -> HyperX:  # fmt: skip
-                        file = draw(given.data_folder / CELLS[given.split][pair], size, number, folder)
-                        if method == "add-on":
+                        source = given.data_folder / CELLS[given.split][pair]
+                        file = draw(source, size, number, folder, words_alone=method == "text")
+                        if method in ("add-on", "text"):
                             return add_on(pair, file, folder / "few.addon", rate, given.options)
                         return trained(pair, file, folder / "few.addon", rate, method == "fine-tuning")
 
-                    told = json.dumps({"rate": rate, **(given.options if method == "add-on" else {})}, sort_keys=True)
+                    changed = given.options if method in ("add-on", "text") else {}
+                    told = json.dumps({"rate": rate, **changed}, sort_keys=True)
                     record(pair, method, size, number, told, run)
 
 
