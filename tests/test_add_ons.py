@@ -472,16 +472,18 @@ def test_data_at_fault_leaves_nothing_to_resume(trained: Path, capsys: pytest.Ca
 def test_without_dev_data_sentences_are_held_out_in_turn(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     Path("all.conllu").write_text(Path("few.conllu").read_text() + Path("dev.conllu").read_text())
     words = ["--train", "all.conllu", "--max_train_steps", "60", "--learning_rate", "3e-2", "--seed", "5"]
-    outputs = {folds: f"{folds}.addon" for folds in ("0", "2")}
+    outputs = {folds: f"{folds}.addon" for folds in ("0", "1", "2")}
+    told = {}
     for folds, output in outputs.items():
         assert main(adapt(trained, *words, "--folds", folds, "--output", output)) == 0
-        told = capsys.readouterr().out
-    row = next(line for line in told.splitlines() if "pos#de" in line and "│" in line).split("│")
+        told[folds] = capsys.readouterr().out
+    assert "Scores on a half that was held out" in told["1"]
+    row = next(line for line in told["2"].splitlines() if "pos#de" in line and "│" in line).split("│")
     assert float(row[4]) > float(row[3])
-    assert "Scores on 2 parts held out in turn" in told
+    assert "Scores on 2 parts held out in turn" in told["2"]
     assert row[2].strip() == "28"
     # What is learnt in the end is learnt from all of them, and does not depend on the parts.
-    assert Path("0.addon").read_bytes() == Path("2.addon").read_bytes()
+    assert Path("0.addon").read_bytes() == Path("1.addon").read_bytes() == Path("2.addon").read_bytes()
     assert main(adapt(trained, *words, "--folds", "2", "--dev", "dev.conllu")) == 1
     assert "--folds is for labelled sentences without dev data" in capsys.readouterr().err
 

@@ -39,9 +39,9 @@ AS_GOOD = 0.015
 FEWEST, RANK, LAYER_RANK = 5, 4, 1
 """From how many sentences on more than the embedding's shift is learnt, and the ranks of what changes in the adapters
 and, where labels are not predicted ones, in the encoder's layers."""
-FOLDS = {20: 5, 200: 2}
-"""In how many parts labelled sentences are held out in turn by default, by how many there are at most: few sentences
-tell little in few parts (experiment 25), and many take minutes."""
+FOLDS = {20: 5, 50: 2, 200: 1}
+"""In how many parts labelled sentences are held out in turn by default, by how many there are at most; 1 holds out half
+of them once. Few sentences tell little in few parts (experiment 25), and many take minutes."""
 
 
 @dataclass(frozen=True)
@@ -119,9 +119,9 @@ def adapt(adaptation: Adaptation) -> Adapted:
             data = prepare(replace(plan, add_ons=() if start is None else (start,)))
             if number == 1:
                 score(data, None)
-                for fold, folds in _folds(config, data):
-                    measured_on = f"{folds} parts held out in turn"
-                    part = _fold(data, fold, folds)
+                for fold, parts, alone in _folds(config, data):
+                    measured_on = "a half that was held out" if alone else f"{parts} parts held out in turn"
+                    part = _fold(data, fold, parts)
                     _go_back(model, language, start)
                     score(part, None)
                     done = learn(replace(part, eval_splits={}), f"fold-{fold + 1}", start)
@@ -157,14 +157,15 @@ def _go_back(model: HyperX, language: str, start: Path | None) -> None:
         model.remove_add_on(language)
 
 
-def _folds(config: AdaptConfig, data: RunData) -> Iterator[tuple[int, int]]:
-    """The number of each part that is held out, and how many there are: none if there is dev data, or no label."""
+def _folds(config: AdaptConfig, data: RunData) -> Iterator[tuple[int, int, bool]]:
+    """The number of each part that is held out, how many parts there are, and whether no other is: nothing if there is
+    dev data, or no label."""
     counts = [split.sentence_count for split in data.train_splits]
     default = next((folds for most, folds in FOLDS.items() if sum(counts) <= most), 0)
     folds = default if config.folds is None else config.folds
     folds = min(folds, *counts)
-    if folds > 1 and not data.eval_splits and not data.plan.self_train_pairs:
-        yield from ((fold, folds) for fold in range(folds))
+    if min(counts) > 1 and not data.eval_splits and not data.plan.self_train_pairs:
+        yield from ((fold, max(folds, 2), folds == 1) for fold in range(folds))
 
 
 def _fold(data: RunData, fold: int, folds: int) -> RunData:
