@@ -81,6 +81,16 @@ def test_the_language_of_each_line_or_paragraph_is_detected(tagged: Run) -> None
     assert [row["language"] for row in tagged(lines, "--language", "auto", end=".jsonl")] == ["de", "tr", "az"]
 
 
+def test_from_python_too(trained: Path) -> None:
+    pytest.importorskip("py3langid")
+    model = HyperX.from_pretrained(trained)
+    found = model.predict([GERMAN, TURKISH.split()], language="auto")
+    assert [one.sentence.language for one in found] == ["de", "tr"]
+    for text, one, language in zip((GERMAN, TURKISH.split()), found, ("de", "tr"), strict=True):
+        (alone,) = model.predict([text], language=language)
+        assert (one.words, one.labels) == (alone.words, alone.labels)
+
+
 def test_conllu_says_the_language_and_keeps_it(trained: Path, tmp_path: Path) -> None:
     pytest.importorskip("py3langid")
     options = ["--checkpoint", str(trained), *toy.QUIET, "--language", "auto"]

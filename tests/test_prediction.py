@@ -592,7 +592,7 @@ TABLE = pd.DataFrame({"cat": ["sees"]})
         ("task", "nre", "the model has no task 'nre'"),
         ("batch_size", 0, "batch_size: expected 1 or more; found 0"),
         *(("task", value, "task: expected tasks such as ner, pos") for value in (5, b"pos", ["pos", None])),
-        *(("language", value, "call once for each language") for value in (["tr", "en"], None, 5)),
+        *(("language", value, "one code for all texts") for value in (["tr", "en"], None, 5)),
         *(("batch_size", value, "batch_size: expected a whole number") for value in (None, "2", 2.5)),
     ],
 )  # fmt: skip

@@ -19,6 +19,7 @@ import hyperx
 from hyperx import add_on_file, checkpoint, packing, typology
 from hyperx.config import AddOnConfig, EncoderPart, ModelConfig, PushConfig, RunOptions
 from hyperx.data.batch.windows import FastTokenizer, SubwordEncoder, Subwords, pad_windows
+from hyperx.data.read.detection import AUTO
 from hyperx.data.read.rows import checked_words, in_order
 from hyperx.data.read.sentence import Prediction
 from hyperx.device import pick_device, placed
@@ -386,7 +387,7 @@ class HyperX(nn.Module):
             texts: raw texts, which are segmented into words if a task needs them, or sequences of words, in anything
                 that has an order.
             task: the task, or several; by default all that were trained and predict anything.
-            language: the language of all texts.
+            language: the language of all texts, or ``auto`` to detect that of each (extra ``detect``).
             text_pairs: the second text of each, for tasks that read two, such as a hypothesis to each premise.
             like: the language as which to tag them, such as a related one that the model was trained on.
             style: the corpus whose annotation to follow, one of ``config.corpus_names``; by default that of the pair's
@@ -403,9 +404,7 @@ class HyperX(nn.Module):
         if names is None or not all(isinstance(name, str) for name in names):
             raise not_expected("task", f"tasks such as {', '.join(self.tasks)}", task)
         if not isinstance(language, str):
-            raise not_expected(
-                "language", "one code for all texts, such as 'en' (call once for each language)", language
-            )
+            raise not_expected("language", "one code for all texts, such as 'en', or 'auto'", language)
         if not isinstance(like, str | None):
             raise not_expected("like", "the code of a language, such as 'en'", like)
         if not isinstance(batch_size, SupportsIndex):
@@ -413,7 +412,8 @@ class HyperX(nn.Module):
         if int(batch_size) < 1:
             raise HyperXError(f"batch_size: expected 1 or more; found {batch_size}")
         tasks, predictor = predicted_tasks(self.config, names), Predictor(self)
-        predictor.tell_language(like or language)
+        if like is not None or language != AUTO:
+            predictor.tell_language(like or language)
         for problem in style_problems(self.config, style, tasks):
             raise HyperXError(problem)
         reads = {self.tasks[name].reads for name in tasks}
@@ -422,7 +422,7 @@ class HyperX(nn.Module):
             predictor.predict(
                 sentences,
                 tasks=tasks,
-                language=like or language,
+                language=like or (language if language != AUTO else [str(one.language) for one in sentences]),
                 style=style,
                 confidences=confidences,
                 batch_size=batch_size,

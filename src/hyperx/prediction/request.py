@@ -8,8 +8,9 @@ from dataclasses import replace
 from typing import Any
 
 from hyperx.config import ModelConfig
+from hyperx.data.read.detection import AUTO, detected
 from hyperx.data.read.rows import checked_words, in_order
-from hyperx.data.read.segmentation import text_sentence, word_segmenter
+from hyperx.data.read.segmentation import is_visible, text_sentence, word_segmenter
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.languages import canonical, is_language, no_language
@@ -92,9 +93,10 @@ def predicted_tasks(config: ModelConfig, names: Sequence[str] = ()) -> tuple[str
 
 def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[str]) -> list[Sentence]:
     """Sentences from raw texts, segmented if tasks read ``words``, or from sequences of words, which stay as they are.
+    Of the language ``auto`` each has the one that is detected.
 
     Raises:
-        HyperXError: if these are no texts, or differ in number.
+        HyperXError: if these are no texts, differ in number, or what detects languages is not installed.
         DataError: if a text has no word, is neither a text nor words, or is in a script that cannot be segmented and
             words are needed.
     """
@@ -107,22 +109,24 @@ def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[
         raise not_expected("text_pairs", expected, text_pairs)
     if len(second) != len(first):
         raise HyperXError(f"text_pairs: expected one for each of the {len(first)} texts; found {len(second)}")
-    segmenter, sentences = word_segmenter(language) if "words" in reads else None, []
+    sentences = []
     for number, (text, pair) in enumerate(zip(first, second, strict=True), start=1):
         if text_pairs is not None and not isinstance(pair, str):
             raise DataError(f"text {number}: expected a second text in text_pairs, found {str(pair)[:60]!r}")
         try:
+            words = (text,) if isinstance(text, str) else checked_words(text)
+            auto = language == AUTO and any(map(is_visible, words))
+            own = detected(" ".join(words)) if auto else language
             if isinstance(text, str):
-                sentence = text_sentence(text, segmenter)
+                sentence = text_sentence(text, word_segmenter(own) if "words" in reads else None)
             else:
-                sentence = Sentence(words=words) if (words := checked_words(text)) else None
+                sentence = Sentence(words=words) if words else None
             empty_pair = pair is not None and text_sentence(pair, None) is None
         except DataError as error:
             raise DataError(f"text {number}: {error.message}") from error
         if sentence is None or empty_pair:
             found = text if sentence is None else pair
-            raise DataError(f"text {number}: expected a sentence, found no word in {found!r}")
-        if isinstance(text, str):
-            sentence = replace(sentence, text=text)
-        sentences.append(sentence if pair is None else replace(sentence, text_pair=pair))
+            raise DataError(f"text {number}: expected a sentence, found no word in {found!r}; leave it out")
+        kept = text if isinstance(text, str) else None
+        sentences.append(replace(sentence, text=kept, text_pair=pair, language=own if auto else None))
     return sentences
