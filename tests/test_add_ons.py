@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import shlex
 import shutil
@@ -469,7 +470,10 @@ def test_data_at_fault_leaves_nothing_to_resume(trained: Path, capsys: pytest.Ca
 
 
 @pytest.mark.usefixtures("few")
-def test_without_dev_data_sentences_are_held_out_in_turn(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_without_dev_data_sentences_are_held_out_in_turn(
+    trained: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, logger="hyperx")
     Path("all.conllu").write_text(Path("few.conllu").read_text() + Path("dev.conllu").read_text())
     words = ["--train", "all.conllu", "--max_train_steps", "60", "--learning_rate", "3e-2", "--seed", "5"]
     outputs = {folds: f"{folds}.addon" for folds in ("0", "1", "2")}
@@ -478,6 +482,11 @@ def test_without_dev_data_sentences_are_held_out_in_turn(trained: Path, capsys: 
         assert main(adapt(trained, *words, "--folds", folds, "--output", output)) == 0
         told[folds] = capsys.readouterr().out
     assert "Scores on a half that was held out" in told["1"]
+    assert [line for line in caplog.messages if "held out" in line or "learning from" in line] == [
+        "round 1 of 1: learning from all 28 sentences",
+        "part 1 of 2 is held out", "round 1 of 1: learning from all 28 sentences",
+        "part 1 of 2 is held out", "part 2 of 2 is held out", "round 1 of 1: learning from all 28 sentences",
+    ]  # fmt: skip
     row = next(line for line in told["2"].splitlines() if "pos#de" in line and "│" in line).split("│")
     assert float(row[4]) > float(row[3])
     assert "Scores on 2 parts held out in turn" in told["2"]

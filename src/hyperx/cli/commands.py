@@ -78,6 +78,8 @@ def adapt(config: AdaptConfig) -> None:
         rows.append([pair, f"{learnt.add_on.pairs[pair]:,}", *cells])
     if rows:
         print_table(f"Scores on {learnt.measured_on}", ["pair", "learnt from", "before", "after"], rows)
+    elif config.folds != 0:
+        print_text("note: what it gains was not measured; labelled sentences in --dev would tell")
     if learnt.strength < 1:
         told = f"{learnt.strength:.0%} of what was learnt is kept" if learnt.strength else "nothing of it is kept"
         print_text(f"{told}, as all of it is worse on held-out sentences. More sentences teach more")

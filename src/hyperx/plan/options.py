@@ -147,7 +147,7 @@ def plan_run(config: TrainConfig, *, trains: bool = True, beside: WarmStart | No
     problems = list(dict.fromkeys(problems)) or _best_problems(plan)
     if problems:
         raise ConfigError(problems)
-    for pair in evaluate or train:
+    for pair in (evaluate or train) if beside is None else ():
         if pair not in with_dev:
             log.warning("%s has no dev split: it is not evaluated while training", pair)
     _warn_unused(plan)

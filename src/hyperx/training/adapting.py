@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 import shutil
 from collections.abc import Iterator
@@ -27,6 +28,8 @@ from hyperx.plan.adaptation import Adaptation
 from hyperx.plan.data import RunData, prepare
 from hyperx.training.loop import TrainingRun, make_accelerator
 from hyperx.training.resuming import check_same
+
+log = logging.getLogger(__name__)
 
 CHANGEABLE = {"config", "disable_progress_bar", "no_cuda", "output", "resume"}
 """Options that a resumed run may have otherwise."""
@@ -122,6 +125,7 @@ def adapt(adaptation: Adaptation) -> Adapted:
                 for fold, parts, alone in _folds(config, data):
                     measured_on = "a half that was held out" if alone else f"{parts} parts held out in turn"
                     part = _fold(data, fold, parts)
+                    log.info("part %d of %d is held out", fold + 1, parts)
                     _go_back(model, language, start)
                     score(part, None)
                     done = learn(replace(part, eval_splits={}), f"fold-{fold + 1}", start)
@@ -131,6 +135,8 @@ def adapt(adaptation: Adaptation) -> Adapted:
                 highest = max(map(mean, strengths))
                 best = max(strength for strength in strengths if mean(strength) >= highest - AS_GOOD)
                 _go_back(model, language, start)
+            count = sum(split.sentence_count for split in data.train_splits)
+            log.info("round %d of %d: learning from all %s sentences", number, config.rounds, f"{count:,}")
             start = learn(data, f"round-{number}", start)
             if best < 1:
                 stand_at(start, best)
