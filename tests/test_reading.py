@@ -183,6 +183,36 @@ def test_a_folder_under_a_name_that_is_nearly_right_is_not_passed_over(check: Ch
     assert f"ner#en: expected its data in {expected}, found {found}; rename it, or name it in the data table" in told
 
 
+@pytest.mark.parametrize(
+    ("near", "target"),
+    [
+        ("tr/train.conllu", "train.conllu"),
+        ("Turkish/dev.conllu", "dev.conllu"),
+        ("train.conllu", "train.conllu"),
+        ("pos/valid.tsv", "dev.tsv"),
+        ("tr.train.conllu", "train.conllu"),
+        ("pos/train_tur.tsv", "train.tsv"),
+        ("pos-tr/test.conllu", "test.conllu"),
+        ("tr_imst-ud-test.conllu", "test.conllu"),
+        ("tr.conllu", "train.conllu"),
+    ],
+)
+def test_files_one_folder_too_high_are_not_passed_over(check: Check, tmp_path: Path, near: str, target: str) -> None:
+    status, told = check({near: conllu("Ada")}, "pos#tr")
+    assert status == 1
+    expected = tmp_path / "data" / "pos" / "tr"
+    message = (
+        f"pos#tr: expected its data in {expected}, found {tmp_path / 'data' / near}; move it to {expected / target},"
+    )
+    assert f"{message} name it in the data table, or name another --data_folder" in told
+
+
+def test_another_treebank_than_the_default_is_not_passed_over(check: Check, tmp_path: Path) -> None:
+    status, told = check({"UD_Turkish-BOUN/tr_boun-ud-train.conllu": conllu("Ada")}, "pos#tr")
+    assert status == 1
+    assert f"found {tmp_path / 'data' / 'UD_Turkish-BOUN'}; choose it with --treebanks tr=tr_boun" in told
+
+
 def test_names_of_splits_are_read_in_any_case_and_other_endings_are_named(check: Check) -> None:
     tags = "Ada\tB-PER\n\ncat\tO\n"
     status, told = check({"ner/EN/Train.TSV": tags, "ner/EN/DEV.tsv": tags}, "ner#en")

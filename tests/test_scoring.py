@@ -406,7 +406,9 @@ def test_pairs_without_data_in_the_folder_named_are_left_out(
     pairs = ["--train_task_language_pairs", "mood#en", "--languages", "en", "tr"]
     assert main(["train", *base, "--tasks", "mood=cls", *pairs, *BRIEF, "--data_folder", "own"]) == 0
     write_moods(isolated / "other" / "mood" / "tr")
+    write_moods(isolated / "other" / "en")
     assert evaluate(isolated / "run", "--data_folder", "other") == 0
+    assert "not scored: mood#en: expected its data in " in caplog.text
     assert groups(isolated / "run" / "checkpoint-1").keys() == {"mood#tr"}
     assert "mood#en is skipped: it had data at training time, but none was found now" in caplog.text
 

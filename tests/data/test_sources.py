@@ -77,6 +77,26 @@ def test_hub_is_the_last_resort(tmp_path: Path) -> None:
         sources.read(sources.pairs[1], "train")
 
 
+@pytest.mark.parametrize(
+    "beside",
+    [
+        "pos/de/train.conllu ner/train.tsv",
+        "train.conllu pos/de/train.conllu",
+        "train.conllu UD_German-GSD/de_gsd-ud-train.conllu",
+        "de/train.conllu",
+        "ner/tr.train.tsv",
+        "dep/tr/train.conllu",
+        "corpora/train.conllu",
+        "tr/readme.md",
+        "tr-notes.txt",
+    ],
+)
+def test_what_is_of_other_pairs_does_not_keep_a_pair_from_the_hub(tmp_path: Path, beside: str) -> None:
+    for name in beside.split():
+        put(tmp_path, name, TREE)
+    assert build(tmp_path, "pos#tr").describe(*pairs("pos#tr"), "test") == f"{UD} (tr_imst, test)"
+
+
 def test_release_folders_by_the_table(tmp_path: Path) -> None:
     for name in ("tr_x-ud-train-a.conllu", "tr_x-ud-train-b.conllu", "tr_x-ud-test.conllu"):
         put(tmp_path, f"UD_Turkish-X/{name}", TREE)

@@ -191,7 +191,11 @@ def _find_data(
             only = f"there is none of its data in --data_folder {spec.folder}, and training read none of the hub"
             problems.append(f"{pair}: {only}; name the data in a table")
     if not pairs and not problems:
-        places = places.joined(find(pair for pair in every if pair not in places)[0])
+        more, lacking = find(pair for pair in every if pair not in places)
+        places = places.joined(more)
+        for told in lacking:
+            if moved and ": no folder " not in told:  # there are files that cannot be read as the pair's
+                log.warning("not scored: %s", told)
         has = [pair for pair in places.pairs if places.has(pair, config.split)]
         untrained = [pair for pair in has if pair.task not in settings.trained_tasks]
         read = {pair.key for pair in record.read}

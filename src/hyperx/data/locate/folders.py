@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Files
@@ -49,17 +49,46 @@ def _name(path: Path) -> str:
     return path.stem if path.suffix.lower() in endings() and path.is_file() else path.name
 
 
-def likely_meant(data_folder: Path, pair: TaskLanguagePair) -> Path | None:
-    """What is likely meant as a pair's folder, under a name that is not read: one of another case, with the name of the
-    language, with language and task swapped; or a file."""
-    code = canonical(pair.language)
+def likely_meant(
+    data_folder: Path, pair: TaskLanguagePair, column: str, tasks: Collection[str], tabled: Collection[str]
+) -> str | None:
+    """What is likely meant as a pair's data, though it is not read, and what to do: a folder of another case, with the
+    name of the language, or with language and task swapped; another treebank; files that lie one folder too high.
+
+    Args:
+        tasks: names of all tasks: a file that is named by another one is of that.
+        tabled: languages of the data table, whose files may lie anywhere.
+    """
+    code, task = canonical(pair.language), pair.task.lower()
     known = known_languages().get(code)
     names = {code, known.name.lower() if known else code}
-    for path in sorted(data_folder.glob("*/*")):
+    below = sorted(data_folder.glob("*/*"))
+    for path in below:
         first, second = path.parent.name, _name(path)
-        as_usual = first.lower() == pair.task.lower() and not names.isdisjoint({second.lower(), canonical(second)})
+        as_usual = first.lower() == task and not names.isdisjoint({second.lower(), canonical(second)})
         if as_usual or (path.is_dir() and second == pair.task and first in (pair.language, code)):
-            return path
+            return f"found {path}; rename it, or name it in the data table"
+    default, *others = (treebanks_of(code) if column in UD_COLUMNS else ()) or (None,)
+    if default and release_folder(data_folder, default):
+        return None
+    for treebank in others:
+        if folder := release_folder(data_folder, treebank):
+            return f"found {folder}; choose it with --treebanks {code}={treebank.name}"
+    for path in sorted([*data_folder.glob("*"), *below]) if code not in tabled else ():
+        own, above = (set(re.findall(r"[^\W_]+", name.lower())) for name in (path.stem, path.parent.name))
+        is_file, above = path.suffix.lower() in endings(column), above if path.parent != data_folder else set()
+        words, splits = (own | above) - SPLIT_NAMES.keys() - {task}, sorted(own & SPLIT_NAMES.keys())
+        rest = {word for word in words if names.isdisjoint({word, canonical(word)})}
+        if not is_file or not rest.isdisjoint({*above, *tasks}):
+            continue
+        if words > rest:  # it names the language
+            is_likely = splits or (not rest and path.suffix.lower() in _RELEASE_ENDINGS)
+        else:  # it may be of anything, unless nothing else is in its place
+            proper = path.parent.glob("*/*" if above else "*/*/*")
+            is_likely = splits and not (words or tabled or any(map(_split_of, proper)) or any(path.parent.glob("UD_*")))
+        if is_likely and path.is_file():
+            target = data_folder / pair.task / pair.language / f"{SPLIT_NAMES[(splits or ['train'])[0]]}{path.suffix}"
+            return f"found {path}; move it to {target}, name it in the data table, or name another --data_folder"
     return None
 
 

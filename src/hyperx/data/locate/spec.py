@@ -308,9 +308,9 @@ class _Search:
         if problems:
             return {}
         own = self.folder / pair.task / pair.language
-        if near := likely_meant(self.folder, pair):
-            advice = "rename it, or name it in the data table"
-            problems.append(f"{pair}: expected its data in {own}, found {near}; {advice}")
+        tabled = {language for _, language in self.entries}
+        if near := likely_meant(self.folder, pair, column, self.spec.columns, tabled):
+            problems.append(f"{pair}: expected its data in {own}, {near}")
             return {}
         if is_ud and (default := treebanks_of(pair.language)[:1]):
             return self._treebanks(default, column, str(pair), problems)
