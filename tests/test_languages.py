@@ -20,6 +20,7 @@ from hyperx.languages import (
     find_treebank,
     is_language,
     known_languages,
+    no_language,
     suggestion,
     treebanks_of,
     wikiann_configuration,
@@ -149,10 +150,32 @@ def test_treebanks_are_found_by_any_name() -> None:
     assert treebanks_of("so") == treebanks_of("xx") == ()
 
 
-def test_suggestions() -> None:
-    assert suggestion("tur", ["de", "tr"]) == suggestion("turkish", ["de"]) == " Did you mean 'tr'?"
-    assert suggestion("de_gsd", ["de_gds", "tr"]) == " Did you mean 'de_gds'?"
-    assert suggestion("qqq", ["de", "tr"]) == suggestion("tr", ["tr"]) == ""
+@pytest.mark.parametrize(
+    ("code", "known", "meant"),
+    [
+        ("tur", ["de", "tr"], "tr"),
+        ("turkish", ["de"], "tr"),
+        ("englsh", ["sh"], "en"),
+        ("de_gsx", ["de_gds", "tr"], "de_gds"),
+        ("eng_x9", ["ne"], "en"),
+        ("en_ewt", ["ne"], "en"),
+        ("cs_pdt", ["pdt"], "cs"),
+        ("UD_Turkish-BOUN", [], "tr"),
+        ("Swiss", ["is"], None),
+        ("qqq", ["de", "tr"], None),
+        ("tr", ["tr"], None),
+    ],
+)
+def test_suggestions(code: str, known: list[str], meant: str | None) -> None:
+    assert suggestion(code, known) == (f" Did you mean {meant!r}?" if meant else "")
+
+
+@pytest.mark.parametrize("name", ["en_gum", "en-gum", "UD_English-GUM"])  # `gum` is a language
+def test_a_treebank_is_no_language(name: str) -> None:
+    assert not is_language(name)
+    told = f"{name!r} is a treebank of en (English); name the language: en (--treebanks en=en_gum chooses it"
+    assert no_language(name, ["ne"]) == f"{told} for training)."
+    assert is_language("zh_hk")  # as zh-HK
 
 
 # The script that makes the table

@@ -275,7 +275,7 @@ def test_a_language_that_the_model_does_not_have_is_one_without_training_data() 
     [
         ("nerr#en", r"no task 'nerr'; it has ner, pos\. Did you mean 'ner'\?"),
         ("dep#en", r"no task 'dep'; it has ner, pos\.$"),
-        ("ner#trr_x", r"'trr_x' is no language code of .* Did you mean 'tr'\? The model has en, tr, de\."),
+        ("ner#tr_x9", r"'tr_x9' is no language code of .* Did you mean 'tr'\? The model has learnt en, tr\."),
         ("ner", r"written task#language, such as ner#tr; found 'ner'"),
         ("ner#en#tr", r"written task#language"),
     ],

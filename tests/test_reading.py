@@ -174,7 +174,7 @@ def test_a_key_that_differs_in_case_is_kept_beside_the_predicted_one_and_named(
 # Where data is --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("near", ["NER/en", "Ner/EN", "ner/English", "ner/en.tsv", "en/ner"])
+@pytest.mark.parametrize("near", ["NER/en", "Ner/EN", "ner/English", "ner/en_ewt", "ner/en.tsv", "en/ner"])
 def test_a_folder_under_a_name_that_is_nearly_right_is_not_passed_over(check: Check, tmp_path: Path, near: str) -> None:
     name = near if near.endswith(".tsv") else f"{near}/train.tsv"
     status, told = check({name: "a\tO\n"}, "ner#en")
@@ -232,6 +232,8 @@ def test_names_of_splits_are_read_in_any_case_and_other_endings_are_named(check:
         ("ner#luo", (), ""),  # a language, as `lmo` is
         ("ner#es", ("--languages", "en", "ca"), ""),
         ("ner#turkish", (), "Did you mean 'tr'?"),
+        ("tr#pos", (), "Did you mean pos#tr?"),
+        ("pos#en_ewt", (), "check: 1 problem with the options: - pairs: 'en_ewt' is a treebank of en (English);"),
         ("pos#en", ("--treebanks", "en=de_gsd"), "It is one of de."),
         ("pos#en", ("--treebanks", "en=en_gums"), "Did you mean 'en_gum'?"),
     ],

@@ -70,6 +70,15 @@ def known_languages() -> Mapping[str, Language]:
     return languages
 
 
+@cache
+def _treebank_languages() -> Mapping[str, Language]:
+    """The language of each treebank by its names, as `canonical` writes them; `zh_hk` is Chinese of Hong Kong."""
+    every = [(treebank, language) for language in known_languages().values() for treebank in language.treebanks]
+    names = [(name.replace("_", "-").lower(), own) for one, own in every for name in (one.name, one.folder)]
+    known = {name: language for name, language in names if len(name.rpartition("-")[2]) > 2}
+    return known | {old.replace("_", "-"): known[new.replace("_", "-")] for old, new in FORMER_TREEBANKS.items()}
+
+
 class _Few(dict[Any, Any]):
     """Takes no more entries than :data:`KEPT`: langcodes keeps whatever it was ever asked, in two dictionaries."""
 
@@ -90,7 +99,7 @@ def canonical(code: str) -> str:
         return _WIKIPEDIA[lowered]
     if (primary := lowered.partition("-")[0]) in _KEPT:
         return _KEPT[primary]
-    if lowered in known_languages():  # without loading the standard's data
+    if lowered in known_languages() or lowered in _treebank_languages():  # without loading the standard's data
         return lowered
     import langcodes
     from langcodes.tag_parser import LanguageTagError
@@ -121,7 +130,7 @@ def is_language(code: str) -> bool:
         return True
     import langcodes
 
-    return known.partition("-")[0] != "und" and langcodes.tag_is_valid(known)
+    return known not in _treebank_languages() and known.partition("-")[0] != "und" and langcodes.tag_is_valid(known)
 
 
 def suggestion(code: str, known: Iterable[str]) -> str:
@@ -130,13 +139,23 @@ def suggestion(code: str, known: Iterable[str]) -> str:
     codes = list(known)
     likely = [candidate for candidate in codes if canonical(candidate) == canonical(code)]
     if not likely and not is_language(code):
-        likely = [language.code for language in known_languages().values() if language.name.lower() == code.lower()]
-        likely = likely or difflib.get_close_matches(code, codes, n=1, cutoff=0.5)
+        names = {language.name.lower(): language.code for language in known_languages().values()}
+        close = difflib.get_close_matches(code.lower(), names, n=1, cutoff=0.8)
+        # Two letters are in most longer words.
+        likely = difflib.get_close_matches(code, [one for one in codes if len(code) <= len(one) + 1], n=1, cutoff=0.6)
+        likely = likely or [names[name] for name in close]
+        likely = likely or [one for one in [canonical(re.split("[-_]", code)[0])] if one in known_languages()]
+        if treebank := _treebank_languages().get(canonical(code)):
+            likely = [treebank.code]
     return f" Did you mean {likely[0]!r}?" if likely and likely[0] != code else ""
 
 
 def no_language(code: str, known: Iterable[str] = ()) -> str:
     """The message for a code that names no language, with a suggestion among known and well-known ones."""
+    if language := _treebank_languages().get(canonical(code)):
+        own, treebank = language.code, find_treebank(language.code, code.replace("-", "_"))
+        chosen = f"--treebanks {own}={treebank.name if treebank else code} chooses it for training"
+        return f"{code!r} is a treebank of {own} ({language.name}); name the language: {own} ({chosen})."
     return f"{code!r} is no language code of ISO 639 or BCP 47.{suggestion(code, [*known, *_WELL_KNOWN])}"
 
 

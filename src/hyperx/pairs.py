@@ -8,7 +8,7 @@ from statistics import fmean
 from typing import Literal, get_args
 
 from hyperx.errors import HyperXError
-from hyperx.languages import canonical
+from hyperx.languages import canonical, is_language
 
 Group = Literal["seen", "new_pair", "new_language"]
 """How far a pair is from the labelled training data of a model, see :func:`group_of`."""
@@ -70,14 +70,21 @@ def macro_averages(
     return {name: fmean(groups[name]) for name in AVERAGE_NAMES if name in groups}
 
 
-def parse_pairs(names: Sequence[str], option: str, problems: list[str]) -> tuple[TaskLanguagePair, ...]:
-    """Parse pairs; two spellings of one pair are a problem."""
+def parse_pairs(
+    names: Sequence[str], option: str, problems: list[str], tasks: Collection[str]
+) -> tuple[TaskLanguagePair, ...]:
+    """Parse pairs; two spellings of one pair are a problem, and so is a language before one of the usual ``tasks``."""
     pairs: dict[tuple[str, str], TaskLanguagePair] = {}
     for name in names:
         try:
             pair = TaskLanguagePair.parse(name)
         except HyperXError as error:
             problems.append(f"{option}: {error}")
+            continue
+        if pair.language in tasks and pair.task not in tasks and is_language(pair.task):
+            problems.append(
+                f"{option}: a pair is written task#language; found {pair}. Did you mean {pair.language}#{pair.task}?"
+            )
             continue
         if pair.key in pairs:
             problems.append(f"{option}: {pair} is the same pair as {pairs[pair.key]}; name it once")

@@ -261,10 +261,10 @@ def suggest(config: SuggestConfig) -> None:
     from hyperx import checkpoint
     from hyperx.cli.predict import checked, open_output
     from hyperx.data.read.formats import SUGGESTED, endings, read_file
-    from hyperx.tasks.registry import kinds_of
+    from hyperx.tasks.registry import KINDS, kinds_of
 
     problems, output = list[str](), config.output or Path()
-    pairs, ending = parse_pairs(config.pairs, "--pairs", problems), output.suffix.lower()
+    pairs, ending = parse_pairs(config.pairs, "--pairs", problems, KINDS), output.suffix.lower()
     if len({pair.key[1] for pair in pairs}) != 1:
         problems.append("--pairs: name a pair, such as ner#sw, or several of one language")
     if ending not in SUGGESTED or (len(pairs) > 1 and ending != ".conllu"):

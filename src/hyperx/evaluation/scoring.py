@@ -25,7 +25,7 @@ from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
 from hyperx.plan.options import data_spec, path_problems
 from hyperx.prediction.request import task_problem
 from hyperx.processes import ALONE, Processes, several
-from hyperx.tasks.registry import kinds_of
+from hyperx.tasks.registry import KINDS, kinds_of
 
 # PyTorch is imported where it is needed: what is wrong with the options is said without waiting for it.
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ def find_data(
     """The data to score, of the checkpoint that is named or of a model in memory; what is wrong with the options is
     added to problems, and raised if there is no checkpoint."""
     problems += [*value_problems(config), *path_problems(flat(config))]
-    pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems)
+    pairs = parse_pairs(config.test_task_language_pairs, "--test_task_language_pairs", problems, KINDS)
     if config.data_folder is not None and not config.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {config.data_folder.resolve()}")
     folder: Path | None

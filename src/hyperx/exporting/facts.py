@@ -15,6 +15,7 @@ from hyperx.options import value_problems
 from hyperx.packing import BITS
 from hyperx.pairs import parse_pairs
 from hyperx.prediction.request import language_problem, prediction_problems
+from hyperx.tasks.registry import KINDS
 
 FORMAT = 1
 ONNX, PROGRAM = "model.onnx", "model.pt2"
@@ -67,7 +68,7 @@ def checked_export(config: ExportConfig, settings: ModelConfig | None = None) ->
         problems.append("folder, --add_on, --model_name_or_path: the model is loaded already; leave them out")
     if not config.pairs:
         problems.append("--pairs: name the pairs to export, such as: ner#tr pos#tr")
-    for pair in parse_pairs(config.pairs, "--pairs", problems):
+    for pair in parse_pairs(config.pairs, "--pairs", problems, KINDS):
         found = [*prediction_problems(settings, [pair.task]), language_problem(settings, pair.language)]
         problems += [f"--pairs: {one}" for one in found if one]
     shape = settings.architecture

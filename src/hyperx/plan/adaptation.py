@@ -16,6 +16,7 @@ from hyperx.pairs import TaskLanguagePair, parse_pairs
 from hyperx.plan.options import Plan, output_problems, plan_run, raw_text_of
 from hyperx.plan.warm_start import WarmStart
 from hyperx.prediction.request import default_tasks, prediction_problems
+from hyperx.tasks.registry import KINDS
 
 SAME_OPTION = {
     "--train_task_language_pairs": "--pairs", "--self_train_task_language_pairs": "--pairs", "--output_dir": "--output",
@@ -135,7 +136,7 @@ def _pairs(config: AdaptConfig, settings: ModelConfig, problems: list[str]) -> t
         if config.pairs:
             problems.append("--language stands in place of --pairs; give one of them")
         return tuple(TaskLanguagePair(task, config.language) for task in default_tasks(settings))
-    pairs = parse_pairs(config.pairs, "--pairs", problems)
+    pairs = parse_pairs(config.pairs, "--pairs", problems, KINDS)
     if not config.pairs:
         problems.append("--pairs: name at least one pair, such as pos#gsw, or the --language for all tasks")
     if len({pair.key[1] for pair in pairs}) > 1:

@@ -24,7 +24,7 @@ from hyperx.data.locate.table import recorded_entry
 from hyperx.data.read.spans import type_problem
 from hyperx.errors import CheckpointError, ConfigError, did_you_mean
 from hyperx.files import is_utf8, missing_encoder
-from hyperx.languages import canonical, language_problems, suggestion, treebanks_of
+from hyperx.languages import canonical, is_language, language_problems, suggestion, treebanks_of
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
 from hyperx.plan.warm_start import WarmStart
@@ -113,7 +113,7 @@ def plan_run(config: TrainConfig, *, trains: bool = True, beside: WarmStart | No
     if data.data_folder != DataOptions().data_folder and not data.data_folder.is_dir():
         problems.append(f"--data_folder: there is no folder {data.data_folder.resolve()}")
     train, evaluate, alone = (
-        parse_pairs(getattr(data, name), f"--{name}", problems)
+        parse_pairs(getattr(data, name), f"--{name}", problems, KINDS)
         for name in ("train_task_language_pairs", "eval_task_language_pairs", "self_train_task_language_pairs")
     )
     if not data.train_task_language_pairs and not (beside and alone):
@@ -140,8 +140,8 @@ def plan_run(config: TrainConfig, *, trains: bool = True, beside: WarmStart | No
     if start is not None and not beside and config.architecture.adapters == "hypernetwork":
         trained = {pair.key for pair in plan.trained_pairs}
         problems += start.corpora_problems(start.corpora(plan.corpora, trained, kinds, languages))
-    # Pairs that no option names may lack data.
-    required = {*keys, *spec.table_pairs}
+    # Pairs that no option names may lack data; what names no language is told by itself.
+    required = {(task, language) for task, language in (*keys, *spec.table_pairs) if is_language(language)}
     lacking = [reason for pair, reasons in places.lacking.items() if pair.key in required for reason in reasons]
     problems += [*_name_problems(plan, named), *_self_training_problems(plan), *lacking, *_split_problems(plan)]
     problems = list(dict.fromkeys(problems)) or _best_problems(plan)

@@ -31,7 +31,8 @@ def language_problem(config: ModelConfig, language: str) -> str | None:
     """That a code names neither a language of the model nor any other; None if it does."""
     if canonical(language) in config.places or is_language(language):
         return None
-    return f"{no_language(language, config.languages)} The model has {listing(config.languages, most=20)}."
+    learnt = [one for one in config.languages if canonical(one) in config.trained_languages] or config.languages
+    return f"{no_language(language, config.languages)} The model has learnt {listing(learnt, most=20)}."
 
 
 def style_problems(config: ModelConfig, style: str | None, tasks: Sequence[str]) -> Iterator[str]:

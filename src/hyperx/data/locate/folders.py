@@ -61,7 +61,7 @@ def likely_meant(
     """
     code, task = canonical(pair.language), pair.task.lower()
     known = known_languages().get(code)
-    names = {code, known.name.lower() if known else code}
+    names = {code, *([known.name.lower(), *(one.name for one in known.treebanks)] if known else [])}
     below = sorted(data_folder.glob("*/*"))
     for path in below:
         first, second = path.parent.name, _name(path)
