@@ -548,13 +548,40 @@ def test_all_that_is_wrong_is_told_at_once(trained: Path, capsys: pytest.Capture
         "--rounds is of --text",
         "--pairs: the model has no task 'dep'",
         "--output: name a new file",
-        "expected a file, found none at",
+        "- --train: expected a file, found none at",
     ):
         assert part in told
+    assert "data table" not in told
     assert main(adapt(trained, "--add_on", "few.conllu", "--output", "dev.conllu")) == 1
     told = " ".join(capsys.readouterr().err.split())
     assert "--output: dev.conllu exists already" in told
     assert "--add_on: few.conllu is damaged or no file of safetensors" in told
+
+
+@pytest.mark.parametrize(
+    ("words", "message"),
+    [
+        (
+            ["--pairs", "ner#gsw", "--train", "a.tsv", "--dev", "three.pdf"],
+            "--dev: expected a file that ends in .conllu, .tsv",
+        ),
+        (["--pairs", "ner#gsw", "--train", "three.pdf"], "which can hold entities (ner); found 'three.pdf'"),
+        (["--pairs", "ner#gsw", "--text", "three.pdf"], "--text: expected a file that ends in"),
+        (["--pairs", "ner#wo"], "'wo'; name labelled sentences with --train, or text with --text."),
+        ([], "--pairs: name at least one pair, such as pos#gsw, or the --language for all tasks"),
+    ],
+)
+@pytest.mark.usefixtures("isolated")
+def test_data_is_asked_for_by_the_options_of_adapting(
+    trained: Path, words: list[str], message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    Path("a.tsv").touch()
+    Path("three.pdf").touch()
+    assert main(["adapt", str(trained), *words, "--output", "x.addon"]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert "hyperx adapt: 1 problem" in told
+    assert message in told
+    assert "data table" not in told
 
 
 def test_new_entity_types_are_learnt_and_known_in_that_language_alone(

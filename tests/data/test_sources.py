@@ -238,7 +238,7 @@ def test_all_problems_come_together(tmp_path: Path) -> None:
         ({"dev": [3]}, r"dev: expected a file, a list of files, or rows in memory; found \[3\]"),
         (
             {"dev": "a.xml"},
-            "dev: expected a file that ends in .conllu.*, which can hold ner; found 'a.xml'; rename",
+            r"dev: expected a file that ends in .conllu.*, which can hold entities \(ner\); found 'a.xml'; rename",
         ),
         ({"folder": "empty"}, "expected files in .* found nothing"),
         ({"folder": "two"}, "found dev.bio and dev.tsv for dev in"),
@@ -309,7 +309,7 @@ def test_two_names_of_one_pair(tmp_path: Path) -> None:
 
 def test_formats_without_trees(tmp_path: Path) -> None:
     put(tmp_path, "dep/tr/test.tsv")
-    assert "expected a file that ends in .conllu, which can hold head; found 'test.tsv'" in problem(tmp_path, "dep#tr")
+    assert "a file that ends in .conllu, which can hold trees (dep); found 'test.tsv'" in problem(tmp_path, "dep#tr")
     put(tmp_path, "pos/tr/test.conllu", TREE)
     table = {"pos#tr": {"test": "pos/tr/test.conllu", "label_map": {"X": "NOUN"}}}
     assert "only entity types and labels of texts can be mapped" in problem(tmp_path, "pos#tr", table=table)
@@ -443,7 +443,9 @@ def test_columns_and_maps_are_checked(tmp_path: Path, name: str, value: dict[str
 def test_texts_have_no_default_data(tmp_path: Path) -> None:
     assert "mood/tr, and the task has no default data set; put files at" in problem(tmp_path, "mood#tr")
     put(tmp_path, "mood/tr/test.conllu", TREE)
-    expected = "expected a file that ends in .tsv, .csv, .jsonl, .json, which can hold label; found 'test.conllu'"
+    expected = (
+        "a file that ends in .tsv, .csv, .jsonl, .json, which can hold labels of texts (cls); found 'test.conllu'"
+    )
     assert expected in problem(tmp_path, "mood#tr")
 
 

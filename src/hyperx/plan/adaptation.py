@@ -10,6 +10,7 @@ from pathlib import Path
 from hyperx import checkpoint
 from hyperx.add_on_file import checked_checkpoint, read_header
 from hyperx.config import AdaptConfig, AddOnConfig, DataOptions, ModelConfig, ModelOptions, TrainConfig, TrainingOptions
+from hyperx.data.read.hub import LOCAL_ALTERNATIVES
 from hyperx.errors import CheckpointError, ConfigError
 from hyperx.options import value_problems
 from hyperx.pairs import TaskLanguagePair, parse_pairs
@@ -22,8 +23,10 @@ SAME_OPTION = {
     "--train_task_language_pairs": "--pairs", "--self_train_task_language_pairs": "--pairs", "--output_dir": "--output",
     "--per_device_train_batch_size": "--batch_size", "--self_train_samples": "--text_samples",
     "--self_train_share": "--text_share", "under 'train' in the data table": "as --train",
+    "such as ner#en": "such as pos#gsw, or the --language for all tasks", "in the data table, or": "with --train, or",
+    LOCAL_ALTERNATIVES: "name labelled sentences with --train, or text with --text",
 }  # fmt: skip
-"""What options of training are called here."""
+"""What options of training are called here, and what they advise."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +68,7 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
     # Paths of the table are relative to the data folder.
     files = {name: [str(one.absolute()) for one in getattr(config, name)] for name in ("train", "dev", "text")}
     table = {TaskLanguagePair.parse(name).key: (name, entry) for name, entry in config.data.items() if "#" in name}
-    data = dict(config.data)
+    data, names = dict(config.data), dict(SAME_OPTION)
     for pair in pairs:
         name, entry = table.get(pair.key, (str(pair), {}))
         own = {split: files[split] for split in ("train", "dev") if files[split]}
@@ -73,10 +76,12 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
             problems.append(f"--train, --dev: the data table has {name} already; name its files there")
         elif own:
             data[name] = {**entry, **own}
+            names |= {f"data table, {name}, {split}:": f"--{split}:" for split in own}
     if config.text:
         if config.train:
             problems.append("--text stands in place of --train; learn from one, then from the other with --add_on")
         data |= {str(raw_text_of(pair)): {"train": files["text"]} for pair in pairs[:1]}
+        names |= {f"data table, {raw_text_of(pair)}, train:": "--text:" for pair in pairs[:1]}
     elif config.rounds > 1:
         problems.append("--rounds is of --text; leave it out")
     for name, entry in data.items():  # what is learnt is read whatever the corpus
@@ -110,11 +115,11 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
             disable_progress_bar=config.disable_progress_bar,
         ),
     )
-    problems += _renamed(output_problems(replace(run.training, resume=True)))
+    problems += _renamed(output_problems(replace(run.training, resume=True)), names)
     try:
         plan = plan_run(run, trains=False, beside=WarmStart(folder, settings))
     except ConfigError as error:
-        raise ConfigError(list(dict.fromkeys([*problems, *_renamed(error.problems)]))) from None
+        raise ConfigError(list(dict.fromkeys([*problems, *_renamed(error.problems, names)]))) from None
     if problems:
         raise ConfigError(problems)
     if config.folds and (config.text or plan.eval_pairs):
@@ -122,10 +127,10 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
     return Adaptation(config, plan, folder, output, pairs[0].language)
 
 
-def _renamed(problems: Iterable[str]) -> list[str]:
+def _renamed(problems: Iterable[str], names: Mapping[str, str]) -> list[str]:
     """Problems of a run of training, with options as they are called here."""
     told = list(problems)
-    for theirs, ours in SAME_OPTION.items():
+    for theirs, ours in names.items():
         told = [problem.replace(theirs, ours) for problem in told]
     return told
 
@@ -137,8 +142,6 @@ def _pairs(config: AdaptConfig, settings: ModelConfig, problems: list[str]) -> t
             problems.append("--language stands in place of --pairs; give one of them")
         return tuple(TaskLanguagePair(task, config.language) for task in default_tasks(settings))
     pairs = parse_pairs(config.pairs, "--pairs", problems, KINDS)
-    if not config.pairs:
-        problems.append("--pairs: name at least one pair, such as pos#gsw, or the --language for all tasks")
     if len({pair.key[1] for pair in pairs}) > 1:
         problems.append("--pairs: expected one language; adapt to each by itself, into a file of its own")
     return pairs

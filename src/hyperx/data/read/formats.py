@@ -88,7 +88,8 @@ def format_problem(path: Path, column: str) -> str | None:
     """Why a file cannot hold a column, judged by its name; None if it can."""
     if path.suffix.lower() in endings(column):
         return None
-    known = f"expected a file that ends in {', '.join(endings(column))}, which can hold {column}"
+    held = {"head": "trees (dep)", "upos": "tags (pos)", "ner": "entities (ner)", LABEL: "labels of texts (cls)"}
+    known = f"expected a file that ends in {', '.join(endings(column))}, which can hold {held.get(column, column)}"
     return f"{known}; found {path.name!r}; rename or convert it"
 
 
