@@ -188,6 +188,24 @@ def test_single_splits_beside_a_folder_and_relative_paths(tmp_path: Path) -> Non
     assert words(sources, "ner#tr", "test") == [("a",)]
 
 
+def test_where_relative_paths_start_is_told_of_what_is_not_there(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    put(tmp_path, "own/x.test.conllu", TREE)
+    place, start = f"none at {tmp_path}/data", "; relative paths start at --data_folder (data)"
+    here = f"{start}, and own/x.test.conllu is there from the working folder: name its whole path"
+    for entry, expected in {
+        ("test", "x.test.conllu"): f", test: expected a file, found {place}/x.test.conllu{start}",
+        ("train", "own/x.test.conllu"): f", train: expected a file, found {place}/own/x.test.conllu{here}",
+        ("train", "/none.conllu"): ", train: expected a file, found none at /none.conllu",
+        ("folder", "x"): f": expected a folder, found {place}/x{start}; a data set of the hub is written",
+    }.items():
+        assert problem(Path("data"), "dep#tr", table={"dep#tr": dict([entry])}).startswith(
+            f"data table, dep#tr{expected}"
+        )
+
+
 def test_from_python_the_table_takes_paths(tmp_path: Path) -> None:
     file = put(tmp_path, "UD_Turkish-X/tr_x-ud-test.conllu", TREE)
     for entry in (file.parent, {"folder": file.parent}, {"test": file}, {"test": [file]}):

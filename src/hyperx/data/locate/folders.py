@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Files
@@ -92,17 +92,17 @@ def likely_meant(
     return None
 
 
-def splits_of(folder: Path, column: str, place: str, problems: list[str]) -> dict[str, Files]:
+def splits_of(folder: Path, column: str, place: str, problems: list[str], start: str = "") -> dict[str, Files]:
     """The splits of a folder whose files hold a column, `{train,dev,test}.*`, or a UD or UNER release; a file of raw
-    text is a train split. Messages name it by its ``place``."""
+    text is a train split. Messages name it by its ``place``, and tell where its path starts if there is nothing."""
     if column == TEXT and folder.is_file():
-        return {"train": Files(checked_files([folder], column, place, problems))}
+        return {"train": Files(checked_files({folder: ""}, column, place, problems))}
     if folder.is_file():
         advice = f"say which split it is, such as {{test: {folder.name}}}"
         problems.append(f"{place}: expected a folder, found the file {folder}; {advice}")
     elif not folder.is_dir():
         advice = "a data set of the hub is written {hub: {name: ..., configuration: ...}}"
-        problems.append(f"{place}: expected a folder, found none at {folder}; {advice}")
+        problems.append(f"{place}: expected a folder, found none at {folder}{start}; {advice}")
     if not folder.is_dir():
         return {}
     if (paths := _inside(folder, place, problems)) is None:
@@ -133,11 +133,12 @@ def splits_of(folder: Path, column: str, place: str, problems: list[str]) -> dic
     return {split: Files(tuple(by_split[split])) for split in SPLITS if split in by_split}
 
 
-def checked_files(paths: Sequence[Path], column: str, place: str, problems: list[str]) -> tuple[Path, ...]:
-    """Files that must be there and hold a column, judged by their names."""
-    for path in paths:
+def checked_files(paths: Mapping[Path, str], column: str, place: str, problems: list[str]) -> tuple[Path, ...]:
+    """Files that must be there and hold a column, judged by their names; for each what is said if it is not there."""
+    for path, start in paths.items():
         if not path.is_file():
-            problems.append(f"{place}: expected a file, found {'a folder' if path.is_dir() else 'none'} at {path}")
+            found = f"a folder at {path}" if path.is_dir() else f"none at {path}{start}"
+            problems.append(f"{place}: expected a file, found {found}")
         elif problem := format_problem(path, column):
             problems.append(f"{place}: {problem}")
     return tuple(paths)

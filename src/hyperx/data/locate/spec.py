@@ -275,7 +275,8 @@ class _Search:
     ) -> Mapping[str, Place]:
         splits: dict[str, Place] = {}
         if entry.folder:
-            splits |= splits_of(self.folder / in_home(entry.folder), column, place, problems)
+            path, start = self.folder / in_home(entry.folder), self._start(entry.folder)
+            splits |= splits_of(path, column, place, problems, start)
         elif entry.hub:
             name, names = entry.hub.name, entry.hub.configuration
             if not names and name in (_UD, _WIKIANN):
@@ -292,11 +293,18 @@ class _Search:
             splits |= {"train": hub} if column == TEXT else _by_split(hub, treebanks_of(pair.language))
         for split, given in entry.splits.items():
             if isinstance(given, tuple):
-                paths = [self.folder / in_home(one) for one in given]
+                paths = {self.folder / in_home(one): self._start(one) for one in given}
                 splits[split] = Files(checked_files(paths, column, f"{place}, {split}", problems))
             else:
                 splits[split] = given
         return splits
+
+    def _start(self, path: str) -> str:
+        """Where a path of the table starts, for messages of what is not there; "" if it is absolute."""
+        if in_home(path).is_absolute():
+            return ""
+        here = f", and {path} is there from the working folder: name its whole path" if Path(path).exists() else ""
+        return f"; relative paths start at --data_folder ({self.spec.folder}){here}"
 
     def _unnamed(self, pair: TaskLanguagePair, column: str, problems: list[str]) -> Mapping[str, Place]:
         """The splits of a pair that the table does not name."""
@@ -356,7 +364,7 @@ def _contents(data: PairData, split: str) -> dict[Path | str, str]:
     """What a split holds, as it is known by any name, with its name: files with links resolved, or rows in memory."""
     place = data.splits.get(split)
     if isinstance(place, Files):
-        return {path.resolve(): str(path) for path in place.files}
+        return {path.resolve(): str(path) for path in place.files if path.exists()}
     return {place.content: "rows in memory"} if isinstance(place, Rows) else {}
 
 
