@@ -103,17 +103,30 @@ def test_the_problems_of_all_files_are_named_with_their_lines(
     assert all(problem in error for problem in problems)
 
 
-def test_of_very_many_problems_the_first_are_named_and_the_others_counted(
+def test_of_one_problem_on_many_lines_the_first_is_named_and_the_others_counted(
     own: Path, look: Callable[..., DataReport]
 ) -> None:
     path = own / "pos" / "tr" / "train.conllu"
     path.write_text(path.read_text().replace("\t", " "))
+    starts = [1]
+    for sentence in path.read_text().split("\n\n"):
+        starts.append(starts[-1] + len(sentence.splitlines()) + 1)
+    (told,) = look().problems
+    lines = ", ".join(map(str, starts[1:11]))
+    assert "train.conllu:1: expected 10 columns" in told
+    assert told.endswith(f"(95 more like it, first in lines {lines})")
+
+
+def test_of_very_many_problems_the_first_are_named_and_the_others_counted(
+    own: Path, look: Callable[..., DataReport]
+) -> None:
+    sentences = ("".join(f"{id}\tw\t_\tNOUN\t_\t_\t0\troot\t_\t_\n" for id in (*range(1, n), 0)) for n in range(1, 31))
+    (own / "pos" / "tr" / "train.conllu").write_text("\n".join(sentences))
     problems = look().problems
     assert len(problems) == MOST_FAULTS + 1
-    assert "train.conllu:1: " in problems[0]
-    assert all("train.conllu" in problem for problem in problems[:-1])
-    # One a sentence, and one that there is no sentence left.
-    assert problems[-1] == f"pos#tr train: and {96 - MOST_FAULTS} more faults, not listed"
+    assert "expected word 20 of the sentence" in problems[MOST_FAULTS - 1]
+    assert "expected word 21 of the sentence" in problems[MOST_FAULTS]
+    assert "(9 more faults, first in lines " in problems[MOST_FAULTS]
 
 
 def test_entity_types_that_training_would_refuse_are_a_problem(look: Callable[..., DataReport]) -> None:

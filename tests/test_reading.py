@@ -245,6 +245,28 @@ def test_hints_are_of_what_is_wrong(check: Check, pair: str, options: tuple[str,
     assert hint in told
 
 
+@pytest.mark.parametrize(
+    ("file", "hint"),
+    [
+        ("pos/en/train.tsv", ""),
+        ("ner/en/train.tsv", ""),
+        ("pos/en/train.tsv", "header"),
+        ("ner/en/train.tsv", "header"),
+        ("pos/en/train.tsv", "swapped"),
+        ("ner/en/train.tsv", "swapped"),
+    ],
+)
+def test_swapped_columns_and_a_header_are_recognised(check: Check, file: str, hint: str) -> None:
+    task, tag = file[:3], "NOUN" if file[:3] == "pos" else "B-PER"
+    rows = {"": f"cat\tpos\nhat\t{tag}\n", "header": f"Word\t{task.upper()}\ncat\t{tag}\n"}
+    text = rows.get(hint, f"{tag}\tcat\n{tag}\that\n\n{tag}\trat\n")
+    status, told = check({file: "\n" * (hint == "") + text}, f"{task}#en")
+    assert status == 1
+    assert told.count("train.tsv:") == 1
+    assert ("Is the first line a header?" in told) == (hint == "header")
+    assert ("Are the columns swapped?" in told) == (hint == "swapped")
+
+
 @pytest.mark.parametrize(("tag", "hint"), [("noun", "NOUN"), ("PUNC", "PUNCT"), ("IN", ""), ("RB", "")])
 def test_tags_of_another_set_are_no_misspelt_ones(check: Check, tag: str, hint: str) -> None:
     _, told = check({"pos/en/train.tsv": f"a\t{tag}\n"}, "pos#en")

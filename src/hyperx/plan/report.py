@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Collection
 from dataclasses import dataclass, field
+from typing import Any
 
 from tqdm.auto import tqdm
 
@@ -17,7 +18,7 @@ from hyperx.plan.options import Plan
 from hyperx.tasks.registry import RAW_TEXT, make_tasks
 
 MOST_FAULTS = 20
-"""How many faults of a split are listed one by one: a file with spaces for tabs has one on every line."""
+"""How many kinds of faults of a split are listed: those that expect the same are one, which may be on every line."""
 
 
 @dataclass
@@ -74,7 +75,12 @@ def _inspect(
     if not data.has(pair, split):
         return set()
     hashes, labels, again = set[int](), Counter[str](), list[str]()
-    faults, count, words, complete = FirstFaults(MOST_FAULTS), 0, 0, False
+    kinds, count, words, complete = dict[Any, FirstFaults](), 0, 0, False
+
+    def faults(fault: DataError) -> None:
+        kind = (fault.path, fault.message.partition(", found")[0])
+        kinds.setdefault(kind if kind in kinds or len(kinds) < MOST_FAULTS else None, FirstFaults(11))(fault)
+
     try:
         for sentence in held_out(plan.data, task, pair, split).removed(data.read(pair, split, faults), pair):
             count += 1
@@ -88,9 +94,10 @@ def _inspect(
         complete = True
     except DataError as fault:
         faults(fault)
-    report.problems += [f"{pair} {split}: {fault}" for fault in faults.first]
-    if faults.count > MOST_FAULTS:
-        report.problems.append(f"{pair} {split}: and {faults.count - MOST_FAULTS:,} more faults, not listed")
+    for kind, own in kinds.items():
+        lines = ", ".join(str(fault.line) for fault in own.first[1:])
+        more = f" ({own.count - 1:,} more {'like it' if kind else 'faults'}, first in lines {lines})" if lines else ""
+        report.problems.append(f"{pair} {split}: {own.first[0]}{more}")
     if not complete:
         return set()
     if told := unlabelled_words(str(pair), split, labels.pop(task.no_label or "", 0), words):

@@ -9,7 +9,7 @@ from dataclasses import replace
 from hyperx.data.read.base import LABEL, TEXT
 from hyperx.data.read.conllu import check_tree
 from hyperx.data.read.formats import TREE_COLUMNS
-from hyperx.data.read.labels import NO_LABEL, UD_RELATIONS, UPOS_TAGS, check_tags
+from hyperx.data.read.labels import NO_LABEL, UD_RELATIONS, UPOS_TAGS, check_tags, likely_cause
 from hyperx.data.read.lines import OnFault
 from hyperx.data.read.sentence import Sentence
 from hyperx.data.read.spans import bio_tags, map_types
@@ -55,7 +55,8 @@ def prepared(
                 own_columns = _converted(sentence, column, label_map, on_fault)
                 sentence = replace(sentence, columns={**sentence.columns, **own_columns})
         except DataError as fault:
-            on_fault(fault)
+            hint = likely_cause(sentence, column) if column == "ner" and column in sentence.columns else ""
+            on_fault(DataError(fault.message + (hint and f".{hint}"), path=fault.path, line=fault.line))
         else:
             yield sentence
     if labels and missing == labels:

@@ -29,6 +29,14 @@ def unlabelled_words(pair: str, split: str, missing: int, words: int) -> str | N
     return f"{pair}: {what}: they are not learnt from and not scored" if 0 < missing < words else None
 
 
+def likely_cause(sentence: Sentence, column: str) -> str:
+    """A hint at what a file has wrong as a whole, given a sentence whose labels are none."""
+    if sentence.line_of(0) == 1 and str(sentence.columns[column][0]).lower() in ("tag", "pos", "upos", "ner", "label"):
+        return " Is the first line a header? Remove it."
+    swapped = all(word in UPOS_TAGS or word == "O" or word[1:2] == "-" for word in sentence.words)
+    return " Are the columns swapped? The word comes first." if swapped else ""
+
+
 def check_tags(sentence: Sentence, column: str, known: Collection[str], on_fault: OnFault = stop) -> None:
     """Check that every value of a column is a known label; ``on_fault`` is called for every other one. A relation's
     subtype (`nsubj:pass`) is ignored."""
@@ -41,5 +49,5 @@ def check_tags(sentence: Sentence, column: str, known: Collection[str], on_fault
             f"expected one of {' '.join(known)} in column {column}, found {value!r} at {sentence.words[word][:40]!r}."
         )
         # Tags of another set are short, and resemble some of these by chance.
-        hint = did_you_mean(label, known, cutoff=0.7)
+        hint = likely_cause(sentence, column) or did_you_mean(label, known, cutoff=0.7)
         on_fault(DataError(message + hint, path=sentence.origin, line=sentence.line_of(word)))

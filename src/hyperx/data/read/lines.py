@@ -99,7 +99,9 @@ def decoded_lines(stream: Iterable[bytes], place: str | Path, first: int = 1) ->
             yield number, line
         except UnicodeDecodeError as error:
             found = f"the bytes {raw[error.start : error.end].hex(' ')} at byte {error.start + 1} of the line"
-            other = "(if it is Latin-1 or of Windows; `iconv -l` lists other encodings)"
+            other = (
+                "(a guess: Turkish has CP1254, Central European CP1250, Cyrillic CP1251, Greek CP1253; see `iconv -l`)"
+            )
             message = f"expected UTF-8, found {found}; convert it: {_conversion('CP1252', place)} {other}"
             yield number, _faulty(raw.decode("utf-8", errors="backslashreplace"), message, place, number)
 
