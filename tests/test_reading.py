@@ -174,9 +174,11 @@ def test_a_key_that_differs_in_case_is_kept_beside_the_predicted_one_and_named(
 # Where data is --------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("near", ["NER/en", "Ner/EN", "ner/English", "ner/en_ewt", "ner/en.tsv", "en/ner"])
+@pytest.mark.parametrize(
+    "near", ["NER/en", "Ner/EN", "ner/English", "ner/en_ewt", "ner-en", "ner/en.tsv", "en.iob2", "en/ner"]
+)
 def test_a_folder_under_a_name_that_is_nearly_right_is_not_passed_over(check: Check, tmp_path: Path, near: str) -> None:
-    name = near if near.endswith(".tsv") else f"{near}/train.tsv"
+    name = near if "." in near else f"{near}/train.tsv"
     status, told = check({name: "a\tO\n"}, "ner#en")
     assert status == 1
     expected, found = tmp_path / "data" / "ner" / "en", tmp_path / "data" / near
@@ -192,9 +194,7 @@ def test_a_folder_under_a_name_that_is_nearly_right_is_not_passed_over(check: Ch
         ("pos/valid.tsv", "dev.tsv"),
         ("tr.train.conllu", "train.conllu"),
         ("pos/train_tur.tsv", "train.tsv"),
-        ("pos-tr/test.conllu", "test.conllu"),
         ("tr_imst-ud-test.conllu", "test.conllu"),
-        ("tr.conllu", "train.conllu"),
     ],
 )
 def test_files_one_folder_too_high_are_not_passed_over(check: Check, tmp_path: Path, near: str, target: str) -> None:

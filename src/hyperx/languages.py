@@ -139,14 +139,14 @@ def suggestion(code: str, known: Iterable[str]) -> str:
     codes = list(known)
     likely = [candidate for candidate in codes if canonical(candidate) == canonical(code)]
     if not likely and not is_language(code):
-        names = {language.name.lower(): language.code for language in known_languages().values()}
-        close = difflib.get_close_matches(code.lower(), names, n=1, cutoff=0.8)
         # Two letters are in most longer words.
-        likely = difflib.get_close_matches(code, [one for one in codes if len(code) <= len(one) + 1], n=1, cutoff=0.6)
-        likely = likely or [names[name] for name in close]
-        likely = likely or [one for one in [canonical(re.split("[-_]", code)[0])] if one in known_languages()]
-        if treebank := _treebank_languages().get(canonical(code)):
-            likely = [treebank.code]
+        meant = {one: one for one in codes if len(code) <= len(one) + 1}
+        meant |= {language.name.lower(): language.code for language in known_languages().values()}
+        close = difflib.get_close_matches(code.lower(), meant, n=1, cutoff=0.75)
+        first = canonical(re.split("[-_]", code)[0])
+        likely = [meant[one] for one in close] or [first] * (first in known_languages())
+        if language := _treebank_languages().get(canonical(code)):
+            likely = [language.code]
     return f" Did you mean {likely[0]!r}?" if likely and likely[0] != code else ""
 
 

@@ -82,9 +82,7 @@ def parse_pairs(
             problems.append(f"{option}: {error}")
             continue
         if pair.language in tasks and pair.task not in tasks and is_language(pair.task):
-            problems.append(
-                f"{option}: a pair is written task#language; found {pair}. Did you mean {pair.language}#{pair.task}?"
-            )
+            problems.append(f"{option}: found {pair}. Did you mean {pair.language}#{pair.task}?")
             continue
         if pair.key in pairs:
             problems.append(f"{option}: {pair} is the same pair as {pairs[pair.key]}; name it once")

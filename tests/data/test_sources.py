@@ -77,6 +77,12 @@ def test_hub_is_the_last_resort(tmp_path: Path) -> None:
         sources.read(sources.pairs[1], "train")
 
 
+@pytest.mark.parametrize("name", ["pos/be-tarask", "be-tarask", "beryl"])
+def test_a_name_in_which_the_languages_is_a_part_is_of_another(tmp_path: Path, name: str) -> None:
+    put(tmp_path, f"{name}/train.conllu", TREE)
+    assert build(tmp_path, "pos#be").from_hub(*pairs("pos#be"))
+
+
 @pytest.mark.parametrize(
     "beside",
     [

@@ -10,7 +10,16 @@ from hyperx.data.locate.places import SPLIT_NAMES, SPLITS, Files
 from hyperx.data.read.base import TEXT
 from hyperx.data.read.formats import endings, format_problem
 from hyperx.errors import did_you_mean
-from hyperx.languages import Treebank, canonical, find_treebank, is_language, known_languages, no_language, treebanks_of
+from hyperx.languages import (
+    Treebank,
+    canonical,
+    find_treebank,
+    is_language,
+    known_languages,
+    language_name,
+    no_language,
+    treebanks_of,
+)
 from hyperx.pairs import TaskLanguagePair
 
 # UD releases, whose largest treebanks split train into parts (-train-a, ...). Their .txt files hold the raw text.
@@ -50,45 +59,43 @@ def _name(path: Path) -> str:
 
 
 def likely_meant(
-    data_folder: Path, pair: TaskLanguagePair, column: str, tasks: Collection[str], tabled: Collection[str]
+    folder: Path, pair: TaskLanguagePair, columns: Mapping[str, str], tabled: Collection[str]
 ) -> str | None:
     """What is likely meant as a pair's data, though it is not read, and what to do: a folder of another case, with the
-    name of the language, or with language and task swapped; another treebank; files that lie one folder too high.
+    name of the language, or with language and task swapped; another treebank; files that lie one folder too high. The
+    tasks have ``columns``; files of the languages that the data table has, ``tabled``, may lie anywhere."""
+    code, task, column = canonical(pair.language), pair.task.lower(), columns[pair.task]
+    name, treebanks = language_name(code).lower(), treebanks_of(code) if code not in tabled else ()
+    here = [one for one in treebanks if release_folder(folder, one)] if column in UD_COLUMNS else []
+    if here and here[0] != treebanks[0]:
+        found = release_folder(folder, here[0])
+        return f"found {found}; choose it with --treebanks {code}={here[0].name}, or name it in the data table"
 
-    Args:
-        tasks: names of all tasks: a file that is named by another one is of that.
-        tabled: languages of the data table, whose files may lie anywhere.
-    """
-    code, task = canonical(pair.language), pair.task.lower()
-    known = known_languages().get(code)
-    names = {code, *([known.name.lower(), *(one.name for one in known.treebanks)] if known else [])}
-    below = sorted(data_folder.glob("*/*"))
-    for path in below:
-        first, second = path.parent.name, _name(path)
-        as_usual = first.lower() == task and not names.isdisjoint({second.lower(), canonical(second)})
-        if as_usual or (path.is_dir() and second == pair.task and first in (pair.language, code)):
-            return f"found {path}; rename it, or name it in the data table"
-    default, *others = (treebanks_of(code) if column in UD_COLUMNS else ()) or (None,)
-    if default and release_folder(data_folder, default):
-        return None
-    for treebank in others:
-        if folder := release_folder(data_folder, treebank):
-            return f"found {folder}; choose it with --treebanks {code}={treebank.name}"
-    for path in sorted([*data_folder.glob("*"), *below]) if code not in tabled else ():
-        own, above = (set(re.findall(r"[^\W_]+", name.lower())) for name in (path.stem, path.parent.name))
-        is_file, above = path.suffix.lower() in endings(column), above if path.parent != data_folder else set()
-        words, splits = (own | above) - SPLIT_NAMES.keys() - {task}, sorted(own & SPLIT_NAMES.keys())
-        rest = {word for word in words if names.isdisjoint({word, canonical(word)})}
-        if not is_file or not rest.isdisjoint({*above, *tasks}):
+    def words_of(text: str) -> set[str]:
+        found = set(re.findall(rf"\b{re.escape(name)}\b|[^\W_]+", text.lower()))
+        # `be-tarask` is another language than `be`; `ner-en` would be one by the standard.
+        return {canonical(text)} if found.isdisjoint({*SPLIT_NAMES, task}) and is_language(text) else found
+
+    for path in sorted([*folder.glob("*"), *folder.glob("*/*")]):
+        is_file, is_below = path.suffix.lower() in endings(column), path.parent != folder
+        above, own = words_of(path.parent.name * is_below), words_of(path.stem if is_file else path.name)
+        splits, words = sorted(own & SPLIT_NAMES.keys()) * is_file, (own | above) - SPLIT_NAMES.keys() - {task}
+        rest = {word for word in words if word != name and canonical(word) != code}
+        if not rest.isdisjoint({*above, *columns}):
             continue
-        if words > rest:  # it names the language
-            is_likely = splits or (not rest and path.suffix.lower() in _RELEASE_ENDINGS)
-        else:  # it may be of anything, unless nothing else is in its place
-            proper = path.parent.glob("*/*" if above else "*/*/*")
-            is_likely = splits and not (words or tabled or any(map(_split_of, proper)) or any(path.parent.glob("UD_*")))
-        if is_likely and path.is_file():
-            target = data_folder / pair.task / pair.language / f"{SPLIT_NAMES[(splits or ['train'])[0]]}{path.suffix}"
-            return f"found {path}; move it to {target}, name it in the data table, or name another --data_folder"
+        if words == rest:  # of no language: it may be of anything, unless nothing else is in its place
+            proper = path.parent.glob("*/*" if is_below else "*/*/*")
+            is_likely = bool(splits) and not (
+                words or tabled or any(path.parent.glob("UD_*")) or any(map(_split_of, proper))
+            )
+        elif splits:
+            is_likely = code not in tabled and not here
+        else:
+            is_likely = task in above or (not rest and (task in own or path.suffix.lower() in _RELEASE_ENDINGS))
+        if is_likely and (path.is_file() if is_file else path.is_dir()):
+            target = folder / pair.task / pair.language / f"{SPLIT_NAMES[splits[0]]}{path.suffix}" if splits else ""
+            move = f"move it to {target}, name it in the data table, or name another --data_folder"
+            return f"found {path}; {move if splits else 'rename it, or name it in the data table'}"
     return None
 
 
@@ -96,7 +103,7 @@ def splits_of(folder: Path, column: str, place: str, problems: list[str], start:
     """The splits of a folder whose files hold a column, `{train,dev,test}.*`, or a UD or UNER release; a file of raw
     text is a train split. Messages name it by its ``place``, and tell where its path starts if there is nothing."""
     if column == TEXT and folder.is_file():
-        return {"train": Files(checked_files({folder: ""}, column, place, problems))}
+        return {"train": Files(checked_files([folder], column, place, problems))}
     if folder.is_file():
         advice = f"say which split it is, such as {{test: {folder.name}}}"
         problems.append(f"{place}: expected a folder, found the file {folder}; {advice}")
@@ -133,9 +140,11 @@ def splits_of(folder: Path, column: str, place: str, problems: list[str], start:
     return {split: Files(tuple(by_split[split])) for split in SPLITS if split in by_split}
 
 
-def checked_files(paths: Mapping[Path, str], column: str, place: str, problems: list[str]) -> tuple[Path, ...]:
-    """Files that must be there and hold a column, judged by their names; for each what is said if it is not there."""
-    for path, start in paths.items():
+def checked_files(
+    paths: Sequence[Path], column: str, place: str, problems: list[str], starts: Sequence[str] = ("",)
+) -> tuple[Path, ...]:
+    """Files that must be there and hold a column, judged by their names; ``starts`` tell where each path does."""
+    for path, start in zip(paths, starts, strict=True):
         if not path.is_file():
             found = f"a folder at {path}" if path.is_dir() else f"none at {path}{start}"
             problems.append(f"{place}: expected a file, found {found}")

@@ -293,8 +293,8 @@ class _Search:
             splits |= {"train": hub} if column == TEXT else _by_split(hub, treebanks_of(pair.language))
         for split, given in entry.splits.items():
             if isinstance(given, tuple):
-                paths = {self.folder / in_home(one): self._start(one) for one in given}
-                splits[split] = Files(checked_files(paths, column, f"{place}, {split}", problems))
+                paths, starts = [self.folder / in_home(one) for one in given], [*map(self._start, given)]
+                splits[split] = Files(checked_files(paths, column, f"{place}, {split}", problems, starts))
             else:
                 splits[split] = given
         return splits
@@ -317,7 +317,7 @@ class _Search:
             return {}
         own = self.folder / pair.task / pair.language
         tabled = {language for _, language in self.entries}
-        if near := likely_meant(self.folder, pair, column, self.spec.columns, tabled):
+        if near := likely_meant(self.folder, pair, self.spec.columns, tabled):
             problems.append(f"{pair}: expected its data in {own}, {near}")
             return {}
         if is_ud and (default := treebanks_of(pair.language)[:1]):
