@@ -95,9 +95,9 @@ def _inspect(
     except DataError as fault:
         faults(fault)
     for kind, own in kinds.items():
-        lines = ", ".join(str(fault.line) for fault in own.first[1:])
-        more = f" ({own.count - 1:,} more {'like it' if kind else 'faults'}, first in lines {lines})" if lines else ""
-        report.problems.append(f"{pair} {split}: {own.first[0]}{more}")
+        lines = ", ".join(str(fault.line) for fault in own.first[1:] if fault.line)  # rows have none
+        more = f" ({own.count - 1:,} more {'like it' if kind else 'faults'}{lines and f', first in lines {lines}'})"
+        report.problems.append(f"{pair} {split}: {own.first[0]}{more if own.count > 1 else ''}")
     if not complete:
         return set()
     if told := unlabelled_words(str(pair), split, labels.pop(task.no_label or "", 0), words):
