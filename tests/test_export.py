@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -323,6 +324,30 @@ def test_others_are_heard_while_it_writes(
     with pytest.warns(UserWarning, match="heard"):
         hyperx.export(with_tokenizer(tiny_model()), pairs=PAIRS[:1], format="adapters", output=tmp_path / "out")
     assert "heard" in caplog.messages
+
+
+@pytest.mark.parametrize("form", ["onnx", "torch", "adapters"])
+def test_the_command_says_how_what_it_wrote_is_used(
+    form: str, trained: Path, isolated: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if form == "onnx":
+        pytest.importorskip("onnxscript", reason="the extra onnx is not installed")
+    pairs = ["ner#tr", "pos#tr", "pos#en"]
+    assert main(["export", str(trained), "--pairs", *pairs, "--format", form, "--output", "out"]) == 0
+    told = " ".join(capsys.readouterr().out.split())
+    if form == "adapters":
+        assert "the library adapters: AutoAdapterModel.from_pretrained('out/encoder')" in told
+        assert "its load_adapter for each other folder in out" in told
+        assert {path.name for path in (isolated / "out").iterdir()} == {"encoder", "ner_tr", "pos_tr", "pos_en"}
+    elif form == "torch":
+        assert "predict" not in told
+        assert torch.export.load(re.search(r"Load it with torch\.export\.load\('(.*)'\)", told)[1])  # type: ignore[index]
+    else:
+        (isolated / "text.txt").write_text("Ada\n", encoding="utf-8")
+        words = told.partition("Use it with: hyperx ")[2].split()
+        assert words[:1] == ["predict"]
+        assert main([*words, "--input", "text.txt", "--output_format", "jsonl"]) == 0
+        assert {"ner", "pos"} < json.loads(capsys.readouterr().out).keys()
 
 
 # What is refused ------------------------------------------------------------------------------------------------------

@@ -203,16 +203,22 @@ def compress(config: CompressConfig) -> None:
 
 def export(config: ExportConfig) -> None:
     """Write pairs without the hypernetwork, and say how they are used."""
-    from hyperx.exporting.facts import checked_export
+    from hyperx.exporting import facts
 
-    config = checked_export(config)
+    config = facts.checked_export(config)
     from hyperx.exporting.writing import export_pairs
 
-    output, pair = export_pairs(config), TaskLanguagePair.parse(config.pairs[0])
+    output, pairs = export_pairs(config), [TaskLanguagePair.parse(name) for name in config.pairs]
     size = sum(path.stat().st_size for path in output.rglob("*") if path.is_file())
-    words = ["hyperx", "predict", "--checkpoint", str(output), "--tasks", pair.task, "--language", pair.language]
-    use = "" if config.format == "adapters" else f" Use it with: {shlex.join(words)}"
-    print(f"Exported, {size / 1e6:.1f} MB.{use}")
+    tasks = [pair.task for pair in pairs if pair.key[1] == pairs[0].key[1]]
+    words = ["hyperx", "predict", "--checkpoint", str(output), "--tasks", *tasks, "--language", pairs[0].language]
+    use = {
+        "onnx": f"Use it with: {shlex.join(words)}",
+        "torch": f"Load it with torch.export.load({str(output / facts.PROGRAM)!r})",
+        "adapters": f"Load it with the library adapters: AutoAdapterModel.from_pretrained({str(output / 'encoder')!r})"
+        f", and its load_adapter for each other folder in {output}",
+    }[config.format]
+    print(f"Exported, {size / 1e6:.1f} MB. {use}")
 
 
 def probe(config: ProbeConfig) -> None:
