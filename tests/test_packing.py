@@ -17,6 +17,7 @@ from torch import Tensor
 
 import toy
 from hyperx.cli import main
+from hyperx.config import AddOnConfig
 from hyperx.encoders.loading import load_encoder
 from hyperx.errors import CheckpointError, HyperXError
 from hyperx.model import HyperX
@@ -233,9 +234,6 @@ def test_a_small_checkpoint_answers_as_the_original(
         (one, other) for a, b in zip(gold, found, strict=True) for one, other in zip(a["pos"], b["pos"], strict=True)
     ]
     assert sum(one == other for one, other in every) >= 0.98 * len(every)
-    # What was small is as small again, and half as small in 8 bits alone.
-    assert main(["compress", "small", "--output", "again"]) == 0
-    assert (isolated / "again" / WEIGHTS).stat().st_size == sizes["all"]
     # All that reads a checkpoint reads it.
     assert main(["evaluate", "--eval_ckpt", "small", "--disable_progress_bar"]) == 0
     scores = json.loads((isolated / "small" / "results.json").read_text(encoding="utf-8"))
@@ -255,6 +253,31 @@ def test_a_run_starts_from_a_change_in_2_bits(
     assert "taken: the hypernetwork;" in capsys.readouterr().err
     for name, weight in HyperX.from_pretrained("next").named_parameters():
         torch.testing.assert_close(weight, small[name], atol=1e-6, rtol=0)
+
+
+@pytest.mark.parametrize("options", [[], ["--bits", "32"], ["--encoder_bits", "8"]])
+def test_what_is_small_stays_as_it_is_beside_an_add_on(
+    model: HyperX, options: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    small, addon, merged = tmp_path / "small", tmp_path / "de.addon", tmp_path / "merged"
+    model.save_pretrained(small, bits=8, encoder_bits=2)
+    learner = HyperX.from_pretrained(small)
+    learner.learn_language(AddOnConfig(language="de", pairs={"ner#de": 3}, rank=1, layer_rank=1))
+    learner.save_add_on("de", addon)
+    assert main(["compress", str(small), "--add_on", str(addon), "--output", str(merged), *options]) == 0
+    assert "Written, and not smaller than before. Evaluate it" in " ".join(capsys.readouterr().out.split())
+    before, after = load_file(small / WEIGHTS), load_file(merged / WEIGHTS)
+    new = [name for name in after if name not in before]
+    assert new
+    assert all(name.startswith("add_ons.de.") for name in new)
+    assert all(after[name].dtype == one.dtype and after[name].equal(one) for name, one in before.items())
+    assert outputs(HyperX.from_pretrained(merged)).equal(outputs(HyperX.from_pretrained(small)))
+    # In fewer bits than before it becomes smaller.
+    model.save_pretrained(tmp_path / "large", bits=8)
+    assert main(["compress", str(tmp_path / "large"), "--encoder_bits", "2", "--output", str(tmp_path / "two")]) == 0
+    assert "Compressed. Evaluate it" in capsys.readouterr().out
+    sizes = [(tmp_path / name / WEIGHTS).stat().st_size for name in ("two", "large")]
+    assert sizes[0] < sizes[1]
 
 
 def test_what_cannot_become_smaller_is_refused(

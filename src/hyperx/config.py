@@ -825,7 +825,8 @@ class CompressConfig(EncoderPlace):
     rank: Count | None = None
     """Generate both projections of adapters as mixtures of this many matrices. By default the hypernetwork stays."""
     bits: int = 8
-    """8: store matrices as whole numbers with a scale for each row; 32: as they are."""
+    """8: store matrices as whole numbers with a scale for each row; 32: as they are. What takes no more
+    bits in the checkpoint stays as it is."""
     encoder_bits: int | None = None
     """If the encoder's layers were trained: bits of what changed in their matrices, 2, 8 or 32; by default as bits."""
     add_on: tuple[Path, ...] = ()

@@ -229,18 +229,19 @@ class HyperX(nn.Module):
             if parameter.requires_grad or not name.startswith("encoder.") or name in before
         ]
 
-    def save_files(self, folder: Path, *, bits: int = 32, encoder_bits: int | None = None) -> None:
-        """Write the configuration and the trained weights into an existing folder; see :meth:`save_pretrained`."""
+    def save_files(
+        self, folder: Path, *, bits: int = 32, encoder_bits: int | None = None, stored: packing.Tensors | None = None
+    ) -> None:
+        """Write the configuration and the trained weights into an existing folder; see ``packing.packed``."""
         own = dict(self.named_parameters())
         state: Mapping[str, Tensor] = {name: own[name] for name in self.trained_names()}
         inside = tuple(name for name in state if name.startswith("encoder."))
-        if (bits, encoder_bits) != (32, None):
-            before: dict[str, Tensor] = {}
-            if any(own[name].dim() > 1 for name in inside):
-                encoder = _same_encoder(self.config.encoder, self.config, "the model").model
-                unroll_shared_layers(encoder)
-                before = dict(encoder.named_parameters(prefix="encoder"))
-            state = packing.packed(state, before, bits=bits, encoder_bits=encoder_bits)
+        before: dict[str, Tensor] = {}
+        if (bits, encoder_bits) != (32, None) and any(own[name].dim() > 1 for name in inside):
+            encoder = _same_encoder(self.config.encoder, self.config, "the model").model
+            unroll_shared_layers(encoder)
+            before = dict(encoder.named_parameters(prefix="encoder"))
+        state = packing.packed(state, before, bits=bits, encoder_bits=encoder_bits, stored=stored)
         checkpoint.save_model(folder, replace(self.config, trained_inside=inside), state)
 
     def save_pretrained(self, folder: str | Path, *, bits: int = 32, encoder_bits: int | None = None) -> None:

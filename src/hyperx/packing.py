@@ -9,12 +9,14 @@ percent.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeAlias
 
 from hyperx.errors import HyperXError, not_expected
 
 if TYPE_CHECKING:
     from torch import Tensor
+
+    Tensors: TypeAlias = Mapping[str, Tensor]
 
 SCALE, CHANGE = ".scale", ".change"
 BITS, ENCODER_BITS = (8, 32), (2, 8, 32)
@@ -23,7 +25,7 @@ LEVELS = (-1.5104, -0.4528, 0.4528, 1.5104)
 
 
 def packed(
-    tensors: Mapping[str, Tensor], before: Mapping[str, Tensor], *, bits: int, encoder_bits: int | None = None
+    tensors: Tensors, before: Tensors, *, bits: int, encoder_bits: int | None = None, stored: Tensors | None = None
 ) -> dict[str, Tensor]:
     """Weights as they are stored.
 
@@ -32,6 +34,7 @@ def packed(
         before: weights before training; of the matrices among them the change is stored.
         bits: 8 or 32, of the entries of matrices.
         encoder_bits: 2, 8 or 32, of the entries of changes; by default ``bits``.
+        stored: the same weights as a file has them: what takes no more bits there stays as it is.
     """
     if bits not in BITS:
         raise not_expected("bits", "8 or 32", bits)
@@ -42,9 +45,13 @@ def packed(
         raise HyperXError("encoder_bits: the encoder's layers were not trained; leave it out")
     small: dict[str, Tensor] = {}
     for name, tensor in tensors.items():
-        value, own = tensor.detach().cpu(), bits
+        value, own = tensor.detach().cpu(), encoder_bits if encoder_bits and name in changed else bits
+        kept = [one for one in (name, name + CHANGE) if stored and one + SCALE in stored]
+        if stored and kept and own >= (8 if stored[kept[0]].dtype.is_signed else 2):
+            small |= {one: stored[one] for one in (kept[0], kept[0] + SCALE)}
+            continue
         if name in changed:
-            value, own = (value - before[name].detach().cpu()).float(), bits if encoder_bits is None else encoder_bits
+            value = (value - before[name].detach().cpu()).float()
             name += CHANGE
         if value.dim() > 1 and own < 32 and value.numel():
             value, small[name + SCALE] = in_8_bits(value.float()) if own == 8 else in_2_bits(value.flatten(1))

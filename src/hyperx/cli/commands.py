@@ -177,6 +177,8 @@ def compress(config: CompressConfig) -> None:
         problems.append("--encoder_bits: the encoder's layers were not trained; leave it out")
     if problems:
         raise ConfigError(problems)
+    from safetensors.torch import load_file
+
     from hyperx.model import HyperX
 
     model = HyperX.from_pretrained(folder, encoder=config.model_name_or_path, add_ons=add_ons)
@@ -184,7 +186,8 @@ def compress(config: CompressConfig) -> None:
         model.compress(config.rank)
 
     def fill(staged: Path) -> None:
-        model.save_files(staged, bits=config.bits, encoder_bits=config.encoder_bits)
+        own = load_file(folder / checkpoint.WEIGHTS)
+        model.save_files(staged, bits=config.bits, encoder_bits=config.encoder_bits, stored=own)
         for name in (checkpoint.DATA, checkpoint.OPTIONS, checkpoint.RUN):  # what its card tells
             if (folder / name).is_file():
                 shutil.copyfile(folder / name, staged / name)
@@ -195,10 +198,11 @@ def compress(config: CompressConfig) -> None:
         count["all"] = (place / checkpoint.WEIGHTS).stat().st_size
     rows = [
         [part, f"{before[part]:,}", f"{size:,}", f"{size / before[part]:.1%}" if before[part] else ""]
-        for part, size in {**before, **after}.items()
+        for part, size in after.items()
     ]
     print_table(f"Bytes of {output / checkpoint.WEIGHTS}", ["part", "before", "after", "of before"], rows)
-    print(f"Compressed. Evaluate it with: hyperx evaluate --eval_ckpt {output}")
+    done = "Compressed" if after["all"] < before["all"] else "Written, and not smaller than before"
+    print(f"{done}. Evaluate it with: hyperx evaluate --eval_ckpt {output}")
 
 
 def export(config: ExportConfig) -> None:
