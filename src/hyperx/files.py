@@ -28,6 +28,10 @@ CACHE_VARIABLE = "HYPERX_CACHE"
 MOST_TEXT, MOST_VALUES, MOST_HEADER = 64 << 20, 32 << 20, 8 << 20
 """Largest sizes in bytes of a text, of JSON that becomes values, which take twenty times as much memory, and of the
 header of a file of safetensors."""
+NAMES_OF_FILES = (
+    "addon bin conllu csv htm html json jsonl md onnx pdf png pt pt2 pth safetensors svg tar tsv txt yaml yml zip"
+)
+"""Endings that no folder is meant to have."""
 
 
 def in_home(path: str | Path) -> Path:
@@ -55,12 +59,22 @@ def missing_encoder(name: str | Path) -> str | None:
     return None if on_hub or in_home(name).exists() else f"{name}: expected an encoder, found no such file or folder"
 
 
+def no_folder(path: Path) -> str | None:
+    """Why a path is no folder that may be written, and cannot become one; None if it can."""
+    nearest = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
+    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
+        what = "may not be written" if nearest.is_dir() else "is a file"
+        return f"{nearest} {what}; name another folder"
+    is_file = not path.exists() and path.suffix.lower()[1:] in NAMES_OF_FILES.split()
+    return f"expected a folder; {path} is the name of a file" if is_file else None
+
+
 def not_new(folder: Path | None) -> str | None:
     """That a folder to be written is not named, or there already and not empty; None if it can be written."""
     if folder is None:
         return "name a new folder"
     taken = folder.exists() and (not folder.is_dir() or any(folder.iterdir()))
-    return f"{folder} exists already; name a new folder" if taken else None
+    return f"{folder} exists already; name a new folder" if taken else no_folder(folder)
 
 
 def is_utf8(value: Any) -> bool:

@@ -19,7 +19,7 @@ from hyperx.config import DataOptions, EvaluateConfig, ModelConfig, ScoringOptio
 from hyperx.data.locate.places import DataPlaces, content_hash
 from hyperx.data.locate.spec import DataRecord, language_of
 from hyperx.errors import ConfigError, DataError, HyperXError, listing
-from hyperx.files import in_home, read_json
+from hyperx.files import in_home, no_folder, read_json
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
 from hyperx.plan.options import data_spec, path_problems
@@ -60,7 +60,9 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None, *, 
     # The results of a ready-made model, or one of the hub, are those of its card.
     own = None if config.add_on or checkpoint.read_only(folder) else folder
     output = config.output or own
-    if model is None and folder is not None and output is not None:
+    if config.output is not None and (problem := no_folder(config.output)):
+        problems.append(f"--output: {problem}")
+    elif model is None and folder is not None and output is not None:
         path = output / (checkpoint.RESULTS if config.split == "test" else f"results_{config.split}.json")
         parts = [path for path in (folder / checkpoint.WEIGHTS, *data.add_ons) if path.is_file()]
         weights = " ".join(map(content_hash, parts))

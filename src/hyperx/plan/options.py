@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import importlib.util
 import logging
-import os
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -23,7 +22,7 @@ from hyperx.data.locate.spec import DataRecord, DataSpec, language_of
 from hyperx.data.locate.table import recorded_entry
 from hyperx.data.read.spans import type_problem
 from hyperx.errors import CheckpointError, ConfigError, did_you_mean
-from hyperx.files import is_utf8, missing_encoder
+from hyperx.files import is_utf8, missing_encoder, no_folder
 from hyperx.languages import canonical, is_language, language_problems, suggestion, treebanks_of
 from hyperx.options import flat, value_problems
 from hyperx.pairs import TaskLanguagePair, group_of, parse_pairs
@@ -160,11 +159,8 @@ def output_problems(options: TrainingOptions) -> Iterator[str]:
     if folder is None:
         yield "--output_dir: name a folder for the checkpoints"
         return
-    nearest = next(path for path in (folder.absolute(), *folder.absolute().parents) if path.exists())
-    if not nearest.is_dir():
-        yield f"--output_dir: {nearest} is a file; name another folder"
-    elif not os.access(nearest, os.W_OK):
-        yield f"--output_dir: {nearest} may not be written; name another folder"
+    if problem := no_folder(folder):
+        yield f"--output_dir: {problem}"
     elif options.resume or options.overwrite_output_dir or not folder.exists():
         return
     elif any(path.name != checkpoint.LOCK for path in folder.iterdir()):

@@ -11,7 +11,7 @@ from hyperx import checkpoint
 from hyperx.config import ReportConfig
 from hyperx.errors import CheckpointError, ConfigError, DataError
 from hyperx.evaluation.scoring import find_data, score_data
-from hyperx.files import opened, placeless, write_text
+from hyperx.files import no_folder, opened, placeless, write_text
 from hyperx.reporting.page import page
 
 PACKAGES = ("jinja2", "matplotlib", "scipy")
@@ -52,8 +52,8 @@ def report(config: ReportConfig) -> int:
         DataError: if data that the options name is missing or malformed.
     """
     folder, problems = checkpoint.resolve(config.folder), [*output_problems(config.output)]
-    if config.pictures is not None and config.pictures.exists() and not config.pictures.is_dir():
-        problems.append(f"--pictures: expected a folder; {config.pictures} is a file")
+    if config.pictures is not None and (problem := no_folder(config.pictures)):
+        problems.append(f"--pictures: {problem}")
     data = find_data(config, folder, problems)
     if problems:
         raise ConfigError(problems)
