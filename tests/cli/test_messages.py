@@ -88,6 +88,7 @@ REFUSED = {
     "import-published": "name the folder of a published checkpoint, such as outputs/checkpoint-100000",
     "import-published nowhere --output new": "nowhere is no folder",
     "languages qwerty": "no language or treebank is called qwerty",
+    "languages RUN": "`hyperx languages` lists all, and those of a model with --checkpoint",
 }
 
 
@@ -163,12 +164,20 @@ def test_all_problems_of_a_command_are_told_at_once(trained: Path, capsys: pytes
         ("train", "--languages=en,de", "expected values with spaces between them; found commas. Write: en de"),
         ("train", "--config", "--config: expected a value; found nothing"),
         ("train", "--tasks ner, pos", "Write: ner pos"),
-        ("train", "stray", "'stray' belongs to no option"),
+        ("train", "stray", "'stray' belongs to no option; options begin with --\n"),
+        ("train", "run.yaml", "options begin with --. Did you mean --config run.yaml?"),
+        ("evaluate", "runs/a --split dev", "options begin with --. Did you mean --eval_ckpt"),
+        ("predict", "file --language de", "Did you mean --input file?"),
+        ("predict", "folder --language de", "Did you mean --checkpoint folder?"),
+        ("predict", "Guten --language de", "'Guten' belongs to no option; options begin with --\n"),
     ],
 )
+@pytest.mark.usefixtures("isolated")
 def test_a_wrong_name_or_value_gets_one_line_that_helps(
     command: str, words: str, expected: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
+    Path("file").touch()
+    Path("folder").mkdir()
     assert main([command, *shlex.split(words)]) == 2
     error = capsys.readouterr().err
     assert error.startswith(f"hyperx {command}: 1 problem with the options:\n  - ")

@@ -334,7 +334,8 @@ def languages(config: LanguagesConfig) -> None:
             first, others = "".join(names[:1]), ", ".join(names[1:])
             rows.append([language.code, language.name, first, others, language.wikiann or ""])
     if not rows:
-        raise HyperXError(f"no language or treebank is called {' or '.join(words)}; `hyperx languages` lists all")
+        all_of = "`hyperx languages` lists all, and those of a model with --checkpoint"
+        raise HyperXError(f"no language or treebank is called {' or '.join(words)}; {all_of}")
     header = ["code", "language", "default treebank", "other treebanks", "WikiANN"]
     print_table("Languages", header, rows, text_columns=len(header))
     print_text(

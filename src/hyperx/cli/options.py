@@ -75,7 +75,12 @@ def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> di
             if over := given[len(positional) :]:
                 problems.append(f"expected {' and '.join(positional)}; found also {' '.join(over)!r}")
         elif name is None:
-            problems.append(f"{' '.join(given)!r} belongs to no option; options begin with --")
+            path = Path(given[0])
+            likely = "config" if path.suffix in (".yaml", ".yml") else "input" if path.is_file() else None
+            if likely is None and (path.is_dir() or "input" not in names):
+                likely = "checkpoint" if "checkpoint" in names else "eval_ckpt"
+            hint = f". Did you mean --{likely} {given[0]}?" if likely in names else ""
+            problems.append(f"{' '.join(given)!r} belongs to no option; options begin with --{hint}")
         elif option and not (option.startswith("--") and name in (*names, *switches)):
             near = meant(option, [*names, *switches])
             problems.append(f"there is no option {option}." + (f" Did you mean --{near}?" if near else ""))
