@@ -138,7 +138,12 @@ def test_the_hub_is_asked_only_for_what_somebody_named(
     write_table(isolated, {"ner#fr": {"hub": {"name": "unimelb-nlp/wikiann"}}})
     options = ["--config", "table.yaml", "--treebanks", "it=it_isdt", "--languages", "en", "tr", "fr", "it", "ca"]
     assert main(["train", *base, *options, *BRIEF]) == 0
-    assert evaluate(Path("run")) == 0
+    capsys.readouterr()
+    assert evaluate(Path("run")) == 1
+    captured = capsys.readouterr()
+    last = "hyperx evaluate: not scored, as their data cannot be read (see above): ner#fr pos#it"
+    assert " ".join(captured.err.split()).endswith(last)
+    assert "Scores by label are in run/checkpoint-1/results.md" in captured.out
     told = [record.message for record in caplog.records if record.name == "hyperx.evaluation.scoring"]
     asked = [message.partition(" ")[0] for message in told if "is skipped, its data cannot be read" in message]
     assert asked == ["ner#fr", "pos#it"]
@@ -161,7 +166,7 @@ def test_what_training_read_from_the_hub_is_scored_from_the_hub(ckpt: Path, capl
         if data["pair"] in ("ner#en", "ner#tr"):
             data["splits"] = dict.fromkeys(("train", "dev", "test"), hub)
     toy.write_record(ckpt / "data.json", known)
-    assert evaluate(ckpt) == 0
+    assert evaluate(ckpt) == 1
     assert "ner#en is skipped, its data cannot be read" in caplog.text
     assert "ner#tr is skipped" not in caplog.text
     assert "only the hub has their data: ner#tr." in caplog.text

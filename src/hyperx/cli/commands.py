@@ -93,7 +93,7 @@ def adapt(config: AdaptConfig) -> None:
 
 
 def evaluate(config: EvaluateConfig) -> None:
-    """Score a checkpoint and print the table."""
+    """Score a checkpoint and print the table; raises a HyperXError in the end if data of some pairs cannot be read."""
     from hyperx.evaluation.scoring import evaluate_checkpoint
 
     scores = evaluate_checkpoint(config, together=True)
@@ -101,6 +101,8 @@ def evaluate(config: EvaluateConfig) -> None:
     if scores.tables is not None:
         others = f", with the scores of {scores.others} other pairs from before" if scores.others else ""
         print(f"Scores by label are in {scores.tables}{others}")
+    if scores.unread:
+        raise HyperXError(f"not scored, as their data cannot be read (see above): {' '.join(map(str, scores.unread))}")
 
 
 def report(config: ReportConfig) -> None:

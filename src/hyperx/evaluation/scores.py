@@ -133,6 +133,7 @@ class Evaluation:
         tables: the file with the scores by label, and those of earlier evaluations; None if none was written.
         others: the number of other pairs in that file, scored earlier.
         calibration: whether tables show calibration errors.
+        unread: the pairs that were not scored, as their data cannot be read.
     """
 
     scores: tuple[PairScores, ...]
@@ -141,6 +142,7 @@ class Evaluation:
     tables: Path | None = None
     others: int = 0
     calibration: bool = False
+    unread: tuple[TaskLanguagePair, ...] = ()
 
     def __iter__(self) -> Iterator[PairScores]:
         return iter(self.scores)

@@ -256,7 +256,9 @@ def score_data(
     # Without training data a score of 0 is a result.
     if told := scoreless([score for score in scores if group_of(score.pair, labelled) == "seen"]):
         log.warning(told)
-    return Evaluation(scores, labelled, data.folder)
+    keys = {pair.key for pair in splits}
+    unread = tuple(pair for pair in data.places.pairs if data.places.has(pair, split) and pair.key not in keys)
+    return Evaluation(scores, labelled, data.folder, unread=unread)
 
 
 def read_splits(
