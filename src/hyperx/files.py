@@ -28,9 +28,7 @@ CACHE_VARIABLE = "HYPERX_CACHE"
 MOST_TEXT, MOST_VALUES, MOST_HEADER = 64 << 20, 32 << 20, 8 << 20
 """Largest sizes in bytes of a text, of JSON that becomes values, which take twenty times as much memory, and of the
 header of a file of safetensors."""
-NAMES_OF_FILES = (
-    "addon bin conllu csv htm html json jsonl md onnx pdf png pt pt2 pth safetensors svg tar tsv txt yaml yml zip"
-)
+FILES = "addon bin conllu csv html json jsonl md onnx png pt pt2 safetensors svg tsv txt yaml yml zip"
 """Endings that no folder is meant to have."""
 
 
@@ -65,7 +63,7 @@ def no_folder(path: Path) -> str | None:
     if not nearest.is_dir() or not os.access(nearest, os.W_OK):
         what = "may not be written" if nearest.is_dir() else "is a file"
         return f"{nearest} {what}; name another folder"
-    is_file = not path.exists() and path.suffix.lower()[1:] in NAMES_OF_FILES.split()
+    is_file = not path.exists() and path.suffix.lower()[1:] in FILES.split()
     return f"expected a folder; {path} is the name of a file" if is_file else None
 
 

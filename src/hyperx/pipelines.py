@@ -15,9 +15,10 @@ from hyperx.errors import DataError, HyperXError, not_expected
 from hyperx.exporting.running import ExportedModel, load_model
 from hyperx.model import HyperX
 from hyperx.prediction.predictor import Predictor
-from hyperx.prediction.request import predicted_tasks
+from hyperx.prediction.request import language_problem, predicted_tasks
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
+OPTIONS = {"language": None, "aggregation_strategy": "none", "ignore_labels": ("O",), "batch_size": 32}
 
 
 class pipeline:
@@ -39,12 +40,13 @@ class pipeline:
             call may take others.
 
     Raises:
-        HyperXError: if the model has no such task or, in a call, an option is wrong or a text is none.
+        HyperXError: if the model has no such task, an option is wrong or, in a call, a text is none.
     """
 
     def __init__(self, task: str, model: HyperX | ExportedModel | str | Path | None = None, **options: Any) -> None:
         self.model = model if isinstance(model, HyperX | ExportedModel) else load_model(model)
         (self._name,), self._options = predicted_tasks(self.model.config, [task]), options
+        self._checked({"language": AUTO} | options)
         columns = len(self.model.tasks[task].annotation(()))
         if columns > 1:
             raise HyperXError(f"task: {task} says more of a word than one label; model.predict gives it")
@@ -53,27 +55,33 @@ class pipeline:
     def __call__(self, inputs: Any, **options: Any) -> Any:
         """The answer to a text, or to each of several."""
         one = isinstance(inputs, str)
-        answers = self._answers([inputs] if one else inputs, **{**self._options, **options})
+        answers = self._answers([inputs] if one else inputs, **self._checked(self._options | options))
         if one and self.task == "token-classification":
             return next(answers)
         return list(answers) if isinstance(inputs, str | list | tuple) else answers
 
+    def _checked(self, options: dict[str, Any]) -> dict[str, Any]:
+        for name in options.keys() - OPTIONS.keys():
+            moved = '; for another device, give the pipeline model.to("cuda")' if name == "device" else ""
+            raise HyperXError(f"there is no option {name!r}, only {', '.join(OPTIONS)}{moved}")
+        language, strategy, ignored, batch_size = (OPTIONS | options).values()
+        if not isinstance(language, str):
+            raise not_expected("language", "the code of a language, such as 'en', or 'auto'", language)
+        if language != AUTO and (problem := language_problem(self.model.config, language)):
+            raise HyperXError(problem)
+        if strategy not in STRATEGIES:
+            raise not_expected("aggregation_strategy", ", ".join(STRATEGIES), strategy)
+        if isinstance(ignored, str) or not isinstance(ignored, Collection):
+            raise not_expected("ignore_labels", "a list of labels, such as ['O']", ignored)
+        if not isinstance(batch_size, int) or batch_size < 1:
+            raise not_expected("batch_size", "1 or more", batch_size)
+        return OPTIONS | options
+
     def _answers(
-        self,
-        inputs: Any,
-        language: Any = None,
-        aggregation_strategy: str = "none",
-        ignore_labels: Collection[str] = ("O",),
-        batch_size: int = 32,
+        self, inputs: Any, language: str, aggregation_strategy: str, ignore_labels: Collection[str], batch_size: int
     ) -> Iterator[Any]:
         if isinstance(inputs, Mapping) or not (hasattr(inputs, "__iter__") or hasattr(inputs, "__getitem__")):
             raise not_expected("inputs", "a text or several (of pairs of texts, model.predict)", inputs)
-        if not isinstance(language, str):
-            raise not_expected("language", "the code of a language, such as 'en', or 'auto'", language)
-        if aggregation_strategy not in STRATEGIES:
-            raise not_expected("aggregation_strategy", ", ".join(STRATEGIES), aggregation_strategy)
-        if not isinstance(batch_size, int) or batch_size < 1:
-            raise not_expected("batch_size", "1 or more", batch_size)
         sentences, again = tee(self._sentence(number, text, language) for number, text in enumerate(inputs, start=1))
         found = Predictor(self.model).predict(
             sentences,
