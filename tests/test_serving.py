@@ -177,6 +177,13 @@ def test_what_cannot_be_answered(client: Any, path: str, body: Any, status: int,
     assert expected in answer.json()["error"]
 
 
+def test_what_is_not_said_to_be_json_is_told_the_header(client: Any) -> None:
+    kind = "application/x-www-form-urlencoded"  # of curl -d
+    answer = client.post("/predict", content=b'{"text": "a", "language": "en"}', headers={"Content-Type": kind})
+    assert answer.status_code == 422
+    assert answer.json()["error"] == f"expected the header Content-Type: application/json; found {kind}"
+
+
 @pytest.fixture(scope="module")
 def client(model: hyperx.HyperX) -> Iterator[Any]:
     """Of a server with small limits."""
@@ -332,3 +339,15 @@ def test_problems_with_the_options(
     assert "--add_on: " in told
     assert 'serving needs no_such_package: pip install "hyperx-nlp[serve]"' in told
     assert "--port: expected at most 65535" in told
+
+
+def test_a_port_in_use_is_told_before_the_model_is_loaded(
+    trained: Any, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(uvicorn, "run", lambda *_, **__: pytest.fail("it is started"))
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        assert main(["serve", str(trained), "--port", str(port)]) == 1
+    told = " ".join(capsys.readouterr().err.split())
+    assert f"--port: cannot listen at 127.0.0.1:{port}: Address already in use" in told
+    assert told.endswith("name another, or --port 0 chooses a free one")

@@ -4,7 +4,6 @@ messages, which it shows as HTML, are escaped here."""
 from __future__ import annotations
 
 import importlib.util
-import socket
 import unicodedata
 from collections.abc import Iterator, Sequence
 from html import escape
@@ -12,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 from zlib import crc32
 
 from hyperx.cli.predict import checked_model
+from hyperx.cli.serve import listening
 from hyperx.config import DemoConfig, ServeConfig
 from hyperx.data.read.detection import AUTO, detected, detection_problem
 from hyperx.data.read.segmentation import is_visible, sentences
@@ -50,12 +50,7 @@ def demo(config: DemoConfig) -> None:
         problems.append('the page needs gradio: pip install "hyperx-nlp[demo]"')
     if problems:
         raise ConfigError(problems)
-    try:
-        listening = socket.create_server((config.host, config.port))
-    except OSError as error:
-        what = f"cannot listen at {config.host}:{config.port}: {error.strerror}"
-        raise ConfigError([f"--port: {what}; --port 0 chooses a free one"]) from None
-    with listening:
+    with listening(config.host, config.port) as own:
         import gradio as gr
         import uvicorn
         from fastapi import FastAPI
@@ -68,10 +63,10 @@ def demo(config: DemoConfig) -> None:
         gr.mount_gradio_app(
             app, page(model), "/", css=CSS, theme=theme, footer_links=[], max_file_size=1, ssr_mode=False
         )
-        print(f"Open http://{config.host}:{listening.getsockname()[1]} in a browser. Ctrl-C ends it.", flush=True)
+        print(f"Open http://{config.host}:{own.getsockname()[1]} in a browser. Ctrl-C ends it.", flush=True)
         # A page that is open keeps a connection, which is not waited for.
         server = uvicorn.Server(uvicorn.Config(app, log_level="warning", timeout_graceful_shutdown=1))
-        server.run(sockets=[listening])
+        server.run(sockets=[own])
 
 
 def page(model: HyperX | ExportedModel) -> Blocks:

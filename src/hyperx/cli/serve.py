@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import importlib.util
 import os
+import socket
 from dataclasses import replace
 from tempfile import TemporaryDirectory
 
@@ -14,6 +15,15 @@ from hyperx.errors import ConfigError
 from hyperx.options import value_problems
 
 PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
+
+
+def listening(host: str, port: int) -> socket.socket:
+    """A socket that listens there; raises a ConfigError if none can."""
+    try:
+        return socket.create_server((host, port), family=socket.AF_INET6 if ":" in host else socket.AF_INET)
+    except OSError as error:
+        what = f"cannot listen at {host}:{port}: {error.strerror}"
+        raise ConfigError([f"--port: {what}; name another, or --port 0 chooses a free one"]) from None
 
 
 def serve(config: ServeConfig) -> None:
@@ -29,6 +39,7 @@ def serve(config: ServeConfig) -> None:
         )
     if problems:
         raise ConfigError(problems)
+    listening(config.host, config.port).close()  # the processes open their own
     import uvicorn
     from uvicorn.config import LOGGING_CONFIG
 

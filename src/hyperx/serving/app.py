@@ -219,7 +219,8 @@ def create_app(config: ServeConfig, model: HyperX | None = None) -> FastAPI:
     async def invalid(request: Request, error: RequestValidationError) -> JSONResponse:
         first = error.errors()[0]
         if isinstance(first["input"], bytes):
-            return refusal(Refused(422, "expected JSON, as Content-Type: application/json says; found another type"))
+            found = request.headers.get("Content-Type", "no type")[:60]
+            return refusal(Refused(422, f"expected the header Content-Type: application/json; found {found}"))
         if first["type"] == "json_invalid":
             found = f"{first['ctx']['error']} at character {first['loc'][-1]}"
             return refusal(Refused(400, f"expected a JSON object, found a fault: {found}"))
