@@ -625,11 +625,14 @@ def test_resuming_with_other_options_is_refused_naming_each(base: list[str]) -> 
 
 @pytest.mark.parametrize("exists", [False, True])
 def test_resuming_without_a_checkpoint_starts_anew(go: Go, exists: bool, tmp_path: Path, caplog: Log) -> None:
+    (tmp_path / "ruin").mkdir()
     if exists:
         (tmp_path / "run").mkdir()
         (tmp_path / "run" / "log.jsonl").write_text('{"step": 1, "loss": 9.0}\n{"step": 2, "lo')
     assert go("run", "--resume", "--max_train_steps", "2", *NO_EVALUATION) == 0
     assert "has no checkpoint yet; starting from the beginning" in caplog.text
+    told = "WARNING: --resume: there is no folder run; this is a new run, from the beginning. Did you mean 'ruin'?"
+    assert [one.message for one in caplog.records if "no folder" in one.message] == [told] * (not exists)
     assert list(toy.losses("run")) == [1, 2]
     assert len(toy.read_log("run")) == 2
 

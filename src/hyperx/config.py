@@ -371,7 +371,8 @@ class TrainingOptions(ProgressOption):
     output_dir: Path | None = None
     """Folder for checkpoints and logs; new or empty, except with --resume or --overwrite_output_dir."""
     resume: bool = False
-    """Continue from output_dir's last complete checkpoint; refused if options, data or encoder have changed."""
+    """Continue from output_dir's last complete checkpoint; refused if options, data or encoder have changed. If there
+    is none yet, or no such folder, the run starts from the beginning, with a warning."""
     overwrite_output_dir: bool = False
     """Delete the checkpoints and logs in output_dir and start anew."""
     max_train_steps: Count | None = None
