@@ -167,7 +167,6 @@ def test_a_checkpoint_is_loaded_and_transformers_are_not_asked_for_pipelines(tra
         ("ner", "a", {"language": "englsh1"}, "'englsh1' is no language code"),
         ("ner", "a", {"aggregation_strategy": "SIMPLE"}, "aggregation_strategy: expected none, simple, first, av"),
         ("ner", ["a"], {"batch_size": 0}, "batch_size: expected 1 or more; found int 0"),
-        ("ner", "a", {"ignore_labels": "O"}, "ignore_labels: expected a list of labels, .*; found str 'O'"),
         ("ner", "a", {"device": -1}, "no option 'device', only language, aggregation.* give the pipeline model.to"),
         ("ner", "a", {"top_k": 1}, "no option 'top_k', only language, .*, batch_size$"),
         ("ner", 5, {}, "inputs: expected a text or several"),

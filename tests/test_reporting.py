@@ -231,7 +231,7 @@ def test_problems_are_told_together(trained: Path, report: Callable[..., str], m
         patch.setattr(reporting, "PACKAGES", ("jinja2", "no_such_package"))
         told = report(trained, "--output", "none/page.html", "--pictures", "file", status=1)
     assert "--output: expected a file; found none/page.html: there is no folder none" in told
-    assert "/file is a file; name another folder" in told
+    assert "/file cannot hold files: Not a directory; name another folder" in told
     assert 'no_such_package not found; the extra has it: pip install "hyperx-nlp[report]"' in told
     pairs = ["--test_task_language_pairs", "pos#tr", "--data_folder"]
     Path("empty").mkdir()

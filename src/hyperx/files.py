@@ -28,8 +28,6 @@ CACHE_VARIABLE = "HYPERX_CACHE"
 MOST_TEXT, MOST_VALUES, MOST_HEADER = 64 << 20, 32 << 20, 8 << 20
 """Largest sizes in bytes of a text, of JSON that becomes values, which take twenty times as much memory, and of the
 header of a file of safetensors."""
-FILES = "addon bin conllu csv html json jsonl md onnx png pt pt2 safetensors svg tsv txt yaml yml zip"
-"""Endings that no folder is meant to have."""
 
 
 def in_home(path: str | Path) -> Path:
@@ -60,10 +58,12 @@ def missing_encoder(name: str | Path) -> str | None:
 def no_folder(path: Path) -> str | None:
     """Why a path is no folder that may be written, and cannot become one; None if it can."""
     nearest = next(one for one in (path.absolute(), *path.absolute().parents) if one.exists())
-    if not nearest.is_dir() or not os.access(nearest, os.W_OK):
-        what = "may not be written" if nearest.is_dir() else "is a file"
-        return f"{nearest} {what}; name another folder"
-    is_file = not path.exists() and path.suffix.lower()[1:] in FILES.split()
+    try:
+        tempfile.TemporaryFile(dir=nearest).close()
+    except OSError as error:  # for more reasons than its mode
+        return f"{nearest} cannot hold files: {error.strerror}; name another folder"
+    names = "addon bin conllu csv html json jsonl md onnx png pt pt2 safetensors svg tsv txt yaml yml zip"
+    is_file = not path.exists() and path.suffix.lower()[1:] in names.split()
     return f"expected a folder; {path} is the name of a file" if is_file else None
 
 

@@ -64,15 +64,13 @@ class pipeline:
         for name in options.keys() - OPTIONS.keys():
             moved = '; for another device, give the pipeline model.to("cuda")' if name == "device" else ""
             raise HyperXError(f"there is no option {name!r}, only {', '.join(OPTIONS)}{moved}")
-        language, strategy, ignored, batch_size = (OPTIONS | options).values()
+        language, strategy, _, batch_size = (OPTIONS | options).values()
         if not isinstance(language, str):
             raise not_expected("language", "the code of a language, such as 'en', or 'auto'", language)
         if language != AUTO and (problem := language_problem(self.model.config, language)):
             raise HyperXError(problem)
         if strategy not in STRATEGIES:
             raise not_expected("aggregation_strategy", ", ".join(STRATEGIES), strategy)
-        if isinstance(ignored, str) or not isinstance(ignored, Collection):
-            raise not_expected("ignore_labels", "a list of labels, such as ['O']", ignored)
         if not isinstance(batch_size, int) or batch_size < 1:
             raise not_expected("batch_size", "1 or more", batch_size)
         return OPTIONS | options

@@ -76,9 +76,8 @@ def read_words(kind: type[Any], words: Sequence[str], problems: list[str]) -> di
                 problems.append(f"expected {' and '.join(positional)}; found also {' '.join(over)!r}")
         elif name is None:
             path = Path(given[0])
-            likely = "config" if path.suffix in (".yaml", ".yml") else "input" if path.is_file() else None
-            if likely is None and (path.is_dir() or "input" not in names):
-                likely = "checkpoint" if "checkpoint" in names else "eval_ckpt"
+            folder = "checkpoint" if "checkpoint" in names and path.is_dir() else "eval_ckpt"
+            likely = "config" if path.suffix in (".yaml", ".yml") else "input" if path.is_file() else folder
             hint = f". Did you mean --{likely} {given[0]}?" if likely in names else ""
             problems.append(f"{' '.join(given)!r} belongs to no option; options begin with --{hint}")
         elif option and not (option.startswith("--") and name in (*names, *switches)):

@@ -33,10 +33,8 @@ def serve(config: ServeConfig) -> None:
     config = replace(config, folder=folder, add_on=add_ons)
     if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
         problems.append(f'serving needs {", ".join(missing)}: pip install "hyperx-nlp[serve]"')
-    if config.max_sentences > config.max_held:
-        problems.append(
-            f"--max_held: expected at least --max_sentences, {config.max_sentences}; found {config.max_held}"
-        )
+    if (most := config.max_sentences) > config.max_held:
+        problems.append(f"--max_held: expected at least --max_sentences, {most}; found {config.max_held}")
     if problems:
         raise ConfigError(problems)
     listening(config.host, config.port).close()  # the processes open their own

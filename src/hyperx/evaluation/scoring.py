@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import tempfile
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -66,17 +65,11 @@ def evaluate_checkpoint(config: EvaluateConfig, model: HyperX | None = None, *, 
         path = output / (checkpoint.RESULTS if config.split == "test" else f"results_{config.split}.json")
         parts = [path for path in (folder / checkpoint.WEIGHTS, *data.add_ons) if path.is_file()]
         weights = " ".join(map(content_hash, parts))
-        try:
+        with suppress(OSError, LookupError, HyperXError):  # such a file is set aside
             path.parent.mkdir(parents=True, exist_ok=True)
-            if config.output:
-                tempfile.TemporaryFile(dir=path.parent).close()
-            with suppress(LookupError, HyperXError):  # such a file is set aside
-                if config.output and path.exists() and read_json(path, dict[str, Any])["checkpoint"] != weights:
-                    other = f"{path} has results of another checkpoint; name a folder for each checkpoint"
-                    problems.append(f"--output: {other}")
-        except OSError as error:
-            if config.output:
-                problems.append(f"--output: expected a folder for the results; {path}: {error.strerror}")
+            if config.output and path.exists() and read_json(path, dict[str, Any])["checkpoint"] != weights:
+                other = f"{path} has results of another checkpoint; name a folder for each checkpoint"
+                problems.append(f"--output: {other}")
     if problems:
         raise ConfigError(problems)
     from hyperx.evaluation.scores import add_results

@@ -148,8 +148,7 @@ def plan_run(config: TrainConfig, *, trains: bool = True, beside: WarmStart | No
         raise ConfigError(problems)
     folder = config.training.output_dir
     if trains and config.training.resume and folder is not None and not folder.exists():
-        near = did_you_mean(folder.name, [path.name for path in folder.parent.glob("*")])
-        log.warning("--resume: there is no folder %s; this is a new run, from the beginning.%s", folder, near)
+        log.warning("--resume: there is no folder %s; this is a new run, from the beginning", folder)
     for pair in (evaluate or train) if beside is None else ():
         if pair not in with_dev:
             log.warning("%s has no dev split: it is not evaluated while training", pair)

@@ -140,10 +140,8 @@ class Server:
     async def answer(self, items: Sequence[Item], options: Options, language: str | None, http: Request) -> list[str]:
         """The line of JSON of each sentence; raises a HyperXError if they cannot be predicted, or not now."""
         config, count = self.config, len(items)
-        if count > config.max_sentences:
-            raise Refused(
-                413, f"expected at most {config.max_sentences} sentences; found {count}: send fewer at a time"
-            )
+        if count > (most := config.max_sentences):
+            raise Refused(413, f"expected at most {most} sentences; found {count}: send fewer at a time")
         if self.held + count > config.max_held:
             raise Refused(503, f"{self.held} sentences are held, of at most {config.max_held}: try again later")
         # Only the thread of the event loop counts.
