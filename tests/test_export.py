@@ -336,8 +336,7 @@ def test_the_command_says_how_what_it_wrote_is_used(
     assert main(["export", str(trained), "--pairs", *pairs, "--format", form, "--output", "out"]) == 0
     told = " ".join(capsys.readouterr().out.split())
     if form == "adapters":
-        assert "the library adapters: AutoAdapterModel.from_pretrained('out/encoder')" in told
-        assert "its load_adapter for each other folder in out" in told
+        assert "with AutoAdapterModel of the library adapters, other folders with its load_adapter" in told
         assert {path.name for path in (isolated / "out").iterdir()} == {"encoder", "ner_tr", "pos_tr", "pos_en"}
     elif form == "torch":
         assert "predict" not in told

@@ -106,10 +106,14 @@ def itemised(heading: str, lines: Sequence[str], *, most: int = 20) -> str:
     return "\n".join([f"{heading}:", *(f"  - {item}" for item in items)])
 
 
+def counted(number: int, noun: str) -> str:
+    """A number of things: "1 problem", "2,000 problems"."""
+    return f"{number:,} {noun}{'s' * (number != 1)}"
+
+
 def problem_list(place: str, problems: Sequence[str]) -> str:
     """All problems with the options or the data."""
-    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
-    return itemised(f"{count} with the {place}", problems, most=len(problems))
+    return itemised(f"{counted(len(problems), 'problem')} with the {place}", problems, most=len(problems))
 
 
 def listed(error: ValidationError) -> Sequence[Mapping[str, Any]]:

@@ -60,7 +60,7 @@ def labels(names: list[str]) -> Any:
     ("row", "message"),
     [
         ({"tokens": ["a", "b"], "ner": ["O"]}, "expected 2 values of ner, one a word, found 1"),
-        ({"tokens": ["a"], "ner": None}, "expected 1 values of ner, one a word, found None"),
+        ({"tokens": ["a"], "ner": None}, "expected 1 value of ner, one a word, found None"),
         ({"tokens": [], "ner": []}, r"expected a list of words in tokens, found \[\]"),
         ({"words": 2, "ner": ["O"]}, "expected a list of words in words, found 2"),
         ({"words": ["a\ud800"], "ner": ["O"]}, "expected whole characters, found a lone surrogate"),
@@ -175,7 +175,7 @@ def test_class_labels_of_pairs_go_by_their_names_and_rows_without_one_are_counte
         return
     found = [(one.text, one.text_pair, one.columns["label"]) for one in source.read("train", "label")]
     assert found == [("p0", "h", ("yes",)), ("p2", "h", ("no",))]
-    assert "1 rows are skipped; the first of them is" in caplog.text
+    assert "skipped 1 row, of which the first is" in caplog.text
     assert f"row 2: {fault}" in caplog.text
 
 

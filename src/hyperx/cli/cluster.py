@@ -26,7 +26,7 @@ from hyperx.config import PredictConfig
 from hyperx.data.read.formats import input_format, surely_raw
 from hyperx.data.read.lines import FirstFaults
 from hyperx.data.read.sentence import Prediction, Sentence
-from hyperx.errors import DataError, HyperXError
+from hyperx.errors import DataError, HyperXError, counted
 from hyperx.files import not_new
 
 log = logging.getLogger(__name__)
@@ -76,7 +76,7 @@ def predict_corpus(config: PredictConfig) -> None:
         what = "expected Parquet, or the same columns everywhere; found"
         raise DataError(f"{what}: {error}", path=config.input) from error
     rows, faults, count = sum(piece["rows"] for piece in pieces), FirstFaults(most=5), 0
-    log.info("starting Ray for %s rows in %s parts", f"{rows:,}", f"{len(pieces):,}")
+    log.info("starting Ray for %s in %s", counted(rows, "row"), counted(len(pieces), "part"))
     with (
         joined(output) as (parts, add),
         closing(answers(pieces, one, Path.cwd(), parts, columns, objects)) as told,

@@ -31,7 +31,7 @@ from hyperx.config import (
     TrainConfig,
 )
 from hyperx.data.read.detection import AUTO
-from hyperx.errors import ConfigError, DataError, HyperXError, printable, problem_list
+from hyperx.errors import ConfigError, DataError, HyperXError, counted, printable, problem_list
 from hyperx.files import not_new
 from hyperx.languages import Language, canonical, is_language, known_languages
 from hyperx.options import value_problems
@@ -99,7 +99,7 @@ def evaluate(config: EvaluateConfig) -> None:
     scores = evaluate_checkpoint(config, together=True)
     print_table(f"Scores on the {config.split} split", *scores.table(), text_columns=2)
     if scores.tables is not None:
-        others = f", with the scores of {scores.others} other pairs from before" if scores.others else ""
+        others = f", with the scores of {counted(scores.others, 'other pair')} from before" if scores.others else ""
         print(f"Scores by label are in {scores.tables}{others}")
     if scores.unread:
         raise HyperXError(f"not scored, as their data cannot be read (see above): {' '.join(map(str, scores.unread))}")
@@ -221,8 +221,7 @@ def export(config: ExportConfig) -> None:
     use = {
         "onnx": f"Use it with: {shlex.join(words)}",
         "torch": f"Load it with torch.export.load({str(output / facts.PROGRAM)!r})",
-        "adapters": f"Load it with the library adapters: AutoAdapterModel.from_pretrained({str(output / 'encoder')!r})"
-        f", and its load_adapter for each other folder in {output}",
+        "adapters": "Load encoder/ with AutoAdapterModel of the library adapters, other folders with its load_adapter",
     }[config.format]
     print(f"Exported, {size / 1e6:.1f} MB. {use}")
 

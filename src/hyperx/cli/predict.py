@@ -32,7 +32,7 @@ from hyperx.data.read.formats import (
 )
 from hyperx.data.read.lines import FirstFaults
 from hyperx.data.read.sentence import Prediction, Sentence
-from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, itemised
+from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, counted, itemised
 from hyperx.files import missing_encoder
 from hyperx.languages import canonical
 from hyperx.options import value_problems
@@ -71,7 +71,7 @@ def predict(config: PredictConfig) -> None:
 def tell_result(config: PredictConfig, faults: FirstFaults, count: int) -> None:
     """Log which sentences cannot be read, and that there was none."""
     if faults.count:
-        many = "1 sentence" if faults.count == 1 else f"{faults.count:,} sentences"
+        many = counted(faults.count, "sentence")
         done = "skipped" if config.on_error == "skip" else "written empty"
         more = [f"and {faults.count - faults.most:,} more"] if faults.count > faults.most else []
         log.warning(itemised(f"{many} {done} that cannot be read", [*map(str, faults.first), *more]))

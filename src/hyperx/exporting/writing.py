@@ -18,7 +18,7 @@ from hyperx import checkpoint
 from hyperx.config import ExportConfig
 from hyperx.data.batch.windows import Subwords
 from hyperx.encoders.families import encoder_layers
-from hyperx.errors import ConfigError
+from hyperx.errors import ConfigError, counted
 from hyperx.exporting.facts import FORMAT, ONNX, PROGRAM, ExportFacts, runtime
 from hyperx.exporting.fixed import FixedPairs, small_embedding
 from hyperx.files import write_json
@@ -49,7 +49,7 @@ def export_pairs(config: ExportConfig, model: HyperX | None = None) -> Path:
     pairs, output, own = [TaskLanguagePair.parse(name) for name in config.pairs], config.output, model.config
     assert output is not None
     tokenizer: Any = model.checked_tokenizer()
-    log.info("writing %d pairs as %s into %s; it may take half a minute", len(pairs), config.format, output)
+    log.info("writing %s as %s into %s, for half a minute or so", counted(len(pairs), "pair"), config.format, output)
 
     def fill(folder: Path) -> None:
         place = folder

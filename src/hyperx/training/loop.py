@@ -31,7 +31,7 @@ from hyperx.data.batch.sampling import BatchPlan
 from hyperx.data.batch.windows import Subwords
 from hyperx.device import keep_freed_memory
 from hyperx.encoders.injection import checkpoint_activations
-from hyperx.errors import CheckpointError, ConfigError, HyperXError
+from hyperx.errors import CheckpointError, ConfigError, HyperXError, counted
 from hyperx.evaluation.scores import Evaluation, PairScores, evaluate_pairs, joined, scoreless, share, shown
 from hyperx.files import write_json, write_text
 from hyperx.model import HyperX
@@ -452,7 +452,7 @@ class TrainingRun:
         counts = {str(pair): split.sentence_count for pair, split in splits}
         write_json(folder / checkpoint.DATA, replace(self.data.plan.record, sentences=counts).to_json())
         write_json(folder / checkpoint.OPTIONS, lasting_options(self.config))
-        cpu = f"{torch.get_num_threads()} threads of a CPU"
+        cpu = f"{counted(torch.get_num_threads(), 'thread')} of a CPU"
         device = torch.cuda.get_device_name() if self.accelerator.device.type == "cuda" else cpu
         took = round(self.seconds_before + time.monotonic() - self.started, 1)
         write_json(folder / checkpoint.RUN, asdict(checkpoint.Run(device, self.processes.count, took)))

@@ -21,7 +21,7 @@ from hyperx.data.read.hub import HubData
 from hyperx.data.read.lines import OnFault, stop
 from hyperx.data.read.rows import RowReader, class_names, read_rows
 from hyperx.data.read.sentence import Sentence
-from hyperx.errors import DataError
+from hyperx.errors import DataError, counted
 from hyperx.files import sha256
 from hyperx.languages import canonical
 from hyperx.pairs import TaskLanguagePair
@@ -76,7 +76,7 @@ class Forgotten:
     rows: int
 
     def describe(self, _split: str) -> str:
-        return f"{self.rows:,} rows in memory"
+        return f"{counted(self.rows, 'row')} in memory"
 
     def fingerprint(self) -> Any:
         return self.in_memory
@@ -112,7 +112,7 @@ class Rows:
         return cls(value, class_names(features)) if isinstance(features, Mapping) else None
 
     def describe(self, split: str) -> str:
-        return f"{split} split in memory ({len(self.rows):,} rows)"
+        return f"{split} split in memory ({counted(len(self.rows), 'row')})"
 
     @cached_property
     def content(self) -> str:

@@ -10,7 +10,7 @@ from hyperx.data.read.base import Request
 from hyperx.data.read.labels import UPOS_TAGS
 from hyperx.data.read.lines import MOST_WORDS, Line, check_length, check_line, check_word, whole
 from hyperx.data.read.sentence import Sentence
-from hyperx.errors import DataError
+from hyperx.errors import DataError, counted
 
 # A range or an empty node; no sentence has longer numbers.
 _ID = re.compile(r"([0-9]{1,9})([-.])([1-9][0-9]{0,8})")
@@ -55,7 +55,7 @@ class WordIds:
         """Check, at the end of the sentence, that it has the words of the last range; raises a DataError if not."""
         last, line = self._range
         if last > self.words:
-            message = f"expected {last} words, as the range says, found {self.words}; fix the range"
+            message = f"expected {counted(last, 'word')}, as the range says, found {self.words}; fix the range"
             raise DataError(message, line=line)
 
 

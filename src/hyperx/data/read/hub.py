@@ -12,7 +12,7 @@ from hyperx.data.read.base import Request
 from hyperx.data.read.lines import FirstFaults
 from hyperx.data.read.rows import RowReader, class_names, read_rows
 from hyperx.data.read.sentence import Sentence
-from hyperx.errors import DataError, did_you_mean, listing
+from hyperx.errors import DataError, counted, did_you_mean, listing
 from hyperx.languages import FORMER_TREEBANKS, is_language
 
 log = logging.getLogger(__name__)
@@ -67,7 +67,7 @@ class HubData:
             if faults.count and sentence is None:
                 raise faults.first[0]
             if faults.count:
-                log.warning("%d rows are skipped; the first of them is %s", faults.count, faults.first[0])
+                log.warning("skipped %s, of which the first is %s", counted(faults.count, "row"), faults.first[0])
 
     def describe(self, split: str) -> str:
         """The data set, configurations and split, for people."""

@@ -10,7 +10,7 @@ from hyperx.data.read.base import LABEL, TEXT, Request
 from hyperx.data.read.lines import check_word, stands_on_a_line
 from hyperx.data.read.segmentation import check_whole, is_visible
 from hyperx.data.read.sentence import Sentence
-from hyperx.errors import DataError, did_you_mean
+from hyperx.errors import DataError, counted, did_you_mean
 
 NAMES: dict[str, tuple[str, ...]] = {
     "words": ("words", "tokens"),
@@ -136,7 +136,7 @@ class RowReader:
             own = in_order(values[ours])
             if own is None or len(own) != len(words):
                 found = f"{values[ours]!r:.40}" if own is None else len(own)
-                raise DataError(f"expected {len(words)} values of {ours}, one a word, found {found}")
+                raise DataError(f"expected {counted(len(words), 'value')} of {ours}, one a word, found {found}")
             tags[ours] = own
         # Inline rows of multiword tokens, as hub data sets have them, have no head, unless no word has one.
         heads = tags.pop("head", ())
