@@ -275,7 +275,10 @@ def test_a_language_may_be_spelt_otherwise_and_another_one_is_tagged_zero_shot_w
 @pytest.mark.parametrize(
     ("options", "expected"),
     [
-        (["--language", "englsh1"], "'englsh1' is no language code of ISO 639 or BCP 47. Did you mean 'en'? The model has learnt en, tr"),
+        (
+            ["--language", "englsh1"],
+            "'englsh1' is no language code of ISO 639 or BCP 47. Did you mean 'en'? The model has learnt en, tr",
+        ),
         (["--tasks", "nre"], "the model has no task 'nre'; it has ner, pos. Did you mean 'ner'?"),
         (["--confidence"], "--confidence: conllu has no place for it; choose --output_format jsonl"),
         (["--batch_size", "0"], "--batch_size: expected 1 or more; found 0"),

@@ -529,8 +529,8 @@ class AdaptConfig(CheckpointFolder, RunOptions, ProgressOption):
     pairs: tuple[str, ...] = ()
     """Tasks of the model in one language, such as: pos#gsw dep#gsw."""
     language: str | None = None
-    """In place of pairs: all tasks that the model was trained on, in this language; with text all but trees, which gain
-    nothing from it."""
+    """In place of pairs: all tasks that the model was trained on, in this language; with text all but trees and
+    entities, which gain nothing from it."""
     train: tuple[Path, ...] = ()
     """Files with labelled sentences, read for every pair. By default the data of each pair is found as for training."""
     text: tuple[Path, ...] = ()

@@ -142,8 +142,11 @@ def _pairs(config: AdaptConfig, settings: ModelConfig, problems: list[str]) -> t
     if config.language is not None:
         if config.pairs:
             problems.append("--language stands in place of --pairs; give one of them")
-        # Trees do not gain from what the model itself makes of a text (experiment 26).
-        tasks = [task for task in default_tasks(settings) if not (config.text and settings.kinds[task] == "dep")]
+        # Trees and entities lose as often as they gain by what the model itself makes of a text (experiment 26).
+        without = ("dep", "ner") if config.text else ()
+        tasks = [task for task in default_tasks(settings) if settings.kinds[task] not in without]
+        if not tasks:
+            problems.append("--language: with --text it means all tasks but trees and entities; name --pairs")
         return tuple(TaskLanguagePair(task, config.language) for task in tasks)
     pairs = parse_pairs(config.pairs, "--pairs", problems, KINDS)
     if len({pair.key[1] for pair in pairs}) > 1:
