@@ -89,6 +89,7 @@ def test_from_python_too(trained: Path) -> None:
     for text, one, language in zip((GERMAN, TURKISH.split()), found, ("de", "tr"), strict=True):
         (alone,) = model.predict([text], language=language)
         assert (one.words, one.labels) == (alone.words, alone.labels)
+    assert model.predict([["\u200b"]], language="auto")[0].words == ("\u200b",)
 
 
 def test_conllu_says_the_language_and_keeps_it(trained: Path, tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 from hyperx.config import ModelConfig
 from hyperx.data.read.detection import AUTO, detected
 from hyperx.data.read.rows import checked_words, in_order
-from hyperx.data.read.segmentation import is_visible, text_sentence, word_segmenter
+from hyperx.data.read.segmentation import text_sentence, word_segmenter
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.languages import canonical, is_language, no_language
@@ -116,7 +116,7 @@ def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[
             raise DataError(f"text {number}: expected a second text in text_pairs, found {str(pair)[:60]!r}")
         try:
             words = (text,) if isinstance(text, str) else checked_words(text)
-            auto = language == AUTO and any(map(is_visible, words))
+            auto = language == AUTO and " ".join(words).strip() != ""
             own = detected(" ".join(words)) if auto else language
             if isinstance(text, str):
                 sentence = text_sentence(text, word_segmenter(own) if "words" in reads else None)
