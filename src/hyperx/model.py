@@ -35,7 +35,16 @@ from hyperx.encoders.families import (
 from hyperx.encoders.injection import Injection, layer_linears, never_compiled, not_compiled
 from hyperx.encoders.loading import LoadedEncoder, load_encoder
 from hyperx.encoders.masked_lm import head_form
-from hyperx.errors import CheckpointError, ConfigError, DataError, HyperXError, did_you_mean, listing, not_expected
+from hyperx.errors import (
+    CheckpointError,
+    ConfigError,
+    DataError,
+    HyperXError,
+    counted,
+    did_you_mean,
+    listing,
+    not_expected,
+)
 from hyperx.files import checked, in_home, sha256
 from hyperx.hub import Access
 from hyperx.languages import canonical
@@ -214,7 +223,7 @@ class HyperX(nn.Module):
         for (task, _), (group, value) in found.items():
             if group == "new_language":
                 scores.setdefault(task, []).append(value)
-        languages = {task: f"{len(own)} language{'s' * (len(own) > 1)}" for task, own in scores.items()}
+        languages = {task: counted(len(own), "language") for task, own in scores.items()}
         return ", ".join(f"{task} {100 * fmean(own):.0f} ({languages[task]})" for task, own in scores.items())
 
     def trained_names(self) -> list[str]:

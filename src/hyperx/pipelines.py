@@ -8,14 +8,13 @@ from itertools import tee
 from pathlib import Path
 from typing import Any
 
-from hyperx.data.read.detection import AUTO, detected
-from hyperx.data.read.segmentation import is_visible, text_sentence, word_segmenter
+from hyperx.data.read.detection import AUTO
 from hyperx.data.read.sentence import Prediction, Sentence
 from hyperx.errors import DataError, HyperXError, not_expected
 from hyperx.exporting.running import ExportedModel, load_model
 from hyperx.model import HyperX
 from hyperx.prediction.predictor import Predictor
-from hyperx.prediction.request import language_problem, predicted_tasks
+from hyperx.prediction.request import language_problem, predicted_tasks, sentence_of
 
 STRATEGIES = ("none", "simple", "first", "average", "max")
 OPTIONS = {"language": None, "aggregation_strategy": "none", "ignore_labels": ("O",), "batch_size": 32}
@@ -94,13 +93,12 @@ class pipeline:
     def _sentence(self, number: int, text: Any, language: str) -> Sentence:
         if not isinstance(text, str):
             raise not_expected(f"text {number}", "a text", text)
-        own = detected(text) if language == AUTO and is_visible(text) else language
-        segmenter = word_segmenter(own) if self.model.tasks[self._name].reads == "words" else None
         try:
-            sentence = text_sentence(text, segmenter) or Sentence((), error="")  # which gets no labels
+            sentence = sentence_of(text, language=language, reads={self.model.tasks[self._name].reads})
         except DataError as error:
             raise DataError(f"text {number}: {error.message}") from error
-        return replace(sentence, text=text, language=own)
+        sentence = sentence or Sentence((), text=text, error="")  # which gets no labels
+        return replace(sentence, language=sentence.language or language)
 
     def _answer(self, prediction: Prediction, grouped: bool, ignored: Collection[str]) -> Any:
         labels, scores = prediction.labels[self._name], (prediction.confidences or {self._name: None})[self._name]

@@ -10,7 +10,7 @@ from typing import Any
 from hyperx.config import ModelConfig
 from hyperx.data.read.detection import AUTO, detected
 from hyperx.data.read.rows import checked_words, in_order
-from hyperx.data.read.segmentation import text_sentence, word_segmenter
+from hyperx.data.read.segmentation import is_visible, text_sentence, word_segmenter
 from hyperx.data.read.sentence import Sentence
 from hyperx.errors import DataError, HyperXError, did_you_mean, listing, not_expected
 from hyperx.languages import canonical, is_language, no_language
@@ -92,6 +92,20 @@ def predicted_tasks(config: ModelConfig, names: Sequence[str] = ()) -> tuple[str
     return tuple(names) or default_tasks(config)
 
 
+def sentence_of(text: Any, *, language: str, reads: Collection[str]) -> Sentence | None:
+    """The sentence of a raw text, segmented if tasks read ``words``, or of a sequence of words, which stay as they are;
+    None if it has no word. Of the language ``auto`` it has the one that is detected. A DataError as in
+    :func:`read_texts`."""
+    words = (text,) if isinstance(text, str) else checked_words(text)
+    if not words or (isinstance(text, str) and not is_visible(text)):
+        return None
+    own = detected(" ".join(words)) if language == AUTO else None
+    if not isinstance(text, str):
+        return Sentence(words=words, language=own)
+    sentence = text_sentence(text, word_segmenter(own or language) if "words" in reads else None)
+    return sentence and replace(sentence, text=text, language=own)
+
+
 def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[str]) -> list[Sentence]:
     """Sentences from raw texts, segmented if tasks read ``words``, or from sequences of words, which stay as they are.
     Of the language ``auto`` each has the one that is detected.
@@ -115,19 +129,12 @@ def read_texts(texts: Any, text_pairs: Any, *, language: str, reads: Collection[
         if text_pairs is not None and not isinstance(pair, str):
             raise DataError(f"text {number}: expected a second text in text_pairs, found {str(pair)[:60]!r}")
         try:
-            words = (text,) if isinstance(text, str) else checked_words(text)
-            auto = language == AUTO and " ".join(words).strip() != ""
-            own = detected(" ".join(words)) if auto else language
-            if isinstance(text, str):
-                sentence = text_sentence(text, word_segmenter(own) if "words" in reads else None)
-            else:
-                sentence = Sentence(words=words) if words else None
+            sentence = sentence_of(text, language=language, reads=reads)
             empty_pair = pair is not None and text_sentence(pair, None) is None
         except DataError as error:
             raise DataError(f"text {number}: {error.message}") from error
         if sentence is None or empty_pair:
             found = text if sentence is None else pair
             raise DataError(f"text {number}: expected a sentence, found no word in {found!r}; leave it out")
-        kept = text if isinstance(text, str) else None
-        sentences.append(replace(sentence, text=kept, text_pair=pair, language=own if auto else None))
+        sentences.append(sentence if pair is None else replace(sentence, text_pair=pair))
     return sentences

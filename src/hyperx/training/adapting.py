@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import fmean
@@ -124,8 +123,10 @@ def adapt(adaptation: Adaptation) -> Adapted:
             data = prepare(replace(plan, add_ons=() if start is None else (start,)))
             if number == 1:
                 score(data, None)
-                for fold, parts, alone in _folds(config, data):
-                    measured_on = "a half that was held out" if alone else f"{parts} parts held out in turn"
+                turns = _turns(config, data)
+                parts = max(turns, 2)
+                for fold in range(turns):
+                    measured_on = "a half that was held out" if turns == 1 else f"{parts} parts held out in turn"
                     part = _fold(data, fold, parts)
                     log.info("part %d of %d is held out", fold + 1, parts)
                     _go_back(model, language, start)
@@ -165,15 +166,13 @@ def _go_back(model: HyperX, language: str, start: Path | None) -> None:
         model.remove_add_on(language)
 
 
-def _folds(config: AdaptConfig, data: RunData) -> Iterator[tuple[int, int, bool]]:
-    """The number of each part that is held out, how many parts there are, and whether no other is: nothing if there is
-    dev data, or no label."""
+def _turns(config: AdaptConfig, data: RunData) -> int:
+    """How often sentences are held out: never if there is dev data, or no label."""
     counts = [split.sentence_count for split in data.train_splits]
+    if min(counts) < 2 or data.eval_splits or data.plan.self_train_pairs:
+        return 0
     default = next((folds for most, folds in FOLDS.items() if sum(counts) <= most), 0)
-    folds = default if config.folds is None else config.folds
-    folds = min(folds, *counts)
-    if min(counts) > 1 and not data.eval_splits and not data.plan.self_train_pairs:
-        yield from ((fold, max(folds, 2), folds == 1) for fold in range(folds))
+    return min(default if config.folds is None else config.folds, *counts)
 
 
 def _fold(data: RunData, fold: int, folds: int) -> RunData:
