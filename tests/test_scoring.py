@@ -141,7 +141,7 @@ def test_the_hub_is_asked_only_for_what_somebody_named(
     capsys.readouterr()
     assert evaluate(Path("run")) == 1
     captured = capsys.readouterr()
-    last = "hyperx evaluate: not scored, as their data cannot be read (see above): ner#fr pos#it"
+    last = "hyperx evaluate: left out, as their data cannot be read (see above): ner#fr pos#it"
     assert " ".join(captured.err.split()).endswith(last)
     assert "Scores by label are in run/checkpoint-1/results.md" in captured.out
     told = [record.message for record in caplog.records if record.name == "hyperx.evaluation.scoring"]
@@ -152,6 +152,15 @@ def test_the_hub_is_asked_only_for_what_somebody_named(
     assert unasked in told
     assert groups(Path("run/checkpoint-1")).keys() == {"ner#en", "pos#tr", "ner#tr", "pos#en"}
     capsys.readouterr()
+    shutil.copytree("run", "again")
+    for command in (
+        ["report", "run", "--output", "page.html"],
+        ["compare", "run", "again"],
+        ["calibrate", "run", "--split", "test"],
+    ):
+        assert main(command) == 1
+        assert " ".join(capsys.readouterr().err.split()).endswith(last.replace("evaluate", command[0]))
+    assert "Scores of ner#fr: its data cannot be read." in Path("page.html").read_text(encoding="utf-8")
     assert evaluate(Path("run"), "--test_task_language_pairs", "pos#ca") == 1
     assert "universal_dependencies (ca_ancora, test): the Hugging Face hub cannot be reached" in " ".join(
         capsys.readouterr().err.split()

@@ -101,42 +101,52 @@ def evaluate(config: EvaluateConfig) -> None:
     if scores.tables is not None:
         others = f", with the scores of {counted(scores.others, 'other pair')} from before" if scores.others else ""
         print(f"Scores by label are in {scores.tables}{others}")
-    if scores.unread:
-        raise HyperXError(f"not scored, as their data cannot be read (see above): {' '.join(map(str, scores.unread))}")
+    _check_read(scores.unread)
+
+
+def _check_read(unread: Collection[TaskLanguagePair]) -> None:
+    """Raise a HyperXError if the data of some pairs could not be read."""
+    if unread:
+        raise HyperXError(f"left out, as their data cannot be read (see above): {' '.join(map(str, unread))}")
 
 
 def report(config: ReportConfig) -> None:
-    """Write the page of a run, and say where it is."""
+    """Write the page of a run, and say where it is; raises a HyperXError in the end as :func:`evaluate` does."""
     from hyperx.reporting.report import report
 
-    drawn, size = report(config), config.output.stat().st_size / 1000
+    drawn, unread = report(config)
+    size = config.output.stat().st_size / 1000
     told = "" if config.pictures is None else f" Its {drawn} pictures are in {config.pictures}, as PNG and SVG."
     print(f"Report: {config.output} ({size:.0f} kB). Open it in a browser.{told}")
+    _check_read(unread)
 
 
 def compare(config: CompareConfig) -> None:
-    """Score runs side by side and print the table."""
+    """Score runs side by side and print the table; raises a HyperXError in the end as :func:`evaluate` does."""
     from hyperx.reporting.comparing import compare
 
-    header, rows, left_out = compare(config)
+    header, rows, left_out, unread = compare(config)
     print_table(f"Scores on the {config.split} split", header, rows, text_columns=2)
     if left_out:
         print_text(f"note: not every run has a score of {', '.join(left_out)}")
     if config.output is not None:
         print(f"The table is in {config.output}")
+    _check_read(unread)
 
 
 def calibrate(config: CalibrateConfig) -> None:
-    """Fit the temperatures of a checkpoint's confidences, and print them."""
+    """Fit the temperatures of a checkpoint's confidences, and print them; raises a HyperXError in the end as
+    :func:`evaluate` does."""
     from hyperx.evaluation.calibration import calibrate
 
-    folder, fits = calibrate(config)
+    folder, fits, unread = calibrate(config)
     rows = [[task, group, f"{count:,}", *(f"{one:.3f}" for one in numbers)] for task, group, count, *numbers in fits]
     header = ["task", "group", "labels", "temperature", "NLL before", "after"]
     print_table(f"Temperatures, fitted on {config.split} data", header, rows, text_columns=2)
     if all(group == "seen" for _, group, *_ in fits):
         print_text("note: pairs without training data use the same; name data of some to fit theirs")
     print(f"Calibrated: {folder}. See how far it holds with: hyperx evaluate --eval_ckpt {folder} --calibration")
+    _check_read(unread)
 
 
 def check(config: CheckConfig) -> None:

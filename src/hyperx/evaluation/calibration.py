@@ -23,6 +23,8 @@ from hyperx.files import not_new, read_json, write_json
 if TYPE_CHECKING:
     from torch import Tensor
 
+    from hyperx.pairs import TaskLanguagePair
+
 Decision: TypeAlias = "tuple[Tensor, Tensor]"
 """Logits ``[n, classes]`` and the right classes ``[n]``."""
 BINS = 15
@@ -67,13 +69,13 @@ def fitted_temperature(decisions: Sequence[Decision]) -> float:
     return round(math.exp((low + high) / 2), 4)
 
 
-def calibrate(config: CalibrateConfig) -> tuple[Path, list[tuple[Any, ...]]]:
+def calibrate(config: CalibrateConfig) -> tuple[Path, list[tuple[Any, ...]], tuple[TaskLanguagePair, ...]]:
     """Fit temperatures and write them into the checkpoint's configuration, or into that of a copy; those of tasks and
     groups without data stay.
 
     Returns:
-        The folder that has them now, and of each task and group on how many labels it was fitted, the temperature, and
-        the mean negative log-likelihood of the right labels before and after.
+        The folder that has them now; of each task and group on how many labels it was fitted, the temperature, and the
+        mean negative log-likelihood of the right labels before and after; and the pairs whose data cannot be read.
 
     Raises:
         ConfigError: all problems with the options.
@@ -98,7 +100,7 @@ def calibrate(config: CalibrateConfig) -> tuple[Path, list[tuple[Any, ...]]]:
     device, size = model.word_embeddings.device, config.per_device_eval_batch_size
     pad = Subwords.of(model.checked_tokenizer()).pad
     found = defaultdict[tuple[str, Trained], list[Decision]](list)
-    splits, _ = read_splits(config, model, data)
+    splits, _, unread = read_splits(config, model, data)
     for pair, split in tqdm(splits.items(), "labelling", unit="pair", disable=config.silent):
         task, known = model.tasks[pair.task], model.config.labels_of(pair)
         if task.auxiliary:
@@ -130,4 +132,4 @@ def calibrate(config: CalibrateConfig) -> tuple[Path, list[tuple[Any, ...]]]:
         write_json(folder / checkpoint.CONFIG, settings)
     else:
         checkpoint.write_folder(output, fill)
-    return output or folder, fits
+    return output or folder, fits, unread

@@ -226,7 +226,7 @@ def score_data(
 
     split, labelled = config.split, model.config.labelled_pairs
     with processes.one_first():
-        splits, repeats = read_splits(config, model, data)
+        splits, repeats, unread = read_splits(config, model, data)
     own = share(splits, processes)
     evaluated = evaluate_pairs(
         model,
@@ -249,16 +249,14 @@ def score_data(
     # Without training data a score of 0 is a result.
     if told := scoreless([score for score in scores if group_of(score.pair, labelled) == "seen"]):
         log.warning(told)
-    keys = {pair.key for pair in splits}
-    unread = tuple(pair for pair in data.places.pairs if data.places.has(pair, split) and pair.key not in keys)
     return Evaluation(scores, labelled, data.folder, unread=unread)
 
 
 def read_splits(
     config: ScoringOptions, model: HyperX, data: Data
-) -> tuple[dict[TaskLanguagePair, EncodedSplit], dict[TaskLanguagePair, set[int]]]:
-    """The gold data of what is to be scored, and of seen pairs the indices of sentences that training read too; logs
-    what is unlike what was asked for."""
+) -> tuple[dict[TaskLanguagePair, EncodedSplit], dict[TaskLanguagePair, set[int]], tuple[TaskLanguagePair, ...]]:
+    """The gold data of what is to be scored, of seen pairs the indices of sentences that training read too, and the
+    pairs whose data cannot be read; logs what is unlike what was asked for."""
     from hyperx.plan.data import SplitLoader, label_notes
     from hyperx.prediction.predictor import Predictor
 
@@ -296,4 +294,6 @@ def read_splits(
         raise DataError(f"no pair of the model has data in the {split} split; name --data_folder")
     for language in dict.fromkeys(pair.language for pair in splits):
         Predictor(model).tell_language(language)
-    return splits, repeats
+    keys = {pair.key for pair in splits}
+    unread = tuple(pair for pair in data.places.pairs if data.places.has(pair, split) and pair.key not in keys)
+    return splits, repeats, unread

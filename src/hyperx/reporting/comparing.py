@@ -15,7 +15,7 @@ from hyperx.config import CompareConfig
 from hyperx.errors import ConfigError, DataError
 from hyperx.evaluation.scoring import find_data, score_data
 from hyperx.files import write_text
-from hyperx.pairs import AVERAGE_NAMES, GROUPS
+from hyperx.pairs import AVERAGE_NAMES, GROUPS, TaskLanguagePair
 from hyperx.reporting.page import Section, Table, page
 from hyperx.reporting.report import output_problems
 from hyperx.tables import markdown_table
@@ -28,11 +28,11 @@ NOTE = "Percent; differences to the first run, and the ends of their 95 % interv
 ENDINGS = (".csv", ".md", ".html")
 
 
-def compare(config: CompareConfig) -> tuple[list[str], list[list[str]], list[str]]:
+def compare(config: CompareConfig) -> tuple[list[str], list[list[str]], list[str], list[TaskLanguagePair]]:
     """Score runs, and write the table if a file is named for it.
 
     Returns:
-        The header, the rows, and the pairs that not every run has a score of.
+        The header, the rows, the pairs that not every run has a score of, and those whose data cannot be read.
 
     Raises:
         ConfigError: all problems with the options.
@@ -80,7 +80,7 @@ def compare(config: CompareConfig) -> tuple[list[str], list[list[str]], list[str
     if config.output is not None:
         write_text(config.output, _written(config.output.suffix, header, rows))
     left_out = dict.fromkeys(str(one.pair) for own in scores for key, one in own.items() if key not in first)
-    return header, rows, [*left_out]
+    return header, rows, [*left_out], [*dict.fromkeys(pair for run in runs for pair in run.unread)]
 
 
 def _counts(score: PairScores, first: PairScores) -> Counts | None:

@@ -12,6 +12,7 @@ from hyperx.config import ReportConfig
 from hyperx.errors import CheckpointError, ConfigError, DataError
 from hyperx.evaluation.scoring import find_data, score_data
 from hyperx.files import no_folder, opened, placeless, write_text
+from hyperx.pairs import TaskLanguagePair
 from hyperx.reporting.page import page
 
 PACKAGES = ("jinja2", "matplotlib", "scipy")
@@ -43,8 +44,9 @@ def read_log(path: Path) -> Iterator[tuple[str, float, float]]:
             raise CheckpointError(f"{path}:{number}: {what}; found {line[:60]!r}") from error
 
 
-def report(config: ReportConfig) -> int:
-    """Write the page of a run, and its pictures if a folder is named for them; returns how many there are.
+def report(config: ReportConfig) -> tuple[int, tuple[TaskLanguagePair, ...]]:
+    """Write the page of a run, and its pictures if a folder is named for them; returns how many there are, and the
+    pairs that were not scored, as their data cannot be read.
 
     Raises:
         ConfigError: all problems with the options.
@@ -76,7 +78,10 @@ def report(config: ReportConfig) -> int:
     titles = {"Scores": "predictions or results", "Learning curves": checkpoint.LOG, "Adapters": "two pairs with any"}
     told = {section.title for section in sections}
     missing += [f"{title}: the run has no {what}." for title, what in titles.items() if title not in told]
-    scored = 0 if evaluation is None else sum(score.sentences for score in evaluation)
+    scored, unread = 0, tuple[TaskLanguagePair, ...]()
+    if evaluation is not None:
+        scored, unread = sum(score.sentences for score in evaluation), evaluation.unread
+    missing += [f"Scores of {pair}: its data cannot be read." for pair in unread]
     facts = {"Trained on": model.config.trained_on, "Encoder": placeless(model.config.encoder)}
     facts["Scored here"] = f"{scored:,} sentences of the {config.split} split"
     named = folder if folder in checkpoint.ready_made().values() else (config.folder or folder).resolve()
@@ -86,4 +91,4 @@ def report(config: ReportConfig) -> int:
         config.pictures.mkdir(parents=True, exist_ok=True)
         for picture in drawn:
             picture.save(config.pictures)
-    return len(drawn)
+    return len(drawn), unread
