@@ -15,12 +15,13 @@ from hyperx.errors import CheckpointError, ConfigError, HyperXError
 from hyperx.files import checked, checked_tensors, is_utf8, missing_encoder, sha256
 from hyperx.hub import Access, Address, fetched
 from hyperx.languages import canonical
+from hyperx.packing import packed, unpacked
 from hyperx.pairs import TaskLanguagePair
 
 if TYPE_CHECKING:
     from torch import Tensor
 
-FORMAT = 2
+FORMAT = 3
 KEY = "hyperx_add_on"
 
 
@@ -36,11 +37,11 @@ class AddOnHeader:
 
 
 def write_add_on(path: Path, header: AddOnHeader, tensors: Mapping[str, Tensor]) -> None:
-    """Write an add-on, in 16 bits, complete or not at all."""
+    """Write an add-on, its matrices in 8 bits, complete or not at all."""
     from safetensors.torch import save
 
     metadata = {KEY: json.dumps({"format": FORMAT, **asdict(header)}, ensure_ascii=False)}
-    content = save({name: tensor.detach().cpu().half().contiguous() for name, tensor in tensors.items()}, metadata)
+    content = save({name: one.contiguous() for name, one in packed(tensors, {}, bits=8).items()}, metadata)
     path.parent.mkdir(parents=True, exist_ok=True)
     part = path.with_name(f".{path.name}.part")
     part.unlink(missing_ok=True)
@@ -142,7 +143,10 @@ def read_tensors(path: Path) -> dict[str, Tensor]:
     from safetensors.torch import load_file
 
     read_header(path)
-    tensors = {name: tensor.float() for name, tensor in load_file(path).items()}
+    faults = list[str]()
+    tensors = {name: tensor.float() for name, tensor in unpacked(load_file(path), faults).items()}
+    if faults:
+        raise CheckpointError(f"{path} is damaged: {'; '.join(faults)}")
     if broken := [name for name, tensor in tensors.items() if not tensor.isfinite().all()]:
         raise CheckpointError(f"{path} is damaged: {broken[0]} holds NaN or infinity")
     return tensors

@@ -549,7 +549,7 @@ class HyperX(nn.Module):
             self.config = self.config.with_add_on(header.add_on)
 
     def save_add_on(self, language: str, file: str | Path) -> None:
-        """Write what was learnt of a language beside the model's own weights, in 16 bits.
+        """Write what was learnt of a language beside the model's own weights, in 8 bits.
 
         Raises:
             HyperXError: if the model has no add-on for it, or comes from no checkpoint, to which it would belong.

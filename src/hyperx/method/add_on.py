@@ -69,7 +69,7 @@ class AddOn(nn.Module):
         inputs, outputs = (sum(sizes) if layer_rank else 0 for sizes in zip(*linears, strict=True))
         scale = torch.cat([torch.full((size,), size**-0.5) for size, _ in linears])[:inputs]
         self.layer_in = nn.Parameter(drawn(layer_rank, inputs) * scale / ROW_PACE)
-        self.layer_out = nn.Parameter(torch.zeros(outputs, layer_rank))
+        self.layer_out = nn.Parameter(torch.zeros(layer_rank, outputs))
         # A fact, kept since what is learnt is a change of what the language read then.
         self.near = nn.Parameter(torch.zeros(near), requires_grad=False)
 
@@ -108,7 +108,7 @@ class LayerChanges:
 
     Args:
         inner: ``[K, s, inputs]``.
-        outer: ``[K, outputs, s]``; zero for pairs that change nothing.
+        outer: ``[K, s, outputs]``; zero for pairs that change nothing.
     """
 
     inner: Tensor
@@ -121,22 +121,20 @@ class LayerChanges:
         some = [one for one in own if one is not None]
         if not some:
             return None
-        most, nothing = max(len(one.layer_in) for one in some), some[0].layer_in.new_zeros
-        none = nothing(most, some[0].layer_in.shape[1]), nothing(some[0].layer_out.shape[0], most)
-        inner = [
-            none[0] if one is None else ROW_PACE * pad(one.layer_in, (0, 0, 0, most - len(one.layer_in))) for one in own
-        ]
-        outer = [
-            none[1] if one is None else ROW_PACE * pad(one.layer_out, (0, most - len(one.layer_in))) for one in own
-        ]
-        return cls(torch.stack(inner), torch.stack(outer))
+        most = max(len(one.layer_in) for one in some)
+        none = some[0].layer_in[:0], some[0].layer_out[:0]
+        inner, outer = (
+            torch.stack([ROW_PACE * pad(part, (0, 0, 0, most - len(part))) for part in parts])
+            for parts in zip(*(none if one is None else (one.layer_in, one.layer_out) for one in own), strict=True)
+        )
+        return cls(inner, outer)
 
     def applied(self, x: Tensor, inputs: slice, outputs: slice, rows: Tensor | None) -> Tensor:
         """What is added to the outputs ``[B, T, outputs]`` of a module for its inputs ``x`` ``[B, T, inputs]``, given
         the pair of each row; None if K is 1."""
-        inner, outer = self.inner[:, :, inputs], self.outer[:, outputs]
+        inner, outer = self.inner[..., inputs], self.outer[..., outputs]
         inner, outer = (inner[0], outer[0]) if rows is None else (inner[rows], outer[rows])
-        return x @ inner.mT @ outer.mT
+        return x @ inner.mT @ outer
 
 
 Use = tuple[AddOn, int]
