@@ -378,7 +378,7 @@ def test_from_python_with_rows_in_memory(isolated: Path, trained: Path) -> None:
         no_cuda=True,
         disable_progress_bar=True,
     )
-    assert model.config.add_ons == (AddOnConfig(language="de", pairs={"ner#de": 5}, rank=4, layer_rank=1),)
+    assert model.config.add_ons == (AddOnConfig(language="de", pairs={"ner#de": 5}, rank=4, layer_rank=3),)
     assert model.trained_names() == HyperX.from_pretrained(trained, add_ons=["de.addon"]).trained_names()
     assert model.predict([["Ada", "sees"]], task="ner", language="de")[0].labels
 

@@ -40,7 +40,7 @@ AS_GOOD = 0.015
 """How far the score of the largest share that is kept may be below the best: a few sentences tell no less apart."""
 BY_ITSELF = 60
 """Most steps of learning what the model itself makes of a text."""
-FEWEST, RANK, LAYER_RANK = 5, 4, 1
+FEWEST, RANK, LAYER_RANK = 5, 4, 3
 """From how many sentences on more than the embedding's shift is learnt, and the ranks of what changes in the adapters
 and, where labels are not predicted ones, in the encoder's layers."""
 FOLDS = {20: 5, 50: 2, 200: 1}
