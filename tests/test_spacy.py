@@ -94,6 +94,12 @@ def test_languages_share_a_pass_and_get_what_predict_gives(nlp: Language) -> Non
     assert len(docs[0].ents) == 2
 
 
+def test_languages_are_detected_where_that_is_asked_for(nlp: Language) -> None:
+    pytest.importorskip("py3langid")
+    named, detected = (nlp(in_language(nlp, TEXTS["de"], language)) for language in ("de", "auto"))
+    assert (detected._.hyperx_language, annotation(detected)) == ("de", annotation(named))
+
+
 def test_sentences_are_those_of_the_document_or_of_running_text(nlp: Language) -> None:
     text = "He met Dr. Poe. \n\nShe left\nearly.  "
     doc = nlp(text)

@@ -20,6 +20,7 @@ from spacy.tokens import Doc, Span, Token
 from spacy.util import minibatch
 
 from hyperx import checkpoint
+from hyperx.data.read.detection import AUTO, detected, detection_problem
 from hyperx.data.read.segmentation import is_visible, sentence_pieces
 from hyperx.data.read.sentence import Sentence
 from hyperx.data.read.spans import spans
@@ -68,7 +69,8 @@ class HyperXComponent(Pipe):
         nlp: the pipeline.
         name: the name of the component in it.
         model: the folder of a checkpoint, or the name of a ready-made model; by default the default one.
-        language: the language of documents that do not say theirs; by default that of the pipeline, unless it is xx.
+        language: the language of documents that do not say theirs, or ``auto``, which detects that of each; by default
+            that of the pipeline, unless it is xx.
         tasks: those to predict, by default all that were trained and have a place in a document.
         add_on: files of add-ons.
 
@@ -85,7 +87,8 @@ class HyperXComponent(Pipe):
         for setting, value in (("tasks", tasks), ("add_on", add_on)):
             if not isinstance(value, list | tuple) or not all(isinstance(one, str) for one in value):
                 raise not_expected(setting, "a list of texts", value)
-        self.name, self.language = name, language or (None if nlp.lang == "xx" else nlp.lang)
+        self.name = name
+        self.language: str | None = language or (None if nlp.lang == "xx" else nlp.lang)
         self._asked, self._packed = tuple(tasks), b""
         self._model: HyperX | None = None
         # A pipeline that is read from a folder, of which spaCy has the facts by now, has its copy of the model there.
@@ -105,7 +108,10 @@ class HyperXComponent(Pipe):
             if owners.setdefault(columns[task], task) != task:
                 both = f"{owners[columns[task]]} and {task}"
                 raise HyperXError(f"tasks: {both} would be set in the same place of a document; name one of them")
-        if self.language and (problem := language_problem(model.config, self.language)):
+        problem = detection_problem(self.language)
+        if self.language and self.language != AUTO:
+            problem = language_problem(model.config, self.language)
+        if problem:
             raise HyperXError(f"language: {problem}")
         self._model, self.columns, self._folder, self._add_ons = model, owners, folder, list(add_ons)
 
@@ -162,6 +168,8 @@ class HyperXComponent(Pipe):
         if not isinstance(language, str):
             expected = "a code such as 'de' in the settings of the component or in doc._.hyperx_language"
             raise not_expected("language", expected, language)
+        if language == AUTO:
+            doc._.hyperx_language = language = detected(doc.text)
         if problem := language_problem(self.model.config, language):
             raise HyperXError(f"language: {problem}")
         return language
