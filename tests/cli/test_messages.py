@@ -61,6 +61,7 @@ REFUSED = {
     f"{TRAIN} ner#en --config none.yaml": "--config: cannot read none.yaml",
     f"{TRAIN} ner#en --config table.yaml": "unknown key 'tran'",
     "train": "--train_task_language_pairs: name at least one pair",
+    "train --resume": "such as ner#en; with --resume name all options that the run began with",
     "train --lr 3": "Did you mean --learning_rate?",
     "check": "--train_task_language_pairs: name at least one pair, such as ner#en",
     "check --train_task_language_pairs ner#en --seed -1": "--seed: expected 0 or more; found -1",

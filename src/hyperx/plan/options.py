@@ -116,7 +116,8 @@ def plan_run(config: TrainConfig, *, trains: bool = True, beside: WarmStart | No
         for name in ("train_task_language_pairs", "eval_task_language_pairs", "self_train_task_language_pairs")
     )
     if not data.train_task_language_pairs and not (beside and alone):
-        problems.append("--train_task_language_pairs: name at least one pair, such as ner#en")
+        again = "; with --resume name all options that the run began with" * config.training.resume
+        problems.append(f"--train_task_language_pairs: name at least one pair, such as ner#en{again}")
     named = tuple(dict.fromkeys((*train, *alone, *evaluate)))
     kinds = read_kinds(data.tasks, [pair.task for pair in named], problems)
     tasks = kinds_of(kinds)
