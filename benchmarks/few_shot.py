@@ -7,7 +7,8 @@
 Sentences are drawn from a cell's train split; the scores are of its dev or test split. Rows that the output has
 already are not run again. The methods: *zero-shot*; *add-on*, what ``hyperx adapt`` does; *adapter*, a plain adapter of
 this pair and the task's head, which start from what the model reads for it; *fine-tuning*, the encoder's layers and the
-head, with the same adapter as it is; *text*, what ``hyperx adapt --text`` does with the words of the sentences alone.
+head, with the same adapter as it is; *text*, what ``hyperx adapt --text`` does with the words of the sentences alone;
+*add-on-text*, what it does after that with the words of up to 2,000 sentences.
 """
 
 from __future__ import annotations
@@ -55,7 +56,8 @@ CELLS = {
     },
 }  # fmt: skip
 """The folders of each split's languages, none of which the ready-made model was trained on in the task."""
-RATES = {"add-on": 2e-2, "text": 2e-2, "adapter": 1e-3, "fine-tuning": 1e-4}
+RATES = {"add-on": 2e-2, "text": 2e-2, "add-on-text": 2e-2, "adapter": 1e-3, "fine-tuning": 1e-4}
+ADD_ONS = ("add-on", "text", "add-on-text")
 
 
 def draw(folder: Path, size: int, number: int, into: Path, words_alone: bool) -> Path:
@@ -79,11 +81,6 @@ def options_of(pair: str, file: Path, output: Path, rate: float, changed: dict[s
     kind = "text" if file.suffix == ".txt" else "train"
     own = {"pairs": pair, kind: file, "output": output, "learning_rate": rate, "disable_progress_bar": True}
     return own | ({"label_map": LABEL_MAP} if pair.startswith("ner#") else {}) | changed
-
-
-def add_on(pair: str, file: Path, output: Path, rate: float, changed: dict[str, Any]) -> HyperX:
-    """The model with what ``hyperx adapt`` learns."""
-    return hyperx.adapt(**options_of(pair, file, output, rate, changed))
 
 
 def trained(pair: str, file: Path, output: Path, rate: float, layers: bool) -> HyperX:
@@ -210,11 +207,16 @@ def main() -> None:
                     ) -> HyperX:  # fmt: skip
                         source = given.data_folder / CELLS[given.split][pair]
                         file = draw(source, size, number, folder, words_alone=method == "text")
-                        if method in ("add-on", "text"):
-                            return add_on(pair, file, folder / "few.addon", rate, given.options)
-                        return trained(pair, file, folder / "few.addon", rate, method == "fine-tuning")
+                        output = folder / "few.addon"
+                        if method not in ADD_ONS:
+                            return trained(pair, file, output, rate, method == "fine-tuning")
+                        model = hyperx.adapt(**options_of(pair, file, output, rate, given.options))
+                        if method == "add-on-text":
+                            text, more = draw(source, 2000, number, folder, words_alone=True), folder / "more.addon"
+                            model = hyperx.adapt(**options_of(pair, text, more, rate, {"add_on": output}))
+                        return model
 
-                    changed = given.options if method in ("add-on", "text") else {}
+                    changed = given.options if method in ADD_ONS else {}
                     told = json.dumps({"rate": rate, **changed}, sort_keys=True)
                     record(pair, method, size, number, told, run)
 
