@@ -36,7 +36,7 @@ from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.adaptation import plan_adaptation
 from hyperx.plan.data import prepare
-from hyperx.training.adapting import default_steps
+from hyperx.training.adapting import amounts
 from hyperx.training.collate import Collator
 
 LABEL_MAP = {"DATE": "O"}
@@ -104,8 +104,7 @@ def trained(pair: str, file: Path, output: Path, rate: float, layers: bool) -> H
     learnt = [*model.parameters(), *parts.values()]
     learnt = [one for one in learnt if one.requires_grad]
     count = sum(split.sentence_count for split in data.train_splits)
-    size = min(count, options.per_device_train_batch_size)
-    steps = default_steps(count, options.per_device_train_batch_size)
+    size, steps = amounts(count)
     plan = BatchPlan([split.lengths for split in data.train_splits], data.plan.config.sampling, batch_size=size, seed=1)
     subwords = Subwords.of(data.encoder.checked_tokenizer())
     collate = Collator(
