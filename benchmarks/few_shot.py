@@ -137,7 +137,7 @@ def trained(pair: str, file: Path, output: Path, rate: float, layers: bool) -> H
 
 def from_scratch(pair: str, file: Path, folder: Path, rate: float, size: int, method: str) -> HyperX:
     """A model of this pair alone, of the embedded encoder."""
-    output = hyperx.train(
+    return hyperx.train(
         train_task_language_pairs=[pair],
         data={pair: {"train": file}},
         label_map=["DATE=O"] if pair.startswith("ner#") else [],
@@ -150,7 +150,6 @@ def from_scratch(pair: str, file: Path, folder: Path, rate: float, size: int, me
         disable_progress_bar=True,
         **SCRATCH[method],
     )
-    return HyperX.from_pretrained(output)
 
 
 def score(model: HyperX, pair: str, folder: Path, split: str, limit: int | None) -> float:
