@@ -545,7 +545,7 @@ class AdaptConfig(CheckpointFolder, RunOptions, ProgressOption):
     """Files to score on while learning, of which the best state is kept."""
     folds: Annotated[int, Field(ge=0)] | None = None
     """Parts of the labelled sentences that are held out in turn to measure what is gained, where there is no dev data;
-    1 holds out half of them once, 0 none. By default 5 up to 20 sentences, 2 up to 100, 1 up to 200, else 0."""
+    1 holds out half of them once, 0 none. By default 5 up to 20 sentences, 2 up to 50, 1 up to 200, else 0."""
     output: Path | None = None
     """A new file for what is learnt, for --add_on of predict and evaluate."""
     add_on: Path | None = None

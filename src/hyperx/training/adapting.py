@@ -43,7 +43,7 @@ LARGEST_BATCH, BY_ITSELF = 8, 120
 FEWEST, RANK, LAYER_RANK = 5, 4, 3
 """From how many sentences on more than the embedding's shift is learnt, and the ranks of what changes in the adapters
 and, where labels are not predicted ones, in the encoder's layers."""
-FOLDS = {20: 5, 100: 2, 200: 1}
+FOLDS = {20: 5, 50: 2, 200: 1}
 """In how many parts labelled sentences are held out in turn by default, by how many there are at most; 1 holds out half
 of them once. Few sentences tell little in few parts (experiment 25), and many take minutes."""
 
