@@ -8,8 +8,7 @@ Sentences are drawn from a cell's train split; the scores are of its dev or test
 already are not run again. The methods: *zero-shot*; *add-on*, what ``hyperx adapt`` does; *adapter*, a plain adapter of
 this pair and the task's head, which start from what the model reads for it; *fine-tuning*, the encoder's layers and the
 head, with the same adapter as it is; *text*, what ``hyperx adapt --text`` does with the words of the sentences alone;
-*add-on-text*, what it does after that with the words of up to 2,000 sentences; *scratch* and *scratch-adapter*, the
-embedded encoder's layers or a plain adapter in it and a new head, in 20 passes over these sentences alone.
+*add-on-text*, what it does after that with the words of up to 2,000 sentences.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ from hyperx.model import HyperX
 from hyperx.pairs import TaskLanguagePair
 from hyperx.plan.adaptation import plan_adaptation
 from hyperx.plan.data import prepare
-from hyperx.training.adapting import amounts
+from hyperx.training.adapting import default_steps
 from hyperx.training.collate import Collator
 
 LABEL_MAP = {"DATE": "O"}
@@ -58,11 +57,6 @@ CELLS = {
 }  # fmt: skip
 """The folders of each split's languages, none of which the ready-made model was trained on in the task."""
 RATES = {"add-on": 2e-2, "text": 2e-2, "add-on-text": 2e-2, "adapter": 1e-3, "fine-tuning": 1e-4}
-RATES |= {"scratch": 1e-4, "scratch-adapter": 2e-3}
-SCRATCH: dict[str, dict[str, Any]] = {
-    "scratch": {"adapters": "none", "train_encoder": "layers", "encoder_learning_rate_scale": 1.0},
-    "scratch-adapter": {"adapters": "task"},
-}
 ADD_ONS = ("add-on", "text", "add-on-text")
 
 
@@ -110,7 +104,8 @@ def trained(pair: str, file: Path, output: Path, rate: float, layers: bool) -> H
     learnt = [*model.parameters(), *parts.values()]
     learnt = [one for one in learnt if one.requires_grad]
     count = sum(split.sentence_count for split in data.train_splits)
-    size, steps = amounts(count)
+    size = min(count, options.per_device_train_batch_size)
+    steps = default_steps(count, options.per_device_train_batch_size)
     plan = BatchPlan([split.lengths for split in data.train_splits], data.plan.config.sampling, batch_size=size, seed=1)
     subwords = Subwords.of(data.encoder.checked_tokenizer())
     collate = Collator(
@@ -133,23 +128,6 @@ def trained(pair: str, file: Path, output: Path, rate: float, layers: bool) -> H
         schedule.step()
         optimizer.zero_grad()
     return model.eval()
-
-
-def from_scratch(pair: str, file: Path, folder: Path, rate: float, size: int, method: str) -> HyperX:
-    """A model of this pair alone, of the embedded encoder."""
-    return hyperx.train(
-        train_task_language_pairs=[pair],
-        data={pair: {"train": file}},
-        label_map=["DATE=O"] if pair.startswith("ner#") else [],
-        model_name_or_path="embedded",
-        output_dir=folder / "run",
-        learning_rate=rate,
-        per_device_train_batch_size=16,
-        max_train_steps=max(20, 20 * size // 16),
-        evaluation_strategy="no",
-        disable_progress_bar=True,
-        **SCRATCH[method],
-    )
 
 
 def score(model: HyperX, pair: str, folder: Path, split: str, limit: int | None) -> float:
@@ -230,8 +208,6 @@ def main() -> None:
                         source = given.data_folder / CELLS[given.split][pair]
                         file = draw(source, size, number, folder, words_alone=method == "text")
                         output = folder / "few.addon"
-                        if method in SCRATCH:
-                            return from_scratch(pair, file, folder, rate, size, method)
                         if method not in ADD_ONS:
                             return trained(pair, file, output, rate, method == "fine-tuning")
                         model = hyperx.adapt(**options_of(pair, file, output, rate, given.options))

@@ -558,8 +558,8 @@ class AdaptConfig(CheckpointFolder, RunOptions, ProgressOption):
     """Optimiser steps. By default by the amount of data."""
     learning_rate: Positive = 2e-2
     """Peak learning rate."""
-    batch_size: Count | None = None
-    """Sentences in a training batch. By default by the amount of data."""
+    batch_size: Count = 16
+    """Sentences in a training batch."""
     resume: bool = False
     """Go on with what was interrupted; its state is beside the output, in OUTPUT.run."""
     data_folder: Path = Path("data")

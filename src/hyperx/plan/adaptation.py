@@ -110,6 +110,7 @@ def plan_adaptation(config: AdaptConfig) -> Adaptation:
             output_dir=state,
             resume=config.resume,
             max_train_steps=config.max_train_steps,
+            per_device_train_batch_size=config.batch_size,
             learning_rate=config.learning_rate,
             seed=config.seed,
             no_cuda=config.no_cuda,

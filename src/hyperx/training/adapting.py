@@ -38,8 +38,8 @@ STRENGTHS = (1.0, 0.75, 0.5, 0.25, 0.0)
 """Shares of what was learnt that are tried on held-out sentences."""
 AS_GOOD = 0.015
 """How far the score of the largest share that is kept may be below the best: a few sentences tell no less apart."""
-LARGEST_BATCH, BY_ITSELF = 8, 120
-"""Most sentences in a batch by default, and most steps of learning what the model itself makes of a text."""
+BY_ITSELF = 60
+"""Most steps of learning what the model itself makes of a text."""
 FEWEST, RANK, LAYER_RANK = 5, 4, 3
 """From how many sentences on more than the embedding's shift is learnt, and the ranks of what changes in the adapters
 and, where labels are not predicted ones, in the encoder's layers."""
@@ -105,7 +105,7 @@ def adapt(adaptation: Adaptation) -> Adapted:
         def learn(data: RunData, name: str, start: Path | None) -> Path:
             done = folder / f"{name}.addon"
             if not done.exists():
-                run = _begun(adaptation, accelerator, model, _with_amounts(config, data, folder / name), start)
+                run = _begun(adaptation, accelerator, model, _with_amounts(data, folder / name), start)
                 write_json(folder / checkpoint.OPTIONS, made_of)  # from here on there is a run to go on with
                 run.run()
                 model.load_tensors(checkpoint.read_tensors(checkpoint.resolve(folder / name)))
@@ -245,25 +245,25 @@ def _add_on(adaptation: Adaptation, data: RunData, model: HyperX, known: AddOnCo
     )
 
 
-def amounts(sentences: int) -> tuple[int, int]:
-    """Sentences in a batch and optimiser steps: 2 and 60 for ten sentences, 6 and 190 for a hundred (experiment 28)."""
-    root = math.sqrt(sentences)
-    return min(max(2, round(0.6 * root)), LARGEST_BATCH, sentences), max(20, round(19 * root))
+def default_steps(sentences: int, batch_size: int) -> int:
+    """Optimiser steps for an amount of data: 36 for ten sentences, 113 for a hundred, 356 for a thousand."""
+    passes = 60 / math.sqrt(max(sentences, 9) / 9)
+    return max(20, round(passes * sentences / batch_size))
 
 
-def _with_amounts(config: AdaptConfig, data: RunData, output_dir: Path) -> RunData:
+def _with_amounts(data: RunData, output_dir: Path) -> RunData:
     """The data, with options that follow from its amount."""
     plan = data.plan
     training, sentences = plan.config.training, sum(split.sentence_count for split in data.train_splits)
-    batch_size, steps = amounts(sentences)
-    steps = config.max_train_steps or (min(steps, BY_ITSELF) if plan.self_train_pairs else steps)
+    steps = default_steps(sentences, training.per_device_train_batch_size)
+    steps = training.max_train_steps or (min(steps, BY_ITSELF) if plan.self_train_pairs else steps)
     every = max(1, steps // EVALUATIONS)
     training = replace(
         training,
         output_dir=output_dir,
         evaluation_strategy="steps" if data.eval_splits else "no",
         max_train_steps=steps,
-        per_device_train_batch_size=min(config.batch_size or batch_size, sentences),
+        per_device_train_batch_size=min(training.per_device_train_batch_size, sentences),
         eval_steps=every,
         save_steps=steps,
         logging_steps=every,

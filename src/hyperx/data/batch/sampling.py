@@ -13,7 +13,7 @@ Row = tuple[int, int]
 """A row of a batch: the index of its pair, and of a window of that pair's split."""
 
 POOL = 16
-"""Most batches planned together: rows of a pool are sorted by length, so that batches have little padding."""
+"""Batches planned together: rows of a pool are sorted by length, so that batches have little padding."""
 
 
 def pair_probabilities(
@@ -45,8 +45,6 @@ class BatchPlan:
         self, lengths: Sequence[NDArray[np.int64]], options: SamplingOptions, *, batch_size: int, seed: int
     ) -> None:
         self.lengths, self.batch_size, self.seed = lengths, batch_size, seed
-        # No more rows than windows: copies of one would be neighbours when sorted, so a batch by themselves.
-        self.pool = min(POOL, max(1, sum(map(len, lengths)) // batch_size))
         self.mixed, self.bucketed = options.mixed_batches, options.length_bucketing
         self.probabilities = pair_probabilities(
             list(map(len, lengths)), strategy=options.sampling_strategy, temperature=options.temperature
@@ -59,7 +57,7 @@ class BatchPlan:
         number = 0
         while True:
             # Rows that may share a batch: all of the pool, or those of one pair.
-            draws = self.pool * self.batch_size if self.mixed else self.pool
+            draws = POOL * self.batch_size if self.mixed else POOL
             drawn = random.choice(len(streams), size=draws, p=self.probabilities)
             if self.mixed:
                 groups = [[next(streams[pair]) for pair in drawn]]
